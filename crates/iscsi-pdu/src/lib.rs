@@ -1,0 +1,1 @@
+//! iSCSI PDUs (RFC 7143 section 11) as bytes and as typed values

@@ -1,0 +1,1 @@
+//! PduPort: where iSCSI PDUs cross between a session and the world; software, loopback and capture ports

@@ -1,0 +1,115 @@
+//! Block I/O: what a task asks of the store that holds its blocks, and what comes back.
+//!
+//! In: nothing. Out: values. [`BlockIo`] travels from a task to a store, [`IoDone`] travels back; both own all that
+//! they carry, so that they may cross threads. Addresses and lengths are in logical blocks of the unit's
+//! [`Geometry`], and a task only sends ranges that lie inside the medium.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+/// Data in pieces, in order: the payload of a write as it came off the wire, without a copy.
+pub type Segments = SmallVec<[Bytes; 2]>;
+
+/// The size of a medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Bytes in one logical block: 512 or 4096.
+    pub block_size: u32,
+    /// Number of logical blocks; at least 1.
+    pub blocks: u64,
+}
+
+/// A run of logical blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// First logical block address.
+    pub lba: u64,
+    /// Number of logical blocks.
+    pub blocks: u64,
+}
+
+/// One request to a store. Every range lies inside the medium; data lengths are exact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockIo {
+    /// Read blocks; done with [`IoOutput::Data`] of exactly the extent's length.
+    Read(Extent),
+    /// Write `data`, a whole number of blocks, at `lba`.
+    Write {
+        /// First logical block address.
+        lba: u64,
+        /// What to write.
+        data: Segments,
+        /// Not done before the data would survive a power cut (FUA, or a disabled write cache).
+        durable: bool,
+    },
+    /// Compare the medium with `data`; a difference is [`IoError::Miscompare`].
+    Compare {
+        /// First logical block address.
+        lba: u64,
+        /// What the medium should hold.
+        data: Segments,
+    },
+    /// Compare the medium with the first half of `data` and, if equal, write the second half: atomic against every
+    /// other request that overlaps it, from any core.
+    CompareAndWrite {
+        /// First logical block address.
+        lba: u64,
+        /// The blocks to compare, then as many blocks to write.
+        data: Segments,
+        /// As in [`BlockIo::Write`].
+        durable: bool,
+    },
+    /// Write one block over and over.
+    WriteSame {
+        /// Where.
+        extent: Extent,
+        /// The block; `None` is zeros.
+        block: Option<Bytes>,
+        /// The store may give the space back if the blocks read as `block` afterwards.
+        unmap: bool,
+        /// As in [`BlockIo::Write`].
+        durable: bool,
+    },
+    /// The blocks are not needed any more. They read as zeros afterwards.
+    Unmap(SmallVec<[Extent; 1]>),
+    /// Everything written before is to survive a power cut.
+    Flush,
+}
+
+/// What a request that went well gives back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IoOutput {
+    /// It is done.
+    Done,
+    /// It is done, and this was read.
+    Data(Bytes),
+}
+
+/// Why a request failed. The sense that each becomes stands in one table, `sense::from_io_error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IoError {
+    /// The medium could not be read.
+    #[error("unrecovered read error")]
+    Read,
+    /// The medium could not be written.
+    #[error("write error")]
+    Write,
+    /// There is no space left for the data.
+    #[error("no space left in the store")]
+    NoSpace,
+    /// The store may not be written to.
+    #[error("the store is read-only")]
+    ReadOnly,
+    /// The medium differs from the data given.
+    #[error("miscompare at byte {offset}")]
+    Miscompare {
+        /// Offset in bytes, from the start of the range, of the first difference.
+        offset: u64,
+    },
+    /// The store is gone or cannot answer.
+    #[error("the store is not ready")]
+    NotReady,
+}
+
+/// The end of one request.
+pub type IoDone = Result<IoOutput, IoError>;
