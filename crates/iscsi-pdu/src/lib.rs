@@ -1,1 +1,54 @@
-//! iSCSI PDUs (RFC 7143 section 11) as bytes and as typed values
+//! iSCSI protocol data units (RFC 7143 section 11), as bytes and as typed values.
+//!
+//! ```text
+//!   48 bytes + AHS + data            names, any value             meaningful values only
+//!  ┌───────────────────────┐  view  ┌───────────────────┐ decode ┌──────────────────────┐
+//!  │ Frame: Header + Bytes │ ─────> │ ScsiCommandHeader │ ─────> │ Pdu::ScsiCommand(..) │
+//!  └───────────────────────┘        └───────────────────┘ <───── └──────────────────────┘
+//!                                                         encode
+//! ```
+//!
+//! There are two levels. A [`Header`] is any 48 bytes; [`Header::view`] gives the fields of one PDU their names, in place,
+//! and cannot fail. A [`Pdu`] holds only values that mean something: [`Pdu::decode`] says which field does not.
+//!
+//! Guarantees:
+//!
+//! - No function of this crate panics on any input from a peer, and none does work or takes memory beyond the length of its input.
+//! - Payload is never copied: it is [`bytes::Bytes`] from the frame to the PDU and back.
+//! - Reserved bits are sent as zero and ignored when received (RFC 7143 section 11, introduction).
+//! - What `encode` makes, `decode` reads back as the same value.
+//!
+//! ```
+//! use iscsi_pdu::{InitiatorTaskTag, NopOut, Pdu, CmdSn, StatSn};
+//!
+//! let ping = Pdu::from(NopOut {
+//!     immediate: true,
+//!     initiator_task_tag: Some(InitiatorTaskTag(7)),
+//!     cmd_sn: CmdSn(1),
+//!     exp_stat_sn: StatSn(1),
+//!     data: "are you there".into(),
+//!     ..NopOut::default()
+//! });
+//! let frame = ping.encode();
+//! assert_eq!(frame.header.data_segment_length(), 13);
+//! assert_eq!(Pdu::decode(&frame).unwrap(), ping);
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod enumeration;
+mod error;
+mod frame;
+mod lun;
+mod opcode;
+mod pdu;
+mod serial;
+mod tag;
+
+pub use error::DecodeError;
+pub use frame::{Frame, HEADER_LENGTH, Header, padding};
+pub use lun::LunField;
+pub use opcode::Opcode;
+pub use pdu::*;
+pub use serial::{CmdSn, StatSn};
+pub use tag::{InitiatorTaskTag, TargetTransferTag};

@@ -1,0 +1,109 @@
+//! The PDUs, one file each, in two levels: a layout that names the bytes, and a value that means something.
+
+mod async_message;
+mod data_in;
+mod data_out;
+mod login;
+mod logout;
+mod nop;
+mod r2t;
+mod reject;
+mod scsi_command;
+mod scsi_response;
+mod snack;
+mod task_management;
+mod text;
+
+pub use async_message::{AsyncEvent, AsyncMessage, AsyncMessageHeader};
+pub use data_in::{DataIn, DataInHeader, DataInStatus};
+pub use data_out::{DataOut, DataOutHeader};
+pub use login::{Isid, LoginRequest, LoginRequestHeader, LoginResponse, LoginResponseHeader, LoginStatus, Stage, Tsih};
+pub use logout::{
+    Cid, LogoutReason, LogoutRequest, LogoutRequestHeader, LogoutResponse, LogoutResponseCode, LogoutResponseHeader,
+};
+pub use nop::{NopIn, NopInHeader, NopOut, NopOutHeader};
+pub use r2t::{R2t, R2tHeader};
+pub use reject::{Reject, RejectHeader, RejectReason};
+pub use scsi_command::{ScsiCommand, ScsiCommandHeader, TaskAttribute};
+pub use scsi_response::{Residual, ScsiResponse, ScsiResponseCode, ScsiResponseHeader};
+pub use snack::{Snack, SnackHeader, SnackType};
+pub use task_management::{
+    TaskManagementFunction, TaskManagementRequest, TaskManagementRequestHeader, TaskManagementResponse,
+    TaskManagementResponseCode, TaskManagementResponseHeader,
+};
+pub use text::{TextRequest, TextRequestHeader, TextResponse, TextResponseHeader};
+
+use crate::{DecodeError, Frame, Opcode};
+
+macro_rules! pdus {
+    ($($variant:ident)*) => {
+        /// Any PDU of RFC 7143 section 11, with meaningful values only.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Pdu {
+            $(#[doc = concat!("See [`", stringify!($variant), "`].")] $variant($variant),)*
+        }
+
+        $(impl From<$variant> for Pdu {
+            fn from(pdu: $variant) -> Self { Self::$variant(pdu) }
+        })*
+
+        impl Pdu {
+            /// The PDU as bytes. The data segment is shared, not copied.
+            ///
+            /// # Panics
+            /// If the data segment is 16 MiB or longer: a bug of the caller.
+            #[must_use]
+            pub fn encode(&self) -> Frame {
+                match self { $(Self::$variant(pdu) => pdu.encode(),)* }
+            }
+
+            /// What the PDU is.
+            #[must_use]
+            pub const fn opcode(&self) -> Opcode {
+                match self { $(Self::$variant(_) => $variant::OPCODE,)* }
+            }
+        }
+    };
+}
+
+pdus! {
+    NopOut NopIn ScsiCommand ScsiResponse TaskManagementRequest TaskManagementResponse DataOut DataIn R2t
+    AsyncMessage TextRequest TextResponse LoginRequest LoginResponse LogoutRequest LogoutResponse Snack Reject
+}
+
+impl Pdu {
+    /// Reads a frame. The data segment is shared, not copied.
+    ///
+    /// # Errors
+    /// The first field whose value means nothing.
+    pub fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+        Ok(match frame.header.opcode() {
+            Opcode::NopOut => NopOut::decode(frame)?.into(),
+            Opcode::NopIn => NopIn::decode(frame)?.into(),
+            Opcode::ScsiCommand => ScsiCommand::decode(frame)?.into(),
+            Opcode::ScsiResponse => ScsiResponse::decode(frame)?.into(),
+            Opcode::TaskManagementRequest => TaskManagementRequest::decode(frame)?.into(),
+            Opcode::TaskManagementResponse => TaskManagementResponse::decode(frame)?.into(),
+            Opcode::DataOut => DataOut::decode(frame)?.into(),
+            Opcode::DataIn => DataIn::decode(frame)?.into(),
+            Opcode::R2t => R2t::decode(frame)?.into(),
+            Opcode::AsyncMessage => AsyncMessage::decode(frame)?.into(),
+            Opcode::TextRequest => TextRequest::decode(frame)?.into(),
+            Opcode::TextResponse => TextResponse::decode(frame)?.into(),
+            Opcode::LoginRequest => LoginRequest::decode(frame)?.into(),
+            Opcode::LoginResponse => LoginResponse::decode(frame)?.into(),
+            Opcode::LogoutRequest => LogoutRequest::decode(frame)?.into(),
+            Opcode::LogoutResponse => LogoutResponse::decode(frame)?.into(),
+            Opcode::SnackRequest => Snack::decode(frame)?.into(),
+            Opcode::Reject => Reject::decode(frame)?.into(),
+            Opcode::Other(value) => {
+                return Err(frame.header.opcode().error(
+                    "Opcode",
+                    0,
+                    value.into(),
+                    "an opcode of RFC 7143 section 11.2.1.2",
+                ));
+            }
+        })
+    }
+}
