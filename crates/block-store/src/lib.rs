@@ -1,6 +1,59 @@
 //! Where blocks live: memory, file or block device, null.
+//!
+//! ```text
+//!   core 0   StoreQueue --submit--> +------------+
+//!                       <--poll---- |            |     memory  chunks of 64 KiB under striped locks
+//!   core 1   StoreQueue --submit--> | BlockStore | --> file    pread, pwritev, fallocate, fdatasync
+//!                       <--poll---- |            |     null    nothing
+//!            Waker <----- wake ---- +------------+     fault   another store, and trouble on a plan
+//! ```
+//!
+//! In: [`BlockIo`] values, each under an [`IoId`] of the caller's choice. Out: one [`IoDone`] for each, in any order.
+//! [`StoreSpec`] turns text such as `file:/var/lib/disk.img,size=10G` into an open store.
+//!
+//! What every store here guarantees:
+//!
+//! - A request that was taken ends exactly once, with success or an [`IoError`](scsi_block::io::IoError).
+//! - `submit` and `poll` never wait for a medium.
+//! - What was never written, or was unmapped, reads as zeros.
+//! - COMPARE AND WRITE is atomic against every overlapping request of any queue. In fact all requests that touch a
+//!   common block are, up to one extent of an `Unmap` list at a time.
+//! - A durable write, and a flush of every write whose end was polled before, would survive a power cut once their
+//!   ends are polled. (Memory is as durable as memory gets.)
+//!
+//! What they ask of the caller: ranges lie inside the medium and data lengths are exact, as [`BlockIo`] says; a
+//! breach is a bug of the caller's and panics. A read is answered in one buffer, so its length is to be bounded.
+//!
+//! ```
+//! use block_store::{BlockStore, IoId, MemoryStore};
+//! use scsi_block::io::{BlockIo, Extent, Geometry, IoOutput};
+//! use std::{sync::Arc, task::Waker};
+//!
+//! // A disk of 1 PiB: it costs no more than one of 1 GiB.
+//! let store = Arc::new(MemoryStore::new(Geometry { block_size: 512, blocks: 1 << 41 }));
+//! let mut queue = store.open_queue(Waker::noop().clone());
+//!
+//! let data = [vec![7; 512].into()].into_iter().collect();
+//! queue.submit(IoId(1), BlockIo::Write { lba: 1 << 40, data, durable: false });
+//! queue.submit(IoId(2), BlockIo::Read(Extent { lba: 1 << 40, blocks: 2 }));
+//! assert_eq!(queue.poll(), Some((IoId(1), Ok(IoOutput::Done))));
+//! let Some((IoId(2), Ok(IoOutput::Data(read)))) = queue.poll() else { panic!() };
+//! assert_eq!(read[..512], [7; 512]);
+//! assert_eq!(read[512..], [0; 512]);
+//! ```
 
 #![forbid(unsafe_code)]
+
+mod immediate;
+mod memory;
+mod null;
+mod range;
+mod segments;
+mod striped;
+mod zeros;
+
+pub use memory::MemoryStore;
+pub use null::NullStore;
 
 use scsi_block::io::{BlockIo, Geometry, IoDone};
 use std::sync::Arc;
@@ -21,6 +74,9 @@ pub trait BlockStore: Send + Sync + std::fmt::Debug {
 }
 
 /// One core's way to a store: requests go in, their ends come out, in any order.
+///
+/// After one or more `submit`, call `poll` until it gives `None`: some requests have ended by then, and what `submit`
+/// collected is handed over in one batch. After that, poll when woken.
 pub trait StoreQueue: Send {
     /// Takes a request. It may end at once; its end is fetched by `poll` all the same.
     fn submit(&mut self, id: IoId, io: BlockIo);

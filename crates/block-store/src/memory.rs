@@ -1,0 +1,278 @@
+//! Blocks in memory, shared by all cores; what is not written costs nothing.
+//!
+//! ```text
+//!   byte address --> chunk of 64 KiB --> one of 1024 stripes: RwLock<HashMap<chunk number, Chunk>>
+//! ```
+//!
+//! A read copies once, from the chunk into its queue's [`Arena`]; a write copies once, from the segments into the
+//! chunk. What no write has touched is answered with shared zeros. A chunk goes when its last block is unmapped. The
+//! medium's size is the only bound on the memory: one that cannot be allocated ends the process, as everywhere in Rust.
+
+mod arena;
+mod chunk;
+
+use crate::immediate::ImmediateQueue;
+use crate::range::{ByteRange, CHUNK_BYTES, check_geometry};
+use crate::segments::Cursor;
+use crate::striped::{STRIPES, Striped, WriteGuards};
+use crate::zeros::zeros;
+use crate::{BlockStore, StoreQueue};
+use arena::Arena;
+use bytes::{BufMut, Bytes};
+use chunk::{Chunk, ChunkHash};
+use scsi_block::io::{BlockIo, Geometry, IoDone, IoError, IoOutput};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// The chunks of one stripe, by chunk number.
+type Shard = HashMap<u64, Chunk, ChunkHash>;
+
+/// A sparse medium in memory. It is empty when it is made, and gone when it is dropped.
+pub struct MemoryStore {
+    geometry: Geometry,
+    shards: Striped<Shard>,
+}
+
+impl MemoryStore {
+    /// A medium of zeros.
+    ///
+    /// Panics if `geometry` is none that [`Geometry`] allows, or has 8 EiB or more.
+    pub fn new(geometry: Geometry) -> Self {
+        check_geometry(geometry);
+        let hash = ChunkHash::random();
+        Self { geometry, shards: Striped::new(|| HashMap::with_hasher(hash)) }
+    }
+
+    /// Memory that holds blocks now, in bytes: a multiple of 64 KiB.
+    pub fn allocated_bytes(&self) -> u64 {
+        let chunks: usize = self.shards.iter().map(|shard| shard.len()).sum();
+        chunks as u64 * CHUNK_BYTES as u64
+    }
+
+    fn execute(&self, io: BlockIo, arena: &mut Arena) -> IoDone {
+        let geometry = self.geometry;
+        match io {
+            BlockIo::Read(extent) => {
+                let range = ByteRange::of_extent(geometry, extent);
+                return Ok(IoOutput::Data(self.read(range, arena)));
+            }
+            BlockIo::Write { lba, data, .. } => {
+                let range = ByteRange::of_data(geometry, lba, &data);
+                let mut shards = self.shards.write(&range);
+                self.write(&mut shards, range, Cursor::new(&data));
+            }
+            BlockIo::Compare { lba, data } => {
+                let range = ByteRange::of_data(geometry, lba, &data);
+                let shards = self.shards.read(&range);
+                compare(|chunk| shards.get(chunk).get(&chunk), range, &mut Cursor::new(&data))?;
+            }
+            BlockIo::CompareAndWrite { lba, data, .. } => {
+                let range = ByteRange::of_halves(geometry, lba, &data);
+                let mut shards = self.shards.write(&range);
+                compare(|chunk| shards.get(chunk).get(&chunk), range, &mut Cursor::new(&data))?;
+                let mut second_half = Cursor::new(&data);
+                second_half.skip(range.length());
+                self.write(&mut shards, range, second_half);
+            }
+            BlockIo::WriteSame { extent, block, .. } => {
+                let range = ByteRange::of_extent(geometry, extent);
+                match block.filter(|block| block.iter().any(|&byte| byte != 0)) {
+                    Some(block) => self.write_same(range, &block),
+                    None => self.unmap(range),
+                }
+            }
+            BlockIo::Unmap(extents) => {
+                for extent in extents {
+                    self.unmap(ByteRange::of_extent(geometry, extent));
+                }
+            }
+            BlockIo::Flush => {}
+        }
+        Ok(IoOutput::Done)
+    }
+
+    fn read(&self, range: ByteRange, arena: &mut Arena) -> Bytes {
+        let shards = self.shards.read(&range);
+        let found: SmallVec<[Option<&[u8]>; 2]> = range
+            .pieces()
+            .map(|piece| Some(&shards.get(piece.chunk).get(&piece.chunk)?.data()[piece.bytes()]))
+            .collect();
+        if found.iter().all(Option::is_none) {
+            return zeros(range.length());
+        }
+        arena.collect(range.length(), |buffer| {
+            for (piece, found) in range.pieces().zip(found) {
+                match found {
+                    Some(data) => buffer.extend_from_slice(data),
+                    None => buffer.put_bytes(0, piece.length),
+                }
+            }
+        })
+    }
+
+    fn write(&self, shards: &mut WriteGuards<'_, Shard>, range: ByteRange, mut data: Cursor<'_>) {
+        for piece in range.pieces() {
+            let chunk = shards.of(piece.chunk).entry(piece.chunk);
+            chunk.or_insert_with(|| Chunk::for_write(&piece)).write(&piece, self.geometry.block_size, &mut data);
+        }
+    }
+
+    /// Writes `block` all over the range.
+    fn write_same(&self, range: ByteRange, block: &Bytes) {
+        assert_eq!(block.len(), self.geometry.block_size as usize, "WRITE SAME repeats one block");
+        let pattern = Bytes::from(block.repeat(CHUNK_BYTES / block.len()));
+        let mut shards = self.shards.write(&range);
+        for piece in range.pieces() {
+            let data = [pattern.slice(..piece.length)];
+            let chunk = shards.of(piece.chunk).entry(piece.chunk);
+            chunk.or_insert_with(|| Chunk::for_write(&piece)).write(
+                &piece,
+                self.geometry.block_size,
+                &mut Cursor::new(&data),
+            );
+        }
+    }
+
+    /// Makes the range read as zeros, and frees the chunks that hold nothing else.
+    fn unmap(&self, range: ByteRange) {
+        let block_size = self.geometry.block_size;
+        let mut clear =
+            |number: &u64, chunk: &mut Chunk| range.piece(*number).is_some_and(|piece| chunk.unmap(&piece, block_size));
+        let mut shards = self.shards.write(&range);
+        let mut freed: Vec<Chunk> = Vec::new();
+        let chunks = range.chunks();
+        if chunks.end - chunks.start <= STRIPES {
+            for number in chunks {
+                let shard = shards.of(number);
+                if shard.get_mut(&number).is_some_and(|chunk| clear(&number, chunk)) {
+                    freed.extend(shard.remove(&number));
+                }
+            }
+        } else {
+            for shard in shards.all() {
+                freed.extend(shard.extract_if(&mut clear).map(|(_, chunk)| chunk));
+            }
+        }
+        for shard in shards.all().filter(|shard| shard.is_empty()) {
+            shard.shrink_to_fit();
+        }
+        // Giving memory back takes a while: not under the locks.
+        drop(shards);
+        drop(freed);
+    }
+}
+
+/// Compares the range with `data`, chunk by chunk.
+fn compare<'a>(
+    chunk_at: impl Fn(u64) -> Option<&'a Chunk>,
+    range: ByteRange,
+    data: &mut Cursor<'_>,
+) -> Result<(), IoError> {
+    const UNWRITTEN: &[u8] = &[0; CHUNK_BYTES];
+    let mut compared = 0;
+    for piece in range.pieces() {
+        let medium = chunk_at(piece.chunk).map_or(UNWRITTEN, Chunk::data);
+        if let Some(within) = data.first_difference(&medium[piece.bytes()]) {
+            return Err(IoError::Miscompare { offset: compared + within as u64 });
+        }
+        compared += piece.length as u64;
+    }
+    Ok(())
+}
+
+impl BlockStore for MemoryStore {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn open_queue(self: Arc<Self>, _waker: Waker) -> Box<dyn StoreQueue> {
+        let mut arena = Arena::default();
+        Box::new(ImmediateQueue::new(move |io| self.execute(io, &mut arena)))
+    }
+}
+
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStore").field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::IoId;
+    use scsi_block::io::Extent;
+
+    fn run(store: &Arc<MemoryStore>, io: BlockIo) -> IoDone {
+        let mut queue = store.clone().open_queue(Waker::noop().clone());
+        queue.submit(IoId(9), io);
+        let (id, done) = queue.poll().expect("it ended inside submit");
+        assert_eq!(id, IoId(9));
+        done
+    }
+
+    fn write(store: &Arc<MemoryStore>, lba: u64, length: usize) {
+        let data = [vec![1; length].into()].into_iter().collect();
+        run(store, BlockIo::Write { lba, data, durable: true }).unwrap();
+    }
+
+    fn unmap(store: &Arc<MemoryStore>, lba: u64, blocks: u64) {
+        let extents = [Extent { lba, blocks }].into_iter().collect();
+        run(store, BlockIo::Unmap(extents)).unwrap();
+    }
+
+    /// 1 PiB in blocks of 512.
+    fn petabyte() -> Arc<MemoryStore> {
+        Arc::new(MemoryStore::new(Geometry { block_size: 512, blocks: 1 << 41 }))
+    }
+
+    #[test]
+    fn only_what_is_written_is_allocated() {
+        let store = petabyte();
+        run(&store, BlockIo::Read(Extent { lba: 5 << 30, blocks: 4096 })).unwrap();
+        let extent = Extent { lba: 0, blocks: 1 << 20 };
+        run(&store, BlockIo::WriteSame { extent, block: None, unmap: false, durable: false }).unwrap();
+        assert_eq!(store.allocated_bytes(), 0);
+        for n in 0..100 {
+            write(&store, n << 34, 4096);
+        }
+        assert_eq!(store.allocated_bytes(), 100 * CHUNK_BYTES as u64);
+    }
+
+    #[test]
+    fn a_chunk_goes_with_its_last_block() {
+        let store = petabyte();
+        write(&store, 126, 4 * 512);
+        assert_eq!(store.allocated_bytes(), 2 * CHUNK_BYTES as u64);
+        unmap(&store, 127, 1);
+        assert_eq!(store.allocated_bytes(), 2 * CHUNK_BYTES as u64);
+        unmap(&store, 126, 1);
+        assert_eq!(store.allocated_bytes(), CHUNK_BYTES as u64);
+        unmap(&store, 128, 2);
+        assert_eq!(store.allocated_bytes(), 0);
+    }
+
+    #[test]
+    fn a_huge_unmap_costs_what_is_there() {
+        let store = petabyte();
+        for n in 0..100 {
+            write(&store, (n << 34) + 127, 1024);
+        }
+        unmap(&store, 128, (1 << 41) - 129);
+        assert_eq!(store.allocated_bytes(), CHUNK_BYTES as u64, "only what block 127 lies in");
+        unmap(&store, 0, 1 << 41);
+        assert_eq!(store.allocated_bytes(), 0);
+    }
+
+    #[test]
+    fn unwritten_ranges_are_read_without_a_copy() {
+        let store = petabyte();
+        let read = |lba| match run(&store, BlockIo::Read(Extent { lba, blocks: 200 })) {
+            Ok(IoOutput::Data(data)) => data.as_ptr(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(0), read(1 << 40));
+    }
+}

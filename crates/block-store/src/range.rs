@@ -1,0 +1,124 @@
+//! Byte ranges of a medium, and their pieces in chunks of 64 KiB.
+
+use crate::segments;
+use bytes::Bytes;
+use scsi_block::io::{Extent, Geometry};
+
+/// Bytes in one chunk: what one lock guards, and what the memory store allocates at a time.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+/// A run of bytes that lies inside the medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteRange {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+/// The part of a range that lies in one chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) chunk: u64,
+    /// First byte, from the start of the chunk.
+    pub(crate) offset: usize,
+    pub(crate) length: usize,
+}
+
+impl ByteRange {
+    pub(crate) fn of_extent(geometry: Geometry, extent: Extent) -> Self {
+        let end = extent.lba.checked_add(extent.blocks);
+        let end = end.expect("an extent ends inside the medium");
+        assert!(end <= geometry.blocks, "an extent lies inside the medium");
+        let block_size = u64::from(geometry.block_size);
+        Self { start: extent.lba * block_size, end: end * block_size }
+    }
+
+    pub(crate) fn of_data(geometry: Geometry, lba: u64, data: &[Bytes]) -> Self {
+        Self::of_length(geometry, lba, segments::length(data))
+    }
+
+    /// The range of the blocks that COMPARE AND WRITE compares, and then writes, given both halves of its data.
+    pub(crate) fn of_halves(geometry: Geometry, lba: u64, data: &[Bytes]) -> Self {
+        let length = segments::length(data);
+        assert!(length.is_multiple_of(2), "COMPARE AND WRITE has two halves of data");
+        Self::of_length(geometry, lba, length / 2)
+    }
+
+    fn of_length(geometry: Geometry, lba: u64, length: usize) -> Self {
+        let (length, block_size) = (length as u64, u64::from(geometry.block_size));
+        assert!(length.is_multiple_of(block_size), "data is a whole number of blocks");
+        Self::of_extent(geometry, Extent { lba, blocks: length / block_size })
+    }
+
+    /// Bytes in the range.
+    ///
+    /// Panics if that is more than an address space holds.
+    pub(crate) fn length(&self) -> usize {
+        usize::try_from(self.end - self.start).expect("data lies in memory, so its length does")
+    }
+
+    /// The chunks that the range touches.
+    pub(crate) fn chunks(&self) -> std::ops::Range<u64> {
+        let chunk_bytes = CHUNK_BYTES as u64;
+        if self.start == self.end {
+            return 0..0;
+        }
+        self.start / chunk_bytes..self.end.div_ceil(chunk_bytes)
+    }
+
+    /// The part of the range in `chunk`, if there is one.
+    pub(crate) fn piece(&self, chunk: u64) -> Option<Piece> {
+        if !self.chunks().contains(&chunk) {
+            return None;
+        }
+        let origin = chunk * CHUNK_BYTES as u64;
+        let offset = self.start.saturating_sub(origin) as usize;
+        let end = (self.end - origin).min(CHUNK_BYTES as u64) as usize;
+        Some(Piece { chunk, offset, length: end - offset })
+    }
+
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> + use<> {
+        let range = *self;
+        self.chunks().filter_map(move |chunk| range.piece(chunk))
+    }
+}
+
+impl Piece {
+    pub(crate) fn bytes(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.length
+    }
+}
+
+/// Panics unless `geometry` is one that [`Geometry`] allows, and of no more than 2^63 - 1 bytes.
+pub(crate) fn check_geometry(geometry: Geometry) {
+    assert!(matches!(geometry.block_size, 512 | 4096), "a block has 512 or 4096 bytes");
+    assert!(geometry.blocks > 0, "a medium has at least one block");
+    let bytes = geometry.blocks.checked_mul(geometry.block_size.into());
+    assert!(bytes.is_some_and(|bytes| bytes <= i64::MAX as u64), "a medium has less than 8 EiB");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pieces_join_to_the_range(start in 0u64..1 << 40, length in 0u64..1 << 20) {
+            let range = ByteRange { start, end: start + length };
+            let mut at = start;
+            for piece in range.pieces() {
+                prop_assert_eq!(piece.chunk * CHUNK_BYTES as u64 + piece.offset as u64, at);
+                prop_assert!(piece.length > 0 && piece.bytes().end <= CHUNK_BYTES);
+                at += piece.length as u64;
+            }
+            prop_assert_eq!(at, range.end);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "inside the medium")]
+    fn a_range_past_the_end_is_a_bug() {
+        let geometry = Geometry { block_size: 512, blocks: 8 };
+        ByteRange::of_extent(geometry, Extent { lba: 7, blocks: 2 });
+    }
+}

@@ -1,0 +1,85 @@
+//! COMPARE AND WRITE from many threads.
+
+use crate::harness::Driver;
+use block_store::BlockStore;
+use bytes::Bytes;
+use scsi_block::io::{BlockIo, Extent, Geometry, IoError, IoOutput};
+use std::sync::Arc;
+use std::thread;
+
+const GEOMETRY: Geometry = Geometry { block_size: 512, blocks: 1024 };
+const THREADS: u8 = 4;
+
+fn read(queue: &mut Driver, extent: Extent) -> Bytes {
+    match queue.run(BlockIo::Read(extent)) {
+        Ok(IoOutput::Data(data)) => data,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Counts up in a block: each thread reads, and tries to put one more there until nobody came between.
+pub(crate) fn counts_with_compare_and_write(open: impl Fn(Geometry) -> Arc<dyn BlockStore>) {
+    const ROUNDS: u64 = 200;
+    let store = open(GEOMETRY);
+    let extent = Extent { lba: 77, blocks: 1 };
+    let count_up = |store: &Arc<dyn BlockStore>| {
+        let mut queue = Driver::new(store);
+        let mut counted = 0;
+        while counted < ROUNDS {
+            let old = read(&mut queue, extent);
+            let mut new = old.to_vec();
+            let count = u64::from_le_bytes(old[..8].try_into().unwrap());
+            new[..8].copy_from_slice(&(count + 1).to_le_bytes());
+            let data = [old, new.into()].into_iter().collect();
+            match queue.run(BlockIo::CompareAndWrite { lba: extent.lba, data, durable: false }) {
+                Ok(_) => counted += 1,
+                Err(IoError::Miscompare { offset }) => assert!(offset < 8),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| count_up(&store));
+        }
+    });
+    let total = read(&mut Driver::new(&store), extent);
+    assert_eq!(total[..8], (u64::from(THREADS) * ROUNDS).to_le_bytes());
+}
+
+/// Plain writes and COMPARE AND WRITE of a range that crosses chunks: whoever looks, by a read or by a comparison, sees
+/// all of a request or nothing.
+pub(crate) fn swaps_against_whole_writes(open: impl Fn(Geometry) -> Arc<dyn BlockStore>) {
+    const ROUNDS: u8 = 100;
+    let store = open(GEOMETRY);
+    // Blocks 128 and 256 begin chunks.
+    let extent = Extent { lba: 120, blocks: 140 };
+    let length = extent.blocks as usize * 512;
+    let whole = |byte: u8| Bytes::from(vec![byte; length]);
+    let fight = |store: &Arc<dyn BlockStore>, thread: u8| {
+        let mut queue = Driver::new(store);
+        for round in 0..ROUNDS {
+            let seen = read(&mut queue, extent);
+            assert!(seen.iter().all(|&byte| byte == seen[0]), "a read of half a write");
+            let new = whole(thread.wrapping_mul(61).wrapping_add(round));
+            let io = if round % 2 == 0 {
+                BlockIo::Write { lba: extent.lba, data: [new].into_iter().collect(), durable: false }
+            } else {
+                let data = [seen, new].into_iter().collect();
+                BlockIo::CompareAndWrite { lba: extent.lba, data, durable: false }
+            };
+            match queue.run(io) {
+                Ok(_) => {}
+                // What is there is of one value, so the first byte tells.
+                Err(IoError::Miscompare { offset }) => assert_eq!(offset, 0),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (store, fight) = (&store, &fight);
+            scope.spawn(move || fight(store, thread));
+        }
+    });
+}
