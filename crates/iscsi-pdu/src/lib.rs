@@ -36,6 +36,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ahs;
 mod enumeration;
 mod error;
 mod frame;
@@ -44,6 +45,7 @@ mod opcode;
 mod pdu;
 mod serial;
 mod tag;
+pub mod text;
 
 pub use error::DecodeError;
 pub use frame::{Frame, HEADER_LENGTH, Header, padding};
