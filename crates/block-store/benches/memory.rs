@@ -66,6 +66,25 @@ fn timed(store: &Arc<MemoryStore>, direction: Direction, data: &Bytes, count: u6
     start.elapsed()
 }
 
+/// What the copy alone costs: as many bytes from as many places, into buffers that are reused.
+fn bench_copy(c: &mut Criterion) {
+    let disk = vec![0x5a; (DISK_BLOCKS * BLOCK_BYTES) as usize];
+    for length in [4 << 10, 64 << 10] {
+        let mut buffers = vec![vec![0; length]; QUEUE_DEPTH as usize];
+        let mut random = Random(0x9e37_79b9);
+        let mut group = c.benchmark_group(format!("Copy {} KiB", length >> 10));
+        group.throughput(Throughput::Bytes(length as u64));
+        let mut next = 0;
+        group.bench_function("threads/1", |b| {
+            b.iter(|| {
+                let place = random.below((disk.len() / length) as u64) as usize * length;
+                buffers[next].copy_from_slice(&disk[place..][..length]);
+                next = (next + 1) % buffers.len();
+            });
+        });
+    }
+}
+
 fn bench(c: &mut Criterion) {
     let store = Arc::new(MemoryStore::new(Geometry { block_size: 4096, blocks: DISK_BLOCKS }));
     let chunk = Bytes::from(vec![0x5a; 64 << 10]);
@@ -92,6 +111,6 @@ fn bench(c: &mut Criterion) {
 criterion_group! {
     name = memory;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(20);
-    targets = bench
+    targets = bench_copy, bench
 }
 criterion_main!(memory);
