@@ -37,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ahs;
+pub mod digest;
 mod enumeration;
 mod error;
 mod frame;
