@@ -1,5 +1,85 @@
-//! A SCSI block device (SPC, SBC) as a pure state machine: commands in, block I/O and outcomes out.
+//! A SCSI block device (SAM-5, SPC-5, SBC-4) as a pure state machine: commands in, block I/O and outcomes out.
+//!
+//! ```text
+//!  transport             Nexus                              store
+//!  LUN, CDB   -------->  begin(lun, cdb) -> Task | Outcome
+//!  data-out   -------->  start(task, data) -> Step ------>  BlockIo
+//!  outcome    <--------  resume(task, done) -> Step <-----  IoDone
+//! ```
+//!
+//! A [`TargetDevice`] has logical units and is shared by all cores; each initiator has a [`Nexus`] to it, which one
+//! core owns. The crate does no I/O, has no clock and no threads, and has never heard of a transport. The initiator's
+//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`] and [`sense`] read
+//! the answers.
+//!
+//! # Guarantees
+//!
+//! - **One table.** Operation codes, lengths, fields, directions, CDB usage data and general rules stand in
+//!   [`opcodes`] and nowhere else.
+//! - **Hostile bytes cost little.** Any CDB with any data gives an outcome or a bounded request: no panic, no memory
+//!   beyond the data that came. A wrong field is named by the field pointer, allocation lengths hold to the byte,
+//!   and a parameter list that lies changes nothing.
+//! - **The fast path is free of locks.** READ and WRITE look at two atomics of the unit. A lock is taken only while a
+//!   reservation is held or when something about the unit has changed since this nexus last looked.
+//! - **Resets reach everywhere.** A reset through one nexus ends the tasks of all: each finds out at its next call,
+//!   by the unit's epoch.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//! use bytes::Bytes;
+//! use scsi_block::cdb::Cdb;
+//! use scsi_block::*;
+//!
+//! let config = LogicalUnitConfig::new(Geometry { block_size: 512, blocks: 2048 }, "disk-1");
+//! let lun = LogicalUnitNumber::from(0);
+//! let device = Arc::new(TargetDevice::new([(lun, config)])?);
+//! let mut nexus = device.connect("initiator");
+//!
+//! // The first command is told that the unit may have been reset.
+//! let Begin::Done(outcome) = nexus.begin(lun, Cdb::test_unit_ready().as_bytes()) else { panic!() };
+//! assert_eq!(outcome.status, Status::CheckCondition);
+//!
+//! let Begin::Task(mut task) = nexus.begin(lun, Cdb::read_10(8, 1).as_bytes()) else { panic!() };
+//! let Step::Io(request) = nexus.start(&mut task, Segments::new()) else { panic!() };
+//! assert_eq!(request, BlockIo::Read(Extent { lba: 8, blocks: 1 }));
+//!
+//! let read = Ok(IoOutput::Data(Bytes::from(vec![7; 512])));
+//! let Step::Done(outcome) = nexus.resume(&mut task, read) else { panic!() };
+//! assert_eq!((outcome.status, outcome.data_in.len()), (Status::Good, 512));
+//! # Ok::<(), ConfigError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
+pub mod cdb;
+mod commands;
+pub mod config;
+pub mod designator;
+mod device;
+pub mod inquiry;
 pub mod io;
+mod lun;
+pub mod mode;
+mod nexus;
+mod octets;
+pub mod opcodes;
+pub mod parameters;
+mod segments;
+pub mod sense;
+mod sequence;
+mod status;
+mod task;
+mod unit;
+mod unit_attention;
+pub mod vpd;
+
+pub use config::{ConfigError, Identity, Limits, LogicalUnitConfig};
+pub use device::{LogicalUnitInfo, NoSuchLogicalUnit, TargetDevice};
+pub use io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, Segments};
+pub use lun::LogicalUnitNumber;
+pub use nexus::Nexus;
+pub use octets::{DecodeError, Place};
+pub use status::{Status, UnknownStatus};
+pub use task::{Begin, Outcome, Step, Task};

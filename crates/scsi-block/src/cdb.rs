@@ -1,0 +1,267 @@
+//! Command descriptor blocks by field name, for both ends.
+//!
+//! In: the bytes that an initiator sent, or a command and values for its fields. Out: values of fields, or bytes.
+//! Places, widths and lengths come from the table in [`opcodes`](crate::opcodes); no layout is written down here.
+
+mod build;
+
+use crate::opcodes::{Amount, CDB_BYTES_MAX, CommandDescriptor, Data, Field, Operation, rows_of};
+use crate::sense::{AdditionalSense, Sense};
+
+/// One command descriptor block of a command that the table has.
+///
+/// ```
+/// use scsi_block::cdb::Cdb;
+/// use scsi_block::opcodes::{Field, Operation};
+///
+/// let cdb = Cdb::read_10(0x1234, 8).with_force_unit_access();
+/// assert_eq!(cdb.as_bytes(), [0x28, 0x08, 0, 0, 0x12, 0x34, 0, 0, 8, 0]);
+///
+/// let received = Cdb::decode(cdb.as_bytes()).unwrap();
+/// assert_eq!(received.operation(), Operation::Read10);
+/// assert_eq!(received.get(Field::LogicalBlockAddress), 0x1234);
+/// ```
+#[derive(Clone, Copy)]
+pub struct Cdb {
+    bytes: [u8; CDB_BYTES_MAX],
+    row: &'static CommandDescriptor,
+}
+
+/// Why bytes are no CDB of a command in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownCommand {
+    /// No row has this operation code.
+    #[error("operation code {0:#04x} is not known")]
+    OperationCode(u8),
+    /// The operation code has service actions, but not this one.
+    #[error("operation code {opcode:#04x} has no service action {service_action:#04x}")]
+    ServiceAction {
+        /// The operation code.
+        opcode: u8,
+        /// The service action.
+        service_action: u8,
+    },
+    /// The command is longer than the bytes.
+    #[error("the CDB has {there} bytes, {needed} are needed")]
+    Short {
+        /// Bytes that are there.
+        there: usize,
+        /// Bytes that the command has.
+        needed: usize,
+    },
+}
+
+impl From<UnknownCommand> for Sense {
+    fn from(error: UnknownCommand) -> Self {
+        match error {
+            UnknownCommand::OperationCode(_) => Self::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE),
+            UnknownCommand::ServiceAction { .. } => Self::invalid_cdb_field(1, 4),
+            UnknownCommand::Short { .. } => Self::illegal(AdditionalSense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT),
+        }
+    }
+}
+
+/// A field that cannot be set as asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{command} takes no {field:?} of {value:#x}")]
+pub struct FieldError {
+    /// The command's name.
+    pub command: &'static str,
+    /// The field that it lacks, or that is too narrow.
+    pub field: Field,
+    /// The value that was asked for.
+    pub value: u64,
+}
+
+/// Bit of the CONTROL byte that asks for an auto contingent allegiance (SAM-5 5.2).
+const NACA: u8 = 0x04;
+
+impl Cdb {
+    /// A CDB of `operation` with all fields zero.
+    pub fn new(operation: Operation) -> Self {
+        let row = operation.descriptor();
+        let mut bytes = [0; CDB_BYTES_MAX];
+        bytes[0] = row.opcode;
+        bytes[1] = row.service_action.unwrap_or(0);
+        Self { bytes, row }
+    }
+
+    /// Takes the CDB at the front of `bytes`; what follows it (a transport may pad) is not looked at.
+    ///
+    /// # Errors
+    /// No command of the table has this operation code and service action, or the bytes are fewer than it needs.
+    pub fn decode(bytes: &[u8]) -> Result<Self, UnknownCommand> {
+        let (&opcode, rest) = bytes.split_first().ok_or(UnknownCommand::Short { there: 0, needed: 6 })?;
+        let mut rows = rows_of(opcode);
+        let first = rows.next().ok_or(UnknownCommand::OperationCode(opcode))?;
+        let row = match first.service_action {
+            None => first,
+            Some(_) => {
+                let service_action = rest.first().map_or(0, |byte| byte & 0x1f);
+                rows_of(opcode)
+                    .find(|row| row.service_action == Some(service_action))
+                    .ok_or(UnknownCommand::ServiceAction { opcode, service_action })?
+            }
+        };
+        let needed = usize::from(row.length);
+        let there = bytes.get(..needed).ok_or(UnknownCommand::Short { there: bytes.len(), needed })?;
+        let mut bytes = [0; CDB_BYTES_MAX];
+        bytes[..needed].copy_from_slice(there);
+        Ok(Self { bytes, row })
+    }
+
+    /// The bytes to send; as many as the command has.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.row.length)]
+    }
+
+    /// Which command this is.
+    pub fn operation(&self) -> Operation {
+        self.row.operation
+    }
+
+    /// The command's row in the table.
+    pub fn descriptor(&self) -> &'static CommandDescriptor {
+        self.row
+    }
+
+    /// The value of `field`; zero if the command does not have it.
+    #[inline]
+    pub fn get(&self, field: Field) -> u64 {
+        self.row.find(field).map_or(0, |place| place.get(&self.bytes))
+    }
+
+    /// Whether `field` is not zero.
+    #[inline]
+    pub fn has(&self, field: Field) -> bool {
+        self.get(field) != 0
+    }
+
+    /// The same CDB with `field` set.
+    ///
+    /// # Errors
+    /// The command does not have the field, or it is too narrow for `value`.
+    pub fn try_with(mut self, field: Field, value: u64) -> Result<Self, FieldError> {
+        match self.row.find(field) {
+            Some(place) if value <= place.max() => {
+                place.put(&mut self.bytes, value);
+                Ok(self)
+            }
+            _ => Err(FieldError { command: self.row.name, field, value }),
+        }
+    }
+
+    /// Number of blocks that the command is about: zero in a READ (6) or WRITE (6) means 256 (SBC-4 5.16).
+    #[inline]
+    pub fn blocks(&self) -> u64 {
+        match (self.row.operation, self.get(Field::Blocks)) {
+            (Operation::Read6 | Operation::Write6, 0) => 256,
+            (_, blocks) => blocks,
+        }
+    }
+
+    /// Bytes of data-in or data-out that the CDB asks for, with blocks of `block_size` bytes.
+    #[inline]
+    pub fn data_length(&self, block_size: u32) -> u64 {
+        let block = u64::from(block_size);
+        let (Data::In(amount) | Data::Out(amount)) = self.row.data else { return 0 };
+        match amount {
+            Amount::Fixed(bytes) => bytes.into(),
+            Amount::Allocation => self.get(Field::AllocationLength),
+            Amount::ParameterList => self.get(Field::ParameterListLength),
+            Amount::Blocks => self.blocks() * block,
+            Amount::BlockPairs => 2 * self.blocks() * block,
+            Amount::OneBlock if self.has(Field::NoDataOutBuffer) => 0,
+            Amount::OneBlock => block,
+            Amount::Checked => match self.get(Field::ByteCheck) {
+                1 => self.blocks() * block,
+                3 if self.blocks() > 0 => block,
+                _ => 0,
+            },
+        }
+    }
+
+    /// The sense for a bad value in `field`, with the pointer to it.
+    pub(crate) fn refuse(&self, field: Field) -> Sense {
+        match self.row.find(field) {
+            Some(place) => Sense::invalid_cdb_field(place.byte.into(), place.bit),
+            None => Sense::illegal(AdditionalSense::INVALID_FIELD_IN_CDB),
+        }
+    }
+
+    /// Refuses what no unit supports: NACA, and fields that the table says must be zero.
+    #[inline]
+    pub(crate) fn check_refused(&self) -> Result<(), Sense> {
+        let control = self.row.length - 1;
+        if self.bytes[usize::from(control)] & NACA != 0 {
+            return Err(Sense::invalid_cdb_field(control.into(), 2));
+        }
+        match self.row.fields.iter().find(|entry| entry.refused && entry.place.get(&self.bytes) != 0) {
+            Some(entry) => Err(self.refuse(entry.field)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl PartialEq for Cdb {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Cdb {}
+
+impl std::fmt::Debug for Cdb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct(self.row.name);
+        for entry in self.row.fields {
+            shown.field(&format!("{:?}", entry.field), &self.get(entry.field));
+        }
+        shown.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opcodes::COMMANDS;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_set_comes_back_over_the_wire(index in 0..COMMANDS.len(), values: [u64; 8]) {
+            let row = &COMMANDS[index];
+            let mut cdb = Cdb::new(row.operation);
+            for (entry, value) in row.fields.iter().zip(values) {
+                cdb = cdb.try_with(entry.field, value & entry.place.max()).unwrap();
+            }
+            let received = Cdb::decode(cdb.as_bytes()).unwrap();
+            prop_assert_eq!(received.operation(), row.operation);
+            for (entry, value) in row.fields.iter().zip(values) {
+                prop_assert_eq!(received.get(entry.field), value & entry.place.max());
+            }
+            prop_assert_eq!(received, cdb);
+        }
+
+        #[test]
+        fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(cdb) = Cdb::decode(&bytes) {
+                prop_assert_eq!(cdb.as_bytes(), &bytes[..cdb.as_bytes().len()]);
+                cdb.data_length(4096);
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_too_narrow_refuses() {
+        let cdb = Cdb::new(Operation::Read6);
+        assert!(cdb.try_with(Field::LogicalBlockAddress, 1 << 21).is_err());
+        assert!(cdb.try_with(Field::ForceUnitAccess, 1).is_err());
+    }
+
+    #[test]
+    fn read_6_of_zero_blocks_is_of_256() {
+        assert_eq!(Cdb::new(Operation::Read6).data_length(512), 256 * 512);
+        assert_eq!(Cdb::new(Operation::Read10).data_length(512), 0);
+    }
+}

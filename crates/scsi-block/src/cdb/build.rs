@@ -1,0 +1,221 @@
+//! Builders: one constructor for each command that an initiator sends, with parameters as wide as the fields.
+
+use super::Cdb;
+use crate::opcodes::{Field, Operation};
+
+impl Cdb {
+    /// For fields that the command has and values whose type fits them.
+    fn with(self, field: Field, value: impl Into<u64>) -> Self {
+        self.try_with(field, value.into()).expect("a builder sets fields that its command has, within their width")
+    }
+
+    fn transfer(operation: Operation, lba: impl Into<u64>, blocks: impl Into<u64>) -> Self {
+        Self::new(operation).with(Field::LogicalBlockAddress, lba).with(Field::Blocks, blocks)
+    }
+
+    /// Sets FUA: a write is durable before GOOD, a read comes from the medium.
+    ///
+    /// # Panics
+    /// The command has no FUA bit; see [`try_with`](Self::try_with) for a form that does not.
+    #[must_use]
+    pub fn with_force_unit_access(self) -> Self {
+        self.with(Field::ForceUnitAccess, true)
+    }
+
+    /// TEST UNIT READY.
+    pub fn test_unit_ready() -> Self {
+        Self::new(Operation::TestUnitReady)
+    }
+
+    /// REQUEST SENSE in fixed or descriptor format.
+    pub fn request_sense(descriptor: bool, allocation_length: u8) -> Self {
+        Self::new(Operation::RequestSense)
+            .with(Field::DescriptorFormat, descriptor)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
+    /// INQUIRY for the standard data.
+    pub fn inquiry(allocation_length: u16) -> Self {
+        Self::new(Operation::Inquiry).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// INQUIRY for a page of vital product data.
+    pub fn inquiry_page(page: u8, allocation_length: u16) -> Self {
+        Self::inquiry(allocation_length).with(Field::EnableVitalProductData, true).with(Field::PageCode, page)
+    }
+
+    /// REPORT LUNS; `select_report` 0 leaves well-known units out, 2 has all.
+    pub fn report_luns(select_report: u8, allocation_length: u32) -> Self {
+        Self::new(Operation::ReportLuns)
+            .with(Field::SelectReport, select_report)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
+    /// READ CAPACITY (10).
+    pub fn read_capacity_10() -> Self {
+        Self::new(Operation::ReadCapacity10)
+    }
+
+    /// READ CAPACITY (16).
+    pub fn read_capacity_16(allocation_length: u32) -> Self {
+        Self::new(Operation::ReadCapacity16).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// READ (10).
+    pub fn read_10(lba: u32, blocks: u16) -> Self {
+        Self::transfer(Operation::Read10, lba, blocks)
+    }
+
+    /// READ (12).
+    pub fn read_12(lba: u32, blocks: u32) -> Self {
+        Self::transfer(Operation::Read12, lba, blocks)
+    }
+
+    /// READ (16).
+    pub fn read_16(lba: u64, blocks: u32) -> Self {
+        Self::transfer(Operation::Read16, lba, blocks)
+    }
+
+    /// WRITE (10).
+    pub fn write_10(lba: u32, blocks: u16) -> Self {
+        Self::transfer(Operation::Write10, lba, blocks)
+    }
+
+    /// WRITE (12).
+    pub fn write_12(lba: u32, blocks: u32) -> Self {
+        Self::transfer(Operation::Write12, lba, blocks)
+    }
+
+    /// WRITE (16).
+    pub fn write_16(lba: u64, blocks: u32) -> Self {
+        Self::transfer(Operation::Write16, lba, blocks)
+    }
+
+    /// WRITE AND VERIFY (16), byte by byte if `compare`, else only that the medium can be read.
+    pub fn write_and_verify_16(lba: u64, blocks: u32, compare: bool) -> Self {
+        Self::transfer(Operation::WriteAndVerify16, lba, blocks).with(Field::ByteCheck, compare)
+    }
+
+    /// VERIFY (16), with data to compare if `compare`, else only that the medium can be read.
+    pub fn verify_16(lba: u64, blocks: u32, compare: bool) -> Self {
+        Self::transfer(Operation::Verify16, lba, blocks).with(Field::ByteCheck, compare)
+    }
+
+    /// COMPARE AND WRITE: `blocks` to compare, then as many to write.
+    pub fn compare_and_write(lba: u64, blocks: u8) -> Self {
+        Self::transfer(Operation::CompareAndWrite, lba, blocks)
+    }
+
+    /// SYNCHRONIZE CACHE (10) of the whole medium.
+    pub fn synchronize_cache_10() -> Self {
+        Self::new(Operation::SynchronizeCache10)
+    }
+
+    /// SYNCHRONIZE CACHE (16); 0 blocks is to the end of the medium.
+    pub fn synchronize_cache_16(lba: u64, blocks: u32) -> Self {
+        Self::transfer(Operation::SynchronizeCache16, lba, blocks)
+    }
+
+    /// WRITE SAME (16) with a block of data.
+    pub fn write_same_16(lba: u64, blocks: u32, unmap: bool) -> Self {
+        Self::transfer(Operation::WriteSame16, lba, blocks).with(Field::Unmap, unmap)
+    }
+
+    /// WRITE SAME (16) of zeros, without data.
+    pub fn write_zeroes_16(lba: u64, blocks: u32, unmap: bool) -> Self {
+        Self::write_same_16(lba, blocks, unmap).with(Field::NoDataOutBuffer, true)
+    }
+
+    /// UNMAP, with the list that [`UnmapList::encode`](crate::parameters::UnmapList::encode) builds.
+    pub fn unmap(parameter_list_length: u16) -> Self {
+        Self::new(Operation::Unmap).with(Field::ParameterListLength, parameter_list_length)
+    }
+
+    /// MODE SENSE (6) of a page; `control` 0 current, 1 changeable, 2 default, 3 saved values.
+    ///
+    /// # Panics
+    /// `control` is above 3 or `page` above 3Fh.
+    pub fn mode_sense_6(control: u8, page: u8, subpage: u8, allocation_length: u8) -> Self {
+        Self::mode_sense(Operation::ModeSense6, control, page, subpage).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// MODE SENSE (10), as [`mode_sense_6`](Self::mode_sense_6).
+    ///
+    /// # Panics
+    /// `control` is above 3 or `page` above 3Fh.
+    pub fn mode_sense_10(control: u8, page: u8, subpage: u8, allocation_length: u16) -> Self {
+        Self::mode_sense(Operation::ModeSense10, control, page, subpage)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
+    fn mode_sense(operation: Operation, control: u8, page: u8, subpage: u8) -> Self {
+        Self::new(operation)
+            .with(Field::PageControl, control)
+            .with(Field::PageCode, page)
+            .with(Field::SubpageCode, subpage)
+    }
+
+    /// MODE SELECT (6); `save` keeps the values over a reset.
+    pub fn mode_select_6(save: bool, parameter_list_length: u8) -> Self {
+        Self::mode_select(Operation::ModeSelect6, save).with(Field::ParameterListLength, parameter_list_length)
+    }
+
+    /// MODE SELECT (10), as [`mode_select_6`](Self::mode_select_6).
+    pub fn mode_select_10(save: bool, parameter_list_length: u16) -> Self {
+        Self::mode_select(Operation::ModeSelect10, save).with(Field::ParameterListLength, parameter_list_length)
+    }
+
+    fn mode_select(operation: Operation, save: bool) -> Self {
+        Self::new(operation).with(Field::PageFormat, true).with(Field::SavePages, save)
+    }
+
+    /// START STOP UNIT, to the active or the stopped power condition.
+    pub fn start_stop_unit(start: bool) -> Self {
+        Self::new(Operation::StartStopUnit).with(Field::Start, start)
+    }
+
+    /// RESERVE (6) of the whole unit.
+    pub fn reserve_6() -> Self {
+        Self::new(Operation::Reserve6)
+    }
+
+    /// RELEASE (6) of the whole unit.
+    pub fn release_6() -> Self {
+        Self::new(Operation::Release6)
+    }
+
+    /// REPORT SUPPORTED OPERATION CODES for all commands.
+    pub fn report_supported_operation_codes(timeouts: bool, allocation_length: u32) -> Self {
+        Self::new(Operation::ReportSupportedOperationCodes)
+            .with(Field::ReturnTimeouts, timeouts)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
+    /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
+    pub fn report_supported_task_management_functions(allocation_length: u32) -> Self {
+        Self::new(Operation::ReportSupportedTaskManagementFunctions).with(Field::AllocationLength, allocation_length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builders_give_the_bytes_that_t10_draws() {
+        let expected: &[(Cdb, &[u8])] = &[
+            (Cdb::inquiry_page(0x83, 252), &[0x12, 1, 0x83, 0, 252, 0]),
+            (Cdb::read_capacity_16(32), &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0]),
+            (Cdb::write_zeroes_16(5, 9, true), &[0x93, 9, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 9, 0, 0]),
+            (Cdb::mode_sense_6(1, 0x3f, 0xff, 255), &[0x1a, 0, 0x7f, 0xff, 255, 0]),
+            (Cdb::mode_select_10(true, 24), &[0x55, 0x11, 0, 0, 0, 0, 0, 0, 24, 0]),
+            (Cdb::unmap(24), &[0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0]),
+            (Cdb::compare_and_write(1, 1), &[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0]),
+            (Cdb::verify_16(1, 1, true), &[0x8f, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0]),
+            (Cdb::report_supported_operation_codes(true, 512), &[0xa3, 0x0c, 0x80, 0, 0, 0, 0, 0, 2, 0, 0, 0]),
+        ];
+        for (cdb, bytes) in expected {
+            assert_eq!(cdb.as_bytes(), *bytes, "{cdb:?}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What each command does: [`plan`] when its CDB comes, [`start`] when its data-out is there.
+//!
+//! Both are one match over the table's commands; the work stands in the files by subject. The general rules have been
+//! applied before (see [`nexus`](crate::nexus)).
+
+mod control;
+mod identify;
+mod medium;
+mod modes;
+mod reports;
+
+use bytes::Bytes;
+
+use crate::cdb::Cdb;
+use crate::device::TargetDevice;
+use crate::io::{BlockIo, Extent, Segments};
+use crate::mode::ModeHeader;
+use crate::opcodes::{Field, Operation};
+use crate::sense::Sense;
+use crate::task::Then;
+use crate::unit::{LogicalUnit, NexusId, Summary};
+
+pub(crate) use control::{STOPPED, sense_as_data};
+pub(crate) use identify::inquiry_without_unit;
+pub(crate) use reports::report_luns;
+
+/// Where a command is carried out, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) device: &'a TargetDevice,
+    pub(crate) unit: &'a LogicalUnit,
+    pub(crate) nexus: NexusId,
+    pub(crate) summary: Summary,
+}
+
+/// What a CDB comes to.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// The command has ended, with this data-in.
+    Done(Bytes),
+    /// There is something to do.
+    Work { work: Work, data_in_length: u32, data_out_length: u32 },
+}
+
+impl Plan {
+    /// Nothing to do, and no data.
+    const DONE: Self = Self::Done(Bytes::new());
+
+    fn work(work: Work) -> Self {
+        Self::Work { work, data_in_length: 0, data_out_length: 0 }
+    }
+}
+
+/// Why a command is not carried out.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Check(Sense),
+    ReservationConflict,
+}
+
+impl From<Sense> for Refusal {
+    fn from(sense: Sense) -> Self {
+        Self::Check(sense)
+    }
+}
+
+/// What is to be done once the data-out is there. All that the CDB says has been checked.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Read(Extent),
+    Write {
+        lba: u64,
+        durable: bool,
+    },
+    WriteAndVerify {
+        extent: Extent,
+        compare: bool,
+    },
+    /// VERIFY with nothing to compare: the medium can be read.
+    ReadThrough(Extent),
+    Compare(Extent),
+    CompareSame(Extent),
+    CompareAndWrite {
+        lba: u64,
+        durable: bool,
+    },
+    WriteSame {
+        extent: Extent,
+        unmap: bool,
+        durable: bool,
+        zeros: bool,
+    },
+    Unmap,
+    Flush,
+    ModeSelect {
+        header: ModeHeader,
+        save: bool,
+    },
+}
+
+/// What the data-out comes to.
+#[derive(Debug)]
+pub(crate) enum Started {
+    Io(BlockIo, Then),
+    Done,
+}
+
+/// Looks at a command.
+#[inline]
+pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
+    use Operation as Op;
+    let plan = match cdb.operation() {
+        Op::Read10 | Op::Read16 | Op::Read6 | Op::Read12 => medium::read(context, cdb)?,
+        Op::Write10 | Op::Write16 | Op::Write6 | Op::Write12 => medium::write(context, cdb)?,
+        Op::TestUnitReady => Plan::DONE,
+        Op::RequestSense => Plan::Done(control::request_sense(context, cdb)),
+        Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
+        Op::ModeSense6 | Op::ModeSense10 => Plan::Done(modes::sense(context, cdb)?),
+        Op::ModeSelect6 | Op::ModeSelect10 => modes::select(cdb)?,
+        Op::Reserve6 => control::reserve(context)?,
+        Op::Release6 => control::release(context),
+        Op::StartStopUnit => control::start_stop(context, cdb)?,
+        Op::ReadCapacity10 => Plan::Done(reports::read_capacity_10(context.unit)),
+        Op::ReadCapacity16 => Plan::Done(reports::read_capacity_16(context.unit, cdb)),
+        Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 => medium::write_and_verify(context, cdb)?,
+        Op::Verify10 | Op::Verify12 | Op::Verify16 => medium::verify(context, cdb)?,
+        Op::SynchronizeCache10 | Op::SynchronizeCache16 => medium::synchronize_cache(context, cdb)?,
+        Op::WriteSame10 | Op::WriteSame16 => medium::write_same(context, cdb)?,
+        Op::CompareAndWrite => medium::compare_and_write(context, cdb)?,
+        Op::Unmap => medium::unmap(cdb),
+        Op::ReportLuns => Plan::Done(reports::report_luns(context.device, cdb)?),
+        Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),
+        Op::ReportSupportedTaskManagementFunctions => Plan::Done(reports::task_management_functions(cdb)),
+    };
+    Ok(plan)
+}
+
+/// Takes the data-out, of which the CDB wants `wanted` bytes.
+#[inline]
+pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u32) -> Result<Started, Sense> {
+    match work {
+        Work::Read(extent) => {
+            let bytes = extent.blocks * u64::from(context.unit.config.geometry.block_size);
+            Ok(Started::Io(BlockIo::Read(extent), Then::GiveData(bytes as u32)))
+        }
+        Work::Write { lba, durable } => Ok(medium::start_write(context.unit, lba, data, wanted, durable)),
+        Work::ReadThrough(extent) => Ok(Started::Io(BlockIo::Read(extent), Then::End)),
+        Work::Flush => Ok(Started::Io(BlockIo::Flush, Then::End)),
+        Work::WriteAndVerify { extent, compare } => {
+            Ok(medium::start_write_and_verify(context.unit, extent, data, wanted, compare))
+        }
+        Work::Compare(extent) => medium::start_compare(extent, data, wanted),
+        Work::CompareSame(extent) => medium::start_compare_same(extent, data, wanted),
+        Work::CompareAndWrite { lba, durable } => medium::start_compare_and_write(lba, data, wanted, durable),
+        Work::WriteSame { extent, unmap, durable, zeros } => {
+            let block = (!zeros).then(|| medium::exactly(data, wanted)).transpose()?;
+            Ok(medium::start_write_same(context.unit, extent, block, unmap, durable))
+        }
+        Work::Unmap => medium::start_unmap(context.unit, data, wanted),
+        Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
+    }
+}
+
+/// Data-in, cut to the allocation length.
+fn allocated(cdb: &Cdb, data: impl Into<Bytes>) -> Bytes {
+    let mut data = data.into();
+    data.truncate(usize::try_from(cdb.get(Field::AllocationLength)).unwrap_or(usize::MAX));
+    data
+}

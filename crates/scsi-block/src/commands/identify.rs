@@ -1,0 +1,126 @@
+//! INQUIRY (SPC-5 6.6): the standard data and the pages of vital product data of a unit.
+
+use bytes::Bytes;
+
+use super::allocated;
+use crate::cdb::Cdb;
+use crate::config::LogicalUnitConfig;
+use crate::designator::Designator;
+use crate::inquiry::{Peripheral, StandardInquiry};
+use crate::opcodes::Field;
+use crate::sense::{AdditionalSense, Sense};
+use crate::unit::LogicalUnit;
+use crate::vpd::{self, BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, LogicalBlockProvisioning, page};
+
+/// VERSION of the INQUIRY data: SPC-4.
+const VERSION: u8 = 6;
+/// Version descriptors: SAM-5, SPC-4, SBC-3, each with no version claimed (SPC-5 table 149).
+const VERSION_DESCRIPTORS: [u16; 3] = [0x00a0, 0x0460, 0x04c0];
+
+/// INQUIRY to a unit that is there.
+pub(super) fn inquiry(unit: &LogicalUnit, cdb: &Cdb) -> Result<Bytes, Sense> {
+    let code = cdb.get(Field::PageCode) as u8;
+    let data = match cdb.has(Field::EnableVitalProductData) {
+        true => vital_product_data(&unit.config, code).ok_or(cdb.refuse(Field::PageCode))?,
+        false if code != 0 => return Err(cdb.refuse(Field::PageCode)),
+        false => standard(Some(&unit.config)).encode(),
+    };
+    Ok(allocated(cdb, data))
+}
+
+/// INQUIRY to a LUN that has no unit: the standard data says so.
+pub(crate) fn inquiry_without_unit(cdb: &Cdb) -> Result<Bytes, Sense> {
+    cdb.check_refused()?;
+    if cdb.has(Field::EnableVitalProductData) {
+        return Err(Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED));
+    }
+    if cdb.has(Field::PageCode) {
+        return Err(cdb.refuse(Field::PageCode));
+    }
+    Ok(allocated(cdb, standard(None).encode()))
+}
+
+fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
+    let identity = config.map(|config| &config.identity);
+    let transport = identity.and_then(|identity| identity.transport_version);
+    let name = |name: Option<&String>| name.cloned().unwrap_or_default();
+    StandardInquiry {
+        peripheral: if config.is_some() { Peripheral::DIRECT_ACCESS } else { Peripheral::NOT_SUPPORTED },
+        removable: false,
+        version: VERSION,
+        target_port_groups: 0,
+        third_party_copy: false,
+        protection: false,
+        command_queue: true,
+        vendor: name(identity.map(|identity| &identity.vendor)),
+        product: name(identity.map(|identity| &identity.product)),
+        revision: name(identity.map(|identity| &identity.revision)),
+        version_descriptors: VERSION_DESCRIPTORS.into_iter().chain(transport).collect(),
+    }
+}
+
+/// The page of that code, with its header.
+fn vital_product_data(config: &LogicalUnitConfig, code: u8) -> Option<Vec<u8>> {
+    let body = match code {
+        page::SUPPORTED_PAGES => vpd::PAGES.to_vec(),
+        page::UNIT_SERIAL_NUMBER => config.identity.serial.clone().into_bytes(),
+        page::DEVICE_IDENTIFICATION => identification(config).encode(),
+        page::BLOCK_LIMITS => block_limits(config).encode(),
+        page::BLOCK_DEVICE_CHARACTERISTICS => characteristics(config).encode(),
+        page::LOGICAL_BLOCK_PROVISIONING => provisioning(config).encode(),
+        _ => return None,
+    };
+    Some(vpd::with_header(Peripheral::DIRECT_ACCESS, code, &body))
+}
+
+fn identification(config: &LogicalUnitConfig) -> DeviceIdentification {
+    let identity = &config.identity;
+    let own =
+        [Designator::naa_local(identity.serial.as_bytes()), Designator::t10_vendor(&identity.vendor, &identity.serial)];
+    DeviceIdentification(own.into_iter().chain(identity.designators.iter().cloned()).collect())
+}
+
+fn block_limits(config: &LogicalUnitConfig) -> BlockLimits {
+    const TRANSFER_GRANULARITY_BYTES: u32 = 4096;
+    let limits = &config.limits;
+    let common = BlockLimits {
+        compare_and_write_max: limits.compare_and_write_blocks_max,
+        transfer_granularity: (TRANSFER_GRANULARITY_BYTES / config.geometry.block_size) as u16,
+        transfer_max: config.blocks_in(limits.transfer_bytes_max.into()),
+        transfer_optimal: config.blocks_in(limits.transfer_bytes_optimal.into()),
+        write_same_max: limits.write_same_bytes_max / u64::from(config.geometry.block_size),
+        ..BlockLimits::default()
+    };
+    match config.thin {
+        true => BlockLimits {
+            unmap_max: config.blocks_in(limits.unmap_bytes_max),
+            unmap_descriptors_max: limits.unmap_descriptors_max.into(),
+            unmap_granularity: config.blocks_in(limits.unmap_granularity_bytes.into()),
+            unmap_alignment: Some(0),
+            ..common
+        },
+        false => common,
+    }
+}
+
+fn characteristics(config: &LogicalUnitConfig) -> BlockDeviceCharacteristics {
+    const NOT_ROTATING: u16 = 1;
+    const TURNS_PER_MINUTE: u16 = 7200;
+    let rotation_rate = if config.rotational { TURNS_PER_MINUTE } else { NOT_ROTATING };
+    BlockDeviceCharacteristics { rotation_rate, form_factor: 0 }
+}
+
+fn provisioning(config: &LogicalUnitConfig) -> LogicalBlockProvisioning {
+    const THIN: u8 = 2;
+    match config.thin {
+        true => LogicalBlockProvisioning {
+            unmap: true,
+            write_same_16: true,
+            write_same_10: true,
+            reads_zero: 1,
+            anchor: false,
+            provisioning_type: THIN,
+        },
+        false => LogicalBlockProvisioning::default(),
+    }
+}

@@ -1,0 +1,255 @@
+//! Commands that read, write, check or unmap blocks (SBC-4 5).
+
+use bytes::Bytes;
+
+use super::{Context, Plan, Started, Work};
+use crate::cdb::Cdb;
+use crate::io::{BlockIo, Extent, Segments};
+use crate::opcodes::Field;
+use crate::parameters::UnmapList;
+use crate::segments;
+use crate::sense::{AdditionalSense, Sense};
+use crate::sequence::Sequence;
+use crate::task::Then;
+use crate::unit::{Conditions, LogicalUnit};
+
+const OUT_OF_RANGE: Sense = Sense::illegal(AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE);
+/// Less data has come than the command needs to be safe.
+const DATA_MISSING: Sense = Sense::illegal(AdditionalSense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);
+
+/// Whether the extent lies on the medium; an empty one may stand at its end.
+#[inline]
+fn check_range(unit: &LogicalUnit, extent: Extent) -> Result<(), Sense> {
+    let end = extent.lba.checked_add(extent.blocks);
+    match end {
+        Some(end) if end <= unit.config.geometry.blocks => Ok(()),
+        _ => Err(OUT_OF_RANGE),
+    }
+}
+
+/// The blocks that the CDB names, if they are on the medium and no more than `blocks_max`.
+#[inline]
+fn extent(unit: &LogicalUnit, cdb: &Cdb, blocks_max: u32) -> Result<Extent, Sense> {
+    let extent = Extent { lba: cdb.get(Field::LogicalBlockAddress), blocks: cdb.blocks() };
+    check_range(unit, extent)?;
+    if extent.blocks > blocks_max.into() {
+        return Err(cdb.refuse(Field::Blocks));
+    }
+    Ok(extent)
+}
+
+/// The blocks of a command that reads or writes them all at once.
+#[inline]
+fn transfer(unit: &LogicalUnit, cdb: &Cdb) -> Result<Extent, Sense> {
+    extent(unit, cdb, unit.config.blocks_in(unit.config.limits.transfer_bytes_max.into()))
+}
+
+/// A write is durable before GOOD if it says so, or if there is no write cache.
+#[inline]
+fn durable(context: &Context<'_>, cdb: &Cdb) -> bool {
+    !context.summary.has(Conditions::WRITE_CACHE) || cdb.has(Field::ForceUnitAccess)
+}
+
+/// Work that takes the data-out that the CDB asks for; limits have made sure that 32 bits hold its length.
+#[inline]
+fn with_data_out(context: &Context<'_>, cdb: &Cdb, work: Work) -> Plan {
+    let data_out_length = cdb.data_length(context.unit.config.geometry.block_size) as u32;
+    Plan::Work { work, data_in_length: 0, data_out_length }
+}
+
+/// READ.
+#[inline]
+pub(super) fn read(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    let extent = transfer(context.unit, cdb)?;
+    if extent.blocks == 0 {
+        return Ok(Plan::DONE);
+    }
+    let data_in_length = extent.blocks as u32 * context.unit.config.geometry.block_size;
+    Ok(Plan::Work { work: Work::Read(extent), data_in_length, data_out_length: 0 })
+}
+
+/// WRITE.
+#[inline]
+pub(super) fn write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    let extent = transfer(context.unit, cdb)?;
+    if extent.blocks == 0 {
+        return Ok(Plan::DONE);
+    }
+    Ok(with_data_out(context, cdb, Work::Write { lba: extent.lba, durable: durable(context, cdb) }))
+}
+
+/// The whole blocks that came, of those wanted.
+#[inline]
+fn whole_blocks(unit: &LogicalUnit, mut data: Segments, wanted: u32) -> (Segments, u64) {
+    let there = segments::length(&data);
+    let block_size = u64::from(unit.config.geometry.block_size);
+    let bytes = there.min(wanted.into()) / block_size * block_size;
+    if bytes < there {
+        segments::truncate(&mut data, bytes);
+    }
+    (data, bytes / block_size)
+}
+
+#[inline]
+pub(super) fn start_write(unit: &LogicalUnit, lba: u64, data: Segments, wanted: u32, durable: bool) -> Started {
+    let (data, blocks) = whole_blocks(unit, data, wanted);
+    match blocks {
+        0 => Started::Done,
+        _ => Started::Io(BlockIo::Write { lba, data, durable }, Then::End),
+    }
+}
+
+/// WRITE AND VERIFY.
+pub(super) fn write_and_verify(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    let extent = transfer(context.unit, cdb)?;
+    let compare = match cdb.get(Field::ByteCheck) {
+        0 => false,
+        1 => true,
+        _ => return Err(cdb.refuse(Field::ByteCheck)),
+    };
+    if extent.blocks == 0 {
+        return Ok(Plan::DONE);
+    }
+    Ok(with_data_out(context, cdb, Work::WriteAndVerify { extent, compare }))
+}
+
+pub(super) fn start_write_and_verify(
+    unit: &LogicalUnit,
+    extent: Extent,
+    data: Segments,
+    wanted: u32,
+    compare: bool,
+) -> Started {
+    let (data, blocks) = whole_blocks(unit, data, wanted);
+    if blocks == 0 {
+        return Started::Done;
+    }
+    let check = match compare {
+        true => BlockIo::Compare { lba: extent.lba, data: data.clone() },
+        false => BlockIo::Read(Extent { blocks, ..extent }),
+    };
+    let write = BlockIo::Write { lba: extent.lba, data, durable: true };
+    Started::Io(write, Then::Continue(Box::new(Sequence::One(Some(check)))))
+}
+
+/// VERIFY.
+pub(super) fn verify(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    let extent = transfer(context.unit, cdb)?;
+    let work = match cdb.get(Field::ByteCheck) {
+        0 => Work::ReadThrough(extent),
+        1 => Work::Compare(extent),
+        3 => Work::CompareSame(extent),
+        _ => return Err(cdb.refuse(Field::ByteCheck)),
+    };
+    if extent.blocks == 0 {
+        return Ok(Plan::DONE);
+    }
+    Ok(with_data_out(context, cdb, work))
+}
+
+/// The data, cut to what is wanted and no less.
+fn all_wanted(mut data: Segments, wanted: u32) -> Result<Segments, Sense> {
+    if segments::length(&data) < wanted.into() {
+        return Err(DATA_MISSING);
+    }
+    segments::truncate(&mut data, wanted.into());
+    Ok(data)
+}
+
+/// The same in one piece.
+pub(super) fn exactly(data: Segments, wanted: u32) -> Result<Bytes, Sense> {
+    all_wanted(data, wanted).map(segments::join)
+}
+
+pub(super) fn start_compare(extent: Extent, data: Segments, wanted: u32) -> Result<Started, Sense> {
+    let data = all_wanted(data, wanted)?;
+    Ok(Started::Io(BlockIo::Compare { lba: extent.lba, data }, Then::End))
+}
+
+pub(super) fn start_compare_same(extent: Extent, data: Segments, wanted: u32) -> Result<Started, Sense> {
+    let block = exactly(data, wanted)?;
+    Ok(start_sequence(Sequence::CompareSame { rest: extent, block }))
+}
+
+fn start_sequence(mut sequence: Sequence) -> Started {
+    match sequence.next() {
+        Some(request) => Started::Io(request, Then::Continue(Box::new(sequence))),
+        None => Started::Done,
+    }
+}
+
+/// COMPARE AND WRITE.
+pub(super) fn compare_and_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    let blocks_max = context.unit.config.limits.compare_and_write_blocks_max;
+    if blocks_max == 0 {
+        return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
+    }
+    let extent = extent(context.unit, cdb, blocks_max.into())?;
+    if extent.blocks == 0 {
+        return Ok(Plan::DONE);
+    }
+    Ok(with_data_out(context, cdb, Work::CompareAndWrite { lba: extent.lba, durable: durable(context, cdb) }))
+}
+
+pub(super) fn start_compare_and_write(lba: u64, data: Segments, wanted: u32, durable: bool) -> Result<Started, Sense> {
+    let data = all_wanted(data, wanted)?;
+    Ok(Started::Io(BlockIo::CompareAndWrite { lba, data, durable }, Then::End))
+}
+
+/// SYNCHRONIZE CACHE. IMMED changes nothing: GOOD comes when the data is durable, which is never too early. The
+/// whole cache is written, whatever blocks the command names.
+pub(super) fn synchronize_cache(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    extent(context.unit, cdb, u32::MAX)?;
+    Ok(Plan::work(Work::Flush))
+}
+
+/// WRITE SAME. Zero blocks is all to the end of the medium.
+pub(super) fn write_same(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    let config = &context.unit.config;
+    let mut extent = extent(context.unit, cdb, u32::MAX)?;
+    if extent.blocks == 0 {
+        extent.blocks = config.geometry.blocks - extent.lba;
+    }
+    if extent.blocks > config.limits.write_same_bytes_max / u64::from(config.geometry.block_size) {
+        return Err(cdb.refuse(Field::Blocks));
+    }
+    let unmap = cdb.has(Field::Unmap);
+    if unmap && !config.thin {
+        return Err(cdb.refuse(Field::Unmap));
+    }
+    let (durable, zeros) = (durable(context, cdb), cdb.has(Field::NoDataOutBuffer));
+    Ok(with_data_out(context, cdb, Work::WriteSame { extent, unmap, durable, zeros }))
+}
+
+pub(super) fn start_write_same(
+    unit: &LogicalUnit,
+    rest: Extent,
+    block: Option<Bytes>,
+    unmap: bool,
+    durable: bool,
+) -> Started {
+    let block_size = unit.config.geometry.block_size;
+    start_sequence(Sequence::WriteSame { rest, block, unmap, durable, block_size })
+}
+
+/// UNMAP.
+pub(super) fn unmap(cdb: &Cdb) -> Plan {
+    let data_out_length = cdb.get(Field::ParameterListLength) as u32;
+    Plan::Work { work: Work::Unmap, data_in_length: 0, data_out_length }
+}
+
+pub(super) fn start_unmap(unit: &LogicalUnit, mut data: Segments, wanted: u32) -> Result<Started, Sense> {
+    segments::truncate(&mut data, wanted.into());
+    let limits = &unit.config.limits;
+    let UnmapList(mut extents) = UnmapList::decode(&segments::join(data), limits.unmap_descriptors_max)?;
+    extents.iter().try_for_each(|extent| check_range(unit, *extent))?;
+    let blocks: u64 = extents.iter().map(|extent| extent.blocks).sum();
+    if blocks > unit.config.blocks_in(limits.unmap_bytes_max).into() {
+        return Err(Sense::illegal(AdditionalSense::INVALID_FIELD_IN_PARAMETER_LIST));
+    }
+    extents.retain(|extent| extent.blocks > 0);
+    match extents.is_empty() {
+        true => Ok(Started::Done),
+        false => Ok(Started::Io(BlockIo::Unmap(extents), Then::End)),
+    }
+}

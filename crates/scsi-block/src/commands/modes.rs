@@ -1,0 +1,94 @@
+//! MODE SENSE and MODE SELECT (SPC-5 6.11 to 6.14).
+
+use bytes::Bytes;
+
+use super::{Context, Plan, Started, Work, allocated};
+use crate::cdb::Cdb;
+use crate::io::{BlockIo, Segments};
+use crate::mode::{self, BlockDescriptor, ModeHeader, ModeSettings, NoSuchPage, PageValues};
+use crate::opcodes::{Field, Operation};
+use crate::segments;
+use crate::sense::{AdditionalSense, Sense};
+use crate::task::Then;
+use crate::unit::{Conditions, LogicalUnit};
+
+fn header(cdb: &Cdb) -> ModeHeader {
+    match cdb.operation() {
+        Operation::ModeSense6 | Operation::ModeSelect6 => ModeHeader::Six,
+        _ => ModeHeader::Ten,
+    }
+}
+
+/// MODE SENSE.
+pub(super) fn sense(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
+    let (code, subpage) = (cdb.get(Field::PageCode) as u8, cdb.get(Field::SubpageCode) as u8);
+    let values = page_values(context.unit, cdb.get(Field::PageControl));
+    let pages = mode::encode_pages(code, subpage, values).map_err(|error| match error {
+        NoSuchPage::Code => cdb.refuse(Field::PageCode),
+        NoSuchPage::Subpage => cdb.refuse(Field::SubpageCode),
+    })?;
+    let descriptor = match cdb.has(Field::DisableBlockDescriptors) {
+        true => Vec::new(),
+        false => BlockDescriptor::encode(context.unit.config.geometry, cdb.has(Field::LongLbaAccepted)),
+    };
+    let write_protected = context.summary.has(Conditions::READ_ONLY | Conditions::SOFTWARE_WRITE_PROTECTED);
+    Ok(allocated(cdb, header(cdb).encode(write_protected, &descriptor, &pages)))
+}
+
+/// The values that PC asks for: two bits.
+fn page_values(unit: &LogicalUnit, control: u64) -> PageValues {
+    match control {
+        0 => PageValues::Settings(unit.look(|state| state.settings)),
+        1 => PageValues::Changeable,
+        2 => PageValues::Settings(unit.config.default_settings()),
+        _ => PageValues::Settings(unit.look(|state| state.saved)),
+    }
+}
+
+/// MODE SELECT. Pages in a vendor's own format (PF zero) are not taken.
+pub(super) fn select(cdb: &Cdb) -> Result<Plan, Sense> {
+    let data_out_length = cdb.get(Field::ParameterListLength) as u32;
+    if data_out_length > 0 && !cdb.has(Field::PageFormat) {
+        return Err(cdb.refuse(Field::PageFormat));
+    }
+    let work = Work::ModeSelect { header: header(cdb), save: cdb.has(Field::SavePages) };
+    Ok(Plan::Work { work, data_in_length: 0, data_out_length })
+}
+
+/// Applies the list, all of it or nothing. When the write cache is turned off, what it holds is written before GOOD.
+pub(super) fn start_select(
+    context: &Context<'_>,
+    header: ModeHeader,
+    save: bool,
+    mut data: Segments,
+    wanted: u32,
+) -> Result<Started, Sense> {
+    if segments::length(&data) < wanted.into() {
+        return Err(Sense::illegal(AdditionalSense::PARAMETER_LIST_LENGTH_ERROR));
+    }
+    segments::truncate(&mut data, wanted.into());
+    let list = segments::join(data);
+    let geometry = context.unit.config.geometry;
+    let before = context.unit.look(|state| state.settings);
+    let after = mode::decode_list(header, &list, geometry, before)?;
+    apply(context, before, after, save);
+    match before.write_cache && !after.write_cache {
+        true => Ok(Started::Io(BlockIo::Flush, Then::End)),
+        false => Ok(Started::Done),
+    }
+}
+
+fn apply(context: &Context<'_>, before: ModeSettings, after: ModeSettings, save: bool) {
+    if before == after && !save {
+        return;
+    }
+    context.unit.change(|state| {
+        state.settings = after;
+        if save {
+            state.saved = after;
+        }
+        if before != after {
+            state.post(AdditionalSense::MODE_PARAMETERS_CHANGED, Some(context.nexus));
+        }
+    });
+}

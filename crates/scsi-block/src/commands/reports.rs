@@ -1,0 +1,99 @@
+//! Commands that tell what is there: capacity, logical units, supported commands and functions.
+
+use bytes::Bytes;
+
+use super::allocated;
+use crate::cdb::Cdb;
+use crate::device::TargetDevice;
+use crate::opcodes::{COMMANDS, CommandDescriptor, Field, Operation, Rules, rows_of};
+use crate::parameters::{Capacity10, Capacity16, SupportedCommand, TIMEOUTS_DESCRIPTOR, UnitList};
+use crate::sense::Sense;
+use crate::unit::LogicalUnit;
+
+/// READ CAPACITY (10).
+pub(super) fn read_capacity_10(unit: &LogicalUnit) -> Bytes {
+    Capacity10::of(unit.config.geometry).encode().into()
+}
+
+/// READ CAPACITY (16).
+pub(super) fn read_capacity_16(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
+    let config = &unit.config;
+    let capacity = Capacity16 {
+        last_lba: config.geometry.blocks - 1,
+        block_size: config.geometry.block_size,
+        provisioning: config.thin,
+        reads_zero: config.thin,
+        ..Capacity16::default()
+    };
+    allocated(cdb, capacity.encode())
+}
+
+/// REPORT LUNS: there are no well-known units and no subsidiary ones.
+pub(crate) fn report_luns(device: &TargetDevice, cdb: &Cdb) -> Result<Bytes, Sense> {
+    let units = match cdb.get(Field::SelectReport) {
+        0x00 | 0x02 => device.numbers(),
+        0x01 => Vec::new(),
+        _ => return Err(cdb.refuse(Field::SelectReport)),
+    };
+    Ok(allocated(cdb, UnitList(units).encode()))
+}
+
+/// Whether this unit carries the command out.
+fn is_supported(unit: &LogicalUnit, row: &CommandDescriptor) -> bool {
+    let thin = unit.config.thin || !row.rules.contains(Rules::THIN);
+    let compare = unit.config.limits.compare_and_write_blocks_max > 0 || row.operation != Operation::CompareAndWrite;
+    thin && compare
+}
+
+/// REPORT SUPPORTED OPERATION CODES (SPC-5 6.34).
+pub(super) fn operation_codes(unit: &LogicalUnit, cdb: &Cdb) -> Result<Bytes, Sense> {
+    let timeouts = cdb.has(Field::ReturnTimeouts);
+    let opcode = cdb.get(Field::RequestedOperationCode) as u8;
+    let service_action = cdb.get(Field::RequestedServiceAction);
+    let has_actions = rows_of(opcode).any(|row| row.service_action.is_some());
+    let row = rows_of(opcode).find(|row| u64::from(row.service_action.unwrap_or(0)) == service_action);
+    let data = match cdb.get(Field::ReportingOptions) {
+        0 => all_commands(unit, timeouts),
+        1 if has_actions => return Err(cdb.refuse(Field::RequestedOperationCode)),
+        1 => one_command(unit, rows_of(opcode).next(), timeouts),
+        2 if !has_actions && row.is_some() => return Err(cdb.refuse(Field::RequestedServiceAction)),
+        2 | 3 => one_command(unit, row, timeouts),
+        _ => return Err(cdb.refuse(Field::ReportingOptions)),
+    };
+    Ok(allocated(cdb, data))
+}
+
+fn all_commands(unit: &LogicalUnit, timeouts: bool) -> Vec<u8> {
+    let mut list = Vec::new();
+    for row in COMMANDS.iter().filter(|row| is_supported(unit, row)) {
+        let command = SupportedCommand {
+            opcode: row.opcode,
+            service_action: row.service_action.map(u16::from),
+            length: row.length.into(),
+        };
+        command.encode(timeouts, &mut list);
+    }
+    [&(list.len() as u32).to_be_bytes()[..], &list].concat()
+}
+
+fn one_command(unit: &LogicalUnit, row: Option<&CommandDescriptor>, timeouts: bool) -> Vec<u8> {
+    const NOT_SUPPORTED: u8 = 1;
+    const SUPPORTED: u8 = 3;
+    let Some(row) = row.filter(|row| is_supported(unit, row)) else { return vec![0, NOT_SUPPORTED, 0, 0] };
+    let mut data = vec![0, u8::from(timeouts) << 7 | SUPPORTED, 0, row.length];
+    data.extend(row.usage());
+    if timeouts {
+        data.extend(TIMEOUTS_DESCRIPTOR);
+    }
+    data
+}
+
+/// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-5 6.35): ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT
+/// RESET and TARGET RESET.
+pub(super) fn task_management_functions(cdb: &Cdb) -> Bytes {
+    const FUNCTIONS: u8 = 0x80 | 0x40 | 0x10 | 0x08 | 0x02;
+    match cdb.has(Field::ReturnExtended) {
+        true => allocated(cdb, [&[FUNCTIONS, 0, 0, 12][..], &[0; 12]].concat()),
+        false => allocated(cdb, vec![FUNCTIONS, 0, 0, 0]),
+    }
+}

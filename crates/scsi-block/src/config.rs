@@ -1,0 +1,244 @@
+//! What a logical unit is: its size, its names, its limits. Checked once, when the device is built.
+
+use crate::designator::Designator;
+use crate::io::Geometry;
+use crate::mode::ModeSettings;
+
+/// Everything that makes one logical unit.
+///
+/// Start from [`LogicalUnitConfig::new`] and change what differs:
+///
+/// ```
+/// use scsi_block::{Geometry, LogicalUnitConfig};
+///
+/// let config = LogicalUnitConfig {
+///     thin: true,
+///     ..LogicalUnitConfig::new(Geometry { block_size: 512, blocks: 1 << 21 }, "serial-1")
+/// };
+/// assert!(config.check().is_ok());
+/// ```
+#[derive(Clone, Debug)]
+pub struct LogicalUnitConfig {
+    /// Block size and number of blocks.
+    pub geometry: Geometry,
+    /// What it calls itself.
+    pub identity: Identity,
+    /// Writes are refused with DATA PROTECT.
+    pub read_only: bool,
+    /// The default of WCE: whether a write may be GOOD before it would survive a power cut.
+    pub write_cache: bool,
+    /// Blocks can be given back: UNMAP, WRITE SAME with UNMAP; unmapped blocks read as zeros.
+    pub thin: bool,
+    /// It tells initiators that it has a rotating medium, where order of access matters.
+    pub rotational: bool,
+    /// How much one command may ask for.
+    pub limits: Limits,
+    /// Mode parameters that were saved earlier ([`LogicalUnitInfo::saved_settings`](crate::LogicalUnitInfo)), to
+    /// start with instead of the defaults.
+    pub saved_settings: Option<ModeSettings>,
+}
+
+/// The names of a logical unit. All are printable ASCII.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// T10 vendor identification, to 8 bytes.
+    pub vendor: String,
+    /// Product identification, to 16 bytes.
+    pub product: String,
+    /// Product revision level, to 4 bytes.
+    pub revision: String,
+    /// Unit serial number, 1 to 64 bytes. The NAA designator of VPD page 83h is derived from it, so units with
+    /// different serials have different names, and one with the same serial keeps its name for ever.
+    pub serial: String,
+    /// Further designators for VPD page 83h, such as names of the target port and device that the transport knows.
+    pub designators: Vec<Designator>,
+    /// Version descriptor of the transport for the INQUIRY data (SPC-5 table 149), if there is one.
+    pub transport_version: Option<u16>,
+}
+
+/// How much one command may ask for; told to initiators in VPD page B0h, and refused beyond.
+///
+/// Each is rounded down to whole blocks and must be at least one block, but for `compare_and_write_blocks_max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes in one READ, WRITE, WRITE AND VERIFY or VERIFY: 8 MiB unless changed, to 16 MiB.
+    pub transfer_bytes_max: u32,
+    /// Bytes that are best read or written at once: 1 MiB unless changed.
+    pub transfer_bytes_optimal: u32,
+    /// Bytes that one UNMAP may cover: 4 GiB unless changed.
+    pub unmap_bytes_max: u64,
+    /// Descriptors in one UNMAP, to 4095: 256 unless changed.
+    pub unmap_descriptors_max: u16,
+    /// Bytes that are best unmapped together and aligned: 4096 unless changed.
+    pub unmap_granularity_bytes: u32,
+    /// Bytes that one WRITE SAME may cover: 1 GiB unless changed.
+    pub write_same_bytes_max: u64,
+    /// Blocks in one COMPARE AND WRITE: 255 unless changed; 0 leaves the command out.
+    pub compare_and_write_blocks_max: u8,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            transfer_bytes_max: 8 << 20,
+            transfer_bytes_optimal: 1 << 20,
+            unmap_bytes_max: 4 << 30,
+            unmap_descriptors_max: 256,
+            unmap_granularity_bytes: 4096,
+            write_same_bytes_max: 1 << 30,
+            compare_and_write_blocks_max: 255,
+        }
+    }
+}
+
+/// The most that [`Limits::transfer_bytes_max`] may be.
+pub const TRANSFER_BYTES_LIMIT: u32 = 16 << 20;
+
+/// The most that [`Limits::unmap_descriptors_max`] may be: what a parameter list of 64 KiB holds.
+pub const UNMAP_DESCRIPTORS_LIMIT: u16 = 4095;
+
+/// Why a configuration makes no device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A LUN field that names no unit by a number of 16 bits.
+    #[error("LUN {0} is not a number that a unit can have")]
+    Number(crate::LogicalUnitNumber),
+    /// Two units have the same number.
+    #[error("LUN {0} is given twice")]
+    Duplicate(crate::LogicalUnitNumber),
+    /// A block size that is neither 512 nor 4096.
+    #[error("blocks of {0} bytes are not supported; choose 512 or 4096")]
+    BlockSize(u32),
+    /// No blocks, or so many that byte offsets overflow.
+    #[error("{0} blocks make no medium")]
+    Blocks(u64),
+    /// A name that is too long, empty, or not printable ASCII.
+    #[error("the {field} must be at most {bytes_max} printable ASCII characters")]
+    Name {
+        /// Which name.
+        field: &'static str,
+        /// The most it may have.
+        bytes_max: usize,
+    },
+    /// A designator of more than 255 bytes.
+    #[error("a designator has {0} bytes; 255 fit")]
+    Designator(usize),
+    /// A limit that is out of its range.
+    #[error("the limit {0} is out of its range")]
+    Limit(&'static str),
+}
+
+impl LogicalUnitConfig {
+    /// A writable unit with a volatile write cache and no provisioning, with default names and limits.
+    pub fn new(geometry: Geometry, serial: impl Into<String>) -> Self {
+        Self {
+            geometry,
+            identity: Identity {
+                vendor: "FERRISCS".into(),
+                product: "BLOCK DEVICE".into(),
+                revision: "0001".into(),
+                serial: serial.into(),
+                designators: Vec::new(),
+                transport_version: None,
+            },
+            read_only: false,
+            write_cache: true,
+            thin: false,
+            rotational: false,
+            limits: Limits::default(),
+            saved_settings: None,
+        }
+    }
+
+    /// The mode parameters that a unit has before anybody changes them.
+    pub fn default_settings(&self) -> ModeSettings {
+        ModeSettings { write_cache: self.write_cache, ..ModeSettings::default() }
+    }
+
+    /// Blocks in `bytes`, as a 32-bit field of VPD page B0h has them.
+    pub(crate) fn blocks_in(&self, bytes: u64) -> u32 {
+        u32::try_from(bytes / u64::from(self.geometry.block_size)).unwrap_or(u32::MAX)
+    }
+
+    /// Looks whether a device can be built from this.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let Geometry { block_size, blocks } = self.geometry;
+        if !matches!(block_size, 512 | 4096) {
+            return Err(ConfigError::BlockSize(block_size));
+        }
+        if blocks == 0 || blocks > i64::MAX as u64 / u64::from(block_size) {
+            return Err(ConfigError::Blocks(blocks));
+        }
+        self.identity.check()?;
+        self.limits.check(block_size)
+    }
+}
+
+impl Identity {
+    fn check(&self) -> Result<(), ConfigError> {
+        let names = [
+            ("vendor", &self.vendor, 8),
+            ("product", &self.product, 16),
+            ("revision", &self.revision, 4),
+            ("serial", &self.serial, 64),
+        ];
+        let printable = |text: &str| text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
+        for (field, text, bytes_max) in names {
+            if text.is_empty() || text.len() > bytes_max || !printable(text) {
+                return Err(ConfigError::Name { field, bytes_max });
+            }
+        }
+        match self.designators.iter().find(|designator| designator.value.len() > 255) {
+            Some(long) => Err(ConfigError::Designator(long.value.len())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Limits {
+    fn check(&self, block_size: u32) -> Result<(), ConfigError> {
+        let block = u64::from(block_size);
+        let transfer_bytes_max = u64::from(self.transfer_bytes_max);
+        let ranges = [
+            ("transfer_bytes_max", transfer_bytes_max, block, TRANSFER_BYTES_LIMIT.into()),
+            ("transfer_bytes_optimal", self.transfer_bytes_optimal.into(), block, transfer_bytes_max),
+            ("unmap_bytes_max", self.unmap_bytes_max, block, u64::from(u32::MAX) * block),
+            ("unmap_descriptors_max", self.unmap_descriptors_max.into(), 1, UNMAP_DESCRIPTORS_LIMIT.into()),
+            ("unmap_granularity_bytes", self.unmap_granularity_bytes.into(), block, u32::MAX.into()),
+            ("write_same_bytes_max", self.write_same_bytes_max, block, u64::from(u32::MAX) * block),
+        ];
+        match ranges.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
+            Some((name, ..)) => Err(ConfigError::Limit(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> LogicalUnitConfig {
+        LogicalUnitConfig::new(Geometry { block_size: 4096, blocks: 1 }, "s")
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        assert_eq!(config().check(), Ok(()));
+        let mut wrong = config();
+        wrong.geometry.block_size = 520;
+        assert_eq!(wrong.check(), Err(ConfigError::BlockSize(520)));
+        let mut wrong = config();
+        wrong.geometry.blocks = u64::MAX;
+        assert_eq!(wrong.check(), Err(ConfigError::Blocks(u64::MAX)));
+        let mut wrong = config();
+        wrong.identity.serial.clear();
+        assert!(matches!(wrong.check(), Err(ConfigError::Name { field: "serial", .. })));
+        let mut wrong = config();
+        wrong.limits.transfer_bytes_max = 2048;
+        assert_eq!(wrong.check(), Err(ConfigError::Limit("transfer_bytes_max")));
+    }
+}

@@ -1,0 +1,112 @@
+//! The target device: its logical units, and the nexuses to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::LogicalUnitNumber;
+use crate::config::{ConfigError, LogicalUnitConfig};
+use crate::mode::ModeSettings;
+use crate::nexus::Nexus;
+use crate::unit::{LogicalUnit, NexusId};
+
+/// A SCSI target device (SAM-5 4.6): logical units by number.
+///
+/// All cores share one. What a core does to a unit through a [`Nexus`] of its own is seen by the nexuses of the others at
+/// their next call; nothing is sent between cores.
+#[derive(Debug)]
+pub struct TargetDevice {
+    units: Box<[LogicalUnit]>,
+    /// The number of each unit and its index, sorted.
+    numbers: Box<[(u16, u32)]>,
+    next_nexus: AtomicU64,
+}
+
+/// No unit has that number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no logical unit {0}")]
+pub struct NoSuchLogicalUnit(pub LogicalUnitNumber);
+
+/// One unit, for management.
+#[derive(Clone, Copy, Debug)]
+pub struct LogicalUnitInfo<'a> {
+    /// Its place in the order in which the units were given; see [`Task::unit`](crate::Task::unit).
+    pub index: usize,
+    /// Its number.
+    pub number: LogicalUnitNumber,
+    /// What it was built from.
+    pub config: &'a LogicalUnitConfig,
+    /// The mode parameters in force.
+    pub settings: ModeSettings,
+    /// The mode parameters that were saved: keep them, and give them back in [`LogicalUnitConfig::saved_settings`].
+    pub saved_settings: ModeSettings,
+    /// Whether a RESERVE (6) reservation is held.
+    pub reserved: bool,
+    /// Whether START STOP UNIT has stopped it.
+    pub stopped: bool,
+}
+
+impl TargetDevice {
+    /// Builds a device. Units keep the order in which they come.
+    ///
+    /// # Errors
+    /// A number is given twice or is none that a unit can have, or a configuration is wrong.
+    pub fn new(
+        logical_units: impl IntoIterator<Item = (LogicalUnitNumber, LogicalUnitConfig)>,
+    ) -> Result<Self, ConfigError> {
+        let mut units = Vec::new();
+        let mut numbers: Vec<(u16, u32)> = Vec::new();
+        for (number, config) in logical_units {
+            config.check()?;
+            let short = number.as_u16().ok_or(ConfigError::Number(number))?;
+            if numbers.iter().any(|(other, _)| *other == short) {
+                return Err(ConfigError::Duplicate(number));
+            }
+            numbers.push((short, units.len() as u32));
+            units.push(LogicalUnit::new(LogicalUnitNumber::from(short), config));
+        }
+        numbers.sort_unstable();
+        Ok(Self { units: units.into(), numbers: numbers.into(), next_nexus: AtomicU64::new(0) })
+    }
+
+    /// Makes an I_T nexus. `initiator_port` names the initiator port in the transport's way (iSCSI: name and ISID).
+    ///
+    /// The first command to each unit, but for INQUIRY, REPORT LUNS and REQUEST SENSE, is told POWER ON, RESET, OR BUS
+    /// DEVICE RESET OCCURRED.
+    pub fn connect(self: &Arc<Self>, initiator_port: &str) -> Nexus {
+        let id = NexusId(self.next_nexus.fetch_add(1, Ordering::Relaxed));
+        self.units.iter().for_each(|unit| unit.connect(id));
+        Nexus::new(Arc::clone(self), id, initiator_port)
+    }
+
+    /// The units, in the order in which they were given.
+    pub fn logical_units(&self) -> impl ExactSizeIterator<Item = LogicalUnitInfo<'_>> {
+        self.units.iter().enumerate().map(|(index, unit)| {
+            unit.look(|state| LogicalUnitInfo {
+                index,
+                number: unit.number,
+                config: &unit.config,
+                settings: state.settings,
+                saved_settings: state.saved,
+                reserved: state.reservation.is_some(),
+                stopped: state.stopped,
+            })
+        })
+    }
+
+    pub(crate) fn units(&self) -> &[LogicalUnit] {
+        &self.units
+    }
+
+    /// The index of the unit that a LUN field names.
+    #[inline]
+    pub(crate) fn find(&self, lun: LogicalUnitNumber) -> Option<usize> {
+        let number = lun.as_u16()?;
+        let at = self.numbers.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(self.numbers[at].1 as usize)
+    }
+
+    /// The numbers in ascending order, as REPORT LUNS gives them.
+    pub(crate) fn numbers(&self) -> Vec<LogicalUnitNumber> {
+        self.numbers.iter().map(|(number, _)| LogicalUnitNumber::from(*number)).collect()
+    }
+}

@@ -1,0 +1,85 @@
+//! The LUN field (SAM-5 4.7): eight bytes in, a logical unit's number out, and back.
+
+use std::fmt;
+
+/// One LUN field, eight bytes (SAM-5 4.7), exactly as it travels.
+///
+/// Three single-level forms name a unit by a plain number: peripheral device addressing on bus 0 (numbers to 255),
+/// flat space addressing (to 16,383) and extended flat space addressing (three bytes). The same unit may be
+/// named in several of them, so compare [`as_u16`](Self::as_u16), not the fields, to see whether two name one unit.
+///
+/// ```
+/// use scsi_block::LogicalUnitNumber;
+///
+/// assert_eq!(LogicalUnitNumber::from(3).to_wire(), [0, 3, 0, 0, 0, 0, 0, 0]);
+/// assert_eq!(LogicalUnitNumber::from(300).to_wire(), [0x41, 0x2c, 0, 0, 0, 0, 0, 0]);
+/// assert_eq!(LogicalUnitNumber::from_wire([0x40, 3, 0, 0, 0, 0, 0, 0]).as_u16(), Some(3));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogicalUnitNumber([u8; 8]);
+
+/// First byte of an extended flat address with three bytes of number (SAM-5 4.7.7.4).
+const EXTENDED_FLAT: u8 = 0xd2;
+
+impl LogicalUnitNumber {
+    /// Takes the field as it came; any eight bytes are one.
+    pub const fn from_wire(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The field as it is sent.
+    pub const fn to_wire(self) -> [u8; 8] {
+        self.0
+    }
+
+    /// The number, if the field names a unit by one of the three single-level forms and it fits in 16 bits.
+    pub fn as_u16(self) -> Option<u16> {
+        match self.0 {
+            [0x00, number, 0, 0, 0, 0, 0, 0] => Some(number.into()),
+            [high @ 0x40..=0x7f, low, 0, 0, 0, 0, 0, 0] => Some(u16::from_be_bytes([high & 0x3f, low])),
+            [EXTENDED_FLAT, 0, high, low, 0, 0, 0, 0] => Some(u16::from_be_bytes([high, low])),
+            _ => None,
+        }
+    }
+}
+
+impl From<u16> for LogicalUnitNumber {
+    /// The shortest form that holds the number.
+    fn from(number: u16) -> Self {
+        let [high, low] = number.to_be_bytes();
+        Self(match high {
+            0x00 => [0, low, 0, 0, 0, 0, 0, 0],
+            0x01..=0x3f => [0x40 | high, low, 0, 0, 0, 0, 0, 0],
+            0x40.. => [EXTENDED_FLAT, 0, high, low, 0, 0, 0, 0],
+        })
+    }
+}
+
+impl fmt::Display for LogicalUnitNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_u16() {
+            Some(number) => write!(f, "{number}"),
+            None => write!(f, "{:#018x}", u64::from_be_bytes(self.0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_survives_the_wire() {
+        for number in 0..=u16::MAX {
+            let wire = LogicalUnitNumber::from(number).to_wire();
+            assert_eq!(LogicalUnitNumber::from_wire(wire).as_u16(), Some(number));
+        }
+    }
+
+    #[test]
+    fn fields_of_several_levels_name_no_number() {
+        for wire in [[0, 1, 0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0], [0xc1, 1, 0, 0, 0, 0, 0, 0], [0x80; 8]] {
+            assert_eq!(LogicalUnitNumber::from_wire(wire).as_u16(), None, "{wire:02x?}");
+        }
+    }
+}

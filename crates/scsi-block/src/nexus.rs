@@ -1,0 +1,243 @@
+//! An I_T nexus: the place where commands come in and outcomes go out.
+//!
+//! In: CDBs, data-out, the store's answers, task management. Out: [`Begin`], [`Step`]. The general rules that the
+//! table gives each command (unit attention, reservation, readiness, write protection) are applied here, in that
+//! order; what a command does stands in [`commands`](crate::commands).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::LogicalUnitNumber;
+use crate::cdb::Cdb;
+use crate::commands::{self, Context, Plan, Refusal, Started};
+use crate::device::{NoSuchLogicalUnit, TargetDevice};
+use crate::io::{IoDone, IoOutput, Segments};
+use crate::opcodes::{Operation, Rules};
+use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
+use crate::sequence::Sequence;
+use crate::status::Status;
+use crate::task::{Begin, Outcome, Phase, Step, Task, Then};
+use crate::unit::{Conditions, LogicalUnit, NEVER_LOOKED, NexusId, Summary};
+
+/// One I_T nexus, owned by one core. Dropping it is I_T nexus loss: its tasks are forgotten by their owner, and a
+/// reservation that it holds ends.
+///
+/// A command goes [`begin`](Self::begin), then [`start`](Self::start) when its data-out is there, then
+/// [`resume`](Self::resume) each time the store has done what the last [`Step::Io`] asked, until [`Step::Done`] or
+/// [`Step::Aborted`]. Commands may overlap in any way. No call waits for anything.
+#[derive(Debug)]
+pub struct Nexus {
+    device: Arc<TargetDevice>,
+    id: NexusId,
+    initiator_port: Box<str>,
+    /// For each unit, the generation at which nothing was pending for this nexus.
+    looked: Box<[u64]>,
+}
+
+impl Nexus {
+    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, initiator_port: &str) -> Self {
+        let looked = vec![NEVER_LOOKED; device.units().len()].into();
+        Self { device, id, initiator_port: initiator_port.into(), looked }
+    }
+
+    /// The name that the nexus was made with.
+    pub fn initiator_port(&self) -> &str {
+        &self.initiator_port
+    }
+
+    /// The device at the other end.
+    pub fn device(&self) -> &Arc<TargetDevice> {
+        &self.device
+    }
+
+    /// Looks at a CDB (6 to 260 bytes; what follows the command's own length is not looked at), and either ends the
+    /// command at once or makes a task of it.
+    #[inline]
+    pub fn begin(&mut self, lun: LogicalUnitNumber, cdb: &[u8]) -> Begin {
+        let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(cdb)) };
+        let unit = &self.device.units()[index];
+        let (epoch, summary) = (unit.epoch(), unit.summary());
+        match self.plan(index, summary, cdb) {
+            Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
+                lun,
+                unit: index as u32,
+                data_out_length,
+                data_in_length,
+                epoch,
+                phase: Phase::ExpectData(work),
+            }),
+            Ok(Plan::Done(data_in)) => Begin::Done(Outcome::good(data_in)),
+            Err(Refusal::Check(sense)) => Begin::Done(Outcome::check(sense, summary.sense_format())),
+            Err(Refusal::ReservationConflict) => Begin::Done(Outcome::bare(Status::ReservationConflict)),
+        }
+    }
+
+    #[inline]
+    fn plan(&mut self, index: usize, summary: Summary, cdb: &[u8]) -> Result<Plan, Refusal> {
+        let unit = &self.device.units()[index];
+        let cdb = Cdb::decode(cdb);
+        let rules = cdb.map_or(Rules::empty(), |cdb| cdb.descriptor().rules);
+        if self.looked[index] != summary.generation() && !rules.contains(Rules::QUIET) {
+            self.looked[index] = take_attention(unit, self.id, summary)?;
+        }
+        if summary.has(Conditions::RESERVED) && !rules.contains(Rules::SHARED) && unit.is_reserved_by_another(self.id) {
+            return Err(Refusal::ReservationConflict);
+        }
+        let cdb = cdb.map_err(Sense::from)?;
+        check_rules(unit, summary, rules)?;
+        cdb.check_refused()?;
+        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary }, &cdb)
+    }
+
+    /// The command's data-out has come, all that there will be: empty if the task wants none, and less than
+    /// [`Task::data_out_length`] if the transport's expected length was less. A WRITE then writes the whole blocks that
+    /// came; commands to which that would be dangerous are refused before anything changes. What is beyond the
+    /// wanted length is not looked at.
+    ///
+    /// # Panics
+    /// The task was started before.
+    #[inline]
+    pub fn start(&mut self, task: &mut Task, data_out: Segments) -> Step {
+        let Phase::ExpectData(work) = std::mem::replace(&mut task.phase, Phase::Ended) else {
+            panic!("a task is started once")
+        };
+        let unit = &self.device.units()[task.unit()];
+        if unit.epoch() != task.epoch {
+            return Step::Aborted;
+        }
+        let summary = unit.summary();
+        let context = Context { device: &self.device, unit, nexus: self.id, summary };
+        match commands::start(&context, work, data_out, task.data_out_length) {
+            Ok(Started::Io(request, then)) => {
+                task.phase = Phase::ExpectIo(then);
+                Step::Io(request)
+            }
+            Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+            Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
+        }
+    }
+
+    /// The store has ended the request that the last [`Step::Io`] asked for.
+    ///
+    /// # Panics
+    /// The task has no request under way.
+    #[inline]
+    pub fn resume(&mut self, task: &mut Task, done: IoDone) -> Step {
+        let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
+            panic!("a task is resumed after a request")
+        };
+        let unit = &self.device.units()[task.unit()];
+        if unit.epoch() != task.epoch {
+            return Step::Aborted;
+        }
+        let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
+        match (then, done) {
+            (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
+                Step::Done(Outcome::good(data))
+            }
+            (Then::GiveData(_), Ok(_)) => {
+                check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
+            }
+            (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
+            (Then::Continue(sequence), Ok(_)) => proceed(task, sequence),
+            (Then::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
+            (_, Err(error)) => check(sense::from_io_error(error)),
+        }
+    }
+
+    /// The answer to a command for a LUN that has no unit (SPC-5 5.4, SAM-5 4.7.2).
+    #[cold]
+    fn without_unit(&self, cdb: &[u8]) -> Outcome {
+        let unsupported = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
+        let answer = Cdb::decode(cdb).map_err(Sense::from).and_then(|cdb| match cdb.operation() {
+            Operation::Inquiry => commands::inquiry_without_unit(&cdb),
+            Operation::ReportLuns => commands::report_luns(&self.device, &cdb),
+            Operation::RequestSense => Ok(commands::sense_as_data(&cdb, unsupported)),
+            _ => Err(unsupported),
+        });
+        match answer {
+            Ok(data_in) => Outcome::good(data_in),
+            Err(sense) => Outcome::check(sense, SenseFormat::Fixed),
+        }
+    }
+
+    fn unit(&self, lun: LogicalUnitNumber) -> Result<&LogicalUnit, NoSuchLogicalUnit> {
+        self.device.find(lun).map(|index| &self.device.units()[index]).ok_or(NoSuchLogicalUnit(lun))
+    }
+
+    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its reservation ends, its mode
+    /// parameters are the saved ones, and every nexus is told by unit attention.
+    ///
+    /// # Errors
+    /// The LUN has no unit.
+    pub fn logical_unit_reset(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
+        self.unit(lun).map(|unit| unit.reset(AdditionalSense::BUS_DEVICE_RESET))
+    }
+
+    /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for.
+    pub fn target_reset(&mut self) {
+        self.device.units().iter().for_each(|unit| unit.reset(AdditionalSense::SCSI_BUS_RESET));
+    }
+
+    /// CLEAR TASK SET (SAM-5 7.4): the tasks of every nexus at the unit end; the others are told by unit attention.
+    ///
+    /// # Errors
+    /// The LUN has no unit.
+    pub fn clear_task_set(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
+        self.unit(lun).map(|unit| unit.clear_task_set(self.id))
+    }
+
+    /// ABORT TASK SET (SAM-5 7.3). The tasks are this nexus's own, so forgetting them, which is their owner's part, is
+    /// all of it: this only looks whether there is such a unit.
+    ///
+    /// # Errors
+    /// The LUN has no unit.
+    pub fn abort_task_set(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
+        self.unit(lun).map(drop)
+    }
+}
+
+impl Drop for Nexus {
+    fn drop(&mut self) {
+        self.device.units().iter().for_each(|unit| unit.disconnect(self.id));
+    }
+}
+
+/// Reports the oldest unit attention, or gives the generation up to which there is none.
+#[cold]
+fn take_attention(unit: &LogicalUnit, nexus: NexusId, summary: Summary) -> Result<u64, Sense> {
+    match unit.take_attention(nexus) {
+        Some(condition) => Err(Sense::new(SenseKey::UnitAttention, condition)),
+        None => Ok(summary.generation()),
+    }
+}
+
+/// Thin provisioning, readiness and write protection, as the table asks for them.
+#[inline]
+fn check_rules(unit: &LogicalUnit, summary: Summary, rules: Rules) -> Result<(), Sense> {
+    if rules.contains(Rules::THIN) && !unit.config.thin {
+        return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
+    }
+    if rules.contains(Rules::MEDIUM) && summary.has(Conditions::STOPPED) {
+        return Err(commands::STOPPED);
+    }
+    if rules.contains(Rules::WRITES) && summary.has(Conditions::READ_ONLY) {
+        return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::WRITE_PROTECTED));
+    }
+    if rules.contains(Rules::WRITES) && summary.has(Conditions::SOFTWARE_WRITE_PROTECTED) {
+        return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::SOFTWARE_WRITE_PROTECTED));
+    }
+    Ok(())
+}
+
+/// Gives the next request of a sequence, or ends the task after the last.
+fn proceed(task: &mut Task, mut sequence: Box<Sequence>) -> Step {
+    match sequence.next() {
+        Some(request) => {
+            task.phase = Phase::ExpectIo(Then::Continue(sequence));
+            Step::Io(request)
+        }
+        None => Step::Done(Outcome::good(Bytes::new())),
+    }
+}

@@ -1,0 +1,435 @@
+//! The table of commands: every command that a unit knows, once (SPC-5 6, SBC-4 5).
+//!
+//! All else that depends on a command's form comes from here: finding the command that a CDB asks for, its length,
+//! the places of its fields for reading and for building, the CDB usage data of REPORT SUPPORTED OPERATION CODES, how
+//! much data goes which way, and which general rules (unit attention, reservation, write protection, readiness)
+//! apply. A new command is a row here, a name in [`Operation`] and its execution in `commands`.
+
+use bitflags::bitflags;
+
+use crate::octets::Place;
+
+/// A command by name: the index of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names are T10's own; each row of the table gives it in full")]
+pub enum Operation {
+    TestUnitReady,
+    RequestSense,
+    Read6,
+    Write6,
+    Inquiry,
+    ModeSelect6,
+    Reserve6,
+    Release6,
+    ModeSense6,
+    StartStopUnit,
+    ReadCapacity10,
+    Read10,
+    Write10,
+    WriteAndVerify10,
+    Verify10,
+    SynchronizeCache10,
+    WriteSame10,
+    Unmap,
+    ModeSelect10,
+    ModeSense10,
+    Read16,
+    CompareAndWrite,
+    Write16,
+    WriteAndVerify16,
+    Verify16,
+    SynchronizeCache16,
+    WriteSame16,
+    ReadCapacity16,
+    ReportLuns,
+    ReportSupportedOperationCodes,
+    ReportSupportedTaskManagementFunctions,
+    Read12,
+    Write12,
+    WriteAndVerify12,
+    Verify12,
+}
+
+/// A field of a CDB by its meaning; where it lies differs from command to command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// First logical block.
+    LogicalBlockAddress,
+    /// Number of blocks: TRANSFER LENGTH, VERIFICATION LENGTH or NUMBER OF LOGICAL BLOCKS.
+    Blocks,
+    /// Bytes of data-in that the initiator has room for.
+    AllocationLength,
+    /// Bytes of parameter data that come with the command.
+    ParameterListLength,
+    /// RDPROTECT, WRPROTECT or VRPROTECT.
+    Protect,
+    /// DPO.
+    DisablePageOut,
+    /// FUA.
+    ForceUnitAccess,
+    /// BYTCHK.
+    ByteCheck,
+    /// ANCHOR.
+    Anchor,
+    /// UNMAP.
+    Unmap,
+    /// NDOB: no data-out buffer, the block is zeros.
+    NoDataOutBuffer,
+    /// LBDATA and PBDATA, which SBC-3 has made obsolete.
+    BlockData,
+    /// IMMED.
+    Immediate,
+    /// EVPD.
+    EnableVitalProductData,
+    /// CMDDT, which SPC-3 has made obsolete.
+    CommandSupportData,
+    /// PAGE CODE.
+    PageCode,
+    /// SUBPAGE CODE.
+    SubpageCode,
+    /// PC: which values of the mode pages.
+    PageControl,
+    /// DBD: leave block descriptors out.
+    DisableBlockDescriptors,
+    /// LLBAA: a long block descriptor is welcome.
+    LongLbaAccepted,
+    /// PF: the pages are as SPC draws them.
+    PageFormat,
+    /// SP: save the pages too.
+    SavePages,
+    /// DESC: sense data in descriptor format.
+    DescriptorFormat,
+    /// SELECT REPORT.
+    SelectReport,
+    /// REPORTING OPTIONS.
+    ReportingOptions,
+    /// RCTD: with time-outs descriptors.
+    ReturnTimeouts,
+    /// REQUESTED OPERATION CODE.
+    RequestedOperationCode,
+    /// REQUESTED SERVICE ACTION.
+    RequestedServiceAction,
+    /// REPD: the long form of the data.
+    ReturnExtended,
+    /// EXTENT, which SPC-2 has made obsolete.
+    Extent,
+    /// 3RDPTY, which SPC-3 has made obsolete.
+    ThirdParty,
+    /// POWER CONDITION.
+    PowerCondition,
+    /// NO_FLUSH.
+    NoFlush,
+    /// LOEJ: load or eject the medium.
+    LoadEject,
+    /// START.
+    Start,
+}
+
+bitflags! {
+    /// General rules that a command is under.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Rules: u8 {
+        /// Does not report a pending unit attention (SAM-5 5.14).
+        const QUIET = 1 << 0;
+        /// Allowed while another nexus holds a RESERVE (6) reservation (SPC-2 5.5.1).
+        const SHARED = 1 << 1;
+        /// Needs the medium: NOT READY while the unit is stopped.
+        const MEDIUM = 1 << 2;
+        /// Changes the medium: refused while it is write-protected.
+        const WRITES = 1 << 3;
+        /// Only a thin-provisioned unit knows it.
+        const THIN = 1 << 4;
+    }
+}
+
+/// How many bytes of data belong to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// Always as many.
+    Fixed(u8),
+    /// At most what the allocation length says.
+    Allocation,
+    /// What the parameter list length says.
+    ParameterList,
+    /// The blocks that the CDB asks for.
+    Blocks,
+    /// Twice as many: those to compare, then those to write.
+    BlockPairs,
+    /// One block, or none with NDOB.
+    OneBlock,
+    /// By BYTCHK: nothing, the blocks, or one block (SBC-4 table 118).
+    Checked,
+}
+
+/// Which way data goes, and how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// None goes.
+    None,
+    /// To the initiator.
+    In(Amount),
+    /// To the device.
+    Out(Amount),
+}
+
+/// One field of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldPlace {
+    /// What it means.
+    pub field: Field,
+    /// Where it is.
+    pub place: Place,
+    /// Whether a unit takes nothing but zero in it. Such a field is not in the CDB usage data.
+    pub refused: bool,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandDescriptor {
+    /// Which command.
+    pub operation: Operation,
+    /// First byte of the CDB.
+    pub opcode: u8,
+    /// The service action, if this operation code has them: low five bits of byte 1.
+    pub service_action: Option<u8>,
+    /// T10's name.
+    pub name: &'static str,
+    /// Bytes in the CDB.
+    pub length: u8,
+    /// Data that goes with it.
+    pub data: Data,
+    /// The rules it is under.
+    pub rules: Rules,
+    /// Its fields, but for operation code, service action and CONTROL.
+    pub fields: &'static [FieldPlace],
+}
+
+const fn at(field: Field, byte: u8, bit: u8, bits: u8) -> FieldPlace {
+    FieldPlace { field, place: Place { byte, bit, bits }, refused: false }
+}
+
+const fn zero(field: Field, byte: u8, bit: u8, bits: u8) -> FieldPlace {
+    FieldPlace { field, place: Place { byte, bit, bits }, refused: true }
+}
+
+const fn row(
+    operation: Operation,
+    opcode: u8,
+    name: &'static str,
+    length: u8,
+    data: Data,
+    rules: Rules,
+    fields: &'static [FieldPlace],
+) -> CommandDescriptor {
+    CommandDescriptor { operation, opcode, service_action: None, name, length, data, rules, fields }
+}
+
+const fn action(service_action: u8, row: CommandDescriptor) -> CommandDescriptor {
+    CommandDescriptor { service_action: Some(service_action), ..row }
+}
+
+const NONE: Rules = Rules::empty();
+const ALWAYS: Rules = Rules::QUIET.union(Rules::SHARED);
+const READS: Rules = Rules::MEDIUM;
+const WRITES: Rules = Rules::MEDIUM.union(Rules::WRITES);
+
+const PROTECT: FieldPlace = zero(Field::Protect, 1, 7, 3);
+const DPO: FieldPlace = at(Field::DisablePageOut, 1, 4, 1);
+const FUA: FieldPlace = at(Field::ForceUnitAccess, 1, 3, 1);
+const BYTCHK: FieldPlace = at(Field::ByteCheck, 1, 2, 2);
+const LBA_SHORT: FieldPlace = at(Field::LogicalBlockAddress, 2, 7, 32);
+const LBA_LONG: FieldPlace = at(Field::LogicalBlockAddress, 2, 7, 64);
+const BLOCKS_10: FieldPlace = at(Field::Blocks, 7, 7, 16);
+const BLOCKS_12: FieldPlace = at(Field::Blocks, 6, 7, 32);
+const BLOCKS_16: FieldPlace = at(Field::Blocks, 10, 7, 32);
+
+const TRANSFER_6: &[FieldPlace] = &[at(Field::LogicalBlockAddress, 1, 4, 21), at(Field::Blocks, 4, 7, 8)];
+const TRANSFER_10: &[FieldPlace] = &[LBA_SHORT, BLOCKS_10, FUA, DPO, PROTECT];
+const TRANSFER_12: &[FieldPlace] = &[LBA_SHORT, BLOCKS_12, FUA, DPO, PROTECT];
+const TRANSFER_16: &[FieldPlace] = &[LBA_LONG, BLOCKS_16, FUA, DPO, PROTECT];
+const CHECKED_10: &[FieldPlace] = &[LBA_SHORT, BLOCKS_10, BYTCHK, DPO, PROTECT];
+const CHECKED_12: &[FieldPlace] = &[LBA_SHORT, BLOCKS_12, BYTCHK, DPO, PROTECT];
+const CHECKED_16: &[FieldPlace] = &[LBA_LONG, BLOCKS_16, BYTCHK, DPO, PROTECT];
+const SAME_UNMAP: FieldPlace = at(Field::Unmap, 1, 3, 1);
+const SAME_ANCHOR: FieldPlace = zero(Field::Anchor, 1, 4, 1);
+const SAME_DATA: FieldPlace = zero(Field::BlockData, 1, 2, 2);
+const CACHE_IMMED: FieldPlace = at(Field::Immediate, 1, 1, 1);
+const DBD: FieldPlace = at(Field::DisableBlockDescriptors, 1, 3, 1);
+const PAGE_CONTROL: FieldPlace = at(Field::PageControl, 2, 7, 2);
+const MODE_PAGE: FieldPlace = at(Field::PageCode, 2, 5, 6);
+const SUBPAGE: FieldPlace = at(Field::SubpageCode, 3, 7, 8);
+const PAGE_FORMAT: FieldPlace = at(Field::PageFormat, 1, 4, 1);
+const SAVE_PAGES: FieldPlace = at(Field::SavePages, 1, 0, 1);
+const ALLOCATION_6: FieldPlace = at(Field::AllocationLength, 4, 7, 8);
+const ALLOCATION_10: FieldPlace = at(Field::AllocationLength, 7, 7, 16);
+const ALLOCATION_12: FieldPlace = at(Field::AllocationLength, 6, 7, 32);
+const LIST_10: FieldPlace = at(Field::ParameterListLength, 7, 7, 16);
+const RESERVATION: &[FieldPlace] = &[zero(Field::ThirdParty, 1, 4, 1), zero(Field::Extent, 1, 0, 1)];
+
+const BLOCKS_IN: Data = Data::In(Amount::Blocks);
+const BLOCKS_OUT: Data = Data::Out(Amount::Blocks);
+const PARAMETERS_IN: Data = Data::In(Amount::Allocation);
+const PARAMETERS_OUT: Data = Data::Out(Amount::ParameterList);
+
+use Operation as Op;
+
+/// Every command, in the order of the operation codes.
+#[rustfmt::skip]
+pub const COMMANDS: &[CommandDescriptor] = &[
+    row(Op::TestUnitReady, 0x00, "TEST UNIT READY", 6, Data::None, READS, &[]),
+    row(Op::RequestSense, 0x03, "REQUEST SENSE", 6, PARAMETERS_IN, ALWAYS,
+        &[at(Field::DescriptorFormat, 1, 0, 1), ALLOCATION_6]),
+    row(Op::Read6, 0x08, "READ (6)", 6, BLOCKS_IN, READS, TRANSFER_6),
+    row(Op::Write6, 0x0a, "WRITE (6)", 6, BLOCKS_OUT, WRITES, TRANSFER_6),
+    row(Op::Inquiry, 0x12, "INQUIRY", 6, PARAMETERS_IN, ALWAYS,
+        &[at(Field::EnableVitalProductData, 1, 0, 1), zero(Field::CommandSupportData, 1, 1, 1),
+          at(Field::PageCode, 2, 7, 8), at(Field::AllocationLength, 3, 7, 16)]),
+    row(Op::ModeSelect6, 0x15, "MODE SELECT (6)", 6, PARAMETERS_OUT, NONE,
+        &[PAGE_FORMAT, SAVE_PAGES, at(Field::ParameterListLength, 4, 7, 8)]),
+    row(Op::Reserve6, 0x16, "RESERVE (6)", 6, Data::None, NONE, RESERVATION),
+    row(Op::Release6, 0x17, "RELEASE (6)", 6, Data::None, Rules::SHARED, RESERVATION),
+    row(Op::ModeSense6, 0x1a, "MODE SENSE (6)", 6, PARAMETERS_IN, NONE,
+        &[DBD, PAGE_CONTROL, MODE_PAGE, SUBPAGE, ALLOCATION_6]),
+    row(Op::StartStopUnit, 0x1b, "START STOP UNIT", 6, Data::None, NONE,
+        &[at(Field::Immediate, 1, 0, 1), at(Field::PowerCondition, 4, 7, 4), at(Field::NoFlush, 4, 2, 1),
+          at(Field::LoadEject, 4, 1, 1), at(Field::Start, 4, 0, 1)]),
+    row(Op::ReadCapacity10, 0x25, "READ CAPACITY (10)", 10, Data::In(Amount::Fixed(8)), READS, &[]),
+    row(Op::Read10, 0x28, "READ (10)", 10, BLOCKS_IN, READS, TRANSFER_10),
+    row(Op::Write10, 0x2a, "WRITE (10)", 10, BLOCKS_OUT, WRITES, TRANSFER_10),
+    row(Op::WriteAndVerify10, 0x2e, "WRITE AND VERIFY (10)", 10, BLOCKS_OUT, WRITES, CHECKED_10),
+    row(Op::Verify10, 0x2f, "VERIFY (10)", 10, Data::Out(Amount::Checked), READS, CHECKED_10),
+    row(Op::SynchronizeCache10, 0x35, "SYNCHRONIZE CACHE (10)", 10, Data::None, READS,
+        &[LBA_SHORT, BLOCKS_10, CACHE_IMMED]),
+    row(Op::WriteSame10, 0x41, "WRITE SAME (10)", 10, Data::Out(Amount::OneBlock), WRITES,
+        &[LBA_SHORT, BLOCKS_10, SAME_UNMAP, SAME_ANCHOR, SAME_DATA, PROTECT]),
+    row(Op::Unmap, 0x42, "UNMAP", 10, PARAMETERS_OUT, WRITES.union(Rules::THIN),
+        &[zero(Field::Anchor, 1, 0, 1), LIST_10]),
+    row(Op::ModeSelect10, 0x55, "MODE SELECT (10)", 10, PARAMETERS_OUT, NONE, &[PAGE_FORMAT, SAVE_PAGES, LIST_10]),
+    row(Op::ModeSense10, 0x5a, "MODE SENSE (10)", 10, PARAMETERS_IN, NONE,
+        &[at(Field::LongLbaAccepted, 1, 4, 1), DBD, PAGE_CONTROL, MODE_PAGE, SUBPAGE, ALLOCATION_10]),
+    row(Op::Read16, 0x88, "READ (16)", 16, BLOCKS_IN, READS, TRANSFER_16),
+    row(Op::CompareAndWrite, 0x89, "COMPARE AND WRITE", 16, Data::Out(Amount::BlockPairs), WRITES,
+        &[LBA_LONG, at(Field::Blocks, 13, 7, 8), FUA, DPO, PROTECT]),
+    row(Op::Write16, 0x8a, "WRITE (16)", 16, BLOCKS_OUT, WRITES, TRANSFER_16),
+    row(Op::WriteAndVerify16, 0x8e, "WRITE AND VERIFY (16)", 16, BLOCKS_OUT, WRITES, CHECKED_16),
+    row(Op::Verify16, 0x8f, "VERIFY (16)", 16, Data::Out(Amount::Checked), READS, CHECKED_16),
+    row(Op::SynchronizeCache16, 0x91, "SYNCHRONIZE CACHE (16)", 16, Data::None, READS,
+        &[LBA_LONG, BLOCKS_16, CACHE_IMMED]),
+    row(Op::WriteSame16, 0x93, "WRITE SAME (16)", 16, Data::Out(Amount::OneBlock), WRITES,
+        &[LBA_LONG, BLOCKS_16, SAME_UNMAP, at(Field::NoDataOutBuffer, 1, 0, 1), SAME_ANCHOR, SAME_DATA, PROTECT]),
+    action(0x10, row(Op::ReadCapacity16, 0x9e, "READ CAPACITY (16)", 16, PARAMETERS_IN, READS,
+        &[at(Field::AllocationLength, 10, 7, 32)])),
+    row(Op::ReportLuns, 0xa0, "REPORT LUNS", 12, PARAMETERS_IN, ALWAYS,
+        &[at(Field::SelectReport, 2, 7, 8), ALLOCATION_12]),
+    action(0x0c, row(Op::ReportSupportedOperationCodes, 0xa3, "REPORT SUPPORTED OPERATION CODES", 12, PARAMETERS_IN, NONE,
+        &[at(Field::ReturnTimeouts, 2, 7, 1), at(Field::ReportingOptions, 2, 2, 3),
+          at(Field::RequestedOperationCode, 3, 7, 8), at(Field::RequestedServiceAction, 4, 7, 16), ALLOCATION_12])),
+    action(0x0d, row(Op::ReportSupportedTaskManagementFunctions, 0xa3, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", 12,
+        PARAMETERS_IN, NONE, &[at(Field::ReturnExtended, 2, 7, 1), ALLOCATION_12])),
+    row(Op::Read12, 0xa8, "READ (12)", 12, BLOCKS_IN, READS, TRANSFER_12),
+    row(Op::Write12, 0xaa, "WRITE (12)", 12, BLOCKS_OUT, WRITES, TRANSFER_12),
+    row(Op::WriteAndVerify12, 0xae, "WRITE AND VERIFY (12)", 12, BLOCKS_OUT, WRITES, CHECKED_12),
+    row(Op::Verify12, 0xaf, "VERIFY (12)", 12, Data::Out(Amount::Checked), READS, CHECKED_12),
+];
+
+/// The longest CDB in the table.
+pub const CDB_BYTES_MAX: usize = 16;
+
+/// The index of the first row of each operation code; the table's length where there is none.
+static FIRST_ROW: [u8; 256] = {
+    let mut first = [COMMANDS.len() as u8; 256];
+    let mut index = COMMANDS.len();
+    while index > 0 {
+        index -= 1;
+        first[COMMANDS[index].opcode as usize] = index as u8;
+    }
+    first
+};
+
+/// The rows of one operation code: none, one, or one a service action.
+pub fn rows_of(opcode: u8) -> impl Iterator<Item = &'static CommandDescriptor> {
+    let first = usize::from(FIRST_ROW[usize::from(opcode)]);
+    COMMANDS[first..].iter().take_while(move |row| row.opcode == opcode)
+}
+
+impl Operation {
+    /// The command's row.
+    pub const fn descriptor(self) -> &'static CommandDescriptor {
+        &COMMANDS[self as usize]
+    }
+}
+
+impl CommandDescriptor {
+    /// Where the command has `field`, if it has it.
+    pub fn find(&self, field: Field) -> Option<Place> {
+        self.fields.iter().find(|entry| entry.field == field).map(|entry| entry.place)
+    }
+
+    /// The CDB usage data (SPC-5 6.34.3): the operation code and service action as they are, a one for each bit
+    /// that a unit evaluates, zero elsewhere.
+    pub fn usage(&self) -> Vec<u8> {
+        let mut usage = vec![0; self.length.into()];
+        usage[0] = self.opcode;
+        usage[1] = self.service_action.unwrap_or(0);
+        for entry in self.fields.iter().filter(|entry| !entry.refused) {
+            entry.place.put(&mut usage, u64::MAX);
+        }
+        usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_stands_at_its_row() {
+        for (index, row) in COMMANDS.iter().enumerate() {
+            assert_eq!(row.operation as usize, index, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn rows_are_in_order_and_once() {
+        let keys: Vec<_> = COMMANDS.iter().map(|row| (row.opcode, row.service_action)).collect();
+        assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn lengths_follow_the_group_of_the_operation_code() {
+        for row in COMMANDS {
+            let length = match row.opcode >> 5 {
+                0 => 6,
+                1 | 2 => 10,
+                4 => 16,
+                5 => 12,
+                group => panic!("{} is in group {group}", row.name),
+            };
+            assert_eq!(row.length, length, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn fields_lie_inside_and_apart() {
+        for row in COMMANDS {
+            let mut taken = [0u8; CDB_BYTES_MAX];
+            taken[0] = 0xff;
+            taken[usize::from(row.length) - 1] = 0xff;
+            if row.service_action.is_some() {
+                taken[1] = 0x1f;
+            }
+            for entry in row.fields {
+                assert_eq!(entry.place.get(&taken), 0, "{} {:?}", row.name, entry.field);
+                entry.place.put(&mut taken, u64::MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn usage_data_of_write_same_16_is_what_sbc_draws() {
+        let usage = Operation::WriteSame16.descriptor().usage();
+        let expected = [0x93, 0x09, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0];
+        assert_eq!(usage, expected);
+    }
+}

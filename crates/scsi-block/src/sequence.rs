@@ -1,0 +1,88 @@
+//! Commands that take several requests to the store, one after the other.
+//!
+//! Long work is cut into steps so that a reset can come between them and no single request holds a store for long.
+
+use bytes::Bytes;
+
+use crate::io::{BlockIo, Extent, IoError, Segments};
+
+/// Bytes that one step of a WRITE SAME covers.
+const SAME_STEP_BYTES: u64 = 64 << 20;
+/// Bytes that one step of a VERIFY against one block covers.
+const COMPARE_STEP_BYTES: u64 = 128 << 10;
+
+/// The requests that are still to come. It is an iterator.
+#[derive(Debug)]
+pub(crate) enum Sequence {
+    /// One request.
+    One(Option<BlockIo>),
+    /// Write one block over and over.
+    WriteSame { rest: Extent, block: Option<Bytes>, unmap: bool, durable: bool, block_size: u32 },
+    /// Compare one block with many.
+    CompareSame { rest: Extent, block: Bytes },
+}
+
+/// Takes at most `bytes` off the front of `rest`.
+fn take(rest: &mut Extent, bytes: u64, block_size: u64) -> Option<Extent> {
+    let blocks = rest.blocks.min(bytes / block_size);
+    let step = Extent { lba: rest.lba, blocks };
+    rest.lba += blocks;
+    rest.blocks -= blocks;
+    (blocks > 0).then_some(step)
+}
+
+impl Iterator for Sequence {
+    type Item = BlockIo;
+
+    fn next(&mut self) -> Option<BlockIo> {
+        match self {
+            Self::One(request) => request.take(),
+            Self::WriteSame { rest, block, unmap, durable, block_size } => {
+                let extent = take(rest, SAME_STEP_BYTES, u64::from(*block_size))?;
+                Some(BlockIo::WriteSame { extent, block: block.clone(), unmap: *unmap, durable: *durable })
+            }
+            Self::CompareSame { rest, block } => {
+                let step = take(rest, COMPARE_STEP_BYTES, block.len() as u64)?;
+                let data = (0..step.blocks).map(|_| block.clone()).collect::<Segments>();
+                Some(BlockIo::Compare { lba: step.lba, data })
+            }
+        }
+    }
+}
+
+impl Sequence {
+    /// The error as the initiator is to have it: a miscompare's offset counts within the data that was sent.
+    pub(crate) fn translate(&self, error: IoError) -> IoError {
+        match (self, error) {
+            (Self::CompareSame { block, .. }, IoError::Miscompare { offset }) => {
+                IoError::Miscompare { offset: offset % block.len() as u64 }
+            }
+            _ => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_cover_the_extent_once_and_in_order() {
+        let rest = Extent { lba: 7, blocks: 300_001 };
+        let steps = Sequence::WriteSame { rest, block: None, unmap: false, durable: true, block_size: 512 };
+        let mut next = 7;
+        for step in steps {
+            let BlockIo::WriteSame { extent, .. } = step else { panic!("{step:?}") };
+            assert_eq!(extent.lba, next);
+            next += extent.blocks;
+        }
+        assert_eq!(next, 300_008);
+    }
+
+    #[test]
+    fn an_offset_counts_within_the_block_sent() {
+        let block = Bytes::from(vec![0; 512]);
+        let sequence = Sequence::CompareSame { rest: Extent { lba: 0, blocks: 0 }, block };
+        assert_eq!(sequence.translate(IoError::Miscompare { offset: 1030 }), IoError::Miscompare { offset: 6 });
+    }
+}

@@ -1,0 +1,113 @@
+//! Tasks: a command between its CDB and its outcome, and the values in which a nexus answers.
+
+use bytes::Bytes;
+
+use crate::LogicalUnitNumber;
+use crate::commands::Work;
+use crate::io::BlockIo;
+use crate::sense::{Sense, SenseFormat};
+use crate::sequence::Sequence;
+use crate::status::Status;
+
+/// What a CDB comes to.
+#[derive(Debug)]
+pub enum Begin {
+    /// There is something to do once the data-out, if any, is there: give it to [`Nexus::start`](crate::Nexus::start).
+    Task(Task),
+    /// It has ended already.
+    Done(Outcome),
+}
+
+/// The next thing to do with a task.
+#[derive(Debug)]
+pub enum Step {
+    /// The unit's store is to do this; its answer goes to [`Nexus::resume`](crate::Nexus::resume).
+    Io(BlockIo),
+    /// The task has ended.
+    Done(Outcome),
+    /// The task was ended by a reset or a cleared task set: nothing is said to the initiator.
+    Aborted,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The status.
+    pub status: Status,
+    /// Sense data as it is sent, without a transport's length before it; empty unless the status is CHECK CONDITION.
+    pub sense: Bytes,
+    /// Data for the initiator; empty unless the status is GOOD.
+    pub data_in: Bytes,
+}
+
+impl Outcome {
+    #[inline]
+    pub(crate) fn good(data_in: Bytes) -> Self {
+        Self { data_in, ..Self::bare(Status::Good) }
+    }
+
+    #[inline]
+    pub(crate) fn bare(status: Status) -> Self {
+        Self { status, sense: Bytes::new(), data_in: Bytes::new() }
+    }
+
+    #[cold]
+    pub(crate) fn check(sense: Sense, format: SenseFormat) -> Self {
+        Self { sense: sense.encode(format), ..Self::bare(Status::CheckCondition) }
+    }
+}
+
+/// A command that has begun and not ended.
+///
+/// It holds no lock, borrow or buffer of anybody else's: drop it to forget it.
+#[derive(Debug)]
+pub struct Task {
+    pub(crate) lun: LogicalUnitNumber,
+    pub(crate) unit: u32,
+    pub(crate) data_out_length: u32,
+    pub(crate) data_in_length: u32,
+    /// The unit's epoch when the command came.
+    pub(crate) epoch: u64,
+    pub(crate) phase: Phase,
+}
+
+/// What a task waits for.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    ExpectData(Work),
+    ExpectIo(Then),
+    Ended,
+}
+
+/// What follows when the store has ended a request well.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// The task ends with so many bytes, which were read.
+    GiveData(u32),
+    /// The task ends.
+    End,
+    /// The next request of the sequence follows; after the last, the task ends.
+    Continue(Box<Sequence>),
+}
+
+impl Task {
+    /// The LUN field that the command came with.
+    pub fn lun(&self) -> LogicalUnitNumber {
+        self.lun
+    }
+
+    /// Which unit it is for: the index in the order in which [`TargetDevice::new`](crate::TargetDevice::new) got them.
+    pub fn unit(&self) -> usize {
+        self.unit as usize
+    }
+
+    /// Bytes of data-out that the CDB asks for.
+    pub fn data_out_length(&self) -> u32 {
+        self.data_out_length
+    }
+
+    /// Bytes of data-in that the task will give if it goes well.
+    pub fn data_in_length(&self) -> u32 {
+        self.data_in_length
+    }
+}

@@ -1,0 +1,198 @@
+//! One logical unit, shared by all cores.
+//!
+//! What READ and WRITE look at is in two atomics: the *summary* (conditions, and a generation that any change moves
+//! on) and the *epoch* (which a reset or a cleared task set moves on). Everything else stands behind a lock that
+//! only other commands take. Invariant: the summary's conditions always say what the state behind the lock says, as
+//! every change goes through [`LogicalUnit::change`].
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bitflags::bitflags;
+use parking_lot::Mutex;
+
+use crate::LogicalUnitNumber;
+use crate::config::LogicalUnitConfig;
+use crate::mode::ModeSettings;
+use crate::sense::{AdditionalSense, SenseFormat};
+use crate::unit_attention::UnitAttentions;
+
+/// An I_T nexus, by a number that is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NexusId(pub(crate) u64);
+
+bitflags! {
+    /// What a command may have to mind.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Conditions: u8 {
+        const RESERVED = 1 << 0;
+        const STOPPED = 1 << 1;
+        const READ_ONLY = 1 << 2;
+        const SOFTWARE_WRITE_PROTECTED = 1 << 3;
+        const WRITE_CACHE = 1 << 4;
+        const DESCRIPTOR_SENSE = 1 << 5;
+    }
+}
+
+/// The summary as it was at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary(u64);
+
+impl Summary {
+    const CONDITION_BITS: u32 = 8;
+
+    pub(crate) fn has(self, conditions: Conditions) -> bool {
+        self.0 as u8 & conditions.bits() != 0
+    }
+
+    /// Differs whenever anything has changed.
+    pub(crate) fn generation(self) -> u64 {
+        self.0 >> Self::CONDITION_BITS
+    }
+
+    pub(crate) fn sense_format(self) -> SenseFormat {
+        if self.has(Conditions::DESCRIPTOR_SENSE) { SenseFormat::Descriptor } else { SenseFormat::Fixed }
+    }
+}
+
+/// A generation that no unit ever has.
+pub(crate) const NEVER_LOOKED: u64 = u64::MAX;
+
+/// The state behind the lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) settings: ModeSettings,
+    pub(crate) saved: ModeSettings,
+    pub(crate) reservation: Option<NexusId>,
+    pub(crate) stopped: bool,
+    attentions: HashMap<NexusId, UnitAttentions>,
+}
+
+impl State {
+    /// Raises a unit attention condition for every nexus but `except`.
+    pub(crate) fn post(&mut self, condition: AdditionalSense, except: Option<NexusId>) {
+        let others = self.attentions.iter_mut().filter(|(id, _)| Some(**id) != except);
+        others.for_each(|(_, attentions)| attentions.post(condition));
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct LogicalUnit {
+    pub(crate) number: LogicalUnitNumber,
+    pub(crate) config: LogicalUnitConfig,
+    summary: AtomicU64,
+    epoch: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// Another nexus holds the reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReservedByAnother;
+
+impl LogicalUnit {
+    pub(crate) fn new(number: LogicalUnitNumber, config: LogicalUnitConfig) -> Self {
+        let saved = config.saved_settings.unwrap_or(config.default_settings());
+        let state = State { settings: saved, saved, reservation: None, stopped: false, attentions: HashMap::new() };
+        let summary = AtomicU64::new(conditions(&state, &config).bits().into());
+        Self { number, config, summary, epoch: AtomicU64::new(0), state: Mutex::new(state) }
+    }
+
+    #[inline]
+    pub(crate) fn summary(&self) -> Summary {
+        Summary(self.summary.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Looks at the state.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state.lock())
+    }
+
+    /// Changes the state, and tells everybody that something has changed.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = change(&mut state);
+        let generation = (self.summary().generation() + 1) << Summary::CONDITION_BITS;
+        let conditions = conditions(&state, &self.config).bits();
+        self.summary.store(generation | u64::from(conditions), Ordering::Release);
+        result
+    }
+
+    /// A new nexus. It is told first of all that the unit may have been reset before it came.
+    pub(crate) fn connect(&self, nexus: NexusId) {
+        let mut attentions = UnitAttentions::default();
+        attentions.post(AdditionalSense::POWER_ON_OR_RESET);
+        self.state.lock().attentions.insert(nexus, attentions);
+    }
+
+    /// The nexus is lost: its reservation ends (SPC-2 5.5.1).
+    pub(crate) fn disconnect(&self, nexus: NexusId) {
+        let holds = {
+            let mut state = self.state.lock();
+            state.attentions.remove(&nexus);
+            state.reservation == Some(nexus)
+        };
+        if holds {
+            self.release(nexus);
+        }
+    }
+
+    /// Takes the oldest unit attention of `nexus`.
+    pub(crate) fn take_attention(&self, nexus: NexusId) -> Option<AdditionalSense> {
+        self.state.lock().attentions.get_mut(&nexus)?.take()
+    }
+
+    pub(crate) fn is_reserved_by_another(&self, nexus: NexusId) -> bool {
+        self.look(|state| state.reservation.is_some_and(|holder| holder != nexus))
+    }
+
+    /// RESERVE (6).
+    pub(crate) fn reserve(&self, nexus: NexusId) -> Result<(), ReservedByAnother> {
+        self.change(|state| match *state.reservation.get_or_insert(nexus) {
+            holder if holder == nexus => Ok(()),
+            _ => Err(ReservedByAnother),
+        })
+    }
+
+    /// RELEASE (6): nothing happens if the reservation is another's.
+    pub(crate) fn release(&self, nexus: NexusId) {
+        self.change(|state| state.reservation.take_if(|holder| *holder == nexus));
+    }
+
+    /// A reset of the unit (SAM-5 6.3): tasks and reservation end, settings are the saved ones, everybody is told.
+    pub(crate) fn reset(&self, condition: AdditionalSense) {
+        self.change(|state| {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+            state.settings = state.saved;
+            state.reservation = None;
+            state.stopped = false;
+            state.post(condition, None);
+        });
+    }
+
+    /// All tasks of all nexuses end; the others are told (SAM-5 7.4).
+    pub(crate) fn clear_task_set(&self, by: NexusId) {
+        self.change(|state| {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+            state.post(AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, Some(by));
+        });
+    }
+}
+
+fn conditions(state: &State, config: &LogicalUnitConfig) -> Conditions {
+    [
+        (Conditions::RESERVED, state.reservation.is_some()),
+        (Conditions::STOPPED, state.stopped),
+        (Conditions::READ_ONLY, config.read_only),
+        (Conditions::SOFTWARE_WRITE_PROTECTED, state.settings.software_write_protect),
+        (Conditions::WRITE_CACHE, state.settings.write_cache),
+        (Conditions::DESCRIPTOR_SENSE, state.settings.descriptor_sense),
+    ]
+    .into_iter()
+    .filter_map(|(condition, holds)| holds.then_some(condition))
+    .collect()
+}
