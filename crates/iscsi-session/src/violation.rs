@@ -1,0 +1,139 @@
+//! The rules that a peer can break, one variant each, and the one table of what is done about them.
+//!
+//! A line without an answer ends the session.
+
+use iscsi_pdu::RejectReason;
+
+/// What the end that finds a rule broken does about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// Nothing: RFC 7143 asks for silence.
+    Ignore,
+    /// A target sends Reject; a task that the PDU belongs to goes on (RFC 7143 section 7.3).
+    Reject(RejectReason),
+    /// A target ends the task with CHECK CONDITION, when no more data can come for it (RFC 7143 section 11.4.7.2).
+    Fail(IscsiCondition),
+    /// A target does both.
+    RejectAndFail(RejectReason, IscsiCondition),
+    /// The session ends.
+    Close,
+}
+
+/// Why a target ends a task by itself: sense key ABORTED COMMAND and an additional sense code (RFC 7143 section 11.4.7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IscsiCondition {
+    /// 0Ch/0Ch.
+    UnexpectedUnsolicitedData,
+    /// 0Ch/0Dh.
+    IncorrectAmountOfData,
+    /// 47h/05h.
+    ProtocolServiceCrcError,
+}
+
+macro_rules! violations {
+    ($($variant:ident $section:literal $text:literal $(=> $answer:expr)?,)*) => {
+        /// A rule that the peer has broken.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+        #[non_exhaustive]
+        pub enum Violation {
+            $(#[doc = concat!("RFC 7143 section ", $section, ": ", $text, ".")] #[error($text)] $variant,)*
+        }
+
+        impl Violation {
+            /// Every rule.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The section of RFC 7143 that the rule comes from.
+            #[must_use]
+            pub const fn section(self) -> &'static str {
+                match self { $(Self::$variant => $section,)* }
+            }
+
+            /// What is done about it.
+            #[must_use]
+            pub const fn answer(self) -> Answer {
+                use Answer::{Close, Fail, Ignore, Reject, RejectAndFail};
+                use IscsiCondition::{IncorrectAmountOfData, ProtocolServiceCrcError, UnexpectedUnsolicitedData};
+                use RejectReason::{
+                    CommandNotSupported, DataDigestError, InvalidPduField, LongOperationReject, ProtocolError, SnackReject,
+                    TaskInProgress, TooManyImmediateCommands, WaitingForLogout,
+                };
+                match self { $(Self::$variant => violations!(@answer $($answer)?),)* }
+            }
+        }
+    };
+    (@answer) => { Close };
+    (@answer $answer:expr) => { $answer };
+}
+
+violations! {
+    // What a target can do wrong: the initiator closes the connection (sections 7.7 and 7.13).
+    UnexpectedPdu "7.13" "a PDU that the peer may not send now",
+    UnknownInitiatorTaskTag "4.2.5.3" "an answer to a request that is not outstanding",
+    StatSnOutOfOrder "4.2.2.2" "a StatSN that is not the next",
+    DataSnOutOfOrder "7.9" "a DataSN or R2TSN that is not the next",
+    MissingData "7.9" "a response that counts more Data-In PDUs than came",
+    DataOutOfOrder "11.7.6" "data that does not follow the data before it",
+    DataBeyondExpected "11.7.6" "data beyond the expected data transfer length",
+    DataWithoutRead "11.7" "data for a task that reads none",
+    SegmentTooLong "13.12" "a data segment longer than MaxRecvDataSegmentLength",
+    StatusInData "11.7.3" "a status in a Data-In PDU that has to come in a response",
+    MissingSense "11.4.7" "CHECK CONDITION without sense data",
+    SenseBeyondSegment "11.4.7.1" "a SenseLength beyond the data segment",
+    R2tWithoutWrite "11.8" "an R2T for a task that writes nothing",
+    R2tBeyondExpected "11.8.4" "an R2T beyond the expected data transfer length",
+    R2tTooLong "11.8.4" "an R2T longer than MaxBurstLength",
+    R2tOutOfOrder "11.8" "an R2T for data that an earlier one asked for",
+    TooManyR2ts "13.17" "more R2Ts at once than MaxOutstandingR2T",
+    InconsistentLun "4.2.5.3" "another LUN than that of the task",
+    NopInWithBothTags "7.7" "a NOP-In with an initiator task tag and a target transfer tag",
+    UnsolicitedNopInData "11.19" "data in a NOP-In that answers no NOP-Out",
+    TooManyPings "11.19" "pings faster than they can be answered",
+    TextResponseFlags "11.11.1" "a final text response with a target transfer tag, or one to be continued without",
+    TextTooLong "11.11.6" "a text response without end",
+    TextMalformed "6.1" "a text that is no list of key=value pairs",
+    TargetRecordMalformed "C" "a SendTargets response that is no list of target records",
+
+    // What an initiator can do wrong in the full feature phase.
+    UnknownOpcode "11.17.1" "an opcode that RFC 7143 does not define" => Reject(CommandNotSupported),
+    NotFromInitiator "7.13" "a PDU that only targets send" => Reject(ProtocolError),
+    LoginInFullFeaturePhase "4.2.4" "a Login Request after the login" => Reject(ProtocolError),
+    NotInDiscovery "4.3" "a request that a discovery session does not take" => Reject(ProtocolError),
+    MalformedField "11.17.1" "a field whose value means nothing" => Reject(InvalidPduField),
+    DataDigestMismatch "7.8" "a data digest that does not match the data" => Reject(DataDigestError),
+    DataOutDigestMismatch "7.8" "a data digest that does not match the data of a task"
+        => RejectAndFail(DataDigestError, ProtocolServiceCrcError),
+    OutsideCommandWindow "4.2.2.1" "a CmdSN outside the window, or one that was there before" => Ignore,
+    TooManyImmediate "4.2.2.1" "more immediate commands at once than the target takes" => Reject(TooManyImmediateCommands),
+    CommandAfterLogoutRequest "11.9.1" "an immediate command while a logout is waited for" => Reject(WaitingForLogout),
+    TagInUse "4.2.5.3" "an initiator task tag that another task has" => Reject(TaskInProgress),
+    FinalOrWrite "11.3.1" "a command with neither the W nor the F bit" => Reject(InvalidPduField),
+    DataWithoutDirection "11.3.1" "an expected data transfer length with neither the R nor the W bit"
+        => Reject(InvalidPduField),
+    BidirectionalWithoutLength "11.3.4" "a bidirectional command that does not say how much it reads"
+        => Reject(InvalidPduField),
+    ImmediateDataNotAllowed "13.11" "immediate data that was not agreed upon, or with a command that does not write"
+        => Fail(UnexpectedUnsolicitedData),
+    UnsolicitedDataNotAllowed "13.10" "unsolicited data that was not agreed upon" => Fail(UnexpectedUnsolicitedData),
+    TooMuchUnsolicitedData "4.2.5.2" "more unsolicited data than FirstBurstLength or than is expected"
+        => Fail(IncorrectAmountOfData),
+    UnsolicitedDataIncomplete "11.4.7.2" "unsolicited data that ends before FirstBurstLength"
+        => Fail(IncorrectAmountOfData),
+    DataForUnknownTask "11.17.1" "data for a task that there is not" => Reject(InvalidPduField),
+    DataForNonWrite "11.7" "data for a task that writes nothing" => Reject(ProtocolError),
+    UnknownTransferTag "11.17.1" "a target transfer tag that is not outstanding" => Reject(InvalidPduField),
+    WrongLun "4.2.5.3" "a LUN that is not the task's" => Reject(InvalidPduField),
+    DataOutSnOutOfOrder "7.9" "a Data-Out whose DataSN is not the next" => Fail(ProtocolServiceCrcError),
+    DataOutOffset "11.7.6" "a Data-Out that does not follow the data before it"
+        => RejectAndFail(InvalidPduField, IncorrectAmountOfData),
+    DataBeyondR2t "11.8" "more data than the R2T asked for" => Fail(IncorrectAmountOfData),
+    DataShortOfR2t "11.8" "less data than the R2T asked for" => RejectAndFail(ProtocolError, IncorrectAmountOfData),
+    SnackNotSupported "11.16" "a SNACK at error recovery level 0" => Reject(SnackReject),
+    NopOutNotImmediate "11.18.1" "a NOP-Out that wants no answer and is not immediate" => Reject(InvalidPduField),
+    TextContinuation "11.10.4" "a text request that continues what there is not" => Reject(InvalidPduField),
+    TextOutstanding "11.10" "a text request before the one before it was answered" => Reject(ProtocolError),
+    TextOutOfResources "11.11.4" "a text request without end" => Reject(LongOperationReject),
+    TextNegotiation "6.4" "a text request that is malformed or says a key twice" => Reject(ProtocolError),
+    SendTargetsScope "C" "a SendTargets request that the session type does not allow" => Reject(ProtocolError),
+    TooManyErrors "7.13" "more bad PDUs than the peer reads answers to",
+}
