@@ -8,8 +8,10 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    fs,
     io::{self, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -39,9 +41,9 @@ struct Options {
     /// Processor of the asking thread
     #[arg(long, default_value_t = 1)]
     client_cpu: usize,
-    /// Print one JSON object instead of the table
-    #[arg(long)]
-    json: bool,
+    /// Also write the figures to this file, as one JSON object
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
 }
 
 /// The bytes of one command and of its answer.
@@ -60,21 +62,18 @@ fn main() -> io::Result<()> {
         Exchange { name: "write", request_bytes: with_data, response_bytes: HEADER_BYTES },
     ];
     let mut rows = Vec::new();
+    println!("{:8} {:>6} {:>10} {:>10}", "echo", "depth", "IOPS", "MiB/s");
     for exchange in exchanges {
         for depth in DEPTHS {
-            rows.push((exchange.name, depth, measure(exchange, depth, &options)?));
+            let iops = measure(exchange, depth, &options)?;
+            let mebibytes = iops * options.block_size as f64 / f64::from(1 << 20);
+            println!("{:8} {depth:>6} {iops:>10.0} {mebibytes:>10.1}", exchange.name);
+            rows.push(json!({"rw": exchange.name, "iodepth": depth, "iops": iops}));
         }
     }
-    if options.json {
-        let lines: Vec<_> =
-            rows.iter().map(|(rw, iodepth, iops)| json!({"rw": rw, "iodepth": iodepth, "iops": iops})).collect();
-        println!("{}", json!({"block_size": options.block_size, "wire_limit": lines}));
-    } else {
-        println!("{:8} {:>6} {:>10} {:>10}", "echo", "depth", "IOPS", "MiB/s");
-        for (name, depth, iops) in rows {
-            let mebibytes = iops * options.block_size as f64 / f64::from(1 << 20);
-            println!("{name:8} {depth:>6} {iops:>10.0} {mebibytes:>10.1}");
-        }
+    if let Some(path) = &options.save {
+        let figures = json!({"block_size": options.block_size, "wire_limit": rows});
+        fs::write(path, format!("{figures}\n"))?;
     }
     Ok(())
 }
@@ -141,7 +140,10 @@ fn ask(
         answered += complete as u64;
         stream.write_all(&requests[..complete * exchange.request_bytes])?;
     }
-    Ok(answered as f64 / start.elapsed().as_secs_f64())
+    let iops = answered as f64 / start.elapsed().as_secs_f64();
+    stream.shutdown(Shutdown::Write)?;
+    while stream.read(&mut received)? > 0 {}
+    Ok(iops)
 }
 
 /// Binds this thread to a processor; where that is not possible, the figure is merely less steady.
