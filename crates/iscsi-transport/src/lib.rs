@@ -1,1 +1,49 @@
-//! PduPort: where iSCSI PDUs cross between a session and the world; software, loopback and capture ports
+//! [`PduPort`]: where iSCSI PDUs cross between a session and the world.
+//!
+//! ```text
+//!   session ── Frame ──> send ┐                                 ┌ SoftwarePort over a ByteStream: the kernel's TCP
+//!                             ├ PduPort, one PDU a call, whole ─┤ LoopbackPort: two ends in one process
+//!   session <─ Frame ─ receive┘                                 └ an adapter that does all this in hardware
+//! ```
+//!
+//! Bytes are not common ground between software and an adapter that frames PDUs, checks digests and places payload by itself;
+//! PDUs are. So the cut is made there, and everything above it is written once.
+//!
+//! Guarantees:
+//!
+//! - Nothing here blocks, starts a thread or looks at a clock; the sockets are somebody else's ([`ByteStream`]).
+//! - Whatever a peer sends, no port panics, nor holds more than the longest segment that was declared to the peer, and what
+//!   the owner has queued; an idle connection holds no buffer.
+//! - Payload is not copied between the receive buffer and the session, nor between the session and the write.
+//!
+//! ```
+//! use iscsi_pdu::{CmdSn, NopOut, Pdu, StatSn};
+//! use iscsi_transport::{Flush, LoopbackPort, PduPort, Received};
+//!
+//! let (mut initiator, mut target) = LoopbackPort::pair();
+//! let ping = NopOut { cmd_sn: CmdSn(1), exp_stat_sn: StatSn(1), data: "are you there".into(), ..NopOut::default() };
+//!
+//! initiator.send(Pdu::from(ping.clone()).encode());
+//! assert_eq!(initiator.flush().unwrap(), Flush::Done);
+//!
+//! let Some(Received::Frame(frame)) = target.receive().unwrap() else { panic!("a PDU is there") };
+//! assert_eq!(Pdu::decode(&frame).unwrap(), Pdu::from(ping));
+//! assert_eq!(target.receive().unwrap(), None);
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod loopback;
+mod port;
+mod software;
+mod stream;
+mod tags;
+
+pub use error::{PortError, PortErrorKind};
+pub use loopback::{LOOPBACK_FRAMES_MAX, LoopbackPort};
+pub use port::{
+    AHS_BYTES_MAX, Capabilities, Digests, Flush, PduPort, RECEIVE_SEGMENT_BYTES_DEFAULT, Received, SEGMENT_BYTES_MAX,
+};
+pub use software::{BufferPool, CHUNK_BYTES, SEND_QUEUE_BYTES_MAX, SoftwarePort};
+pub use stream::ByteStream;
