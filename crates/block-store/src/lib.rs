@@ -16,8 +16,8 @@
 //! - A request that was taken ends exactly once, with success or an [`IoError`](scsi_block::io::IoError).
 //! - `submit` and `poll` never wait for a medium.
 //! - What was never written, or was unmapped, reads as zeros.
-//! - COMPARE AND WRITE is atomic against every overlapping request of any queue. In fact all requests that touch a
-//!   common block are, up to one extent of an `Unmap` list at a time.
+//! - COMPARE AND WRITE is atomic against every overlapping request of any queue (an `Unmap` counts one extent at a
+//!   time). In memory all requests are.
 //! - A durable write, and a flush of every write whose end was polled before, would survive a power cut once their
 //!   ends are polled. (Memory is as durable as memory gets.)
 //!
@@ -44,16 +44,22 @@
 
 #![forbid(unsafe_code)]
 
+mod fault;
+mod file;
 mod immediate;
 mod memory;
 mod null;
 mod range;
 mod segments;
+mod spec;
 mod striped;
 mod zeros;
 
+pub use fault::{Effect, Fault, FaultStore, Operation};
+pub use file::{FileOptions, FileStore, OpenError};
 pub use memory::MemoryStore;
 pub use null::NullStore;
+pub use spec::{SpecError, StoreKind, StoreSpec};
 
 use scsi_block::io::{BlockIo, Geometry, IoDone};
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::immediate::ImmediateQueue;
 use crate::range::{ByteRange, CHUNK_BYTES, check_geometry};
 use crate::segments::Cursor;
 use crate::striped::{STRIPES, Striped, WriteGuards};
-use crate::zeros::zeros;
+use crate::zeros::{first_nonzero, zeros};
 use crate::{BlockStore, StoreQueue};
 use arena::Arena;
 use bytes::{BufMut, Bytes};
@@ -78,7 +78,7 @@ impl MemoryStore {
             }
             BlockIo::WriteSame { extent, block, .. } => {
                 let range = ByteRange::of_extent(geometry, extent);
-                match block.filter(|block| block.iter().any(|&byte| byte != 0)) {
+                match block.filter(|block| first_nonzero(block).is_some()) {
                     Some(block) => self.write_same(range, &block),
                     None => self.unmap(range),
                 }

@@ -88,12 +88,25 @@ impl Piece {
     }
 }
 
-/// Panics unless `geometry` is one that [`Geometry`] allows, and of no more than 2^63 - 1 bytes.
-pub(crate) fn check_geometry(geometry: Geometry) {
-    assert!(matches!(geometry.block_size, 512 | 4096), "a block has 512 or 4096 bytes");
-    assert!(geometry.blocks > 0, "a medium has at least one block");
-    let bytes = geometry.blocks.checked_mul(geometry.block_size.into());
-    assert!(bytes.is_some_and(|bytes| bytes <= i64::MAX as u64), "a medium has less than 8 EiB");
+/// The geometry of a medium of `size_bytes`; the error says what is wrong with it.
+pub(crate) fn geometry(block_size: u32, size_bytes: u64) -> Result<Geometry, &'static str> {
+    if !matches!(block_size, 512 | 4096) {
+        return Err("a block has 512 or 4096 bytes");
+    }
+    if size_bytes == 0 || !size_bytes.is_multiple_of(block_size.into()) {
+        return Err("the size is a multiple of the block size, and not 0");
+    }
+    if size_bytes > i64::MAX as u64 {
+        return Err("the size is less than 8 EiB");
+    }
+    Ok(Geometry { block_size, blocks: size_bytes / u64::from(block_size) })
+}
+
+/// Panics unless `geometry` is one that [`Geometry`] allows, of less than 8 EiB.
+pub(crate) fn check_geometry(given: Geometry) {
+    let size_bytes = given.blocks.checked_mul(given.block_size.into());
+    let checked = geometry(given.block_size, size_bytes.unwrap_or(u64::MAX));
+    assert_eq!(checked, Ok(given), "a medium has blocks of 512 or 4096 bytes, and less than 8 EiB");
 }
 
 #[cfg(test)]

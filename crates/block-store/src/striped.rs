@@ -70,6 +70,13 @@ impl<T> Striped<T> {
         Guards { held: span.stripes().map(|stripe| self.stripes[stripe].0.read()).collect(), span }
     }
 
+    /// As [`Self::read`], but gives up where it would wait.
+    pub(crate) fn try_read(&self, range: &ByteRange) -> Option<ReadGuards<'_, T>> {
+        let span = Span::of(range);
+        let held: Option<_> = span.stripes().map(|stripe| self.stripes[stripe].0.try_read()).collect();
+        Some(Guards { held: held?, span })
+    }
+
     /// Waits for everybody in the range.
     pub(crate) fn write(&self, range: &ByteRange) -> WriteGuards<'_, T> {
         let span = Span::of(range);

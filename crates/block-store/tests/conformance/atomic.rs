@@ -47,31 +47,31 @@ pub(crate) fn counts_with_compare_and_write(open: impl Fn(Geometry) -> Arc<dyn B
     assert_eq!(total[..8], (u64::from(THREADS) * ROUNDS).to_le_bytes());
 }
 
-/// Plain writes and COMPARE AND WRITE of a range that crosses chunks: whoever looks, by a read or by a comparison, sees
-/// all of a request or nothing.
-pub(crate) fn swaps_against_whole_writes(open: impl Fn(Geometry) -> Arc<dyn BlockStore>) {
+/// One thread writes, others swap by COMPARE AND WRITE, over the borders of chunks, always all of a range with one
+/// value. So a comparison meets one value all over, and if `reads_are_whole` a read does.
+pub(crate) fn swaps_against_whole_writes(open: impl Fn(Geometry) -> Arc<dyn BlockStore>, reads_are_whole: bool) {
     const ROUNDS: u8 = 100;
     let store = open(GEOMETRY);
     // Blocks 128 and 256 begin chunks.
     let extent = Extent { lba: 120, blocks: 140 };
-    let length = extent.blocks as usize * 512;
-    let whole = |byte: u8| Bytes::from(vec![byte; length]);
+    let whole = |byte: u8| Bytes::from(vec![byte; extent.blocks as usize * 512]);
     let fight = |store: &Arc<dyn BlockStore>, thread: u8| {
         let mut queue = Driver::new(store);
         for round in 0..ROUNDS {
             let seen = read(&mut queue, extent);
-            assert!(seen.iter().all(|&byte| byte == seen[0]), "a read of half a write");
+            let is_whole = seen.iter().all(|&byte| byte == seen[0]);
+            assert!(is_whole || !reads_are_whole, "a read of half a write");
             let new = whole(thread.wrapping_mul(61).wrapping_add(round));
-            let io = if round % 2 == 0 {
-                BlockIo::Write { lba: extent.lba, data: [new].into_iter().collect(), durable: false }
+            let (lba, durable) = (extent.lba, false);
+            let io = if thread == 0 {
+                BlockIo::Write { lba, data: [new].into_iter().collect(), durable }
             } else {
-                let data = [seen, new].into_iter().collect();
-                BlockIo::CompareAndWrite { lba: extent.lba, data, durable: false }
+                let data = [whole(seen[0]), new].into_iter().collect();
+                BlockIo::CompareAndWrite { lba, data, durable }
             };
             match queue.run(io) {
                 Ok(_) => {}
-                // What is there is of one value, so the first byte tells.
-                Err(IoError::Miscompare { offset }) => assert_eq!(offset, 0),
+                Err(IoError::Miscompare { offset }) => assert_eq!(offset, 0, "half a write"),
                 Err(other) => panic!("{other}"),
             }
         }

@@ -1,10 +1,11 @@
 //! One suite for every store: whatever the medium, a store behaves like an array of blocks.
 
 mod atomic;
+mod file;
 mod harness;
 mod model;
 
-use block_store::{BlockStore, MemoryStore};
+use block_store::{BlockStore, FaultStore, MemoryStore};
 use scsi_block::io::Geometry;
 use std::sync::Arc;
 
@@ -12,21 +13,22 @@ fn memory(geometry: Geometry) -> Arc<dyn BlockStore> {
     Arc::new(MemoryStore::new(geometry))
 }
 
-mod memory_store {
-    use super::*;
+#[test]
+fn memory_is_an_array_of_blocks() {
+    model::run_cases(memory, 200);
+}
 
-    #[test]
-    fn is_an_array_of_blocks() {
-        model::run_cases(memory, 200);
-    }
+#[test]
+fn memory_loses_no_update() {
+    atomic::counts_with_compare_and_write(memory);
+}
 
-    #[test]
-    fn compare_and_write_loses_no_update() {
-        atomic::counts_with_compare_and_write(memory);
-    }
+#[test]
+fn memory_shows_no_half_write() {
+    atomic::swaps_against_whole_writes(memory, true);
+}
 
-    #[test]
-    fn compare_and_write_sees_no_half_write() {
-        atomic::swaps_against_whole_writes(memory);
-    }
+#[test]
+fn without_faults_a_fault_store_is_what_it_wraps() {
+    model::run_cases(|geometry| Arc::new(FaultStore::new(memory(geometry), [])), 20);
 }

@@ -1,0 +1,87 @@
+//! Blocks in a file or on a block device.
+//!
+//! ```text
+//!   submit --- read that the page cache can answer: preadv2(RWF_NOWAIT) --------------------> done
+//!     |
+//!   staged --- poll: a batch --> workers: preadv, pwritev, fallocate --+-- not durable -----> completions, one wake
+//!                                                                      +-- durable: one fdatasync for all that wait
+//! ```
+//!
+//! Payload is not copied: writes go out from the segments they came in, and a read is handed out in the buffer that
+//! the kernel filled, which returns to its queue when it is dropped. The exception is O_DIRECT, which needs aligned
+//! memory: there, writes are copied once.
+//!
+//! Overlap: every request holds the locks of its chunks while it runs, COMPARE AND WRITE for itself, all others
+//! shared. So COMPARE AND WRITE is atomic against everything; two plain requests are as atomic as the kernel makes
+//! them. Locks are taken by requests that run, never by one that waits in a queue.
+//!
+//! Durability: an end that stands for durable data (flush, durable write) is given after an `fdatasync` that began
+//! when the data was in the page cache. After a failed `fdatasync` the kernel may have dropped the data and forgotten the
+//! failure, so the store never trusts it again: all that waited get the error, and every later flush or durable write
+//! fails with [`IoError::Write`](scsi_block::io::IoError::Write) until the store is opened anew.
+
+mod buffers;
+mod disk;
+mod medium;
+mod open;
+mod queue;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+pub use open::{FileOptions, OpenError};
+
+use crate::{BlockStore, StoreQueue};
+use disk::Disk;
+use medium::Medium;
+use queue::{FileQueue, Job};
+use scsi_block::io::Geometry;
+use std::path::Path;
+use std::sync::Arc;
+use std::task::Waker;
+use sync::SyncGroup;
+use workers::Workers;
+
+/// A file or block device as a medium.
+///
+/// While it is open the file is locked with `flock`, exclusively if it may be written to, so that no second store
+/// opens it. When the store and all its queues are dropped, what was submitted is finished, the worker threads end
+/// and the lock is released, before the last `drop` returns.
+pub struct FileStore {
+    disk: Arc<Disk>,
+    workers: Workers<Job>,
+}
+
+impl FileStore {
+    /// Opens the file or block device at `path`, which is created if [`FileOptions::size_bytes`] is given.
+    pub fn open(path: impl AsRef<Path>, options: &FileOptions) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let (file, geometry) = open::open(path, options)?;
+        Self::new(Box::new(file), geometry, options)
+            .map_err(|error| OpenError::system(path, "start a worker thread", error))
+    }
+
+    fn new(medium: Box<dyn Medium>, geometry: Geometry, options: &FileOptions) -> std::io::Result<Self> {
+        let disk = Arc::new(Disk::new(medium, geometry, options));
+        let (shared, group) = (disk.clone(), SyncGroup::default());
+        let workers = Workers::start(options.workers, move |job: Job| job.run(&shared, &group))?;
+        Ok(Self { disk, workers })
+    }
+}
+
+impl BlockStore for FileStore {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+
+    fn open_queue(self: Arc<Self>, waker: Waker) -> Box<dyn StoreQueue> {
+        Box::new(FileQueue::new(self, waker))
+    }
+}
+
+impl std::fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileStore").field("geometry", &self.geometry()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,59 @@
+//! The system calls that a disk needs, and nothing above them.
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{FallocateFlags, fallocate, fdatasync};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev, retry_on_intr};
+use std::io::{IoSlice, IoSliceMut};
+
+/// How a range is made to read as zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Zeroing {
+    /// Its space is given back.
+    Release,
+    /// It stays allocated.
+    Keep,
+}
+
+/// Where bytes are. Reads and writes may be short.
+pub(super) trait Medium: Send + Sync {
+    /// Reads, and waits for the medium.
+    fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno>;
+
+    /// Reads what needs no waiting, or `AGAIN`.
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno>;
+
+    fn write(&self, data: &[IoSlice<'_>], offset: u64) -> Result<usize, Errno>;
+
+    /// Makes a range zeros without writing it, or says that it cannot.
+    fn zero(&self, zeroing: Zeroing, offset: u64, length: u64) -> Result<(), Errno>;
+
+    /// Makes everything written so far durable.
+    fn sync(&self) -> Result<(), Errno>;
+}
+
+impl Medium for OwnedFd {
+    fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        let mut buffer = [IoSliceMut::new(buffer)];
+        retry_on_intr(|| preadv2(self, &mut buffer, offset, ReadWriteFlags::empty()))
+    }
+
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        preadv2(self, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT)
+    }
+
+    fn write(&self, data: &[IoSlice<'_>], offset: u64) -> Result<usize, Errno> {
+        retry_on_intr(|| pwritev(self, data, offset))
+    }
+
+    fn zero(&self, zeroing: Zeroing, offset: u64, length: u64) -> Result<(), Errno> {
+        let how = match zeroing {
+            Zeroing::Release => FallocateFlags::PUNCH_HOLE,
+            Zeroing::Keep => FallocateFlags::ZERO_RANGE,
+        };
+        retry_on_intr(|| fallocate(self, how | FallocateFlags::KEEP_SIZE, offset, length))
+    }
+
+    fn sync(&self) -> Result<(), Errno> {
+        retry_on_intr(|| fdatasync(self))
+    }
+}
