@@ -1,9 +1,11 @@
-#pragma GCC diagnostic ignored "-Wmisleading-indentation"
-/* loadgen: raw iSCSI initiator load generator : keeps the client off the critical path of a measurement.
- * Build: gcc -O2 -march=native -o loadgen loadgen.c   It checks status and length of every command, not data.
- * One epoll-free thread, N connections (1 session each), header digest none, 64 KiB+ recv buffering, batched send.
- * Usage: loadgen --url iscsi://H:P/IQN/LUN --rw randread|randwrite|read|write --bs 4k --qd 32 --conns 1 --time 5 --ramp
- * 1 Prints one JSON line. */
+/* loadgen: an iSCSI initiator that does as little as it can, so that the target is what a measurement measures.
+ *
+ * usage: loadgen --url iscsi://HOST:PORT/IQN/LUN --rw randread|randwrite|read|write --bs 4k --qd 32 --conns 1
+ *                --time SECONDS --ramp SECONDS          prints one JSON object
+ *
+ * One thread, one session a connection, no digests, batched sends. It checks the status and the length of every
+ * command, not the data. compare-targets.py builds it: gcc -O2 -march=native -o loadgen loadgen.c
+ */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
