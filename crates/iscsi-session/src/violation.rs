@@ -89,9 +89,10 @@ violations! {
     NopInWithBothTags "7.7" "a NOP-In with an initiator task tag and a target transfer tag",
     UnsolicitedNopInData "11.19" "data in a NOP-In that answers no NOP-Out",
     TooManyPings "11.19" "pings faster than they can be answered",
-    TextResponseFlags "11.11.1" "a final text response with a target transfer tag, or one to be continued without",
+    TextResponseFlags "11.11.1" "a text response that is not final and has no target transfer tag",
     TextTooLong "11.11.6" "a text response without end",
     TextMalformed "6.1" "a text that is no list of key=value pairs",
+    CommandGap "7.3" "a reject of the NOP-Out that takes the CmdSN of a rejected command",
     TargetRecordMalformed "C" "a SendTargets response that is no list of target records",
 
     // What an initiator can do wrong in the full feature phase.

@@ -1,0 +1,102 @@
+//! What a session tells its owner.
+
+use super::TaskResult;
+use crate::{CloseReason, TargetRecord};
+use bytes::Bytes;
+use iscsi_pdu::{AsyncMessage, InitiatorTaskTag, LogoutResponseCode, Opcode, RejectReason, TaskManagementResponseCode};
+use std::time::Duration;
+
+/// Something that the owner of a session has to know.
+///
+/// Every tag that was given to the session comes back in exactly one of the events that end a request: those whose name
+/// ends in `Complete`, [`Targets`](Self::Targets), [`TaskAborted`](Self::TaskAborted), [`TaskRejected`](Self::TaskRejected) and
+/// [`TaskLost`](Self::TaskLost). Then it may be used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A piece of a read, within the command's expected length. Never empty.
+    Data {
+        /// The command.
+        tag: InitiatorTaskTag,
+        /// Where in the command's data the piece begins, in bytes.
+        offset: u32,
+        /// The piece.
+        data: Bytes,
+    },
+    /// A command has ended.
+    TaskComplete {
+        /// The command.
+        tag: InitiatorTaskTag,
+        /// How it ended.
+        result: TaskResult,
+    },
+    /// A request has ended through a task management function of ours, or was terminated by the target; its effects are unknown.
+    TaskAborted {
+        /// The request.
+        tag: InitiatorTaskTag,
+    },
+    /// The target did not accept a request; it had no effect.
+    TaskRejected {
+        /// The request.
+        tag: InitiatorTaskTag,
+        /// Why.
+        reason: RejectReason,
+    },
+    /// No answer will come to a request, since the session has ended; its effects are unknown.
+    TaskLost {
+        /// The request.
+        tag: InitiatorTaskTag,
+    },
+    /// A task management function has ended. The requests that it ended came before, as [`TaskAborted`](Self::TaskAborted).
+    TaskManagementComplete {
+        /// The request.
+        tag: InitiatorTaskTag,
+        /// How it ended.
+        response: TaskManagementResponseCode,
+    },
+    /// The target has answered a ping.
+    PingComplete {
+        /// The request.
+        tag: InitiatorTaskTag,
+        /// What the target has echoed: it may be less than was sent.
+        data: Bytes,
+    },
+    /// The answer to SendTargets.
+    Targets {
+        /// The request.
+        tag: InitiatorTaskTag,
+        /// The targets.
+        targets: Vec<TargetRecord>,
+    },
+    /// A parameter negotiation has ended; nothing has changed.
+    NegotiationComplete {
+        /// The request.
+        tag: InitiatorTaskTag,
+    },
+    /// The target has answered a logout; the session ends with it.
+    LogoutComplete {
+        /// The request.
+        tag: InitiatorTaskTag,
+        /// How it went.
+        response: LogoutResponseCode,
+    },
+    /// The target has been silent for the ping interval: it is time for a [`ping`](super::Session::ping).
+    PingDue,
+    /// The target wants to negotiate: it is time for a [`negotiate`](super::Session::negotiate).
+    NegotiationRequested,
+    /// The target wants the session to end: no command is taken any more, and a logout has to follow.
+    LogoutRequested {
+        /// How long the target waits for it.
+        grace: Duration,
+    },
+    /// The target has rejected a PDU that is no request. It changes nothing: the request that it belongs to will be answered.
+    PduRejected {
+        /// What the PDU was.
+        opcode: Opcode,
+        /// Why.
+        reason: RejectReason,
+    },
+    /// The target speaks of something that is not the session's: a SCSI event or a vendor's. See [`split_sense`](super::split_sense).
+    Async(AsyncMessage),
+    /// The session has ended: close the connection. Nothing comes after this.
+    Closed(CloseReason),
+}

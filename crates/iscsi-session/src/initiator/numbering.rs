@@ -1,0 +1,79 @@
+//! CmdSN and StatSN as the initiator keeps them (RFC 7143 sections 4.2.2.1 and 4.2.2.2).
+//!
+//! In: the numbers of every PDU from the target. Out: the number of the next command, how many more the target takes, and
+//! whether a status was lost. All comparisons are serial arithmetic.
+
+use crate::{LoginOutcome, Violation};
+use iscsi_pdu::{CmdSn, StatSn};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbering {
+    /// The number that the next command gets.
+    cmd_sn: CmdSn,
+    /// The target has received all commands before this one.
+    exp_cmd_sn: CmdSn,
+    /// The last number that the target takes.
+    max_cmd_sn: CmdSn,
+    /// The number that the next status must have.
+    exp_stat_sn: StatSn,
+}
+
+impl Numbering {
+    pub(super) fn new(outcome: &LoginOutcome) -> Self {
+        Self {
+            cmd_sn: outcome.cmd_sn,
+            exp_cmd_sn: outcome.cmd_sn,
+            max_cmd_sn: outcome.max_cmd_sn,
+            exp_stat_sn: outcome.stat_sn,
+        }
+    }
+
+    /// How many more commands the target takes.
+    pub(super) fn room(&self) -> u32 {
+        u32::try_from(self.cmd_sn.distance_to(self.max_cmd_sn.next())).unwrap_or(0)
+    }
+
+    /// The number of the next command, without using it: what immediate commands carry.
+    pub(super) fn cmd_sn(&self) -> CmdSn {
+        self.cmd_sn
+    }
+
+    /// Uses the number of the next command.
+    pub(super) fn take_cmd_sn(&mut self) -> CmdSn {
+        let cmd_sn = self.cmd_sn;
+        self.cmd_sn = cmd_sn.next();
+        cmd_sn
+    }
+
+    /// Whether the target has said that it has received the command of this number.
+    pub(super) fn is_acknowledged(&self, cmd_sn: CmdSn) -> bool {
+        cmd_sn.precedes(self.exp_cmd_sn)
+    }
+
+    pub(super) fn exp_stat_sn(&self) -> StatSn {
+        self.exp_stat_sn
+    }
+
+    /// Takes ExpCmdSN and MaxCmdSN of any PDU.
+    pub(super) fn update_window(&mut self, exp_cmd_sn: CmdSn, max_cmd_sn: CmdSn) {
+        // RFC 7143 4.2.2.1: a pair that contradicts itself is ignored, and so is a number that goes back.
+        if max_cmd_sn.precedes(exp_cmd_sn.previous()) {
+            return;
+        }
+        if self.max_cmd_sn.precedes(max_cmd_sn) {
+            self.max_cmd_sn = max_cmd_sn;
+        }
+        if self.exp_cmd_sn.precedes(exp_cmd_sn) {
+            self.exp_cmd_sn = exp_cmd_sn;
+        }
+    }
+
+    /// Counts a status. At error recovery level 0 a lost one cannot be had again, and none comes twice.
+    pub(super) fn count_status(&mut self, stat_sn: StatSn) -> Result<(), Violation> {
+        if stat_sn != self.exp_stat_sn {
+            return Err(Violation::StatSnOutOfOrder);
+        }
+        self.exp_stat_sn = stat_sn.next();
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! The session itself: the commands of its owner, and how it ends.
+
+use super::numbering::Numbering;
+use super::outbox::Outbox;
+use super::state::{State, Transition};
+use super::task::{Entry, Request, Requests, Task};
+use super::task_management::TaskManagementTask;
+use super::text::TextExchange;
+use super::timers::{Alarm, Timers};
+use super::{Command, Event, TaskManagement};
+use crate::{BadPdu, CloseReason, LoginOutcome, Parameters, SendTargetsScope, SessionType, Violation};
+use bytes::Bytes;
+use iscsi_pdu::{Cid, Header, InitiatorTaskTag, LogoutReason, Pdu, TaskManagementFunction, TaskManagementResponseCode};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How a session looks after its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// How long the target may be silent before [`Event::PingDue`]; none leaves pings to the owner.
+    pub ping_interval: Option<Duration>,
+    /// How long the target may be silent after that, or after a ping, or take for a logout, before the session ends.
+    pub ping_timeout: Duration,
+}
+
+impl Default for SessionConfig {
+    /// A ping after 5 s of silence, the end after 5 s more.
+    fn default() -> Self {
+        Self { ping_interval: Some(Duration::from_secs(5)), ping_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// The initiator's end of a session in the full feature phase.
+///
+/// # Contract
+/// The `handle_*` functions take what the world did and return nothing. The commands ([`submit`](Self::submit) and its like) say
+/// what the owner wants. Every consequence comes from [`poll_event`](Self::poll_event), [`poll_transmit`](Self::poll_transmit) and
+/// [`poll_timeout`](Self::poll_timeout): after any `handle_*` or command, poll the first two until they give nothing, and the third
+/// once. PDUs that were polled are to be sent in their order. `poll_transmit` may be left alone while the connection takes no more:
+/// what waits is bounded by what the owner has submitted.
+///
+/// Tags belong to the owner. A tag is in use from the command that takes it to the event that ends the request, and must not be
+/// given again in between.
+///
+/// After [`Event::Closed`] everything is ignored, and a command is answered by the event that no answer will come.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) cid: Cid,
+    pub(super) parameters: Parameters,
+    session_type: SessionType,
+    pub(super) state: State,
+    pub(super) numbering: Numbering,
+    pub(super) requests: Requests,
+    pub(super) concluded: Concluded,
+    pub(super) outbox: Outbox,
+    /// Text exchanges, one at a time (RFC 7143 section 11.10); the first is under way.
+    pub(super) texts: VecDeque<InitiatorTaskTag>,
+    pub(super) timers: Timers,
+    pub(super) events: VecDeque<Event>,
+}
+
+/// The last requests that were ended without their response: one that comes late all the same is discarded (RFC 7143
+/// section 4.2.3.4).
+#[derive(Debug, Default)]
+pub(super) struct Concluded(VecDeque<InitiatorTaskTag>);
+
+impl Concluded {
+    const MAX: usize = 512;
+
+    pub(super) fn push(&mut self, tag: InitiatorTaskTag) {
+        if self.0.len() == Self::MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(tag);
+    }
+
+    pub(super) fn contains(&self, tag: InitiatorTaskTag) -> bool {
+        self.0.contains(&tag)
+    }
+}
+
+impl Session {
+    /// A session that has just been logged in to.
+    #[must_use]
+    pub fn new(outcome: &LoginOutcome, config: SessionConfig, now: Instant) -> Self {
+        Self {
+            cid: outcome.cid,
+            parameters: outcome.parameters.clone(),
+            session_type: outcome.session_type,
+            state: State::LoggedIn,
+            numbering: Numbering::new(outcome),
+            requests: Requests::default(),
+            concluded: Concluded::default(),
+            outbox: Outbox::default(),
+            texts: VecDeque::new(),
+            timers: Timers::new(config, now),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// What was negotiated.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Whether the session has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// How many more commands [`submit`](Self::submit) takes now: the room in the target's command window, none in a discovery
+    /// session, or once a logout was asked for by either side.
+    #[must_use]
+    pub fn window(&self) -> u32 {
+        // RFC 7143 4.3: no SCSI commands in a discovery session.
+        let takes_commands = self.state.takes_commands() && self.session_type == SessionType::Normal;
+        if takes_commands { self.numbering.room() } else { 0 }
+    }
+
+    /// Submits a SCSI command.
+    ///
+    /// # Errors
+    /// The command, if the [`window`](Self::window) is closed. It may open after any PDU from the target; it stays closed for a
+    /// session that ends.
+    ///
+    /// # Panics
+    /// If `tag` is in use, the extended CDB is neither empty nor of 17 to 260 bytes, or the data to be written has 4 GiB: bugs of
+    /// the caller.
+    pub fn submit(&mut self, _now: Instant, tag: InitiatorTaskTag, command: Command) -> Result<(), Command> {
+        if self.window() == 0 {
+            return Err(command);
+        }
+        let cmd_sn = self.numbering.take_cmd_sn();
+        self.requests.insert(tag, cmd_sn, Request::Command(Task::new(command)));
+        self.outbox.push_request(tag);
+        Ok(())
+    }
+
+    /// Asks for a task management function; immediate. [`Event::TaskManagementComplete`] ends it.
+    ///
+    /// An ABORT TASK is for a SCSI command; one for a tag that names none, since it has ended, is answered here.
+    ///
+    /// # Panics
+    /// If `tag` is in use: a bug of the caller.
+    pub fn manage_task(&mut self, _now: Instant, tag: InitiatorTaskTag, asked: TaskManagement) {
+        let task = TaskManagementTask { asked, ref_cmd_sn: self.ref_cmd_sn(asked) };
+        if asked.function == TaskManagementFunction::AbortTask && task.ref_cmd_sn.is_none() {
+            let response = TaskManagementResponseCode::TaskDoesNotExist;
+            return self.events.push_back(Event::TaskManagementComplete { tag, response });
+        }
+        self.request_immediately(tag, Request::TaskManagement(task));
+    }
+
+    /// Pings the target with `data`, cut to the longest segment that the target takes; immediate. [`Event::PingComplete`] ends it.
+    ///
+    /// # Panics
+    /// If `tag` is in use: a bug of the caller.
+    pub fn ping(&mut self, now: Instant, tag: InitiatorTaskTag, mut data: Bytes) {
+        data.truncate(self.parameters.send_segment_bytes_max as usize);
+        self.timers.asked(now);
+        self.request_immediately(tag, Request::Ping(data));
+    }
+
+    /// Asks which targets there are. [`Event::Targets`] ends it.
+    ///
+    /// It takes its turn after text exchanges that are under way, and a place in the command window.
+    ///
+    /// # Panics
+    /// If `tag` is in use, or the name has no form that a key may have: bugs of the caller.
+    pub fn send_targets(&mut self, _now: Instant, tag: InitiatorTaskTag, scope: SendTargetsScope) {
+        self.exchange_text(tag, TextExchange::send_targets(&scope));
+    }
+
+    /// Begins a parameter negotiation without an offer of our own, as the target has asked for by
+    /// [`Event::NegotiationRequested`]. [`Event::NegotiationComplete`] ends it.
+    ///
+    /// # Panics
+    /// If `tag` is in use: a bug of the caller.
+    pub fn negotiate(&mut self, _now: Instant, tag: InitiatorTaskTag) {
+        self.exchange_text(tag, TextExchange::negotiation());
+    }
+
+    /// Ends the session, or its connection, which is the same with one connection; immediate. What was asked for before is sent
+    /// first, but nothing after. [`Event::LogoutComplete`] and [`Event::Closed`] end it; requests without an answer are lost.
+    ///
+    /// # Panics
+    /// If `tag` is in use: a bug of the caller.
+    pub fn logout(&mut self, now: Instant, tag: InitiatorTaskTag, reason: LogoutReason) {
+        self.request_immediately(tag, Request::Logout(reason));
+        if self.requests.get(tag).is_some() {
+            self.state = self.state.after(Transition::Logout);
+            self.timers.logout(now);
+        }
+    }
+
+    /// Takes a PDU from the target.
+    pub fn handle_pdu(&mut self, now: Instant, cid: Cid, pdu: Pdu) {
+        self.check_cid(cid);
+        if self.is_closed() {
+            return;
+        }
+        self.timers.heard(now);
+        if let Err(violation) = self.dispatch(pdu) {
+            self.close(CloseReason::Violation(violation));
+        }
+    }
+
+    /// Takes a PDU of which only the header can be trusted. At error recovery level 0 it ends the session (RFC 7143 sections 7.7
+    /// and 7.8).
+    pub fn handle_bad_pdu(&mut self, _now: Instant, cid: Cid, _header: Header, what: BadPdu) {
+        self.check_cid(cid);
+        self.close(match what {
+            BadPdu::Undecodable(error) => CloseReason::Malformed(error),
+            BadPdu::DataDigest => CloseReason::DataDigest,
+        });
+    }
+
+    /// The connection broke.
+    pub fn handle_connection_lost(&mut self, _now: Instant, cid: Cid) {
+        self.check_cid(cid);
+        self.close(CloseReason::ConnectionLost);
+    }
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come, or may have.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.is_closed() {
+            return;
+        }
+        match self.timers.alarm(now) {
+            Some(Alarm::PingDue) => {
+                self.timers.asked(now);
+                self.events.push_back(Event::PingDue);
+            }
+            Some(Alarm::Silent) => self.close(CloseReason::PeerSilent),
+            Some(Alarm::LogoutOverdue) => self.close(CloseReason::LogoutFailed),
+            None => {}
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_closed() { None } else { self.timers.poll_timeout() }
+    }
+
+    /// The next thing that the owner has to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn check_cid(&self, cid: Cid) {
+        assert_eq!(cid, self.cid, "the session has one connection, which is the one that logged in");
+    }
+
+    /// Whether a request of this tag was ended without its response; if not, the target speaks of one that never was.
+    pub(super) fn check_concluded(&self, tag: InitiatorTaskTag) -> Result<(), Violation> {
+        if self.concluded.contains(tag) { Ok(()) } else { Err(Violation::UnknownInitiatorTaskTag) }
+    }
+
+    fn request_immediately(&mut self, tag: InitiatorTaskTag, request: Request) {
+        if !self.state.takes_requests() {
+            return self.events.push_back(Event::TaskLost { tag });
+        }
+        self.requests.insert(tag, self.numbering.cmd_sn(), request);
+        self.outbox.push_request(tag);
+    }
+
+    fn exchange_text(&mut self, tag: InitiatorTaskTag, exchange: TextExchange) {
+        if !self.state.takes_requests() {
+            return self.events.push_back(Event::TaskLost { tag });
+        }
+        self.requests.insert(tag, self.numbering.cmd_sn(), Request::Text(Box::new(exchange)));
+        self.texts.push_back(tag);
+        self.go_on_with_text();
+    }
+
+    /// Takes a request that has ended out of everything that knows of it.
+    pub(super) fn remove(&mut self, tag: InitiatorTaskTag) -> Option<Entry> {
+        let entry = self.requests.remove(tag)?;
+        match &entry.request {
+            Request::Command(task) if task.data.has_data_to_send() => self.outbox.remove_data(tag),
+            Request::Text(_) => {
+                self.texts.retain(|other| *other != tag);
+                self.go_on_with_text();
+            }
+            _ => {}
+        }
+        Some(entry)
+    }
+
+    /// Ends the session, once: every request is lost.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        if self.is_closed() {
+            return;
+        }
+        self.state = self.state.after(Transition::End);
+        self.outbox.shut();
+        self.texts.clear();
+        self.events.extend(self.requests.drain().map(|tag| Event::TaskLost { tag }));
+        self.events.push_back(Event::Closed(reason));
+    }
+}

@@ -1,0 +1,127 @@
+//! The requests that wait for an answer, by the tags that the owner gave them.
+
+use super::Command;
+use super::task_management::TaskManagementTask;
+use super::text::TextExchange;
+use super::transfer::Data;
+use bytes::Bytes;
+use iscsi_pdu::{CmdSn, InitiatorTaskTag, LogoutReason, LunField, Opcode, RejectReason, TaskAttribute};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// A SCSI command.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub(super) lun: LunField,
+    pub(super) cdb: [u8; 16],
+    pub(super) extended_cdb: Bytes,
+    pub(super) attribute: TaskAttribute,
+    pub(super) data: Data,
+}
+
+impl Task {
+    pub(super) fn new(command: Command) -> Self {
+        let Command { lun, cdb, extended_cdb, attribute, data } = command;
+        Self { lun, cdb, extended_cdb, attribute, data: Data::new(data) }
+    }
+}
+
+/// Any request that has an Initiator Task Tag.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    Command(Task),
+    TaskManagement(TaskManagementTask),
+    /// NOP-Out, with the ping data until it is sent.
+    Ping(Bytes),
+    Text(Box<TextExchange>),
+    Logout(LogoutReason),
+    /// NOP-Out in the place of a command that was rejected for this reason.
+    Plug(RejectReason),
+}
+
+impl Request {
+    /// The request's opcode.
+    pub(super) const fn opcode(&self) -> Opcode {
+        match self {
+            Self::Command(_) => Opcode::ScsiCommand,
+            Self::TaskManagement(_) => Opcode::TaskManagementRequest,
+            Self::Ping(_) | Self::Plug(_) => Opcode::NopOut,
+            Self::Text(_) => Opcode::TextRequest,
+            Self::Logout(_) => Opcode::LogoutRequest,
+        }
+    }
+
+    /// Whether it uses up no CmdSN.
+    pub(super) const fn is_immediate(&self) -> bool {
+        matches!(self, Self::TaskManagement(_) | Self::Ping(_) | Self::Logout(_))
+    }
+}
+
+/// A request and its place among the others.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// The number that it carries; an immediate one shares it with the command after it.
+    pub(super) cmd_sn: CmdSn,
+    /// Whether the target can know of it.
+    pub(super) is_sent: bool,
+    pub(super) request: Request,
+}
+
+/// Requests by tag. Tags are ours, so a fast hash without a secret does.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    by_tag: HashMap<InitiatorTaskTag, Entry, BuildHasherDefault<TagHasher>>,
+}
+
+impl Requests {
+    pub(super) fn insert(&mut self, tag: InitiatorTaskTag, cmd_sn: CmdSn, request: Request) {
+        let before = self.by_tag.insert(tag, Entry { cmd_sn, is_sent: false, request });
+        assert!(before.is_none(), "a tag names one request at a time");
+    }
+
+    pub(super) fn get(&self, tag: InitiatorTaskTag) -> Option<&Entry> {
+        self.by_tag.get(&tag)
+    }
+
+    pub(super) fn get_mut(&mut self, tag: InitiatorTaskTag) -> Option<&mut Entry> {
+        self.by_tag.get_mut(&tag)
+    }
+
+    pub(super) fn remove(&mut self, tag: InitiatorTaskTag) -> Option<Entry> {
+        self.by_tag.remove(&tag)
+    }
+
+    /// A request that was sent, if `tag` names one.
+    pub(super) fn sent(&mut self, tag: InitiatorTaskTag) -> Option<&mut Entry> {
+        self.by_tag.get_mut(&tag).filter(|entry| entry.is_sent)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (InitiatorTaskTag, &Entry)> {
+        self.by_tag.iter().map(|(tag, entry)| (*tag, entry))
+    }
+
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = InitiatorTaskTag> {
+        self.by_tag.drain().map(|(tag, _)| tag)
+    }
+}
+
+/// Multiplies by an odd number near 2^64 divided by the golden ratio, and folds: dense tags and tags that differ in their
+/// upper bits alone both spread over the low bits and the high ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TagHasher(u64);
+
+impl Hasher for TagHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, tag: u32) {
+        self.0 = (self.0 ^ u64::from(tag)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+}
