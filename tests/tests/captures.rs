@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use iscsi_pdu::{
     CmdSn, DataInStatus, Frame, HEADER_LENGTH, Header, InitiatorTaskTag, LunField, Opcode, Pdu, Residual, StatSn,
     TargetTransferTag, digest, padding, text,
@@ -60,7 +60,7 @@ fn check(whole: &Bytes, seen: &Map<String, Value>) {
         assert_eq!(rest.split_to(digest::DIGEST_LENGTH)[..], digest::header(&header, &ahs), "header digest: {seen:?}");
     }
     let data = rest.split_to(header.data_segment_length());
-    rest.split_to(padding(data.len()));
+    rest.advance(padding(data.len()));
     if !seen["data_digest"].is_null() {
         assert_eq!(rest.split_to(digest::DIGEST_LENGTH)[..], digest::data(&data), "data digest: {seen:?}");
     }
@@ -119,12 +119,12 @@ impl Fields {
         self.put("lun", u16::from_be_bytes([lun.0[0] & 0x3f, lun.0[1]]));
     }
 
-    fn from_initiator(&mut self, cmd_sn: CmdSn, exp_stat_sn: StatSn) {
+    fn initiator_numbers(&mut self, cmd_sn: CmdSn, exp_stat_sn: StatSn) {
         self.put("cmdsn", cmd_sn.0);
         self.put("expstatsn", exp_stat_sn.0);
     }
 
-    fn from_target(&mut self, stat_sn: Option<StatSn>, exp_cmd_sn: CmdSn, max_cmd_sn: CmdSn) {
+    fn target_numbers(&mut self, stat_sn: Option<StatSn>, exp_cmd_sn: CmdSn, max_cmd_sn: CmdSn) {
         if let Some(stat_sn) = stat_sn {
             self.put("statsn", stat_sn.0);
         }
@@ -148,7 +148,7 @@ impl Fields {
             Pdu::ScsiCommand(command) => {
                 self.tags(command.initiator_task_tag, None);
                 self.lun(command.lun);
-                self.from_initiator(command.cmd_sn, command.exp_stat_sn);
+                self.initiator_numbers(command.cmd_sn, command.exp_stat_sn);
                 self.put("scsicommand.F", command.is_final);
                 self.put("scsicommand.R", command.read);
                 self.put("scsicommand.W", command.write);
@@ -157,7 +157,7 @@ impl Fields {
             }
             Pdu::ScsiResponse(response) => {
                 self.tags(response.initiator_task_tag, None);
-                self.from_target(Some(response.stat_sn), response.exp_cmd_sn, response.max_cmd_sn);
+                self.target_numbers(Some(response.stat_sn), response.exp_cmd_sn, response.max_cmd_sn);
                 self.put("scsiresponse.response", response.response.to_wire());
                 self.put("scsiresponse.status", response.status);
                 self.put("expdatasn", response.exp_data_sn);
@@ -175,7 +175,7 @@ impl Fields {
             Pdu::DataIn(data_in) => {
                 self.tags(data_in.initiator_task_tag, None);
                 let status = data_in.status;
-                self.from_target(status.map(|status| status.stat_sn), data_in.exp_cmd_sn, data_in.max_cmd_sn);
+                self.target_numbers(status.map(|status| status.stat_sn), data_in.exp_cmd_sn, data_in.max_cmd_sn);
                 self.put("scsidata.F", data_in.is_final);
                 self.put("scsidata.A", data_in.acknowledge);
                 self.put("scsidata.S", status.is_some());
@@ -198,14 +198,14 @@ impl Fields {
             Pdu::R2t(r2t) => {
                 self.tags(r2t.initiator_task_tag, Some(Some(r2t.target_transfer_tag)));
                 self.lun(r2t.lun);
-                self.from_target(Some(r2t.stat_sn), r2t.exp_cmd_sn, r2t.max_cmd_sn);
+                self.target_numbers(Some(r2t.stat_sn), r2t.exp_cmd_sn, r2t.max_cmd_sn);
                 self.put("r2tsn", r2t.r2t_sn);
                 self.put("bufferOffset", r2t.buffer_offset);
                 self.put("desireddatalength", r2t.desired_data_transfer_length);
             }
             Pdu::LoginRequest(login) => {
                 self.tags(login.initiator_task_tag, None);
-                self.from_initiator(login.cmd_sn, login.exp_stat_sn);
+                self.initiator_numbers(login.cmd_sn, login.exp_stat_sn);
                 self.login(login.transit.map(|stage| stage as u8), login.continues, login.current_stage as u8);
                 self.put("versionmax", login.version_max);
                 self.put("versionmin", login.version_min);
@@ -214,7 +214,7 @@ impl Fields {
             }
             Pdu::LoginResponse(login) => {
                 self.tags(login.initiator_task_tag, None);
-                self.from_target(Some(login.stat_sn), login.exp_cmd_sn, login.max_cmd_sn);
+                self.target_numbers(Some(login.stat_sn), login.exp_cmd_sn, login.max_cmd_sn);
                 self.login(login.transit.map(|stage| stage as u8), login.continues, login.current_stage as u8);
                 self.put("versionmax", login.version_max);
                 self.put("versionactive", login.version_active);
@@ -224,26 +224,26 @@ impl Fields {
             Pdu::TextRequest(text) => {
                 self.tags(text.initiator_task_tag, Some(text.target_transfer_tag));
                 self.lun(text.lun);
-                self.from_initiator(text.cmd_sn, text.exp_stat_sn);
+                self.initiator_numbers(text.cmd_sn, text.exp_stat_sn);
                 self.put("text.F", text.is_final);
                 self.put("text.C", text.continues);
             }
             Pdu::TextResponse(text) => {
                 self.tags(text.initiator_task_tag, Some(text.target_transfer_tag));
                 self.lun(text.lun);
-                self.from_target(Some(text.stat_sn), text.exp_cmd_sn, text.max_cmd_sn);
+                self.target_numbers(Some(text.stat_sn), text.exp_cmd_sn, text.max_cmd_sn);
                 self.put("text.F", text.is_final);
                 self.put("text.C", text.continues);
             }
             Pdu::LogoutRequest(logout) => {
                 self.tags(logout.initiator_task_tag, None);
-                self.from_initiator(logout.cmd_sn, logout.exp_stat_sn);
+                self.initiator_numbers(logout.cmd_sn, logout.exp_stat_sn);
                 self.put("logout.reason", logout.reason as u8);
                 self.put("cid", logout.cid.0);
             }
             Pdu::LogoutResponse(logout) => {
                 self.tags(logout.initiator_task_tag, None);
-                self.from_target(Some(logout.stat_sn), logout.exp_cmd_sn, logout.max_cmd_sn);
+                self.target_numbers(Some(logout.stat_sn), logout.exp_cmd_sn, logout.max_cmd_sn);
                 self.put("logout.response", logout.response.to_wire());
                 self.put("time2wait", logout.time_2_wait);
                 self.put("time2retain", logout.time_2_retain);
