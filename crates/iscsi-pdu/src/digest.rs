@@ -17,9 +17,6 @@ use crate::frame::{Header, padding};
 /// A digest in bytes on the wire.
 pub const DIGEST_LENGTH: usize = 4;
 
-/// From this length on `crc-fast`, which folds 64 bytes or more at a time, overtakes `crc32c`, which costs less to begin with.
-const LONG: usize = 512;
-
 /// The digest of contiguous bytes, as they stand on the wire.
 #[must_use]
 pub fn of(bytes: &[u8]) -> [u8; DIGEST_LENGTH] {
@@ -29,13 +26,13 @@ pub fn of(bytes: &[u8]) -> [u8; DIGEST_LENGTH] {
 /// The digest of a header and its additional header segments.
 #[must_use]
 pub fn header(header: &Header, ahs: &[u8]) -> [u8; DIGEST_LENGTH] {
-    to_wire(crc32c::crc32c_append(crc32c(&header.0), ahs))
+    to_wire(extend(crc32c(&header.0), ahs))
 }
 
 /// The digest of a data segment and of the zeros that pad it.
 #[must_use]
 pub fn data(data: &[u8]) -> [u8; DIGEST_LENGTH] {
-    to_wire(crc32c::crc32c_append(crc32c(data), &[0; 3][..padding(data.len())]))
+    to_wire(extend(crc32c(data), &[0; 3][..padding(data.len())]))
 }
 
 /// The coefficient of x^31 stands in bit 7 of the first byte; the CRC's bits are reflected, so its lowest byte comes first.
@@ -43,8 +40,15 @@ const fn to_wire(crc: u32) -> [u8; DIGEST_LENGTH] {
     crc.to_le_bytes()
 }
 
+/// The CRC of contiguous bytes. Of the two libraries `crc-fast` is the faster at every length from 4 bytes on (benchmark
+/// `codec`; 48 bytes: 4 ns against 7, 4 KiB: 70 ns against 150), so the length decides nothing here.
 fn crc32c(bytes: &[u8]) -> u32 {
-    if bytes.len() < LONG { crc32c::crc32c(bytes) } else { crc_fast::crc32_iscsi(bytes) }
+    crc_fast::crc32_iscsi(bytes)
+}
+
+/// The CRC of bytes of which `crc` covers the first, by the library that can go on from a CRC. What follows is short and rare.
+fn extend(crc: u32, bytes: &[u8]) -> u32 {
+    if bytes.is_empty() { crc } else { crc32c::crc32c_append(crc, bytes) }
 }
 
 #[cfg(test)]
@@ -69,7 +73,7 @@ mod tests {
     #[test]
     fn both_libraries_agree_at_every_length() {
         let bytes: Vec<u8> = (0..9000u32).map(|at| (at.wrapping_mul(0x9e37_79b1) >> 24) as u8).collect();
-        for length in (0..2 * LONG + 300).chain([4095, 4096, 4097, 8191, 8192, 9000]) {
+        for length in (0..1300).chain([4095, 4096, 4097, 8191, 8192, 9000]) {
             // From a start that is not aligned, too.
             for slice in [&bytes[..length], &bytes[length.min(7)..length]] {
                 assert_eq!(crc32c::crc32c(slice), crc_fast::crc32_iscsi(slice), "length {}", slice.len());

@@ -26,6 +26,7 @@ pub trait HeaderLayout: FromBytes + IntoBytes + Immutable + KnownLayout + Unalig
 impl Header {
     /// The same bytes with the names of one PDU's fields. Costs nothing and cannot fail.
     #[must_use]
+    #[inline]
     pub fn view<T: HeaderLayout>(&self) -> &T {
         const { assert!(size_of::<T>() == HEADER_LENGTH) };
         T::ref_from_bytes(&self.0).expect("a layout of 48 bytes without alignment fits any header")
@@ -33,9 +34,12 @@ impl Header {
 
     /// The header whose fields are given.
     #[must_use]
+    #[inline]
     pub fn from_layout<T: HeaderLayout>(fields: &T) -> Self {
         const { assert!(size_of::<T>() == HEADER_LENGTH) };
-        Self::read_from_bytes(fields.as_bytes()).expect("a layout of 48 bytes makes a header")
+        let mut header = Self([0; HEADER_LENGTH]);
+        header.0.copy_from_slice(fields.as_bytes());
+        header
     }
 
     /// What the PDU is.
@@ -71,8 +75,8 @@ impl Header {
     pub(crate) fn set_lengths(&mut self, ahs: usize, data: usize) {
         assert!(ahs <= 1020 && ahs.is_multiple_of(4), "additional header segments are padded and at most 1020 bytes");
         assert!(data < 1 << 24, "a data segment is shorter than 16 MiB");
-        self.0[4] = (ahs / 4) as u8;
-        self.0[5..8].copy_from_slice(&(data as u32).to_be_bytes()[1..]);
+        let lengths = ((ahs / 4) as u32) << 24 | data as u32;
+        self.0[4..8].copy_from_slice(&lengths.to_be_bytes());
     }
 }
 
@@ -103,6 +107,7 @@ impl Frame {
     /// # Panics
     /// If `ahs` is no multiple of four or longer than 1020 bytes, or `data` is 16 MiB or longer: bugs of the caller.
     #[must_use]
+    #[inline]
     pub fn new(mut header: Header, ahs: Bytes, data: Bytes) -> Self {
         header.set_lengths(ahs.len(), data.len());
         Self { header, ahs, data }

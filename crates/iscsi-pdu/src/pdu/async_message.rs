@@ -1,13 +1,12 @@
 //! Asynchronous Message (RFC 7143 section 11.9): the target speaks without being asked.
 
+use super::FINAL;
 use crate::enumeration::open_enumeration;
 use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{CmdSn, DecodeError, LunField, Opcode, StatSn, tag};
 use bytes::Bytes;
 use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-const FINAL: u8 = 0x80;
 
 /// The bytes of an Asynchronous Message (RFC 7143 section 11.9).
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -74,6 +73,7 @@ pub struct AsyncMessage {
 impl AsyncMessage {
     pub(crate) const OPCODE: Opcode = Opcode::AsyncMessage;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &AsyncMessageHeader = frame.header.view();
         Ok(Self {
@@ -90,6 +90,7 @@ impl AsyncMessage {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&AsyncMessageHeader {
             opcode: Self::OPCODE.to_wire(),

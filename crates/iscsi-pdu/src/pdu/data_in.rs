@@ -81,6 +81,7 @@ pub struct DataIn {
 impl DataIn {
     pub(crate) const OPCODE: Opcode = Opcode::DataIn;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &DataInHeader = frame.header.view();
         let flags = Flags::from_bits_retain(fields.flags);
@@ -118,6 +119,7 @@ impl DataIn {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let mut flags = Flags::empty();
         flags.set(Flags::FINAL, self.is_final);

@@ -1,12 +1,11 @@
 //! SCSI Data-Out (RFC 7143 section 11.7): data of a write, unsolicited or in answer to an R2T.
 
+use super::FINAL;
 use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{DecodeError, InitiatorTaskTag, LunField, Opcode, StatSn, TargetTransferTag};
 use bytes::Bytes;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-const FINAL: u8 = 0x80;
 
 /// The bytes of a SCSI Data-Out (RFC 7143 section 11.7).
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -54,6 +53,7 @@ pub struct DataOut {
 impl DataOut {
     pub(crate) const OPCODE: Opcode = Opcode::DataOut;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &DataOutHeader = frame.header.view();
         Ok(Self {
@@ -68,6 +68,7 @@ impl DataOut {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&DataOutHeader {
             opcode: Self::OPCODE.to_wire(),

@@ -1,12 +1,12 @@
 //! Login Request and Login Response (RFC 7143 sections 11.12 and 11.13).
 
+use super::IMMEDIATE;
 use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{Cid, CmdSn, DecodeError, InitiatorTaskTag, Opcode, StatSn};
 use bytes::Bytes;
 use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-const IMMEDIATE: u8 = 0x40;
 const TRANSIT: u8 = 0x80;
 const CONTINUE: u8 = 0x40;
 
@@ -130,6 +130,7 @@ pub struct LoginRequest {
 impl LoginRequest {
     pub(crate) const OPCODE: Opcode = Opcode::LoginRequest;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &LoginRequestHeader = frame.header.view();
         let progress = Progress::decode(Self::OPCODE, fields.flags)?;
@@ -149,6 +150,7 @@ impl LoginRequest {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let progress = Progress { transit: self.transit, continues: self.continues, current: self.current_stage };
         let header = Header::from_layout(&LoginRequestHeader {
@@ -305,6 +307,7 @@ pub struct LoginResponse {
 impl LoginResponse {
     pub(crate) const OPCODE: Opcode = Opcode::LoginResponse;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &LoginResponseHeader = frame.header.view();
         let status = LoginStatus::from_code(fields.status.get());
@@ -328,6 +331,7 @@ impl LoginResponse {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let progress = Progress { transit: self.transit, continues: self.continues, current: self.current_stage };
         let header = Header::from_layout(&LoginResponseHeader {

@@ -1,14 +1,12 @@
 //! Logout Request and Logout Response (RFC 7143 sections 11.14 and 11.15).
 
+use super::{FINAL, IMMEDIATE};
 use crate::enumeration::open_enumeration;
 use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{CmdSn, DecodeError, InitiatorTaskTag, Opcode, StatSn};
 use bytes::Bytes;
 use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-const IMMEDIATE: u8 = 0x40;
-const FINAL: u8 = 0x80;
 
 /// Connection ID (RFC 7143 section 11.12.7): the initiator's name for a connection within a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +68,7 @@ pub struct LogoutRequest {
 impl LogoutRequest {
     pub(crate) const OPCODE: Opcode = Opcode::LogoutRequest;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &LogoutRequestHeader = frame.header.view();
         let reason = fields.reason & 0x7f;
@@ -89,6 +88,7 @@ impl LogoutRequest {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&LogoutRequestHeader {
             opcode: Self::OPCODE.to_wire() | if self.immediate { IMMEDIATE } else { 0 },
@@ -159,6 +159,7 @@ pub struct LogoutResponse {
 impl LogoutResponse {
     pub(crate) const OPCODE: Opcode = Opcode::LogoutResponse;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &LogoutResponseHeader = frame.header.view();
         Ok(Self {
@@ -172,6 +173,7 @@ impl LogoutResponse {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&LogoutResponseHeader {
             opcode: Self::OPCODE.to_wire(),

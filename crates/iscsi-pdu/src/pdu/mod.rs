@@ -35,6 +35,12 @@ pub use text::{TextRequest, TextRequestHeader, TextResponse, TextResponseHeader}
 
 use crate::{DecodeError, Frame, Opcode};
 
+/// The I bit in the first byte of a request.
+const IMMEDIATE: u8 = 0x40;
+/// The F bit in the second byte, set in every PDU that is a sequence by itself.
+const FINAL: u8 = 0x80;
+
+// Decoding is inlined into `Pdu::decode`, so that a PDU is made where it stays instead of being moved there.
 macro_rules! pdus {
     ($($variant:ident)*) => {
         /// Any PDU of RFC 7143 section 11, with meaningful values only.
@@ -48,6 +54,17 @@ macro_rules! pdus {
         })*
 
         impl Pdu {
+            /// Reads a frame. The data segment is shared, not copied.
+            ///
+            /// # Errors
+            /// The first field whose value means nothing.
+            pub fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+                Ok(match frame.header.opcode() {
+                    $($variant::OPCODE => Self::$variant($variant::decode(frame)?),)*
+                    other => return Err(other.error("Opcode", 0, other.to_wire().into(), "an opcode of RFC 7143 section 11.2.1.2")),
+                })
+            }
+
             /// The PDU as bytes. The data segment is shared, not copied.
             ///
             /// # Panics
@@ -69,41 +86,4 @@ macro_rules! pdus {
 pdus! {
     NopOut NopIn ScsiCommand ScsiResponse TaskManagementRequest TaskManagementResponse DataOut DataIn R2t
     AsyncMessage TextRequest TextResponse LoginRequest LoginResponse LogoutRequest LogoutResponse Snack Reject
-}
-
-impl Pdu {
-    /// Reads a frame. The data segment is shared, not copied.
-    ///
-    /// # Errors
-    /// The first field whose value means nothing.
-    pub fn decode(frame: &Frame) -> Result<Self, DecodeError> {
-        Ok(match frame.header.opcode() {
-            Opcode::NopOut => NopOut::decode(frame)?.into(),
-            Opcode::NopIn => NopIn::decode(frame)?.into(),
-            Opcode::ScsiCommand => ScsiCommand::decode(frame)?.into(),
-            Opcode::ScsiResponse => ScsiResponse::decode(frame)?.into(),
-            Opcode::TaskManagementRequest => TaskManagementRequest::decode(frame)?.into(),
-            Opcode::TaskManagementResponse => TaskManagementResponse::decode(frame)?.into(),
-            Opcode::DataOut => DataOut::decode(frame)?.into(),
-            Opcode::DataIn => DataIn::decode(frame)?.into(),
-            Opcode::R2t => R2t::decode(frame)?.into(),
-            Opcode::AsyncMessage => AsyncMessage::decode(frame)?.into(),
-            Opcode::TextRequest => TextRequest::decode(frame)?.into(),
-            Opcode::TextResponse => TextResponse::decode(frame)?.into(),
-            Opcode::LoginRequest => LoginRequest::decode(frame)?.into(),
-            Opcode::LoginResponse => LoginResponse::decode(frame)?.into(),
-            Opcode::LogoutRequest => LogoutRequest::decode(frame)?.into(),
-            Opcode::LogoutResponse => LogoutResponse::decode(frame)?.into(),
-            Opcode::SnackRequest => Snack::decode(frame)?.into(),
-            Opcode::Reject => Reject::decode(frame)?.into(),
-            Opcode::Other(value) => {
-                return Err(frame.header.opcode().error(
-                    "Opcode",
-                    0,
-                    value.into(),
-                    "an opcode of RFC 7143 section 11.2.1.2",
-                ));
-            }
-        })
-    }
 }

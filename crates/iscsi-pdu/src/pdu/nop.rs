@@ -1,13 +1,11 @@
 //! NOP-Out and NOP-In (RFC 7143 sections 11.18 and 11.19): a ping, its answer, and numbers without a task.
 
+use super::{FINAL, IMMEDIATE};
 use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{CmdSn, DecodeError, InitiatorTaskTag, LunField, Opcode, StatSn, TargetTransferTag};
 use bytes::Bytes;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-const IMMEDIATE: u8 = 0x40;
-const FINAL: u8 = 0x80;
 
 /// The bytes of a NOP-Out (RFC 7143 section 11.18).
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -50,6 +48,7 @@ pub struct NopOut {
 impl NopOut {
     pub(crate) const OPCODE: Opcode = Opcode::NopOut;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &NopOutHeader = frame.header.view();
         Ok(Self {
@@ -63,6 +62,7 @@ impl NopOut {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&NopOutHeader {
             opcode: Self::OPCODE.to_wire() | if self.immediate { IMMEDIATE } else { 0 },
@@ -120,6 +120,7 @@ pub struct NopIn {
 impl NopIn {
     pub(crate) const OPCODE: Opcode = Opcode::NopIn;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &NopInHeader = frame.header.view();
         Ok(Self {
@@ -133,6 +134,7 @@ impl NopIn {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&NopInHeader {
             opcode: Self::OPCODE.to_wire(),

@@ -1,12 +1,11 @@
 //! Ready To Transfer (RFC 7143 section 11.8): the target asks for a part of a write's data.
 
+use super::FINAL;
 use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{CmdSn, DecodeError, InitiatorTaskTag, LunField, Opcode, StatSn, TargetTransferTag};
 use bytes::Bytes;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-const FINAL: u8 = 0x80;
 
 /// The bytes of a Ready To Transfer (RFC 7143 section 11.8).
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -56,6 +55,7 @@ pub struct R2t {
 impl R2t {
     pub(crate) const OPCODE: Opcode = Opcode::R2t;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &R2tHeader = frame.header.view();
         let desired_data_transfer_length = fields.desired_data_transfer_length.get();
@@ -75,6 +75,7 @@ impl R2t {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&R2tHeader {
             opcode: Self::OPCODE.to_wire(),

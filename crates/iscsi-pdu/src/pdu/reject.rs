@@ -1,13 +1,12 @@
 //! Reject (RFC 7143 section 11.17): the target could not make sense of a PDU.
 
+use super::FINAL;
 use crate::enumeration::open_enumeration;
 use crate::frame::{Frame, HEADER_LENGTH, Header, HeaderLayout};
 use crate::{CmdSn, DecodeError, Opcode, StatSn, tag};
 use bytes::Bytes;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-const FINAL: u8 = 0x80;
 
 /// The bytes of a Reject (RFC 7143 section 11.17).
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -67,6 +66,7 @@ pub struct Reject {
 impl Reject {
     pub(crate) const OPCODE: Opcode = Opcode::Reject;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &RejectHeader = frame.header.view();
         let rejected = frame.data.first_chunk::<HEADER_LENGTH>().ok_or(Self::OPCODE.error(
@@ -85,6 +85,7 @@ impl Reject {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&RejectHeader {
             opcode: Self::OPCODE.to_wire(),

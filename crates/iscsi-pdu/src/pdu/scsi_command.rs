@@ -1,5 +1,6 @@
 //! SCSI Command (RFC 7143 section 11.3).
 
+use super::IMMEDIATE;
 use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{CmdSn, DecodeError, InitiatorTaskTag, LunField, Opcode, StatSn};
 use bitflags::bitflags;
@@ -34,7 +35,6 @@ bitflags! {
         const ATTRIBUTE = 0x07;
     }
 }
-const IMMEDIATE: u8 = 0x40;
 
 /// How a task is ordered among others (RFC 7143 section 11.3.1, SAM-5 clause 8.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -90,6 +90,7 @@ pub struct ScsiCommand {
 impl ScsiCommand {
     pub(crate) const OPCODE: Opcode = Opcode::ScsiCommand;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &ScsiCommandHeader = frame.header.view();
         let flags = Flags::from_bits_retain(fields.flags);
@@ -117,6 +118,7 @@ impl ScsiCommand {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let mut flags = Flags::from_bits_retain(self.attribute as u8);
         flags.set(Flags::FINAL, self.is_final);

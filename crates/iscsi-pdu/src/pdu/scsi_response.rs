@@ -118,6 +118,7 @@ pub struct ScsiResponse {
 impl ScsiResponse {
     pub(crate) const OPCODE: Opcode = Opcode::ScsiResponse;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &ScsiResponseHeader = frame.header.view();
         let flags = Flags::from_bits_retain(fields.flags);
@@ -147,6 +148,7 @@ impl ScsiResponse {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let mut flags = Flags::FINAL;
         flags.set(Flags::BIDIRECTIONAL_OVERFLOW, self.bidirectional_read_residual.is_overflow());

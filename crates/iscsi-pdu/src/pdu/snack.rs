@@ -1,12 +1,11 @@
 //! SNACK Request (RFC 7143 section 11.16): the initiator asks for PDUs again, or acknowledges data.
 
+use super::FINAL;
 use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{DecodeError, InitiatorTaskTag, LunField, Opcode, StatSn};
 use bytes::Bytes;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-const FINAL: u8 = 0x80;
 
 /// The bytes of a SNACK Request (RFC 7143 section 11.16).
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -69,6 +68,7 @@ pub struct Snack {
 impl Snack {
     pub(crate) const OPCODE: Opcode = Opcode::SnackRequest;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &SnackHeader = frame.header.view();
         let kind = fields.flags & 0x0f;
@@ -84,6 +84,7 @@ impl Snack {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&SnackHeader {
             opcode: Self::OPCODE.to_wire(),

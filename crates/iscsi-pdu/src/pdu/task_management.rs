@@ -1,14 +1,12 @@
 //! Task Management Function Request and Response (RFC 7143 sections 11.5 and 11.6).
 
+use super::{FINAL, IMMEDIATE};
 use crate::enumeration::open_enumeration;
 use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{CmdSn, DecodeError, InitiatorTaskTag, LunField, Opcode, StatSn};
 use bytes::Bytes;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-const IMMEDIATE: u8 = 0x40;
-const FINAL: u8 = 0x80;
 
 /// The bytes of a Task Management Function Request (RFC 7143 section 11.5).
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -75,6 +73,7 @@ pub struct TaskManagementRequest {
 impl TaskManagementRequest {
     pub(crate) const OPCODE: Opcode = Opcode::TaskManagementRequest;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &TaskManagementRequestHeader = frame.header.view();
         Ok(Self {
@@ -90,6 +89,7 @@ impl TaskManagementRequest {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&TaskManagementRequestHeader {
             opcode: Self::OPCODE.to_wire() | if self.immediate { IMMEDIATE } else { 0 },
@@ -161,6 +161,7 @@ pub struct TaskManagementResponse {
 impl TaskManagementResponse {
     pub(crate) const OPCODE: Opcode = Opcode::TaskManagementResponse;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &TaskManagementResponseHeader = frame.header.view();
         Ok(Self {
@@ -172,6 +173,7 @@ impl TaskManagementResponse {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&TaskManagementResponseHeader {
             opcode: Self::OPCODE.to_wire(),

@@ -1,13 +1,12 @@
 //! Text Request and Text Response (RFC 7143 sections 11.10 and 11.11): key=value pairs in the full feature phase.
 
+use super::IMMEDIATE;
 use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{CmdSn, DecodeError, InitiatorTaskTag, LunField, Opcode, StatSn, TargetTransferTag};
 use bitflags::bitflags;
 use bytes::Bytes;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-const IMMEDIATE: u8 = 0x40;
 
 bitflags! {
     struct Flags: u8 {
@@ -79,6 +78,7 @@ pub struct TextRequest {
 impl TextRequest {
     pub(crate) const OPCODE: Opcode = Opcode::TextRequest;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &TextRequestHeader = frame.header.view();
         let flags = Flags::checked(Self::OPCODE, fields.flags)?;
@@ -95,6 +95,7 @@ impl TextRequest {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&TextRequestHeader {
             opcode: Self::OPCODE.to_wire() | if self.immediate { IMMEDIATE } else { 0 },
@@ -156,6 +157,7 @@ pub struct TextResponse {
 impl TextResponse {
     pub(crate) const OPCODE: Opcode = Opcode::TextResponse;
 
+    #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &TextResponseHeader = frame.header.view();
         let flags = Flags::checked(Self::OPCODE, fields.flags)?;
@@ -172,6 +174,7 @@ impl TextResponse {
         })
     }
 
+    #[inline]
     pub(crate) fn encode(&self) -> Frame {
         let header = Header::from_layout(&TextResponseHeader {
             opcode: Self::OPCODE.to_wire(),
