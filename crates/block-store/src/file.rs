@@ -16,9 +16,7 @@
 //! them. Locks are taken by requests that run, never by one that waits in a queue.
 //!
 //! Durability: an end that stands for durable data (flush, durable write) is given after an `fdatasync` that began
-//! when the data was in the page cache. After a failed `fdatasync` the kernel may have dropped the data and forgotten the
-//! failure, so the store never trusts it again: all that waited get the error, and every later flush or durable write
-//! fails with [`IoError::Write`](scsi_block::io::IoError::Write) until the store is opened anew.
+//! when the data was written. One that fails is the last: the store never trusts the kernel's word on it again.
 
 mod buffers;
 mod disk;
@@ -45,9 +43,17 @@ use workers::Workers;
 
 /// A file or block device as a medium.
 ///
+/// Reads that the page cache can answer end inside `submit`; all else is done by a few worker threads of the store's
+/// own, through the page cache or, with [`FileOptions::direct`], past it at the price of one copy a write. UNMAP punches
+/// holes, or writes zeros where the file system cannot.
+///
+/// The end of a flush or durable write is given when an `fdatasync` that covers it has returned. If one fails, all that
+/// waited for it get its error, and since the kernel may have dropped the data and forgotten the failure, every later
+/// flush or durable write fails with [`IoError::Write`](scsi_block::io::IoError::Write) until the store is opened anew.
+///
 /// While it is open the file is locked with `flock`, exclusively if it may be written to, so that no second store
-/// opens it. When the store and all its queues are dropped, what was submitted is finished, the worker threads end
-/// and the lock is released, before the last `drop` returns.
+/// opens it; a block device that may be written to must not be mounted. When the store and all its queues are dropped,
+/// what was submitted is finished, the worker threads end and the lock is released, before the last `drop` returns.
 pub struct FileStore {
     disk: Arc<Disk>,
     workers: Workers<Job>,

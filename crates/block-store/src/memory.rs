@@ -30,6 +30,10 @@ use std::task::Waker;
 type Shard = HashMap<u64, Chunk, ChunkHash>;
 
 /// A sparse medium in memory. It is empty when it is made, and gone when it is dropped.
+///
+/// Memory is taken 64 KiB at a time, where blocks are written, and given back when they are unmapped or written with
+/// zeros by WRITE SAME; 64 KiB of locks come with the store, whatever its size. Every request ends inside `submit`.
+/// A queue keeps up to 4 MiB of buffers for reads, from its first read on.
 pub struct MemoryStore {
     geometry: Geometry,
     shards: Striped<Shard>,

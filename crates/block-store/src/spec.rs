@@ -1,13 +1,4 @@
 //! A store as one line of text, such as an operator writes on a command line.
-//!
-//! ```text
-//!   memory:SIZE[,block=512|4096][,serial=TEXT]
-//!   null:SIZE[,block=512|4096][,serial=TEXT]
-//!   file:PATH[,size=SIZE][,ro][,direct][,wce=on|off][,block=512|4096][,serial=TEXT]
-//! ```
-//!
-//! A SIZE is a number of bytes, or of KiB, MiB, GiB, TiB or PiB with K, M, G, T or P behind it. A comma or backslash in
-//! a PATH is written `\,` or `\\`.
 
 use crate::file::{FileOptions, FileStore, OpenError};
 use crate::{BlockStore, MemoryStore, NullStore, range};
@@ -18,7 +9,16 @@ use std::sync::Arc;
 /// The longest serial number, in characters.
 const SERIAL_CHARACTERS_MAX: usize = 64;
 
-/// What to open, and what the logical unit above it is to say of it. Parsed from text by [`FromStr`].
+/// What to open, and what the logical unit above it is to say of it. Parsed from text by [`FromStr`]:
+///
+/// ```text
+///   memory:SIZE[,block=512|4096][,serial=TEXT]
+///   null:SIZE[,block=512|4096][,serial=TEXT]
+///   file:PATH[,size=SIZE][,ro][,direct][,wce=on|off][,block=512|4096][,serial=TEXT]
+/// ```
+///
+/// A SIZE is a number of bytes, or of KiB, MiB, GiB, TiB or PiB with K, M, G, T or P behind it. A comma or backslash in
+/// a PATH is written `\,` or `\\`.
 ///
 /// ```
 /// use block_store::{StoreKind, StoreSpec};

@@ -1,7 +1,7 @@
 //! The system calls that a disk needs, and nothing above them.
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{FallocateFlags, fallocate, fdatasync};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fdatasync, flock};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev, retry_on_intr};
 use std::io::{IoSlice, IoSliceMut};
 
@@ -31,18 +31,30 @@ pub(super) trait Medium: Send + Sync {
     fn sync(&self) -> Result<(), Errno>;
 }
 
-impl Medium for OwnedFd {
+/// An open file or block device with its lock.
+#[derive(Debug)]
+pub(super) struct LockedFile(pub(super) OwnedFd);
+
+impl Drop for LockedFile {
+    /// Closing is not enough: a child of this process may hold the file for a moment, between its fork and its exec.
+    fn drop(&mut self) {
+        // Nothing is left to be done about a failure; closing comes next.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+impl Medium for LockedFile {
     fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
         let mut buffer = [IoSliceMut::new(buffer)];
-        retry_on_intr(|| preadv2(self, &mut buffer, offset, ReadWriteFlags::empty()))
+        retry_on_intr(|| preadv2(&self.0, &mut buffer, offset, ReadWriteFlags::empty()))
     }
 
     fn read_cached(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
-        preadv2(self, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT)
+        preadv2(&self.0, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT)
     }
 
     fn write(&self, data: &[IoSlice<'_>], offset: u64) -> Result<usize, Errno> {
-        retry_on_intr(|| pwritev(self, data, offset))
+        retry_on_intr(|| pwritev(&self.0, data, offset))
     }
 
     fn zero(&self, zeroing: Zeroing, offset: u64, length: u64) -> Result<(), Errno> {
@@ -50,10 +62,10 @@ impl Medium for OwnedFd {
             Zeroing::Release => FallocateFlags::PUNCH_HOLE,
             Zeroing::Keep => FallocateFlags::ZERO_RANGE,
         };
-        retry_on_intr(|| fallocate(self, how | FallocateFlags::KEEP_SIZE, offset, length))
+        retry_on_intr(|| fallocate(&self.0, how | FallocateFlags::KEEP_SIZE, offset, length))
     }
 
     fn sync(&self) -> Result<(), Errno> {
-        retry_on_intr(|| fdatasync(self))
+        retry_on_intr(|| fdatasync(&self.0))
     }
 }

@@ -1,6 +1,7 @@
 //! Opening a file or block device: its type, its lock, its size.
 
 use super::buffers::ALIGNMENT;
+use super::medium::LockedFile;
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, StatxFlags};
 use rustix::io::Errno;
@@ -21,7 +22,7 @@ pub struct FileOptions {
     pub read_only: bool,
     /// Bypass the page cache (O_DIRECT).
     pub direct: bool,
-    /// Threads for what may block, 1 to 64.
+    /// Threads for what may block, at least 1. From 2 on, durable writes that meet share an `fdatasync`.
     pub workers: usize,
 }
 
@@ -89,7 +90,7 @@ impl OpenError {
 }
 
 /// The file, locked and of the right size.
-pub(super) fn open(path: &Path, options: &FileOptions) -> Result<(OwnedFd, Geometry), OpenError> {
+pub(super) fn open(path: &Path, options: &FileOptions) -> Result<(LockedFile, Geometry), OpenError> {
     let block_size = options.block_size;
     if let Some(size) = options.size_bytes {
         crate::range::geometry(block_size, size).map_err(OpenError::Geometry)?;
@@ -105,7 +106,7 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<(OwnedFd, Geome
         return Err(OpenError::Empty(path.into()));
     }
     let geometry = crate::range::geometry(block_size, whole_blocks).map_err(OpenError::Geometry)?;
-    Ok((file, geometry))
+    Ok((LockedFile(file), geometry))
 }
 
 fn open_disk(path: &Path, options: &FileOptions) -> Result<(OwnedFd, FileType), OpenError> {

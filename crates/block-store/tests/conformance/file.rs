@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -238,6 +238,14 @@ fn sizes_are_settled_when_it_is_opened() {
     assert!(error.contains("neither a regular file nor a block device"));
 }
 
+/// Held by tests that start programs: between fork and exec, a child has what its parent has open, and an exclusively
+/// opened device is not free.
+static PROGRAMS: Mutex<()> = Mutex::new(());
+
+fn programs() -> MutexGuard<'static, ()> {
+    PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A file system of its own, unmounted at the end.
 struct Mounted(TempDir);
 
@@ -263,6 +271,7 @@ fn tiny_file_system() -> Option<Mounted> {
 
 #[test]
 fn a_full_file_system_is_no_space() {
+    let _alone = programs();
     let Some(mounted) = tiny_file_system() else { return };
     let path = mounted.0.path().join("disk");
     let store: Arc<dyn BlockStore> = Arc::new(FileStore::open(path, &options(8 * MIB)).unwrap());
@@ -302,6 +311,7 @@ fn loop_device(file: &Path) -> Option<LoopDevice> {
 
 #[test]
 fn a_block_device_is_an_array_of_blocks() {
+    let _alone = programs();
     let directory = directory();
     let backing = directory.path().join("backing");
     File::create(&backing).unwrap().set_len(8 * MIB).unwrap();
