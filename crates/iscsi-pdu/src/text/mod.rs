@@ -9,8 +9,8 @@
 //! ```
 //!
 //! In: what a peer sent, any bytes. Out: keys that are names, values that are UTF-8 of bounded length, or the first thing
-//! that is neither. Nothing is copied; the work is linear in the length of the text. What a key means, and which type of
-//! value it has, is the session's to say.
+//! that is neither. Nothing is copied unless it comes in several PDUs; the work is linear in the length of the text. What a key
+//! means, and which type of value it has, is the session's to say.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -24,6 +24,12 @@
 //! let pairs: Result<Vec<_>, _> = text::pairs(&data).collect();
 //! assert_eq!(pairs.unwrap(), [("HeaderDigest", "CRC32C,None"), ("MaxRecvDataSegmentLength", "262144")]);
 //! ```
+
+mod continuation;
+mod value;
+
+pub use continuation::{Assembler, Segments, TEXT_BYTES_MAX, TextTooLong, segments};
+pub use value::{ValueError, base64, binary, hex, number, range};
 
 use bytes::{BufMut, BytesMut};
 
