@@ -21,6 +21,8 @@ use crate::mode::ModeSettings;
 pub struct LogicalUnitConfig {
     /// Block size and number of blocks.
     pub geometry: Geometry,
+    /// A physical block holds two to this power logical blocks, 0 to 15: told to initiators, so that they align to it.
+    pub physical_block_exponent: u8,
     /// What it calls itself.
     pub identity: Identity,
     /// Writes are refused with DATA PROTECT.
@@ -65,13 +67,13 @@ pub struct Limits {
     pub transfer_bytes_max: u32,
     /// Bytes that are best read or written at once: 1 MiB unless changed.
     pub transfer_bytes_optimal: u32,
-    /// Bytes that one UNMAP may cover: 4 GiB unless changed.
+    /// Bytes that one UNMAP may cover: 512 MiB unless changed.
     pub unmap_bytes_max: u64,
     /// Descriptors in one UNMAP, to 4095: 256 unless changed.
     pub unmap_descriptors_max: u16,
     /// Bytes that are best unmapped together and aligned: 4096 unless changed.
     pub unmap_granularity_bytes: u32,
-    /// Bytes that one WRITE SAME may cover: 1 GiB unless changed.
+    /// Bytes that one WRITE SAME may cover: 16 MiB unless changed.
     pub write_same_bytes_max: u64,
     /// Blocks in one COMPARE AND WRITE: 255 unless changed; 0 leaves the command out.
     pub compare_and_write_blocks_max: u8,
@@ -82,10 +84,10 @@ impl Default for Limits {
         Self {
             transfer_bytes_max: 8 << 20,
             transfer_bytes_optimal: 1 << 20,
-            unmap_bytes_max: 4 << 30,
+            unmap_bytes_max: 512 << 20,
             unmap_descriptors_max: 256,
             unmap_granularity_bytes: 4096,
-            write_same_bytes_max: 1 << 30,
+            write_same_bytes_max: 16 << 20,
             compare_and_write_blocks_max: 255,
         }
     }
@@ -133,6 +135,7 @@ impl LogicalUnitConfig {
     pub fn new(geometry: Geometry, serial: impl Into<String>) -> Self {
         Self {
             geometry,
+            physical_block_exponent: 0,
             identity: Identity {
                 vendor: "FERRISCS".into(),
                 product: "BLOCK DEVICE".into(),
@@ -171,6 +174,9 @@ impl LogicalUnitConfig {
         }
         if blocks == 0 || blocks > i64::MAX as u64 / u64::from(block_size) {
             return Err(ConfigError::Blocks(blocks));
+        }
+        if self.physical_block_exponent > 15 {
+            return Err(ConfigError::Limit("physical_block_exponent"));
         }
         self.identity.check()?;
         self.limits.check(block_size)

@@ -58,6 +58,8 @@ mod commands;
 pub mod config;
 pub mod designator;
 mod device;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inquiry;
 pub mod io;
 mod lun;

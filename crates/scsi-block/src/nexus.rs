@@ -13,7 +13,7 @@ use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
-use crate::opcodes::{Operation, Rules};
+use crate::opcodes::{Field, Operation, Rules};
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
@@ -55,10 +55,19 @@ impl Nexus {
     /// command at once or makes a task of it.
     #[inline]
     pub fn begin(&mut self, lun: LogicalUnitNumber, cdb: &[u8]) -> Begin {
+        self.begin_expecting(lun, cdb, None)
+    }
+
+    /// As [`begin`](Self::begin), for a transport that knows how many bytes of data-out the initiator announced with the
+    /// command (iSCSI: the Expected Data Transfer Length of a write, 0 of any other). Commands whose effect
+    /// would differ from what the initiator means are refused when that is not what the CDB asks for: COMPARE AND WRITE
+    /// and WRITE SAME.
+    #[inline]
+    pub fn begin_expecting(&mut self, lun: LogicalUnitNumber, cdb: &[u8], announced: Option<u32>) -> Begin {
         let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(cdb)) };
         let unit = &self.device.units()[index];
         let (epoch, summary) = (unit.epoch(), unit.summary());
-        match self.plan(index, summary, cdb) {
+        match self.plan(index, summary, cdb, announced) {
             Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
                 lun,
                 unit: index as u32,
@@ -74,7 +83,7 @@ impl Nexus {
     }
 
     #[inline]
-    fn plan(&mut self, index: usize, summary: Summary, cdb: &[u8]) -> Result<Plan, Refusal> {
+    fn plan(&mut self, index: usize, summary: Summary, cdb: &[u8], announced: Option<u32>) -> Result<Plan, Refusal> {
         let unit = &self.device.units()[index];
         let cdb = Cdb::decode(cdb);
         let rules = cdb.map_or(Rules::empty(), |cdb| cdb.descriptor().rules);
@@ -87,6 +96,9 @@ impl Nexus {
         let cdb = cdb.map_err(Sense::from)?;
         check_rules(unit, summary, rules)?;
         cdb.check_refused()?;
+        if rules.contains(Rules::EXACT) {
+            check_announced(unit, &cdb, announced)?;
+        }
         commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary }, &cdb)
     }
 
@@ -229,6 +241,15 @@ fn check_rules(unit: &LogicalUnit, summary: Summary, rules: Rules) -> Result<(),
         return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::SOFTWARE_WRITE_PROTECTED));
     }
     Ok(())
+}
+
+/// Whether the transport will bring just the data that the CDB asks for, if it knows.
+fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Result<(), Sense> {
+    let wanted = cdb.data_length(unit.config.geometry.block_size);
+    match announced {
+        Some(announced) if u64::from(announced) != wanted => Err(cdb.refuse(Field::Blocks)),
+        _ => Ok(()),
+    }
 }
 
 /// Gives the next request of a sequence, or ends the task after the last.

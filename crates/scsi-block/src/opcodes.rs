@@ -140,6 +140,8 @@ bitflags! {
         const WRITES = 1 << 3;
         /// Only a thin-provisioned unit knows it.
         const THIN = 1 << 4;
+        /// Refused unless the transport announces just the data-out that the CDB asks for.
+        const EXACT = 1 << 5;
     }
 }
 
@@ -233,6 +235,7 @@ const NONE: Rules = Rules::empty();
 const ALWAYS: Rules = Rules::QUIET.union(Rules::SHARED);
 const READS: Rules = Rules::MEDIUM;
 const WRITES: Rules = Rules::MEDIUM.union(Rules::WRITES);
+const WRITES_EXACTLY: Rules = WRITES.union(Rules::EXACT);
 
 const PROTECT: FieldPlace = zero(Field::Protect, 1, 7, 3);
 const DPO: FieldPlace = at(Field::DisablePageOut, 1, 4, 1);
@@ -301,7 +304,7 @@ pub const COMMANDS: &[CommandDescriptor] = &[
     row(Op::Verify10, 0x2f, "VERIFY (10)", 10, Data::Out(Amount::Checked), READS, CHECKED_10),
     row(Op::SynchronizeCache10, 0x35, "SYNCHRONIZE CACHE (10)", 10, Data::None, READS,
         &[LBA_SHORT, BLOCKS_10, CACHE_IMMED]),
-    row(Op::WriteSame10, 0x41, "WRITE SAME (10)", 10, Data::Out(Amount::OneBlock), WRITES,
+    row(Op::WriteSame10, 0x41, "WRITE SAME (10)", 10, Data::Out(Amount::OneBlock), WRITES_EXACTLY,
         &[LBA_SHORT, BLOCKS_10, SAME_UNMAP, SAME_ANCHOR, SAME_DATA, PROTECT]),
     row(Op::Unmap, 0x42, "UNMAP", 10, PARAMETERS_OUT, WRITES.union(Rules::THIN),
         &[zero(Field::Anchor, 1, 0, 1), LIST_10]),
@@ -309,14 +312,14 @@ pub const COMMANDS: &[CommandDescriptor] = &[
     row(Op::ModeSense10, 0x5a, "MODE SENSE (10)", 10, PARAMETERS_IN, NONE,
         &[at(Field::LongLbaAccepted, 1, 4, 1), DBD, PAGE_CONTROL, MODE_PAGE, SUBPAGE, ALLOCATION_10]),
     row(Op::Read16, 0x88, "READ (16)", 16, BLOCKS_IN, READS, TRANSFER_16),
-    row(Op::CompareAndWrite, 0x89, "COMPARE AND WRITE", 16, Data::Out(Amount::BlockPairs), WRITES,
+    row(Op::CompareAndWrite, 0x89, "COMPARE AND WRITE", 16, Data::Out(Amount::BlockPairs), WRITES_EXACTLY,
         &[LBA_LONG, at(Field::Blocks, 13, 7, 8), FUA, DPO, PROTECT]),
     row(Op::Write16, 0x8a, "WRITE (16)", 16, BLOCKS_OUT, WRITES, TRANSFER_16),
     row(Op::WriteAndVerify16, 0x8e, "WRITE AND VERIFY (16)", 16, BLOCKS_OUT, WRITES, CHECKED_16),
     row(Op::Verify16, 0x8f, "VERIFY (16)", 16, Data::Out(Amount::Checked), READS, CHECKED_16),
     row(Op::SynchronizeCache16, 0x91, "SYNCHRONIZE CACHE (16)", 16, Data::None, READS,
         &[LBA_LONG, BLOCKS_16, CACHE_IMMED]),
-    row(Op::WriteSame16, 0x93, "WRITE SAME (16)", 16, Data::Out(Amount::OneBlock), WRITES,
+    row(Op::WriteSame16, 0x93, "WRITE SAME (16)", 16, Data::Out(Amount::OneBlock), WRITES_EXACTLY,
         &[LBA_LONG, BLOCKS_16, SAME_UNMAP, at(Field::NoDataOutBuffer, 1, 0, 1), SAME_ANCHOR, SAME_DATA, PROTECT]),
     action(0x10, row(Op::ReadCapacity16, 0x9e, "READ CAPACITY (16)", 16, PARAMETERS_IN, READS,
         &[at(Field::AllocationLength, 10, 7, 32)])),

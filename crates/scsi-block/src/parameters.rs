@@ -60,7 +60,7 @@ impl Capacity16 {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.last_lba.to_be_bytes().to_vec();
         bytes.extend(self.block_size.to_be_bytes());
-        bytes.push(self.protection_type.map_or(0, |kind| (kind - 1 & 7) << 1 | 1));
+        bytes.push(self.protection_type.map_or(0, |kind| (kind.saturating_sub(1) & 7) << 1 | 1));
         bytes.push(self.physical_block_exponent & 0x0f);
         let provisioning = u16::from(self.provisioning) << 15 | u16::from(self.reads_zero) << 14;
         bytes.extend((provisioning | self.lowest_aligned_lba & 0x3fff).to_be_bytes());

@@ -83,9 +83,10 @@ fn identification(config: &LogicalUnitConfig) -> DeviceIdentification {
 fn block_limits(config: &LogicalUnitConfig) -> BlockLimits {
     const TRANSFER_GRANULARITY_BYTES: u32 = 4096;
     let limits = &config.limits;
+    let physical_block = 1 << config.physical_block_exponent;
     let common = BlockLimits {
         compare_and_write_max: limits.compare_and_write_blocks_max,
-        transfer_granularity: (TRANSFER_GRANULARITY_BYTES / config.geometry.block_size) as u16,
+        transfer_granularity: physical_block.max((TRANSFER_GRANULARITY_BYTES / config.geometry.block_size) as u16),
         transfer_max: config.blocks_in(limits.transfer_bytes_max.into()),
         transfer_optimal: config.blocks_in(limits.transfer_bytes_optimal.into()),
         write_same_max: limits.write_same_bytes_max / u64::from(config.geometry.block_size),

@@ -21,6 +21,7 @@ pub(super) fn read_capacity_16(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
     let capacity = Capacity16 {
         last_lba: config.geometry.blocks - 1,
         block_size: config.geometry.block_size,
+        physical_block_exponent: config.physical_block_exponent,
         provisioning: config.thin,
         reads_zero: config.thin,
         ..Capacity16::default()

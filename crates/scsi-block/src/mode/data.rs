@@ -207,7 +207,7 @@ mod tests {
         #[test]
         fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             for data in [ModeData::decode_6(&bytes), ModeData::decode_10(&bytes)].into_iter().flatten() {
-                ModeSettings::default().updated_from(&data.pages);
+                let _ = ModeSettings::default().updated_from(&data.pages);
             }
         }
     }

@@ -1,0 +1,164 @@
+//! A body for fuzzers and property tests: any bytes become commands of two nexuses to a small device.
+//!
+//! What must hold is asserted here: no panic, every step bounded, every request inside the medium and exact in
+//! length, every outcome's data within what was announced.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, Segments};
+use crate::{
+    Begin, Limits, LogicalUnitConfig, LogicalUnitNumber, Nexus, Outcome, Status, Step, TargetDevice, Task, segments,
+};
+
+const GEOMETRIES: [Geometry; 2] =
+    [Geometry { block_size: 512, blocks: 2048 }, Geometry { block_size: 4096, blocks: 1 << 40 }];
+const TRANSFER_BYTES_MAX: u32 = 64 << 10;
+const STEPS_MAX: usize = 64;
+
+fn device() -> TargetDevice {
+    let unit = |index: usize| {
+        let limits = Limits {
+            transfer_bytes_max: TRANSFER_BYTES_MAX,
+            transfer_bytes_optimal: TRANSFER_BYTES_MAX,
+            ..Limits::default()
+        };
+        let config =
+            LogicalUnitConfig { limits, thin: index == 1, ..LogicalUnitConfig::new(GEOMETRIES[index], "fuzz") };
+        (LogicalUnitNumber::from(index as u16), config)
+    };
+    TargetDevice::new([unit(0), unit(1)]).expect("the fuzzing device's configuration is right")
+}
+
+/// Bytes taken from the front; zeros when there are none left.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn byte(&mut self) -> u8 {
+        let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        *first
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.byte()).collect()
+    }
+}
+
+/// Runs `input` as a list of commands and resets. Each takes a byte that says who, where and what kind, a CDB of 16
+/// bytes, then its data-out.
+///
+/// # Panics
+/// Something that must hold does not.
+pub fn command_list(input: &[u8]) {
+    let device = Arc::new(device());
+    let mut nexuses = [device.connect("one"), device.connect("two")];
+    let mut input = Input(input);
+    while !input.0.is_empty() {
+        let choice = input.byte();
+        let nexus = &mut nexuses[usize::from(choice & 1)];
+        let lun = LogicalUnitNumber::from(u16::from(choice >> 1 & 3));
+        match choice >> 5 {
+            0 => drop(nexus.logical_unit_reset(lun)),
+            1 => drop(nexus.clear_task_set(lun)),
+            2 => nexuses[0] = device.connect("one"),
+            _ => command(nexus, lun, &mut input),
+        }
+    }
+}
+
+fn command(nexus: &mut Nexus, lun: LogicalUnitNumber, input: &mut Input<'_>) {
+    let cdb = input.bytes(16);
+    match nexus.begin(lun, &cdb) {
+        Begin::Done(outcome) => check_outcome(&outcome),
+        Begin::Task(task) => run(nexus, task, input),
+    }
+}
+
+fn run(nexus: &mut Nexus, mut task: Task, input: &mut Input<'_>) {
+    assert!(task.data_out_length() <= 2 * 255 * 4096, "data-out is bounded");
+    assert!(task.data_in_length() <= TRANSFER_BYTES_MAX, "data-in is bounded");
+    let geometry = GEOMETRIES[task.unit()];
+    let pieces = usize::from(input.byte() % 4);
+    let data = (0..pieces).map(|_| {
+        let bytes = usize::from(input.byte()) * 64;
+        Bytes::from(input.bytes(bytes))
+    });
+    let mut step = nexus.start(&mut task, data.collect::<Segments>());
+    for _ in 0..STEPS_MAX {
+        step = match step {
+            Step::Done(outcome) => return check_outcome(&outcome),
+            Step::Aborted => return,
+            Step::Io(request) => nexus.resume(&mut task, answer(&request, geometry, input.byte())),
+        };
+    }
+    panic!("the task goes on for ever");
+}
+
+/// What a store would say, or an error if `choice` says so.
+fn answer(request: &BlockIo, geometry: Geometry, choice: u8) -> IoDone {
+    let block_size = u64::from(geometry.block_size);
+    let inside = |extent: &Extent| {
+        assert!(extent.blocks > 0, "a request is about blocks");
+        let end = extent.lba.checked_add(extent.blocks).expect("an extent's end is a number");
+        assert!(end <= geometry.blocks, "a request stays inside the medium");
+    };
+    let whole = |lba: u64, data: &Segments, times: u64| {
+        let bytes = segments::length(data);
+        assert_eq!(bytes % (times * block_size), 0, "data is whole blocks");
+        inside(&Extent { lba, blocks: bytes / block_size / times });
+    };
+    match request {
+        BlockIo::Read(extent) | BlockIo::WriteSame { extent, block: None, .. } => inside(extent),
+        BlockIo::Write { lba, data, .. } | BlockIo::Compare { lba, data } => whole(*lba, data, 1),
+        BlockIo::CompareAndWrite { lba, data, .. } => whole(*lba, data, 2),
+        BlockIo::WriteSame { extent, block: Some(block), .. } => {
+            assert_eq!(block.len() as u64, block_size, "WRITE SAME is of one block");
+            inside(extent);
+        }
+        BlockIo::Unmap(extents) => extents.iter().for_each(inside),
+        BlockIo::Flush => {}
+    }
+    match (choice, request) {
+        (1, _) => Err(IoError::Write),
+        (2, _) => Err(IoError::Miscompare { offset: 700 }),
+        (_, BlockIo::Read(extent)) => Ok(IoOutput::Data(Bytes::from(vec![0; (extent.blocks * block_size) as usize]))),
+        _ => Ok(IoOutput::Done),
+    }
+}
+
+fn check_outcome(outcome: &Outcome) {
+    assert_eq!(outcome.status == Status::CheckCondition, !outcome.sense.is_empty());
+    assert!(outcome.status == Status::Good || outcome.data_in.is_empty());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opcodes::COMMANDS;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            command_list(&bytes);
+        }
+
+        /// Known operation codes, so that the commands behind them are reached.
+        #[test]
+        fn any_fields_are_answered(commands in prop::collection::vec((any::<[u8; 24]>(), 0..COMMANDS.len()), 1..24)) {
+            let mut bytes: Vec<u8> = (0xe0..0xe4).flat_map(|choice| [[choice].as_slice(), &[0; 16]].concat()).collect();
+            for (mut command, row) in commands {
+                command[0] |= 0x60; // a command, no reset
+                command[1] = COMMANDS[row].opcode;
+                command[2] = COMMANDS[row].service_action.unwrap_or(command[2] & 0x1f);
+                command[3..9].fill(0);
+                bytes.extend(command);
+            }
+            command_list(&bytes);
+        }
+    }
+}
