@@ -266,7 +266,15 @@ class Witness:
         self.check()
         self.resident = self.resident_now()
 
+    def alive(self):
+        try:
+            with open('/proc/%d/status' % self.pid) as f:
+                return not any(line.startswith('State:\tZ') for line in f)
+        except FileNotFoundError:
+            return False
+
     def resident_now(self):
+        assert self.alive(), 'the target is dead'
         with open('/proc/%d/status' % self.pid) as f:
             return next(int(line.split()[1]) * 1024 for line in f if line.startswith('VmRSS:'))
 
@@ -276,6 +284,7 @@ class Witness:
     def check(self):
         """raises unless the session still does its work"""
         self.count += 1
+        self.connection.ready(self.lun)
         data = struct.pack('>Q', self.count) * 1024
         assert self.connection.write(64, data, self.lun)[0] == 0, 'the witness cannot write'
         assert self.connection.read_blocks(64, 16, self.lun)[2] == data, 'the witness reads other data'
@@ -310,16 +319,19 @@ class Trials:
         """runs `run`, which returns (problem or None, note); then asks the witness"""
         if self.args.only not in name:
             return
-        before = self.witness.resident_now()
         try:
+            before = self.witness.resident_now()
             problem, note = run()
             self.witness.check()
             grown = self.witness.resident_now() - before
             if not problem and grown > allowance:
                 problem = 'the target grew by %d MiB' % (grown // MIB)
         except (AssertionError, Closed, Silence, OSError) as e:
-            problem, note = '%s %s' % (type(e).__name__, e), ''
+            problem, note = '%s: %s' % (type(e).__name__, e or 'of the witness') + self.obituary(), ''
         self.report(name, problem, note)
+
+    def obituary(self):
+        return '' if self.witness.alive() else ', and the target is dead (--seed %d)' % self.args.seed
 
     def one(self, clause, allowed, action, login=True, seconds=5):
         connection = Connection(self.address, seconds)
@@ -344,7 +356,8 @@ class Trials:
         self.judge('%d connections' % self.args.connections, self.flood, allowance=self.args.connections * 64 * 1024)
         if patient:
             self.judge(Patient.NAME, patient.result)
-        print('the target grew by %.1f MiB in all' % (self.witness.grown() / MIB))
+        if self.witness.alive():
+            print('the target grew by %.1f MiB in all' % (self.witness.grown() / MIB))
         print('stranger: %d trials good, %d bad' % (self.good, self.bad))
         return 1 if self.bad or not self.good else 0
 
@@ -364,20 +377,23 @@ class Trials:
         return None, 'grew by %.1f MiB while they stood' % (grown / MIB)
 
     def noise(self):
-        """logins and PDUs with some octets turned, from a seed; whatever comes back, the witness must not care"""
+        """logins and PDUs with some octets turned, from a seed; whatever comes back, the witness must not care
+
+        What would rightly disturb others is left out: task management, and any operation code but TEST UNIT READY.
+        """
         rng = random.Random(self.args.seed)
         for _ in range(200):
             c = Connection(self.address, 1)
             try:
                 if rng.random() < 0.5:
                     assert c.login(self.iqn) == 0
-                    good = header(rng.choice((0, 1, 2, 4, 5, 6, 0x10)) | rng.choice((0, IMMEDIATE)), FINAL | rng.randrange(128),
+                    good = header(rng.choice((0, 1, 4, 5, 6, 0x10)) | rng.choice((0, IMMEDIATE)), FINAL | rng.randrange(128),
                                   lun=self.lun, itt=5, words=(rng.choice((0, 512, NO_TAG)), c.cmd_sn, c.exp_stat_sn, 0, 0, 0, 0))
                 else:
                     good = c.login_request(keys(*(n.replace('TARGET', self.iqn) for n in NAMES)))
                 bad = bytearray(good)
                 for _ in range(rng.randrange(1, 6)):
-                    bad[rng.randrange(len(bad))] = rng.randrange(256)
+                    bad[rng.choice([at for at in range(len(bad)) if at != 32])] = rng.randrange(256)
                 c.send(bytes(bad) * rng.randrange(1, 4))
                 c.socket.shutdown(1)
                 ends(c)
