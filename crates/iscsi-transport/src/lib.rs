@@ -3,6 +3,7 @@
 //! ```text
 //!   session ── Frame ──> send ┐                                 ┌ SoftwarePort over a ByteStream: the kernel's TCP
 //!                             ├ PduPort, one PDU a call, whole ─┤ LoopbackPort: two ends in one process
+//!                             │                                 ├ PcapPort around any of them: a file for Wireshark
 //!   session <─ Frame ─ receive┘                                 └ an adapter that does all this in hardware
 //! ```
 //!
@@ -11,7 +12,8 @@
 //!
 //! Guarantees:
 //!
-//! - Nothing here blocks, starts a thread or looks at a clock; the sockets are somebody else's ([`ByteStream`]).
+//! - Nothing here blocks, starts a thread or looks at a clock; sockets, files and time are somebody else's
+//!   ([`ByteStream`], [`Capture`]).
 //! - Whatever a peer sends, no port panics, nor holds more than the longest segment that was declared to the peer, and what
 //!   the owner has queued; an idle connection holds no buffer.
 //! - Payload is not copied between the receive buffer and the session, nor between the session and the write.
@@ -35,6 +37,7 @@
 
 mod error;
 mod loopback;
+mod pcap;
 mod port;
 mod software;
 mod stream;
@@ -42,6 +45,7 @@ mod tags;
 
 pub use error::{PortError, PortErrorKind};
 pub use loopback::{LOOPBACK_FRAMES_MAX, LoopbackPort};
+pub use pcap::{Capture, PcapPort};
 pub use port::{
     AHS_BYTES_MAX, Capabilities, Digests, Flush, PduPort, RECEIVE_SEGMENT_BYTES_DEFAULT, Received, SEGMENT_BYTES_MAX,
 };
