@@ -2,7 +2,7 @@
 //!
 //! A line without an answer ends the session.
 
-use iscsi_pdu::RejectReason;
+use iscsi_pdu::{LoginStatus, RejectReason};
 
 /// What the end that finds a rule broken does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +15,8 @@ pub enum Answer {
     Fail(IscsiCondition),
     /// A target does both.
     RejectAndFail(RejectReason, IscsiCondition),
+    /// A target refuses the login with this status (RFC 7143 section 11.13.5); an initiator closes the connection.
+    Refuse(LoginStatus),
     /// The session ends.
     Close,
 }
@@ -52,8 +54,12 @@ macro_rules! violations {
             /// What is done about it.
             #[must_use]
             pub const fn answer(self) -> Answer {
-                use Answer::{Close, Fail, Ignore, Reject, RejectAndFail};
+                use Answer::{Close, Fail, Ignore, Refuse, Reject, RejectAndFail};
                 use IscsiCondition::{IncorrectAmountOfData, ProtocolServiceCrcError, UnexpectedUnsolicitedData};
+                use LoginStatus::{
+                    AuthenticationFailure, InitiatorError, InvalidDuringLogin, MissingParameter, SessionTypeNotSupported,
+                    UnsupportedVersion,
+                };
                 use RejectReason::{
                     CommandNotSupported, DataDigestError, InvalidPduField, LongOperationReject, ProtocolError, SnackReject,
                     TaskInProgress, TooManyImmediateCommands, WaitingForLogout,
@@ -137,4 +143,41 @@ violations! {
     TextNegotiation "6.4" "a text request that is malformed or says a key twice" => Reject(ProtocolError),
     SendTargetsScope "C" "a SendTargets request that the session type does not allow" => Reject(ProtocolError),
     TooManyErrors "7.13" "more bad PDUs than the peer reads answers to",
+
+    // What either end can do wrong during the login.
+    NotDuringLogin "11.13.5" "a PDU that is no part of a login" => Refuse(InvalidDuringLogin),
+    LoginFlags "11.12" "a login PDU whose header means nothing" => Refuse(InitiatorError),
+    LoginTooLong "6.2" "a login without end" => Refuse(InitiatorError),
+    LoginChanged "11.12" "another ISID, TSIH, CID, task tag, version or CmdSN in the same login" => Refuse(InitiatorError),
+    LoginVersion "11.12.4" "no version of the protocol that both know; this end knows version 0" => Refuse(UnsupportedVersion),
+    LoginOutOfTurn "6.3" "a login PDU before the one before it was answered" => Refuse(InitiatorError),
+    LoginAcknowledgement "11.12.9" "an ExpStatSN beyond what was sent" => Refuse(InitiatorError),
+    WrongStage "6.3" "a login PDU of another stage" => Refuse(InitiatorError),
+    StageTransition "6.3" "a step to a stage that does not follow" => Refuse(InitiatorError),
+    TextInContinuation "6.2" "text in answer to a text that is not complete" => Refuse(InitiatorError),
+    KeyOutOfPlace "13" "a key that this end may not send in this login or stage" => Refuse(InitiatorError),
+    KeyRepeated "6.3" "a key for the second time" => Refuse(InitiatorError),
+    KeyNotUnderstood "6.2" "a key of the standard that is not understood" => Refuse(InitiatorError),
+    AnswerWithoutOffer "6.2" "an answer to a key that was not offered" => Refuse(InitiatorError),
+    OfferWithTransit "6.3" "an offer that can no longer be answered" => Refuse(InitiatorError),
+    ValueNotAdmissible "6.2.2" "a value that the key cannot have, or that was not offered" => Refuse(InitiatorError),
+    NoAgreement "7.12" "a key for which no value suits both" => Refuse(InitiatorError),
+    KeysContradict "6.2" "values of two keys that exclude each other" => Refuse(InitiatorError),
+    MissingAnswer "6.2" "no answer to a key that has to be agreed upon" => Refuse(MissingParameter),
+    MissingName "6.3" "no InitiatorName, or no TargetName for a normal session" => Refuse(MissingParameter),
+    MalformedName "4.2.7" "a name that is no iSCSI name" => Refuse(InitiatorError),
+    UnknownSessionType "13.21" "a SessionType that is neither Normal nor Discovery" => Refuse(SessionTypeNotSupported),
+    AuthenticationRequired "6.3.1" "no authentication where it is required" => Refuse(AuthenticationFailure),
+    NoCommonMethod "12.1" "no AuthMethod or CHAP algorithm that both may use" => Refuse(AuthenticationFailure),
+    MissingSecurityKey "9.2" "a key that this step of the authentication needs is missing" => Refuse(MissingParameter),
+    SecurityKeyOutOfStep "9.2" "a key or a value that is no part of this step of the authentication" => Refuse(InitiatorError),
+    NotAuthenticated "12.1.3" "a name and a proof that do not belong together" => Refuse(AuthenticationFailure),
+    ChallengeReflected "9.2.1" "a challenge that this end had sent itself" => Refuse(AuthenticationFailure),
+    SecretInBothDirections "9.2.1" "a proof that this end would have given too: both use the same secret"
+        => Refuse(AuthenticationFailure),
+    TargetProofNotSupported "11.13.5" "a proof asked of a target that has none to give" => Refuse(AuthenticationFailure),
+    TargetProofMissing "12.1.3" "no proof from the target, which was asked for it" => Refuse(AuthenticationFailure),
+    ResponseMismatch "11.13" "a login response to another request" => Refuse(InitiatorError),
+    ZeroTsih "11.13.3" "a session without a TSIH" => Refuse(InitiatorError),
+    RedirectWithoutAddress "11.13.5" "a redirection that does not say where to" => Refuse(InitiatorError),
 }

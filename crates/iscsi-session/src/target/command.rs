@@ -1,0 +1,334 @@
+//! SCSI commands and the data of writes, as they come (RFC 7143 sections 11.3, 11.4 and 11.7).
+
+use super::event::{Command, Event};
+use super::session::{Request, Session};
+use super::state::State;
+use super::task::{Stage, Task, TaskId, TaskOutcome};
+use super::transfer::Receive;
+use super::transmit::Transmission;
+use crate::{Answer, CloseReason, IscsiCondition, Violation};
+use bytes::{Bytes, BytesMut};
+use iscsi_pdu::ahs::Ahs;
+use iscsi_pdu::{DataOut, Header, InitiatorTaskTag, Pdu, ScsiCommand};
+use std::collections::VecDeque;
+
+/// Tags of tasks that are gone while data for them may be on the way: it is dropped in silence, since the initiator could not
+/// know. The oldest are forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Stragglers(VecDeque<InitiatorTaskTag>);
+
+impl Stragglers {
+    const LENGTH_MAX: usize = 128;
+
+    pub(super) fn add(&mut self, tag: InitiatorTaskTag) {
+        if self.0.contains(&tag) {
+            return;
+        }
+        if self.0.len() == Self::LENGTH_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(tag);
+    }
+
+    fn contains(&self, tag: InitiatorTaskTag) -> bool {
+        self.0.contains(&tag)
+    }
+}
+
+impl Session {
+    pub(super) fn handle_command(&mut self, pdu: ScsiCommand) {
+        self.statuses.acknowledge(pdu.exp_stat_sn);
+        let ahs = match Ahs::decode(&pdu.ahs) {
+            Ok(ahs) => ahs,
+            Err(error) => return self.close(CloseReason::Malformed(error)),
+        };
+        let turn = self.admit_command(&pdu, &ahs);
+        let inserted = turn.and_then(|turn| {
+            let task = self.new_task(&pdu, &ahs);
+            self.tasks.insert(task).map(|id| (turn, id)).ok_or(Violation::TagInUse)
+        });
+        let (turn, id) = match inserted {
+            Ok(inserted) => inserted,
+            Err(violation) => {
+                if !pdu.is_final {
+                    self.stragglers.add(pdu.initiator_task_tag);
+                }
+                return self.violate(violation, pdu.into());
+            }
+        };
+        let (immediate, cmd_sn) = (pdu.immediate, pdu.cmd_sn);
+        let command = new_command(id, pdu, ahs);
+        if !turn {
+            return self.window.hold(cmd_sn, Request::Command(command));
+        }
+        self.count(immediate);
+        if immediate && self.barrier().is_some() {
+            return self.deferred.push_back(command);
+        }
+        self.begin(command);
+    }
+
+    fn admit_command(&self, pdu: &ScsiCommand, ahs: &Ahs) -> Result<bool, Violation> {
+        self.refuse_in_discovery()?;
+        let turn = self.admit(pdu.immediate, pdu.cmd_sn)?;
+        // A numbered command is not refused: the gap in the numbers would keep the logout from its turn.
+        if pdu.immediate && self.state == State::LogoutRequested {
+            return Err(Violation::CommandAfterLogoutRequest);
+        }
+        // RFC 7143 11.3.1: at least one of W and F is set.
+        if !pdu.is_final && !pdu.write {
+            return Err(Violation::FinalOrWrite);
+        }
+        if pdu.expected_data_transfer_length > 0 && !pdu.read && !pdu.write {
+            return Err(Violation::DataWithoutDirection);
+        }
+        // RFC 7143 11.3.4: a bidirectional command has an additional header segment with the length of its read.
+        if pdu.read && pdu.write && ahs.bidirectional_read_length.is_none() && pdu.expected_data_transfer_length > 0 {
+            return Err(Violation::BidirectionalWithoutLength);
+        }
+        if !self.management.is_empty() && self.has_request(pdu.initiator_task_tag) {
+            return Err(Violation::TagInUse);
+        }
+        Ok(turn)
+    }
+
+    fn new_task(&self, pdu: &ScsiCommand, ahs: &Ahs) -> Task {
+        let writes = if pdu.write { pdu.expected_data_transfer_length } else { 0 };
+        // What was not agreed upon is not waited for.
+        let unsolicited = !pdu.is_final && !self.parameters.initial_r2t;
+        let mut receive = Receive::new(writes, writes.min(pdu.data.len() as u32), unsolicited);
+        let failure = self.check_unsolicited(pdu).err().and_then(condition);
+        if failure.is_some() {
+            receive.discard();
+        }
+        Task {
+            generation: 0,
+            initiator_task_tag: pdu.initiator_task_tag,
+            lun: pdu.lun,
+            cmd_sn: pdu.cmd_sn,
+            immediate: pdu.immediate,
+            read: pdu.read,
+            write: pdu.write,
+            expected: pdu.expected_data_transfer_length,
+            bidirectional_read: ahs.bidirectional_read_length.unwrap_or(0),
+            stage: Stage::Held,
+            failure,
+            receive,
+            r2t_count: 0,
+            data_in_count: 0,
+            sent: 0,
+        }
+    }
+
+    /// RFC 7143 4.2.5.2 and 13.10, 13.11, 13.14: what may come without an R2T.
+    fn check_unsolicited(&self, pdu: &ScsiCommand) -> Result<(), Violation> {
+        let length = pdu.data.len() as u64;
+        if length > 0 && !(pdu.write && self.parameters.immediate_data) {
+            return Err(Violation::ImmediateDataNotAllowed);
+        }
+        if length > u64::from(self.parameters.first_burst_bytes_max.min(pdu.expected_data_transfer_length)) {
+            return Err(Violation::TooMuchUnsolicitedData);
+        }
+        if !pdu.is_final && self.parameters.initial_r2t {
+            return Err(Violation::UnsolicitedDataNotAllowed);
+        }
+        Ok(())
+    }
+
+    /// It is a command's turn.
+    pub(super) fn begin(&mut self, command: Command) {
+        let id = command.task;
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        task.stage = Stage::Active;
+        match task.failure {
+            None => self.events.push_back(Event::Command(command)),
+            Some(condition) => self.settle(id, TaskOutcome::failed(condition)),
+        }
+    }
+
+    pub(super) fn handle_data_out(&mut self, mut pdu: DataOut) {
+        let data = std::mem::take(&mut pdu.data);
+        let Some(id) = self.take_data_out(&pdu, data.len() as u32, false) else {
+            return;
+        };
+        if let Some(task) = self.tasks.get_mut(id)
+            && let Some((offset, data)) = task.receive.take(pdu.buffer_offset, data)
+        {
+            self.events.push_back(Event::Data { task: id, offset, data });
+        }
+        self.pursue_data(id);
+    }
+
+    /// Takes the header of a Data-Out. Returns its task if its data may be taken too.
+    pub(super) fn take_data_out(&mut self, pdu: &DataOut, length: u32, damaged: bool) -> Option<TaskId> {
+        self.statuses.acknowledge(pdu.exp_stat_sn);
+        let Some(id) = self.tasks.find(pdu.initiator_task_tag) else {
+            if !self.stragglers.contains(pdu.initiator_task_tag) {
+                self.violate_by_header(Violation::DataForUnknownTask, header(pdu, length));
+            }
+            return None;
+        };
+        let task = self.tasks.get_mut(id)?;
+        let accepted = match task.check_data_out(pdu) {
+            Ok(()) if damaged => Err(Violation::DataOutDigestMismatch),
+            Ok(()) => task.receive.accept(pdu, length, &self.parameters),
+            refused => refused,
+        };
+        let Err(violation) = accepted else {
+            return Some(id);
+        };
+        if let Answer::Reject(reason) | Answer::RejectAndFail(reason, _) = violation.answer() {
+            self.reject(reason, header(pdu, length));
+        }
+        if let Some(condition) = condition(violation) {
+            self.fail(id, pdu, length, condition);
+        }
+        None
+    }
+
+    /// Ends a task because of a Data-Out; if that was the last that was to come, the status goes out.
+    fn fail(&mut self, id: TaskId, pdu: &DataOut, length: u32, condition: IscsiCondition) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        task.receive.discard();
+        // Its F bit counts, if it belongs to anything.
+        let _ = task.receive.accept(pdu, length, &self.parameters);
+        match task.stage {
+            Stage::Held => task.failure = task.failure.or(Some(condition)),
+            Stage::Active => {
+                self.events.push_back(Event::Aborted { task: id });
+                self.settle(id, TaskOutcome::failed(condition));
+            }
+            Stage::Settling(_) | Stage::Sending(_) => self.finish_if_settled(id),
+        }
+    }
+
+    /// Tells the owner, asks for more, or ends the task, according to what has come.
+    pub(super) fn pursue_data(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        match task.stage {
+            Stage::Held => {}
+            Stage::Active => {
+                if task.receive.becomes_complete() {
+                    self.events.push_back(Event::DataComplete { task: id });
+                } else if task.receive.may_ask(&self.parameters) {
+                    self.transmit.push(Transmission::R2t(id));
+                }
+            }
+            Stage::Settling(_) => self.finish_if_settled(id),
+            Stage::Sending(_) => {}
+        }
+    }
+
+    /// A task has ended; its status waits for the data that the initiator may still send (RFC 7143 section 11.4.2).
+    pub(super) fn settle(&mut self, id: TaskId, mut outcome: TaskOutcome) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        outcome.data_in.truncate(task.read_length() as usize);
+        self.transmit.data_in_bytes += outcome.data_in.len();
+        task.stage = Stage::Settling(outcome);
+        self.finish_if_settled(id);
+    }
+
+    fn finish_if_settled(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        if !task.receive.is_settled() {
+            return;
+        }
+        if let Stage::Settling(outcome) = &mut task.stage {
+            task.stage = Stage::Sending(std::mem::take(outcome));
+            self.transmit.push(Transmission::Completion(id));
+        }
+    }
+
+    /// Ends a task without a status. The owner is told if it knows of the task.
+    pub(super) fn abort(&mut self, id: TaskId) {
+        if self.tasks.get(id).is_some_and(|task| matches!(task.stage, Stage::Active)) {
+            self.events.push_back(Event::Aborted { task: id });
+        }
+        self.remove_task(id);
+    }
+
+    /// Aborts all tasks in the stages that `ends` picks.
+    pub(super) fn abort_all(&mut self, ends: impl Fn(&Stage) -> bool) {
+        let ending: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| ends(&task.stage)).map(|(id, _)| id).collect();
+        for id in ending {
+            self.abort(id);
+        }
+    }
+
+    /// Forgets a task that sends no status.
+    pub(super) fn remove_task(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.remove(id) else {
+            return;
+        };
+        if !task.receive.is_settled() {
+            self.stragglers.add(task.initiator_task_tag);
+        }
+        if let Stage::Settling(outcome) | Stage::Sending(outcome) = &task.stage {
+            self.transmit.data_in_bytes -= outcome.data_in.len();
+        }
+        if matches!(task.stage, Stage::Held) && !task.immediate {
+            // Its number is given back when its turn comes.
+            self.window.plug_held(|request| matches!(request, Request::Command(command) if command.task == id));
+        } else {
+            self.deferred.retain(|command| command.task != id);
+            self.release(task.immediate);
+        }
+    }
+}
+
+impl Task {
+    /// RFC 7143 4.2.5.3: the fields of a PDU agree with those of the task.
+    fn check_data_out(&self, pdu: &DataOut) -> Result<(), Violation> {
+        if !self.write && self.failure.is_none() {
+            return Err(Violation::DataForNonWrite);
+        }
+        if pdu.target_transfer_tag.is_some() && pdu.lun != self.lun {
+            return Err(Violation::WrongLun);
+        }
+        Ok(())
+    }
+}
+
+fn condition(violation: Violation) -> Option<IscsiCondition> {
+    match violation.answer() {
+        Answer::Fail(condition) | Answer::RejectAndFail(_, condition) => Some(condition),
+        _ => None,
+    }
+}
+
+/// The header of a Data-Out whose data of `length` bytes is not there any more.
+fn header(pdu: &DataOut, length: u32) -> Header {
+    let mut header = Pdu::from(pdu.clone()).encode().header;
+    header.0[5..8].copy_from_slice(&length.to_be_bytes()[1..]);
+    header
+}
+
+fn new_command(task: TaskId, pdu: ScsiCommand, ahs: Ahs) -> Command {
+    Command {
+        task,
+        lun: pdu.lun,
+        cdb: pdu.cdb,
+        extended_cdb: ahs.extended_cdb.map_or_else(Bytes::new, |rest| {
+            let mut cdb = BytesMut::with_capacity(pdu.cdb.len() + rest.len());
+            cdb.extend_from_slice(&pdu.cdb);
+            cdb.extend_from_slice(&rest);
+            cdb.freeze()
+        }),
+        attribute: pdu.attribute,
+        read: pdu.read,
+        write: pdu.write,
+        expected_data_transfer_length: pdu.expected_data_transfer_length,
+        bidirectional_read_length: ahs.bidirectional_read_length.unwrap_or(0),
+        data: pdu.data,
+    }
+}

@@ -1,0 +1,283 @@
+//! The tasks of a session, found by the owner's [`TaskId`] and by the initiator's tag.
+//!
+//! In: tasks as their commands come. Out: the same, until their last PDU has left. RFC 7143 section 4.2.2.1 names a task by
+//! its Initiator Task Tag.
+//!
+//! Invariants: no two tasks have the same tag at once; a `TaskId` never finds a later task in the same place. The initiator
+//! chooses the tags, so they are hashed with a number that it cannot know.
+
+use super::transfer::Receive;
+use crate::IscsiCondition;
+use bytes::{BufMut, Bytes, BytesMut};
+use iscsi_pdu::{CmdSn, InitiatorTaskTag, LunField, Residual};
+use slab::Slab;
+use std::collections::HashMap;
+use std::collections::hash_map::{Entry, RandomState};
+use std::hash::{BuildHasher, Hasher};
+
+const GOOD: u8 = 0x00;
+const CHECK_CONDITION: u8 = 0x02;
+const CONDITION_MET: u8 = 0x04;
+
+/// Longest sense data in bytes (SPC-5 clause 4.4).
+const SENSE_BYTES_MAX: usize = 252;
+
+/// Names a task of a session. One that has ended is never found again under its old name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TaskId {
+    index: u32,
+    generation: u32,
+}
+
+impl TaskId {
+    /// A small number that no other task of the session has at the same time: fit to index a table.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// How a command ended, for [`Session::complete`](super::Session::complete).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskOutcome {
+    /// SCSI status (SAM-5 clause 5.3.1).
+    pub status: u8,
+    /// Sense data, without a length before it; empty if there is none.
+    pub sense: Bytes,
+    /// Data that goes to the initiator. What exceeds the command's expected length is left out.
+    pub data_in: Bytes,
+    /// Bytes that the command would take from the initiator, whatever was expected (RFC 7143 section 11.4.5.2).
+    pub data_out_length: u32,
+    /// Bytes that the command would send to the initiator, whatever was expected.
+    pub data_in_length: u32,
+}
+
+impl TaskOutcome {
+    /// The end of a task that the iSCSI layer stops (RFC 7143 section 11.4.7.2), with sense data of fixed format (SPC-5 clause 4.4.3).
+    pub(super) fn failed(condition: IscsiCondition) -> Self {
+        const ABORTED_COMMAND: u8 = 0x0b;
+        let (code, qualifier) = match condition {
+            IscsiCondition::UnexpectedUnsolicitedData => (0x0c, 0x0c),
+            IscsiCondition::IncorrectAmountOfData => (0x0c, 0x0d),
+            IscsiCondition::ProtocolServiceCrcError => (0x47, 0x05),
+        };
+        let sense = [0x70, 0, ABORTED_COMMAND, 0, 0, 0, 0, 10, 0, 0, 0, 0, code, qualifier, 0, 0, 0, 0];
+        Self { status: CHECK_CONDITION, sense: Bytes::copy_from_slice(&sense), ..Self::default() }
+    }
+
+    /// Whether the status may come with the last data (RFC 7143 section 11.7.3).
+    fn fits_data_in(&self) -> bool {
+        matches!(self.status, GOOD | CONDITION_MET) && self.sense.is_empty()
+    }
+
+    /// The data segment of a SCSI Response: the sense data behind its length (RFC 7143 section 11.4.7).
+    pub(super) fn response_data(&self) -> Bytes {
+        if self.sense.is_empty() {
+            return Bytes::new();
+        }
+        let length = self.sense.len().min(SENSE_BYTES_MAX);
+        let mut data = BytesMut::with_capacity(2 + length);
+        data.put_u16(length as u16);
+        data.put_slice(&self.sense[..length]);
+        data.freeze()
+    }
+}
+
+/// How far a task has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Not delivered to the owner yet.
+    Held,
+    /// With the owner.
+    Active,
+    /// Ended, but data that the initiator was allowed to send is still on the way.
+    Settling(TaskOutcome),
+    /// On its way to the initiator: what `data_in` still holds, then the status.
+    Sending(TaskOutcome),
+}
+
+/// One SCSI command.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) generation: u32,
+    pub(super) initiator_task_tag: InitiatorTaskTag,
+    pub(super) lun: LunField,
+    pub(super) cmd_sn: CmdSn,
+    pub(super) immediate: bool,
+    pub(super) read: bool,
+    pub(super) write: bool,
+    /// Expected Data Transfer Length.
+    pub(super) expected: u32,
+    /// Expected Data Transfer Length of the read of a bidirectional command.
+    pub(super) bidirectional_read: u32,
+    pub(super) stage: Stage,
+    /// What ends the task in place of the owner, once it is its turn.
+    pub(super) failure: Option<IscsiCondition>,
+    pub(super) receive: Receive,
+    /// R2Ts sent.
+    pub(super) r2t_count: u32,
+    /// Data-In PDUs sent.
+    pub(super) data_in_count: u32,
+    /// Data-In bytes sent.
+    pub(super) sent: u32,
+}
+
+impl Task {
+    fn is_bidirectional(&self) -> bool {
+        self.read && self.write
+    }
+
+    /// Bytes that the initiator expects to read.
+    pub(super) fn read_length(&self) -> u32 {
+        match (self.read, self.write) {
+            (true, true) => self.bidirectional_read,
+            (true, false) => self.expected,
+            (false, _) => 0,
+        }
+    }
+
+    /// DataSN or R2TSN of the next PDU; both count together (RFC 7143 section 4.2.2.4).
+    pub(super) fn input_sn(&self) -> u32 {
+        self.r2t_count.wrapping_add(self.data_in_count)
+    }
+
+    /// Whether all data has left, and the status has not.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(&self.stage, Stage::Sending(outcome) if outcome.data_in.is_empty())
+    }
+
+    /// Whether the status may come with the last data; never so for a bidirectional command (RFC 7143 section 11.7.3).
+    pub(super) fn may_collapse(&self) -> bool {
+        !self.is_bidirectional() && matches!(&self.stage, Stage::Sending(outcome) if outcome.fits_data_in())
+    }
+
+    /// The residual of the read of a read or of the write of a write or bidirectional command, and that of the read of a
+    /// bidirectional command (RFC 7143 section 11.4.5).
+    pub(super) fn residuals(&self, outcome: &TaskOutcome) -> (Residual, Residual) {
+        let (presented, bidirectional) = match (self.read, self.write) {
+            (true, true) => (outcome.data_out_length, residual(self.bidirectional_read, outcome.data_in_length)),
+            (true, false) => (outcome.data_in_length, Residual::None),
+            (false, true) => (outcome.data_out_length, Residual::None),
+            // A command that was to move nothing: whichever way the device wanted to.
+            (false, false) => (outcome.data_in_length.max(outcome.data_out_length), Residual::None),
+        };
+        (residual(self.expected, presented), bidirectional)
+    }
+}
+
+fn residual(expected: u32, presented: u32) -> Residual {
+    match presented.cmp(&expected) {
+        std::cmp::Ordering::Less => Residual::Underflow(expected - presented),
+        std::cmp::Ordering::Equal => Residual::None,
+        std::cmp::Ordering::Greater => Residual::Overflow(presented - expected),
+    }
+}
+
+/// The tasks of a session.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    tasks: Slab<Task>,
+    by_tag: HashMap<InitiatorTaskTag, u32, TagHashing>,
+    generation: u32,
+}
+
+impl Tasks {
+    pub(super) fn new() -> Self {
+        Self { tasks: Slab::new(), by_tag: HashMap::with_hasher(TagHashing::random()), generation: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// The generation of the task that comes next: those before have lower ones, by wrapping distance.
+    pub(super) fn next_generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Adds a task, unless its tag is in use.
+    pub(super) fn insert(&mut self, mut task: Task) -> Option<TaskId> {
+        let Entry::Vacant(vacant) = self.by_tag.entry(task.initiator_task_tag) else {
+            return None;
+        };
+        let generation = self.generation;
+        self.generation = generation.wrapping_add(1);
+        task.generation = generation;
+        let index = self.tasks.insert(task) as u32;
+        vacant.insert(index);
+        Some(TaskId { index, generation })
+    }
+
+    pub(super) fn find(&self, tag: InitiatorTaskTag) -> Option<TaskId> {
+        let index = *self.by_tag.get(&tag)?;
+        Some(TaskId { index, generation: self.tasks[index as usize].generation })
+    }
+
+    pub(super) fn get(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.get(id.index()).filter(|task| task.generation == id.generation)
+    }
+
+    pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.tasks.get_mut(id.index()).filter(|task| task.generation == id.generation)
+    }
+
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
+        self.get(id)?;
+        let task = self.tasks.remove(id.index());
+        self.by_tag.remove(&task.initiator_task_tag);
+        Some(task)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (TaskId, &mut Task)> {
+        self.tasks.iter_mut().map(|(index, task)| (TaskId { index: index as u32, generation: task.generation }, task))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TaskId, &Task)> {
+        self.tasks.iter().map(|(index, task)| (TaskId { index: index as u32, generation: task.generation }, task))
+    }
+}
+
+/// Hashes a tag by one multiplication with numbers that the initiator cannot know.
+#[derive(Clone, Copy, Debug)]
+struct TagHashing {
+    whitener: u64,
+    multiplier: u64,
+}
+
+impl TagHashing {
+    fn random() -> Self {
+        let random = RandomState::new();
+        Self { whitener: random.hash_one(0u8), multiplier: random.hash_one(1u8) | 1 }
+    }
+}
+
+impl BuildHasher for TagHashing {
+    type Hasher = TagHasher;
+
+    fn build_hasher(&self) -> TagHasher {
+        TagHasher { hashing: *self, hash: 0 }
+    }
+}
+
+struct TagHasher {
+    hashing: TagHashing,
+    hash: u64,
+}
+
+impl Hasher for TagHasher {
+    fn finish(&self) -> u64 {
+        self.hash
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32((*byte).into());
+        }
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        let whitened = self.hash ^ self.hashing.whitener ^ u64::from(value);
+        let product = u128::from(whitened) * u128::from(self.hashing.multiplier);
+        self.hash = (product >> 64) as u64 ^ product as u64;
+    }
+}

@@ -1,0 +1,290 @@
+//! Task management functions (RFC 7143 sections 4.2.3, 11.5 and 11.6).
+//!
+//! ```text
+//!  request ──> gathers: commands before it, data of R2Ts ──> device: Aborted …, TaskManagement ──> answer ──> fence ──> response
+//! ```
+//!
+//! In: requests, and the owner's answers. Out: what ends in the session, and the response when nothing that it covers can
+//! follow it.
+//!
+//! Invariants: no command that came after a function for many tasks reaches the owner before that function; statuses that
+//! were on their way when it reached the owner leave before its response.
+
+use super::event::{Event, RequestId};
+use super::numbering::Place;
+use super::session::{Request, Session};
+use super::task::{Stage, Task, TaskId};
+use super::transmit::Transmission;
+use crate::{CloseReason, Violation};
+use iscsi_pdu::{
+    CmdSn, InitiatorTaskTag, LunField, TaskManagementFunction as Function, TaskManagementRequest,
+    TaskManagementResponseCode as Response,
+};
+use std::time::{Duration, Instant};
+
+/// How long data of R2Ts is waited for. Some initiators send none after they have asked for a reset, against RFC 7143 section
+/// 4.2.3.3; what they send later is dropped.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// A function that was asked for and has not been answered.
+#[derive(Debug)]
+pub(super) struct Management {
+    id: RequestId,
+    pub(super) tag: InitiatorTaskTag,
+    function: Function,
+    lun: LunField,
+    cmd_sn: CmdSn,
+    immediate: bool,
+    /// Immediate commands of this generation and later came after the request.
+    generation: u32,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Waits for the commands before it, and for data that is on the way until a deadline, if that has not passed.
+    Gathers(Option<Instant>),
+    /// The owner carries it out.
+    InDevice,
+}
+
+impl Management {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.progress {
+            Progress::Gathers(deadline) => deadline,
+            Progress::InDevice => None,
+        }
+    }
+
+    fn gathers(&self) -> bool {
+        matches!(self.progress, Progress::Gathers(_))
+    }
+
+    /// RFC 7143 4.2.3.2: the tasks that the function ends. Those whose status is on its way have ended.
+    fn affects(&self, task: &Task) -> bool {
+        let in_scope = is_for_target(self.function) || self.lun == task.lun;
+        let before = if task.immediate {
+            (task.generation.wrapping_sub(self.generation) as i32) < 0
+        } else {
+            task.cmd_sn.precedes(self.cmd_sn)
+        };
+        in_scope && before && !matches!(task.stage, Stage::Sending(_))
+    }
+}
+
+fn is_for_target(function: Function) -> bool {
+    matches!(function, Function::TargetWarmReset | Function::TargetColdReset)
+}
+
+impl Session {
+    pub(super) fn handle_task_management(&mut self, pdu: TaskManagementRequest) {
+        self.statuses.acknowledge(pdu.exp_stat_sn);
+        match self.admit_task_management(&pdu) {
+            Err(violation) => self.violate(violation, pdu.into()),
+            Ok(true) => {
+                if pdu.immediate {
+                    self.immediates.functions += 1;
+                } else {
+                    self.window.advance();
+                }
+                self.manage(&pdu);
+            }
+            Ok(false) => self.window.hold(pdu.cmd_sn, Request::TaskManagement(pdu)),
+        }
+    }
+
+    fn admit_task_management(&self, pdu: &TaskManagementRequest) -> Result<bool, Violation> {
+        self.refuse_in_discovery()?;
+        // RFC 7143 4.2.2.1: one immediate function is always taken, whatever else is.
+        let turn = if pdu.immediate {
+            if self.immediates.functions >= self.config.immediate_max.max(1) {
+                return Err(Violation::TooManyImmediate);
+            }
+            true
+        } else {
+            self.admit(false, pdu.cmd_sn)?
+        };
+        if self.has_request(pdu.initiator_task_tag) { Err(Violation::TagInUse) } else { Ok(turn) }
+    }
+
+    /// A response leaves.
+    pub(super) fn release_function(&mut self, immediate: bool) {
+        if immediate {
+            self.immediates.functions -= 1;
+        } else {
+            self.window.release();
+        }
+    }
+
+    /// Begins a function whose turn it is.
+    pub(super) fn manage(&mut self, pdu: &TaskManagementRequest) {
+        let response = match pdu.function {
+            Function::AbortTask => self.abort_task(pdu),
+            Function::AbortTaskSet
+            | Function::ClearTaskSet
+            | Function::LogicalUnitReset
+            | Function::TargetWarmReset
+            | Function::TargetColdReset => {
+                self.gather(pdu);
+                None
+            }
+            Function::ClearAca => {
+                self.propagate(pdu);
+                None
+            }
+            // RFC 7143 7.2.2: tasks are reassigned at error recovery level 2 alone.
+            Function::TaskReassign => Some(Response::TaskAllegianceReassignmentNotSupported),
+            _ => Some(Response::FunctionNotSupported),
+        };
+        if let Some(response) = response {
+            self.respond(pdu.initiator_task_tag, response, false, pdu.immediate);
+        }
+    }
+
+    /// The answer to [`Event::TaskManagement`]: the device has done its half, and nothing of the tasks that it ended is in flight.
+    pub fn answer_task_management(&mut self, id: RequestId, response: Response) {
+        let Some(index) = self.management.iter().position(|management| management.id == id && !management.gathers())
+        else {
+            return;
+        };
+        let Management { tag, function, immediate, .. } = self.management.swap_remove(index);
+        // RFC 7143 11.6.1: these two wait until every status before them is acknowledged.
+        let fenced = matches!(function, Function::AbortTaskSet | Function::ClearTaskSet);
+        self.respond(tag, response, fenced, immediate);
+        if function == Function::TargetColdReset && response == Response::FunctionComplete {
+            self.close(CloseReason::TargetReset);
+        }
+        self.make_progress();
+    }
+
+    fn respond(&mut self, tag: InitiatorTaskTag, response: Response, fenced: bool, immediate: bool) {
+        self.transmit.push(Transmission::TaskManagement { tag, response, fenced, immediate });
+    }
+
+    fn add(&mut self, pdu: &TaskManagementRequest, progress: Progress) {
+        let management = Management {
+            id: self.next_request_id(),
+            tag: pdu.initiator_task_tag,
+            function: pdu.function,
+            lun: pdu.lun,
+            cmd_sn: pdu.cmd_sn,
+            immediate: pdu.immediate,
+            generation: self.tasks.next_generation(),
+            progress,
+        };
+        self.management.push(management);
+    }
+
+    /// Hands a function to the owner at once.
+    fn propagate(&mut self, pdu: &TaskManagementRequest) {
+        self.add(pdu, Progress::InDevice);
+        self.events.push_back(Event::TaskManagement {
+            id: super::event::RequestId(self.requests),
+            function: pdu.function,
+            lun: pdu.lun,
+        });
+    }
+
+    /// RFC 7143 11.5.1, 11.6.1 and 7.11. The response, unless the owner is asked.
+    fn abort_task(&mut self, pdu: &TaskManagementRequest) -> Option<Response> {
+        let Some(tag) = pdu.referenced_task_tag else {
+            return Some(Response::TaskDoesNotExist);
+        };
+        if self.management.iter().any(|management| management.tag == tag) {
+            return Some(Response::FunctionRejected);
+        }
+        if self.abort_text(tag) {
+            return Some(Response::FunctionComplete);
+        }
+        let Some(id) = self.tasks.find(tag) else {
+            return Some(self.abort_missing(tag, pdu));
+        };
+        let task = self.tasks.get(id)?;
+        if task.lun != pdu.lun {
+            return Some(Response::TaskDoesNotExist);
+        }
+        let active = matches!(task.stage, Stage::Active);
+        self.abort(id);
+        if !active {
+            return Some(Response::FunctionComplete);
+        }
+        self.propagate(pdu);
+        None
+    }
+
+    /// A task that is not there: if its command may be on the way, it counts as received.
+    fn abort_missing(&mut self, tag: InitiatorTaskTag, pdu: &TaskManagementRequest) -> Response {
+        let before = pdu.ref_cmd_sn.precedes(pdu.cmd_sn);
+        if !before || self.window.place(pdu.ref_cmd_sn) == Place::Outside {
+            return Response::TaskDoesNotExist;
+        }
+        self.window.plug(pdu.ref_cmd_sn);
+        self.stragglers.add(tag);
+        Response::FunctionComplete
+    }
+
+    /// Begins a function for many tasks.
+    fn gather(&mut self, pdu: &TaskManagementRequest) {
+        let mut pdu = pdu.clone();
+        // No command beyond the window can have been sent before it.
+        if self.window.max().next().precedes(pdu.cmd_sn) {
+            pdu.cmd_sn = self.window.expected();
+        }
+        if is_for_target(pdu.function) {
+            // RFC 7143 4.2.3.3 b: a reset of the target does not wait for commands.
+            self.window.plug_until(pdu.cmd_sn);
+        }
+        self.add(&pdu, Progress::Gathers(Some(self.timers.now + DRAIN_TIME)));
+    }
+
+    /// The first CmdSN that no command may have to be delivered.
+    pub(super) fn barrier(&self) -> Option<CmdSn> {
+        let mut gathering = self.management.iter().filter(|management| management.gathers());
+        let first = gathering.next()?.cmd_sn;
+        Some(
+            gathering.fold(first, |barrier, other| if other.cmd_sn.precedes(barrier) { other.cmd_sn } else { barrier }),
+        )
+    }
+
+    /// Hands a function to the owner that has gathered all it waits for. Returns whether there was one.
+    pub(super) fn advance_management(&mut self) -> bool {
+        let Some(index) = (0..self.management.len()).find(|index| self.has_gathered(*index)) else {
+            return false;
+        };
+        let management = &mut self.management[index];
+        management.progress = Progress::InDevice;
+        let event = Event::TaskManagement { id: management.id, function: management.function, lun: management.lun };
+        let management = &self.management[index];
+        let ended: Vec<TaskId> =
+            self.tasks.iter().filter(|(_, task)| management.affects(task)).map(|(id, _)| id).collect();
+        for id in ended {
+            self.abort(id);
+        }
+        self.events.push_back(event);
+        true
+    }
+
+    /// Whether a function has all it waits for. No more data is asked for meanwhile.
+    fn has_gathered(&mut self, index: usize) -> bool {
+        let management = &self.management[index];
+        let Progress::Gathers(deadline) = management.progress else {
+            return false;
+        };
+        let mut drained = true;
+        for (_, task) in self.tasks.iter_mut().filter(|(_, task)| management.affects(task)) {
+            task.receive.discard();
+            drained &= !task.receive.has_outstanding_r2t();
+        }
+        let all_commands = !self.window.expected().precedes(management.cmd_sn);
+        all_commands && (drained || deadline.is_none())
+    }
+
+    /// Waits no longer for data whose time has passed.
+    pub(super) fn give_up_draining(&mut self, now: Instant) {
+        for management in &mut self.management {
+            if management.deadline().is_some_and(|deadline| deadline <= now) {
+                management.progress = Progress::Gathers(None);
+            }
+        }
+    }
+}

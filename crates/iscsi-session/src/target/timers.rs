@@ -1,0 +1,113 @@
+//! What a session does when nothing happens: it pings an initiator that is silent and gives up one that stays so (RFC 7143
+//! section 7.14), and drops one that does not log out in time (section 11.9.1).
+//!
+//! In: the time, with every input. Out: when to look again.
+//!
+//! Invariant: hearing a PDU costs one store.
+
+use super::session::{Session, SessionConfig};
+use super::transmit::Transmission;
+use crate::{CloseReason, SessionType};
+use iscsi_pdu::AsyncEvent;
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+enum Ping {
+    None,
+    /// Sent at a time that is not known yet.
+    Sent,
+    SentAt(Instant),
+}
+
+#[derive(Debug)]
+pub(super) struct Timers {
+    /// The last time that the session was told of.
+    pub(super) now: Instant,
+    heard: Instant,
+    ping: Ping,
+    interval: Option<Duration>,
+    timeout: Duration,
+    pings: bool,
+    logout: Option<Instant>,
+}
+
+impl Timers {
+    pub(super) fn new(session_type: SessionType, config: &SessionConfig, now: Instant) -> Self {
+        Self {
+            now,
+            heard: now,
+            ping: Ping::None,
+            interval: config.ping_interval,
+            timeout: config.ping_timeout,
+            pings: session_type == SessionType::Normal,
+            logout: None,
+        }
+    }
+
+    /// A PDU has come.
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.now = now;
+        self.heard = now;
+    }
+
+    pub(super) fn hear_ping_answer(&mut self) {
+        self.ping = Ping::None;
+    }
+
+    /// Whether a ping is to be sent now, to learn what the initiator has received. It counts as sent.
+    pub(super) fn ping(&mut self) -> bool {
+        let due = matches!(self.ping, Ping::None);
+        if due {
+            self.ping = Ping::Sent;
+        }
+        due
+    }
+
+    pub(super) fn expect_logout(&mut self, deadline: Instant) {
+        self.logout = Some(deadline);
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        [self.ping_due(), self.silence_ends(), self.logout].into_iter().flatten().min()
+    }
+
+    fn ping_due(&self) -> Option<Instant> {
+        match self.ping {
+            Ping::None if self.pings => Some(self.heard + self.interval?),
+            Ping::Sent => Some(self.now), // to learn the time
+            _ => None,
+        }
+    }
+
+    /// When an initiator counts as lost. One that sends anything is not silent.
+    fn silence_ends(&self) -> Option<Instant> {
+        match self.ping {
+            Ping::SentAt(at) => Some(at.max(self.heard) + self.timeout),
+            Ping::None if !self.pings => Some(self.heard + self.interval? + self.timeout),
+            _ => None,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn handle_timers(&mut self, now: Instant) {
+        let has_come = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        self.timers.now = now;
+        if has_come(self.timers.logout) {
+            // RFC 7143 11.9.1: the connection is dropped when the time for the logout is over.
+            let parameters = [self.cid.0, self.parameters.time_2_wait, 0];
+            self.transmit.push(Transmission::Async { event: AsyncEvent::ConnectionDrop, parameters });
+            return self.close(CloseReason::LogoutOverdue);
+        }
+        if has_come(self.timers.silence_ends()) {
+            return self.close(CloseReason::PeerSilent);
+        }
+        if has_come(self.timers.ping_due()) {
+            if self.timers.ping() {
+                self.transmit.push(Transmission::Ping);
+            }
+            self.timers.ping = Ping::SentAt(now);
+        }
+        self.give_up_draining(now);
+    }
+}
