@@ -1,5 +1,8 @@
 //! Values of the text keys (RFC 7143 section 13): what one end will do, and what both have agreed upon.
 
+use crate::keys::{Key, Rule, Value};
+use smallvec::SmallVec;
+
 /// What was negotiated for a session and its connection; before that, the defaults of RFC 7143 section 13.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameters {
@@ -36,26 +39,74 @@ pub struct Parameters {
 }
 
 impl Default for Parameters {
+    /// The values that hold before anything is agreed upon, from the table of keys.
     fn default() -> Self {
-        Self {
+        let mut parameters = Self {
             header_digest: false,
             data_digest: false,
-            max_connections: 1,
-            initial_r2t: true,
-            immediate_data: true,
-            receive_segment_bytes_max: 8192,
-            send_segment_bytes_max: 8192,
-            burst_bytes_max: 262_144,
-            first_burst_bytes_max: 65_536,
-            time_2_wait: 2,
-            time_2_retain: 20,
-            outstanding_r2t_max: 1,
-            data_pdu_in_order: true,
-            data_sequence_in_order: true,
+            max_connections: 0,
+            initial_r2t: false,
+            immediate_data: false,
+            receive_segment_bytes_max: RECEIVE_SEGMENT_BYTES_DEFAULT,
+            send_segment_bytes_max: 0,
+            burst_bytes_max: 0,
+            first_burst_bytes_max: 0,
+            time_2_wait: 0,
+            time_2_retain: 0,
+            outstanding_r2t_max: 0,
+            data_pdu_in_order: false,
+            data_sequence_in_order: false,
             error_recovery_level: 0,
+        };
+        for key in Key::ALL {
+            if let Some(value) = key.default_value() {
+                parameters.set(*key, value);
+            }
         }
+        parameters
     }
 }
+
+/// MaxRecvDataSegmentLength of an end that has not declared another, and of both during the login (RFC 7143 section 6.3).
+pub(crate) const RECEIVE_SEGMENT_BYTES_DEFAULT: u32 = 8192;
+
+impl Parameters {
+    /// Takes over a value that the peer has declared or both have agreed upon. The table of keys keeps it in its range.
+    pub(crate) fn set(&mut self, key: Key, value: Value) {
+        match (key, value) {
+            (Key::HeaderDigest, Value::Word(word)) => self.header_digest = word == CRC32C,
+            (Key::DataDigest, Value::Word(word)) => self.data_digest = word == CRC32C,
+            (Key::InitialR2t, Value::Flag(flag)) => self.initial_r2t = flag,
+            (Key::ImmediateData, Value::Flag(flag)) => self.immediate_data = flag,
+            (Key::DataPduInOrder, Value::Flag(flag)) => self.data_pdu_in_order = flag,
+            (Key::DataSequenceInOrder, Value::Flag(flag)) => self.data_sequence_in_order = flag,
+            (Key::MaxRecvDataSegmentLength, Value::Number(bytes)) => self.send_segment_bytes_max = bytes,
+            (Key::MaxBurstLength, Value::Number(bytes)) => self.burst_bytes_max = bytes,
+            (Key::FirstBurstLength, Value::Number(bytes)) => self.first_burst_bytes_max = bytes,
+            (Key::MaxConnections, Value::Number(number)) => self.max_connections = narrow(number),
+            (Key::DefaultTime2Wait, Value::Number(number)) => self.time_2_wait = narrow(number),
+            (Key::DefaultTime2Retain, Value::Number(number)) => self.time_2_retain = narrow(number),
+            (Key::MaxOutstandingR2t, Value::Number(number)) => self.outstanding_r2t_max = narrow(number),
+            (Key::ErrorRecoveryLevel, Value::Number(number)) => self.error_recovery_level = narrow(number),
+            // TaskReporting and iSCSIProtocolLevel: there is one value only that we agree upon.
+            _ => {}
+        }
+    }
+
+    /// Whether the initiator may send data that no R2T asked for; FirstBurstLength means something only then.
+    #[must_use]
+    pub const fn allows_unsolicited_data(&self) -> bool {
+        self.immediate_data || !self.initial_r2t
+    }
+}
+
+/// A number that its key's range keeps within the narrower type.
+fn narrow<T: TryFrom<u32>>(number: u32) -> T {
+    T::try_from(number).ok().expect("the table of keys holds no range beyond the type of its parameter")
+}
+
+/// The digest of RFC 7143 section 13.1.
+const CRC32C: &str = "CRC32C";
 
 /// What one end is ready to agree upon: the offer of an initiator, the bounds of a target. A port's abilities are inputs
 /// here.
@@ -104,5 +155,126 @@ impl Default for Limits {
             outstanding_r2t_max: 16,
             error_recovery_level: 0,
         }
+    }
+}
+
+/// The values of one key that an end would agree upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Flag(bool),
+    Number(u32),
+    /// The preferred one first.
+    Words(SmallVec<[&'static str; 2]>),
+}
+
+impl Limits {
+    /// The same, with every number moved into the range of its key, FirstBurstLength within MaxBurstLength, and at least one
+    /// digest to choose.
+    #[must_use]
+    pub(crate) fn within_ranges(mut self) -> Self {
+        clamp(&mut self.max_connections, Key::MaxConnections);
+        clamp(&mut self.receive_segment_bytes_max, Key::MaxRecvDataSegmentLength);
+        clamp(&mut self.burst_bytes_max, Key::MaxBurstLength);
+        clamp(&mut self.first_burst_bytes_max, Key::FirstBurstLength);
+        clamp(&mut self.time_2_wait, Key::DefaultTime2Wait);
+        clamp(&mut self.time_2_retain, Key::DefaultTime2Retain);
+        clamp(&mut self.outstanding_r2t_max, Key::MaxOutstandingR2t);
+        clamp(&mut self.error_recovery_level, Key::ErrorRecoveryLevel);
+        self.first_burst_bytes_max = self.first_burst_bytes_max.min(self.burst_bytes_max);
+        for digests in [&mut self.header_digest, &mut self.data_digest] {
+            if digests.is_empty() {
+                digests.push(false);
+            }
+        }
+        self
+    }
+
+    /// Our value of a key that is negotiated, or of MaxRecvDataSegmentLength.
+    pub(crate) fn of(&self, key: Key) -> Option<Limit> {
+        Some(match key {
+            Key::HeaderDigest => Limit::Words(digests(&self.header_digest)),
+            Key::DataDigest => Limit::Words(digests(&self.data_digest)),
+            Key::InitialR2t => Limit::Flag(self.initial_r2t),
+            Key::ImmediateData => Limit::Flag(self.immediate_data),
+            // We neither send nor take data out of order.
+            Key::DataPduInOrder | Key::DataSequenceInOrder => Limit::Flag(true),
+            Key::MaxRecvDataSegmentLength => Limit::Number(self.receive_segment_bytes_max),
+            Key::MaxBurstLength => Limit::Number(self.burst_bytes_max),
+            Key::FirstBurstLength => Limit::Number(self.first_burst_bytes_max),
+            Key::MaxConnections => Limit::Number(self.max_connections.into()),
+            Key::DefaultTime2Wait => Limit::Number(self.time_2_wait.into()),
+            Key::DefaultTime2Retain => Limit::Number(self.time_2_retain.into()),
+            Key::MaxOutstandingR2t => Limit::Number(self.outstanding_r2t_max.into()),
+            Key::ErrorRecoveryLevel => Limit::Number(self.error_recovery_level.into()),
+            // The semantics of RFC 7143 section 4.2.3.3, without a promise of response fences.
+            Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
+            // RFC 7143 13.24: 1 is the level of this standard alone.
+            Key::ISCSIProtocolLevel => Limit::Number(1),
+            _ => return None,
+        })
+    }
+}
+
+fn digests(preferences: &[bool]) -> SmallVec<[&'static str; 2]> {
+    preferences.iter().map(|crc32c| if *crc32c { CRC32C } else { "None" }).collect()
+}
+
+fn clamp<T: Copy + Into<u32> + TryFrom<u32>>(value: &mut T, key: Key) {
+    if let Rule::Minimum(range) | Rule::Maximum(range) | Rule::DeclaredNumber(range) = key.row().rule {
+        *value = narrow((*value).into().clamp(range.low, range.high));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_section_13() {
+        let expected = Parameters {
+            header_digest: false,
+            data_digest: false,
+            max_connections: 1,
+            initial_r2t: true,
+            immediate_data: true,
+            receive_segment_bytes_max: 8192,
+            send_segment_bytes_max: 8192,
+            burst_bytes_max: 262_144,
+            first_burst_bytes_max: 65_536,
+            time_2_wait: 2,
+            time_2_retain: 20,
+            outstanding_r2t_max: 1,
+            data_pdu_in_order: true,
+            data_sequence_in_order: true,
+            error_recovery_level: 0,
+        };
+        assert_eq!(Parameters::default(), expected);
+    }
+
+    #[test]
+    fn limits_beyond_a_range_are_moved_into_it() {
+        let limits = Limits {
+            header_digest: vec![],
+            receive_segment_bytes_max: 0,
+            burst_bytes_max: u32::MAX,
+            first_burst_bytes_max: u32::MAX,
+            time_2_wait: u16::MAX,
+            max_connections: 0,
+            error_recovery_level: 7,
+            ..Limits::default()
+        }
+        .within_ranges();
+        let expected = Limits {
+            header_digest: vec![false],
+            receive_segment_bytes_max: 512,
+            burst_bytes_max: (1 << 24) - 1,
+            first_burst_bytes_max: (1 << 24) - 1,
+            time_2_wait: 3600,
+            max_connections: 1,
+            error_recovery_level: 2,
+            ..Limits::default()
+        };
+        assert_eq!(limits, expected);
+        assert_eq!(Limits::default().within_ranges(), Limits::default());
     }
 }

@@ -3,6 +3,7 @@
 mod async_message;
 mod command;
 mod event;
+mod login;
 mod numbering;
 mod outbox;
 mod receive;
@@ -18,6 +19,7 @@ mod transmit;
 
 pub use command::{Command, TaskManagement, TaskResult, Transfer};
 pub use event::Event;
+pub use login::{Login, LoginConfig, LoginEvent};
 pub use receive::split_sense;
 pub use session::{Session, SessionConfig};
 

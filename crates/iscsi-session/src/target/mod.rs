@@ -2,6 +2,7 @@
 
 mod command;
 mod event;
+mod login;
 mod numbering;
 mod session;
 mod state;
@@ -14,5 +15,6 @@ mod transmit;
 
 pub use crate::{SendTargetsScope, TargetRecord};
 pub use event::{Command, DataProgress, Event, RequestId};
+pub use login::{Identification, Login, LoginConfig, LoginEvent, LoginIdentity, LoginPolicy, Refusal};
 pub use session::{Session, SessionConfig};
 pub use task::{TaskId, TaskOutcome};

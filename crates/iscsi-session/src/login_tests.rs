@@ -1,0 +1,4 @@
+//! Both ends of a login against each other, against scripts, and against what other systems sent.
+
+mod bench;
+mod open;

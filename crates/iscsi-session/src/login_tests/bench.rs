@@ -1,0 +1,189 @@
+//! Two logins wired to each other, with an owner for the target and a clock that stands still unless it is moved.
+
+use crate::initiator::{self, LoginEvent as InitiatorEvent};
+use crate::target::{self, Identification, LoginEvent as TargetEvent, LoginIdentity, LoginPolicy, Refusal};
+use crate::{Authentication, ChapAlgorithm, Credential, Limits, LoginOutcome, Secret, SessionType};
+use iscsi_pdu::{Cid, InitiatorTaskTag, Isid, Pdu, Tsih, text};
+use std::time::{Duration, Instant};
+
+pub(super) const INITIATOR: &str = "iqn.1999-07.com.os:hostid.77";
+pub(super) const TARGET: &str = "iqn.1999-07.com.example:diskarray.sn.88";
+pub(super) const TSIH: Tsih = Tsih(0x5202);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
+
+pub(super) fn credential(name: &str, secret: &str) -> Credential {
+    Credential { name: name.into(), secret: Secret::new(secret).unwrap() }
+}
+
+pub(super) fn alice() -> Credential {
+    credential("alice", "secret-alice-1")
+}
+
+pub(super) fn bob() -> Credential {
+    credential("target-bob", "secret-bob-22")
+}
+
+pub(super) fn chap(initiator: &Credential, target: Option<Credential>) -> Authentication {
+    Authentication::chap(vec![initiator.clone()], target, ChapAlgorithm::INTEROPERABLE.to_vec()).unwrap()
+}
+
+pub(super) fn policy(authentication: Authentication) -> LoginPolicy {
+    LoginPolicy { authentication, target_alias: None, portal_group_tag: 1 }
+}
+
+pub(super) fn initiator_config() -> initiator::LoginConfig {
+    initiator::LoginConfig {
+        initiator_name: INITIATOR.into(),
+        initiator_alias: None,
+        target_name: Some(TARGET.into()),
+        session_type: SessionType::Normal,
+        isid: Isid([0x80, 1, 2, 3, 0, 0]),
+        tsih: Tsih(0),
+        cid: Cid(0),
+        limits: Limits::default(),
+        authentication: Authentication::None,
+        timeout: TIMEOUT,
+    }
+}
+
+pub(super) fn target_config() -> target::LoginConfig {
+    target::LoginConfig { limits: Limits::default(), timeout: TIMEOUT, window: 32 }
+}
+
+/// What the target's owner does.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    pub(super) identification: Identification,
+    pub(super) admission: Result<Tsih, Refusal>,
+}
+
+impl Owner {
+    pub(super) fn with(authentication: Authentication) -> Self {
+        Self { identification: Identification::Proceed(policy(authentication)), admission: Ok(TSIH) }
+    }
+}
+
+/// A target's login and its owner.
+pub(super) struct TargetEnd {
+    pub(super) login: target::Login,
+    pub(super) owner: Owner,
+    pub(super) identity: Option<LoginIdentity>,
+    pub(super) now: Instant,
+}
+
+impl TargetEnd {
+    pub(super) fn new(config: target::LoginConfig, owner: Owner) -> Self {
+        let now = Instant::now();
+        Self { login: target::Login::new(config, [2; 32], now), owner, identity: None, now }
+    }
+
+    /// What the target answers to a PDU, and how the login ends if it does.
+    pub(super) fn answer(&mut self, pdu: impl Into<Pdu>) -> (Vec<Pdu>, Option<TargetEvent>) {
+        self.login.handle_pdu(self.now, pdu.into());
+        self.poll()
+    }
+
+    pub(super) fn poll(&mut self) -> (Vec<Pdu>, Option<TargetEvent>) {
+        let mut end = None;
+        while let Some(event) = self.login.poll_event() {
+            assert_eq!(end, None, "an event after the last");
+            match event {
+                TargetEvent::Identify(identity) => {
+                    self.identity = Some(identity);
+                    self.login.identify(self.owner.identification.clone());
+                }
+                TargetEvent::Admit(identity) => {
+                    assert_eq!(Some(identity), self.identity);
+                    match &self.owner.admission {
+                        Ok(tsih) => self.login.admit(*tsih),
+                        Err(refusal) => self.login.refuse(refusal.clone()),
+                    }
+                }
+                last => end = Some(last),
+            }
+        }
+        assert_eq!(self.login.poll_timeout().is_none(), end.is_some());
+        (std::iter::from_fn(|| self.login.poll_transmit()).collect(), end)
+    }
+}
+
+/// Both ends of a connection.
+pub(super) struct Bench {
+    pub(super) initiator: initiator::Login,
+    pub(super) target: TargetEnd,
+    /// All that was sent, in order.
+    pub(super) sent: Vec<Pdu>,
+}
+
+/// How both ends have ended, if they have.
+#[derive(Debug, PartialEq)]
+pub(super) struct Ends {
+    pub(super) initiator: Option<InitiatorEvent>,
+    pub(super) target: Option<TargetEvent>,
+}
+
+impl Ends {
+    /// Both outcomes of a login that went well.
+    pub(super) fn complete(self) -> (LoginOutcome, LoginOutcome) {
+        match self {
+            Self { initiator: Some(InitiatorEvent::Complete(ours)), target: Some(TargetEvent::Complete(theirs)) } => {
+                (*ours, *theirs)
+            }
+            other => panic!("the login did not go well: {other:#?}"),
+        }
+    }
+}
+
+impl Bench {
+    pub(super) fn new(initiator: initiator::LoginConfig, target: target::LoginConfig, owner: Owner) -> Self {
+        let target = TargetEnd::new(target, owner);
+        let initiator = initiator::Login::new(initiator, InitiatorTaskTag(7), [1; 32], target.now);
+        Self { initiator, target, sent: Vec::new() }
+    }
+
+    /// Lets both speak until they are silent. Everything goes over the wire as bytes.
+    pub(super) fn run(&mut self) -> Ends {
+        let mut ends = Ends { initiator: None, target: None };
+        loop {
+            let Some(request) = self.initiator.poll_transmit() else { break };
+            self.sent.push(request.clone());
+            let (responses, end) = self.target.answer(Pdu::decode(&request.encode()).unwrap());
+            ends.target = ends.target.or(end);
+            for response in responses {
+                self.sent.push(response.clone());
+                self.initiator.handle_pdu(self.target.now, Pdu::decode(&response.encode()).unwrap());
+            }
+        }
+        ends.initiator = self.initiator.poll_event();
+        assert_eq!(self.initiator.poll_event(), None, "an event after the last");
+        assert_eq!(self.initiator.poll_timeout().is_none(), ends.initiator.is_some());
+        ends
+    }
+
+    /// What was sent, a line a PDU: stages, flags, keys.
+    pub(super) fn ladder(&self) -> Vec<String> {
+        self.sent.iter().map(rung).collect()
+    }
+}
+
+/// One PDU of a ladder, as the appendix of RFC 7143 writes it.
+pub(super) fn rung(pdu: &Pdu) -> String {
+    let (who, stage, transit, continues, data) = match pdu {
+        Pdu::LoginRequest(pdu) => ("I->", pdu.current_stage, pdu.transit, pdu.continues, &pdu.data),
+        Pdu::LoginResponse(pdu) => ("T->", pdu.current_stage, pdu.transit, pdu.continues, &pdu.data),
+        other => return format!("{other:?}"),
+    };
+    let transit = transit.map_or(String::new(), |next| format!("->{}", number(next)));
+    let continues = if continues { " C" } else { "" };
+    let keys: Vec<&str> = text::pairs(data).flatten().map(|(key, _)| key).collect();
+    format!("{who} {}{transit}{continues} {}", number(stage), keys.join(" ")).trim_end().to_owned()
+}
+
+fn number(stage: iscsi_pdu::Stage) -> u8 {
+    use iscsi_pdu::Stage;
+    match stage {
+        Stage::SecurityNegotiation => 0,
+        Stage::LoginOperationalNegotiation => 1,
+        Stage::FullFeaturePhase => 3,
+    }
+}

@@ -1,0 +1,214 @@
+//! One request, one response: how a login goes from text to text and from stage to stage.
+
+use super::{
+    Admission, Authenticated, Introduction, Login, LoginEvent, LoginIdentity, LoginPolicy, Operational, Requests,
+    Security, State,
+};
+use crate::keys::Key;
+use crate::login_text::{Breach, Name, Pair, printable};
+use crate::{Answer, Authentication, LoginFailure, Parameters, SessionType, Violation, normalise_name};
+use bytes::{Bytes, BytesMut};
+use iscsi_pdu::{LoginRequest, LoginResponse, LoginStatus, Stage, Tsih, text};
+
+impl Login {
+    pub(super) fn handle_request(&mut self, request: LoginRequest) -> Result<(), Breach> {
+        let window = self.config.window;
+        let requests = self.requests.get_or_insert_with(|| Requests::new(&request, window));
+        requests.admit(&request)?;
+        if matches!(self.state, State::ExpectIdentification(_) | State::ExpectAdmission(_)) {
+            return Err(Violation::LoginOutOfTurn.into());
+        }
+        if !self.outgoing.is_empty() {
+            // RFC 7143 6.2: while we have more to say, the initiator says nothing.
+            let silent = request.data.is_empty() && !request.continues;
+            return if silent { self.respond(request.transit) } else { Err(Violation::TextInContinuation.into()) };
+        }
+        self.incoming.add(&request.data)?;
+        if request.continues {
+            return self.respond(None);
+        }
+        self.handle_text(request.transit)
+    }
+
+    /// A text is complete.
+    fn handle_text(&mut self, transit: Option<Stage>) -> Result<(), Breach> {
+        let Some(requests) = &self.requests else { return Ok(()) };
+        let text = self.incoming.take();
+        let pairs = self.reader.read(&text, requests.stage, requests.leader().is_leading())?;
+        if !matches!(self.state, State::ExpectFirst) {
+            return self.handle_pairs(&pairs, transit);
+        }
+        let identity = introduce(requests, &pairs)?;
+        self.events.push_back(LoginEvent::Identify(identity.clone()));
+        self.state = State::ExpectIdentification(Box::new(Introduction { identity, pairs, transit }));
+        Ok(())
+    }
+
+    /// The owner has said how the initiator may log in: the first text is answered.
+    pub(super) fn proceed(&mut self, policy: LoginPolicy) -> Result<(), Breach> {
+        let (State::ExpectIdentification(introduction), Some(requests)) = (self.leave_state(), &self.requests) else {
+            return Ok(());
+        };
+        let Introduction { identity, pairs, transit } = *introduction;
+        let LoginPolicy { authentication, target_alias, portal_group_tag } = policy;
+        // RFC 7143 6.3.1: the portal group is named in the first response that may name it.
+        let answers = &mut self.outgoing.text;
+        text::push(answers, Key::TargetPortalGroupTag.row().name, &portal_group_tag.to_string());
+        // RFC 7143 13.6: in normal sessions.
+        if let Some(alias) = target_alias.filter(|_| identity.session_type == SessionType::Normal) {
+            text::push(answers, Key::TargetAlias.row().name, &printable(&alias));
+        }
+        self.state = if requests.stage == Stage::SecurityNegotiation {
+            let security = Security::new(authentication, self.randomness.clone());
+            State::ExpectSecurity(Box::new((identity, security)))
+        } else if authentication == Authentication::None {
+            let initiator = Authenticated { identity, authenticated_as: None };
+            self.expect_operational(initiator)
+        } else {
+            // RFC 7143 6.3.1: an initiator that has skipped the security stage although it is asked for.
+            return Err(Violation::AuthenticationRequired.into());
+        };
+        self.handle_pairs(&pairs, transit)
+    }
+
+    fn expect_operational(&self, initiator: Authenticated) -> State {
+        let identity = &initiator.identity;
+        let limits = self.config.limits.clone();
+        let operational = Operational::new(identity.session_type, identity.tsih == Tsih(0), limits);
+        State::ExpectOperational(Box::new((initiator, operational)))
+    }
+
+    fn handle_pairs(&mut self, pairs: &[Pair], transit: Option<Stage>) -> Result<(), Breach> {
+        let state = self.leave_state();
+        let answers = &mut self.outgoing.text;
+        self.state = match state {
+            State::ExpectSecurity(mut state) => {
+                state.1.handle(pairs, answers)?;
+                State::ExpectSecurity(state)
+            }
+            State::ExpectOperational(mut state) => {
+                state.1.handle(pairs, answers)?;
+                State::ExpectOperational(state)
+            }
+            other => other,
+        };
+        self.respond(transit)
+    }
+
+    /// Sends the next segment of our text, and takes the step that the initiator proposes if it is the last one and nothing is open.
+    fn respond(&mut self, transit: Option<Stage>) -> Result<(), Breach> {
+        let may_end = match &mut self.state {
+            State::ExpectSecurity(state) => state.1.may_end(),
+            State::ExpectOperational(state) => transit.is_some() && state.1.may_end(&mut self.outgoing.text),
+            _ => false,
+        };
+        if self.outgoing.is_too_long() {
+            return Err(Violation::LoginTooLong.into());
+        }
+        let (segment, continues) = self.outgoing.next_segment();
+        match transit {
+            Some(next) if may_end && !continues => self.step(next, segment),
+            _ => {
+                self.respond_success(None, continues, segment);
+                Ok(())
+            }
+        }
+    }
+
+    /// Leaves the stage for the one that the initiator proposes, or for one before it.
+    fn step(&mut self, proposed: Stage, last_segment: Bytes) -> Result<(), Breach> {
+        match self.leave_state() {
+            State::ExpectSecurity(state) => {
+                let (identity, security) = *state;
+                let authenticated_as = security.into_authenticated_as();
+                let next = self.expect_operational(Authenticated { identity, authenticated_as });
+                match next {
+                    // RFC 7143 6.3: the target selects the next stage, which is no later than the proposed one.
+                    State::ExpectOperational(state)
+                        if proposed == Stage::FullFeaturePhase && state.1.may_be_skipped() =>
+                    {
+                        let (initiator, operational) = *state;
+                        self.expect_admission(initiator, operational.conclude()?, last_segment);
+                    }
+                    next => {
+                        self.state = next;
+                        self.respond_success(Some(Stage::LoginOperationalNegotiation), false, last_segment);
+                    }
+                }
+            }
+            State::ExpectOperational(state) => {
+                let (initiator, operational) = *state;
+                self.expect_admission(initiator, operational.conclude()?, last_segment);
+            }
+            other => self.state = other,
+        }
+        Ok(())
+    }
+
+    fn expect_admission(&mut self, initiator: Authenticated, parameters: Parameters, last_segment: Bytes) {
+        self.events.push_back(LoginEvent::Admit(initiator.identity.clone()));
+        self.state = State::ExpectAdmission(Box::new(Admission { initiator, parameters, last_segment }));
+    }
+
+    fn respond_success(&mut self, transit: Option<Stage>, continues: bool, data: Bytes) {
+        let Some(requests) = &mut self.requests else { return };
+        let response = LoginResponse { transit, continues, data, ..requests.response(LoginStatus::Success) };
+        if let Some(next) = transit {
+            requests.stage = next;
+        }
+        self.transmit.push_back(response.into());
+    }
+
+    pub(super) fn respond_with_status(&mut self, status: LoginStatus, target_address: Option<String>) {
+        let Some(requests) = &mut self.requests else { return };
+        let mut data = BytesMut::new();
+        if let Some(address) = target_address {
+            text::push(&mut data, Key::TargetAddress.row().name, &printable(&address));
+        }
+        let response = LoginResponse { data: data.freeze(), ..requests.response(status) };
+        self.transmit.push_back(response.into());
+    }
+
+    pub(super) fn reject(&mut self, breach: Breach) {
+        self.respond_with_status(status_of(breach.violation), None);
+        self.close(breach.into());
+    }
+
+    pub(super) fn close(&mut self, failure: LoginFailure) {
+        self.state = State::Over;
+        self.events.push_back(LoginEvent::Closed(failure));
+    }
+}
+
+/// Who logs in, from the first text (RFC 7143 section 6.3).
+fn introduce(requests: &Requests, pairs: &[Pair]) -> Result<LoginIdentity, Breach> {
+    let find = |key| pairs.iter().find(|pair| pair.key == Name::Known(key)).map(|pair| pair.value.as_str());
+    let name = |key: Key| find(key).map(|name| normalise_name(name).map_err(|_| Violation::MalformedName.by(key)));
+    let session_type = match find(Key::SessionType) {
+        None | Some("Normal") => SessionType::Normal,
+        Some("Discovery") => SessionType::Discovery,
+        Some(_) => return Err(Violation::UnknownSessionType.by(Key::SessionType)),
+    };
+    let target_name = name(Key::TargetName).transpose()?;
+    if target_name.is_none() && session_type == SessionType::Normal {
+        return Err(Violation::MissingName.by(Key::TargetName));
+    }
+    let leader = requests.leader();
+    Ok(LoginIdentity {
+        initiator_name: name(Key::InitiatorName).ok_or(Violation::MissingName.by(Key::InitiatorName))??,
+        initiator_alias: find(Key::InitiatorAlias).map(printable),
+        target_name,
+        session_type,
+        isid: leader.isid,
+        tsih: leader.tsih,
+        cid: leader.cid,
+    })
+}
+
+/// What an initiator is told about the rule that it broke.
+pub(super) fn status_of(violation: Violation) -> LoginStatus {
+    match violation.answer() {
+        Answer::Refuse(status) => status,
+        _ => LoginStatus::InitiatorError,
+    }
+}
