@@ -35,8 +35,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 mod error;
 mod loopback;
+mod memory_stream;
 mod pcap;
 mod port;
 mod software;
@@ -45,6 +47,7 @@ mod tags;
 
 pub use error::{PortError, PortErrorKind};
 pub use loopback::{LOOPBACK_FRAMES_MAX, LoopbackPort};
+pub use memory_stream::MemoryStream;
 pub use pcap::{Capture, PcapPort};
 pub use port::{
     AHS_BYTES_MAX, Capabilities, Digests, Flush, PduPort, RECEIVE_SEGMENT_BYTES_DEFAULT, Received, SEGMENT_BYTES_MAX,
