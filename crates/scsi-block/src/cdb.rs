@@ -73,9 +73,6 @@ pub struct FieldError {
     pub value: u64,
 }
 
-/// Bit of the CONTROL byte that asks for an auto contingent allegiance (SAM-5 5.2).
-const NACA: u8 = 0x04;
-
 impl Cdb {
     /// A CDB of `operation` with all fields zero.
     pub fn new(operation: Operation) -> Self {
@@ -128,7 +125,7 @@ impl Cdb {
     /// The value of `field`; zero if the command does not have it.
     #[inline]
     pub fn get(&self, field: Field) -> u64 {
-        self.row.find(field).map_or(0, |place| place.get(&self.bytes))
+        self.row.place(field).get_in_16(u128::from_be_bytes(self.bytes))
     }
 
     /// Whether `field` is not zero.
@@ -192,14 +189,19 @@ impl Cdb {
     /// Refuses what no unit supports: NACA, and fields that the table says must be zero.
     #[inline]
     pub(crate) fn check_refused(&self) -> Result<(), Sense> {
-        let control = self.row.length - 1;
-        if self.bytes[usize::from(control)] & NACA != 0 {
-            return Err(Sense::invalid_cdb_field(control.into(), 2));
+        match u128::from_be_bytes(self.bytes) & self.row.refused() {
+            0 => Ok(()),
+            wrong => Err(self.refuse_bits(wrong)),
         }
-        match self.row.fields.iter().find(|entry| entry.refused && entry.place.get(&self.bytes) != 0) {
-            Some(entry) => Err(self.refuse(entry.field)),
-            None => Ok(()),
-        }
+    }
+
+    /// The sense for the first field that has one of these bits.
+    #[cold]
+    fn refuse_bits(&self, wrong: u128) -> Sense {
+        let places = self.row.fields.iter().filter(|entry| entry.refused).map(|entry| entry.place);
+        let first = places.chain([self.row.naca()]).find(|place| place.mask_in_16() & wrong != 0);
+        let place = first.expect("a refused bit is in a refused field");
+        Sense::invalid_cdb_field(place.byte.into(), place.bit)
     }
 }
 

@@ -14,42 +14,49 @@ pub struct Place {
 }
 
 impl Place {
-    const fn skipped(self) -> u32 {
-        7 - self.bit as u32
-    }
-
-    /// Bytes that the field touches.
-    pub(crate) const fn span(self) -> usize {
-        (self.skipped() + self.bits as u32).div_ceil(8) as usize
+    /// Bits before the field, from the start of the bytes.
+    const fn before(self) -> u32 {
+        self.byte as u32 * 8 + 7 - self.bit as u32
     }
 
     /// The byte after the last one that the field touches.
-    pub(crate) const fn end(self) -> usize {
-        self.byte as usize + self.span()
+    const fn end(self) -> usize {
+        (self.before() + self.bits as u32).div_ceil(8) as usize
     }
 
     /// Low bits of the last byte that belong to other fields.
     const fn shift(self) -> u32 {
-        self.span() as u32 * 8 - self.skipped() - self.bits as u32
+        self.end() as u32 * 8 - self.before() - self.bits as u32
     }
 
     /// The greatest value that fits.
     pub const fn max(self) -> u64 {
-        u64::MAX >> (64 - self.bits as u32)
+        u64::MAX.unbounded_shr(64 - self.bits as u32)
+    }
+
+    /// Ones at the field's bits in 16 bytes read as one number.
+    pub(crate) const fn mask_in_16(self) -> u128 {
+        (self.max() as u128) << (128 - self.before() - self.bits as u32)
+    }
+
+    /// Reads a field that lies in the 16 bytes which `octets` is, as one number. A field without bits is zero.
+    #[inline]
+    pub(crate) const fn get_in_16(self, octets: u128) -> u64 {
+        let rest = octets << (self.before() & 127);
+        ((rest >> 64) as u64).unbounded_shr(64 - self.bits as u32)
     }
 
     /// Reads the field; bytes past the end of `bytes` count as zero.
     pub(crate) fn get(self, bytes: &[u8]) -> u64 {
-        let start = self.byte as usize;
-        let value =
-            (start..self.end()).fold(0u64, |value, at| value << 8 | u64::from(bytes.get(at).copied().unwrap_or(0)));
-        value >> self.shift() & self.max()
+        let value = (self.byte.into()..self.end())
+            .fold(0u128, |value, at| value << 8 | u128::from(bytes.get(at).copied().unwrap_or(0)));
+        (value >> self.shift()) as u64 & self.max()
     }
 
     /// Writes the low bits of `value` into the field and leaves the bits around it alone.
     pub(crate) fn put(self, bytes: &mut [u8], value: u64) {
-        let mask = self.max() << self.shift();
-        let value = (value & self.max()) << self.shift();
+        let mask = u128::from(self.max()) << self.shift();
+        let value = u128::from(value & self.max()) << self.shift();
         for (index, byte) in bytes[self.byte as usize..self.end()].iter_mut().rev().enumerate() {
             *byte = *byte & !((mask >> (8 * index)) as u8) | (value >> (8 * index)) as u8;
         }
@@ -137,10 +144,11 @@ mod tests {
     proptest! {
         #[test]
         fn put_then_get_changes_nothing_else(byte in 0u8..4, bit in 0u8..8, bits in 1u8..=64, value: u64, fill: [u8; 16]) {
-            let bits = bits.min(57 + bit);
             let place = Place { byte, bit, bits };
             let mut bytes = fill;
             place.put(&mut bytes, value);
+            prop_assert_eq!(place.get_in_16(u128::from_be_bytes(bytes)), value & place.max());
+            prop_assert_eq!(u128::from_be_bytes(bytes) & !place.mask_in_16(), u128::from_be_bytes(fill) & !place.mask_in_16());
             prop_assert_eq!(place.get(&bytes), value & place.max());
             place.put(&mut bytes, place.get(&fill));
             prop_assert_eq!(bytes, fill);

@@ -122,7 +122,7 @@ pub enum Field {
     NoFlush,
     /// LOEJ: load or eject the medium.
     LoadEject,
-    /// START.
+    /// START. It is the last.
     Start,
 }
 
@@ -339,6 +339,44 @@ pub const COMMANDS: &[CommandDescriptor] = &[
 /// The longest CDB in the table.
 pub const CDB_BYTES_MAX: usize = 16;
 
+/// A field that a command does not have.
+const ABSENT: Place = Place { byte: 0, bit: 7, bits: 0 };
+
+/// Where each command has each field: the rows' lists, turned so that a field is found at once.
+static PLACES: [[Place; Field::COUNT]; COMMANDS.len()] = {
+    let mut places = [[ABSENT; Field::COUNT]; COMMANDS.len()];
+    let mut row = 0;
+    while row < COMMANDS.len() {
+        let mut index = 0;
+        while index < COMMANDS[row].fields.len() {
+            let entry = &COMMANDS[row].fields[index];
+            places[row][entry.field as usize] = entry.place;
+            index += 1;
+        }
+        row += 1;
+    }
+    places
+};
+
+/// The bits of each command's CDB in which a unit takes nothing but zero: refused fields, and NACA in CONTROL.
+static REFUSED: [u128; COMMANDS.len()] = {
+    let mut masks = [0; COMMANDS.len()];
+    let mut row = 0;
+    while row < COMMANDS.len() {
+        masks[row] = COMMANDS[row].naca().mask_in_16();
+        let mut index = 0;
+        while index < COMMANDS[row].fields.len() {
+            let entry = &COMMANDS[row].fields[index];
+            if entry.refused {
+                masks[row] |= entry.place.mask_in_16();
+            }
+            index += 1;
+        }
+        row += 1;
+    }
+    masks
+};
+
 /// The index of the first row of each operation code; the table's length where there is none.
 static FIRST_ROW: [u8; 256] = {
     let mut first = [COMMANDS.len() as u8; 256];
@@ -356,6 +394,10 @@ pub fn rows_of(opcode: u8) -> impl Iterator<Item = &'static CommandDescriptor> {
     COMMANDS[first..].iter().take_while(move |row| row.opcode == opcode)
 }
 
+impl Field {
+    const COUNT: usize = Self::Start as usize + 1;
+}
+
 impl Operation {
     /// The command's row.
     pub const fn descriptor(self) -> &'static CommandDescriptor {
@@ -364,9 +406,26 @@ impl Operation {
 }
 
 impl CommandDescriptor {
+    /// Where the command has `field`, or a place without bits.
+    #[inline]
+    pub(crate) fn place(&self, field: Field) -> Place {
+        PLACES[self.operation as usize][field as usize]
+    }
+
     /// Where the command has `field`, if it has it.
     pub fn find(&self, field: Field) -> Option<Place> {
-        self.fields.iter().find(|entry| entry.field == field).map(|entry| entry.place)
+        Some(self.place(field)).filter(|place| *place != ABSENT)
+    }
+
+    /// The bit of the CONTROL byte that asks for an auto contingent allegiance (SAM-5 5.2), which no unit has.
+    pub(crate) const fn naca(&self) -> Place {
+        Place { byte: self.length - 1, bit: 2, bits: 1 }
+    }
+
+    /// The bits in which a unit takes nothing but zero, in the CDB read as one number.
+    #[inline]
+    pub(crate) fn refused(&self) -> u128 {
+        REFUSED[self.operation as usize]
     }
 
     /// The CDB usage data (SPC-5 6.34.3): the operation code and service action as they are, a one for each bit

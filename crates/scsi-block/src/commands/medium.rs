@@ -27,12 +27,12 @@ fn check_range(unit: &LogicalUnit, extent: Extent) -> Result<(), Sense> {
     }
 }
 
-/// The blocks that the CDB names, if they are on the medium and no more than `blocks_max`.
+/// The blocks that the CDB names, if they are on the medium and have no more than `bytes_max` bytes.
 #[inline]
-fn extent(unit: &LogicalUnit, cdb: &Cdb, blocks_max: u32) -> Result<Extent, Sense> {
+fn extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense> {
     let extent = Extent { lba: cdb.get(Field::LogicalBlockAddress), blocks: cdb.blocks() };
     check_range(unit, extent)?;
-    if extent.blocks > blocks_max.into() {
+    if extent.blocks * u64::from(unit.config.geometry.block_size) > bytes_max {
         return Err(cdb.refuse(Field::Blocks));
     }
     Ok(extent)
@@ -41,7 +41,7 @@ fn extent(unit: &LogicalUnit, cdb: &Cdb, blocks_max: u32) -> Result<Extent, Sens
 /// The blocks of a command that reads or writes them all at once.
 #[inline]
 fn transfer(unit: &LogicalUnit, cdb: &Cdb) -> Result<Extent, Sense> {
-    extent(unit, cdb, unit.config.blocks_in(unit.config.limits.transfer_bytes_max.into()))
+    extent(unit, cdb, unit.config.limits.transfer_bytes_max.into())
 }
 
 /// A write is durable before GOOD if it says so, or if there is no write cache.
@@ -80,22 +80,21 @@ pub(super) fn write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
 
 /// The whole blocks that came, of those wanted.
 #[inline]
-fn whole_blocks(unit: &LogicalUnit, mut data: Segments, wanted: u32) -> (Segments, u64) {
+fn whole_blocks(unit: &LogicalUnit, mut data: Segments, wanted: u32) -> Segments {
     let there = segments::length(&data);
-    let block_size = u64::from(unit.config.geometry.block_size);
-    let bytes = there.min(wanted.into()) / block_size * block_size;
-    if bytes < there {
-        segments::truncate(&mut data, bytes);
+    if there != wanted.into() {
+        let block_size = u64::from(unit.config.geometry.block_size);
+        segments::truncate(&mut data, there.min(wanted.into()) / block_size * block_size);
     }
-    (data, bytes / block_size)
+    data
 }
 
 #[inline]
 pub(super) fn start_write(unit: &LogicalUnit, lba: u64, data: Segments, wanted: u32, durable: bool) -> Started {
-    let (data, blocks) = whole_blocks(unit, data, wanted);
-    match blocks {
-        0 => Started::Done,
-        _ => Started::Io(BlockIo::Write { lba, data, durable }, Then::End),
+    let data = whole_blocks(unit, data, wanted);
+    match data.is_empty() {
+        true => Started::Done,
+        false => Started::Io(BlockIo::Write { lba, data, durable }, Then::End),
     }
 }
 
@@ -120,10 +119,11 @@ pub(super) fn start_write_and_verify(
     wanted: u32,
     compare: bool,
 ) -> Started {
-    let (data, blocks) = whole_blocks(unit, data, wanted);
-    if blocks == 0 {
+    let data = whole_blocks(unit, data, wanted);
+    if data.is_empty() {
         return Started::Done;
     }
+    let blocks = segments::length(&data) / u64::from(unit.config.geometry.block_size);
     let check = match compare {
         true => BlockIo::Compare { lba: extent.lba, data: data.clone() },
         false => BlockIo::Read(Extent { blocks, ..extent }),
@@ -180,11 +180,12 @@ fn start_sequence(mut sequence: Sequence) -> Started {
 
 /// COMPARE AND WRITE.
 pub(super) fn compare_and_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    let blocks_max = context.unit.config.limits.compare_and_write_blocks_max;
+    let config = &context.unit.config;
+    let blocks_max = u64::from(config.limits.compare_and_write_blocks_max);
     if blocks_max == 0 {
         return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
     }
-    let extent = extent(context.unit, cdb, blocks_max.into())?;
+    let extent = extent(context.unit, cdb, blocks_max * u64::from(config.geometry.block_size))?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
@@ -199,18 +200,18 @@ pub(super) fn start_compare_and_write(lba: u64, data: Segments, wanted: u32, dur
 /// SYNCHRONIZE CACHE. IMMED changes nothing: GOOD comes when the data is durable, which is never too early. The
 /// whole cache is written, whatever blocks the command names.
 pub(super) fn synchronize_cache(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    extent(context.unit, cdb, u32::MAX)?;
+    extent(context.unit, cdb, u64::MAX)?;
     Ok(Plan::work(Work::Flush))
 }
 
 /// WRITE SAME. Zero blocks is all to the end of the medium.
 pub(super) fn write_same(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let config = &context.unit.config;
-    let mut extent = extent(context.unit, cdb, u32::MAX)?;
+    let mut extent = extent(context.unit, cdb, config.limits.write_same_bytes_max)?;
     if extent.blocks == 0 {
         extent.blocks = config.geometry.blocks - extent.lba;
     }
-    if extent.blocks > config.limits.write_same_bytes_max / u64::from(config.geometry.block_size) {
+    if extent.blocks * u64::from(config.geometry.block_size) > config.limits.write_same_bytes_max {
         return Err(cdb.refuse(Field::Blocks));
     }
     let unmap = cdb.has(Field::Unmap);
