@@ -1,4 +1,24 @@
-//! The initiator's end of a session.
+//! The initiator's end of a session: login, and the full feature phase.
+//!
+//! ```text
+//!   submit, manage_task, ping,          ┌──────────────── Session ────────────────┐
+//!   send_targets, logout ──────────────>│ requests by tag ──> outbox ─────────────│──> poll_transmit ──> Pdu
+//!                                       │      ^              in CmdSN order,     │
+//!   Event <── poll_event <──────────────│──────┴── receive    writes cut lazily   │<── handle_pdu <──── Pdu
+//!   Instant <── poll_timeout <──────────│ timers   numbering  state               │<── handle_timeout
+//!                                       └─────────────────────────────────────────┘
+//! ```
+//!
+//! In: what the owner wants, PDUs from the target, and the time. Out: PDUs for the target, events, and the time of the next
+//! look at the clock. The standard is RFC 7143, sections 4.2, 7, 8 and 11, at error recovery level 0 with one connection.
+//!
+//! Guarantees, whatever the target sends:
+//!
+//! - Every tag comes back in exactly one event that ends its request, at the latest with the session.
+//! - Data that is handed out lies within the command's expected length, and comes in order and once.
+//! - No residual claims more data than came.
+//! - Memory is bounded by what the owner has asked for, MaxOutstandingR2T, and 1 MiB for an answer in text.
+//! - A rule that is broken ends the session, with the rule's name: [`CloseReason::Violation`](crate::CloseReason::Violation).
 
 mod async_message;
 mod command;

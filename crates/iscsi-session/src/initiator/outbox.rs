@@ -61,16 +61,18 @@ impl Outbox {
     }
 
     pub(super) fn pop(&mut self) -> Option<Queued> {
-        let queued = self.queue.pop_front();
-        if let Some(Queued::Answer(_)) = queued {
+        let queued = self.queue.pop_front()?;
+        self.is_turn_of_data = true;
+        if let Queued::Answer(_) = queued {
             self.answers -= 1;
         }
-        queued
+        Some(queued)
     }
 
     /// The task whose data is next. It is to be pushed back if it has solicited data left, and
     /// [kept at the front](Self::keep_unsolicited) if its unsolicited data goes on.
     pub(super) fn pop_data(&mut self) -> Option<InitiatorTaskTag> {
+        self.is_turn_of_data = false;
         self.unsolicited.pop_front().or_else(|| self.solicited.pop_front())
     }
 
@@ -84,9 +86,8 @@ impl Outbox {
         self.solicited.retain(|other| *other != tag);
     }
 
-    /// Whose turn it is: alternates.
-    pub(super) fn take_turn(&mut self) -> bool {
-        self.is_turn_of_data = !self.is_turn_of_data;
+    /// Whether data goes before requests now: what was sent last waits.
+    pub(super) fn is_turn_of_data(&self) -> bool {
         self.is_turn_of_data
     }
 

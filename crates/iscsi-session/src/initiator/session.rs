@@ -188,11 +188,11 @@ impl Session {
     /// # Panics
     /// If `tag` is in use: a bug of the caller.
     pub fn logout(&mut self, now: Instant, tag: InitiatorTaskTag, reason: LogoutReason) {
-        self.request_immediately(tag, Request::Logout(reason));
-        if self.requests.get(tag).is_some() {
-            self.state = self.state.after(Transition::Logout);
+        if self.state.takes_requests() {
             self.timers.logout(now);
         }
+        self.request_immediately(tag, Request::Logout(reason));
+        self.state = self.state.after(Transition::Logout);
     }
 
     /// Takes a PDU from the target.

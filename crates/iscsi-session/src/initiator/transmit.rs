@@ -18,7 +18,7 @@ impl Session {
         if self.outbox.is_shut() {
             return None;
         }
-        if self.outbox.take_turn() {
+        if self.outbox.is_turn_of_data() {
             self.next_data_out().map(Pdu::from).or_else(|| self.next_request())
         } else {
             self.next_request().or_else(|| self.next_data_out().map(Pdu::from))

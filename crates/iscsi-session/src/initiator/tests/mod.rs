@@ -1,11 +1,14 @@
 //! A session against a target that is a script.
 
-mod smoke;
+mod ladders;
+mod violations;
+mod writes;
 
 use super::{Command, Event, Session, SessionConfig, Transfer};
 use crate::{CloseReason, LoginOutcome, Parameters, SessionType, Violation};
 use bytes::Bytes;
 use iscsi_pdu::*;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub(super) const CID: Cid = Cid(1);
