@@ -41,6 +41,7 @@ mod loopback;
 mod memory_stream;
 mod pcap;
 mod port;
+mod ready_stream;
 mod software;
 mod stream;
 mod tags;
@@ -52,5 +53,6 @@ pub use pcap::{Capture, PcapPort};
 pub use port::{
     AHS_BYTES_MAX, Capabilities, Digests, Flush, PduPort, RECEIVE_SEGMENT_BYTES_DEFAULT, Received, SEGMENT_BYTES_MAX,
 };
+pub use ready_stream::ReadyStream;
 pub use software::{BufferPool, CHUNK_BYTES, SEND_QUEUE_BYTES_MAX, SoftwarePort};
 pub use stream::ByteStream;

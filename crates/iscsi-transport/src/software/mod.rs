@@ -45,8 +45,6 @@ pub struct SoftwarePort<S> {
     tags: Tags,
     framer: Framer,
     received: ReceiveBuffer,
-    /// The last read has brought less than there was room for.
-    drained: bool,
     send_digests: Digests,
     queue: SendQueue,
     failure: Option<PortError>,
@@ -60,7 +58,6 @@ impl<S: ByteStream> SoftwarePort<S> {
             tags: Tags::default(),
             framer: Framer::new(),
             received: ReceiveBuffer::new(pool.clone()),
-            drained: false,
             send_digests: Digests::default(),
             queue: SendQueue::default(),
             failure: None,
@@ -84,8 +81,7 @@ impl<S: ByteStream> SoftwarePort<S> {
                 Cut::Pdu(received) => return Ok(Some(received)),
                 Cut::Needs(bytes) => bytes,
             };
-            // After a short read another one would only say that nothing is there.
-            if mem::take(&mut self.drained) || !self.read(pdu_bytes)? {
+            if !self.read(pdu_bytes)? {
                 self.received.rest();
                 return Ok(None);
             }
@@ -96,7 +92,6 @@ impl<S: ByteStream> SoftwarePort<S> {
     fn read(&mut self, pdu_bytes: usize) -> Result<bool, PortError> {
         self.received.make_room(pdu_bytes);
         let buffer = &mut self.received.bytes;
-        let room = buffer.capacity() - buffer.len();
         match self.stream.receive(buffer) {
             Ok(0) if buffer.is_empty() => {
                 Err(PortError::new(PortErrorKind::Closed, "the peer has closed the connection"))
@@ -106,10 +101,7 @@ impl<S: ByteStream> SoftwarePort<S> {
                     format!("the peer has closed the connection after {} of {pdu_bytes} bytes of a PDU", buffer.len());
                 Err(PortError::new(PortErrorKind::Closed, text))
             }
-            Ok(read) => {
-                self.drained = read < room;
-                Ok(true)
-            }
+            Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
             Err(error) => Err(error.into()),
