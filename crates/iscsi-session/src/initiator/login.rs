@@ -103,6 +103,17 @@ impl Login {
     /// not to be guessed. A configuration that cannot work fails at once, with nothing sent.
     #[must_use]
     pub fn new(config: LoginConfig, tag: InitiatorTaskTag, random: [u8; 32], now: Instant) -> Self {
+        Self::with_segments(config, tag, random, now, SEGMENT_BYTES_MAX)
+    }
+
+    /// The same, with another length of our data segments.
+    pub(crate) fn with_segments(
+        config: LoginConfig,
+        tag: InitiatorTaskTag,
+        random: [u8; 32],
+        now: Instant,
+        segment_bytes_max: usize,
+    ) -> Self {
         let randomness = Randomness::new(random);
         let stage = match config.authentication {
             Authentication::None => Stage::LoginOperationalNegotiation,
@@ -114,7 +125,7 @@ impl Login {
             responses: Responses::new(&config, tag, CmdSn(randomness.start()), stage),
             reader: Reader::new(End::Target),
             incoming: Incoming::default(),
-            outgoing: Outgoing::new(SEGMENT_BYTES_MAX),
+            outgoing: Outgoing::new(segment_bytes_max),
             transmit: VecDeque::new(),
             events: VecDeque::new(),
             config,

@@ -3,7 +3,10 @@
 use crate::initiator::{self, LoginEvent as InitiatorEvent};
 use crate::target::{self, Identification, LoginEvent as TargetEvent, LoginIdentity, LoginPolicy, Refusal};
 use crate::{Authentication, ChapAlgorithm, Credential, Limits, LoginOutcome, Secret, SessionType};
-use iscsi_pdu::{Cid, InitiatorTaskTag, Isid, Pdu, Tsih, text};
+use bytes::{Bytes, BytesMut};
+use iscsi_pdu::{
+    Cid, CmdSn, InitiatorTaskTag, Isid, LoginRequest, LoginResponse, Pdu, Stage, StatSn, Tsih, text,
+};
 use std::time::{Duration, Instant};
 
 pub(super) const INITIATOR: &str = "iqn.1999-07.com.os:hostid.77";
@@ -77,6 +80,21 @@ impl TargetEnd {
         Self { login: target::Login::new(config, [2; 32], now), owner, identity: None, now }
     }
 
+    /// A target with the usual configuration, and an owner that lets in who passes.
+    pub(super) fn usual(authentication: Authentication) -> Self {
+        Self::new(target_config(), Owner::with(authentication))
+    }
+
+    /// The one response to a request, and how the login ends if it does.
+    pub(super) fn response(&mut self, request: LoginRequest) -> (LoginResponse, Option<TargetEvent>) {
+        let (mut pdus, end) = self.answer(request);
+        assert_eq!(pdus.len(), 1, "one answer to one request");
+        match pdus.pop() {
+            Some(Pdu::LoginResponse(response)) => (response, end),
+            other => panic!("no Login Response: {other:?}"),
+        }
+    }
+
     /// What the target answers to a PDU, and how the login ends if it does.
     pub(super) fn answer(&mut self, pdu: impl Into<Pdu>) -> (Vec<Pdu>, Option<TargetEvent>) {
         self.login.handle_pdu(self.now, pdu.into());
@@ -105,6 +123,50 @@ impl TargetEnd {
         assert_eq!(self.login.poll_timeout().is_none(), end.is_some());
         (std::iter::from_fn(|| self.login.poll_transmit()).collect(), end)
     }
+}
+
+/// An initiator that does as it is told.
+#[derive(Clone, Debug)]
+pub(super) struct Script(pub(super) LoginRequest);
+
+impl Script {
+    pub(super) fn new() -> Self {
+        Self(LoginRequest {
+            isid: Isid([0x80, 1, 2, 3, 0, 0]),
+            initiator_task_tag: InitiatorTaskTag(7),
+            cmd_sn: CmdSn(1000),
+            exp_stat_sn: StatSn(1),
+            ..LoginRequest::default()
+        })
+    }
+
+    /// A request in a stage, with the next stage if T is set, and keys.
+    pub(super) fn request(&self, stage: u8, next: Option<u8>, keys: &[(&str, &str)]) -> LoginRequest {
+        let request = self.0.clone();
+        LoginRequest { current_stage: stage_of(stage), transit: next.map(stage_of), data: keys_of(keys), ..request }
+    }
+
+    /// A first request with both names.
+    pub(super) fn first(&self, stage: u8, next: Option<u8>, keys: &[(&str, &str)]) -> LoginRequest {
+        self.request(stage, next, &[&[("InitiatorName", INITIATOR), ("TargetName", TARGET)], keys].concat())
+    }
+}
+
+pub(super) fn keys_of(keys: &[(&str, &str)]) -> Bytes {
+    let mut data = BytesMut::new();
+    for (key, value) in keys {
+        text::push(&mut data, key, value);
+    }
+    data.freeze()
+}
+
+/// The pairs of a data segment.
+pub(super) fn pairs_of(data: &[u8]) -> Vec<(&str, &str)> {
+    text::pairs(data).collect::<Result<_, _>>().unwrap()
+}
+
+pub(super) fn value_of<'a>(data: &'a [u8], key: &str) -> Option<&'a str> {
+    pairs_of(data).into_iter().find_map(|(name, value)| (name == key).then_some(value))
 }
 
 /// Both ends of a connection.
@@ -136,9 +198,27 @@ impl Ends {
 
 impl Bench {
     pub(super) fn new(initiator: initiator::LoginConfig, target: target::LoginConfig, owner: Owner) -> Self {
-        let target = TargetEnd::new(target, owner);
-        let initiator = initiator::Login::new(initiator, InitiatorTaskTag(7), [1; 32], target.now);
+        Self::with_segments(initiator, target, owner, [8192; 2])
+    }
+
+    /// The same, with data segments of other lengths.
+    pub(super) fn with_segments(
+        initiator: initiator::LoginConfig,
+        target_config: target::LoginConfig,
+        owner: Owner,
+        [ours, theirs]: [usize; 2],
+    ) -> Self {
+        let mut target = TargetEnd::new(target_config.clone(), owner);
+        target.login = target::Login::with_segments(target_config, [2; 32], target.now, theirs);
+        let initiator =
+            initiator::Login::with_segments(initiator, InitiatorTaskTag(7), [1; 32], target.now, ours);
         Self { initiator, target, sent: Vec::new() }
+    }
+
+    /// A login with this authentication at either end.
+    pub(super) fn authenticating(initiator: Authentication, target: Authentication) -> Self {
+        let config = initiator::LoginConfig { authentication: initiator, ..initiator_config() };
+        Self::new(config, target_config(), Owner::with(target))
     }
 
     /// Lets both speak until they are silent. Everything goes over the wire as bytes.
@@ -179,8 +259,15 @@ pub(super) fn rung(pdu: &Pdu) -> String {
     format!("{who} {}{transit}{continues} {}", number(stage), keys.join(" ")).trim_end().to_owned()
 }
 
-fn number(stage: iscsi_pdu::Stage) -> u8 {
-    use iscsi_pdu::Stage;
+pub(super) fn stage_of(number: u8) -> Stage {
+    match number {
+        0 => Stage::SecurityNegotiation,
+        1 => Stage::LoginOperationalNegotiation,
+        _ => Stage::FullFeaturePhase,
+    }
+}
+
+fn number(stage: Stage) -> u8 {
     match stage {
         Stage::SecurityNegotiation => 0,
         Stage::LoginOperationalNegotiation => 1,

@@ -101,6 +101,11 @@ impl Login {
     /// A connection has come. `random` has to be new for each, and not to be guessed: CHAP challenges are made of it.
     #[must_use]
     pub fn new(config: LoginConfig, random: [u8; 32], now: Instant) -> Self {
+        Self::with_segments(config, random, now, SEGMENT_BYTES_MAX)
+    }
+
+    /// The same, with another length of our data segments.
+    pub(crate) fn with_segments(config: LoginConfig, random: [u8; 32], now: Instant, segment_bytes_max: usize) -> Self {
         Self {
             deadline: now + config.timeout,
             config,
@@ -109,7 +114,7 @@ impl Login {
             requests: None,
             reader: Reader::new(End::Initiator),
             incoming: Incoming::default(),
-            outgoing: Outgoing::new(SEGMENT_BYTES_MAX),
+            outgoing: Outgoing::new(segment_bytes_max),
             transmit: VecDeque::new(),
             events: VecDeque::new(),
         }
