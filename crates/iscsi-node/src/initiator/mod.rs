@@ -1,0 +1,9 @@
+//! The initiator's pump: one session, a port with a login or a session on it.
+//!
+//! In: requests, readiness, time. Out: PDUs through the port, events. See [`InitiatorNode`].
+
+mod node;
+mod request;
+
+pub use node::{Event, InitiatorNode, Outcome};
+pub use request::{Completion, Request, Segments};

@@ -1,0 +1,374 @@
+//! The node: one port, and the login or session on it.
+
+use super::{Completion, Request, Segments};
+use bytes::Bytes;
+use iscsi_pdu::{InitiatorTaskTag, LogoutReason, Pdu, RejectReason, ScsiResponseCode, TaskManagementFunction};
+use iscsi_session::initiator::{
+    Event as SessionEvent, Login, LoginConfig, LoginEvent, Session, SessionConfig, TaskManagement, TaskResult,
+};
+use iscsi_session::{BadPdu, CloseReason, LoginFailure, LoginOutcome, Parameters, SendTargetsScope, TargetRecord};
+use iscsi_transport::{Digests, Flush, PduPort, PortError, Received};
+use scsi_block::LogicalUnitNumber;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How a request ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A SCSI command was carried out, well or not.
+    Command(Completion),
+    /// A task management function has ended.
+    TaskManagement(iscsi_pdu::TaskManagementResponseCode),
+    /// A ping was answered with this data.
+    Ping(Bytes),
+    /// The targets that may be used.
+    Targets(Vec<TargetRecord>),
+    /// The logout was answered; the session ends with it.
+    Logout(iscsi_pdu::LogoutResponseCode),
+    /// The target has failed: it could not carry out the command (RFC 7143 section 11.4.3).
+    TargetFailure,
+    /// The command was ended by a task management function or by the target; its effects are unknown.
+    Aborted,
+    /// The target did not take the request; it had no effect.
+    Rejected(RejectReason),
+    /// No answer will come; the effects are unknown.
+    Lost,
+}
+
+/// What the owner of a node has to know.
+#[derive(Debug)]
+pub enum Event {
+    /// The session has begun: requests are taken.
+    LoggedIn(Box<LoginOutcome>),
+    /// The target is elsewhere (RFC 7143 section 11.13.5, class 1); this connection is over.
+    Redirected {
+        /// Where: `host[:port]`.
+        address: String,
+        /// Whether that is for good.
+        permanent: bool,
+    },
+    /// The login has failed; this connection is over.
+    LoginFailed(LoginFailure),
+    /// A request has ended.
+    Complete {
+        /// The owner's name for it.
+        token: u64,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The target wants the initiator to log out; requests are taken no more.
+    LogoutRequested {
+        /// How long it waits.
+        grace: Duration,
+    },
+    /// The session has ended; every request has come back before.
+    Closed(CloseReason),
+    /// The port has failed; every request has come back before.
+    ConnectionLost(PortError),
+}
+
+enum Phase {
+    Login(Box<Login>, InitiatorTaskTag),
+    FullFeature(Box<Session>, iscsi_pdu::Cid),
+    Ended,
+}
+
+struct Open {
+    /// The owner's name; none for the node's own pings.
+    token: Option<u64>,
+    data: Segments,
+}
+
+/// One session of an initiator.
+///
+/// The owner's turn: give requests; `drive` when the port became ready; `handle_timeout` when `poll_timeout` has passed; `flush`;
+/// `poll_event`.
+pub struct InitiatorNode<P> {
+    port: P,
+    phase: Phase,
+    config: SessionConfig,
+    open: HashMap<u32, Open>,
+    events: VecDeque<Event>,
+    /// Receiving stopped because the port could not take an answer.
+    stalled: bool,
+}
+
+impl<P: PduPort> InitiatorNode<P> {
+    /// Begins a login on a port that has just been connected. `random` is unpredictable and used once.
+    pub fn new(mut port: P, login: LoginConfig, session: SessionConfig, random: [u8; 32], now: Instant) -> Self {
+        let tag = InitiatorTaskTag(port.reserve(0));
+        Self {
+            port,
+            phase: Phase::Login(Box::new(Login::new(login, tag, random, now)), tag),
+            config: session,
+            open: HashMap::new(),
+            events: VecDeque::new(),
+            stalled: false,
+        }
+    }
+
+    /// Commands that the target takes at this moment.
+    #[must_use]
+    pub fn window(&self) -> u32 {
+        match &self.phase {
+            Phase::FullFeature(session, _) => session.window(),
+            _ => 0,
+        }
+    }
+
+    /// What was negotiated, once logged in.
+    #[must_use]
+    pub fn parameters(&self) -> Option<&Parameters> {
+        match &self.phase {
+            Phase::FullFeature(session, _) => Some(session.parameters()),
+            _ => None,
+        }
+    }
+
+    /// Sends a SCSI command.
+    ///
+    /// # Errors
+    /// The request itself, if the target's window has no room or there is no session.
+    pub fn submit(&mut self, now: Instant, token: u64, request: Request) -> Result<(), Request> {
+        let Phase::FullFeature(session, _) = &mut self.phase else { return Err(request) };
+        if session.window() == 0 {
+            return Err(request);
+        }
+        let tag = self.port.reserve(request.read_bytes());
+        self.open.insert(tag, Open { token: Some(token), data: Segments::new() });
+        let command = request.into_command();
+        assert!(session.submit(now, InitiatorTaskTag(tag), command).is_ok(), "the window was seen to have room");
+        Ok(())
+    }
+
+    /// Asks for a task management function about a logical unit or the target.
+    pub fn manage(&mut self, now: Instant, token: u64, function: TaskManagementFunction, lun: LogicalUnitNumber) {
+        let lun = iscsi_pdu::LunField(lun.to_wire());
+        let request = TaskManagement { function, lun, referenced: None };
+        self.ask(Some(token), |session, tag| session.manage_task(now, tag, request));
+    }
+
+    /// Sends a ping.
+    pub fn ping(&mut self, now: Instant, token: u64, data: Bytes) {
+        self.ask(Some(token), |session, tag| session.ping(now, tag, data));
+    }
+
+    /// Asks for targets.
+    pub fn send_targets(&mut self, now: Instant, token: u64, scope: SendTargetsScope) {
+        self.ask(Some(token), |session, tag| session.send_targets(now, tag, scope));
+    }
+
+    /// Ends the session.
+    pub fn logout(&mut self, now: Instant, token: u64) {
+        self.ask(Some(token), |session, tag| session.logout(now, tag, LogoutReason::CloseSession));
+    }
+
+    /// The port may have become readable or writable.
+    pub fn drive(&mut self, now: Instant) {
+        loop {
+            self.transmit();
+            self.stalled = !self.port.can_send();
+            if matches!(self.phase, Phase::Ended) || self.stalled {
+                return;
+            }
+            match self.port.receive() {
+                Ok(None) => return,
+                Ok(Some(received)) => self.handle_received(now, received),
+                Err(error) => return self.lose(now, error),
+            }
+        }
+    }
+
+    /// Hands queued PDUs to the world. Returns whether `drive`, which had stopped for want of room, is to be called again.
+    pub fn flush(&mut self, now: Instant) -> bool {
+        loop {
+            let queued = self.transmit();
+            match self.port.flush() {
+                Ok(Flush::Done) if queued > 0 => {}
+                Ok(_) => return self.stalled && self.port.can_send(),
+                Err(error) => {
+                    self.lose(now, error);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match &mut self.phase {
+            Phase::Login(login, _) => login.handle_timeout(now),
+            Phase::FullFeature(session, _) => session.handle_timeout(now),
+            Phase::Ended => {}
+        }
+        self.handle_events(now);
+    }
+
+    /// When `handle_timeout` is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Login(login, _) => login.poll_timeout(),
+            Phase::FullFeature(session, _) => session.poll_timeout(),
+            Phase::Ended => None,
+        }
+    }
+
+    /// The next thing to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether the node has nothing more to do.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    fn ask(&mut self, token: Option<u64>, how: impl FnOnce(&mut Session, InitiatorTaskTag)) {
+        match &mut self.phase {
+            Phase::FullFeature(session, _) => {
+                let tag = self.port.reserve(0);
+                self.open.insert(tag, Open { token, data: Segments::new() });
+                how(session, InitiatorTaskTag(tag));
+            }
+            _ => self.events.extend(token.map(|token| Event::Complete { token, outcome: Outcome::Lost })),
+        }
+    }
+
+    fn transmit(&mut self) -> usize {
+        let mut queued = 0;
+        while self.port.can_send() {
+            let pdu = match &mut self.phase {
+                Phase::Login(login, _) => login.poll_transmit(),
+                Phase::FullFeature(session, cid) => session.poll_transmit(*cid),
+                Phase::Ended => None,
+            };
+            let Some(pdu) = pdu else { break };
+            self.port.send(pdu.encode());
+            queued += 1;
+        }
+        queued
+    }
+
+    fn handle_received(&mut self, now: Instant, received: Received) {
+        match (&mut self.phase, received) {
+            (Phase::Login(login, _), Received::Frame(frame)) => match Pdu::decode(&frame) {
+                Ok(pdu) => login.handle_pdu(now, pdu),
+                Err(error) => login.handle_undecodable(now, frame.header, error),
+            },
+            (Phase::FullFeature(session, cid), Received::Frame(frame)) => match Pdu::decode(&frame) {
+                Ok(pdu) => session.handle_pdu(now, *cid, pdu),
+                Err(error) => session.handle_bad_pdu(now, *cid, frame.header, BadPdu::Undecodable(error)),
+            },
+            (Phase::FullFeature(session, cid), Received::BadDataDigest(header)) => {
+                session.handle_bad_pdu(now, *cid, header, BadPdu::DataDigest);
+            }
+            (Phase::Login(..), Received::BadDataDigest(_)) => unreachable!("no digest is checked during login"),
+            (Phase::Ended, _) => {}
+        }
+        self.handle_events(now);
+    }
+
+    fn handle_events(&mut self, now: Instant) {
+        while let Phase::Login(login, tag) = &mut self.phase
+            && let Some(event) = login.poll_event()
+        {
+            let tag = *tag;
+            match event {
+                LoginEvent::Complete(outcome) => self.begin_session(outcome, tag, now),
+                LoginEvent::Redirected { address, permanent } => {
+                    self.end(Event::Redirected { address, permanent });
+                }
+                LoginEvent::Failed(failure) => self.end(Event::LoginFailed(failure)),
+            }
+        }
+        while let Phase::FullFeature(session, _) = &mut self.phase
+            && let Some(event) = session.poll_event()
+        {
+            self.handle_session_event(now, event);
+        }
+    }
+
+    fn begin_session(&mut self, outcome: Box<LoginOutcome>, tag: InitiatorTaskTag, now: Instant) {
+        self.port.release(tag.0);
+        let parameters = &outcome.parameters;
+        self.port.set_digests(Digests { header: parameters.header_digest, data: parameters.data_digest });
+        self.port.set_receive_segment_bytes_max(parameters.receive_segment_bytes_max);
+        let session = Session::new(&outcome, self.config.clone(), now);
+        self.phase = Phase::FullFeature(Box::new(session), outcome.cid);
+        self.events.push_back(Event::LoggedIn(outcome));
+    }
+
+    fn handle_session_event(&mut self, now: Instant, event: SessionEvent) {
+        match event {
+            SessionEvent::Data { tag, data, .. } => {
+                if let Some(open) = self.open.get_mut(&tag.0) {
+                    open.data.push(data);
+                }
+            }
+            SessionEvent::TaskComplete { tag, result } => self.complete(tag, |data| command_outcome(result, data)),
+            SessionEvent::TaskAborted { tag } => self.complete(tag, |_| Outcome::Aborted),
+            SessionEvent::TaskRejected { tag, reason } => self.complete(tag, |_| Outcome::Rejected(reason)),
+            SessionEvent::TaskLost { tag } => self.complete(tag, |_| Outcome::Lost),
+            SessionEvent::TaskManagementComplete { tag, response } => {
+                self.complete(tag, |_| Outcome::TaskManagement(response));
+            }
+            SessionEvent::PingComplete { tag, data } => self.complete(tag, |_| Outcome::Ping(data)),
+            SessionEvent::Targets { tag, targets } => self.complete(tag, |_| Outcome::Targets(targets)),
+            SessionEvent::NegotiationComplete { tag } => self.complete(tag, |_| Outcome::Lost),
+            SessionEvent::LogoutComplete { tag, response } => self.complete(tag, |_| Outcome::Logout(response)),
+            SessionEvent::PingDue => self.ask(None, |session, tag| session.ping(now, tag, Bytes::new())),
+            SessionEvent::NegotiationRequested => self.ask(None, |session, tag| session.negotiate(now, tag)),
+            SessionEvent::LogoutRequested { grace } => self.events.push_back(Event::LogoutRequested { grace }),
+            // What they speak of shows in the commands that it concerns.
+            SessionEvent::PduRejected { .. } | SessionEvent::Async(_) => {}
+            SessionEvent::Closed(reason) => self.end(Event::Closed(reason)),
+        }
+    }
+
+    fn complete(&mut self, tag: InitiatorTaskTag, outcome: impl FnOnce(Segments) -> Outcome) {
+        if let Some(open) = self.open.remove(&tag.0) {
+            self.port.release(tag.0);
+            let outcome = outcome(open.data);
+            self.events.extend(open.token.map(|token| Event::Complete { token, outcome }));
+        }
+    }
+
+    fn lose(&mut self, now: Instant, error: PortError) {
+        if let Phase::FullFeature(session, cid) = &mut self.phase {
+            session.handle_connection_lost(now, *cid);
+            while let Some(event) = session.poll_event() {
+                if let SessionEvent::TaskLost { tag } = event
+                    && let Some(open) = self.open.remove(&tag.0)
+                {
+                    self.events.extend(open.token.map(|token| Event::Complete { token, outcome: Outcome::Lost }));
+                }
+            }
+        }
+        if !matches!(self.phase, Phase::Ended) {
+            self.end(Event::ConnectionLost(error));
+        }
+    }
+
+    fn end(&mut self, event: Event) {
+        self.transmit();
+        self.phase = Phase::Ended;
+        self.events.push_back(event);
+    }
+}
+
+fn command_outcome(result: TaskResult, data: Segments) -> Outcome {
+    match result.response {
+        ScsiResponseCode::CompletedAtTarget => {
+            Outcome::Command(Completion { status: result.status, sense: result.sense, residual: result.residual, data })
+        }
+        _ => Outcome::TargetFailure,
+    }
+}
+
+impl<P> std::fmt::Debug for InitiatorNode<P> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("InitiatorNode").field("open", &self.open.len()).finish_non_exhaustive()
+    }
+}

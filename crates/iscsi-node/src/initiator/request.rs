@@ -1,0 +1,62 @@
+//! What is asked of a logical unit, and what comes back.
+
+use bytes::Bytes;
+use iscsi_pdu::{Residual, TaskAttribute};
+use iscsi_session::initiator::{Command, Transfer};
+use scsi_block::LogicalUnitNumber;
+pub use scsi_block::Segments;
+use scsi_block::cdb::Cdb;
+use smallvec::SmallVec;
+
+/// A SCSI command for one logical unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The logical unit.
+    pub lun: LogicalUnitNumber,
+    /// The CDB: 6 to 260 bytes.
+    pub cdb: SmallVec<[u8; 16]>,
+    /// The data that moves.
+    pub transfer: Transfer,
+}
+
+impl Request {
+    /// A command with a CDB that was built.
+    #[must_use]
+    pub fn new(lun: LogicalUnitNumber, cdb: &Cdb, transfer: Transfer) -> Self {
+        Self { lun, cdb: SmallVec::from_slice(cdb.as_bytes()), transfer }
+    }
+
+    /// Bytes that may be read.
+    pub(super) fn read_bytes(&self) -> u32 {
+        match &self.transfer {
+            Transfer::Read(read) | Transfer::Bidirectional { read, .. } => *read,
+            Transfer::None | Transfer::Write(_) => 0,
+        }
+    }
+
+    pub(super) fn into_command(self) -> Command {
+        let mut cdb = [0; 16];
+        let short = self.cdb.len().min(16);
+        cdb[..short].copy_from_slice(&self.cdb[..short]);
+        Command {
+            lun: iscsi_pdu::LunField(self.lun.to_wire()),
+            cdb,
+            extended_cdb: if self.cdb.len() > 16 { Bytes::copy_from_slice(&self.cdb) } else { Bytes::new() },
+            attribute: TaskAttribute::Simple,
+            data: self.transfer,
+        }
+    }
+}
+
+/// How a SCSI command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// SCSI status (SAM-5 clause 5.3.1).
+    pub status: u8,
+    /// Sense data; there is some with CHECK CONDITION.
+    pub sense: Bytes,
+    /// Difference between what was expected and what the command asked for.
+    pub residual: Residual,
+    /// What was read.
+    pub data: Segments,
+}

@@ -1,0 +1,14 @@
+//! The target's pump: connections of one core, each a port with a login or a session, joined to SCSI target devices.
+//!
+//! In: ports, readiness, ends of block I/O, time. Out: block I/O, events. See [`TargetNode`].
+
+mod connection;
+mod full_feature;
+mod node;
+mod portal;
+
+pub use node::{ConnectionId, Event, IoRequest, StoreId, TargetNode};
+pub use portal::{Portal, TargetConfig};
+
+/// Read data that one connection holds for its peer before it starts no further command, in bytes.
+pub const DATA_IN_BYTES_MAX: usize = 32 << 20;

@@ -1,0 +1,358 @@
+//! A target node and initiator nodes, joined by loopback ports, over a disk that answers when the test lets it.
+
+use bytes::Bytes;
+use iscsi_node::initiator::{self, InitiatorNode, Outcome, Request};
+use iscsi_node::target::{self, ConnectionId, IoRequest, Portal, TargetConfig, TargetNode};
+use iscsi_pdu::{Cid, Isid, LoginStatus, TaskManagementFunction, TaskManagementResponseCode, Tsih};
+use iscsi_session::initiator::{LoginConfig, SessionConfig, Transfer};
+use iscsi_session::{Authentication, Limits, SendTargetsScope, SessionType};
+use iscsi_transport::LoopbackPort;
+use scsi_block::cdb::Cdb;
+use scsi_block::io::{BlockIo, IoOutput};
+use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const TARGET: &str = "iqn.2026-01.test:target";
+const INITIATOR: &str = "iqn.2026-01.test:initiator";
+const BLOCK: usize = 512;
+const BLOCKS: u64 = 65_536;
+
+/// One target node with a disk, any number of initiators, and a clock.
+struct Bench {
+    now: Instant,
+    target: TargetNode<LoopbackPort>,
+    disk: Vec<u8>,
+    /// Block I/O that the store has not answered, when it is told to wait.
+    held: Option<Vec<IoRequest>>,
+    initiators: Vec<InitiatorNode<LoopbackPort>>,
+    connections: Vec<ConnectionId>,
+    events: Vec<Vec<initiator::Event>>,
+    target_events: Vec<target::Event>,
+    last_tsih: u16,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with_portal(|_| {})
+    }
+
+    fn with_portal(change: impl FnOnce(&mut Portal)) -> Self {
+        let unit = LogicalUnitConfig {
+            thin: true,
+            ..LogicalUnitConfig::new(Geometry { block_size: BLOCK as u32, blocks: BLOCKS }, "nodes")
+        };
+        let device = TargetDevice::new([(LogicalUnitNumber::from(0), unit)]).expect("the unit makes sense");
+        let mut portal = Portal::new();
+        portal.targets.push(TargetConfig {
+            name: TARGET.into(),
+            alias: None,
+            device: Arc::new(device),
+            authentication: Authentication::None,
+            initiators: None,
+            resettable: false,
+        });
+        change(&mut portal);
+        Self {
+            now: Instant::now(),
+            target: TargetNode::new(Arc::new(portal)),
+            disk: vec![0; BLOCK * BLOCKS as usize],
+            held: None,
+            initiators: Vec::new(),
+            connections: Vec::new(),
+            events: Vec::new(),
+            target_events: Vec::new(),
+            last_tsih: 0,
+        }
+    }
+
+    /// Connects an initiator and lets its login run.
+    fn connect(&mut self, isid: u8, target: Option<&str>) -> usize {
+        let (ours, theirs) = LoopbackPort::pair();
+        let login = LoginConfig {
+            initiator_name: INITIATOR.into(),
+            initiator_alias: None,
+            target_name: target.map(Into::into),
+            session_type: if target.is_some() { SessionType::Normal } else { SessionType::Discovery },
+            isid: Isid([0x80, 0, 0, 0, 0, isid]),
+            tsih: Tsih(0),
+            cid: Cid(0),
+            limits: Limits::default(),
+            authentication: Authentication::None,
+            timeout: Duration::from_secs(5),
+        };
+        self.connections.push(self.target.accept(self.now, theirs, "127.0.0.1:3260".into(), [1; 32]));
+        self.initiators.push(InitiatorNode::new(ours, login, SessionConfig::default(), [2; 32], self.now));
+        self.events.push(Vec::new());
+        self.run();
+        self.initiators.len() - 1
+    }
+
+    /// Connects an initiator that has taken its first unit attention.
+    fn ready(&mut self, isid: u8) -> usize {
+        let initiator = self.connect(isid, Some(TARGET));
+        self.command(initiator, 0, &Cdb::test_unit_ready(), Transfer::None);
+        self.run();
+        self.events[initiator].clear();
+        initiator
+    }
+
+    fn command(&mut self, initiator: usize, token: u64, cdb: &Cdb, transfer: Transfer) {
+        let request = Request::new(LogicalUnitNumber::from(0), cdb, transfer);
+        self.initiators[initiator].submit(self.now, token, request).expect("the window has room");
+    }
+
+    /// Lets everybody work until nothing moves.
+    fn run(&mut self) {
+        for _ in 0..200 {
+            for (initiator, events) in self.initiators.iter_mut().zip(&mut self.events) {
+                initiator.drive(self.now);
+                while initiator.flush(self.now) {
+                    initiator.drive(self.now);
+                }
+                events.extend(std::iter::from_fn(|| initiator.poll_event()));
+            }
+            for connection in self.connections.clone() {
+                self.target.drive(self.now, connection);
+            }
+            self.serve_disk();
+            self.target.drive_more(self.now);
+            self.target.flush();
+            self.handle_target_events();
+            self.target.flush();
+        }
+    }
+
+    fn serve_disk(&mut self) {
+        while let Some(request) = self.target.poll_io() {
+            match &mut self.held {
+                Some(held) => held.push(request),
+                None => self.answer(request),
+            }
+        }
+    }
+
+    fn answer(&mut self, request: IoRequest) {
+        let output = match request.io {
+            BlockIo::Read(extent) => {
+                let begin = extent.lba as usize * BLOCK;
+                let end = begin + extent.blocks as usize * BLOCK;
+                IoOutput::Data(Bytes::copy_from_slice(&self.disk[begin..end]))
+            }
+            BlockIo::Write { lba, data, .. } => {
+                let mut place = lba as usize * BLOCK;
+                for segment in &data {
+                    self.disk[place..place + segment.len()].copy_from_slice(segment);
+                    place += segment.len();
+                }
+                IoOutput::Done
+            }
+            _ => IoOutput::Done,
+        };
+        self.target.handle_io_done(request.id, Ok(output));
+    }
+
+    /// Lets the store answer all that it holds, and from now on at once.
+    fn release(&mut self) {
+        for request in self.held.take().unwrap_or_default() {
+            self.answer(request);
+        }
+    }
+
+    fn handle_target_events(&mut self) {
+        while let Some(event) = self.target.poll_event() {
+            if let target::Event::Admit { connection, .. } = &event {
+                self.last_tsih += 1;
+                self.target.admit(self.now, *connection, Tsih(self.last_tsih));
+            }
+            self.target_events.push(event);
+        }
+    }
+
+    fn outcomes(&mut self, initiator: usize) -> Vec<(u64, Outcome)> {
+        let events = std::mem::take(&mut self.events[initiator]);
+        let complete = |event| match event {
+            initiator::Event::Complete { token, outcome } => Some((token, outcome)),
+            _ => None,
+        };
+        events.into_iter().filter_map(complete).collect()
+    }
+
+    fn only_outcome(&mut self, initiator: usize) -> Outcome {
+        let mut outcomes = self.outcomes(initiator);
+        assert_eq!(outcomes.len(), 1, "one request, one end: {outcomes:?}");
+        outcomes.remove(0).1
+    }
+}
+
+fn pattern(length: usize) -> Bytes {
+    (0..length).map(|place| (place * 7 + place / 251) as u8).collect::<Vec<_>>().into()
+}
+
+#[test]
+fn what_is_written_is_read_back_whatever_its_size() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    // Within the first burst, beyond it, and beyond several bursts.
+    for blocks in [1_u32, 8, 512, 513, 4096, 8192] {
+        let data = pattern(blocks as usize * BLOCK);
+        bench.command(initiator, 1, &Cdb::write_16(3, blocks), Transfer::Write(data.clone()));
+        bench.run();
+        assert!(matches!(bench.only_outcome(initiator), Outcome::Command(done) if done.status == 0), "{blocks} blocks");
+        bench.command(initiator, 2, &Cdb::read_16(3, blocks), Transfer::Read(data.len() as u32));
+        bench.run();
+        let Outcome::Command(done) = bench.only_outcome(initiator) else { panic!("the read has ended") };
+        assert_eq!(done.status, 0);
+        assert_eq!(done.data.concat(), data, "{blocks} blocks");
+    }
+}
+
+#[test]
+fn a_target_that_is_not_there_is_not_found() {
+    let mut bench = Bench::new();
+    let initiator = bench.connect(1, Some("iqn.2026-01.test:other"));
+    let failed = bench.events[initiator].iter().any(|event| match event {
+        initiator::Event::LoginFailed(failure) => failure.status() == Some(LoginStatus::NotFound),
+        _ => false,
+    });
+    assert!(failed, "{:?}", bench.events[initiator]);
+    assert_eq!(bench.target.connections(), 0);
+}
+
+#[test]
+fn an_initiator_that_is_not_named_is_not_let_in_and_learns_of_no_target() {
+    let mut bench =
+        Bench::with_portal(|portal| portal.targets[0].initiators = Some(vec!["iqn.2026-01.test:friend".into()]));
+    let initiator = bench.connect(1, Some(TARGET));
+    let failed = bench.events[initiator].iter().any(|event| match event {
+        initiator::Event::LoginFailed(failure) => failure.status() == Some(LoginStatus::AuthorizationFailure),
+        _ => false,
+    });
+    assert!(failed, "{:?}", bench.events[initiator]);
+
+    let discovery = bench.connect(2, None);
+    bench.initiators[discovery].send_targets(bench.now, 1, SendTargetsScope::All);
+    bench.run();
+    assert!(matches!(bench.only_outcome(discovery), Outcome::Targets(targets) if targets.is_empty()));
+}
+
+#[test]
+fn discovery_tells_the_targets_and_their_address() {
+    let mut bench = Bench::new();
+    let initiator = bench.connect(1, None);
+    bench.initiators[initiator].send_targets(bench.now, 1, SendTargetsScope::All);
+    bench.run();
+    let Outcome::Targets(targets) = bench.only_outcome(initiator) else { panic!("targets were asked for") };
+    assert_eq!(targets.len(), 1);
+    assert_eq!(targets[0].name, TARGET);
+    assert_eq!(targets[0].addresses, ["127.0.0.1:3260,1"]);
+    bench.initiators[initiator].logout(bench.now, 2);
+    bench.run();
+    assert!(matches!(bench.only_outcome(initiator), Outcome::Logout(_)));
+    assert_eq!(bench.target.connections(), 0);
+}
+
+#[test]
+fn a_reset_is_answered_after_the_writes_that_it_ends_have_come_back() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    bench.held = Some(Vec::new());
+    bench.command(initiator, 1, &Cdb::write_16(0, 1), Transfer::Write(pattern(BLOCK)));
+    bench.run();
+    bench.initiators[initiator].manage(
+        bench.now,
+        2,
+        TaskManagementFunction::LogicalUnitReset,
+        LogicalUnitNumber::from(0),
+    );
+    bench.run();
+    assert!(bench.outcomes(initiator).is_empty(), "the write is still in the store");
+    bench.release();
+    bench.run();
+    let outcomes = bench.outcomes(initiator);
+    let code = |token| outcomes.iter().find(|(found, _)| *found == token).map(|(_, outcome)| outcome);
+    assert!(matches!(code(1), Some(Outcome::Aborted)), "{outcomes:?}");
+    let complete = TaskManagementResponseCode::FunctionComplete;
+    assert!(matches!(code(2), Some(Outcome::TaskManagement(response)) if *response == complete), "{outcomes:?}");
+}
+
+#[test]
+fn a_target_reset_is_refused_without_the_right_to_it() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    let lun = LogicalUnitNumber::from(0);
+    bench.initiators[initiator].manage(bench.now, 1, TaskManagementFunction::TargetWarmReset, lun);
+    bench.run();
+    let refused = TaskManagementResponseCode::FunctionAuthorizationFailed;
+    assert!(matches!(bench.only_outcome(initiator), Outcome::TaskManagement(response) if response == refused));
+}
+
+#[test]
+fn a_connection_ends_only_after_its_writes_have_come_back() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    bench.held = Some(Vec::new());
+    bench.command(initiator, 1, &Cdb::write_16(0, 1), Transfer::Write(pattern(BLOCK)));
+    bench.run();
+    let connection = bench.connections[initiator];
+    bench.target.end(connection);
+    bench.run();
+    let ended = |bench: &Bench| {
+        bench
+            .target_events
+            .iter()
+            .any(|event| matches!(event, target::Event::Ended { connection: c } if *c == connection))
+    };
+    assert!(!ended(&bench), "the write is still in the store");
+    bench.release();
+    bench.run();
+    assert!(ended(&bench));
+    assert_eq!(bench.target.connections(), 0);
+}
+
+#[test]
+fn a_peer_that_does_not_read_holds_bounded_read_data() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    bench.held = Some(Vec::new());
+    let blocks = (8 << 20) / BLOCK as u32;
+    for token in 0..32 {
+        bench.command(initiator, token, &Cdb::read_16(0, blocks), Transfer::Read(8 << 20));
+    }
+    bench.run();
+    let asked: usize = bench.held.as_ref().map_or(0, Vec::len);
+    assert_eq!(asked, target::DATA_IN_BYTES_MAX / (8 << 20), "more reads wait for these");
+    bench.release();
+    bench.run();
+    assert_eq!(bench.outcomes(initiator).len(), 32);
+}
+
+#[test]
+fn a_login_that_never_ends_is_ended() {
+    let mut bench = Bench::new();
+    let (_silent, port) = LoopbackPort::pair();
+    bench.target.accept(bench.now, port, "127.0.0.1:3260".into(), [1; 32]);
+    bench.now += Duration::from_secs(14);
+    bench.target.handle_timeout(bench.now);
+    bench.target.flush();
+    assert_eq!(bench.target.connections(), 1);
+    bench.now += Duration::from_secs(2);
+    bench.target.handle_timeout(bench.now);
+    bench.target.flush();
+    assert_eq!(bench.target.connections(), 0);
+}
+
+#[test]
+fn a_shutdown_asks_for_a_logout_and_drops_who_does_not_answer() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    bench.target.request_logout(bench.now);
+    bench.run();
+    let asked = |event: &initiator::Event| matches!(event, initiator::Event::LogoutRequested { .. });
+    assert!(bench.events[initiator].iter().any(asked), "{:?}", bench.events[initiator]);
+    bench.now += Duration::from_secs(30);
+    bench.target.handle_timeout(bench.now);
+    bench.target.flush();
+    bench.target.flush();
+    assert_eq!(bench.target.connections(), 0);
+}
