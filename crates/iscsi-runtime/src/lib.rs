@@ -1,1 +1,36 @@
-//! The iSCSI nodes in the real world: sockets, clocks, threads; Server and Client for embedding
+//! The iSCSI nodes in the real world: sockets, clocks, threads. [`Server`] and [`Client`] are for people who embed us.
+//!
+//! ```text
+//!   kernel          this crate                         iscsi-node             block-store
+//!  ┌───────┐  epoll ┌──────────────────────────┐      ┌─────────────┐        ┌────────────┐
+//!  │sockets│ <────> │ Server: one loop a core  │ <──> │ TargetNode  │ <────> │ StoreQueue │
+//!  │       │        │ Client: one loop a thread│ <──> │InitiatorNode│        └────────────┘
+//!  └───────┘        └──────────────────────────┘      └─────────────┘
+//! ```
+//!
+//! Guarantees:
+//!
+//! - A connection lives and dies on one core; cores meet only at logins, at ends of sessions, and inside the disks.
+//! - Each turn of a loop reads all that has come and writes once to each connection; nothing is done for idle ones.
+//! - Of two sessions with the same name, the second begins only after the first and all its block I/O have ended.
+//! - [`Server::shutdown`] returns only after every store has been flushed.
+
+#![deny(unsafe_code)]
+
+mod capture;
+mod client;
+mod port;
+mod server;
+mod socket;
+mod thread_waker;
+pub mod url;
+
+pub use client::{
+    Client, ClientConfig, ClientError, INITIATOR_NAME, Next, Operation, RemoteDisk, Workload, discover, run_workload,
+};
+pub use server::{Disk, Server, ServerBuilder, ShutdownError, StartError, Target};
+
+pub use block_store::{StoreKind, StoreSpec};
+pub use iscsi_node::initiator::{Completion, Outcome, Request};
+pub use iscsi_session::initiator::Transfer;
+pub use iscsi_session::{Authentication, Credential, Limits, Parameters, Secret, TargetRecord};

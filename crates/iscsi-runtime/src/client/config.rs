@@ -1,0 +1,105 @@
+//! What a client needs to know to log in.
+
+use iscsi_pdu::{Cid, Isid, Tsih};
+use iscsi_session::initiator::LoginConfig;
+use iscsi_session::{Authentication, Limits, SessionType};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Name of the initiator unless another is given.
+pub const INITIATOR_NAME: &str = "iqn.2026-01.io.ferriscsi:initiator";
+
+/// How to reach a target, and who we are.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    pub(super) address: String,
+    pub(super) target_name: Option<String>,
+    initiator_name: String,
+    authentication: Authentication,
+    limits: Limits,
+    isid: Option<Isid>,
+    pub(super) timeout: Duration,
+    pub(super) capture: Option<PathBuf>,
+}
+
+impl ClientConfig {
+    /// A target at `host`, `host:port` or `[host]:port`; the port is 3260 unless one is given.
+    #[must_use]
+    pub fn new(address: impl Into<String>, target_name: impl Into<String>) -> Self {
+        Self { target_name: Some(target_name.into()), ..Self::discovery(address) }
+    }
+
+    /// A portal, to be asked which targets there are; see [`discover`](super::discover).
+    #[must_use]
+    pub fn discovery(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            target_name: None,
+            initiator_name: INITIATOR_NAME.into(),
+            authentication: Authentication::None,
+            limits: Limits::default(),
+            isid: None,
+            timeout: Duration::from_secs(15),
+            capture: None,
+        }
+    }
+
+    /// Our name, in `iqn.`, `eui.` or `naa.` form.
+    #[must_use]
+    pub fn initiator_name(mut self, name: impl Into<String>) -> Self {
+        self.initiator_name = name.into();
+        self
+    }
+
+    /// What we can prove, and what we ask the target to prove.
+    #[must_use]
+    pub fn authentication(mut self, authentication: Authentication) -> Self {
+        self.authentication = authentication;
+        self
+    }
+
+    /// What is offered to the target.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Our half of the session's name: a second session with the same ISID ends the first. A random one unless this is said.
+    #[must_use]
+    pub fn isid(mut self, isid: Isid) -> Self {
+        self.isid = Some(isid);
+        self
+    }
+
+    /// Time that connecting and logging in may take; 15 s unless this is said.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Writes all that is sent and received to a pcapng file, payload included.
+    #[must_use]
+    pub fn capture(mut self, file: impl Into<PathBuf>) -> Self {
+        self.capture = Some(file.into());
+        self
+    }
+
+    pub(super) fn login(&self, random: [u8; 3]) -> LoginConfig {
+        // RFC 7143 section 11.12.5: type 10b is random.
+        let isid = self.isid.unwrap_or(Isid([0x80, random[0], random[1], random[2], 0, 0]));
+        LoginConfig {
+            initiator_name: self.initiator_name.clone(),
+            initiator_alias: None,
+            target_name: self.target_name.clone(),
+            session_type: if self.target_name.is_some() { SessionType::Normal } else { SessionType::Discovery },
+            isid,
+            tsih: Tsih(0),
+            cid: Cid(0),
+            limits: self.limits.clone(),
+            authentication: self.authentication.clone(),
+            timeout: self.timeout,
+        }
+    }
+}

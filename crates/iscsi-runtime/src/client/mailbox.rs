@@ -1,0 +1,172 @@
+//! Between the callers of a client and its session's thread.
+
+use super::session::{Driver, Node};
+use super::{ClientError, session};
+use futures_channel::oneshot;
+use iscsi_node::initiator::{Completion, Event, Outcome, Request};
+use iscsi_pdu::TaskManagementFunction;
+use iscsi_session::{Parameters, SendTargetsScope};
+use parking_lot::Mutex;
+use scsi_block::LogicalUnitNumber;
+use slab::Slab;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a caller asks for.
+pub(super) enum Ask {
+    Command(Request),
+    Ping(bytes::Bytes),
+    Targets(SendTargetsScope),
+    Manage(TaskManagementFunction, LogicalUnitNumber),
+    Logout,
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Outcome, ClientError>>;
+
+#[derive(Default)]
+struct Queue {
+    asks: VecDeque<(Ask, Reply)>,
+    /// The session has ended: why, if not by a logout.
+    ended: Option<Option<ClientError>>,
+}
+
+/// The callers' end.
+pub(super) struct Mailbox {
+    queue: Mutex<Queue>,
+    waker: mio::Waker,
+}
+
+impl Mailbox {
+    pub(super) fn new(waker: mio::Waker) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), waker })
+    }
+
+    /// Hands a request to the session's thread.
+    pub(super) async fn ask(&self, ask: Ask) -> Result<Outcome, ClientError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut queue = self.queue.lock();
+            if let Some(reason) = &queue.ended {
+                return Err(reason.clone().unwrap_or(ClientError::Ended));
+            }
+            queue.asks.push_back((ask, reply));
+            if queue.asks.len() == 1 {
+                self.waker.wake()?;
+            }
+        }
+        answer.await.map_err(|_| ClientError::Ended)?
+    }
+
+    /// Asks without waiting for the answer.
+    pub(super) fn tell(&self, ask: Ask) {
+        let (reply, _) = oneshot::channel();
+        self.queue.lock().asks.push_back((ask, reply));
+        if let Err(error) = self.waker.wake() {
+            tracing::warn!(%error, "cannot wake a session");
+        }
+    }
+
+    /// The session has ended; what was asked and not begun had no effect.
+    pub(super) fn close(&self, reason: Option<ClientError>) {
+        let mut queue = self.queue.lock();
+        for (_, reply) in queue.asks.drain(..) {
+            drop(reply.send(Err(reason.clone().unwrap_or(ClientError::Ended))));
+        }
+        queue.ended = Some(reason);
+    }
+}
+
+/// The session's end.
+pub(super) struct MailboxDriver {
+    mailbox: Arc<Mailbox>,
+    /// Says once that the session has begun.
+    begun: Option<oneshot::Sender<Result<Parameters, ClientError>>>,
+    waiting: VecDeque<(Request, Reply)>,
+    open: Slab<Reply>,
+}
+
+impl MailboxDriver {
+    pub(super) fn new(mailbox: Arc<Mailbox>, begun: oneshot::Sender<Result<Parameters, ClientError>>) -> Self {
+        Self { mailbox, begun: Some(begun), waiting: VecDeque::new(), open: Slab::new() }
+    }
+
+    /// Runs the session; says to every caller why it ended.
+    pub(super) fn run(mut self, config: &super::ClientConfig, mut poll: mio::Poll) {
+        let end = session::run(config, &mut poll, &mut self).err();
+        if let (Some(begun), Some(error)) = (self.begun.take(), &end) {
+            drop(begun.send(Err(error.clone())));
+        }
+        for (_, reply) in self.waiting.drain(..) {
+            drop(reply.send(Err(ClientError::Ended)));
+        }
+        self.mailbox.close(end);
+    }
+
+    fn submit_commands(&mut self, now: Instant, node: &mut Node) {
+        while let Some((request, reply)) = self.waiting.pop_front() {
+            let entry = self.open.vacant_entry();
+            match node.submit(now, entry.key() as u64, request) {
+                Ok(()) => drop(entry.insert(reply)),
+                Err(request) => return self.waiting.push_front((request, reply)),
+            }
+        }
+    }
+}
+
+impl Driver for MailboxDriver {
+    fn begin(&mut self, node: &Node) {
+        if let (Some(begun), Some(parameters)) = (self.begun.take(), node.parameters()) {
+            drop(begun.send(Ok(parameters.clone())));
+        }
+    }
+
+    fn submit(&mut self, now: Instant, node: &mut Node) {
+        if node.parameters().is_none() {
+            return;
+        }
+        let asks = std::mem::take(&mut self.mailbox.queue.lock().asks);
+        for (ask, reply) in asks {
+            if let Ask::Command(request) = ask {
+                self.waiting.push_back((request, reply));
+                continue;
+            }
+            let token = self.open.insert(reply) as u64;
+            match ask {
+                Ask::Command(_) => unreachable!("commands were taken before"),
+                Ask::Ping(data) => node.ping(now, token, data),
+                Ask::Targets(scope) => node.send_targets(now, token, scope),
+                Ask::Manage(function, lun) => node.manage(now, token, function, lun),
+                Ask::Logout => node.logout(now, token),
+            }
+        }
+        self.submit_commands(now, node);
+    }
+
+    fn handle_event(&mut self, _: Instant, event: Event) {
+        if let Event::Complete { token, outcome } = event
+            && let Some(reply) = self.open.try_remove(token as usize)
+        {
+            drop(reply.send(Ok(outcome)));
+        }
+    }
+}
+
+/// The end of a SCSI command.
+pub(super) fn completion(outcome: Outcome) -> Result<Completion, ClientError> {
+    match outcome {
+        Outcome::Command(completion) => Ok(completion),
+        other => Err(failure(&other)),
+    }
+}
+
+/// What an outcome that is not the one hoped for means.
+pub(super) fn failure(outcome: &Outcome) -> ClientError {
+    match outcome {
+        Outcome::TargetFailure => ClientError::TargetFailure,
+        Outcome::Aborted => ClientError::Aborted,
+        Outcome::Rejected(reason) => ClientError::Rejected(*reason),
+        Outcome::TaskManagement(response) => ClientError::TaskManagement(*response),
+        _ => ClientError::Lost("the session has ended".into()),
+    }
+}

@@ -1,0 +1,173 @@
+//! An iSCSI initiator for people who embed one: [`Client`].
+
+mod config;
+mod disk;
+mod error;
+mod mailbox;
+mod operation;
+mod session;
+mod workload;
+
+pub use config::{ClientConfig, INITIATOR_NAME};
+pub use disk::RemoteDisk;
+pub use error::ClientError;
+pub use operation::Operation;
+pub use workload::{Next, Workload, run_workload};
+
+use self::mailbox::{Ask, Mailbox, MailboxDriver, completion, failure};
+use bytes::Bytes;
+use futures_channel::oneshot;
+use iscsi_node::initiator::{Completion, Outcome, Request};
+use iscsi_pdu::{TaskManagementFunction, TaskManagementResponseCode};
+use iscsi_session::{Parameters, SendTargetsScope, TargetRecord};
+use scsi_block::LogicalUnitNumber;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A session with one target. Clones share it; it ends when the last is dropped.
+///
+/// It has a thread of its own. Its calls give [`Operation`]s, which work on any executor and in blocking code.
+///
+/// ```
+/// # use iscsi_runtime::{Disk, Server, Target};
+/// use iscsi_runtime::{Client, ClientConfig};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let name = "iqn.2026-01.io.example:disk";
+/// # let target = Target::new(name).lun(0, Disk::memory(1 << 20));
+/// # let server = Server::builder().listen("127.0.0.1:0".parse()?).target(target).start()?;
+/// # let address = server.addresses()[0].to_string();
+/// let client = Client::connect(ClientConfig::new(address, name)).wait()?;
+/// let disk = client.disk(0).wait()?;
+/// disk.write(7, vec![0xab; 512].into()).wait()?;
+/// disk.flush().wait()?;
+/// assert_eq!(disk.read(7, 1).wait()?, vec![0xab; 512]);
+/// client.logout().wait()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+/// Ends the session when the last client is gone.
+struct Handle {
+    mailbox: Arc<Mailbox>,
+    parameters: Parameters,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.mailbox.tell(Ask::Logout);
+    }
+}
+
+impl Client {
+    /// Connects and logs in.
+    pub fn connect(config: ClientConfig) -> Operation<Self> {
+        let mailbox_and_begun = Self::spawn(config);
+        Operation::new(async move {
+            let (mailbox, begun) = mailbox_and_begun?;
+            let parameters = begun.await.map_err(|_| ClientError::Ended)??;
+            Ok(Self { handle: Arc::new(Handle { mailbox, parameters }) })
+        })
+    }
+
+    #[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
+    fn spawn(
+        config: ClientConfig,
+    ) -> Result<(Arc<Mailbox>, oneshot::Receiver<Result<Parameters, ClientError>>), ClientError> {
+        let poll = mio::Poll::new()?;
+        let mailbox = Mailbox::new(mio::Waker::new(poll.registry(), session::WAKER)?);
+        let (begun, begins) = oneshot::channel();
+        let driver = MailboxDriver::new(Arc::clone(&mailbox), begun);
+        std::thread::Builder::new().name("iscsi-session".into()).spawn(move || driver.run(&config, poll))?;
+        Ok((mailbox, begins))
+    }
+
+    /// What was negotiated.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.handle.parameters
+    }
+
+    /// Sends a SCSI command; its status may be any.
+    pub fn execute(&self, request: Request) -> Operation<Completion> {
+        let client = self.clone();
+        Operation::new(async move { client.command(request).await })
+    }
+
+    /// The disk behind a logical unit number, ready to be used.
+    pub fn disk(&self, lun: u16) -> Operation<RemoteDisk> {
+        let client = self.clone();
+        Operation::new(async move { RemoteDisk::open(client, LogicalUnitNumber::from(lun)).await })
+    }
+
+    /// The logical unit numbers of the target.
+    pub fn report_luns(&self) -> Operation<Vec<LogicalUnitNumber>> {
+        let client = self.clone();
+        Operation::new(async move { disk::report_luns(&client).await })
+    }
+
+    /// Sends a ping and gives the time until its answer.
+    pub fn ping(&self, data: Bytes) -> Operation<Duration> {
+        let client = self.clone();
+        Operation::new(async move {
+            let begin = Instant::now();
+            match client.handle.mailbox.ask(Ask::Ping(data)).await? {
+                Outcome::Ping(_) => Ok(begin.elapsed()),
+                other => Err(failure(&other)),
+            }
+        })
+    }
+
+    /// Resets a logical unit: every task of every initiator on it ends, without an answer.
+    pub fn reset(&self, lun: u16) -> Operation<()> {
+        let client = self.clone();
+        let ask = Ask::Manage(TaskManagementFunction::LogicalUnitReset, LogicalUnitNumber::from(lun));
+        Operation::new(async move {
+            match client.handle.mailbox.ask(ask).await? {
+                Outcome::TaskManagement(TaskManagementResponseCode::FunctionComplete) => Ok(()),
+                other => Err(failure(&other)),
+            }
+        })
+    }
+
+    /// Ends the session for all clones.
+    pub fn logout(&self) -> Operation<()> {
+        let client = self.clone();
+        Operation::new(async move { logout(&client).await })
+    }
+
+    async fn command(&self, request: Request) -> Result<Completion, ClientError> {
+        completion(self.handle.mailbox.ask(Ask::Command(request)).await?)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Client").field("parameters", self.parameters()).finish_non_exhaustive()
+    }
+}
+
+async fn logout(client: &Client) -> Result<(), ClientError> {
+    match client.handle.mailbox.ask(Ask::Logout).await? {
+        Outcome::Logout(_) => Ok(()),
+        other => Err(failure(&other)),
+    }
+}
+
+/// Asks a portal which targets there are; see [`ClientConfig::discovery`].
+pub fn discover(config: ClientConfig) -> Operation<Vec<TargetRecord>> {
+    let connecting = Client::connect(config);
+    Operation::new(async move {
+        let client = connecting.await?;
+        let targets = match client.handle.mailbox.ask(Ask::Targets(SendTargetsScope::All)).await? {
+            Outcome::Targets(targets) => targets,
+            other => return Err(failure(&other)),
+        };
+        logout(&client).await?;
+        Ok(targets)
+    })
+}

@@ -1,0 +1,78 @@
+//! The port of every connection: software over TCP, captured or not.
+
+use crate::socket::Socket;
+use iscsi_pdu::Frame;
+use iscsi_transport::{
+    BufferPool, Capabilities, Capture, Digests, Flush, PcapPort, PduPort, PortError, Received, SoftwarePort,
+};
+use std::net::SocketAddr;
+
+/// A software port over TCP.
+pub(crate) enum Port {
+    Plain(SoftwarePort<Socket>),
+    Captured(Box<PcapPort<SoftwarePort<Socket>>>),
+}
+
+impl Port {
+    /// A port that writes to `capture` if there is one; `ends` are our address and the peer's.
+    pub(crate) fn new(
+        socket: Socket,
+        buffers: BufferPool,
+        capture: Option<&Capture>,
+        ends: (SocketAddr, SocketAddr),
+    ) -> Self {
+        let port = SoftwarePort::new(socket, buffers);
+        match capture {
+            None => Self::Plain(port),
+            Some(capture) => Self::Captured(Box::new(PcapPort::new(port, capture.clone(), ends.0, ends.1))),
+        }
+    }
+}
+
+/// The same call on whichever port it is.
+macro_rules! on_port {
+    ($self:ident, $port:ident => $call:expr) => {
+        match $self {
+            Port::Plain($port) => $call,
+            Port::Captured($port) => $call,
+        }
+    };
+}
+
+impl PduPort for Port {
+    fn capabilities(&self) -> &Capabilities {
+        on_port!(self, port => port.capabilities())
+    }
+
+    fn reserve(&mut self, length: u32) -> u32 {
+        on_port!(self, port => port.reserve(length))
+    }
+
+    fn release(&mut self, tag: u32) {
+        on_port!(self, port => port.release(tag));
+    }
+
+    fn receive(&mut self) -> Result<Option<Received>, PortError> {
+        on_port!(self, port => port.receive())
+    }
+
+    fn can_send(&self) -> bool {
+        on_port!(self, port => port.can_send())
+    }
+
+    fn send(&mut self, frame: Frame) {
+        on_port!(self, port => port.send(frame));
+    }
+
+    fn flush(&mut self) -> Result<Flush, PortError> {
+        on_port!(self, port => port.flush())
+    }
+
+    fn set_digests(&mut self, digests: Digests) {
+        on_port!(self, port => port.set_digests(digests));
+    }
+
+    fn set_receive_segment_bytes_max(&mut self, bytes: u32) {
+        on_port!(self, port => port.set_receive_segment_bytes_max(bytes));
+    }
+}

@@ -1,0 +1,316 @@
+//! What a server is to offer: targets, disks, addresses.
+
+use super::{Server, StartError};
+use crate::capture;
+use block_store::{BlockStore, MemoryStore, OpenError, StoreKind, StoreSpec};
+use iscsi_node::target::{Portal, TargetConfig};
+use iscsi_session::{Authentication, Limits};
+use iscsi_transport::Capture;
+use mio::net::TcpListener;
+use scsi_block::designator::{Association, Designator};
+use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Connections that a server takes at most, unless told otherwise.
+const CONNECTIONS_MAX: usize = 16_384;
+
+/// Protocol identifier of iSCSI (SPC-5 clause 7.6.1).
+const ISCSI: u8 = 5;
+
+/// Product identification of a disk that keeps no data.
+const NULL_PRODUCT: &str = "NULL (no data)";
+
+/// A logical unit and the store that holds its blocks.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    store: Arc<dyn BlockStore>,
+    unit: LogicalUnitConfig,
+}
+
+impl Disk {
+    /// A disk over any store.
+    #[must_use]
+    pub fn new(store: Arc<dyn BlockStore>, unit: LogicalUnitConfig) -> Self {
+        Self { store, unit }
+    }
+
+    /// A disk in memory, `bytes` long, rounded down to blocks of 512 bytes; empty, and costing nothing until it is written to.
+    #[must_use]
+    pub fn memory(bytes: u64) -> Self {
+        let store = Arc::new(MemoryStore::new(Geometry { block_size: 512, blocks: bytes / 512 }));
+        let unit = LogicalUnitConfig { thin: true, ..LogicalUnitConfig::new(store.geometry(), "memory") };
+        Self::new(store, unit)
+    }
+
+    /// A disk as an operator describes it.
+    ///
+    /// # Errors
+    /// If the store cannot be opened.
+    pub fn open(spec: &StoreSpec) -> Result<Self, OpenError> {
+        let store = spec.open()?;
+        let serial = spec.serial.clone().unwrap_or_else(|| default_serial(&spec.kind));
+        let mut unit = LogicalUnitConfig {
+            read_only: spec.read_only,
+            write_cache: spec.write_cache,
+            thin: !matches!(spec.kind, StoreKind::Null { .. }),
+            ..LogicalUnitConfig::new(store.geometry(), serial)
+        };
+        if matches!(spec.kind, StoreKind::Null { .. }) {
+            unit.identity.product = NULL_PRODUCT.into();
+        }
+        Ok(Self::new(store, unit))
+    }
+}
+
+/// The same store has the same serial number whenever it is opened.
+fn default_serial(kind: &StoreKind) -> String {
+    match kind {
+        StoreKind::Memory { .. } => "memory".into(),
+        StoreKind::Null { .. } => "null".into(),
+        StoreKind::File { path, .. } => {
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            format!("file-{:016x}", fnv_1a(path.as_os_str().as_encoded_bytes()))
+        }
+    }
+}
+
+/// FNV-1a with 64 bits: a stable name for a path, not a defence.
+fn fnv_1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// An iSCSI target to be served.
+#[derive(Debug)]
+pub struct Target {
+    name: String,
+    alias: Option<String>,
+    disks: Vec<(u16, Disk)>,
+    authentication: Authentication,
+    initiators: Option<Vec<String>>,
+    resettable: bool,
+}
+
+impl Target {
+    /// A target without logical units that lets every initiator in. The name is in `iqn.`, `eui.` or `naa.` form.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            alias: None,
+            disks: Vec::new(),
+            authentication: Authentication::None,
+            initiators: None,
+            resettable: false,
+        }
+    }
+
+    /// A text for people.
+    #[must_use]
+    pub fn alias(mut self, alias: impl Into<String>) -> Self {
+        self.alias = Some(alias.into());
+        self
+    }
+
+    /// Adds a logical unit.
+    #[must_use]
+    pub fn lun(mut self, number: u16, disk: Disk) -> Self {
+        self.disks.push((number, disk));
+        self
+    }
+
+    /// What an initiator has to prove.
+    #[must_use]
+    pub fn authentication(mut self, authentication: Authentication) -> Self {
+        self.authentication = authentication;
+        self
+    }
+
+    /// Lets this initiator in, and no other that is not named as well.
+    #[must_use]
+    pub fn allow_initiator(mut self, name: impl Into<String>) -> Self {
+        self.initiators.get_or_insert_default().push(name.into());
+        self
+    }
+
+    /// Whether an initiator may reset the target for all others; it may not unless this is said.
+    #[must_use]
+    pub fn resettable(mut self, resettable: bool) -> Self {
+        self.resettable = resettable;
+        self
+    }
+
+    /// The configuration of the target, and the stores of its units in the device's order.
+    fn into_config(mut self) -> Result<(TargetConfig, Vec<Arc<dyn BlockStore>>), StartError> {
+        let wrong = |error: &dyn std::fmt::Display| StartError::Configuration(error.to_string());
+        let name = normalise(&self.name)?;
+        let initiators = self.initiators.map(|names| names.iter().map(|name| normalise(name)).collect()).transpose()?;
+        self.disks.sort_by_key(|(number, _)| *number);
+        let units = self.disks.iter().map(|(number, disk)| {
+            let mut unit = disk.unit.clone();
+            unit.identity.serial = distinct_serial(&name, *number, &unit.identity.serial);
+            unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), &name));
+            (LogicalUnitNumber::from(*number), unit)
+        });
+        let device = TargetDevice::new(units).map_err(|error| wrong(&error))?;
+        let config = TargetConfig {
+            name,
+            alias: self.alias,
+            device: Arc::new(device),
+            authentication: self.authentication,
+            initiators,
+            resettable: self.resettable,
+        };
+        Ok((config, self.disks.into_iter().map(|(_, disk)| disk.store).collect()))
+    }
+}
+
+/// Disks in memory have no name of their own: where they are makes one.
+fn distinct_serial(target: &str, number: u16, serial: &str) -> String {
+    if matches!(serial, "memory" | "null") {
+        format!("{serial}-{:016x}-{number}", fnv_1a(target.as_bytes()))
+    } else {
+        serial.into()
+    }
+}
+
+fn normalise(name: &str) -> Result<String, StartError> {
+    iscsi_session::normalise_name(name).map_err(|error| StartError::Configuration(error.to_string()))
+}
+
+/// A server to be; see [`Server::builder`].
+#[derive(Debug, Default)]
+pub struct ServerBuilder {
+    listen: Vec<SocketAddr>,
+    targets: Vec<Target>,
+    portal: Portal,
+    cores: Option<usize>,
+    connections_max: Option<usize>,
+    capture: Option<PathBuf>,
+}
+
+/// What a server is made of.
+pub(super) struct Parts {
+    pub(super) portal: Portal,
+    pub(super) stores: Vec<Vec<Arc<dyn BlockStore>>>,
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) cores: usize,
+    pub(super) connections_max: usize,
+    pub(super) capture: Option<Capture>,
+}
+
+impl ServerBuilder {
+    /// Listens on an address too; port 0 lets the system choose.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen.push(address);
+        self
+    }
+
+    /// Serves a target too.
+    #[must_use]
+    pub fn target(mut self, target: Target) -> Self {
+        self.targets.push(target);
+        self
+    }
+
+    /// Number of loops, each on a thread of its own; one a processor unless this is said.
+    #[must_use]
+    pub fn cores(mut self, cores: usize) -> Self {
+        self.cores = Some(cores);
+        self
+    }
+
+    /// Tells initiators this address, `host:port`, instead of the one that they have connected to.
+    #[must_use]
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.portal.advertised_addresses.push(address.into());
+        self
+    }
+
+    /// What is negotiated at most.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.portal.limits = limits;
+        self
+    }
+
+    /// What an initiator has to prove before it may ask which targets there are.
+    #[must_use]
+    pub fn discovery_authentication(mut self, authentication: Authentication) -> Self {
+        self.portal.discovery_authentication = authentication;
+        self
+    }
+
+    /// Connections that are served at most; 16384 unless this is said.
+    #[must_use]
+    pub fn connections_max(mut self, connections: usize) -> Self {
+        self.connections_max = Some(connections);
+        self
+    }
+
+    /// Time that a login may take; 15 s unless this is said.
+    #[must_use]
+    pub fn login_timeout(mut self, timeout: std::time::Duration) -> Self {
+        self.portal.login_timeout = timeout;
+        self
+    }
+
+    /// Writes all that is sent and received to a pcapng file, payload included.
+    #[must_use]
+    pub fn capture(mut self, file: impl Into<PathBuf>) -> Self {
+        self.capture = Some(file.into());
+        self
+    }
+
+    /// Starts the server.
+    ///
+    /// # Errors
+    /// If an address cannot be listened on, the configuration makes no sense, or the system refuses something.
+    pub fn start(self) -> Result<Server, StartError> {
+        Server::start(self)
+    }
+
+    pub(super) fn into_parts(self) -> Result<Parts, StartError> {
+        let mut portal = self.portal;
+        let mut stores = Vec::new();
+        for target in self.targets {
+            let (config, units) = target.into_config()?;
+            if portal.targets.iter().any(|other| other.name == config.name) {
+                return Err(StartError::Configuration(format!("target {} is given twice", config.name)));
+            }
+            portal.targets.push(config);
+            stores.push(units);
+        }
+        if self.listen.is_empty() {
+            return Err(StartError::Configuration("no address to listen on was given".into()));
+        }
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Parts {
+            portal,
+            stores,
+            listen: self.listen,
+            cores: self.cores.unwrap_or_else(processors).max(1),
+            connections_max: self.connections_max.unwrap_or(CONNECTIONS_MAX),
+            capture: self.capture.map(|file| capture::create(&file)).transpose()?,
+        })
+    }
+}
+
+/// Opens a listening socket. An IPv6 address takes no IPv4 connections, so that both can be listened on.
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1024)?;
+        Ok(TcpListener::from_std(socket.into()))
+    };
+    open().map_err(|error| StartError::Listen { address, error })
+}

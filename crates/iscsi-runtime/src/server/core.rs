@@ -1,0 +1,302 @@
+//! One core's loop: sockets, stores and time around a [`TargetNode`].
+//!
+//! In: readiness from the kernel, messages from other cores, wake-ups from stores. Out: bytes, and messages to other cores.
+//! Every turn handles all that is ready, then writes once to each connection that has something to say.
+
+use super::registry::{Claim, Owner};
+use super::shared::{Mailbox, Message, Shared};
+use crate::port::Port;
+use crate::socket::Socket;
+use block_store::{IoId, StoreQueue};
+use iscsi_node::target::{ConnectionId, Event, IoRequest, StoreId, TargetNode};
+use iscsi_session::target::Refusal;
+use iscsi_transport::BufferPool;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::{debug, info, warn};
+
+/// Token of the waker; connections have their index, listeners count down from here.
+pub(super) const WAKER: Token = Token(usize::MAX);
+const FIRST_LISTENER: usize = usize::MAX / 2;
+
+/// Time without a new connection after the process has run out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A store of the portal and this core's way to it.
+struct Store {
+    queue: Box<dyn StoreQueue>,
+    in_flight: usize,
+}
+
+pub(super) struct Core {
+    index: usize,
+    shared: Arc<Shared>,
+    poll: Poll,
+    node: TargetNode<Port>,
+    /// By target, then by logical unit.
+    stores: Vec<Vec<Store>>,
+    /// Stores with requests in flight or ends to fetch.
+    busy_stores: Vec<StoreId>,
+    listeners: Vec<TcpListener>,
+    accept_again: Option<Instant>,
+    buffers: BufferPool,
+    draining: Option<Instant>,
+}
+
+impl Core {
+    pub(super) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        poll: Poll,
+        mut listeners: Vec<TcpListener>,
+    ) -> io::Result<Self> {
+        for (place, listener) in listeners.iter_mut().enumerate() {
+            poll.registry().register(listener, Token(FIRST_LISTENER + place), Interest::READABLE)?;
+        }
+        let waker = shared.mailboxes[index].waker();
+        let open = |store: &Arc<dyn block_store::BlockStore>| Store {
+            queue: Arc::clone(store).open_queue(waker.clone()),
+            in_flight: 0,
+        };
+        let stores = shared.stores.iter().map(|units| units.iter().map(open).collect()).collect();
+        Ok(Self {
+            index,
+            node: TargetNode::new(Arc::clone(&shared.portal)),
+            shared,
+            poll,
+            stores,
+            busy_stores: Vec::new(),
+            listeners,
+            accept_again: None,
+            buffers: BufferPool::default(),
+            draining: None,
+        })
+    }
+
+    /// Runs until the server shuts down and the last connection has ended.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        while !self.is_finished() {
+            let timeout = self.timeout(Instant::now());
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => other?,
+            }
+            self.turn(&events, Instant::now());
+        }
+        Ok(())
+    }
+
+    fn is_finished(&self) -> bool {
+        self.draining.is_some() && self.node.connections() == 0
+    }
+
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        if self.node.has_more() {
+            return Some(Duration::ZERO);
+        }
+        let due = [self.node.poll_timeout(), self.accept_again, self.draining].into_iter().flatten().min()?;
+        Some(due.saturating_duration_since(now))
+    }
+
+    fn turn(&mut self, events: &Events, now: Instant) {
+        self.node.drive_more(now);
+        for event in events {
+            match event.token() {
+                WAKER => self.handle_messages(now),
+                Token(place) if place >= FIRST_LISTENER => self.accept(place - FIRST_LISTENER, now),
+                Token(index) => self.node.drive_index(now, index, event.is_read_closed()),
+            }
+        }
+        if self.accept_again.is_some_and(|at| at <= now) {
+            self.accept_again = None;
+            (0..self.listeners.len()).for_each(|place| self.accept(place, now));
+        }
+        self.node.handle_timeout(now);
+        if self.draining.is_some_and(|until| until <= now) {
+            self.node.end_all();
+        }
+        self.serve_stores();
+        self.node.flush();
+        self.handle_events(now);
+        self.node.flush();
+    }
+
+    /// Carries block I/O to the stores and their ends back, until nothing moves.
+    fn serve_stores(&mut self) {
+        loop {
+            while let Some(IoRequest { id, store, io }) = self.node.poll_io() {
+                let found = &mut self.stores[store.target][store.unit];
+                if found.in_flight == 0 {
+                    self.busy_stores.push(store);
+                }
+                found.in_flight += 1;
+                found.queue.submit(IoId(id), io);
+            }
+            let mut moved = false;
+            self.busy_stores.retain(|store| {
+                let found = &mut self.stores[store.target][store.unit];
+                while let Some((IoId(id), done)) = found.queue.poll() {
+                    found.in_flight -= 1;
+                    moved = true;
+                    self.node.handle_io_done(id, done);
+                }
+                found.in_flight > 0
+            });
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn handle_messages(&mut self, now: Instant) {
+        for message in self.shared.mailboxes[self.index].take() {
+            match message {
+                Message::Connection(stream, peer) => self.adopt(stream, peer, now),
+                Message::End(connection) => self.node.end(connection),
+                Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
+                Message::EndSessionsOf(target) => self.node.end_sessions_of(target),
+                Message::Drain(until) => {
+                    self.listeners.clear();
+                    self.draining = Some(until);
+                    self.node.request_logout(now);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, place: usize, now: Instant) {
+        while let Some(listener) = self.listeners.get(place) {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    let core = self.shared.place(self.index);
+                    if core == self.index {
+                        self.adopt(stream, peer, now);
+                    } else {
+                        self.shared.mailboxes[core].send(Message::Connection(stream, peer));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection; trying again soon");
+                    self.accept_again = Some(now + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, stream: TcpStream, peer: SocketAddr, now: Instant) {
+        if let Err(error) = self.try_adopt(stream, peer, now) {
+            self.shared.leave(self.index);
+            warn!(%peer, %error, "cannot serve a connection");
+        }
+    }
+
+    fn try_adopt(&mut self, mut stream: TcpStream, peer: SocketAddr, now: Instant) -> io::Result<()> {
+        if self.draining.is_some() {
+            return Err(io::Error::other("the target is shutting down"));
+        }
+        if self.node.connections() >= self.shared.connections_max {
+            return Err(io::Error::other("there are as many connections as may be"));
+        }
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let id = self.node.next_connection();
+        self.poll.registry().register(
+            &mut stream,
+            Token(id.index as usize),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        let port = Port::new(Socket(stream), self.buffers.clone(), self.shared.capture.as_ref(), (local, peer));
+        self.node.accept(now, port, local.to_string(), random);
+        debug!(%peer, connection = id.index, core = self.index, "connected");
+        Ok(())
+    }
+
+    fn handle_events(&mut self, now: Instant) {
+        while let Some(event) = self.node.poll_event() {
+            match event {
+                Event::Admit { connection, identity } => self.claim(connection, &identity, now),
+                Event::SessionOpened { connection, outcome } => info!(
+                    connection = connection.index,
+                    initiator = outcome.initiator_name,
+                    target = outcome.target_name.as_deref().unwrap_or("(discovery)"),
+                    tsih = outcome.tsih.0,
+                    "logged in"
+                ),
+                Event::SessionClosed { connection, reason } => {
+                    info!(connection = connection.index, %reason, "session closed");
+                }
+                Event::LoginFailed { connection, failure } => {
+                    warn!(connection = connection.index, %failure, "login failed");
+                }
+                Event::ConnectionLost { connection, error } => {
+                    debug!(connection = connection.index, %error, "connection lost");
+                }
+                Event::TargetColdReset { target } => {
+                    self.shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::EndSessionsOf(target)));
+                }
+                Event::Ended { connection } => self.release(connection, now),
+            }
+        }
+    }
+
+    fn claim(&mut self, connection: ConnectionId, identity: &iscsi_session::target::LoginIdentity, now: Instant) {
+        let claim = self.shared.registry.lock().claim(self.owner(connection), identity);
+        match claim {
+            Claim::Granted(tsih) => self.node.admit(now, connection, tsih),
+            Claim::Ends(owner) => self.send(owner.core, Message::End(owner.connection), now),
+            Claim::Refused(status) => {
+                self.node.refuse(now, connection, Refusal { status, target_address: None });
+            }
+        }
+    }
+
+    fn release(&mut self, connection: ConnectionId, now: Instant) {
+        self.shared.leave(self.index);
+        let next = self.shared.registry.lock().release(self.owner(connection));
+        if let Some((owner, tsih)) = next {
+            self.send(owner.core, Message::Admit(owner.connection, tsih), now);
+        }
+    }
+
+    fn send(&mut self, core: usize, message: Message, now: Instant) {
+        match message {
+            Message::End(connection) if core == self.index => self.node.end(connection),
+            Message::Admit(connection, tsih) if core == self.index => self.node.admit(now, connection, tsih),
+            message => self.shared.mailboxes[core].send(message),
+        }
+    }
+
+    fn owner(&self, connection: ConnectionId) -> Owner {
+        Owner { core: self.index, connection }
+    }
+}
+
+impl Mailbox {
+    /// Wakes the core that owns the mailbox; for stores.
+    fn waker(&self) -> std::task::Waker {
+        std::task::Waker::from(Arc::new(StoreWaker(Arc::clone(&self.waker))))
+    }
+}
+
+struct StoreWaker(Arc<mio::Waker>);
+
+impl std::task::Wake for StoreWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Err(error) = self.0.wake() {
+            warn!(%error, "cannot wake a core");
+        }
+    }
+}

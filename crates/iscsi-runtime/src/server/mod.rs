@@ -1,0 +1,173 @@
+//! An iSCSI target for people who embed one: [`Server`].
+
+mod config;
+mod core;
+mod registry;
+mod shared;
+
+pub use config::{Disk, ServerBuilder, Target};
+
+use self::core::{Core, WAKER};
+use self::shared::{Mailbox, Message, Shared};
+use block_store::{BlockStore, IoId};
+use scsi_block::io::BlockIo;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The system refuses a thread, a descriptor or a file.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+    /// The configuration makes no sense.
+    #[error("{0}")]
+    Configuration(String),
+}
+
+/// Why a shutdown was not clean.
+#[derive(Debug, thiserror::Error)]
+pub enum ShutdownError {
+    /// A store could not be flushed: acknowledged writes that were not flushed by their initiator may be lost.
+    #[error("cannot flush logical unit {unit} of {target}: {error}")]
+    Flush {
+        /// The target's name.
+        target: String,
+        /// Place of the logical unit.
+        unit: usize,
+        /// What the store says.
+        error: scsi_block::io::IoError,
+    },
+    /// A core's loop has failed.
+    #[error("a core has failed: {0}")]
+    Core(String),
+}
+
+/// A running iSCSI target: one loop a core, until it is shut down or dropped.
+///
+/// ```
+/// use iscsi_runtime::{Client, ClientConfig, Disk, Server, Target};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::builder()
+///     .listen("127.0.0.1:0".parse()?)
+///     .target(Target::new("iqn.2026-01.io.example:disk").lun(0, Disk::memory(1 << 20)))
+///     .start()?;
+///
+/// let address = server.addresses()[0].to_string();
+/// let client = Client::connect(ClientConfig::new(address, "iqn.2026-01.io.example:disk")).wait()?;
+/// assert_eq!(client.disk(0).wait()?.blocks(), 2048);
+/// client.logout().wait()?;
+/// server.shutdown(std::time::Duration::from_secs(5))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Server {
+    /// A configuration to fill in.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// Where the server listens, in the order in which that was asked for; with the ports that the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Ends the server: takes no new login, asks every initiator to log out, ends what is left after `patience`, and flushes
+    /// every store.
+    ///
+    /// # Errors
+    /// If a store could not be flushed, or a loop had failed.
+    pub fn shutdown(mut self, patience: Duration) -> Result<(), ShutdownError> {
+        self.drain(patience)?;
+        for (target, units) in self.shared.portal.targets.iter().zip(&self.shared.stores) {
+            for (unit, store) in units.iter().enumerate() {
+                flush(store).map_err(|error| ShutdownError::Flush { target: target.name.clone(), unit, error })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(builder: ServerBuilder) -> Result<Self, StartError> {
+        let config::Parts { portal, stores, listen, cores, connections_max, capture } = builder.into_parts()?;
+        let listeners = listen.into_iter().map(config::listen).collect::<Result<Vec<_>, _>>()?;
+        let addresses = listeners.iter().map(mio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        let polls = (0..cores).map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>()?;
+        let mailboxes = polls
+            .iter()
+            .map(|poll| Ok(Mailbox::new(mio::Waker::new(poll.registry(), WAKER)?)))
+            .collect::<io::Result<Vec<_>>>()?;
+        let shared = Arc::new(Shared {
+            portal: Arc::new(portal),
+            stores,
+            registry: parking_lot::Mutex::default(),
+            mailboxes,
+            loads: (0..cores).map(|_| Default::default()).collect(),
+            connections_max: connections_max.div_ceil(cores),
+            capture,
+        });
+        let mut server = Self { shared, addresses, threads: Vec::new() };
+        let mut listeners = Some(listeners);
+        for (index, poll) in polls.into_iter().enumerate() {
+            let shared = Arc::clone(&server.shared);
+            let listeners = listeners.take().unwrap_or_default();
+            let run = move || Core::new(index, shared, poll, listeners)?.run();
+            server.threads.push(std::thread::Builder::new().name(format!("iscsi-core-{index}")).spawn(run)?);
+        }
+        Ok(server)
+    }
+
+    fn drain(&mut self, patience: Duration) -> Result<(), ShutdownError> {
+        let until = Instant::now() + patience;
+        self.shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::Drain(until)));
+        for thread in self.threads.drain(..) {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(ShutdownError::Core(error.to_string())),
+                Err(_) => return Err(ShutdownError::Core("its thread has panicked".into())),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = self.drain(Duration::ZERO) {
+            tracing::error!(%error, "the server did not end well");
+        }
+    }
+}
+
+/// Flushes a store and waits for that.
+fn flush(store: &Arc<dyn BlockStore>) -> Result<(), scsi_block::io::IoError> {
+    let (waker, woken) = crate::thread_waker::pair();
+    let mut queue = Arc::clone(store).open_queue(waker);
+    queue.submit(IoId(0), BlockIo::Flush);
+    loop {
+        if let Some((_, done)) = queue.poll() {
+            return done.map(|_| ());
+        }
+        woken.wait();
+    }
+}

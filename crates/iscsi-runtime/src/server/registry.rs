@@ -1,0 +1,187 @@
+//! Which sessions there are, over all cores: a name admits one session at a time.
+//!
+//! In: claims of logins that are about to become sessions, and ends of connections. Out: handles (TSIH) for those that may begin,
+//! and whom to end first. RFC 7143 section 6.3.5 (session reinstatement), 6.3.4 (connection reinstatement), 4.4.3.1 (the ISID rule).
+//!
+//! Invariant: of two sessions with the same name, the second begins after the first has ended.
+
+use iscsi_node::target::ConnectionId;
+use iscsi_pdu::{Cid, Isid, LoginStatus, Tsih};
+use iscsi_session::SessionType;
+use iscsi_session::target::LoginIdentity;
+use std::collections::{HashMap, HashSet};
+
+/// A connection of one of the cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Owner {
+    pub(super) core: usize,
+    pub(super) connection: ConnectionId,
+}
+
+/// What makes two sessions the same (RFC 7143 section 4.4.3.1): both names and the ISID; all our portals are one group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    initiator: String,
+    isid: Isid,
+    target: Option<String>,
+}
+
+#[derive(Debug)]
+struct Session {
+    owner: Owner,
+    tsih: Tsih,
+    cid: Cid,
+    /// The login that takes its place once it has ended.
+    successor: Option<(Owner, Cid)>,
+}
+
+/// What becomes of a claim.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// The session may begin.
+    Granted(Tsih),
+    /// This connection is to be ended; its end grants the claim.
+    Ends(Owner),
+    /// The session may not begin.
+    Refused(LoginStatus),
+}
+
+/// The sessions of a server.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    sessions: HashMap<Name, Session>,
+    names: HashMap<Owner, Name>,
+    handles: HashMap<Owner, Tsih>,
+    taken: HashSet<Tsih>,
+    last_tsih: Tsih,
+}
+
+impl Registry {
+    /// A login asks to become a session.
+    pub(super) fn claim(&mut self, owner: Owner, identity: &LoginIdentity) -> Claim {
+        let name = Name {
+            initiator: identity.initiator_name.clone(),
+            isid: identity.isid,
+            target: identity.target_name.clone(),
+        };
+        if identity.session_type == SessionType::Discovery {
+            return self.grant_new(owner);
+        }
+        let Some(session) = self.sessions.get_mut(&name) else {
+            if identity.tsih != Tsih(0) {
+                return Claim::Refused(LoginStatus::SessionDoesNotExist);
+            }
+            let Some(tsih) = self.allocate(owner) else { return Claim::Refused(LoginStatus::OutOfResources) };
+            self.sessions.insert(name.clone(), Session { owner, tsih, cid: identity.cid, successor: None });
+            self.names.insert(owner, name);
+            return Claim::Granted(tsih);
+        };
+        if identity.tsih != Tsih(0) && identity.tsih != session.tsih {
+            return Claim::Refused(LoginStatus::SessionDoesNotExist);
+        }
+        if identity.tsih != Tsih(0) && identity.cid != session.cid {
+            return Claim::Refused(LoginStatus::TooManyConnections);
+        }
+        if session.successor.is_some() {
+            // Two logins race for one name: the later one comes again when the first is done.
+            return Claim::Refused(LoginStatus::OutOfResources);
+        }
+        session.successor = Some((owner, identity.cid));
+        self.names.insert(owner, name);
+        Claim::Ends(session.owner)
+    }
+
+    /// A connection has ended. Gives the login that may begin now, if one has waited for that.
+    pub(super) fn release(&mut self, owner: Owner) -> Option<(Owner, Tsih)> {
+        if let Some(tsih) = self.handles.remove(&owner) {
+            self.taken.remove(&tsih);
+        }
+        let name = self.names.remove(&owner)?;
+        let session = self.sessions.get_mut(&name)?;
+        if session.owner != owner {
+            session.successor = None;
+            return None;
+        }
+        let session = self.sessions.remove(&name)?;
+        let (successor, cid) = session.successor?;
+        let tsih = self.allocate(successor)?;
+        self.sessions.insert(name, Session { owner: successor, tsih, cid, successor: None });
+        Some((successor, tsih))
+    }
+
+    fn grant_new(&mut self, owner: Owner) -> Claim {
+        self.allocate(owner).map_or(Claim::Refused(LoginStatus::OutOfResources), Claim::Granted)
+    }
+
+    fn allocate(&mut self, owner: Owner) -> Option<Tsih> {
+        if self.taken.len() >= usize::from(u16::MAX) {
+            return None;
+        }
+        loop {
+            self.last_tsih = Tsih(self.last_tsih.0.wrapping_add(1));
+            if self.last_tsih != Tsih(0) && self.taken.insert(self.last_tsih) {
+                self.handles.insert(owner, self.last_tsih);
+                return Some(self.last_tsih);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(index: u32) -> Owner {
+        Owner { core: 0, connection: ConnectionId { index, generation: 0 } }
+    }
+
+    fn identity(isid: u8, tsih: u16, cid: u16) -> LoginIdentity {
+        LoginIdentity {
+            initiator_name: "iqn.2026-01.test:initiator".into(),
+            initiator_alias: None,
+            target_name: Some("iqn.2026-01.test:target".into()),
+            session_type: SessionType::Normal,
+            isid: Isid([0x80, 0, 0, 0, 0, isid]),
+            tsih: Tsih(tsih),
+            cid: Cid(cid),
+        }
+    }
+
+    #[test]
+    fn two_names_have_two_sessions() {
+        let mut registry = Registry::default();
+        assert_eq!(registry.claim(owner(1), &identity(1, 0, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(2, 0, 0)), Claim::Granted(Tsih(2)));
+    }
+
+    #[test]
+    fn a_session_is_reinstated_after_the_old_one_has_ended() {
+        let mut registry = Registry::default();
+        assert_eq!(registry.claim(owner(1), &identity(1, 0, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(1, 0, 0)), Claim::Ends(owner(1)));
+        assert_eq!(registry.release(owner(1)), Some((owner(2), Tsih(2))));
+        assert_eq!(registry.release(owner(2)), None);
+        assert_eq!(registry.claim(owner(3), &identity(1, 0, 0)), Claim::Granted(Tsih(3)));
+    }
+
+    #[test]
+    fn a_successor_that_goes_away_leaves_the_session_to_end_alone() {
+        let mut registry = Registry::default();
+        assert_eq!(registry.claim(owner(1), &identity(1, 0, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(1, 0, 0)), Claim::Ends(owner(1)));
+        assert_eq!(registry.claim(owner(3), &identity(1, 0, 0)), Claim::Refused(LoginStatus::OutOfResources));
+        assert_eq!(registry.release(owner(2)), None);
+        assert_eq!(registry.release(owner(1)), None);
+        assert_eq!(registry.claim(owner(4), &identity(1, 0, 0)), Claim::Granted(Tsih(2)));
+    }
+
+    #[test]
+    fn a_handle_must_be_that_of_the_session() {
+        let mut registry = Registry::default();
+        assert_eq!(registry.claim(owner(1), &identity(1, 9, 0)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0, 5)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(1, 9, 5)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(2), &identity(1, 1, 6)), Claim::Refused(LoginStatus::TooManyConnections));
+        assert_eq!(registry.claim(owner(2), &identity(1, 1, 5)), Claim::Ends(owner(1)));
+    }
+}

@@ -1,0 +1,83 @@
+//! What the cores of a server share: the portal, the stores, the registry of sessions, and a mailbox for each core.
+
+use super::registry::Registry;
+use block_store::BlockStore;
+use iscsi_node::target::{ConnectionId, Portal};
+use iscsi_pdu::Tsih;
+use iscsi_transport::Capture;
+use mio::net::TcpStream;
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// What one core tells another.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Serve this connection.
+    Connection(TcpStream, SocketAddr),
+    /// End this connection: another takes the place of its session.
+    End(ConnectionId),
+    /// The session that this one replaces has ended.
+    Admit(ConnectionId, Tsih),
+    /// End all sessions of a target.
+    EndSessionsOf(usize),
+    /// Take no new connection, ask all initiators to log out, and end what is left then.
+    Drain(Instant),
+}
+
+/// A core's inbox.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    messages: Mutex<Vec<Message>>,
+    pub(super) waker: Arc<mio::Waker>,
+}
+
+impl Mailbox {
+    pub(super) fn new(waker: mio::Waker) -> Self {
+        Self { messages: Mutex::new(Vec::new()), waker: Arc::new(waker) }
+    }
+
+    /// Leaves a message and wakes the core. Bounded by the number of connections, since each has few messages at a time.
+    pub(super) fn send(&self, message: Message) {
+        self.messages.lock().push(message);
+        if let Err(error) = self.waker.wake() {
+            tracing::warn!(%error, "cannot wake a core");
+        }
+    }
+
+    pub(super) fn take(&self) -> Vec<Message> {
+        std::mem::take(&mut *self.messages.lock())
+    }
+}
+
+/// What all cores of a server see.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) portal: Arc<Portal>,
+    /// By target, then by logical unit.
+    pub(super) stores: Vec<Vec<Arc<dyn BlockStore>>>,
+    pub(super) registry: Mutex<Registry>,
+    pub(super) mailboxes: Vec<Mailbox>,
+    /// Connections of each core.
+    pub(super) loads: Vec<AtomicUsize>,
+    /// Connections that one core takes at most.
+    pub(super) connections_max: usize,
+    pub(super) capture: Option<Capture>,
+}
+
+impl Shared {
+    /// The core that a new connection goes to: the one with the fewest, `own` if that is no worse. Counts it there.
+    pub(super) fn place(&self, own: usize) -> usize {
+        let load = |core: usize| self.loads[core].load(Ordering::Relaxed);
+        let least = (0..self.loads.len()).min_by_key(|core| (load(*core), *core != own)).unwrap_or(own);
+        self.loads[least].fetch_add(1, Ordering::Relaxed);
+        least
+    }
+
+    /// A connection of a core has ended.
+    pub(super) fn leave(&self, core: usize) {
+        self.loads[core].fetch_sub(1, Ordering::Relaxed);
+    }
+}
