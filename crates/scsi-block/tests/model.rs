@@ -234,3 +234,25 @@ fn the_same_command_in_each_length_asks_for_the_same() {
         assert_eq!(request, BlockIo::Read(Extent { lba: 5, blocks: 2 }));
     }
 }
+
+#[test]
+fn a_verified_write_is_durable_and_then_checked_as_asked() {
+    let mut nexus = nexus(config());
+    let data = Bytes::from(vec![7; BLOCK]);
+    let pieces: Segments = [data].into_iter().collect();
+    for compare in [false, true] {
+        let cdb = Cdb::write_and_verify_16(3, 1, compare);
+        let Begin::Task(mut task) = nexus.begin(LogicalUnitNumber::from(0), cdb.as_bytes()) else { panic!() };
+        let Step::Io(write) = nexus.start(&mut task, pieces.clone()) else { panic!() };
+        assert_eq!(write, BlockIo::Write { lba: 3, data: pieces.clone(), durable: true });
+        let Step::Io(check) = nexus.resume(&mut task, Ok(IoOutput::Done)) else { panic!() };
+        let expected = match compare {
+            true => BlockIo::Compare { lba: 3, data: pieces.clone() },
+            false => BlockIo::Read(Extent { lba: 3, blocks: 1 }),
+        };
+        assert_eq!(check, expected);
+        assert!(
+            matches!(nexus.resume(&mut task, Ok(IoOutput::Done)), Step::Done(outcome) if outcome.status == Status::Good)
+        );
+    }
+}

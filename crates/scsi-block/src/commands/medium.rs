@@ -204,7 +204,8 @@ pub(super) fn synchronize_cache(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
     Ok(Plan::work(Work::Flush))
 }
 
-/// WRITE SAME. Zero blocks is all to the end of the medium.
+/// WRITE SAME. Zero blocks is all to the end of the medium. UNMAP lets the store give space back only where the block is
+/// what unmapped blocks read as; any other block is written (SBC-3 5.43).
 pub(super) fn write_same(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let config = &context.unit.config;
     let mut extent = extent(context.unit, cdb, config.limits.write_same_bytes_max)?;
