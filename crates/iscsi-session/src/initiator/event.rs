@@ -67,7 +67,7 @@ pub enum Event {
         /// The targets.
         targets: Vec<TargetRecord>,
     },
-    /// A parameter negotiation has ended; nothing has changed.
+    /// A parameter negotiation has ended; the target may have declared another MaxRecvDataSegmentLength.
     NegotiationComplete {
         /// The request.
         tag: InitiatorTaskTag,

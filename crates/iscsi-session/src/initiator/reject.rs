@@ -27,8 +27,10 @@ impl Session {
         let Some(entry) = self.remove(tag) else { return Ok(()) };
         let leaves_gap = !entry.request.is_immediate() && !self.numbering.is_acknowledged(entry.cmd_sn);
         match entry.request {
-            Request::Plug(_) if leaves_gap => return Err(Violation::CommandGap),
-            Request::Plug(reason) => self.events.push_back(Event::TaskRejected { tag, reason }),
+            Request::Plug(reason) => {
+                self.events.push_back(Event::TaskRejected { tag, reason });
+                return if leaves_gap { Err(Violation::CommandGap) } else { Ok(()) };
+            }
             // RFC 7143 7.3: the number of a rejected command counts as not received, and has to be sent again for the session
             // to go on. A NOP-Out takes it, and the tag with it.
             _ if leaves_gap => {

@@ -5,12 +5,16 @@
 
 use super::task::{Entry, Request};
 use super::{Event, Session};
+use crate::keys::{Key, Rule, parse_number};
+use crate::negotiation::{answer_unknown, is_answer_only};
 use crate::{SendTargetsScope, TargetRecord, Violation};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::{CmdSn, InitiatorTaskTag, LunField, StatSn, TargetTransferTag, TextRequest, TextResponse, text};
 
 /// Longest answer that is read, in bytes: thousands of targets.
 const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Longest reply to offers, in bytes: the shortest MaxRecvDataSegmentLength that a target may have.
+const ANSWER_BYTES_MAX: usize = 512;
 /// Most responses in a row that bring nothing.
 const EMPTY_RESPONSES_MAX: u32 = 8;
 /// Longest name or address that is read, in bytes: RFC 7143 section 4.2.7.1 ends a name at 223, DNS a host name at 253.
@@ -33,6 +37,8 @@ pub(super) struct TextExchange {
     is_queued: bool,
     answer: BytesMut,
     empty_responses: u32,
+    /// MaxRecvDataSegmentLength that the target has declared; it holds from the end of the exchange.
+    segment_bytes_max: Option<u32>,
 }
 
 /// The contents of a text request.
@@ -44,6 +50,7 @@ struct Question {
 }
 
 impl TextExchange {
+    /// The question which targets there are (appendix C).
     pub(super) fn send_targets(scope: &SendTargetsScope) -> Self {
         let value = match scope {
             SendTargetsScope::All => "All",
@@ -55,13 +62,15 @@ impl TextExchange {
         Self::new(Purpose::SendTargets, question.freeze())
     }
 
+    /// An empty request, for the target to make its offers.
     pub(super) fn negotiation() -> Self {
         Self::new(Purpose::Negotiation, Bytes::new())
     }
 
     fn new(purpose: Purpose, text: Bytes) -> Self {
         let question = Some(Question { text, ..Question::default() });
-        Self { purpose, question, is_queued: false, answer: BytesMut::new(), empty_responses: 0 }
+        let answer = BytesMut::new();
+        Self { purpose, question, is_queued: false, answer, empty_responses: 0, segment_bytes_max: None }
     }
 
     /// The request that asks the question.
@@ -90,6 +99,53 @@ impl TextExchange {
         self.answer.extend_from_slice(text);
         Ok(())
     }
+
+    /// What is to be said to a response that is not the last. A list of targets goes on by itself; an offer is answered, once it
+    /// is complete.
+    fn reply(&mut self, continues: bool) -> Result<Bytes, Violation> {
+        match self.purpose {
+            Purpose::Negotiation if !continues => {
+                let offers = self.answer.split().freeze();
+                self.answer_offers(&offers)
+            }
+            Purpose::Negotiation | Purpose::SendTargets => Ok(Bytes::new()),
+        }
+    }
+
+    /// What the exchange has led to, with the last response.
+    fn end(&mut self, tag: InitiatorTaskTag) -> Result<Event, Violation> {
+        if self.purpose == Purpose::SendTargets {
+            return Ok(Event::Targets { tag, targets: target_records(&self.answer)? });
+        }
+        // RFC 7143 11.11.1: what would need another answer may not stand in the last response.
+        let answers = self.reply(false)?;
+        if answers.is_empty() { Ok(Event::NegotiationComplete { tag }) } else { Err(Violation::TextResponseFlags) }
+    }
+
+    /// Of the standard's keys, a target may only declare the longest segment that it takes, after the login (section 13.12).
+    fn answer_offers(&mut self, offers: &[u8]) -> Result<Bytes, Violation> {
+        let mut answers = BytesMut::new();
+        for pair in text::pairs(offers) {
+            let (name, value) = pair.map_err(|_| Violation::TextMalformed)?;
+            match Key::named(name) {
+                Some(Key::MaxRecvDataSegmentLength) => self.segment_bytes_max = Some(declared_bytes(value)?),
+                Some(key) if key.row().rule == Rule::Declared => {}
+                Some(_) => return Err(Violation::KeyOutOfPlace),
+                None if is_answer_only(value) => {}
+                None => answer_unknown(name, &mut answers),
+            }
+        }
+        if answers.len() > ANSWER_BYTES_MAX { Err(Violation::TextTooLong) } else { Ok(answers.freeze()) }
+    }
+}
+
+/// The value of a MaxRecvDataSegmentLength.
+fn declared_bytes(value: &str) -> Result<u32, Violation> {
+    let Rule::DeclaredNumber(range) = Key::MaxRecvDataSegmentLength.row().rule else {
+        unreachable!("the table declares it as a number");
+    };
+    let bytes = parse_number(value).and_then(|bytes| u32::try_from(bytes).ok());
+    bytes.filter(|bytes| (range.low..=range.high).contains(bytes)).ok_or(Violation::ValueNotAdmissible)
 }
 
 impl Session {
@@ -115,21 +171,18 @@ impl Session {
         };
         exchange.take_answer(&pdu.data)?;
         if pdu.is_final {
-            return self.end_text(tag);
+            let event = exchange.end(tag)?;
+            let declared = exchange.segment_bytes_max;
+            self.parameters.send_segment_bytes_max = declared.unwrap_or(self.parameters.send_segment_bytes_max);
+            self.remove(tag);
+            self.events.push_back(event);
+            return Ok(());
         }
         // RFC 7143 11.11.1: without F there is a tag to go on with.
         let target_transfer_tag = Some(pdu.target_transfer_tag.ok_or(Violation::TextResponseFlags)?);
-        exchange.question = Some(Question { text: Bytes::new(), lun: pdu.lun, target_transfer_tag });
+        let text = exchange.reply(pdu.continues)?;
+        exchange.question = Some(Question { text, lun: pdu.lun, target_transfer_tag });
         *is_sent = false;
-        Ok(())
-    }
-
-    fn end_text(&mut self, tag: InitiatorTaskTag) -> Result<(), Violation> {
-        let Some(Entry { request: Request::Text(exchange), .. }) = self.remove(tag) else { return Ok(()) };
-        self.events.push_back(match exchange.purpose {
-            Purpose::SendTargets => Event::Targets { tag, targets: target_records(&exchange.answer)? },
-            Purpose::Negotiation => Event::NegotiationComplete { tag },
-        });
         Ok(())
     }
 }

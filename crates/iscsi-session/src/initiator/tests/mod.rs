@@ -1,11 +1,17 @@
 //! A session against a target that is a script.
 
 mod ladders;
+mod life;
+mod management;
+mod numbers;
+mod rejects;
+mod results;
+mod texts;
 mod violations;
 mod writes;
 
 use super::{Command, Event, Session, SessionConfig, Transfer};
-use crate::{CloseReason, LoginOutcome, Parameters, SessionType, Violation};
+use crate::{CloseReason, LoginOutcome, Parameters, SendTargetsScope, SessionType, Violation};
 use bytes::Bytes;
 use iscsi_pdu::*;
 use std::collections::VecDeque;
