@@ -8,6 +8,7 @@ use iscsi_transport::{
 use std::net::SocketAddr;
 
 /// A software port over TCP.
+#[expect(clippy::large_enum_variant, reason = "the plain port is the usual one, and one step nearer")]
 pub(crate) enum Port {
     Plain(SoftwarePort<Socket>),
     Captured(Box<PcapPort<SoftwarePort<Socket>>>),

@@ -295,7 +295,7 @@ impl<P: PduPort> InitiatorNode<P> {
         let parameters = &outcome.parameters;
         self.port.set_digests(Digests { header: parameters.header_digest, data: parameters.data_digest });
         self.port.set_receive_segment_bytes_max(parameters.receive_segment_bytes_max);
-        let session = Session::new(&outcome, self.config.clone(), now);
+        let session = Session::new(&outcome, self.config, now);
         self.phase = Phase::FullFeature(Box::new(session), outcome.cid);
         self.events.push_back(Event::LoggedIn(outcome));
     }

@@ -191,7 +191,8 @@ impl FullFeature {
         };
         let lun = LogicalUnitNumber::from_wire(command.lun.0);
         let cdb: &[u8] = if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb };
-        let task = match nexus.begin(lun, cdb) {
+        let expected = if command.write { command.expected_data_transfer_length } else { 0 };
+        let task = match nexus.begin_expecting(lun, cdb, Some(expected)) {
             Begin::Done(outcome) => {
                 let outcome = TaskOutcome {
                     data_in_length: outcome.data_in.len() as u32,
@@ -204,7 +205,6 @@ impl FullFeature {
             }
             Begin::Task(task) => task,
         };
-        let expected = if command.write { command.expected_data_transfer_length } else { 0 };
         let wanted = task.data_out_length().min(expected);
         let mut open = OpenTask { id: command.task, task, data: Segments::new(), tag: None, in_store: false };
         if wanted == 0 {

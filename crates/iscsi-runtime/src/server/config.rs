@@ -20,6 +20,9 @@ const CONNECTIONS_MAX: usize = 16_384;
 /// Protocol identifier of iSCSI (SPC-5 clause 7.6.1).
 const ISCSI: u8 = 5;
 
+/// Version descriptor of iSCSI, no version claimed (SPC-5 clause 6.6.2).
+const ISCSI_VERSION: u16 = 0x0960;
+
 /// Product identification of a disk that keeps no data.
 const NULL_PRODUCT: &str = "NULL (no data)";
 
@@ -152,6 +155,7 @@ impl Target {
             let mut unit = disk.unit.clone();
             unit.identity.serial = distinct_serial(&name, *number, &unit.identity.serial);
             unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), &name));
+            unit.identity.transport_version = Some(ISCSI_VERSION);
             (LogicalUnitNumber::from(*number), unit)
         });
         let device = TargetDevice::new(units).map_err(|error| wrong(&error))?;
