@@ -13,6 +13,8 @@ mod framer;
 mod pool;
 mod receive_buffer;
 mod send_queue;
+#[cfg(test)]
+mod tests;
 
 pub use pool::{BufferPool, CHUNK_BYTES};
 

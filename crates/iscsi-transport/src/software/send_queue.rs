@@ -48,7 +48,12 @@ impl SendQueue {
 
     /// Whether the queue has memory of its own.
     pub(super) fn has_memory(&self) -> bool {
-        self.bytes.capacity() > 0
+        self.copied_capacity() > 0
+    }
+
+    /// Bytes of memory for what is copied.
+    pub(super) fn copied_capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Queues a PDU with its padding and digests.
