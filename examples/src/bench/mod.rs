@@ -1,0 +1,195 @@
+//! `bench`: load on a disk, measured and, if wished, verified.
+//!
+//! In: a disk, a load's shape. Out: a [`Report`]. Each job is a session on a thread of its own and works on its own part of
+//! the disk. With verification, a load that reads is preceded by a sweep that writes what it will read, and a load that
+//! writes is followed by a sweep that reads what it has written.
+
+mod job;
+mod pattern;
+mod report;
+mod statistics;
+mod written;
+
+pub use job::{Job, Order, Plan, Region};
+pub use pattern::{Mismatch, Pattern, Random};
+pub use report::{Report, number, table};
+pub use statistics::{Latency, Rates, Tally};
+pub use written::Written;
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use iscsi_runtime::{ClientConfig, run_workload};
+use scsi_block::Geometry;
+use serde::Serialize;
+
+use crate::failure::{Failure, Kind};
+use crate::process::processor_time;
+use crate::show;
+
+/// Which way the data goes, in fio's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Reads at random places.
+    Randread,
+    /// Writes at random places.
+    Randwrite,
+    /// Reads and writes at random places, half and half.
+    Randrw,
+    /// Reads from front to back.
+    Read,
+    /// Writes from front to back.
+    Write,
+}
+
+impl Direction {
+    fn order(self) -> Order {
+        match self {
+            Self::Randread | Self::Randwrite | Self::Randrw => Order::Random,
+            Self::Read | Self::Write => Order::Sequential,
+        }
+    }
+
+    fn write_percent(self) -> u8 {
+        match self {
+            Self::Randread | Self::Read => 0,
+            Self::Randrw => 50,
+            Self::Randwrite | Self::Write => 100,
+        }
+    }
+
+    /// Whether data on the disk is overwritten.
+    #[must_use]
+    pub fn writes(self) -> bool {
+        self.write_percent() > 0
+    }
+}
+
+/// A load's shape.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Shape {
+    /// Which way the data goes.
+    pub rw: Direction,
+    /// Bytes in a request.
+    pub block_size: u32,
+    /// Requests under way in each job.
+    pub iodepth: u32,
+    /// Sessions, each on a thread of its own.
+    pub jobs: u32,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rw = self.rw.to_possible_value();
+        let rw = rw.as_ref().map_or("", |value| value.get_name());
+        write!(f, "{rw}, {}, depth {}", show::size(self.block_size.into()), self.iodepth)?;
+        if self.jobs > 1 { write!(f, ", {} jobs", self.jobs) } else { Ok(()) }
+    }
+}
+
+/// Memory for the marks of what was written, at most: a bit a piece.
+const VERIFIED_PIECES_MAX: u64 = 1 << 31;
+
+/// A load and the disk that it is for.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// Where the disk is. The first session of the measured part is captured, if the configuration says so.
+    pub client: ClientConfig,
+    /// The disk for people, as [`Report`] names it.
+    pub name: String,
+    /// The logical unit.
+    pub lun: u16,
+    /// Its size.
+    pub geometry: Geometry,
+    /// Bytes at the front of the disk that are used.
+    pub size: u64,
+    /// The load.
+    pub shape: Shape,
+    /// How long is measured.
+    pub runtime: Duration,
+    /// Whether the disk is written once before: reads of what was never written cost less.
+    pub fill: bool,
+    /// Whether data is verified.
+    pub verify: bool,
+    /// Makes order and data.
+    pub seed: u64,
+}
+
+impl Bench {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// The shape does not fit the disk, a session or a command failed, or data was not what was written.
+    pub fn run(&self) -> Result<Report, Failure> {
+        let mut jobs = self.jobs()?;
+        if self.fill || self.verify && !self.shape.rw.writes() {
+            jobs = self.sweep(jobs, Plan::Fill)?;
+        }
+        let (order, write_percent) = (self.shape.rw.order(), self.shape.rw.write_percent());
+        let before = processor_time();
+        let jobs = self.sweep(jobs, Plan::Timed { runtime: self.runtime, order, write_percent })?;
+        let processor_time = processor_time().saturating_sub(before);
+        let mut report = self.report(&jobs, processor_time);
+        if self.verify {
+            let jobs = if self.shape.rw.writes() { self.sweep(jobs, Plan::ReadBack)? } else { jobs };
+            report.verified_bytes = Some(jobs.iter().map(Job::checked_bytes).sum());
+        }
+        Ok(report)
+    }
+
+    /// Gives each job its part of the disk.
+    fn jobs(&self) -> Result<Vec<Job>, Failure> {
+        let Geometry { block_size, blocks } = self.geometry;
+        let Shape { block_size: piece_bytes, iodepth, jobs, .. } = self.shape;
+        if piece_bytes == 0 || !piece_bytes.is_multiple_of(block_size) {
+            let message =
+                format!("--block-size {piece_bytes}: expected a multiple of the disk's blocks of {block_size} bytes");
+            return Err(Failure::usage(message));
+        }
+        let pieces = self.size.min(blocks * u64::from(block_size)) / u64::from(piece_bytes) / u64::from(jobs);
+        if pieces == 0 {
+            let message =
+                format!("{jobs} jobs with requests of {piece_bytes} bytes do not fit on the disk, or into --size");
+            return Err(Failure::usage(message));
+        }
+        if self.verify && pieces * u64::from(jobs) > VERIFIED_PIECES_MAX {
+            let message = "--verify has to remember too much on a disk of this size: use a part of it with --size";
+            return Err(Failure::usage(message));
+        }
+        let piece_blocks = piece_bytes / block_size;
+        let region = |job: u32| Region {
+            lun: self.lun,
+            block_size,
+            piece_blocks,
+            first_lba: u64::from(job) * pieces * u64::from(piece_blocks),
+            pieces,
+        };
+        let mut seeds = Random::new(self.seed);
+        Ok((0..jobs).map(|job| Job::new(region(job), iodepth, self.verify, seeds.number())).collect())
+    }
+
+    /// Runs every job on a session and a thread of its own.
+    fn sweep(&self, jobs: Vec<Job>, plan: Plan) -> Result<Vec<Job>, Failure> {
+        let run = |job: Job| Ok(run_workload(&self.client, job.with_plan(plan))?).and_then(Job::into_result);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = jobs.into_iter().map(|job| scope.spawn(move || run(job))).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|_| Err(Failure::new(Kind::Local, "a job's thread has panicked")))
+            };
+            // All are waited for before the first failure is told.
+            threads.into_iter().map(join).collect::<Vec<_>>().into_iter().collect()
+        })
+    }
+
+    fn report(&self, jobs: &[Job], processor_time: Duration) -> Report {
+        let (mut reads, mut writes) = (Tally::default(), Tally::default());
+        for job in jobs {
+            reads.add(&job.reads);
+            writes.add(&job.writes);
+        }
+        let elapsed = jobs.iter().map(Job::elapsed).max().unwrap_or_default();
+        Report::new(self.name.clone(), self.shape, [&reads, &writes], elapsed, processor_time)
+    }
+}

@@ -1,0 +1,38 @@
+//! The digest flags, which both binaries have.
+
+use clap::ValueEnum;
+use iscsi_runtime::Limits;
+
+/// Whether PDUs are protected by CRC32C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Digest {
+    /// No digest.
+    None,
+    /// CRC32C, or no session.
+    Crc32c,
+    /// As the other side wishes.
+    Any,
+}
+
+impl Digest {
+    /// What is offered or accepted, the preferred one first; `true` is CRC32C.
+    fn values(self) -> Vec<bool> {
+        match self {
+            Self::None => vec![false],
+            Self::Crc32c => vec![true],
+            Self::Any => vec![false, true],
+        }
+    }
+
+    /// What a yes or no in a URL means.
+    #[must_use]
+    pub fn wanted(on: bool) -> Self {
+        if on { Self::Crc32c } else { Self::None }
+    }
+}
+
+/// The usual limits with these digests for headers and data.
+#[must_use]
+pub fn limits(header: Digest, data: Digest) -> Limits {
+    Limits { header_digest: header.values(), data_digest: data.values(), ..Limits::default() }
+}

@@ -1,0 +1,130 @@
+//! The subcommand `bench`: a command line in, a report out.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use iscsi_runtime::url::Url;
+use iscsi_runtime::{ClientConfig, Disk};
+use scsi_block::Geometry;
+
+use super::connection::{Connection, Unit};
+use crate::bench::{Bench as Load, Direction, Shape};
+use crate::failure::Failure;
+use crate::parse::{self, hidden};
+use crate::show;
+use crate::target::own_target;
+
+/// Size of the disk of our own target, unless one is given.
+const OWN_DISK_BYTES: u64 = 256 << 20;
+
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// The disk; without it, one in memory behind a target in this process. A load that writes destroys what is on it
+    #[arg(value_name = "URL", value_parser = hidden::<Url>())]
+    url: Option<Url>,
+
+    /// Which way the data goes, and in which order
+    #[arg(long, value_enum, default_value = "randread")]
+    rw: Direction,
+
+    /// Bytes in a request
+    #[arg(long, value_name = "SIZE", default_value = "4k", value_parser = request_size)]
+    block_size: u32,
+
+    /// Requests under way at a time, in each job
+    #[arg(long, value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    iodepth: u32,
+
+    /// Sessions, each on a thread and on a part of the disk of its own
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    jobs: u32,
+
+    /// How long to measure
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::duration)]
+    runtime: Duration,
+
+    /// Checks data: what is read must be what this run has written. Overwrites the disk, even with --rw read or randread
+    #[arg(long)]
+    verify: bool,
+
+    /// Uses only so many bytes at the front of the disk
+    #[arg(long, value_name = "SIZE", value_parser = parse::size)]
+    size: Option<u64>,
+
+    /// Makes order and data the same as in another run
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+
+    /// Reports as one JSON object: iops, mib_s, latency_us and more
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Bench {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let report = match &self.url {
+            Some(url) => {
+                let geometry = self.geometry(url)?;
+                let lun = super::connection::lun(url)?;
+                self.load(self.connection.config(url)?, url.to_string(), lun, geometry, false).run()?
+            }
+            None => {
+                let size = self.size.unwrap_or(OWN_DISK_BYTES);
+                let disk = Disk::memory(size);
+                let (server, client) = own_target(disk)?;
+                let geometry = Geometry { block_size: 512, blocks: size / 512 };
+                let report =
+                    self.load(client, "a disk in memory, target in this process".into(), 0, geometry, true).run();
+                drop(server);
+                report?
+            }
+        };
+        show::print(&if self.json {
+            serde_json::to_string(&report).map_err(|error| Failure::local(error.to_string()))?
+        } else {
+            report.to_string()
+        });
+        Ok(())
+    }
+
+    /// The disk's size, learnt in a session of its own.
+    fn geometry(&self, url: &Url) -> Result<Geometry, Failure> {
+        let unit = Unit::open(url, &self.connection.without_capture())?;
+        let disk = unit.client.disk(unit.lun).wait().map_err(|error| Failure::from(error).context(url))?;
+        let transfer_bytes_max = disk.transfer_blocks_max().saturating_mul(disk.block_size().into());
+        if u64::from(self.block_size) > transfer_bytes_max {
+            let message =
+                format!("--block-size {}: {url} takes at most {transfer_bytes_max} bytes at once", self.block_size);
+            return Err(Failure::usage(message));
+        }
+        let geometry = disk.geometry();
+        unit.close();
+        Ok(geometry)
+    }
+
+    fn load(&self, client: ClientConfig, name: String, lun: u16, geometry: Geometry, fill: bool) -> Load {
+        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        Load {
+            client,
+            name,
+            lun,
+            geometry,
+            size: self.size.unwrap_or(u64::MAX),
+            shape: Shape { rw: self.rw, block_size: self.block_size, iodepth: self.iodepth, jobs: self.jobs },
+            runtime: self.runtime,
+            fill,
+            verify: self.verify,
+            seed: self.seed.unwrap_or_else(clock),
+        }
+    }
+}
+
+/// Bytes of one request: what a 32-bit field of a session holds comfortably.
+fn request_size(text: &str) -> Result<u32, String> {
+    const MAX: u64 = 16 << 20;
+    let size = parse::size(text)?;
+    if (512..=MAX).contains(&size) { Ok(size as u32) } else { Err("expected a size from 512 to 16M".into()) }
+}

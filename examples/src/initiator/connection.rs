@@ -1,0 +1,185 @@
+//! How the initiator reaches a target: flags and a URL in, a configuration or a session out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use iscsi_runtime::url::Url;
+use iscsi_runtime::{Authentication, Client, ClientConfig, INITIATOR_NAME, Request, Transfer};
+use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
+use scsi_block::LogicalUnitNumber;
+use scsi_block::cdb::Cdb;
+
+use crate::completion::{good, is_unit_attention};
+use crate::digest::{self, Digest};
+use crate::failure::{Failure, Kind};
+use crate::parse::{self, hidden};
+use crate::secret::{self, CredentialFile};
+
+/// Holds the secret of the user that a URL names.
+pub const SECRET_VARIABLE: &str = "ISCSI_CHAP_SECRET";
+/// Holds the secret of the `target_user` that a URL names.
+pub const MUTUAL_SECRET_VARIABLE: &str = "ISCSI_MUTUAL_CHAP_SECRET";
+
+/// Unit attentions that one unit may tell before it answers.
+const UNIT_ATTENTIONS_MAX: usize = 16;
+
+/// The flags that every subcommand has.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Connection {
+    /// Logs in with CHAP as USER, with the first line of FILE as secret
+    #[arg(long, value_name = "USER:FILE", value_parser = hidden::<CredentialFile>())]
+    chap: Option<CredentialFile>,
+
+    /// Asks the target to prove that it is USER and knows the first line of FILE
+    #[arg(long, value_name = "USER:FILE", value_parser = hidden::<CredentialFile>())]
+    mutual_chap: Option<CredentialFile>,
+
+    /// Whether digests protect headers [default: what the URL says, or else any]
+    #[arg(long, value_name = "DIGEST")]
+    header_digest: Option<Digest>,
+
+    /// Whether digests protect data [default: what the URL says, or else any]
+    #[arg(long, value_name = "DIGEST")]
+    data_digest: Option<Digest>,
+
+    /// Our name, in iqn., eui. or naa. form
+    #[arg(long, value_name = "NAME", default_value = INITIATOR_NAME, value_parser = normalise_name)]
+    initiator_name: String,
+
+    /// Time that connecting and logging in may take
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse::duration)]
+    timeout: Duration,
+
+    /// Writes everything sent and received to a pcapng file, which Wireshark reads
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
+}
+
+impl Connection {
+    /// How to log in to what `url` names; to its portal, if it names no target.
+    ///
+    /// # Errors
+    /// A secret is missing or cannot be used, or flags and URL contradict each other.
+    pub fn config(&self, url: &Url) -> Result<ClientConfig, Failure> {
+        let config = match url.target_name() {
+            Some(name) => ClientConfig::new(url.address(), name),
+            None => ClientConfig::discovery(url.address()),
+        };
+        let digest =
+            |flag: Option<Digest>, wanted: Option<bool>| flag.or(wanted.map(Digest::wanted)).unwrap_or(Digest::Any);
+        let header = digest(self.header_digest, url.header_digest());
+        let data = digest(self.data_digest, url.data_digest());
+        let config = config
+            .initiator_name(&self.initiator_name)
+            .authentication(self.authentication(url)?)
+            .limits(digest::limits(header, data))
+            .timeout(self.timeout);
+        Ok(match &self.capture {
+            Some(file) => config.capture(file),
+            None => config,
+        })
+    }
+
+    /// Whether a capture was asked for. It holds one session.
+    #[must_use]
+    pub fn captures(&self) -> bool {
+        self.capture.is_some()
+    }
+
+    /// The same without a capture, for sessions that are not what it is about.
+    #[must_use]
+    pub fn without_capture(&self) -> Self {
+        Self { capture: None, ..self.clone() }
+    }
+
+    fn authentication(&self, url: &Url) -> Result<Authentication, Failure> {
+        let ours = credential(url.user(), self.chap.as_ref(), SECRET_VARIABLE, "--chap")?;
+        let theirs = credential(url.target_user(), self.mutual_chap.as_ref(), MUTUAL_SECRET_VARIABLE, "--mutual-chap")?;
+        match (ours, theirs) {
+            (None, None) => Ok(Authentication::None),
+            (None, Some(_)) => {
+                let message =
+                    "a target proves who it is only to an initiator that does too: give --chap USER:FILE as well";
+                Err(Failure::usage(message))
+            }
+            (Some(ours), theirs) => Authentication::chap(vec![ours], theirs, ChapAlgorithm::INTEROPERABLE.to_vec())
+                .map_err(|error| Failure::usage(error.to_string())),
+        }
+    }
+}
+
+/// The credential that URL, flag and environment give together.
+fn credential(
+    user: Option<&str>,
+    file: Option<&CredentialFile>,
+    variable: &str,
+    flag: &str,
+) -> Result<Option<Credential>, Failure> {
+    match (user, file) {
+        (None, None) => Ok(None),
+        (None, Some(file)) => file.read().map(Some),
+        (Some(user), None) => secret::from_environment(user, variable, flag).map(Some),
+        (Some(user), Some(file)) if file.user == user => file.read().map(Some),
+        (Some(user), Some(file)) => {
+            Err(Failure::usage(format!("the URL names the user {user}, and {flag} the user {}", file.user)))
+        }
+    }
+}
+
+/// A session, and the logical unit that a URL names.
+#[derive(Debug)]
+pub struct Unit {
+    /// The session.
+    pub client: Client,
+    /// The logical unit.
+    pub lun: u16,
+}
+
+impl Unit {
+    /// Logs in to the target of `url`.
+    ///
+    /// # Errors
+    /// The URL names no logical unit, or the login fails.
+    pub fn open(url: &Url, connection: &Connection) -> Result<Self, Failure> {
+        let lun = lun(url)?;
+        let client = Client::connect(connection.config(url)?).wait()?;
+        Ok(Self { client, lun })
+    }
+
+    /// Sends a command that reads at most `length` bytes; unit attentions are taken and the command sent again.
+    ///
+    /// # Errors
+    /// The command did not end with GOOD.
+    pub fn read(&self, cdb: &Cdb, length: u32) -> Result<Bytes, Failure> {
+        for _ in 0..UNIT_ATTENTIONS_MAX {
+            let request = Request::new(LogicalUnitNumber::from(self.lun), cdb, Transfer::Read(length));
+            let completion = self.client.execute(request).wait()?;
+            if !is_unit_attention(&completion) {
+                return good(cdb.descriptor().name, completion);
+            }
+        }
+        Err(Failure::new(Kind::Device, format!("{}: unit attentions without end", cdb.descriptor().name)))
+    }
+
+    /// Logs out. A target that does not answer is left all the same.
+    pub fn close(self) {
+        if let Err(error) = self.client.logout().wait() {
+            tracing::debug!(%error, "no proper logout");
+        }
+    }
+}
+
+/// The logical unit of a URL that has to name one.
+///
+/// # Errors
+/// It names none.
+pub fn lun(url: &Url) -> Result<u16, Failure> {
+    url.lun().ok_or_else(|| {
+        Failure::usage(format!(
+            "{url} names no logical unit: write iscsi://host[:port]/target/lun, as `discover` and `luns` show them"
+        ))
+    })
+}

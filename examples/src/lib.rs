@@ -1,0 +1,28 @@
+//! What the binaries share: command lines, credentials, output, copies, load.
+//!
+//! ```text
+//!   iscsi-target ──> target ──────────────┐
+//!   iscsi-initiator ──> initiator ─┬──> copy, compare ──> storage (file or disk)
+//!                                  └──> bench ─────────> jobs on sessions
+//!   demo ──> demo ─────────────────────> bench
+//! ```
+//!
+//! The binaries themselves hold no more than `main`. This is a library so that it can be tested; it is not one to build on:
+//! that is `iscsi-runtime`.
+
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod completion;
+pub mod copy;
+pub mod demo;
+pub mod digest;
+pub mod failure;
+pub mod initiator;
+pub mod parse;
+pub mod process;
+pub mod secret;
+pub mod show;
+pub mod storage;
+pub mod target;
+pub mod zeros;

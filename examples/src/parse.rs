@@ -1,0 +1,113 @@
+//! Values on a command line: text in; sizes, durations and names out, or what was expected.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::marker::PhantomData;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+
+/// A number of bytes, or of KiB, MiB, GiB or TiB with k, m, g or t behind it.
+///
+/// # Errors
+/// What was expected.
+pub fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
+        _ => return Err("expected a size such as 4096, 4k, 64M or 1G".into()),
+    };
+    let number = number(digits).ok_or("expected a size such as 4096, 4k, 64M or 1G")?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes <= i64::MAX as u64).ok_or("expected less than 8 EiB".into())
+}
+
+/// A time in seconds, or with ms, s, m or h behind it; not zero, and at most a day.
+///
+/// # Errors
+/// What was expected.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    const EXPECTED: &str = "expected a time such as 500ms, 5s, 2m or 1h, at most 24h";
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(EXPECTED.into()),
+    };
+    let milliseconds = number(digits).and_then(|number| number.checked_mul(milliseconds)).ok_or(EXPECTED)?;
+    let in_range = (1..=86_400_000).contains(&milliseconds);
+    in_range.then_some(Duration::from_millis(milliseconds)).ok_or(EXPECTED.into())
+}
+
+/// Decimal digits alone.
+fn number(digits: &str) -> Option<u64> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+/// A value parser whose errors do not repeat the value, since somebody may have written a secret there.
+#[derive(Debug)]
+pub struct Hidden<T>(PhantomData<fn() -> T>);
+
+/// Parses a `T` without ever showing the text.
+#[must_use]
+pub fn hidden<T>() -> Hidden<T> {
+    Hidden(PhantomData)
+}
+
+impl<T> Clone for Hidden<T> {
+    fn clone(&self) -> Self {
+        hidden()
+    }
+}
+
+impl<T> TypedValueParser for Hidden<T>
+where
+    T: FromStr<Err: Display> + Clone + Send + Sync + 'static,
+{
+    type Value = T;
+
+    fn parse_ref(&self, command: &clap::Command, flag: Option<&clap::Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        let wrong = |message: &dyn Display| {
+            let flag = flag.map_or_else(String::new, |flag| format!("{flag}: "));
+            command.clone().error(ErrorKind::ValueValidation, format!("{flag}{message}"))
+        };
+        let text = value.to_str().ok_or_else(|| wrong(&"expected text in UTF-8"))?;
+        text.parse().map_err(|error| wrong(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sizes_and_times_have_units() {
+        assert_eq!(size("512"), Ok(512));
+        assert_eq!(size("4K"), Ok(4096));
+        assert_eq!(size("3GiB"), Ok(3 << 30));
+        for wrong in ["", "k", "-1", "1.5G", "1 k", "1kb", "0x10", "9000000000G"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "0", "s", "1d", "25h", "-1s", "99999999999999999999"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses_or_fails(text in "\\PC{0,12}") {
+            let _ = size(&text);
+            let _ = duration(&text);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! `iscsi-target`: a command line in, a running server out, and its end when a signal comes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::Parser;
+use iscsi_runtime::{Authentication, ClientConfig, Disk, Server, StoreSpec, Target};
+use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::digest::{self, Digest};
+use crate::failure::Failure;
+use crate::parse::hidden;
+use crate::process;
+use crate::secret::CredentialFile;
+use crate::show;
+
+/// Name of the target unless another is given.
+pub const TARGET_NAME: &str = "iqn.2026-01.io.ferriscsi:disk";
+
+/// How long sessions may take to end, of the 5 s in which the process is to end: the stores are flushed after that.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
+
+const HELP: &str = "\
+Examples:
+  iscsi-target
+      serves a disk of 1 GiB in memory at iscsi://127.0.0.1:3260/iqn.2026-01.io.ferriscsi:disk/0
+  iscsi-target --listen 0.0.0.0:3260 --lun file:/srv/disk.img,size=100G
+      serves a file, made if need be and sparse, to the network
+  iscsi-target --lun file:/srv/system.img,ro --lun file:/dev/nvme0n1,direct,block=4096
+      serves a read-only LUN 0 and a block device as LUN 1
+  iscsi-target --chap alice:/etc/iscsi/alice --mutual-chap disk:/etc/iscsi/disk
+      lets alice log in, whose secret is the first line of /etc/iscsi/alice, and proves itself to her as disk
+  iscsi-target --listen '[::]:3260' --listen 0.0.0.0:3260 --log debug
+      listens on all addresses, IPv6 and IPv4, and tells much
+
+A line `ready URL` for each --listen on stdout says that initiators may connect; all else goes to stderr. SIGTERM or SIGINT:
+no new logins, running commands end, disks are flushed, exit within 5 s; a second signal ends the process at once.
+
+Exit codes: 0 ended by a signal; 2 the command line is wrong; 6 a file, an address or the system";
+
+/// Serves disks over iSCSI.
+#[derive(Debug, Parser)]
+#[command(name = "iscsi-target", version, after_help = HELP, max_term_width = 110)]
+pub struct Arguments {
+    /// Address to listen on, IPv4 or [IPv6]; port 0 takes any free one; may be repeated
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3260")]
+    listen: Vec<SocketAddr>,
+
+    /// Name of the target, in iqn., eui. or naa. form
+    #[arg(long, value_name = "NAME", default_value = TARGET_NAME, value_parser = normalise_name)]
+    target: String,
+
+    /// A disk: memory:SIZE, null:SIZE (keeps no data) or file:PATH[,size=SIZE][,ro][,direct][,wce=on|off], each with
+    /// [,block=512|4096][,serial=TEXT]; SIZE may end in K, M, G, T; may be repeated for LUN 0, 1, ...
+    #[arg(long, value_name = "SPEC", default_value = "memory:1G")]
+    lun: Vec<StoreSpec>,
+
+    /// Lets USER log in, who proves with CHAP to know the first line of FILE; may be repeated
+    #[arg(long, value_name = "USER:FILE", value_parser = hidden::<CredentialFile>())]
+    chap: Vec<CredentialFile>,
+
+    /// Proves to initiators that ask for it, as USER, to know the first line of FILE
+    #[arg(long, value_name = "USER:FILE", value_parser = hidden::<CredentialFile>(), requires = "chap")]
+    mutual_chap: Option<CredentialFile>,
+
+    /// Lets in this initiator, and no other that is not named as well; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = normalise_name)]
+    allow_initiator: Vec<String>,
+
+    /// Digests that protect headers
+    #[arg(long, value_name = "DIGEST", default_value = "any")]
+    header_digest: Digest,
+
+    /// Digests that protect data
+    #[arg(long, value_name = "DIGEST", default_value = "any")]
+    data_digest: Digest,
+
+    /// Address that discovery tells, instead of the one that was connected to; for targets behind NAT
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+
+    /// Number of threads that serve [default: one a processor]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    cores: Option<u16>,
+
+    /// Writes everything sent and received to a pcapng file, which Wireshark reads; it grows without limit
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
+
+    /// What to tell on stderr: error, warn, info, debug or trace, or a filter such as info,iscsi_runtime=debug
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+impl Arguments {
+    /// Opens the disks, reads the secrets and starts the server.
+    ///
+    /// # Errors
+    /// What cannot be opened, read or listened on.
+    pub fn start(&self) -> Result<Server, Failure> {
+        let mut builder = Server::builder().target(self.target()?);
+        builder = builder.limits(digest::limits(self.header_digest, self.data_digest));
+        builder = self.listen.iter().fold(builder, |builder, address| builder.listen(*address));
+        if let Some(address) = &self.advertise {
+            builder = builder.advertise(address);
+        }
+        if let Some(cores) = self.cores {
+            builder = builder.cores(cores.into());
+        }
+        if let Some(file) = &self.capture {
+            builder = builder.capture(file);
+        }
+        builder.start().map_err(|error| Failure::local(error.to_string()))
+    }
+
+    fn target(&self) -> Result<Target, Failure> {
+        let mut target = Target::new(&self.target).authentication(self.authentication()?);
+        for (number, spec) in (0..).zip(&self.lun) {
+            let disk = Disk::open(spec).map_err(|error| Failure::local(format!("LUN {number}: {error}")))?;
+            target = target.lun(number, disk);
+        }
+        Ok(self.allow_initiator.iter().fold(target, |target, name| target.allow_initiator(name)))
+    }
+
+    fn authentication(&self) -> Result<Authentication, Failure> {
+        if self.chap.is_empty() {
+            return Ok(Authentication::None);
+        }
+        let users = self.chap.iter().map(CredentialFile::read).collect::<Result<Vec<Credential>, _>>()?;
+        let ours = self.mutual_chap.as_ref().map(CredentialFile::read).transpose()?;
+        Authentication::chap(users, ours, ChapAlgorithm::ALL.to_vec())
+            .map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    /// What initiators connect to, one URL for each address that is listened on.
+    fn urls(&self, server: &Server) -> Vec<String> {
+        server.addresses().iter().map(|address| format!("iscsi://{address}/{}/0", self.target)).collect()
+    }
+}
+
+/// Serves until a signal comes.
+///
+/// # Errors
+/// What keeps the server from starting, or from ending well.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    process::start_log(&arguments.log)?;
+    process::raise_descriptor_limit();
+    // Before anybody can know that we are there, so that no signal finds us unprepared.
+    let mut signals = signals().map_err(|error| Failure::local(format!("cannot wait for signals: {error}")))?;
+    let server = arguments.start()?;
+    arguments.urls(&server).iter().for_each(|url| show::print(&format!("ready {url}")));
+    let signal = signals.forever().next();
+    tracing::info!(signal, "ending: sessions are asked to log out, a second signal ends at once");
+    server.shutdown(SHUTDOWN_PATIENCE).map_err(|error| Failure::local(error.to_string()))?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// A target in this process, on loopback, with `disk` as LUN 0; and how to log in to it.
+///
+/// # Errors
+/// The target does not start.
+pub fn own_target(disk: Disk) -> Result<(Server, ClientConfig), Failure> {
+    let server = Server::builder()
+        .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .target(Target::new(TARGET_NAME).lun(0, disk))
+        .start()
+        .map_err(|error| Failure::local(error.to_string()))?;
+    let client = ClientConfig::new(server.addresses()[0].to_string(), TARGET_NAME);
+    Ok((server, client))
+}
+
+/// SIGTERM and SIGINT, each of which ends the process at once when it or the other has come before.
+fn signals() -> std::io::Result<Signals> {
+    let second = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // Handlers run in the order in which they were registered.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second))?;
+        signal_hook::flag::register(signal, Arc::clone(&second))?;
+    }
+    Signals::new([SIGTERM, SIGINT])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn error(arguments: &[&str]) -> String {
+        let words = std::iter::once("iscsi-target").chain(arguments.iter().copied());
+        let error = Arguments::try_parse_from(words).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_given_is_a_gigabyte_of_memory_on_loopback() {
+        let arguments = Arguments::try_parse_from(["iscsi-target"]).unwrap();
+        assert_eq!(arguments.listen, ["127.0.0.1:3260".parse().unwrap()]);
+        assert_eq!(arguments.lun, ["memory:1G".parse().unwrap()]);
+        assert_eq!(arguments.target, TARGET_NAME);
+    }
+
+    #[test]
+    fn errors_name_the_flag_and_what_was_expected() {
+        let wrong = [
+            (&["--lun", "memory:lots"][..], &["--lun <SPEC>", "expected a number with an optional suffix"][..]),
+            (&["--listen", "nonsense"], &["--listen <ADDRESS:PORT>"]),
+            (&["--target", "disk"], &["--target <NAME>", "expected iqn."]),
+            (&["--cores", "0"], &["--cores <NUMBER>", "1..=1024"]),
+            (&["--header-digest", "md5"], &["--header-digest <DIGEST>", "none, crc32c, any"]),
+            (&["--mutual-chap", "bob:/f"], &["--chap <USER:FILE>"]),
+        ];
+        for (arguments, expected) in wrong {
+            let error = error(arguments);
+            assert!(expected.iter().all(|words| error.contains(words)), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_given_by_mistake_is_not_repeated() {
+        let error = error(&["--chap", "hunter2"]);
+        assert!(error.contains("--chap <USER:FILE>: expected USER:FILE") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn help_teaches() {
+        let help = Arguments::command().render_long_help().to_string();
+        for words in ["Examples:", "ready URL", "memory:SIZE", "[default: 127.0.0.1:3260]", "Exit codes:"] {
+            assert!(help.contains(words), "{words} is not in {help}");
+        }
+    }
+}
