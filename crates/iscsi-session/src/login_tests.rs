@@ -1,5 +1,11 @@
 //! Both ends of a login against each other, against scripts, and against what other systems sent.
 
+mod agreement;
+mod answers;
 mod bench;
+mod captured;
+mod hostile;
 mod ladders;
 mod open;
+mod proofs;
+mod refusals;

@@ -110,7 +110,7 @@ impl Negotiation {
             Rule::Declared | Rule::Step => {}
             _ if self.offered.remove(key) => self.handle_answer(key, value).map_err(broken)?,
             _ if is_answer_only(value) => return Err(broken(Violation::AnswerWithoutOffer)),
-            _ => self.answer(key, value, answers),
+            _ => self.answer(key, value, answers).map_err(broken)?,
         }
         Ok(())
     }
@@ -131,16 +131,24 @@ impl Negotiation {
     }
 
     /// The peer has offered what we had not.
-    fn answer(&mut self, key: Key, value: &str, answers: &mut BytesMut) {
+    fn answer(&mut self, key: Key, value: &str, answers: &mut BytesMut) -> Result<(), Violation> {
         let name = key.row().name;
-        let limit = self.limit(key).filter(|_| self.is_relevant(key));
-        let Some(limit) = limit else { return text::push(answers, name, IRRELEVANT) };
+        let Some(limit) = self.limit(key).filter(|_| self.is_relevant(key)) else {
+            text::push(answers, name, IRRELEVANT);
+            return Ok(());
+        };
         match select(key.row().rule, &limit, value) {
             Some(value) => {
                 text::push(answers, name, &value.to_string());
                 self.agree(key, value);
+                Ok(())
             }
-            None => text::push(answers, name, REJECT),
+            // RFC 7143 6.2: with Reject the default stays; 7.12: a login ends where that does not do either.
+            None if self.default_is_acceptable(key) => {
+                text::push(answers, name, REJECT);
+                Ok(())
+            }
+            None => Err(Violation::NoAgreement),
         }
     }
 

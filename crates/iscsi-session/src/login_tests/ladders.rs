@@ -65,18 +65,21 @@ fn target_chap_in_both_directions() {
     ladder.send(script.request(1, None, PARAMETERS));
     ladder.send(script.request(1, Some(3), &[]));
     assert!(ladder.is_accepted());
-    assert_eq!(ladder.rungs, [
-        "I-> 0 InitiatorName TargetName AuthMethod",
-        "T-> 0 TargetPortalGroupTag AuthMethod",
-        "I-> 0 CHAP_A",
-        "T-> 0 CHAP_A CHAP_I CHAP_C",
-        "I-> 0->1 CHAP_N CHAP_R CHAP_I CHAP_C",
-        "T-> 0->1 CHAP_N CHAP_R",
-        "I-> 1 HeaderDigest MaxBurstLength",
-        "T-> 1 MaxRecvDataSegmentLength HeaderDigest MaxBurstLength",
-        "I-> 1->3",
-        "T-> 1->3",
-    ]);
+    assert_eq!(
+        ladder.rungs,
+        [
+            "I-> 0 InitiatorName TargetName AuthMethod",
+            "T-> 0 TargetPortalGroupTag AuthMethod",
+            "I-> 0 CHAP_A",
+            "T-> 0 CHAP_A CHAP_I CHAP_C",
+            "I-> 0->1 CHAP_N CHAP_R CHAP_I CHAP_C",
+            "T-> 0->1 CHAP_N CHAP_R",
+            "I-> 1 HeaderDigest MaxBurstLength",
+            "T-> 1 MaxRecvDataSegmentLength HeaderDigest MaxBurstLength",
+            "I-> 1->3",
+            "T-> 1->3",
+        ]
+    );
 }
 
 #[test]
@@ -90,14 +93,17 @@ fn target_chap_of_the_initiator_alone() {
     ladder.send(script.request(1, None, PARAMETERS));
     ladder.send(script.request(1, Some(3), &[("ImmediateData", "No")]));
     assert!(ladder.is_accepted());
-    assert_eq!(ladder.rungs[4..], [
-        "I-> 0->1 CHAP_N CHAP_R",
-        "T-> 0->1",
-        "I-> 1 HeaderDigest MaxBurstLength",
-        "T-> 1 MaxRecvDataSegmentLength HeaderDigest MaxBurstLength",
-        "I-> 1->3 ImmediateData",
-        "T-> 1->3 ImmediateData",
-    ]);
+    assert_eq!(
+        ladder.rungs[4..],
+        [
+            "I-> 0->1 CHAP_N CHAP_R",
+            "T-> 0->1",
+            "I-> 1 HeaderDigest MaxBurstLength",
+            "T-> 1 MaxRecvDataSegmentLength HeaderDigest MaxBurstLength",
+            "I-> 1->3 ImmediateData",
+            "T-> 1->3 ImmediateData",
+        ]
+    );
 }
 
 #[test]
@@ -105,10 +111,13 @@ fn target_without_security_parameters() {
     let mut ladder = Ladder::new(Authentication::None);
     ladder.send(Script::new().first(1, Some(3), PARAMETERS));
     assert!(ladder.is_accepted());
-    assert_eq!(ladder.rungs, [
-        "I-> 1->3 InitiatorName TargetName HeaderDigest MaxBurstLength",
-        "T-> 1->3 TargetPortalGroupTag MaxRecvDataSegmentLength HeaderDigest MaxBurstLength",
-    ]);
+    assert_eq!(
+        ladder.rungs,
+        [
+            "I-> 1->3 InitiatorName TargetName HeaderDigest MaxBurstLength",
+            "T-> 1->3 TargetPortalGroupTag MaxRecvDataSegmentLength HeaderDigest MaxBurstLength",
+        ]
+    );
 }
 
 #[test]
@@ -119,14 +128,17 @@ fn target_chooses_none_of_the_security_parameters() {
     ladder.send(script.request(1, None, PARAMETERS));
     ladder.send(script.request(1, Some(3), &[]));
     assert!(ladder.is_accepted());
-    assert_eq!(ladder.rungs, [
-        "I-> 0->1 InitiatorName TargetName AuthMethod",
-        "T-> 0->1 TargetPortalGroupTag AuthMethod",
-        "I-> 1 HeaderDigest MaxBurstLength",
-        "T-> 1 MaxRecvDataSegmentLength HeaderDigest MaxBurstLength",
-        "I-> 1->3",
-        "T-> 1->3",
-    ]);
+    assert_eq!(
+        ladder.rungs,
+        [
+            "I-> 0->1 InitiatorName TargetName AuthMethod",
+            "T-> 0->1 TargetPortalGroupTag AuthMethod",
+            "I-> 1 HeaderDigest MaxBurstLength",
+            "T-> 1 MaxRecvDataSegmentLength HeaderDigest MaxBurstLength",
+            "I-> 1->3",
+            "T-> 1->3",
+        ]
+    );
 }
 
 /// RFC 7143 6.3.1: security negotiation that the initiator opens but does not propose for.
@@ -151,11 +163,10 @@ fn target_proposes_the_method_itself() {
     ladder.send(script.request(0, Some(1), &[("CHAP_N", "alice"), ("CHAP_R", &response)]));
     ladder.send(script.request(1, Some(3), &[]));
     assert!(ladder.is_accepted());
-    assert_eq!(ladder.rungs[1..4], [
-        "T-> 0 TargetPortalGroupTag AuthMethod",
-        "I-> 0 AuthMethod CHAP_A",
-        "T-> 0 CHAP_A CHAP_I CHAP_C",
-    ]);
+    assert_eq!(
+        ladder.rungs[1..4],
+        ["T-> 0 TargetPortalGroupTag AuthMethod", "I-> 0 AuthMethod CHAP_A", "T-> 0 CHAP_A CHAP_I CHAP_C",]
+    );
 }
 
 #[test]
@@ -220,16 +231,19 @@ fn initiator_understands_partial_answers_offers_and_empty_responses() {
     assert_eq!((parameters.immediate_data, parameters.data_digest), (false, false));
     // What was not answered is at its default.
     assert_eq!((parameters.initial_r2t, parameters.outstanding_r2t_max), (true, 1));
-    assert_eq!(target.rungs[1..9], [
-        "T-> 1 TargetPortalGroupTag HeaderDigest",
-        "I-> 1->3",
-        "T-> 1",
-        "I-> 1->3",
-        "T-> 1 DataDigest MaxBurstLength X-com.example.a",
-        "I-> 1->3 X-com.example.a",
-        "T-> 1 iSCSIProtocolLevel TaskReporting",
-        "I-> 1->3 TaskReporting iSCSIProtocolLevel",
-    ]);
+    assert_eq!(
+        target.rungs[1..9],
+        [
+            "T-> 1 TargetPortalGroupTag HeaderDigest",
+            "I-> 1->3",
+            "T-> 1",
+            "I-> 1->3",
+            "T-> 1 DataDigest MaxBurstLength X-com.example.a",
+            "I-> 1->3 X-com.example.a",
+            "T-> 1 iSCSIProtocolLevel TaskReporting",
+            "I-> 1->3 TaskReporting iSCSIProtocolLevel",
+        ]
+    );
     assert_eq!(outcome.stat_sn, StatSn(45));
 }
 
@@ -237,17 +251,20 @@ fn initiator_understands_partial_answers_offers_and_empty_responses() {
 fn initiator_chap_in_both_directions() {
     let mut bench = Bench::authenticating(chap(&alice(), Some(bob())), chap(&alice(), Some(bob())));
     let (ours, theirs) = bench.run().complete();
-    assert_eq!(bench.ladder()[..7], [
-        "I-> 0 InitiatorName TargetName SessionType AuthMethod",
-        "T-> 0 TargetPortalGroupTag AuthMethod",
-        "I-> 0 CHAP_A",
-        "T-> 0 CHAP_A CHAP_I CHAP_C",
-        "I-> 0->1 CHAP_N CHAP_R CHAP_I CHAP_C",
-        "T-> 0->1 CHAP_N CHAP_R",
-        "I-> 1->3 HeaderDigest DataDigest MaxConnections InitialR2T ImmediateData MaxBurstLength DefaultTime2Wait \
+    assert_eq!(
+        bench.ladder()[..7],
+        [
+            "I-> 0 InitiatorName TargetName SessionType AuthMethod",
+            "T-> 0 TargetPortalGroupTag AuthMethod",
+            "I-> 0 CHAP_A",
+            "T-> 0 CHAP_A CHAP_I CHAP_C",
+            "I-> 0->1 CHAP_N CHAP_R CHAP_I CHAP_C",
+            "T-> 0->1 CHAP_N CHAP_R",
+            "I-> 1->3 HeaderDigest DataDigest MaxConnections InitialR2T ImmediateData MaxBurstLength DefaultTime2Wait \
          DefaultTime2Retain DataPDUInOrder DataSequenceInOrder ErrorRecoveryLevel MaxOutstandingR2T FirstBurstLength \
          MaxRecvDataSegmentLength",
-    ]);
+        ]
+    );
     assert_eq!(ours, theirs);
     assert_eq!(ours.authenticated_as.as_deref(), Some("alice"));
 }

@@ -16,35 +16,43 @@ impl Login {
         self.responses.admit(&response)?;
         if !self.outgoing.is_empty() {
             // RFC 7143 6.2: while we have more to say, the target says nothing.
-            let silent = response.data.is_empty() && !response.continues;
-            return if silent { Ok(self.send()) } else { Err(Violation::TextInContinuation.into()) };
+            if !response.data.is_empty() || response.continues {
+                return Err(Violation::TextInContinuation.into());
+            }
+            self.send();
+            return Ok(());
         }
         self.incoming.add(&response.data)?;
         if response.continues {
-            return Ok(self.send());
+            self.send();
+            return Ok(());
         }
         let text = self.incoming.take();
         let pairs = self.reader.read(&text, self.responses.stage, self.responses.is_leading())?;
-        match (core::mem::replace(&mut self.state, State::Over), response.transit) {
-            (State::ExpectSecurity(mut security), transit) => {
-                security.handle(&pairs, &mut self.outgoing.text)?;
-                if transit.is_none() {
-                    self.state = State::ExpectSecurity(security);
+        self.handle_pairs(&pairs, &response)
+    }
+
+    /// A text is complete.
+    fn handle_pairs(&mut self, pairs: &[Pair], response: &LoginResponse) -> Result<(), Breach> {
+        self.state = match core::mem::replace(&mut self.state, State::Over) {
+            State::ExpectSecurity(mut security) => {
+                security.handle(pairs, &mut self.outgoing.text)?;
+                if response.transit.is_none() {
+                    State::ExpectSecurity(security)
                 } else {
                     let authenticated_as = security.end()?;
                     self.responses.stage = Stage::LoginOperationalNegotiation;
-                    self.state = self.begin_operational(authenticated_as);
+                    self.begin_operational(authenticated_as)
                 }
-                self.send();
             }
-            (State::ExpectOperational(mut operational), None) => {
-                operational.answer(&pairs, &mut self.outgoing.text)?;
-                self.state = State::ExpectOperational(operational);
-                self.send();
+            State::ExpectOperational(mut operational) if response.transit.is_none() => {
+                operational.answer(pairs, &mut self.outgoing.text)?;
+                State::ExpectOperational(operational)
             }
-            (State::ExpectOperational(operational), Some(_)) => self.complete(*operational, &pairs, &response)?,
-            (State::Over, _) => {}
-        }
+            State::ExpectOperational(operational) => return self.complete(*operational, pairs, response),
+            State::Over => State::Over,
+        };
+        self.send();
         Ok(())
     }
 
