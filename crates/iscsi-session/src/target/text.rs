@@ -169,11 +169,10 @@ impl Session {
         if self.text.as_ref().is_some_and(|exchange| exchange.question.is_some()) {
             return Err(Violation::TextOutstanding);
         }
-        let ongoing = self.text.take_if(|exchange| exchange.tag == pdu.initiator_task_tag);
-        let mut exchange = match (pdu.target_transfer_tag, ongoing) {
+        let mut exchange = match (pdu.target_transfer_tag, self.text.take()) {
             // RFC 7143 11.10.4: no transfer tag begins anew.
             (None, _) => Exchange::new(pdu.initiator_task_tag),
-            (Some(tag), Some(ongoing)) if tag == self.tag => ongoing,
+            (Some(tag), Some(ongoing)) if tag == self.tag && ongoing.tag == pdu.initiator_task_tag => ongoing,
             (Some(_), _) => return Err(Violation::TextContinuation),
         };
         let answering = !exchange.answer.is_empty();

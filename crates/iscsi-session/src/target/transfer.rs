@@ -67,7 +67,8 @@ impl Receive {
     pub(super) fn want(&mut self, tag: TargetTransferTag, length: u32) -> bool {
         self.tag = Some(tag);
         self.wanted = length.min(self.expected);
-        self.told = self.received - self.early.len() as u32 >= self.wanted;
+        // Of a task that is being aborted, what had come is gone.
+        self.told = !self.discards && self.received - self.early.len() as u32 >= self.wanted;
         self.told
     }
 

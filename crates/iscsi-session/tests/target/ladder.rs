@@ -1,0 +1,452 @@
+//! The bench: a session whose inputs are scripted and whose outputs are read as lines.
+//!
+//! An initiator that keeps the rules stands before the session: it counts its CmdSN, and acknowledges every status it has seen
+//! unless told otherwise. Tasks are named by their Initiator Task Tag, which the bench hides in the CDB.
+
+use bytes::Bytes;
+use iscsi_pdu::*;
+use iscsi_session::target::{DataProgress, Event, RequestId, Session, SessionConfig, TaskId, TaskOutcome};
+use iscsi_session::{BadPdu, LoginOutcome, Parameters, SessionType};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+pub(crate) const CID: Cid = Cid(7);
+pub(crate) const LUN: LunField = LunField([0, 3, 0, 0, 0, 0, 0, 0]);
+pub(crate) const PING_TAG: TargetTransferTag = TargetTransferTag(0xfeed);
+pub(crate) const OWN_NAME: &str = "iqn.2026-01.io.ferriscsi:disk";
+
+pub(crate) struct Ladder {
+    pub(crate) session: Session,
+    pub(crate) now: Instant,
+    pub(crate) cmd_sn: CmdSn,
+    pub(crate) exp_stat_sn: StatSn,
+    /// Acknowledge every status that was seen.
+    pub(crate) acknowledges: bool,
+    /// ExpCmdSN and MaxCmdSN of the last PDU from the target.
+    pub(crate) window: (CmdSn, CmdSn),
+    /// The last PDUs from the target.
+    pub(crate) last: Vec<Pdu>,
+    pub(crate) tasks: HashMap<u32, TaskId>,
+    names: HashMap<TaskId, u32>,
+    pub(crate) requests: Vec<RequestId>,
+    /// Data of each task, put together from the immediate data and the events.
+    pub(crate) written: HashMap<u32, Vec<u8>>,
+}
+
+pub(crate) fn outcome(parameters: Parameters) -> LoginOutcome {
+    LoginOutcome {
+        initiator_name: "iqn.2026-01.io.ferriscsi:host".into(),
+        target_name: Some(OWN_NAME.into()),
+        session_type: SessionType::Normal,
+        isid: Isid([0x80, 0, 0, 0, 0, 1]),
+        tsih: Tsih(1),
+        cid: CID,
+        parameters,
+        cmd_sn: CmdSn(1),
+        stat_sn: StatSn(1),
+        max_cmd_sn: CmdSn(8),
+        authenticated_as: None,
+    }
+}
+
+pub(crate) fn config() -> SessionConfig {
+    SessionConfig {
+        window: 8,
+        immediate_max: 2,
+        ping_interval: Some(Duration::from_secs(30)),
+        ping_timeout: Duration::from_secs(10),
+        logout_grace: Duration::from_secs(5),
+    }
+}
+
+/// Parameters of the appendix: short segments, nothing unsolicited but immediate data.
+pub(crate) fn parameters() -> Parameters {
+    Parameters { burst_bytes_max: 16_384, first_burst_bytes_max: 8192, ..Parameters::default() }
+}
+
+impl Ladder {
+    pub(crate) fn new(parameters: Parameters) -> Self {
+        Self::start(outcome(parameters), config())
+    }
+
+    pub(crate) fn discovery() -> Self {
+        let login =
+            LoginOutcome { session_type: SessionType::Discovery, target_name: None, ..outcome(Parameters::default()) };
+        Self::start(login, config())
+    }
+
+    pub(crate) fn start(outcome: LoginOutcome, config: SessionConfig) -> Self {
+        let now = Instant::now();
+        Self {
+            session: Session::new(&outcome, config, PING_TAG, now),
+            now,
+            cmd_sn: outcome.cmd_sn,
+            exp_stat_sn: outcome.stat_sn,
+            acknowledges: true,
+            window: (outcome.cmd_sn, outcome.max_cmd_sn),
+            last: Vec::new(),
+            tasks: HashMap::new(),
+            names: HashMap::new(),
+            requests: Vec::new(),
+            written: HashMap::new(),
+        }
+    }
+
+    /// The initiator sends a PDU with its next numbers.
+    pub(crate) fn i(&mut self, pdu: impl Into<Pdu>) {
+        let mut pdu = pdu.into();
+        let (cmd_sn, exp_stat_sn) = (self.cmd_sn, self.exp_stat_sn);
+        if let Some((immediate, number)) = cmd_sn_of(&mut pdu) {
+            *number = cmd_sn;
+            if !immediate {
+                self.cmd_sn = cmd_sn.next();
+            }
+        }
+        if let Some(number) = exp_stat_sn_of(&mut pdu) {
+            *number = exp_stat_sn;
+        }
+        self.raw(pdu);
+    }
+
+    /// The initiator sends a PDU as it is.
+    pub(crate) fn raw(&mut self, pdu: impl Into<Pdu>) {
+        self.session.handle_pdu(self.now, CID, pdu.into());
+    }
+
+    pub(crate) fn bad(&mut self, pdu: impl Into<Pdu>, what: BadPdu) {
+        self.session.handle_bad_pdu(self.now, CID, pdu.into().encode().header, what);
+    }
+
+    pub(crate) fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        while self.session.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.session.handle_timeout(self.now);
+        }
+    }
+
+    /// All that the owner is told, as lines.
+    pub(crate) fn events(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(event) = self.session.poll_event() {
+            lines.push(self.show_event(event));
+        }
+        lines
+    }
+
+    /// All that the target sends, as lines.
+    pub(crate) fn sent(&mut self) -> Vec<String> {
+        self.last.clear();
+        while let Some(pdu) = self.session.poll_transmit(CID) {
+            self.note(&pdu);
+            self.last.push(pdu);
+        }
+        self.last.iter().map(show).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn tells(&mut self, expected: &[&str]) {
+        assert_eq!(self.events(), expected);
+    }
+
+    #[track_caller]
+    pub(crate) fn sends(&mut self, expected: &[&str]) {
+        assert_eq!(self.sent(), expected);
+    }
+
+    /// The device takes a write's data.
+    pub(crate) fn receive(&mut self, tag: u32, length: u32) -> DataProgress {
+        self.session.receive_data(self.tasks[&tag], ttt(tag), length)
+    }
+
+    /// The device ends a command.
+    pub(crate) fn complete(&mut self, tag: u32, outcome: TaskOutcome) {
+        self.session.complete(self.tasks[&tag], outcome);
+    }
+
+    pub(crate) fn answer(&mut self, response: TaskManagementResponseCode) {
+        let id = self.requests.pop().expect("a request was told of");
+        self.session.answer_task_management(id, response);
+    }
+
+    /// The bytes of the last Data-In PDUs.
+    pub(crate) fn read(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for pdu in &self.last {
+            if let Pdu::DataIn(pdu) = pdu {
+                assert_eq!(pdu.buffer_offset as usize, bytes.len());
+                bytes.extend_from_slice(&pdu.data);
+            }
+        }
+        bytes
+    }
+
+    fn note(&mut self, pdu: &Pdu) {
+        let (stat_sn, advances, exp_cmd_sn, max_cmd_sn) = numbers_of(pdu);
+        if let Some(stat_sn) = stat_sn
+            && self.acknowledges
+        {
+            self.exp_stat_sn = if advances { stat_sn.next() } else { stat_sn };
+        }
+        assert!(!exp_cmd_sn.precedes(self.window.0), "ExpCmdSN goes back");
+        assert!(!max_cmd_sn.precedes(self.window.1), "MaxCmdSN goes back");
+        assert!(!max_cmd_sn.next().precedes(exp_cmd_sn), "MaxCmdSN is less than ExpCmdSN - 1");
+        self.window = (exp_cmd_sn, max_cmd_sn);
+    }
+
+    fn show_event(&mut self, event: Event) -> String {
+        match event {
+            Event::Command(command) => {
+                let tag = u32::from_be_bytes(command.cdb[12..].try_into().unwrap());
+                self.tasks.insert(tag, command.task);
+                self.names.insert(command.task, tag);
+                let direction = ["", "W", "R", "RW"][usize::from(command.read) * 2 + usize::from(command.write)];
+                let mut line =
+                    format!("Command {tag} {direction} {}", command.expected_data_transfer_length).replace("  ", " ");
+                if !command.data.is_empty() {
+                    line += &format!(" immediate {}", command.data.len());
+                }
+                self.written.insert(tag, command.data.to_vec());
+                line
+            }
+            Event::Data { task, offset, data } => {
+                let tag = self.names[&task];
+                let written = self.written.get_mut(&tag).expect("its command came before");
+                assert_eq!(written.len(), offset as usize, "data in order");
+                written.extend_from_slice(&data);
+                format!("Data {tag} {offset}+{}", data.len())
+            }
+            Event::DataComplete { task } => format!("DataComplete {}", self.names[&task]),
+            Event::Aborted { task } => format!("Aborted {}", self.names[&task]),
+            Event::TaskManagement { id, function, .. } => {
+                self.requests.push(id);
+                format!("TaskManagement {function}")
+            }
+            Event::SendTargets { id, scope } => {
+                self.requests.push(id);
+                format!("SendTargets {scope:?}")
+            }
+            Event::Closed(reason) => format!("Closed {reason}"),
+        }
+    }
+}
+
+pub(crate) fn ttt(tag: u32) -> TargetTransferTag {
+    TargetTransferTag(0x1000 + tag)
+}
+
+pub(crate) fn itt(tag: u32) -> InitiatorTaskTag {
+    InitiatorTaskTag(tag)
+}
+
+pub(crate) fn pattern(from: usize, length: usize) -> Bytes {
+    (from..from + length).map(|place| (place * 7 + place / 256) as u8).collect()
+}
+
+pub(crate) fn command(tag: u32) -> ScsiCommand {
+    let mut cdb = [0; 16];
+    cdb[12..].copy_from_slice(&tag.to_be_bytes());
+    ScsiCommand { is_final: true, lun: LUN, initiator_task_tag: itt(tag), cdb, ..ScsiCommand::default() }
+}
+
+pub(crate) fn read(tag: u32, length: u32) -> ScsiCommand {
+    ScsiCommand { read: true, expected_data_transfer_length: length, ..command(tag) }
+}
+
+pub(crate) fn write(tag: u32, length: u32) -> ScsiCommand {
+    ScsiCommand { write: true, expected_data_transfer_length: length, ..command(tag) }
+}
+
+/// A write with immediate data.
+pub(crate) fn write_immediate(tag: u32, length: u32, immediate: usize) -> ScsiCommand {
+    ScsiCommand { data: pattern(0, immediate), ..write(tag, length) }
+}
+
+/// A Data-Out; solicited ones carry the task's transfer tag.
+pub(crate) fn data_out(tag: u32, solicited: bool, data_sn: u32, offset: u32, length: usize, is_final: bool) -> DataOut {
+    DataOut {
+        is_final,
+        lun: if solicited { LUN } else { LunField::default() },
+        initiator_task_tag: itt(tag),
+        target_transfer_tag: solicited.then(|| ttt(tag)),
+        data_sn,
+        buffer_offset: offset,
+        data: pattern(offset as usize, length),
+        ..DataOut::default()
+    }
+}
+
+pub(crate) fn manage(tag: u32, function: TaskManagementFunction) -> TaskManagementRequest {
+    TaskManagementRequest {
+        immediate: true,
+        function,
+        lun: LUN,
+        initiator_task_tag: itt(tag),
+        referenced_task_tag: None,
+        cmd_sn: CmdSn(0),
+        exp_stat_sn: StatSn(0),
+        ref_cmd_sn: CmdSn(0),
+        exp_data_sn: 0,
+    }
+}
+
+pub(crate) fn nop_out(tag: u32, data: &'static str) -> NopOut {
+    NopOut { initiator_task_tag: Some(itt(tag)), data: data.into(), ..NopOut::default() }
+}
+
+pub(crate) fn logout(tag: u32, reason: LogoutReason) -> LogoutRequest {
+    LogoutRequest { reason, initiator_task_tag: itt(tag), cid: CID, ..LogoutRequest::default() }
+}
+
+pub(crate) fn text(tag: u32, text: &str) -> TextRequest {
+    TextRequest {
+        is_final: true,
+        initiator_task_tag: itt(tag),
+        data: Bytes::copy_from_slice(text.as_bytes()),
+        ..TextRequest::default()
+    }
+}
+
+pub(crate) fn good() -> TaskOutcome {
+    TaskOutcome::default()
+}
+
+/// GOOD with read data.
+pub(crate) fn good_read(length: usize) -> TaskOutcome {
+    TaskOutcome { data_in: pattern(0, length), data_in_length: length as u32, ..good() }
+}
+
+/// GOOD after a write.
+pub(crate) fn good_write(length: u32) -> TaskOutcome {
+    TaskOutcome { data_out_length: length, ..good() }
+}
+
+/// CHECK CONDITION with sense data.
+pub(crate) fn check_condition() -> TaskOutcome {
+    TaskOutcome { status: 2, sense: Bytes::from_static(b"sense"), ..good() }
+}
+
+/// The ways of a PDU from an initiator, as one line of its fields that tell something.
+pub(crate) fn show(pdu: &Pdu) -> String {
+    match pdu {
+        Pdu::DataIn(pdu) => {
+            let mut line = format!(
+                "Data-In {} DataSN {} {}+{}",
+                pdu.initiator_task_tag.0,
+                pdu.data_sn,
+                pdu.buffer_offset,
+                pdu.data.len()
+            );
+            if pdu.is_final {
+                line += " F";
+            }
+            if let Some(status) = &pdu.status {
+                line += &format!(" S status {:02x} StatSN {}", status.status, status.stat_sn.0);
+                line += &show_residual("", status.residual);
+            }
+            line
+        }
+        Pdu::R2t(pdu) => {
+            assert_eq!((pdu.lun, pdu.target_transfer_tag), (LUN, ttt(pdu.initiator_task_tag.0)));
+            format!(
+                "R2T {} R2TSN {} {}+{}",
+                pdu.initiator_task_tag.0, pdu.r2t_sn, pdu.buffer_offset, pdu.desired_data_transfer_length
+            )
+        }
+        Pdu::ScsiResponse(pdu) => {
+            let mut line = format!(
+                "Response {} status {:02x} StatSN {} ExpDataSN {}",
+                pdu.initiator_task_tag.0, pdu.status, pdu.stat_sn.0, pdu.exp_data_sn
+            );
+            line += &show_residual("", pdu.residual);
+            line += &show_residual(" read", pdu.bidirectional_read_residual);
+            if let [high, low, sense @ ..] = &*pdu.data {
+                assert_eq!(usize::from(u16::from_be_bytes([*high, *low])), sense.len());
+                line += &match sense {
+                    [0x70, 0, key, .., code, qualifier, 0, 0, 0, 0] => {
+                        format!(" sense {key:x}/{code:02x}/{qualifier:02x}")
+                    }
+                    other => format!(" sense {other:?}"),
+                };
+            }
+            line
+        }
+        Pdu::NopIn(pdu) => match (pdu.initiator_task_tag, pdu.target_transfer_tag) {
+            (Some(tag), None) => {
+                format!("NOP-In {} StatSN {} {}", tag.0, pdu.stat_sn.0, String::from_utf8_lossy(&pdu.data))
+            }
+            (None, Some(tag)) => format!("NOP-In ping {:x}", tag.0),
+            (None, None) => "NOP-In".into(),
+            both => panic!("{both:?}"),
+        },
+        Pdu::TaskManagementResponse(pdu) => {
+            format!("TaskManagement {} StatSN {}: {}", pdu.initiator_task_tag.0, pdu.stat_sn.0, pdu.response)
+        }
+        Pdu::LogoutResponse(pdu) => {
+            format!("Logout {} StatSN {}: {}", pdu.initiator_task_tag.0, pdu.stat_sn.0, pdu.response)
+        }
+        Pdu::TextResponse(pdu) => {
+            assert_eq!(pdu.is_final, pdu.target_transfer_tag.is_none());
+            let flags = match (pdu.is_final, pdu.continues) {
+                (true, _) => " F",
+                (false, true) => " C",
+                (false, false) => "",
+            };
+            let said = String::from_utf8_lossy(&pdu.data).replace('\0', ";");
+            format!("Text {} StatSN {}{flags} {said}", pdu.initiator_task_tag.0, pdu.stat_sn.0)
+        }
+        Pdu::Reject(pdu) => format!("Reject StatSN {}: {}, of {}", pdu.stat_sn.0, pdu.reason, pdu.rejected.opcode()),
+        Pdu::AsyncMessage(pdu) => format!(
+            "Async StatSN {}: {} {} {} {}",
+            pdu.stat_sn.0, pdu.event, pdu.parameter_1, pdu.parameter_2, pdu.parameter_3
+        ),
+        other => panic!("no target sends {other:?}"),
+    }
+}
+
+fn show_residual(which: &str, residual: Residual) -> String {
+    match residual {
+        Residual::None => String::new(),
+        Residual::Overflow(count) => format!("{which} overflow {count}"),
+        Residual::Underflow(count) => format!("{which} underflow {count}"),
+    }
+}
+
+fn cmd_sn_of(pdu: &mut Pdu) -> Option<(bool, &mut CmdSn)> {
+    match pdu {
+        Pdu::ScsiCommand(pdu) => Some((pdu.immediate, &mut pdu.cmd_sn)),
+        Pdu::NopOut(pdu) => Some((pdu.immediate, &mut pdu.cmd_sn)),
+        Pdu::TaskManagementRequest(pdu) => Some((pdu.immediate, &mut pdu.cmd_sn)),
+        Pdu::TextRequest(pdu) => Some((pdu.immediate, &mut pdu.cmd_sn)),
+        Pdu::LogoutRequest(pdu) => Some((pdu.immediate, &mut pdu.cmd_sn)),
+        _ => None,
+    }
+}
+
+fn exp_stat_sn_of(pdu: &mut Pdu) -> Option<&mut StatSn> {
+    match pdu {
+        Pdu::ScsiCommand(pdu) => Some(&mut pdu.exp_stat_sn),
+        Pdu::NopOut(pdu) => Some(&mut pdu.exp_stat_sn),
+        Pdu::DataOut(pdu) => Some(&mut pdu.exp_stat_sn),
+        Pdu::TaskManagementRequest(pdu) => Some(&mut pdu.exp_stat_sn),
+        Pdu::TextRequest(pdu) => Some(&mut pdu.exp_stat_sn),
+        Pdu::LogoutRequest(pdu) => Some(&mut pdu.exp_stat_sn),
+        Pdu::Snack(pdu) => Some(&mut pdu.exp_stat_sn),
+        _ => None,
+    }
+}
+
+/// StatSN if there is one, whether the PDU uses it, ExpCmdSN, MaxCmdSN.
+pub(crate) fn numbers_of(pdu: &Pdu) -> (Option<StatSn>, bool, CmdSn, CmdSn) {
+    match pdu {
+        Pdu::DataIn(pdu) => (pdu.status.map(|status| status.stat_sn), true, pdu.exp_cmd_sn, pdu.max_cmd_sn),
+        Pdu::R2t(pdu) => (Some(pdu.stat_sn), false, pdu.exp_cmd_sn, pdu.max_cmd_sn),
+        Pdu::ScsiResponse(pdu) => (Some(pdu.stat_sn), true, pdu.exp_cmd_sn, pdu.max_cmd_sn),
+        Pdu::NopIn(pdu) => (Some(pdu.stat_sn), pdu.initiator_task_tag.is_some(), pdu.exp_cmd_sn, pdu.max_cmd_sn),
+        Pdu::TaskManagementResponse(pdu) => (Some(pdu.stat_sn), true, pdu.exp_cmd_sn, pdu.max_cmd_sn),
+        Pdu::LogoutResponse(pdu) => (Some(pdu.stat_sn), true, pdu.exp_cmd_sn, pdu.max_cmd_sn),
+        Pdu::TextResponse(pdu) => (Some(pdu.stat_sn), true, pdu.exp_cmd_sn, pdu.max_cmd_sn),
+        Pdu::Reject(pdu) => (Some(pdu.stat_sn), true, pdu.exp_cmd_sn, pdu.max_cmd_sn),
+        Pdu::AsyncMessage(pdu) => (Some(pdu.stat_sn), true, pdu.exp_cmd_sn, pdu.max_cmd_sn),
+        other => panic!("no target sends {other:?}"),
+    }
+}

@@ -1,0 +1,12 @@
+//! The target's full feature phase as ladders: what an initiator sends, what the owner is told, what the initiator gets.
+
+mod appendix;
+mod data;
+mod ladder;
+mod life;
+mod management;
+mod numbers;
+mod random;
+mod reject;
+mod residual;
+mod text;
