@@ -18,8 +18,12 @@ impl Session {
                 self.close(CloseReason::Dropped { time_2_wait: pdu.parameter_2 });
             }
             // A text exchange that is under way is an answer already.
-            AsyncEvent::NegotiationRequest if !self.texts.is_empty() || !self.state.takes_requests() => {}
-            AsyncEvent::NegotiationRequest => self.events.push_back(Event::NegotiationRequested),
+            AsyncEvent::NegotiationRequest
+                if self.texts.is_empty() && self.state.takes_requests() && !self.is_discovery() =>
+            {
+                self.events.push_back(Event::NegotiationRequested);
+            }
+            AsyncEvent::NegotiationRequest => {}
             AsyncEvent::TaskTermination => return self.handle_task_termination(pdu.lun),
             _ => self.events.push_back(Event::Async(pdu)),
         }

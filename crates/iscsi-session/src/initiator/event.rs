@@ -34,7 +34,7 @@ pub enum Event {
         /// The request.
         tag: InitiatorTaskTag,
     },
-    /// The target did not accept a request; it had no effect.
+    /// The target did not accept a request, or the session type does not have it; it had no effect.
     TaskRejected {
         /// The request.
         tag: InitiatorTaskTag,

@@ -10,14 +10,16 @@ use super::timers::{Alarm, Timers};
 use super::{Command, Event, TaskManagement};
 use crate::{BadPdu, CloseReason, LoginOutcome, Parameters, SendTargetsScope, SessionType, Violation};
 use bytes::Bytes;
-use iscsi_pdu::{Cid, Header, InitiatorTaskTag, LogoutReason, Pdu, TaskManagementFunction, TaskManagementResponseCode};
+use iscsi_pdu::{
+    Cid, Header, InitiatorTaskTag, LogoutReason, Pdu, RejectReason, TaskManagementFunction, TaskManagementResponseCode,
+};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How a session looks after its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
-    /// How long the target may be silent before [`Event::PingDue`]; none leaves pings to the owner.
+    /// How long the target may be silent before [`Event::PingDue`]; none leaves pings to the owner. Not for discovery sessions.
     pub ping_interval: Option<Duration>,
     /// How long the target may be silent after that, or after a ping, or take for a logout, before the session ends.
     pub ping_timeout: Duration,
@@ -93,7 +95,7 @@ impl Session {
             concluded: Concluded::default(),
             outbox: Outbox::default(),
             texts: VecDeque::new(),
-            timers: Timers::new(config, now),
+            timers: Timers::new(config, outcome.session_type, now),
             events: VecDeque::new(),
         }
     }
@@ -114,9 +116,7 @@ impl Session {
     /// session, or once a logout was asked for by either side.
     #[must_use]
     pub fn window(&self) -> u32 {
-        // RFC 7143 4.3: no SCSI commands in a discovery session.
-        let takes_commands = self.state.takes_commands() && self.session_type == SessionType::Normal;
-        if takes_commands { self.numbering.room() } else { 0 }
+        if self.state.takes_commands() && !self.is_discovery() { self.numbering.room() } else { 0 }
     }
 
     /// Submits a SCSI command.
@@ -154,13 +154,15 @@ impl Session {
     }
 
     /// Pings the target with `data`, cut to the longest segment that the target takes; immediate. [`Event::PingComplete`] ends it.
+    /// A discovery session has no pings: there it is answered here.
     ///
     /// # Panics
     /// If `tag` is in use: a bug of the caller.
     pub fn ping(&mut self, now: Instant, tag: InitiatorTaskTag, mut data: Bytes) {
         data.truncate(self.parameters.send_segment_bytes_max as usize);
-        self.timers.asked(now);
-        self.request_immediately(tag, Request::Ping(data));
+        if self.request_immediately(tag, Request::Ping(data)) {
+            self.timers.expect_pdu(now);
+        }
     }
 
     /// Asks which targets there are. [`Event::Targets`] ends it.
@@ -169,7 +171,10 @@ impl Session {
     ///
     /// # Panics
     /// If `tag` is in use, or the name has no form that a key may have: bugs of the caller.
-    pub fn send_targets(&mut self, _now: Instant, tag: InitiatorTaskTag, scope: SendTargetsScope) {
+    pub fn send_targets(&mut self, now: Instant, tag: InitiatorTaskTag, scope: SendTargetsScope) {
+        if self.is_discovery() {
+            self.timers.expect_pdu(now);
+        }
         self.exchange_text(tag, TextExchange::send_targets(&scope));
     }
 
@@ -188,11 +193,12 @@ impl Session {
     /// # Panics
     /// If `tag` is in use: a bug of the caller.
     pub fn logout(&mut self, now: Instant, tag: InitiatorTaskTag, reason: LogoutReason) {
-        if self.state.takes_requests() {
-            self.timers.logout(now);
+        // RFC 7143 4.3: a discovery session ends as a whole.
+        let reason = if self.is_discovery() { LogoutReason::CloseSession } else { reason };
+        if self.request_immediately(tag, Request::Logout(reason)) {
+            self.timers.expect_logout(now);
+            self.state = self.state.after(Transition::Logout);
         }
-        self.request_immediately(tag, Request::Logout(reason));
-        self.state = self.state.after(Transition::Logout);
     }
 
     /// Takes a PDU from the target.
@@ -230,7 +236,7 @@ impl Session {
         }
         match self.timers.alarm(now) {
             Some(Alarm::PingDue) => {
-                self.timers.asked(now);
+                self.timers.expect_pdu(now);
                 self.events.push_back(Event::PingDue);
             }
             Some(Alarm::Silent) => self.close(CloseReason::PeerSilent),
@@ -259,12 +265,24 @@ impl Session {
         if self.concluded.contains(tag) { Ok(()) } else { Err(Violation::UnknownInitiatorTaskTag) }
     }
 
-    fn request_immediately(&mut self, tag: InitiatorTaskTag, request: Request) {
+    /// RFC 7143 4.3: a session of text requests and a logout alone.
+    pub(super) fn is_discovery(&self) -> bool {
+        self.session_type == SessionType::Discovery
+    }
+
+    /// Whether the request goes; if not, it is answered.
+    fn request_immediately(&mut self, tag: InitiatorTaskTag, request: Request) -> bool {
         if !self.state.takes_requests() {
-            return self.events.push_back(Event::TaskLost { tag });
+            self.events.push_back(Event::TaskLost { tag });
+            return false;
+        }
+        if self.is_discovery() && !matches!(request, Request::Logout(_)) {
+            self.events.push_back(Event::TaskRejected { tag, reason: RejectReason::CommandNotSupported });
+            return false;
         }
         self.requests.insert(tag, self.numbering.cmd_sn(), request);
         self.outbox.push_request(tag);
+        true
     }
 
     fn exchange_text(&mut self, tag: InitiatorTaskTag, exchange: TextExchange) {

@@ -3,6 +3,7 @@
 //! In: what was heard and asked, and when. Out: when to look again, and what is due then.
 
 use super::SessionConfig;
+use crate::SessionType;
 use std::time::{Duration, Instant};
 
 /// What a clock says.
@@ -27,9 +28,10 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn new(config: SessionConfig, now: Instant) -> Self {
-        let SessionConfig { ping_interval, ping_timeout } = config;
-        Self { interval: ping_interval, timeout: ping_timeout, heard: now, asked: None, logout: None }
+    pub(super) fn new(config: SessionConfig, session_type: SessionType, now: Instant) -> Self {
+        // RFC 7143 4.3: a discovery session has no pings.
+        let interval = config.ping_interval.filter(|_| session_type == SessionType::Normal);
+        Self { interval, timeout: config.ping_timeout, heard: now, asked: None, logout: None }
     }
 
     /// Any PDU came: the target lives.
@@ -38,13 +40,13 @@ impl Timers {
         self.asked = None;
     }
 
-    /// A ping goes out.
-    pub(super) fn asked(&mut self, now: Instant) {
+    /// What the target has to answer at once goes out.
+    pub(super) fn expect_pdu(&mut self, now: Instant) {
         self.asked.get_or_insert(now);
     }
 
     /// A logout goes out.
-    pub(super) fn logout(&mut self, now: Instant) {
+    pub(super) fn expect_logout(&mut self, now: Instant) {
         self.logout.get_or_insert(now);
     }
 

@@ -116,6 +116,29 @@ fn discovery_sessions_take_no_commands() {
 }
 
 #[test]
+fn discovery_sessions_have_texts_and_a_logout_alone() {
+    let mut bench = discovery();
+    assert_eq!(bench.session.poll_timeout(), None);
+    bench.session.ping(bench.now, tag(1), Bytes::new());
+    let reason = RejectReason::CommandNotSupported;
+    assert_eq!(bench.events(), [Event::TaskRejected { tag: tag(1), reason }]);
+    bench.session.logout(bench.now, tag(2), LogoutReason::CloseConnection);
+    let sent = bench.sent();
+    assert!(matches!(&sent[..], [Pdu::LogoutRequest(request)] if request.reason == LogoutReason::CloseSession));
+}
+
+#[test]
+fn a_question_without_an_answer_ends_a_discovery_session() {
+    let mut bench = discovery();
+    bench.session.send_targets(bench.now, tag(1), SendTargetsScope::All);
+    request(&mut bench);
+    let due = bench.now + Duration::from_secs(3);
+    assert_eq!(bench.session.poll_timeout(), Some(due));
+    bench.session.handle_timeout(due);
+    assert_eq!(bench.events(), [Event::TaskLost { tag: tag(1) }, Event::Closed(CloseReason::PeerSilent)]);
+}
+
+#[test]
 fn hostile_answers() {
     let long: &'static [u8] = [&b"TargetName=iqn."[..], &[b'a'; 600], b"\0"].concat().leak();
     for (text, violation) in [
