@@ -18,7 +18,7 @@ pub enum LoginFailure {
     #[error("the peer sent a malformed PDU: {0}")]
     Malformed(DecodeError),
     /// The peer broke a rule.
-    #[error("the peer broke a rule of the login (RFC 7143 {}): {violation}{}", .violation.section(), Suffix(.key))]
+    #[error("the peer broke a rule of the login (RFC 7143 {}): {violation}{}{}", .violation.section(), Suffix(.key), what_to_do(*.violation))]
     Violation {
         /// The rule.
         violation: Violation,
@@ -65,6 +65,21 @@ impl core::fmt::Display for Suffix<'_> {
     }
 }
 
+/// What to do about a broken rule that a configuration may have broken.
+const fn what_to_do(violation: Violation) -> &'static str {
+    match violation {
+        Violation::NotAuthenticated | Violation::TargetProofMissing => {
+            "; check the CHAP name and the secret of this direction, which both ends have to have the same"
+        }
+        Violation::SecretInBothDirections => "; give the target and the initiator a secret each",
+        Violation::NoCommonMethod | Violation::AuthenticationRequired => {
+            "; have both ends use CHAP or neither, with at least one algorithm in common"
+        }
+        Violation::NoAgreement => "; widen the limits of one of the two ends",
+        _ => "",
+    }
+}
+
 /// What to do about a refusal.
 const fn advice(status: LoginStatus) -> &'static str {
     match status {
@@ -73,7 +88,8 @@ const fn advice(status: LoginStatus) -> &'static str {
         }
         LoginStatus::InitiatorError => "the target's log says which rule or limit it found broken",
         LoginStatus::AuthenticationFailure => {
-            "check the CHAP name, the secret and the algorithms, and whether the target asks for CHAP at all or supports mutual CHAP"
+            "log in with a CHAP name and secret if the target asks for them, and check both; an algorithm that the target does not \
+             know, or mutual CHAP with a target that has no secret of its own, is refused in the same way"
         }
         LoginStatus::AuthorizationFailure => {
             "have the target's access list name this initiator, or log in with the name that it lists"

@@ -68,8 +68,8 @@ pub struct Login {
 enum State {
     ExpectFirst,
     ExpectIdentification(Box<Introduction>),
-    ExpectSecurity(Box<(LoginIdentity, Security)>),
-    ExpectOperational(Box<(Authenticated, Operational)>),
+    ExpectSecurity(Box<SecurityStage>),
+    ExpectOperational(Box<OperationalStage>),
     ExpectAdmission(Box<Admission>),
     Over,
 }
@@ -80,6 +80,18 @@ struct Introduction {
     identity: LoginIdentity,
     pairs: Vec<Pair>,
     transit: Option<Stage>,
+}
+
+#[derive(Debug)]
+struct SecurityStage {
+    identity: LoginIdentity,
+    security: Security,
+}
+
+#[derive(Debug)]
+struct OperationalStage {
+    initiator: Authenticated,
+    operational: Operational,
 }
 
 /// An initiator that has passed the security stage, or did not need it.

@@ -71,7 +71,8 @@ impl Security {
         match self.step {
             Step::Done { authenticated } => Ok(authenticated.then_some(self.initiator.name)),
             Step::ExpectMethod if self.may_be_skipped() => Ok(None),
-            _ => Err(Violation::TargetProofMissing),
+            Step::ExpectProof { .. } => Err(Violation::TargetProofMissing),
+            Step::ExpectMethod | Step::ExpectChallenge => Err(Violation::StageTransition),
         }
     }
 

@@ -1,12 +1,12 @@
 //! One request, one response: how a login goes from text to text and from stage to stage.
 
 use super::{
-    Admission, Authenticated, Introduction, Login, LoginEvent, LoginIdentity, LoginPolicy, Operational, Requests,
-    Security, State,
+    Admission, Authenticated, Introduction, Login, LoginEvent, LoginIdentity, LoginPolicy, Operational,
+    OperationalStage, Requests, Security, SecurityStage, State,
 };
 use crate::keys::Key;
 use crate::login_text::{Breach, Name, Pair, printable};
-use crate::{Answer, Authentication, LoginFailure, Parameters, SessionType, Violation, normalise_name};
+use crate::{Answer, Authentication, LoginFailure, SessionType, Violation, normalise_name};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::{LoginRequest, LoginResponse, LoginStatus, Stage, Tsih, text};
 
@@ -60,10 +60,10 @@ impl Login {
         }
         self.state = if requests.stage == Stage::SecurityNegotiation {
             let security = Security::new(authentication, self.randomness.clone());
-            State::ExpectSecurity(Box::new((identity, security)))
+            State::ExpectSecurity(Box::new(SecurityStage { identity, security }))
         } else if authentication == Authentication::None {
             let initiator = Authenticated { identity, authenticated_as: None };
-            self.expect_operational(initiator)
+            State::ExpectOperational(Box::new(self.operational_stage(initiator)))
         } else {
             // RFC 7143 6.3.1: an initiator that has skipped the security stage although it is asked for.
             return Err(Violation::AuthenticationRequired.into());
@@ -71,35 +71,27 @@ impl Login {
         self.handle_pairs(&pairs, transit)
     }
 
-    fn expect_operational(&self, initiator: Authenticated) -> State {
-        let identity = &initiator.identity;
-        let limits = self.config.limits.clone();
-        let operational = Operational::new(identity.session_type, identity.tsih == Tsih(0), limits);
-        State::ExpectOperational(Box::new((initiator, operational)))
+    fn operational_stage(&self, initiator: Authenticated) -> OperationalStage {
+        let LoginIdentity { session_type, tsih, .. } = initiator.identity;
+        let operational = Operational::new(session_type, tsih == Tsih(0), self.config.limits.clone());
+        OperationalStage { initiator, operational }
     }
 
     fn handle_pairs(&mut self, pairs: &[Pair], transit: Option<Stage>) -> Result<(), Breach> {
-        let state = self.leave_state();
         let answers = &mut self.outgoing.text;
-        self.state = match state {
-            State::ExpectSecurity(mut state) => {
-                state.1.handle(pairs, answers)?;
-                State::ExpectSecurity(state)
-            }
-            State::ExpectOperational(mut state) => {
-                state.1.handle(pairs, answers)?;
-                State::ExpectOperational(state)
-            }
-            other => other,
-        };
+        match &mut self.state {
+            State::ExpectSecurity(stage) => stage.security.handle(pairs, answers)?,
+            State::ExpectOperational(stage) => stage.operational.handle(pairs, answers)?,
+            _ => {}
+        }
         self.respond(transit)
     }
 
     /// Sends the next segment of our text, and takes the step that the initiator proposes if it is the last one and nothing is open.
     fn respond(&mut self, transit: Option<Stage>) -> Result<(), Breach> {
         let may_end = match &mut self.state {
-            State::ExpectSecurity(state) => state.1.may_end(),
-            State::ExpectOperational(state) => transit.is_some() && state.1.may_end(&mut self.outgoing.text),
+            State::ExpectSecurity(stage) => stage.security.may_end(),
+            State::ExpectOperational(stage) => transit.is_some() && stage.operational.may_end(&mut self.outgoing.text),
             _ => false,
         };
         if self.outgoing.is_too_long() {
@@ -118,36 +110,30 @@ impl Login {
     /// Leaves the stage for the one that the initiator proposes, or for one before it.
     fn step(&mut self, proposed: Stage, last_segment: Bytes) -> Result<(), Breach> {
         match self.leave_state() {
-            State::ExpectSecurity(state) => {
-                let (identity, security) = *state;
+            State::ExpectSecurity(stage) => {
+                let SecurityStage { identity, security } = *stage;
                 let authenticated_as = security.into_authenticated_as();
-                let next = self.expect_operational(Authenticated { identity, authenticated_as });
-                match next {
-                    // RFC 7143 6.3: the target selects the next stage, which is no later than the proposed one.
-                    State::ExpectOperational(state)
-                        if proposed == Stage::FullFeaturePhase && state.1.may_be_skipped() =>
-                    {
-                        let (initiator, operational) = *state;
-                        self.expect_admission(initiator, operational.conclude()?, last_segment);
-                    }
-                    next => {
-                        self.state = next;
-                        self.respond_success(Some(Stage::LoginOperationalNegotiation), false, last_segment);
-                    }
+                let next = self.operational_stage(Authenticated { identity, authenticated_as });
+                // RFC 7143 6.3: the target selects the next stage, which is no later than the proposed one.
+                if proposed == Stage::FullFeaturePhase && next.operational.may_be_skipped() {
+                    return self.expect_admission(next, last_segment);
                 }
+                self.state = State::ExpectOperational(Box::new(next));
+                self.respond_success(Some(Stage::LoginOperationalNegotiation), false, last_segment);
+                Ok(())
             }
-            State::ExpectOperational(state) => {
-                let (initiator, operational) = *state;
-                self.expect_admission(initiator, operational.conclude()?, last_segment);
-            }
-            other => self.state = other,
+            State::ExpectOperational(stage) => self.expect_admission(*stage, last_segment),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn expect_admission(&mut self, initiator: Authenticated, parameters: Parameters, last_segment: Bytes) {
+    /// Both ends are done: asks the owner.
+    fn expect_admission(&mut self, stage: OperationalStage, last_segment: Bytes) -> Result<(), Breach> {
+        let OperationalStage { initiator, operational } = stage;
+        let parameters = operational.conclude()?;
         self.events.push_back(LoginEvent::Admit(initiator.identity.clone()));
         self.state = State::ExpectAdmission(Box::new(Admission { initiator, parameters, last_segment }));
+        Ok(())
     }
 
     fn respond_success(&mut self, transit: Option<Stage>, continues: bool, data: Bytes) {
