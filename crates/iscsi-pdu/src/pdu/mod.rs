@@ -59,6 +59,7 @@ macro_rules! pdus {
             /// # Errors
             /// The first field whose value means nothing.
             pub fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+                check_ahs(frame)?;
                 Ok(match frame.header.opcode() {
                     $($variant::OPCODE => Self::$variant($variant::decode(frame)?),)*
                     other => return Err(other.error("Opcode", 0, other.to_wire().into(), "an opcode of RFC 7143 section 11.2.1.2")),
@@ -86,4 +87,13 @@ macro_rules! pdus {
 pdus! {
     NopOut NopIn ScsiCommand ScsiResponse TaskManagementRequest TaskManagementResponse DataOut DataIn R2t
     AsyncMessage TextRequest TextResponse LoginRequest LoginResponse LogoutRequest LogoutResponse Snack Reject
+}
+
+/// RFC 7143 11.2.1.5: only a PDU that has additional header segments says that it has; that is the SCSI Command (11.2.2).
+fn check_ahs(frame: &Frame) -> Result<(), DecodeError> {
+    let opcode = frame.header.opcode();
+    if frame.ahs.is_empty() || opcode == Opcode::ScsiCommand {
+        return Ok(());
+    }
+    Err(opcode.error("TotalAHSLength", 4, (frame.ahs.len() / 4) as u64, "0, except in a SCSI Command"))
 }

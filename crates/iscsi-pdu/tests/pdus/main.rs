@@ -1,0 +1,165 @@
+//! Every PDU: what is encoded is decoded again, any bytes are decoded or refused, and no bit has a meaning that the figures
+//! of RFC 7143 section 11 do not give it.
+
+mod draw;
+
+use bytes::Bytes;
+use draw::Draw;
+use iscsi_pdu::*;
+use proptest::prelude::*;
+
+fn pdu() -> impl Strategy<Value = Pdu> {
+    let word = prop_oneof![4 => any::<u32>(), 1 => Just(u32::MAX), 1 => 0u32..3];
+    (0usize..18, prop::collection::vec(word, 70), prop::collection::vec(any::<u8>(), 0..200))
+        .prop_map(|(kind, words, data)| Draw { words: words.into_iter(), data: data.into() }.pdu(kind))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_encoded_is_decoded_again(pdu in pdu()) {
+        let frame = pdu.encode();
+        prop_assert_eq!(frame.header.opcode(), pdu.opcode());
+        prop_assert_eq!(frame.header.ahs_length(), frame.ahs.len());
+        prop_assert_eq!(frame.header.data_segment_length(), frame.data.len());
+        prop_assert_eq!(Pdu::decode(&frame), Ok(pdu));
+    }
+
+    #[test]
+    fn any_bytes_are_decoded_or_refused_and_what_they_mean_is_stable(
+        header in any::<[u8; 48]>(),
+        opcode in prop_oneof![any::<u8>(), 0u8..0x40],
+        ahs_words in prop_oneof![3 => Just(0usize), 1 => 0usize..256],
+        data in prop::collection::vec(any::<u8>(), 0..100),
+    ) {
+        let mut header = header;
+        header[0] = opcode;
+        let ahs = Bytes::from(vec![0x81; ahs_words * 4]);
+        let _ = ahs::Ahs::decode(&ahs);
+        let frame = Frame::new(Header(header), ahs, data.into());
+        if let Ok(pdu) = Pdu::decode(&frame) {
+            let encoded = pdu.encode();
+            let again = Pdu::decode(&encoded).expect("what is encoded is decoded");
+            prop_assert_eq!(&again, &pdu);
+            prop_assert_eq!(again.encode(), encoded);
+        }
+    }
+
+    #[test]
+    fn any_segments_are_read_or_refused(words in prop::collection::vec(any::<[u8; 4]>(), 0..255)) {
+        let bytes = Bytes::from(words.concat());
+        if let Ok(ahs) = ahs::Ahs::decode(&bytes) {
+            prop_assert_eq!(ahs::Ahs::decode(&ahs.encode()), Ok(ahs));
+        }
+    }
+}
+
+/// Which bits of each PDU mean something, by the figures of RFC 7143 section 11: whether the I bit does, the bits of byte 1, and
+/// the fields from byte 2 on, each
+/// with its first byte and the one behind its last. Not here: opcode and lengths.
+const MEANING: [(Opcode, bool, u8, &[(usize, usize)]); 18] = [
+    (Opcode::NopOut, true, 0, &[(8, 32)]),
+    (Opcode::NopIn, false, 0, &[(8, 36)]),
+    (Opcode::ScsiCommand, true, 0xe7, &[(8, 48)]),
+    (Opcode::ScsiResponse, false, 0x1e, &[(2, 4), (16, 48)]),
+    (Opcode::TaskManagementRequest, true, 0x7f, &[(8, 40)]),
+    (Opcode::TaskManagementResponse, false, 0, &[(2, 3), (16, 20), (24, 36)]),
+    (Opcode::DataOut, false, 0x80, &[(8, 24), (28, 32), (36, 44)]),
+    (Opcode::DataIn, false, 0xc7, &[(3, 4), (8, 48)]),
+    (Opcode::R2t, false, 0, &[(8, 48)]),
+    (Opcode::AsyncMessage, false, 0, &[(8, 16), (24, 44)]),
+    (Opcode::TextRequest, true, 0xc0, &[(8, 32)]),
+    (Opcode::TextResponse, false, 0xc0, &[(8, 36)]),
+    (Opcode::LoginRequest, false, 0xcf, &[(2, 4), (8, 22), (24, 32)]),
+    (Opcode::LoginResponse, false, 0xcf, &[(2, 4), (8, 20), (24, 38)]),
+    (Opcode::LogoutRequest, true, 0x7f, &[(16, 22), (24, 32)]),
+    (Opcode::LogoutResponse, false, 0, &[(2, 3), (16, 20), (24, 36), (40, 44)]),
+    (Opcode::SnackRequest, false, 0x0f, &[(8, 24), (28, 32), (40, 48)]),
+    (Opcode::Reject, false, 0, &[(2, 3), (24, 40)]),
+];
+
+/// A PDU of each kind in which no field is void because another says so.
+fn full_pdu(kind: usize) -> Pdu {
+    let words: Vec<u32> = (0..70).map(|at| 0x0101_0101 * (at % 5) + 1).collect();
+    let mut pdu = Draw { words: words.into_iter(), data: vec![1; 48].into() }.pdu(kind);
+    let (stage, residual) = (Some(Stage::FullFeaturePhase), Residual::Overflow(5));
+    match &mut pdu {
+        Pdu::DataIn(pdu) => {
+            pdu.is_final = true;
+            pdu.status = Some(DataInStatus { status: 1, stat_sn: StatSn(7), residual });
+        }
+        Pdu::ScsiResponse(pdu) => {
+            (pdu.residual, pdu.bidirectional_read_residual) = (residual, Residual::Underflow(9));
+        }
+        Pdu::LoginRequest(pdu) => (pdu.transit, pdu.continues) = (stage, false),
+        Pdu::LoginResponse(pdu) => {
+            (pdu.status, pdu.transit, pdu.continues) = (LoginStatus::Success, stage, false);
+        }
+        _ => {}
+    }
+    pdu
+}
+
+#[test]
+fn every_bit_means_what_the_figures_say_and_reserved_ones_are_sent_as_zero() {
+    for (kind, (opcode, immediate, flags, fields)) in MEANING.into_iter().enumerate() {
+        let pdu = full_pdu(kind);
+        assert_eq!(pdu.opcode(), opcode);
+        let frame = pdu.encode();
+        assert_eq!(Pdu::decode(&frame).as_ref(), Ok(&pdu));
+        for (at, bit) in
+            (0..48).filter(|at| !(4..8).contains(at)).flat_map(|at| (0..8).map(move |bit| (at, 1u8 << bit)))
+        {
+            let has_meaning = match at {
+                0 if bit < 0x40 => continue,
+                0 => immediate && bit == 0x40,
+                1 => flags & bit != 0,
+                _ => fields.iter().any(|(start, end)| (*start..*end).contains(&at)),
+            };
+            let mut changed = frame.clone();
+            changed.header.0[at] ^= bit;
+            let is_seen = Pdu::decode(&changed).as_ref() != Ok(&pdu);
+            assert_eq!(is_seen, has_meaning, "{opcode}: bit {bit:#04x} of byte {at}");
+            // The bits that the figures print as ones: F where there is no sequence, I of a login, and a tag that is none.
+            let is_fixed = (at, bit) == (1, 0x80)
+                || (opcode, at, bit) == (Opcode::LoginRequest, 0, 0x40)
+                || (16..20).contains(&at);
+            assert!(
+                has_meaning || is_fixed || frame.header.0[at] & bit == 0,
+                "{opcode}: bit {bit:#04x} of byte {at} is sent"
+            );
+        }
+    }
+}
+
+#[test]
+fn values_that_mean_nothing_are_named_with_their_place() {
+    let refused = |kind: usize, at: usize, value: &[u8]| {
+        let mut frame = full_pdu(kind).encode();
+        frame.header.0[at..at + value.len()].copy_from_slice(value);
+        let error = Pdu::decode(&frame).expect_err("a value that means nothing");
+        (error.pdu, error.field, error.offset)
+    };
+    let none = &[0xff; 4];
+    assert_eq!(refused(2, 1, &[0x85]), (Opcode::ScsiCommand, "ATTR", 1));
+    assert_eq!(refused(2, 16, none), (Opcode::ScsiCommand, "Initiator Task Tag", 16));
+    assert_eq!(refused(3, 1, &[0x98]), (Opcode::ScsiResponse, "Residual flags", 1));
+    assert_eq!(refused(7, 1, &[0x01]), (Opcode::DataIn, "S", 1));
+    assert_eq!(refused(7, 1, &[0x87]), (Opcode::DataIn, "Residual flags", 1));
+    assert_eq!(refused(8, 20, none), (Opcode::R2t, "Target Transfer Tag", 20));
+    assert_eq!(refused(8, 44, &[0; 4]), (Opcode::R2t, "Desired Data Transfer Length", 44));
+    assert_eq!(refused(10, 1, &[0xc0]), (Opcode::TextRequest, "C", 1));
+    assert_eq!(refused(12, 1, &[0xc3]), (Opcode::LoginRequest, "C", 1));
+    assert_eq!(refused(12, 1, &[0x82]), (Opcode::LoginRequest, "NSG", 1));
+    assert_eq!(refused(12, 1, &[0x0c]), (Opcode::LoginRequest, "CSG", 1));
+    assert_eq!(refused(14, 1, &[0x83]), (Opcode::LogoutRequest, "Reason Code", 1));
+    assert_eq!(refused(16, 1, &[0x84]), (Opcode::SnackRequest, "Type", 1));
+    assert_eq!(refused(16, 0, &[0x1c]), (Opcode::Other(0x1c), "Opcode", 0));
+
+    let ping = NopOut::default();
+    let frame = Frame::new(Pdu::from(ping).encode().header, vec![0; 4].into(), Bytes::new());
+    assert_eq!(Pdu::decode(&frame).unwrap_err().field, "TotalAHSLength");
+    let frame = Frame::new(full_pdu(17).encode().header, Bytes::new(), vec![0; 47].into());
+    assert_eq!(Pdu::decode(&frame).unwrap_err().field, "DataSegmentLength");
+}
