@@ -9,46 +9,23 @@
 use super::event::{Event, RequestId};
 use super::session::{Request, Session};
 use super::transmit::Transmission;
+use crate::keys::{Key, Rule};
 use crate::{SendTargetsScope, SessionType, TargetRecord, Violation};
 use bytes::{Bytes, BytesMut};
-use iscsi_pdu::{InitiatorTaskTag, TextRequest, TextResponse, text};
+use iscsi_pdu::text::{self, Assembler};
+use iscsi_pdu::{InitiatorTaskTag, TextRequest, TextResponse};
 use std::collections::HashSet;
 
 /// Text that the initiator may say in one exchange, in bytes; RFC 7143 section 6.1 asks for 8192.
 const TEXT_BYTES_MAX: usize = 16_384;
-
-/// Keys that belong to the login alone (RFC 7143 section 13: use IO and LO) or to its other side.
-const LOGIN_KEYS: &[&str] = &[
-    "AuthMethod",
-    "DataDigest",
-    "DataPDUInOrder",
-    "DataSequenceInOrder",
-    "DefaultTime2Retain",
-    "DefaultTime2Wait",
-    "ErrorRecoveryLevel",
-    "FirstBurstLength",
-    "HeaderDigest",
-    "ImmediateData",
-    "InitialR2T",
-    "InitiatorName",
-    "MaxBurstLength",
-    "MaxConnections",
-    "MaxOutstandingR2T",
-    "SessionType",
-    "TargetAddress",
-    "TargetAlias",
-    "TargetName",
-    "TargetPortalGroupTag",
-    "TaskReporting",
-    "iSCSIProtocolLevel",
-];
 
 /// One exchange of text requests and responses.
 #[derive(Debug)]
 pub(super) struct Exchange {
     tag: InitiatorTaskTag,
     /// Text that is not complete yet.
-    said: BytesMut,
+    assembler: Assembler,
+    /// What the initiator has said in all.
     said_bytes: usize,
     /// Keys that the initiator has said.
     keys: HashSet<String>,
@@ -71,7 +48,7 @@ impl Exchange {
     fn new(tag: InitiatorTaskTag) -> Self {
         Self {
             tag,
-            said: BytesMut::new(),
+            assembler: Assembler::new(TEXT_BYTES_MAX),
             said_bytes: 0,
             keys: HashSet::new(),
             answer: Bytes::new(),
@@ -80,21 +57,20 @@ impl Exchange {
         }
     }
 
-    fn hear(&mut self, data: &[u8]) -> Result<(), Violation> {
-        self.said_bytes += data.len();
+    /// Takes what a request says. Returns the text, once it is complete.
+    fn hear(&mut self, pdu: &TextRequest) -> Result<Option<Bytes>, Violation> {
+        self.said_bytes += pdu.data.len();
         if self.said_bytes > TEXT_BYTES_MAX {
             return Err(Violation::TextOutOfResources);
         }
-        self.said.extend_from_slice(data);
-        Ok(())
+        self.assembler.push(pdu.data.clone(), pdu.continues).map_err(|_| Violation::TextOutOfResources)
     }
 
     /// Takes a complete text. Returns the value of SendTargets, if that was asked for.
-    fn negotiate(&mut self, session_type: SessionType) -> Result<Option<String>, Violation> {
-        let said = std::mem::take(&mut self.said).freeze();
+    fn negotiate(&mut self, said: &[u8], session_type: SessionType) -> Result<Option<String>, Violation> {
         let mut answer = BytesMut::new();
         let mut send_targets = None;
-        for pair in text::pairs(&said) {
+        for pair in text::pairs(said) {
             let (key, value) = pair.map_err(|_| Violation::TextNegotiation)?;
             // RFC 7143 6.4: a key that is said twice is a protocol error; SendTargets stands alone (appendix C).
             if send_targets.is_some() || !self.keys.insert(key.to_owned()) {
@@ -115,16 +91,16 @@ impl Exchange {
         Ok(send_targets)
     }
 
-    /// The answer to a key, if it wants one.
+    /// The answer to a key, if it wants one. All but two belong to the login (RFC 7143 section 13: use IO and LO).
     fn reply(&mut self, key: &str, value: &str) -> Option<&'static str> {
-        match key {
-            "MaxRecvDataSegmentLength" => {
+        match Key::named(key) {
+            Some(Key::MaxRecvDataSegmentLength) => {
                 self.segment_bytes_max = segment_length(value);
                 self.segment_bytes_max.is_none().then_some("Reject")
             }
-            "InitiatorAlias" => None,
-            _ if LOGIN_KEYS.contains(&key) => Some("Reject"),
-            _ => Some("NotUnderstood"),
+            Some(Key::InitiatorAlias) => None,
+            Some(_) => Some("Reject"),
+            None => Some("NotUnderstood"),
         }
     }
 
@@ -138,13 +114,13 @@ impl Exchange {
     }
 }
 
-/// MaxRecvDataSegmentLength (RFC 7143 section 13.12): a number from 512 to 2^24 - 1, decimal or hexadecimal.
+/// A value of MaxRecvDataSegmentLength, if it is admissible.
 fn segment_length(value: &str) -> Option<u32> {
-    let number = match value.strip_prefix("0x").or_else(|| value.strip_prefix("0X")) {
-        Some(digits) => u32::from_str_radix(digits, 16),
-        None => value.parse(),
+    let Rule::DeclaredNumber(numbers) = Key::MaxRecvDataSegmentLength.row().rule else {
+        return None;
     };
-    number.ok().filter(|length| (512..1 << 24).contains(length) && !value.contains('+'))
+    let length = u32::try_from(text::number(value).ok()?).ok()?;
+    (numbers.low..=numbers.high).contains(&length).then_some(length)
 }
 
 impl Session {
@@ -179,15 +155,14 @@ impl Session {
         if answering && !pdu.data.is_empty() {
             return Err(Violation::TextNegotiation);
         }
-        exchange.hear(&pdu.data)?;
-        if pdu.continues {
+        let Some(said) = exchange.hear(pdu)? else {
             // RFC 7143 6.2: text that goes on is answered with nothing.
             self.say(exchange, Bytes::new(), false, pdu.immediate);
             return Ok(());
-        }
+        };
         if !answering {
             let begins = pdu.target_transfer_tag.is_none();
-            let question = exchange.negotiate(self.session_type)?;
+            let question = exchange.negotiate(&said, self.session_type)?;
             if question.is_none() && begins && exchange.keys.is_empty() {
                 self.refuse_in_discovery()?;
             }
