@@ -54,7 +54,7 @@ pub struct DataInStatus {
 /// A piece of a read's data (RFC 7143 section 11.7).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataIn {
-    /// F: the last piece of its sequence.
+    /// F: the last piece of its sequence; always so with a status.
     pub is_final: bool,
     /// A: the target asks for a DataACK SNACK.
     pub acknowledge: bool,

@@ -103,7 +103,7 @@ impl HeaderLayout for LoginRequestHeader {}
 pub struct LoginRequest {
     /// T and NSG: the stage that the initiator is ready for.
     pub transit: Option<Stage>,
-    /// C: the text goes on in the next request.
+    /// C: the text goes on in the next request; never with T.
     pub continues: bool,
     /// CSG.
     pub current_stage: Stage,
@@ -276,9 +276,9 @@ impl HeaderLayout for LoginResponseHeader {}
 /// One step of the target through the login (RFC 7143 section 11.13).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoginResponse {
-    /// T and NSG: the stage that comes next.
+    /// T and NSG: the stage that comes next. This and the next two mean something only with [`LoginStatus::Success`].
     pub transit: Option<Stage>,
-    /// C: the text goes on in the next response.
+    /// C: the text goes on in the next response; never with T.
     pub continues: bool,
     /// CSG.
     pub current_stage: Stage,

@@ -59,7 +59,7 @@ pub struct TextRequest {
     pub immediate: bool,
     /// F: the initiator has said all.
     pub is_final: bool,
-    /// C: the text goes on in the next request.
+    /// C: the text goes on in the next request; never with F.
     pub continues: bool,
     /// As in the response that is answered; zero at the beginning.
     pub lun: LunField,
@@ -136,7 +136,7 @@ impl HeaderLayout for TextResponseHeader {}
 pub struct TextResponse {
     /// F: the exchange is over.
     pub is_final: bool,
-    /// C: the text goes on in the next response.
+    /// C: the text goes on in the next response; never with F.
     pub continues: bool,
     /// To be copied to the next request, if there is a Target Transfer Tag.
     pub lun: LunField,

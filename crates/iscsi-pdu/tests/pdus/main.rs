@@ -55,10 +55,12 @@ proptest! {
     }
 }
 
+type Fields = &'static [(usize, usize)];
+
 /// Which bits of each PDU mean something, by the figures of RFC 7143 section 11: whether the I bit does, the bits of byte 1, and
 /// the fields from byte 2 on, each
 /// with its first byte and the one behind its last. Not here: opcode and lengths.
-const MEANING: [(Opcode, bool, u8, &[(usize, usize)]); 18] = [
+const MEANING: [(Opcode, bool, u8, Fields); 18] = [
     (Opcode::NopOut, true, 0, &[(8, 32)]),
     (Opcode::NopIn, false, 0, &[(8, 36)]),
     (Opcode::ScsiCommand, true, 0xe7, &[(8, 48)]),
