@@ -16,7 +16,7 @@
 //!   ([`ByteStream`], [`Capture`]).
 //! - Whatever a peer sends, no port panics, nor holds more than the longest segment that was declared to the peer, and what
 //!   the owner has queued; an idle connection holds no buffer.
-//! - Payload is not copied between the receive buffer and the session, nor between the session and the write.
+//! - Payload is not copied between the receive buffer and the session, nor, beyond 512 bytes, between the session and the write.
 //!
 //! ```
 //! use iscsi_pdu::{CmdSn, NopOut, Pdu, StatSn};

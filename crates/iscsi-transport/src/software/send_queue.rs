@@ -13,8 +13,9 @@ use iscsi_pdu::{Frame, padding};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Payload up to this length is copied next to its header: that costs less than another piece.
-const COPY_BYTES_MAX: usize = 256;
+/// Payload up to this length is copied next to its header. Over loopback TCP a piece of its own costs some 25 ns in the kernel;
+/// the copy costs less up to 1 KiB and more from 4 KiB on.
+const COPY_BYTES_MAX: usize = 512;
 
 /// The most pieces that one write takes.
 pub(super) const PIECES_MAX: usize = 256;
