@@ -8,11 +8,12 @@ use super::task::{Stage, TaskId, TaskOutcome, Tasks};
 use super::task_management::Management;
 use super::text::Exchange;
 use super::timers::Timers;
-use super::transmit::{Transmission, TransmitQueue};
+use super::transmit::TransmitQueue;
 use crate::{Answer, BadPdu, CloseReason, LoginOutcome, Parameters, SessionType, Violation};
+use bytes::Bytes;
 use iscsi_pdu::{
-    AsyncEvent, Cid, CmdSn, DataOut, DecodeError, Frame, Header, LogoutReason, LogoutRequest, LogoutResponseCode,
-    NopOut, Opcode, Pdu, RejectReason, TargetTransferTag, TaskManagementRequest, TextRequest,
+    Cid, CmdSn, DataOut, DecodeError, Frame, Header, InitiatorTaskTag, LogoutRequest, NopOut, Opcode, Pdu,
+    RejectReason, TargetTransferTag, TaskManagementRequest, TextRequest,
 };
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -258,34 +259,6 @@ impl Session {
         }
     }
 
-    /// Asks the initiator to log out, by an asynchronous message; after the grace period the connection is dropped. A discovery
-    /// session is dropped at once.
-    pub fn request_logout(&mut self, now: Instant) {
-        if self.closed.is_some() {
-            return;
-        }
-        // RFC 7143 7.4.3: in a discovery session the connection is dropped instead.
-        if self.session_type == SessionType::Discovery {
-            return self.close(CloseReason::Terminated);
-        }
-        if self.state == State::LogoutRequested {
-            return;
-        }
-        self.pass(Transition::LogoutWanted);
-        self.timers.expect_logout(now + self.config.logout_grace);
-        let seconds = u16::try_from(self.config.logout_grace.as_secs()).unwrap_or(u16::MAX);
-        self.transmit.push(Transmission::Async { event: AsyncEvent::LogoutRequest, parameters: [0, 0, seconds] });
-    }
-
-    /// Ends the session: another one takes its place, or the target goes away. The initiator is told by an asynchronous message.
-    pub fn terminate(&mut self) {
-        if self.closed.is_none() && self.session_type == SessionType::Normal {
-            let parameters = [0, self.parameters.time_2_wait, 0];
-            self.transmit.push(Transmission::Async { event: AsyncEvent::SessionDrop, parameters });
-        }
-        self.close(CloseReason::Terminated);
-    }
-
     /// Delivers what waits for its turn, if its turn has come.
     pub(super) fn make_progress(&mut self) {
         if !self.window.holds_any() && self.management.is_empty() && self.deferred.is_empty() {
@@ -354,87 +327,6 @@ impl Session {
         }
     }
 
-    fn handle_nop_out(&mut self, pdu: NopOut) {
-        self.statuses.acknowledge(pdu.exp_stat_sn);
-        let admitted = self.admit_nop_out(&pdu);
-        match admitted {
-            Err(violation) => self.violate(violation, pdu.into()),
-            Ok(_) if pdu.initiator_task_tag.is_none() => {}
-            Ok(true) => {
-                self.count(pdu.immediate);
-                self.echo(pdu);
-            }
-            Ok(false) => self.window.hold(pdu.cmd_sn, Request::NopOut(pdu)),
-        }
-    }
-
-    fn admit_nop_out(&mut self, pdu: &NopOut) -> Result<bool, Violation> {
-        // RFC 7143 11.18.2: a target transfer tag answers the ping that carried it.
-        match pdu.target_transfer_tag {
-            Some(tag) if tag == self.tag => self.timers.hear_ping_answer(),
-            Some(_) => return Err(Violation::UnknownTransferTag),
-            None => {}
-        }
-        // RFC 7143 11.18.1: a NOP-Out that wants no answer is immediate.
-        let Some(tag) = pdu.initiator_task_tag else {
-            return if pdu.immediate { Ok(true) } else { Err(Violation::NopOutNotImmediate) };
-        };
-        self.refuse_in_discovery()?;
-        let turn = self.admit(pdu.immediate, pdu.cmd_sn)?;
-        if self.has_request(tag) { Err(Violation::TagInUse) } else { Ok(turn) }
-    }
-
-    /// RFC 7143 11.19: a NOP-In duplicates as much of the ping data as the initiator receives.
-    fn echo(&mut self, pdu: NopOut) {
-        let Some(tag) = pdu.initiator_task_tag else {
-            return;
-        };
-        let mut data = pdu.data;
-        data.truncate(self.parameters.send_segment_bytes_max as usize);
-        self.transmit.push(Transmission::Echo { tag, data, immediate: pdu.immediate });
-    }
-
-    fn handle_logout(&mut self, pdu: LogoutRequest) {
-        self.statuses.acknowledge(pdu.exp_stat_sn);
-        match self.admit_logout(&pdu) {
-            Err(violation) => self.violate(violation, pdu.into()),
-            Ok(true) => {
-                self.count(pdu.immediate);
-                self.log_out(&pdu);
-            }
-            Ok(false) => self.window.hold(pdu.cmd_sn, Request::Logout(pdu)),
-        }
-    }
-
-    fn admit_logout(&self, pdu: &LogoutRequest) -> Result<bool, Violation> {
-        // RFC 7143 4.3: a discovery session is closed as a whole.
-        if self.session_type == SessionType::Discovery && pdu.reason != LogoutReason::CloseSession {
-            return Err(Violation::NotInDiscovery);
-        }
-        let turn = self.admit(pdu.immediate, pdu.cmd_sn)?;
-        if self.has_request(pdu.initiator_task_tag) { Err(Violation::TagInUse) } else { Ok(turn) }
-    }
-
-    fn log_out(&mut self, pdu: &LogoutRequest) {
-        let (response, reason) = if pdu.reason != LogoutReason::CloseSession && pdu.cid != self.cid {
-            (LogoutResponseCode::CidNotFound, None)
-        } else if pdu.reason == LogoutReason::RemoveForRecovery {
-            (LogoutResponseCode::RecoveryNotSupported, Some(CloseReason::LogoutFailed))
-        } else {
-            (LogoutResponseCode::Closed, Some(CloseReason::LoggedOut))
-        };
-        if reason.is_some() {
-            self.pass(Transition::LogoutReceived);
-            // RFC 7143 11.14: commands that are pending end; what has ended before still goes out.
-            self.abort_all(|stage| !matches!(stage, Stage::Sending(_)));
-        }
-        let (tag, immediate) = (pdu.initiator_task_tag, pdu.immediate);
-        self.transmit.push(Transmission::Logout { tag, response, immediate });
-        if let Some(reason) = reason {
-            self.end(reason);
-        }
-    }
-
     fn handle_undecodable(&mut self, header: Header, error: DecodeError) {
         match (header.opcode(), error.field) {
             // RFC 7143 7.7: a header whose segments do not add up cannot be trusted.
@@ -448,7 +340,7 @@ impl Session {
 
     /// RFC 7143 7.8: a PDU with a wrong data digest is discarded, but the header counts.
     fn handle_data_digest_error(&mut self, header: Header) {
-        let frame = Frame { header, ahs: bytes::Bytes::new(), data: bytes::Bytes::new() };
+        let frame = Frame { header, ahs: Bytes::new(), data: Bytes::new() };
         match Pdu::decode(&frame) {
             Ok(Pdu::DataOut(pdu)) => self.handle_damaged_data_out(&pdu, header),
             Ok(Pdu::ScsiCommand(pdu)) if !pdu.is_final => {
@@ -468,7 +360,7 @@ impl Session {
     }
 
     /// Whether a request with this tag is open.
-    pub(super) fn has_request(&self, tag: iscsi_pdu::InitiatorTaskTag) -> bool {
+    pub(super) fn has_request(&self, tag: InitiatorTaskTag) -> bool {
         self.tasks.find(tag).is_some() || self.management.iter().any(|management| management.tag == tag)
     }
 
