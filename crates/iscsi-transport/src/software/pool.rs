@@ -12,12 +12,12 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 /// Room that a read has at least, unless the PDU at hand needs less: a chunk with less left waits until it is free again.
 pub(super) const READ_BYTES_MIN: usize = 16 * 1024;
 
-/// Chunks that may be held by payload before more payload is copied out of them: 64 MiB.
-const CHUNKS_MAX: usize = 256;
-/// Chunks kept beyond that, so that a core in need works on memory that it has.
-const CHUNKS_SPARE: usize = 8;
-/// How many chunks are looked at before a new one is made.
+/// Chunks that payload may hold before more payload is copied out of them: 64 MiB.
+const HELD_MAX: usize = 256;
+/// How many of those are looked at before a new chunk is made.
 const LOOKS_MAX: usize = 4;
+/// Chunks kept for the next read.
+const FREE_MAX: usize = 8;
 /// Send queues kept for the next batch.
 const SEND_QUEUES_MAX: usize = 8;
 
@@ -34,10 +34,11 @@ pub struct BufferPool(Rc<RefCell<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Empty handles on chunks that no port reads into now; the one used last is at the front.
-    chunks: VecDeque<BytesMut>,
+    /// Chunks for the next read, the one used last at the end. Payload may hold a part of them.
+    free: Vec<BytesMut>,
+    /// Chunks without room for a read, until payload holds them no more; the oldest is first.
+    held: VecDeque<BytesMut>,
     send_queues: Vec<SendQueue>,
-    strained: bool,
 }
 
 impl BufferPool {
@@ -49,32 +50,41 @@ impl BufferPool {
 
     /// An empty chunk with room for at least `bytes`, which are at most [`CHUNK_BYTES`], and for a read.
     pub(super) fn take_chunk(&self, bytes: usize) -> BytesMut {
-        let room = bytes.max(READ_BYTES_MIN);
         let pool = &mut *self.0.borrow_mut();
-        for _ in 0..pool.chunks.len().min(LOOKS_MAX) {
-            let Some(mut chunk) = pool.chunks.pop_front() else { break };
-            if chunk.try_reclaim(CHUNK_BYTES) || chunk.capacity() >= room {
-                pool.strained = false;
+        let room = bytes.max(READ_BYTES_MIN);
+        while let Some(mut chunk) = pool.free.pop() {
+            if is_whole(&mut chunk) || chunk.capacity() >= room {
                 return chunk;
             }
-            pool.chunks.push_back(chunk);
+            pool.held.push_back(chunk);
         }
-        pool.strained = pool.chunks.len() >= CHUNKS_MAX;
+        for _ in 0..pool.held.len().min(LOOKS_MAX) {
+            if let Some(chunk) = pool.take_whole_held() {
+                return chunk;
+            }
+            pool.held.rotate_left(1);
+        }
         BytesMut::with_capacity(CHUNK_BYTES)
     }
 
-    /// Takes a chunk back; slices of it may live on.
+    /// Takes a chunk back; payload may still hold it.
     pub(super) fn give_chunk(&self, mut chunk: BytesMut) {
+        chunk.clear();
         let pool = &mut *self.0.borrow_mut();
-        if pool.chunks.len() < CHUNKS_MAX + CHUNKS_SPARE {
-            chunk.clear();
-            pool.chunks.push_front(chunk);
+        // What is not held any more is kept or freed step by step, as long as there is something going on.
+        let others = [pool.take_whole_held(), Some(chunk)];
+        pool.free.extend(others.into_iter().flatten());
+        if pool.free.len() > FREE_MAX {
+            let mut oldest = pool.free.remove(0);
+            if !is_whole(&mut oldest) {
+                pool.held.push_back(oldest);
+            }
         }
     }
 
     /// Whether payload should be copied out of its chunk, since too many chunks are held.
     pub(super) fn is_strained(&self) -> bool {
-        self.0.borrow().strained
+        self.0.borrow().held.len() >= HELD_MAX
     }
 
     pub(super) fn take_send_queue(&self) -> SendQueue {
@@ -90,9 +100,35 @@ impl BufferPool {
     }
 }
 
+impl Inner {
+    /// The chunk that has been held longest, if nothing holds it any more.
+    fn take_whole_held(&mut self) -> Option<BytesMut> {
+        if is_whole(self.held.front_mut()?) { self.held.pop_front() } else { None }
+    }
+}
+
+/// Whether nothing holds any part of an empty chunk; if so it begins anew.
+fn is_whole(chunk: &mut BytesMut) -> bool {
+    chunk.try_reclaim(CHUNK_BYTES)
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use bytes::Bytes;
+
+    /// A pool whose chunks are held by slices of one byte each.
+    pub(crate) fn strained_pool() -> (BufferPool, Vec<Bytes>) {
+        let pool = BufferPool::new();
+        let mut slices = Vec::new();
+        while !pool.is_strained() {
+            let mut chunk = pool.take_chunk(CHUNK_BYTES);
+            chunk.extend_from_slice(&[1; CHUNK_BYTES - 1]);
+            slices.push(chunk.split_to(1).freeze());
+            pool.give_chunk(chunk);
+        }
+        (pool, slices)
+    }
 
     #[test]
     fn a_chunk_without_slices_is_used_again_from_its_beginning() {
@@ -129,20 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn chunks_that_are_held_are_bounded_and_then_payload_is_to_be_copied() {
-        let pool = BufferPool::new();
-        let mut slices = Vec::new();
-        while !pool.is_strained() {
-            let mut chunk = pool.take_chunk(CHUNK_BYTES);
-            chunk.extend_from_slice(&[1; CHUNK_BYTES - 1]);
-            slices.push(chunk.split_to(1).freeze());
-            pool.give_chunk(chunk);
-            assert!(slices.len() <= CHUNKS_MAX + 1);
-        }
-        // What is clean is found first, and the strain ends with the slices.
+    fn chunks_that_are_held_are_bounded_and_not_kept_for_ever() {
+        let (pool, slices) = strained_pool();
+        assert_eq!(slices.len(), HELD_MAX + 1);
         drop(slices);
-        pool.give_chunk(pool.take_chunk(CHUNK_BYTES));
-        assert!(!pool.is_strained());
-        assert!(pool.0.borrow().chunks.len() <= CHUNKS_MAX + CHUNKS_SPARE);
+        for _ in 0..HELD_MAX {
+            pool.give_chunk(pool.take_chunk(1));
+        }
+        let inner = pool.0.borrow();
+        assert!(inner.held.is_empty());
+        assert_eq!(inner.free.len(), FREE_MAX);
     }
 }

@@ -202,6 +202,18 @@ fn data_lies_where_it_was_read_and_the_memory_is_used_again() {
 }
 
 #[test]
+fn a_frame_holds_no_chunk_when_too_many_are_held() {
+    let (pool, held) = pool::tests::strained_pool();
+    let (left, right) = MemoryStream::pair(usize::MAX);
+    let (mut left, mut right) = (SoftwarePort::new(left, pool.clone()), SoftwarePort::new(right, pool.clone()));
+    let frames = [4096, 3, 0].map(frame_with_data);
+    let received = crate::conformance::exchange(&mut left, &mut right, &frames);
+    drop(held);
+    assert_eq!(pool.take_chunk(1).capacity(), CHUNK_BYTES);
+    assert!(received == frames.map(Received::Frame));
+}
+
+#[test]
 fn a_segment_longer_than_a_chunk_has_a_buffer_of_its_own() {
     let (mut left, mut right) = pair(100_000);
     right.set_receive_segment_bytes_max(SEGMENT_BYTES_MAX);
