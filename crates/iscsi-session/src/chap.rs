@@ -1,11 +1,9 @@
-//! CHAP as iSCSI uses it (RFC 1994, RFC 7143 section 12.1.3): algorithms, challenges, responses and how they are written.
+//! CHAP as iSCSI uses it (RFC 1994, RFC 7143 section 12.1.3): algorithms, challenges and responses.
 //!
 //! In: an identifier, a secret, a challenge. Out: the response that proves the secret. Responses are compared in constant time.
 
 use crate::Secret;
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use iscsi_pdu::text;
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -140,39 +138,9 @@ impl Challenge {
     }
 }
 
-/// Binary values are written as hexadecimal (RFC 7143 section 6.1), which every peer reads.
-pub(crate) fn encode_binary(bytes: &[u8]) -> String {
-    use core::fmt::Write;
-    let mut text = String::with_capacity(2 + 2 * bytes.len());
-    text.push_str("0x");
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes what is written");
-    }
-    text
-}
-
-/// A binary value in hexadecimal (0x) or base64 (0b): 1 to 1024 bytes (RFC 7143 sections 6.1 and 12.1.3).
-pub(crate) fn decode_binary(text: &str) -> Option<Vec<u8>> {
-    let (prefix, digits) = text.split_at_checked(2)?;
-    let bytes = match prefix {
-        "0x" | "0X" => decode_hexadecimal(digits)?,
-        "0b" | "0B" => BASE64.decode(digits).ok()?,
-        _ => return None,
-    };
-    (1..=BINARY_BYTES_MAX).contains(&bytes.len()).then_some(bytes)
-}
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// RFC 7143 6.1: n digits are (n + 1) / 2 bytes, so an odd first digit is a byte of its own.
-fn decode_hexadecimal(digits: &str) -> Option<Vec<u8>> {
-    let nibbles: Vec<u8> =
-        digits.chars().map(|digit| digit.to_digit(16).map(|value| value as u8)).collect::<Option<_>>()?;
-    let (first, pairs) = nibbles.split_at(nibbles.len() % 2);
-    Some(first.iter().copied().chain(pairs.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1])).collect())
+/// A challenge or a response as it stands in a text; none if it is no binary value, or too long.
+pub(crate) fn decode_binary(value: &str) -> Option<Vec<u8>> {
+    text::binary(value, BINARY_BYTES_MAX).ok()
 }
 
 #[cfg(test)]
@@ -229,26 +197,14 @@ mod tests {
             (ChapAlgorithm::Sha3_256, "0x663d5b3819af64cc8fb71d1a736f4dda75ded3a09677def929d174b105b7ba81"),
         ] {
             let response = challenge.response(algorithm, &secret("0123456789abcdef"));
-            assert_eq!(encode_binary(&response), expected, "{algorithm}");
-        }
-    }
-
-    #[test]
-    fn binary_values_come_in_hexadecimal_and_base64() {
-        assert_eq!(decode_binary("0x00fF10"), Some(vec![0x00, 0xff, 0x10]));
-        assert_eq!(decode_binary("0X123"), Some(vec![0x01, 0x23]));
-        assert_eq!(decode_binary("0bAP8Q"), Some(vec![0x00, 0xff, 0x10]));
-        assert_eq!(decode_binary("0BAP8="), Some(vec![0x00, 0xff]));
-        assert_eq!(decode_binary("0bAP8"), Some(vec![0x00, 0xff]));
-        for wrong in ["", "0", "0x", "0b", "00ff", "0xfg", "0x0 ", "0x+f", "0b*", "255", "0xä", "ä"] {
-            assert_eq!(decode_binary(wrong), None, "{wrong}");
+            assert_eq!(text::hex(&response), expected, "{algorithm}");
         }
     }
 
     #[test]
     fn binary_values_have_1024_bytes_at_most() {
-        assert_eq!(decode_binary(&encode_binary(&[7; BINARY_BYTES_MAX])), Some(vec![7; BINARY_BYTES_MAX]));
-        assert_eq!(decode_binary(&encode_binary(&[7; BINARY_BYTES_MAX + 1])), None);
+        assert_eq!(decode_binary(&text::hex(&[7; BINARY_BYTES_MAX])), Some(vec![7; BINARY_BYTES_MAX]));
+        assert_eq!(decode_binary(&text::hex(&[7; BINARY_BYTES_MAX + 1])), None);
     }
 
     #[test]

@@ -9,3 +9,4 @@ mod ladders;
 mod open;
 mod proofs;
 mod refusals;
+mod rogue;

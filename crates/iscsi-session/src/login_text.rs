@@ -7,10 +7,8 @@ use crate::Violation;
 use crate::keys::{End, Key, KeySet, Place, Use};
 use crate::negotiation::is_answer_only;
 use bytes::{Bytes, BytesMut};
-use iscsi_pdu::{Stage, text};
-
-/// Most text that one end takes in a login in bytes: what RFC 7143 section 6.1 asks for where items are very long.
-pub(crate) const TEXT_BYTES_MAX: usize = 65_536;
+use iscsi_pdu::Stage;
+use iscsi_pdu::text::{self, Assembler, TEXT_BYTES_MAX};
 
 /// Longest data segment that is sent during a login in bytes (RFC 7143 section 6.3).
 pub(crate) const SEGMENT_BYTES_MAX: usize = crate::parameters::RECEIVE_SEGMENT_BYTES_DEFAULT as usize;
@@ -35,27 +33,24 @@ impl Violation {
     }
 }
 
-/// Text that comes in, over one or several PDUs (RFC 7143 section 6.1).
-#[derive(Debug, Default)]
+/// Text that comes in, over one or several PDUs: over the whole login no more than [`TEXT_BYTES_MAX`].
+#[derive(Debug)]
 pub(crate) struct Incoming {
-    text: BytesMut,
-    total: usize,
+    assembler: Assembler,
+    bytes_left: usize,
+}
+
+impl Default for Incoming {
+    fn default() -> Self {
+        Self { assembler: Assembler::new(TEXT_BYTES_MAX), bytes_left: TEXT_BYTES_MAX }
+    }
 }
 
 impl Incoming {
-    /// Takes the data segment of a PDU.
-    pub(crate) fn add(&mut self, segment: &[u8]) -> Result<(), Violation> {
-        self.total = self.total.saturating_add(segment.len());
-        if self.total > TEXT_BYTES_MAX {
-            return Err(Violation::LoginTooLong);
-        }
-        self.text.extend_from_slice(segment);
-        Ok(())
-    }
-
-    /// The text, when a PDU without the C bit has come.
-    pub(crate) fn take(&mut self) -> Bytes {
-        self.text.split().freeze()
+    /// Takes the data segment of a PDU and its C bit, and hands out the text when it is complete.
+    pub(crate) fn push(&mut self, segment: Bytes, continues: bool) -> Result<Option<Bytes>, Violation> {
+        self.bytes_left = self.bytes_left.checked_sub(segment.len()).ok_or(Violation::LoginTooLong)?;
+        self.assembler.push(segment, continues).map_err(|_| Violation::LoginTooLong)
     }
 }
 
@@ -118,11 +113,13 @@ pub(crate) enum Name {
 pub(crate) struct Reader {
     from: End,
     said: KeySet,
+    /// As whom an initiator has introduced itself, and to whom.
+    introduction: Vec<(Key, String)>,
 }
 
 impl Reader {
     pub(crate) fn new(from: End) -> Self {
-        Self { from, said: KeySet::default() }
+        Self { from, said: KeySet::default(), introduction: Vec::new() }
     }
 
     /// The pairs of a text in the order of the table of keys, unknown ones last. `leading` is whether this is the first connection
@@ -132,8 +129,12 @@ impl Reader {
         for pair in text::pairs(text) {
             let (name, value) = pair.map_err(|_| Violation::TextMalformed)?;
             match Key::named(name) {
+                Some(key) if self.repeats_introduction(key, value) => {}
                 Some(key) => {
                     self.admit(key, stage, leading)?;
+                    if key.introduces() {
+                        self.introduction.push((key, value.into()));
+                    }
                     pairs.push(Pair { key: Name::Known(key), value: value.into() });
                 }
                 // An answer to what we never asked; to answer it could go on for ever.
@@ -146,6 +147,12 @@ impl Reader {
             Name::Unknown(_) => Key::ALL.len(),
         });
         Ok(pairs)
+    }
+
+    /// RFC 7143 6.3 forbids it, yet libiscsi introduces itself again in the operational stage when its offer of CHAP was answered
+    /// with None. As long as it says the same there is no harm in it.
+    fn repeats_introduction(&self, key: Key, value: &str) -> bool {
+        self.introduction.iter().any(|(said, before)| *said == key && before == value)
     }
 
     fn admit(&mut self, key: Key, stage: Stage, leading: bool) -> Result<(), Breach> {

@@ -218,7 +218,9 @@ impl Negotiation {
 
     /// What we would agree upon, given what was agreed upon so far.
     fn limit(&self, key: Key) -> Option<Limit> {
-        let recovers = match self.agreed.contains(Key::ErrorRecoveryLevel) {
+        // An initiator offers all at once, before it knows what becomes of it.
+        let recovery_is_known = self.end == End::Target && self.agreed.contains(Key::ErrorRecoveryLevel);
+        let recovers = match recovery_is_known {
             true => self.parameters.error_recovery_level > 0,
             false => self.limits.error_recovery_level > 0,
         };
@@ -289,8 +291,8 @@ fn check(rule: Rule, limit: &Limit, answer: &str) -> Option<Value> {
 }
 
 /// A number within the range of its key.
-fn admissible(text: &str, range: Numbers) -> Option<u32> {
-    let number = u32::try_from(parse_number(text)?).ok()?;
+fn admissible(value: &str, range: Numbers) -> Option<u32> {
+    let number = u32::try_from(parse_number(value)?).ok()?;
     (range.low..=range.high).contains(&number).then_some(number)
 }
 

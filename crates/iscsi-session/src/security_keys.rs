@@ -51,6 +51,6 @@ impl Challenge {
     /// Appends CHAP_I and CHAP_C.
     pub(crate) fn push(&self, text: &mut BytesMut) {
         text::push(text, Key::ChapIdentifier.row().name, &self.identifier.to_string());
-        text::push(text, Key::ChapChallenge.row().name, &chap::encode_binary(&self.bytes));
+        text::push(text, Key::ChapChallenge.row().name, &text::hex(&self.bytes));
     }
 }

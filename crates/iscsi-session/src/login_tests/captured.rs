@@ -2,7 +2,7 @@
 //! against our initiator.
 
 use super::bench::{TargetEnd, alice, bob, chap, initiator_config, pairs_of, value_of};
-use crate::chap::{Challenge, ChapAlgorithm, decode_binary, encode_binary};
+use crate::chap::{Challenge, ChapAlgorithm, decode_binary};
 use crate::initiator::{Login, LoginConfig, LoginEvent};
 use crate::target::LoginEvent as TargetEvent;
 use crate::{Authentication, Limits, LoginFailure, LoginOutcome};
@@ -77,7 +77,7 @@ fn with_our_challenge(request: &LoginRequest, challenge: &Challenge) -> LoginReq
     let mut data = BytesMut::new();
     for (key, value) in pairs_of(&request.data) {
         let proof = challenge.response(ChapAlgorithm::Md5, &alice().secret);
-        text::push(&mut data, key, if key == "CHAP_R" { encode_binary(&proof) } else { value.into() }.as_str());
+        text::push(&mut data, key, if key == "CHAP_R" { text::hex(&proof) } else { value.into() }.as_str());
     }
     LoginRequest { data: data.freeze(), ..request.clone() }
 }

@@ -3,12 +3,11 @@
 use super::bench::{
     Bench, Ends, Script, TargetEnd, alice, bob, chap, credential, initiator_config, keys_of, stage_of, value_of,
 };
-use crate::chap::{Challenge, decode_binary, encode_binary};
+use crate::chap::{Challenge, decode_binary};
 use crate::initiator::{Login, LoginConfig, LoginEvent};
 use crate::target::LoginEvent as TargetEvent;
 use crate::{Authentication, ChapAlgorithm, Credential, LoginFailure, Violation};
-use base64::Engine;
-use iscsi_pdu::{InitiatorTaskTag, LoginRequest, LoginResponse, LoginStatus, Pdu};
+use iscsi_pdu::{InitiatorTaskTag, LoginRequest, LoginResponse, LoginStatus, Pdu, text};
 use std::time::Instant;
 
 fn with(algorithms: &[ChapAlgorithm], initiator: Credential, target: Option<Credential>) -> Authentication {
@@ -117,9 +116,9 @@ fn challenged(authentication: Authentication) -> (TargetEnd, Challenge) {
 #[test]
 fn proofs_are_read_in_hexadecimal_and_base64() {
     for encode in [
-        |bytes: &[u8]| encode_binary(bytes).to_uppercase().replace("0X", "0x"),
-        |bytes: &[u8]| format!("0b{}", base64::engine::general_purpose::STANDARD.encode(bytes)),
-        |bytes: &[u8]| format!("0B{}", base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes)),
+        |bytes: &[u8]| text::hex(bytes).to_uppercase().replace("0X", "0x"),
+        text::base64,
+        |bytes: &[u8]| text::base64(bytes).replace("0b", "0B").trim_end_matches('=').to_owned(),
     ] {
         let (mut target, challenge) = challenged(chap(&alice(), None));
         let proof = encode(&challenge.response(ChapAlgorithm::Md5, &alice().secret));
@@ -134,8 +133,8 @@ type KeysWith = fn(&str) -> Vec<(&str, &str)>;
 
 #[test]
 fn every_step_has_its_keys_and_no_others() {
-    let proof = |challenge: &Challenge| encode_binary(&challenge.response(ChapAlgorithm::Md5, &alice().secret));
-    let long = encode_binary(&[1; 1025]);
+    let proof = |challenge: &Challenge| text::hex(&challenge.response(ChapAlgorithm::Md5, &alice().secret));
+    let long = text::hex(&[1; 1025]);
     let cases: [(KeysWith, Violation); 10] = [
         (|_| vec![], Violation::MissingSecurityKey),
         (|_| vec![("CHAP_N", "alice")], Violation::MissingSecurityKey),
@@ -179,7 +178,7 @@ fn every_step_has_its_keys_and_no_others() {
 fn a_proof_of_the_wrong_length_proves_nothing() {
     let (mut target, challenge) = challenged(chap(&alice(), None));
     let proof = challenge.response(ChapAlgorithm::Md5, &alice().secret);
-    let keys = [("CHAP_N", "alice"), ("CHAP_R", &*encode_binary(&proof[..15]))];
+    let keys = [("CHAP_N", "alice"), ("CHAP_R", &*text::hex(&proof[..15]))];
     let (response, end) = target.response(Script::new().request(0, Some(1), &keys));
     assert_eq!((violation(end), response.status), (Violation::NotAuthenticated, LoginStatus::AuthenticationFailure));
 }
@@ -188,8 +187,8 @@ fn a_proof_of_the_wrong_length_proves_nothing() {
 #[test]
 fn our_own_challenge_is_not_answered() {
     let (mut target, challenge) = challenged(chap(&alice(), Some(bob())));
-    let proof = encode_binary(&challenge.response(ChapAlgorithm::Md5, &alice().secret));
-    let reflected = encode_binary(&challenge.bytes);
+    let proof = text::hex(&challenge.response(ChapAlgorithm::Md5, &alice().secret));
+    let reflected = text::hex(&challenge.bytes);
     let other = challenge.identifier.wrapping_add(1).to_string();
     let keys = [("CHAP_N", "alice"), ("CHAP_R", &*proof), ("CHAP_I", &*other), ("CHAP_C", &*reflected)];
     let (response, end) = target.response(Script::new().request(0, Some(1), &keys));
@@ -201,7 +200,7 @@ fn our_own_challenge_is_not_answered() {
 #[test]
 fn a_proof_made_with_the_targets_own_secret_is_none() {
     let (mut target, challenge) = challenged(chap(&alice(), Some(bob())));
-    let proof = encode_binary(&challenge.response(ChapAlgorithm::Md5, &bob().secret));
+    let proof = text::hex(&challenge.response(ChapAlgorithm::Md5, &bob().secret));
     let keys = [("CHAP_N", "alice"), ("CHAP_R", proof.as_str())];
     let (response, _) = target.response(Script::new().request(0, Some(1), &keys));
     assert_eq!(response.status, LoginStatus::AuthenticationFailure);
@@ -317,7 +316,7 @@ fn the_initiator_is_not_fooled_by_its_own_words() {
         bytes: decode_binary(value_of(&request.data, "CHAP_C").unwrap()).unwrap(),
     };
     // Alice's own answer to the challenge, got from her on another connection.
-    let played_back = encode_binary(&challenge.response(ChapAlgorithm::Md5, &alice().secret));
+    let played_back = text::hex(&challenge.response(ChapAlgorithm::Md5, &alice().secret));
     send(&mut login, &[("CHAP_N", "target-bob"), ("CHAP_R", &played_back)], Some(1));
     assert_eq!(login.poll_event(), broke(Violation::SecretInBothDirections, None));
 }

@@ -19,7 +19,7 @@ fn broken(mut target: TargetEnd, requests: &[LoginRequest]) -> (Violation, Login
         assert_eq!((response.status, &end), (LoginStatus::Success, &None), "{request:?}");
     }
     let (response, end) = target.response(last.clone());
-    assert_eq!(response.transit, None);
+    assert_eq!(response.transit, None, "{requests:?}");
     assert_eq!(response.initiator_task_tag, last.initiator_task_tag);
     match end {
         Some(TargetEvent::Closed(LoginFailure::Violation { violation, .. })) => (violation, response.status),
@@ -71,7 +71,8 @@ fn keys() {
     for (requests, violation, status) in [
         (operational(&[("HeaderDigest", "None"), ("HeaderDigest", "None")]), Violation::KeyRepeated, error),
         (later(&[("MaxBurstLength", "512")], &[("MaxBurstLength", "512")]), Violation::KeyRepeated, error),
-        (later(&[], &[("InitiatorName", INITIATOR)]), Violation::KeyRepeated, error),
+        (later(&[], &[("InitiatorName", "iqn.1999-07.com.os:hostid.78")]), Violation::KeyRepeated, error),
+        (later(&[], &[("SessionType", "Normal"), ("SessionType", "Discovery")]), Violation::KeyRepeated, error),
         (operational(&[("InitialR2T", "Irrelevant")]), Violation::AnswerWithoutOffer, error),
         (operational(&[("MaxConnections", "Reject")]), Violation::AnswerWithoutOffer, error),
         (operational(&[("DataDigest", "NotUnderstood")]), Violation::AnswerWithoutOffer, error),
@@ -87,6 +88,17 @@ fn keys() {
     ] {
         assert_eq!(broken(open(), &requests), (violation, status), "{requests:?}");
     }
+}
+
+/// As libiscsi does when its offer of CHAP was answered with None.
+#[test]
+fn an_initiator_that_introduces_itself_twice_as_the_same_is_let_in() {
+    let introduction = [OPEN[0], OPEN[1], ("SessionType", "Normal")];
+    let mut target = open();
+    let first = [&introduction[..], &[("AuthMethod", "CHAP,None")]].concat();
+    target.response(Script::new().request(0, Some(1), &first));
+    let (_, end) = target.response(Script::new().request(1, Some(3), &introduction));
+    assert!(matches!(end, Some(TargetEvent::Complete(_))), "{end:?}");
 }
 
 /// RFC 7143 13: keys marked LO have no place on a connection that joins a session.

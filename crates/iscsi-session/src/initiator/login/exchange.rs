@@ -22,12 +22,10 @@ impl Login {
             self.send();
             return Ok(());
         }
-        self.incoming.add(&response.data)?;
-        if response.continues {
+        let Some(text) = self.incoming.push(response.data.clone(), response.continues)? else {
             self.send();
             return Ok(());
-        }
-        let text = self.incoming.take();
+        };
         let pairs = self.reader.read(&text, self.responses.stage, self.responses.is_leading())?;
         self.handle_pairs(&pairs, &response)
     }

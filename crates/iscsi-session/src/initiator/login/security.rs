@@ -120,7 +120,7 @@ impl Security {
         let asked = keys.challenge()?.ok_or(Violation::MissingSecurityKey.by(Key::ChapChallenge))?;
         let Credential { name, secret } = &self.initiator;
         text::push(answers, Key::ChapName.row().name, name);
-        text::push(answers, Key::ChapResponse.row().name, &chap::encode_binary(&asked.response(algorithm, secret)));
+        text::push(answers, Key::ChapResponse.row().name, &text::hex(&asked.response(algorithm, secret)));
         if self.target.is_none() {
             return Ok(Step::Done { authenticated: true });
         }

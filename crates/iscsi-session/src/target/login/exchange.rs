@@ -23,18 +23,16 @@ impl Login {
             let silent = request.data.is_empty() && !request.continues;
             return if silent { self.respond(request.transit) } else { Err(Violation::TextInContinuation.into()) };
         }
-        self.incoming.add(&request.data)?;
-        if request.continues {
-            return self.respond(None);
+        match self.incoming.push(request.data, request.continues)? {
+            Some(text) => self.handle_text(&text, request.transit),
+            None => self.respond(None),
         }
-        self.handle_text(request.transit)
     }
 
     /// A text is complete.
-    fn handle_text(&mut self, transit: Option<Stage>) -> Result<(), Breach> {
+    fn handle_text(&mut self, text: &[u8], transit: Option<Stage>) -> Result<(), Breach> {
         let Some(requests) = &self.requests else { return Ok(()) };
-        let text = self.incoming.take();
-        let pairs = self.reader.read(&text, requests.stage, requests.leader().is_leading())?;
+        let pairs = self.reader.read(text, requests.stage, requests.leader().is_leading())?;
         if !matches!(self.state, State::ExpectFirst) {
             return self.handle_pairs(&pairs, transit);
         }

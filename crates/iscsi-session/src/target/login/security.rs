@@ -184,7 +184,7 @@ impl Security {
             return Err(Violation::TargetProofNotSupported.into());
         };
         text::push(answers, Key::ChapName.row().name, name);
-        text::push(answers, Key::ChapResponse.row().name, &chap::encode_binary(&asked.response(algorithm, secret)));
+        text::push(answers, Key::ChapResponse.row().name, &text::hex(&asked.response(algorithm, secret)));
         Ok(())
     }
 }
