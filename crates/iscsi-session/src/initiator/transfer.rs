@@ -104,6 +104,14 @@ impl Data {
         self.write.as_ref().is_some_and(|write| write.current.is_some())
     }
 
+    /// DataSN and offset of the Data-In or R2T that would come next.
+    #[cfg(test)]
+    pub(super) fn next_numbers(&self, is_data_in: bool) -> (u32, u32) {
+        let read = self.read.map_or((0, 0), |read| (read.data_in_count, read.received));
+        let write = self.write.as_ref().map_or((0, 0), |write| (write.r2t_count, write.r2t_end));
+        (read.0 + write.0, if is_data_in { read.1 } else { write.1 })
+    }
+
     /// Takes a Data-In: returns whether it is new.
     pub(super) fn handle_data_in(&mut self, pdu: &DataIn, parameters: &Parameters) -> Result<bool, Violation> {
         let r2t_count = self.write.as_ref().map_or(0, |write| write.r2t_count);

@@ -5,6 +5,7 @@ use crate::initiator::TaskManagement;
 use iscsi_pdu::TaskManagementFunction as Function;
 use iscsi_pdu::TaskManagementResponseCode as Code;
 
+const NONE: [u32; 0] = [];
 const OTHER_LUN: LunField = LunField([0, 4, 0, 0, 0, 0, 0, 0]);
 
 fn manage(bench: &mut Bench, number: u32, function: Function, referenced: Option<u32>) {
@@ -71,17 +72,17 @@ fn each_function_ends_the_commands_before_it_in_its_scope() {
     assert_eq!(aborted(Function::TargetWarmReset, None, done), [1, 2, 3]);
     assert_eq!(aborted(Function::TargetColdReset, None, done), [1, 2, 3]);
     assert_eq!(aborted(Function::ItNexusReset, None, done), [1, 2, 3]);
-    assert_eq!(aborted(Function::ClearAca, None, done), []);
-    assert_eq!(aborted(Function::QueryTask, Some(2), Code::FunctionSucceeded), []);
+    assert_eq!(aborted(Function::ClearAca, None, done), NONE);
+    assert_eq!(aborted(Function::QueryTask, Some(2), Code::FunctionSucceeded), NONE);
 }
 
 #[test]
 fn a_function_that_fails_ends_nothing() {
     for response in [Code::LunDoesNotExist, Code::FunctionNotSupported, Code::FunctionRejected, Code::Other(99)] {
-        assert_eq!(aborted(Function::AbortTaskSet, None, response), []);
-        assert_eq!(aborted(Function::AbortTask, Some(1), response), []);
+        assert_eq!(aborted(Function::AbortTaskSet, None, response), NONE);
+        assert_eq!(aborted(Function::AbortTask, Some(1), response), NONE);
     }
-    assert_eq!(aborted(Function::AbortTaskSet, None, Code::TaskDoesNotExist), []);
+    assert_eq!(aborted(Function::AbortTaskSet, None, Code::TaskDoesNotExist), NONE);
 }
 
 #[test]

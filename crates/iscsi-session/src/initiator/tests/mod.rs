@@ -1,5 +1,7 @@
 //! A session against a target that is a script.
 
+mod captured;
+mod garbage;
 mod ladders;
 mod life;
 mod management;

@@ -131,12 +131,9 @@ fn statuses_in_the_wrong_place() {
 
 #[test]
 fn sense_data() {
-    for (status, data, violation) in [
-        (2, &b""[..], Violation::MissingSense),
-        (2, b"\0\0", Violation::MissingSense),
-        (2, b"\0\x03\x70\0", Violation::SenseBeyondSegment),
-        (0, b"\xff", Violation::SenseBeyondSegment),
-    ] {
+    for (status, data, violation) in
+        [(2, &b"\0\x03\x70\0"[..], Violation::SenseBeyondSegment), (0, b"\xff", Violation::SenseBeyondSegment)]
+    {
         assert_breaks(violation, |bench| {
             let pdu = bench.response(1);
             bench.take(ScsiResponse { status, data: Bytes::from_static(data), ..pdu });
