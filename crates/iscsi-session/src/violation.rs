@@ -84,7 +84,6 @@ violations! {
     DataWithoutRead "11.7" "data for a task that reads none",
     SegmentTooLong "13.12" "a data segment longer than MaxRecvDataSegmentLength",
     StatusInData "11.7.3" "a status in a Data-In PDU that has to come in a response",
-    MissingSense "11.4.7" "CHECK CONDITION without sense data",
     SenseBeyondSegment "11.4.7.1" "a SenseLength beyond the data segment",
     R2tWithoutWrite "11.8" "an R2T for a task that writes nothing",
     R2tBeyondExpected "11.8.4" "an R2T beyond the expected data transfer length",

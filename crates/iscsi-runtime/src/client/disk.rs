@@ -206,6 +206,9 @@ fn read(lun: LogicalUnitNumber, cdb: &Cdb, length: u32) -> Request {
 fn good(completion: Completion) -> Result<Completion, ClientError> {
     match Status::try_from(completion.status) {
         Ok(Status::Good) => Ok(completion),
+        Ok(Status::CheckCondition) if completion.sense.is_empty() => {
+            Err(ClientError::Command("CHECK CONDITION without sense data".into()))
+        }
         Ok(Status::CheckCondition) => Err(ClientError::Command(match Sense::decode(&completion.sense) {
             Ok(sense) => format!("CHECK CONDITION: {sense}"),
             Err(error) => format!("CHECK CONDITION with sense data that makes no sense: {error}"),

@@ -165,9 +165,6 @@ fn task_result(task: &Task, pdu: &ScsiResponse) -> Result<TaskResult, Violation>
     task.data.check_exp_data_sn(pdu.exp_data_sn)?;
     result.status = pdu.status;
     result.sense = split_sense(&pdu.data).ok_or(Violation::SenseBeyondSegment)?.0;
-    if result.status == CHECK_CONDITION && result.sense.is_empty() {
-        return Err(Violation::MissingSense);
-    }
     (result.residual, result.bidirectional_read_residual) =
         task.data.checked_residuals(pdu.residual, pdu.bidirectional_read_residual);
     Ok(result)

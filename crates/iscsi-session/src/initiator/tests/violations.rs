@@ -141,6 +141,16 @@ fn sense_data() {
     }
 }
 
+/// RFC 7143 11.4.7 asks a target for sense data; istgt has none for some commands, and is told no more about it.
+#[test]
+fn a_check_condition_without_sense_data_ends_its_task() {
+    let mut bench = bench();
+    let pdu = bench.response(1);
+    bench.take(ScsiResponse { status: 2, ..pdu });
+    let Some(Event::TaskComplete { result, .. }) = bench.session.poll_event() else { panic!("the task has ended") };
+    assert_eq!((result.status, result.sense.len()), (2, 0));
+}
+
 #[test]
 fn r2ts() {
     assert_breaks(Violation::R2tWithoutWrite, |bench| bench.take(bench.r2t(1, 0, 0, 8)));
