@@ -165,7 +165,7 @@ LOGIN_TRIALS = [
     ('no TargetName', '6.3, 11.13.5', {'login(0207)'}, log_in_with(NAMES[0], NAMES[2])),
     ('a target that is not there', '11.13.5', {'login(0203)'},
      log_in_with(NAMES[0], 'TargetName=iqn.1999-01.test.none:none', NAMES[2])),
-    ('a session that is not there', '11.13.5', {'login(020a)'}, log_in_with(*NAMES, tsih=0x7777)),
+    ('a session that is not there', '11.13.5', {'login(020a)'}, log_in_with(*NAMES[:2], tsih=0x7777)),
     ('an unknown kind of session', '13.21, 11.13.5', {'login(0209)', 'login(0200)'},
      log_in_with(*NAMES[:2], 'SessionType=Odd')),
     ('a key twice', '6.3', {'login(0200)'}, log_in_with(*NAMES, 'MaxBurstLength=65536', 'MaxBurstLength=65536')),
