@@ -48,8 +48,9 @@ pub(crate) enum End {
 /// Which end may send a key during the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sender {
+    Initiator,
+    Target,
     Both,
-    Only(End),
 }
 
 /// The stage of the login in which a key may stand.
@@ -87,7 +88,7 @@ pub(crate) struct Row {
 }
 
 macro_rules! keys {
-    ($($variant:ident $name:literal $rule:expr, $sender:expr, $place:ident $purpose:ident;)*) => {
+    ($($variant:ident $name:literal $rule:expr, $sender:ident $place:ident $purpose:ident;)*) => {
         /// A key that the table knows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum Key { $($variant),* }
@@ -106,53 +107,51 @@ macro_rules! keys {
         }
 
         const TABLE: &[Row] = &[$(Row {
-            name: $name, rule: $rule, sender: $sender, place: Place::$place, purpose: Use::$purpose,
+            name: $name, rule: $rule, sender: Sender::$sender, place: Place::$place, purpose: Use::$purpose,
         }),*];
     };
 }
 
-use End::{Initiator, Target};
 use Rule::{And, Declared, DeclaredNumber, List, Maximum, Minimum, Obsolete, Or, Step};
-use Sender::{Both, Only};
 
-// What a target answers goes by this order, so that what depends on other keys comes after them: MaxOutstandingR2T after
-// ErrorRecoveryLevel, FirstBurstLength after all that it depends on.
+// One row a line. What a target answers goes by this order, so that what depends on other keys comes after them:
+// MaxOutstandingR2T after ErrorRecoveryLevel, FirstBurstLength after all that it depends on.
 keys! {
-    InitiatorName            "InitiatorName"            Declared,                                        Only(Initiator), Any         Connection;
-    InitiatorAlias           "InitiatorAlias"           Declared,                                        Only(Initiator), Any         Connection;
-    TargetName               "TargetName"               Declared,                                        Only(Initiator), Any         Connection;
-    TargetAlias              "TargetAlias"              Declared,                                        Only(Target),    Any         Connection;
-    TargetAddress            "TargetAddress"            Declared,                                        Only(Target),    Any         Connection;
-    TargetPortalGroupTag     "TargetPortalGroupTag"     Declared,                                        Only(Target),    Any         Connection;
-    SessionType              "SessionType"              Declared,                                        Only(Initiator), Any         Leading;
-    SendTargets              "SendTargets"              Declared,                                        Only(Initiator), FullFeature Connection;
-    AuthMethod               "AuthMethod"               Step,                                            Both,            Security    Connection;
-    ChapAlgorithms           "CHAP_A"                   Step,                                            Both,            Security    Connection;
-    ChapIdentifier           "CHAP_I"                   Step,                                            Both,            Security    Connection;
-    ChapChallenge            "CHAP_C"                   Step,                                            Both,            Security    Connection;
-    ChapName                 "CHAP_N"                   Step,                                            Both,            Security    Connection;
-    ChapResponse             "CHAP_R"                   Step,                                            Both,            Security    Connection;
-    HeaderDigest             "HeaderDigest"             List("None"),                                    Both,            Operational Connection;
-    DataDigest               "DataDigest"               List("None"),                                    Both,            Operational Connection;
-    MaxRecvDataSegmentLength "MaxRecvDataSegmentLength" DeclaredNumber(numbers(8192, 512, BYTES_MAX)),   Both,            Operational Connection;
-    MaxConnections           "MaxConnections"           Minimum(numbers(1, 1, 65_535)),                  Both,            Operational LeadingNormal;
-    InitialR2t               "InitialR2T"               Or(true),                                        Both,            Operational LeadingNormal;
-    ImmediateData            "ImmediateData"            And(true),                                       Both,            Operational LeadingNormal;
-    MaxBurstLength           "MaxBurstLength"           Minimum(numbers(262_144, 512, BYTES_MAX)),       Both,            Operational LeadingNormal;
-    DefaultTime2Wait         "DefaultTime2Wait"         Maximum(numbers(2, 0, 3600)),                    Both,            Operational Leading;
-    DefaultTime2Retain       "DefaultTime2Retain"       Minimum(numbers(20, 0, 3600)),                   Both,            Operational Leading;
-    DataPduInOrder           "DataPDUInOrder"           Or(true),                                        Both,            Operational LeadingNormal;
-    DataSequenceInOrder      "DataSequenceInOrder"      Or(true),                                        Both,            Operational LeadingNormal;
-    ErrorRecoveryLevel       "ErrorRecoveryLevel"       Minimum(numbers(0, 0, 2)),                       Both,            Operational Leading;
-    MaxOutstandingR2t        "MaxOutstandingR2T"        Minimum(numbers(1, 1, 65_535)),                  Both,            Operational LeadingNormal;
-    FirstBurstLength         "FirstBurstLength"         Minimum(numbers(65_536, 512, BYTES_MAX)),        Both,            Operational LeadingNormal;
-    TaskReporting            "TaskReporting"            List("RFC3720"),                                 Both,            Operational LeadingNormal;
-    ISCSIProtocolLevel       "iSCSIProtocolLevel"       Minimum(numbers(1, 0, 31)),                      Both,            Operational LeadingNormal;
-    NodeArchitecture         "X#NodeArchitecture"       Declared,                                        Both,            Operational Leading;
-    InitiatorMarkers         "IFMarker"                 Obsolete,                                        Both,            Operational LeadingNormal;
-    TargetMarkers            "OFMarker"                 Obsolete,                                        Both,            Operational LeadingNormal;
-    InitiatorMarkerInterval  "IFMarkInt"                Obsolete,                                        Both,            Operational LeadingNormal;
-    TargetMarkerInterval     "OFMarkInt"                Obsolete,                                        Both,            Operational LeadingNormal;
+    InitiatorName            "InitiatorName"            Declared,                                      Initiator Any         Connection;
+    InitiatorAlias           "InitiatorAlias"           Declared,                                      Initiator Any         Connection;
+    TargetName               "TargetName"               Declared,                                      Initiator Any         Connection;
+    TargetAlias              "TargetAlias"              Declared,                                      Target    Any         Connection;
+    TargetAddress            "TargetAddress"            Declared,                                      Target    Any         Connection;
+    TargetPortalGroupTag     "TargetPortalGroupTag"     Declared,                                      Target    Any         Connection;
+    SessionType              "SessionType"              Declared,                                      Initiator Any         Leading;
+    SendTargets              "SendTargets"              Declared,                                      Initiator FullFeature Connection;
+    AuthMethod               "AuthMethod"               Step,                                          Both      Security    Connection;
+    ChapAlgorithms           "CHAP_A"                   Step,                                          Both      Security    Connection;
+    ChapIdentifier           "CHAP_I"                   Step,                                          Both      Security    Connection;
+    ChapChallenge            "CHAP_C"                   Step,                                          Both      Security    Connection;
+    ChapName                 "CHAP_N"                   Step,                                          Both      Security    Connection;
+    ChapResponse             "CHAP_R"                   Step,                                          Both      Security    Connection;
+    HeaderDigest             "HeaderDigest"             List("None"),                                  Both      Operational Connection;
+    DataDigest               "DataDigest"               List("None"),                                  Both      Operational Connection;
+    MaxRecvDataSegmentLength "MaxRecvDataSegmentLength" DeclaredNumber(numbers(8192, 512, BYTES_MAX)), Both      Operational Connection;
+    MaxConnections           "MaxConnections"           Minimum(numbers(1, 1, 65_535)),                Both      Operational LeadingNormal;
+    InitialR2t               "InitialR2T"               Or(true),                                      Both      Operational LeadingNormal;
+    ImmediateData            "ImmediateData"            And(true),                                     Both      Operational LeadingNormal;
+    MaxBurstLength           "MaxBurstLength"           Minimum(numbers(262_144, 512, BYTES_MAX)),     Both      Operational LeadingNormal;
+    DefaultTime2Wait         "DefaultTime2Wait"         Maximum(numbers(2, 0, 3600)),                  Both      Operational Leading;
+    DefaultTime2Retain       "DefaultTime2Retain"       Minimum(numbers(20, 0, 3600)),                 Both      Operational Leading;
+    DataPduInOrder           "DataPDUInOrder"           Or(true),                                      Both      Operational LeadingNormal;
+    DataSequenceInOrder      "DataSequenceInOrder"      Or(true),                                      Both      Operational LeadingNormal;
+    ErrorRecoveryLevel       "ErrorRecoveryLevel"       Minimum(numbers(0, 0, 2)),                     Both      Operational Leading;
+    MaxOutstandingR2t        "MaxOutstandingR2T"        Minimum(numbers(1, 1, 65_535)),                Both      Operational LeadingNormal;
+    FirstBurstLength         "FirstBurstLength"         Minimum(numbers(65_536, 512, BYTES_MAX)),      Both      Operational LeadingNormal;
+    TaskReporting            "TaskReporting"            List("RFC3720"),                               Both      Operational LeadingNormal;
+    ISCSIProtocolLevel       "iSCSIProtocolLevel"       Minimum(numbers(1, 0, 31)),                    Both      Operational LeadingNormal;
+    NodeArchitecture         "X#NodeArchitecture"       Declared,                                      Both      Operational Leading;
+    InitiatorMarkers         "IFMarker"                 Obsolete,                                      Both      Operational Connection;
+    TargetMarkers            "OFMarker"                 Obsolete,                                      Both      Operational Connection;
+    InitiatorMarkerInterval  "IFMarkInt"                Obsolete,                                      Both      Operational Connection;
+    TargetMarkerInterval     "OFMarkInt"                Obsolete,                                      Both      Operational Connection;
 }
 
 impl Key {
@@ -168,7 +167,11 @@ impl Key {
 
     /// Whether `end` may send it in a login.
     pub(crate) fn may_come_from(self, end: End) -> bool {
-        self.row().sender == Both || self.row().sender == Only(end)
+        match self.row().sender {
+            Sender::Initiator => end == End::Initiator,
+            Sender::Target => end == End::Target,
+            Sender::Both => true,
+        }
     }
 
     /// Whether it may come more than once (section 6.3.1).
