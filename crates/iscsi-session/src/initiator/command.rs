@@ -44,7 +44,7 @@ pub struct TaskResult {
     pub response: ScsiResponseCode,
     /// SCSI status (SAM-5 clause 5.3.1).
     pub status: u8,
-    /// Sense data; there is some with CHECK CONDITION.
+    /// Sense data. A target owes it with CHECK CONDITION, but not every one has it.
     pub sense: Bytes,
     /// Of a read, or of the write of a write or bidirectional command. An underflow is never more than the expected length,
     /// and that of a read never less than the bytes that have not come, whatever the target says.

@@ -157,7 +157,7 @@ impl Watch {
             Happening::Manage(number, function) if self.is_free(number) => {
                 self.outstanding.insert(tag(number), 0);
                 let function = TaskManagementFunction::from_wire(function % 13);
-                let referenced = Some(tag(u32::from(number % 8)));
+                let referenced = Some(tag(number % 8));
                 self.bench.session.manage_task(now, tag(number), TaskManagement { function, lun: LUN, referenced });
             }
             Happening::Ping(number) if self.is_free(number) => {
