@@ -69,6 +69,12 @@ impl Progress {
         Ok(Self { transit, continues, current: current.ok_or(error("CSG", "0 or 1"))? })
     }
 
+    /// A refusal says nothing by these fields, and some targets leave anything there.
+    fn of_refusal(flags: u8) -> Self {
+        let current = Stage::from_wire(flags >> 2).filter(|stage| *stage != Stage::FullFeaturePhase);
+        Self { transit: None, continues: false, current: current.unwrap_or_default() }
+    }
+
     fn encode(&self) -> u8 {
         let transit = self.transit.map_or(0, |next| TRANSIT | next.to_wire());
         let continues = if self.continues { CONTINUE } else { 0 };
@@ -276,7 +282,7 @@ impl HeaderLayout for LoginResponseHeader {}
 /// One step of the target through the login (RFC 7143 section 11.13).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoginResponse {
-    /// T and NSG: the stage that comes next. This and the next two mean something only with [`LoginStatus::Success`].
+    /// T and NSG: the stage that comes next. Only with [`LoginStatus::Success`].
     pub transit: Option<Stage>,
     /// C: the text goes on in the next response; never with T.
     pub continues: bool,
@@ -311,9 +317,11 @@ impl LoginResponse {
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &LoginResponseHeader = frame.header.view();
         let status = LoginStatus::from_code(fields.status.get());
-        // A refusal says nothing by its stages, and some targets leave anything there.
-        let flags = if status.class() == 0 { fields.flags } else { 0 };
-        let progress = Progress::decode(Self::OPCODE, flags)?;
+        let progress = if status.class() == 0 {
+            Progress::decode(Self::OPCODE, fields.flags)?
+        } else {
+            Progress::of_refusal(fields.flags)
+        };
         Ok(Self {
             transit: progress.transit,
             continues: progress.continues,

@@ -296,9 +296,11 @@ impl Draw {
 
     fn login_response(&mut self) -> Pdu {
         let status = LoginStatus::NAMED[self.u32() as usize % LoginStatus::NAMED.len()];
-        // A refusal says nothing by its stages.
-        let (transit, continues, current_stage) =
-            if status.class() == 0 { self.progress() } else { (None, false, Stage::default()) };
+        let (transit, continues, current_stage) = match self.progress() {
+            // A refusal goes nowhere.
+            (_, _, current_stage) if status.class() != 0 => (None, false, current_stage),
+            progress => progress,
+        };
         LoginResponse {
             transit,
             continues,
