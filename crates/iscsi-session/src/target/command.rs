@@ -230,6 +230,7 @@ impl Session {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
+        outcome.data_in_length = outcome.data_in_length.max(outcome.data_in.len() as u32);
         outcome.data_in.truncate(task.read_length() as usize);
         self.transmit.data_in_bytes += outcome.data_in.len();
         task.stage = Stage::Settling(outcome);

@@ -77,13 +77,13 @@ impl<R> CommandWindow<R> {
         self.fill(cmd_sn, Slot::Held(request));
     }
 
-    /// Takes a missing number inside the window as received (RFC 7143 section 11.6.1). Returns whether it was missing.
+    /// Takes a missing number as received (RFC 7143 section 11.6.1). Returns whether it was inside the window and missing.
     pub(super) fn plug(&mut self, cmd_sn: CmdSn) -> bool {
-        if self.place(cmd_sn) == Place::Outside {
-            return false;
+        let missing = self.place(cmd_sn) != Place::Outside;
+        if missing {
+            self.fill(cmd_sn, Slot::Plugged);
         }
-        self.fill(cmd_sn, Slot::Plugged);
-        true
+        missing
     }
 
     /// Takes all missing numbers before `end` as received.

@@ -128,7 +128,7 @@ impl Session {
             text: None,
             requests: 0,
             timers: Timers::new(outcome.session_type, &config, now),
-            transmit: TransmitQueue::new(max),
+            transmit: TransmitQueue::new(outcome.max_cmd_sn),
             events: VecDeque::new(),
             config,
         }

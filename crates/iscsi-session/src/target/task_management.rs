@@ -11,7 +11,6 @@
 //! were on their way when it reached the owner leave before its response.
 
 use super::event::{Event, RequestId};
-use super::numbering::Place;
 use super::session::{Request, Session};
 use super::task::{Stage, Task, TaskId};
 use super::transmit::Transmission;
@@ -161,9 +160,10 @@ impl Session {
         self.transmit.push(Transmission::TaskManagement { tag, response, fenced, immediate });
     }
 
-    fn add(&mut self, pdu: &TaskManagementRequest, progress: Progress) {
+    fn add(&mut self, pdu: &TaskManagementRequest, progress: Progress) -> RequestId {
+        let id = self.next_request_id();
         let management = Management {
-            id: self.next_request_id(),
+            id,
             tag: pdu.initiator_task_tag,
             function: pdu.function,
             lun: pdu.lun,
@@ -173,16 +173,13 @@ impl Session {
             progress,
         };
         self.management.push(management);
+        id
     }
 
     /// Hands a function to the owner at once.
     fn propagate(&mut self, pdu: &TaskManagementRequest) {
-        self.add(pdu, Progress::InDevice);
-        self.events.push_back(Event::TaskManagement {
-            id: super::event::RequestId(self.requests),
-            function: pdu.function,
-            lun: pdu.lun,
-        });
+        let id = self.add(pdu, Progress::InDevice);
+        self.events.push_back(Event::TaskManagement { id, function: pdu.function, lun: pdu.lun });
     }
 
     /// RFC 7143 11.5.1, 11.6.1 and 7.11. The response, unless the owner is asked.
@@ -197,7 +194,7 @@ impl Session {
             return Some(Response::FunctionComplete);
         }
         let Some(id) = self.tasks.find(tag) else {
-            return Some(self.abort_missing(tag, pdu));
+            return Some(self.abort_missing(pdu));
         };
         let task = self.tasks.get(id)?;
         if task.lun != pdu.lun {
@@ -213,14 +210,12 @@ impl Session {
     }
 
     /// A task that is not there: if its command may be on the way, it counts as received.
-    fn abort_missing(&mut self, tag: InitiatorTaskTag, pdu: &TaskManagementRequest) -> Response {
-        let before = pdu.ref_cmd_sn.precedes(pdu.cmd_sn);
-        if !before || self.window.place(pdu.ref_cmd_sn) == Place::Outside {
-            return Response::TaskDoesNotExist;
+    fn abort_missing(&mut self, pdu: &TaskManagementRequest) -> Response {
+        if pdu.ref_cmd_sn.precedes(pdu.cmd_sn) && self.window.plug(pdu.ref_cmd_sn) {
+            Response::FunctionComplete
+        } else {
+            Response::TaskDoesNotExist
         }
-        self.window.plug(pdu.ref_cmd_sn);
-        self.stragglers.add(tag);
-        Response::FunctionComplete
     }
 
     /// Begins a function for many tasks.

@@ -104,7 +104,7 @@ impl Session {
         }
         if has_come(self.timers.ping_due()) {
             if self.timers.ping() {
-                self.transmit.push(Transmission::Ping);
+                self.transmit.push_ping();
             }
             self.timers.ping = Ping::SentAt(now);
         }

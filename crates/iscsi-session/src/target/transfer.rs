@@ -36,7 +36,7 @@ pub(super) struct Receive {
     unsolicited: bool,
     /// Nothing of what comes is of use any more.
     discards: bool,
-    /// The owner knows that all it asked for is there.
+    /// All that the owner asked for came with the command, as it was told.
     told: bool,
     /// Unsolicited data that came before the owner has asked for it.
     early: Vec<u8>,
@@ -82,11 +82,8 @@ impl Receive {
     }
 
     /// Whether all that the owner asked for is there now and was not before; the burst that brought it is over.
-    pub(super) fn becomes_complete(&mut self) -> bool {
-        let complete = self.tag.is_some() && !self.discards && self.is_settled() && self.received >= self.wanted;
-        let becomes = complete && !self.told;
-        self.told |= complete;
-        becomes
+    pub(super) fn becomes_complete(&self) -> bool {
+        self.tag.is_some() && !self.told && !self.discards && self.is_settled() && self.received >= self.wanted
     }
 
     /// Whether an R2T may be sent now.
@@ -111,9 +108,6 @@ impl Receive {
 
     /// Takes the header of a Data-Out of `length` bytes.
     pub(super) fn accept(&mut self, pdu: &DataOut, length: u32, parameters: &Parameters) -> Result<(), Violation> {
-        if self.discards && !self.unsolicited && pdu.target_transfer_tag.is_none() {
-            return Ok(()); // sent before the initiator knew that the task has failed
-        }
         let end = self.burst_end(pdu.target_transfer_tag, parameters)?;
         if !self.discards {
             self.check(pdu, length, end)?;

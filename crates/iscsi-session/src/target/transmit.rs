@@ -63,6 +63,11 @@ impl TransmitQueue {
         self.queue.push_back(transmission);
     }
 
+    /// A ping does not wait behind data: its answer is waited for.
+    pub(super) fn push_ping(&mut self) {
+        self.queue.push_front(Transmission::Ping);
+    }
+
     /// Returns whether there was room.
     pub(super) fn push_reject(&mut self, reason: RejectReason, header: Header) -> bool {
         if self.rejects == REJECTS_MAX {

@@ -49,6 +49,17 @@ fn silence_is_answered_by_a_ping_and_a_ping_by_life() {
     assert_eq!(ladder.session.poll_timeout(), None);
 }
 
+/// A ping does not wait behind data that the connection takes slowly.
+#[test]
+fn a_ping_goes_first() {
+    let mut ladder = ladder();
+    ladder.i(read(1, 20_000));
+    ladder.events();
+    ladder.complete(1, good_read(20_000));
+    ladder.pass(30);
+    assert_eq!(ladder.sent()[0], "NOP-In ping feed");
+}
+
 #[test]
 fn an_answer_to_a_ping_may_be_a_ping_itself() {
     let mut ladder = ladder();

@@ -5,6 +5,7 @@ use iscsi_pdu::TaskManagementFunction as Function;
 use iscsi_pdu::TaskManagementResponseCode as Response;
 use iscsi_pdu::{CmdSn, LunField, NopOut, ScsiCommand, TaskManagementRequest};
 use iscsi_session::Parameters;
+use iscsi_session::target::DataProgress;
 
 const OTHER_LUN: LunField = LunField([0, 9, 0, 0, 0, 0, 0, 0]);
 
@@ -228,11 +229,41 @@ fn a_set_waits_for_the_data_that_was_asked_for() {
     ladder.receive(1, 20_000);
     ladder.sends(&["R2T 1 R2TSN 0 0+4096", "R2T 1 R2TSN 1 4096+4096"]);
     ladder.i(manage(100, Function::ClearTaskSet));
+    ladder.i(read(2, 0)); // after it
     ladder.i(data_out(1, true, 0, 0, 4096, true));
     ladder.tells(&[]);
     ladder.sends(&[]);
     ladder.i(data_out(1, true, 0, 4096, 0, true)); // cut short
-    ladder.tells(&["Aborted 1", "TaskManagement CLEAR TASK SET"]);
+    ladder.tells(&["Aborted 1", "TaskManagement CLEAR TASK SET", "Command 2 R 0"]);
+}
+
+/// What the device asks for while its task is being ended never comes.
+#[test]
+fn a_task_that_is_being_ended_gets_no_data() {
+    let mut ladder = Ladder::new(open());
+    ladder.i(write(1, 4096));
+    ladder.i(ScsiCommand { is_final: false, ..write_immediate(2, 2048, 1024) });
+    ladder.i(data_out(2, false, 0, 1024, 1024, true));
+    ladder.events();
+    ladder.receive(1, 4096);
+    ladder.sends(&["R2T 1 R2TSN 0 0+4096"]);
+    ladder.i(manage(100, Function::LogicalUnitReset));
+    assert_eq!(ladder.receive(2, 2048), DataProgress::Pending);
+    ladder.tells(&[]);
+    ladder.i(data_out(1, true, 0, 0, 4096, true));
+    let mut events = ladder.events();
+    events.sort();
+    assert_eq!(events, ["Aborted 1", "Aborted 2", "TaskManagement LOGICAL UNIT RESET"]);
+}
+
+/// No command beyond the window can have been sent: an absurd CmdSN is not waited for.
+#[test]
+fn a_set_with_an_absurd_number_does_not_wait() {
+    let mut ladder = Ladder::new(open());
+    ladder.i(read(1, 0));
+    ladder.raw(TaskManagementRequest { cmd_sn: CmdSn(1000), ..manage(100, Function::LogicalUnitReset) });
+    ladder.i(read(2, 0));
+    ladder.tells(&["Command 1 R 0", "Aborted 1", "TaskManagement LOGICAL UNIT RESET", "Command 2 R 0"]);
 }
 
 /// Some initiators send no more data after a reset: they are not waited for very long.
@@ -271,6 +302,10 @@ fn the_response_of_a_set_waits_for_acknowledgement() {
         ladder.events();
         ladder.complete(3, good());
         ladder.sends(&[]);
+        // What was never sent cannot be acknowledged.
+        ladder.exp_stat_sn = iscsi_pdu::StatSn(3);
+        ladder.i(NopOut { immediate: true, ..NopOut::default() });
+        ladder.sends(&[]);
         ladder.acknowledges = true;
         ladder.exp_stat_sn = iscsi_pdu::StatSn(2);
         ladder.i(NopOut { immediate: true, target_transfer_tag: Some(PING_TAG), ..NopOut::default() });
@@ -295,6 +330,21 @@ fn an_initiator_that_never_acknowledges_is_given_up() {
     ladder.tells(&[]);
     ladder.pass(1);
     ladder.tells(&["Closed the peer has gone silent"]);
+}
+
+#[test]
+fn a_logout_does_not_wait_for_acknowledgement() {
+    let mut ladder = Ladder::new(open());
+    ladder.acknowledges = false;
+    ladder.i(read(1, 0));
+    ladder.events();
+    ladder.complete(1, good());
+    ladder.i(manage(100, Function::AbortTaskSet));
+    ladder.events();
+    ladder.answer(Response::FunctionComplete);
+    ladder.sends(&["Response 1 status 00 StatSN 1 ExpDataSN 0", "NOP-In ping feed"]);
+    ladder.i(logout(2, iscsi_pdu::LogoutReason::CloseSession));
+    ladder.sends(&["Logout 2 StatSN 2: Connection or session closed successfully"]);
 }
 
 /// RFC 7143 11.5.1: a status that is on its way leaves before the response.

@@ -176,11 +176,11 @@ fn an_immediate_text_request_does_not_move_the_window() {
     assert_eq!(ladder.window, (CmdSn(1), CmdSn(8)));
 }
 
+/// A window that is wider than the login said is announced at once.
 #[test]
-fn an_absurd_acknowledgement_changes_nothing() {
-    let mut ladder = at(1);
-    ladder.acknowledges = false;
-    ladder.exp_stat_sn = StatSn(1000);
-    ladder.i(nop_out(1, ""));
-    ladder.sends(&["NOP-In 1 StatSN 1 "]);
+fn a_wider_window_is_announced() {
+    let outcome = LoginOutcome { max_cmd_sn: CmdSn(3), ..outcome(Parameters::default()) };
+    let mut ladder = Ladder::start(outcome, config());
+    ladder.sends(&["NOP-In"]);
+    assert_eq!(ladder.window, (CmdSn(1), CmdSn(8)));
 }

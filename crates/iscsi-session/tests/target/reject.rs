@@ -198,6 +198,16 @@ fn garbage_without_end_ends_the_session() {
 }
 
 #[test]
+fn garbage_whose_answers_are_read_goes_on() {
+    let mut ladder = ladder();
+    for _ in 0..200 {
+        ladder.i(NopIn::default());
+        assert_eq!(ladder.sent().len(), 1);
+    }
+    assert!(!ladder.session.is_closed());
+}
+
+#[test]
 fn a_discovery_session_takes_nothing_but_send_targets_and_its_logout() {
     let mut ladder = Ladder::discovery();
     ladder.i(ScsiCommand { immediate: true, ..read(1, 0) });
