@@ -1,8 +1,7 @@
 //! What the target sends: each PDU to the request that it belongs to.
 
 use super::outbox::Answer;
-use super::session::Concluded;
-use super::task::{Entry, Request, Requests, Task};
+use super::task::{Concluded, Entry, Request, Requests, Task};
 use super::{Event, Session, TaskResult};
 use crate::{CloseReason, Violation};
 use bytes::Bytes;

@@ -3,7 +3,7 @@
 use super::numbering::Numbering;
 use super::outbox::Outbox;
 use super::state::{State, Transition};
-use super::task::{Entry, Request, Requests, Task};
+use super::task::{Concluded, Entry, Request, Requests, Task};
 use super::task_management::TaskManagementTask;
 use super::text::TextExchange;
 use super::timers::{Alarm, Timers};
@@ -45,6 +45,51 @@ impl Default for SessionConfig {
 /// given again in between.
 ///
 /// After [`Event::Closed`] everything is ignored, and a command is answered by the event that no answer will come.
+///
+/// ```
+/// # use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, LunField, Pdu, ScsiResponseCode, StatSn};
+/// # use iscsi_session::{LoginOutcome, Parameters, SessionType};
+/// use iscsi_session::initiator::{Command, Event, Session, SessionConfig, Transfer};
+///
+/// # let outcome = LoginOutcome {
+/// #     initiator_name: "iqn.2026-01.org.example:host".into(),
+/// #     target_name: Some("iqn.2026-01.org.example:disk".into()),
+/// #     session_type: SessionType::Normal,
+/// #     isid: Default::default(),
+/// #     tsih: Default::default(),
+/// #     cid: Cid(0),
+/// #     parameters: Parameters::default(),
+/// #     cmd_sn: CmdSn(1),
+/// #     stat_sn: StatSn(1),
+/// #     max_cmd_sn: CmdSn(32),
+/// #     authenticated_as: None,
+/// # };
+/// # let now = std::time::Instant::now();
+/// let mut session = Session::new(&outcome, SessionConfig::default(), now);
+/// let write = Command { cdb: [0x2a; 16], data: Transfer::Write(vec![0x5a; 4096].into()), ..Command::default() };
+/// session.submit(now, InitiatorTaskTag(7), write).expect("the target takes commands");
+/// while let Some(pdu) = session.poll_transmit(outcome.cid) {
+///     assert!(matches!(pdu, Pdu::ScsiCommand(command) if command.data.len() == 4096)); // to be sent
+/// }
+/// # let response = iscsi_pdu::ScsiResponse {
+/// #     response: ScsiResponseCode::CompletedAtTarget,
+/// #     status: 0,
+/// #     initiator_task_tag: InitiatorTaskTag(7),
+/// #     snack_tag: 0,
+/// #     stat_sn: StatSn(1),
+/// #     exp_cmd_sn: CmdSn(2),
+/// #     max_cmd_sn: CmdSn(33),
+/// #     exp_data_sn: 0,
+/// #     bidirectional_read_residual: iscsi_pdu::Residual::None,
+/// #     residual: iscsi_pdu::Residual::None,
+/// #     data: Default::default(),
+/// # }
+/// # .into();
+/// session.handle_pdu(now, outcome.cid, response); // what has come from the target
+/// while let Some(event) = session.poll_event() {
+///     assert!(matches!(event, Event::TaskComplete { tag: InitiatorTaskTag(7), result } if result.status == 0));
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Session {
     pub(super) cid: Cid,
@@ -59,26 +104,6 @@ pub struct Session {
     pub(super) texts: VecDeque<InitiatorTaskTag>,
     pub(super) timers: Timers,
     pub(super) events: VecDeque<Event>,
-}
-
-/// The last requests that were ended without their response: one that comes late all the same is discarded (RFC 7143
-/// section 4.2.3.4).
-#[derive(Debug, Default)]
-pub(super) struct Concluded(VecDeque<InitiatorTaskTag>);
-
-impl Concluded {
-    const MAX: usize = 512;
-
-    pub(super) fn push(&mut self, tag: InitiatorTaskTag) {
-        if self.0.len() == Self::MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back(tag);
-    }
-
-    pub(super) fn contains(&self, tag: InitiatorTaskTag) -> bool {
-        self.0.contains(&tag)
-    }
 }
 
 impl Session {

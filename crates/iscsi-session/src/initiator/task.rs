@@ -6,7 +6,7 @@ use super::text::TextExchange;
 use super::transfer::Data;
 use bytes::Bytes;
 use iscsi_pdu::{CmdSn, InitiatorTaskTag, LogoutReason, LunField, Opcode, RejectReason, TaskAttribute};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A SCSI command.
@@ -102,6 +102,26 @@ impl Requests {
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = InitiatorTaskTag> {
         self.by_tag.drain().map(|(tag, _)| tag)
+    }
+}
+
+/// The last requests that were ended without their response: one that comes late all the same is discarded (RFC 7143
+/// section 4.2.3.4).
+#[derive(Debug, Default)]
+pub(super) struct Concluded(VecDeque<InitiatorTaskTag>);
+
+impl Concluded {
+    const MAX: usize = 512;
+
+    pub(super) fn push(&mut self, tag: InitiatorTaskTag) {
+        if self.0.len() == Self::MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(tag);
+    }
+
+    pub(super) fn contains(&self, tag: InitiatorTaskTag) -> bool {
+        self.0.contains(&tag)
     }
 }
 
