@@ -233,10 +233,15 @@ impl Session {
         outcome.data_in_length = outcome.data_in_length.max(outcome.data_in.len() as u32);
         outcome.data_in.truncate(task.read_length() as usize);
         self.transmit.data_in_bytes += outcome.data_in.len();
-        task.stage = Stage::Settling(outcome);
-        self.finish_if_settled(id);
+        if task.receive.is_settled() {
+            task.stage = Stage::Sending(outcome);
+            self.transmit.push(Transmission::Completion(id));
+        } else {
+            task.stage = Stage::Settling(outcome);
+        }
     }
 
+    /// The status of a task that has ended may go out, if nothing more can come for it.
     fn finish_if_settled(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;

@@ -141,14 +141,17 @@ impl Task {
         self.r2t_count.wrapping_add(self.data_in_count)
     }
 
-    /// Whether all data has left, and the status has not.
-    pub(super) fn is_sent(&self) -> bool {
-        matches!(&self.stage, Stage::Sending(outcome) if outcome.data_in.is_empty())
-    }
-
-    /// Whether the status may come with the last data; never so for a bidirectional command (RFC 7143 section 11.7.3).
-    pub(super) fn may_collapse(&self) -> bool {
-        !self.is_bidirectional() && matches!(&self.stage, Stage::Sending(outcome) if outcome.fits_data_in())
+    /// The status that comes with the last data, if that has been taken and the status may: never so for a bidirectional
+    /// command (RFC 7143 section 11.7.3).
+    pub(super) fn collapsed_status(&self) -> Option<(u8, Residual)> {
+        match &self.stage {
+            Stage::Sending(outcome)
+                if outcome.data_in.is_empty() && outcome.fits_data_in() && !self.is_bidirectional() =>
+            {
+                Some((outcome.status, self.residuals(outcome).0))
+            }
+            _ => None,
+        }
     }
 
     /// The residual of the read of a read or of the write of a write or bidirectional command, and that of the read of a

@@ -7,7 +7,7 @@
 //! holds at most one answer a request and one R2T entry a burst, and a bounded number of Rejects.
 
 use super::session::Session;
-use super::task::{Stage, Task, TaskId, TaskOutcome};
+use super::task::{Stage, Task, TaskId};
 use crate::SessionType;
 use bytes::Bytes;
 use iscsi_pdu::{
@@ -176,11 +176,9 @@ impl Session {
         }
         let mut data_in = next_data_in(task, &self.parameters)?;
         self.transmit.data_in_bytes -= data_in.data.len();
-        let last = task.is_sent();
-        if last && task.may_collapse() {
-            let (task, outcome) = self.end_task(id)?;
-            let (residual, _) = task.residuals(&outcome);
-            data_in.status = Some(DataInStatus { status: outcome.status, stat_sn: self.statuses.take(), residual });
+        if let Some((status, residual)) = task.collapsed_status() {
+            data_in.status = Some(DataInStatus { status, stat_sn: self.statuses.take(), residual });
+            self.end_task(id);
         } else {
             self.transmit.queue.push_front(Transmission::Completion(id));
         }
@@ -190,35 +188,36 @@ impl Session {
     }
 
     fn send_status(&mut self, id: TaskId) -> Option<Pdu> {
-        let (task, outcome) = self.end_task(id)?;
-        let (residual, bidirectional_read_residual) = task.residuals(&outcome);
-        let numbers = self.numbers();
-        let response = ScsiResponse {
+        let task = self.tasks.get(id)?;
+        let Stage::Sending(outcome) = &task.stage else {
+            return None;
+        };
+        let (residual, bidirectional_read_residual) = task.residuals(outcome);
+        let mut response = ScsiResponse {
             response: ScsiResponseCode::CompletedAtTarget,
             status: outcome.status,
             initiator_task_tag: task.initiator_task_tag,
             snack_tag: 0,
             stat_sn: self.statuses.take(),
-            exp_cmd_sn: numbers.exp_cmd_sn,
-            max_cmd_sn: numbers.max_cmd_sn,
+            exp_cmd_sn: CmdSn(0),
+            max_cmd_sn: CmdSn(0),
             // RFC 7143 11.4.8: how many Data-In PDUs were sent.
             exp_data_sn: task.data_in_count,
             bidirectional_read_residual,
             residual,
             data: outcome.response_data(),
         };
+        self.end_task(id);
+        let numbers = self.numbers();
+        (response.exp_cmd_sn, response.max_cmd_sn) = (numbers.exp_cmd_sn, numbers.max_cmd_sn);
         Some(response.into())
     }
 
     /// The last PDU of a task leaves.
-    fn end_task(&mut self, id: TaskId) -> Option<(Task, TaskOutcome)> {
-        let mut task = self.tasks.remove(id)?;
-        self.release(task.immediate);
-        let Stage::Sending(outcome) = &mut task.stage else {
-            return None;
-        };
-        let outcome = std::mem::take(outcome);
-        Some((task, outcome))
+    fn end_task(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.remove(id) {
+            self.release(task.immediate);
+        }
     }
 
     fn send(&mut self, transmission: Transmission) -> Option<Pdu> {
