@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use iscsi_runtime::ClientError;
 
+use crate::show;
+
 /// Whose fault it is, which is also the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -100,7 +102,7 @@ pub fn exit_code(program: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{program}: {failure}");
+            show::complain(&format!("{program}: {failure}"));
             ExitCode::from(failure.kind as u8)
         }
     }

@@ -1,5 +1,6 @@
 //! What a process asks of the system: descriptors, processor time, a log.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -34,7 +35,13 @@ pub fn start_log(filter: &str) -> Result<(), Failure> {
             "--log {filter}: expected error, warn, info, debug or trace, or a filter such as info,iscsi_runtime=debug"
         ))
     })?;
-    tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        // A log that nobody can read any more is no reason to fail.
+        .log_internal_errors(false)
+        .init();
     Ok(())
 }
 

@@ -34,6 +34,11 @@ pub fn print(lines: &str) {
     }
 }
 
+/// Prints a line to stderr. That nobody reads it is no failure.
+pub fn complain(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

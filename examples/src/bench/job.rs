@@ -98,6 +98,8 @@ pub struct Job {
     begun: Option<Instant>,
     ended: Option<Instant>,
     failure: Option<Failure>,
+    /// The plan has ended, and every command of it.
+    finished: bool,
     verification: Option<Verification>,
     /// What is written when nothing is verified.
     payload: Bytes,
@@ -135,6 +137,7 @@ impl Job {
             begun: None,
             ended: None,
             failure: None,
+            finished: false,
             verification: verify.then(|| Verification {
                 pattern: Pattern::new(seed, region.block_size),
                 written: Written::new(region.pieces),
@@ -150,7 +153,7 @@ impl Job {
     #[must_use]
     pub fn with_plan(self, plan: Plan) -> Self {
         let (reads, writes) = (Tally::default(), Tally::default());
-        Self { plan, cursor: 0, begun: None, ended: None, reads, writes, ..self }
+        Self { plan, cursor: 0, begun: None, ended: None, finished: false, reads, writes, ..self }
     }
 
     /// Time from the first command to the end of the last.
@@ -169,9 +172,13 @@ impl Job {
     /// The job itself, unless something went wrong in it.
     ///
     /// # Errors
-    /// What went wrong first.
+    /// What went wrong first; or the session ended before the plan had.
     pub fn into_result(mut self) -> Result<Self, Failure> {
-        self.failure.take().map_or(Ok(self), Err)
+        match self.failure.take() {
+            Some(failure) => Err(failure),
+            None if self.finished => Ok(self),
+            None => Err(Failure::new(Kind::Connection, "the target has ended the session before the load had ended")),
+        }
     }
 
     /// The next piece and whether it is to be written; `None` if the plan has ended.
@@ -276,7 +283,8 @@ impl Workload for Job {
         let Some(&index) = self.idle.last() else { return Next::Idle };
         let Some((piece, write)) = self.choose(now) else {
             // A command that comes back may have to be asked again.
-            return if self.idle.len() == self.slots.len() { Next::Finished } else { Next::Idle };
+            self.finished = self.idle.len() == self.slots.len();
+            return if self.finished { Next::Finished } else { Next::Idle };
         };
         self.idle.pop();
         let check = self.verification.as_ref().is_some_and(|verification| verification.written.contains(piece));
@@ -394,6 +402,13 @@ mod tests {
         assert_eq!(job.reads.count(), 4 * 20 - 1);
         let mixed = run(Job::new(REGION, 4, true, 7).with_plan(timed(Order::Random, 50)), &mut Disk::new()).unwrap();
         assert!(mixed.reads.count() > 10 && mixed.writes.count() > 10 && mixed.checked_bytes() > 0);
+    }
+
+    #[test]
+    fn a_session_that_ends_early_is_no_success() {
+        let mut job = Job::new(REGION, 1, false, 7).with_plan(timed(Order::Random, 0));
+        assert!(matches!(job.next(Instant::now()), Next::Request { .. }));
+        assert_eq!(job.into_result().unwrap_err().kind(), Kind::Connection);
     }
 
     #[test]

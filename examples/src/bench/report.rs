@@ -66,7 +66,10 @@ impl Report {
 pub fn table(heading: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(heading);
-    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        column.set_cell_alignment(if index == 0 { CellAlignment::Left } else { CellAlignment::Right });
+    }
     table
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Client, TargetRecord, discover};
+use iscsi_runtime::{TargetRecord, discover};
 use serde_json::json;
 
-use super::connection::{Connection, Unit};
+use super::connection::{Connection, Unit, at};
 use crate::bench::table;
 use crate::failure::Failure;
 use crate::show;
@@ -19,13 +19,13 @@ pub(super) fn targets(url: &Url, connection: &Connection, json: bool) -> Result<
     if url.target_name().is_some() {
         return Err(Failure::usage(format!("discovery asks a portal: write iscsi://{}", url.address())));
     }
-    let targets = discover(connection.config(url)?).wait()?;
+    let targets = discover(connection.config(url)?).wait().map_err(at(url))?;
     if json {
         let list: Vec<_> =
             targets.iter().map(|target| json!({ "name": target.name, "urls": urls(target, url) })).collect();
         show::print(&json!(list).to_string());
     } else if targets.is_empty() {
-        eprintln!("{url} offers no target to us");
+        show::complain(&format!("{url} offers no target to us"));
     } else {
         let lines: Vec<String> = targets.iter().flat_map(|target| urls(target, url)).collect();
         show::print(&lines.join("\n"));
@@ -51,8 +51,8 @@ pub(super) fn luns(url: &Url, connection: &Connection, json: bool) -> Result<(),
             "{url} names no target: `iscsi-initiator discover {url}` shows those that there are"
         )));
     }
-    let client = Client::connect(connection.config(url)?).wait()?;
-    let units = client.report_luns().wait()?;
+    let client = connection.connect(url)?;
+    let units = client.report_luns().wait().map_err(at(url))?;
     if json {
         show::print(&json!(units.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string());
         return Ok(());
@@ -75,6 +75,7 @@ pub(super) fn luns(url: &Url, connection: &Connection, json: bool) -> Result<(),
         rows.add_row(row);
     }
     show::print(&rows.trim_fmt());
+    drop(client.logout().wait());
     Ok(())
 }
 
@@ -84,7 +85,7 @@ pub(super) fn luns(url: &Url, connection: &Connection, json: bool) -> Result<(),
 /// The disk cannot be asked.
 pub(super) fn capacity(url: &Url, connection: &Connection, json: bool) -> Result<(), Failure> {
     let unit = Unit::open(url, connection)?;
-    let disk = unit.client.disk(unit.lun).wait().map_err(|error| Failure::from(error).context(url))?;
+    let disk = unit.disk().map_err(at(url))?;
     let capacity = disk.capacity();
     let bytes = u128::from(disk.blocks()) * u128::from(disk.block_size());
     let physical = u64::from(disk.block_size()) << capacity.physical_block_exponent.min(15);
@@ -122,10 +123,10 @@ pub(super) fn capacity(url: &Url, connection: &Connection, json: bool) -> Result
 /// # Errors
 /// The target cannot be reached, or does not answer.
 pub(super) fn ping(url: &Url, connection: &Connection, count: u32, interval: Duration) -> Result<(), Failure> {
-    let client = Client::connect(connection.config(url)?).wait()?;
+    let client = connection.connect(url)?;
     let mut times = Vec::new();
     for number in 1..=count {
-        let time = client.ping(vec![number as u8; 64].into()).wait()?;
+        let time = client.ping(vec![number as u8; 64].into()).wait().map_err(at(url))?;
         show::print(&format!("answer {number} from {} after {} us", url.address(), time.as_micros()));
         times.push(time);
         if number < count {

@@ -7,7 +7,7 @@ use iscsi_runtime::url::Url;
 use iscsi_runtime::{ClientConfig, Disk};
 use scsi_block::Geometry;
 
-use super::connection::{Connection, Unit};
+use super::connection::{Connection, Unit, at};
 use crate::bench::{Bench as Load, Direction, Shape};
 use crate::failure::Failure;
 use crate::parse::{self, hidden};
@@ -69,7 +69,7 @@ impl Bench {
             Some(url) => {
                 let geometry = self.geometry(url)?;
                 let lun = super::connection::lun(url)?;
-                self.load(self.connection.config(url)?, url.to_string(), lun, geometry, false).run()?
+                self.load(self.connection.config(url)?, url.to_string(), lun, geometry, false).run().map_err(at(url))?
             }
             None => {
                 let size = self.size.unwrap_or(OWN_DISK_BYTES);
@@ -93,7 +93,7 @@ impl Bench {
     /// The disk's size, learnt in a session of its own.
     fn geometry(&self, url: &Url) -> Result<Geometry, Failure> {
         let unit = Unit::open(url, &self.connection.without_capture())?;
-        let disk = unit.client.disk(unit.lun).wait().map_err(|error| Failure::from(error).context(url))?;
+        let disk = unit.disk().map_err(at(url))?;
         let transfer_bytes_max = disk.transfer_blocks_max().saturating_mul(disk.block_size().into());
         if u64::from(self.block_size) > transfer_bytes_max {
             let message =

@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Authentication, Client, ClientConfig, INITIATOR_NAME, Request, Transfer};
+use iscsi_runtime::{Authentication, Client, ClientConfig, INITIATOR_NAME, RemoteDisk, Request, Transfer};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use scsi_block::LogicalUnitNumber;
 use scsi_block::cdb::Cdb;
+use scsi_block::vpd::{SupportedPages, page};
 
 use crate::completion::{good, is_unit_attention};
 use crate::digest::{self, Digest};
@@ -22,6 +23,8 @@ pub const SECRET_VARIABLE: &str = "ISCSI_CHAP_SECRET";
 /// Holds the secret of the `target_user` that a URL names.
 pub const MUTUAL_SECRET_VARIABLE: &str = "ISCSI_MUTUAL_CHAP_SECRET";
 
+/// Bytes of a VPD page that are asked for.
+const PAGE_BYTES: u16 = 4096;
 /// Unit attentions that one unit may tell before it answers.
 const UNIT_ATTENTIONS_MAX: usize = 16;
 
@@ -81,6 +84,14 @@ impl Connection {
             Some(file) => config.capture(file),
             None => config,
         })
+    }
+
+    /// Logs in to the target that `url` names.
+    ///
+    /// # Errors
+    /// As [`config`](Self::config), or the login fails.
+    pub fn connect(&self, url: &Url) -> Result<Client, Failure> {
+        Client::connect(self.config(url)?).wait().map_err(at(url))
     }
 
     /// Whether a capture was asked for. It holds one session.
@@ -145,8 +156,15 @@ impl Unit {
     /// The URL names no logical unit, or the login fails.
     pub fn open(url: &Url, connection: &Connection) -> Result<Self, Failure> {
         let lun = lun(url)?;
-        let client = Client::connect(connection.config(url)?).wait()?;
-        Ok(Self { client, lun })
+        Ok(Self { client: connection.connect(url)?, lun })
+    }
+
+    /// The unit as a disk that is ready.
+    ///
+    /// # Errors
+    /// It is none, or not ready.
+    pub fn disk(&self) -> Result<RemoteDisk, Failure> {
+        Ok(self.client.disk(self.lun).wait()?)
     }
 
     /// Sends a command that reads at most `length` bytes; unit attentions are taken and the command sent again.
@@ -164,12 +182,33 @@ impl Unit {
         Err(Failure::new(Kind::Device, format!("{}: unit attentions without end", cdb.descriptor().name)))
     }
 
+    /// The VPD pages that the unit has; none if it knows no pages. Targets that are asked for others have been seen to answer
+    /// what ends the session.
+    #[must_use]
+    pub fn pages(&self) -> Vec<u8> {
+        let pages = self.page(page::SUPPORTED_PAGES).ok().and_then(|bytes| SupportedPages::decode(&bytes).ok());
+        pages.map_or_else(Vec::new, |pages| pages.0)
+    }
+
+    /// A VPD page.
+    ///
+    /// # Errors
+    /// The unit does not give it.
+    pub fn page(&self, code: u8) -> Result<Bytes, Failure> {
+        self.read(&Cdb::inquiry_page(code, PAGE_BYTES), PAGE_BYTES.into())
+    }
+
     /// Logs out. A target that does not answer is left all the same.
     pub fn close(self) {
         if let Err(error) = self.client.logout().wait() {
             tracing::debug!(%error, "no proper logout");
         }
     }
+}
+
+/// What went wrong at a URL.
+pub fn at<E: Into<Failure>>(url: &Url) -> impl Fn(E) -> Failure {
+    move |error| error.into().context(url)
 }
 
 /// The logical unit of a URL that has to name one.

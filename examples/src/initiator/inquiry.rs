@@ -15,14 +15,12 @@ use scsi_block::vpd::{
 };
 use serde_json::{Map, Value, json};
 
-use super::connection::{Connection, Unit};
+use super::connection::{Connection, Unit, at};
 use crate::failure::{Failure, Kind};
 use crate::show;
 
 /// Bytes that are asked for: all that the standard data can have for a byte-wide length.
 const STANDARD_BYTES: u16 = 252;
-/// Bytes of a page that are asked for.
-const PAGE_BYTES: u16 = 4096;
 
 /// One thing that a unit says.
 struct Item {
@@ -66,13 +64,13 @@ struct Section {
 /// The unit cannot be asked, or its standard data makes no sense.
 pub(super) fn run(url: &Url, connection: &Connection, json: bool) -> Result<(), Failure> {
     let unit = Unit::open(url, connection)?;
-    let bytes = unit.read(&Cdb::inquiry(STANDARD_BYTES), STANDARD_BYTES.into())?;
+    let bytes = unit.read(&Cdb::inquiry(STANDARD_BYTES), STANDARD_BYTES.into()).map_err(at(url))?;
     let inquiry =
         StandardInquiry::decode(&bytes).map_err(|error| Failure::new(Kind::Device, error.to_string()).context(url))?;
     let standard = Section { title: "Standard data".into(), items: standard(&inquiry) };
     let mut pages = Vec::new();
-    for code in supported_pages(&unit) {
-        let bytes = unit.read(&Cdb::inquiry_page(code, PAGE_BYTES), PAGE_BYTES.into());
+    for code in unit.pages() {
+        let bytes = unit.page(code);
         pages.push((code, bytes.map_or_else(|failure| refused(code, &failure), |bytes| section(code, &bytes))));
     }
     unit.close();
@@ -86,13 +84,6 @@ pub(super) fn run(url: &Url, connection: &Connection, json: bool) -> Result<(), 
         show::print(sections.join("\n").trim_end());
     }
     Ok(())
-}
-
-/// The pages that the unit has; none if it knows no pages.
-fn supported_pages(unit: &Unit) -> Vec<u8> {
-    let bytes = unit.read(&Cdb::inquiry_page(page::SUPPORTED_PAGES, PAGE_BYTES), PAGE_BYTES.into());
-    let pages = bytes.ok().and_then(|bytes| SupportedPages::decode(&bytes).ok());
-    pages.map_or_else(Vec::new, |pages| pages.0)
 }
 
 fn to_json(section: Section) -> Value {

@@ -13,7 +13,7 @@ use scsi_block::vpd::{BlockLimits, LogicalBlockProvisioning, page};
 use super::{CHUNK_BYTES, Pending, Storage, Zeroing};
 use crate::completion::good;
 use crate::failure::Failure;
-use crate::initiator::connection::{Connection, Unit};
+use crate::initiator::connection::{Connection, Unit, at};
 
 /// Zeros that are worth a command of their own.
 const GRANULE_BYTES: usize = 64 * 1024;
@@ -21,8 +21,6 @@ const GRANULE_BYTES: usize = 64 * 1024;
 const WRITE_SAME_BLOCKS_DEFAULT: u64 = 0xffff;
 /// Bytes in one WRITE SAME, so that a copy can be seen to go on.
 const WRITE_SAME_BYTES_MAX: u64 = 256 << 20;
-/// Bytes of the pages that are asked for.
-const PAGE_BYTES: u16 = 64;
 
 /// A disk at a URL.
 #[derive(Debug)]
@@ -41,7 +39,7 @@ impl DiskStorage {
     /// There is no session, or no disk.
     pub fn open(url: &Url, connection: &Connection) -> Result<Self, Failure> {
         let unit = Unit::open(url, connection)?;
-        let disk = unit.client.disk(unit.lun).wait().map_err(|error| Failure::from(error).context(url))?;
+        let disk = unit.disk().map_err(at(url))?;
         if !CHUNK_BYTES.is_multiple_of(disk.block_size() as usize) {
             let message =
                 format!("{url} has blocks of {} bytes, which nothing can be copied to or from", disk.block_size());
@@ -87,7 +85,8 @@ impl DiskStorage {
 /// Blocks that one WRITE SAME (16) with UNMAP may have; `None` if the unit does not say that it has that command, or that
 /// unmapped blocks read as zeros.
 fn write_same_blocks_max(unit: &Unit, block_size: u32) -> Option<u64> {
-    let read = |code| unit.read(&Cdb::inquiry_page(code, PAGE_BYTES), PAGE_BYTES.into()).ok();
+    let pages = unit.pages();
+    let read = |code| if pages.contains(&code) { unit.page(code).ok() } else { None };
     let provisioning = LogicalBlockProvisioning::decode(&read(page::LOGICAL_BLOCK_PROVISIONING)?).ok()?;
     if !provisioning.write_same_16 || provisioning.reads_zero & 1 == 0 {
         return None;

@@ -1,0 +1,316 @@
+//! The binaries as a person meets them: started with flags, read from stdout and stderr, ended by signals.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SECRET: &str = "hunter2hunter2";
+const TARGET_SECRET: &str = "correct horse battery";
+
+/// A running `iscsi-target`; it does not outlive its test.
+struct Target {
+    child: Child,
+    /// URL of LUN 0, one for each address.
+    urls: Vec<String>,
+}
+
+impl Target {
+    /// Starts one on loopback, and waits until it is ready.
+    fn start(flags: &[&str]) -> Self {
+        let listen: &[&str] = if flags.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        let mut child = Command::new(env!("CARGO_BIN_EXE_iscsi-target"))
+            .args(listen)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the target starts");
+        let listeners = (listen.iter().chain(flags)).filter(|flag| **flag == "--listen").count();
+        let lines = BufReader::new(child.stdout.as_mut().expect("stdout is a pipe")).lines();
+        let url =
+            |line: std::io::Result<String>| line.unwrap().strip_prefix("ready ").expect("a ready line").to_owned();
+        let urls: Vec<String> = lines.take(listeners).map(url).collect();
+        assert_eq!(urls.len(), listeners, "a line for each address");
+        Self { child, urls }
+    }
+
+    fn url(&self) -> &str {
+        &self.urls[0]
+    }
+
+    /// Ends it, and gives back how long that took and what it has said on stderr.
+    fn end(mut self, signal: Signal) -> (Duration, String) {
+        let begun = Instant::now();
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{log}");
+        (begun.elapsed(), log)
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn initiator(words: &[&str]) -> Output {
+    with_secrets(words, &[])
+}
+
+fn with_secrets(words: &[&str], variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_iscsi-initiator"))
+        .args(words)
+        .envs(variables.iter().copied())
+        .output()
+        .expect("the initiator starts")
+}
+
+/// What it says on stdout, if it ends with 0.
+fn said(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What it says on stderr, one line, if it ends with `code`.
+fn refused(output: Output, code: i32) -> String {
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    error
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
+
+/// A sparse image of 16 MiB with islands of data, one of them across a chunk.
+fn image(folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("image");
+    let file = File::create(&path).unwrap();
+    file.set_len(16 << 20).unwrap();
+    for (offset, length) in [(0, 5000), (512 * 1024 - 100, 70_000), (9 << 20, 1 << 20)] {
+        let data: Vec<u8> = (0..length).map(|index| (index % 251 + 1) as u8).collect();
+        file.write_all_at(&data, offset).unwrap();
+    }
+    path
+}
+
+#[test]
+fn a_disk_is_found_described_and_measured() {
+    let target = Target::start(&["--lun", "memory:16M", "--lun", "memory:32M,block=4096,serial=second"]);
+    let portal = &target.url()[..target.url().find("/iqn").unwrap()];
+    let target_url = target.url().strip_suffix("/0").unwrap();
+
+    assert_eq!(said(initiator(&["discover", portal])).trim_end(), target_url);
+    let luns = said(initiator(&["luns", target_url]));
+    assert!(luns.contains("16 MiB") && luns.contains("32 MiB") && luns.contains("4096"), "{luns}");
+    let capacity: Value = serde_json::from_str(&said(initiator(&["capacity", "--json", target.url()]))).unwrap();
+    assert_eq!((&capacity["bytes"], &capacity["blocks"]), (&16_777_216.into(), &32_768.into()));
+
+    let second = format!("{target_url}/1");
+    let text = said(initiator(&["inquiry", &second]));
+    for words in ["VPD page 80h", "second", "VPD page b2h", "unmapped blocks read as   zeros"] {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+    let json: Value = serde_json::from_str(&said(initiator(&["inquiry", "--json", &second]))).unwrap();
+    assert_eq!(json["pages"]["80"]["unit_serial_number"], "second");
+    assert_eq!(json["standard"]["device_type"], "disk");
+
+    let ping = said(initiator(&["ping", "--count", "2", "--interval", "1ms", target.url()]));
+    assert_eq!(ping.lines().filter(|line| line.starts_with("answer ")).count(), 2);
+    let (took, _) = target.end(Signal::TERM);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn an_image_goes_there_and_back_and_stays_sparse() {
+    let folder = TempDir::new().unwrap();
+    let image = image(&folder);
+    let disk = folder.path().join("disk");
+    let target = Target::start(&["--lun", &format!("file:{},size=20M", path(&disk)), "--lun", "memory:16M"]);
+    let second = target.url().strip_suffix("/0").unwrap().to_owned() + "/1";
+
+    // What was there before is overwritten, its blocks given back.
+    let bench = ["bench", "--rw", "write", "--block-size", "1M", "--runtime", "300ms", target.url()];
+    said(initiator(&bench));
+    let before = fs::metadata(&disk).unwrap().blocks();
+    let words = said(initiator(&["copy", "--verify", path(&image), target.url()]));
+    assert!(words.contains("copied 16 MiB") && words.contains("verified 16 MiB"), "{words}");
+    assert!(fs::metadata(&disk).unwrap().blocks() < before);
+    assert!(fs::read(&disk).unwrap()[..16 << 20] == fs::read(&image).unwrap());
+
+    said(initiator(&["copy", "--verify", "--size", "16M", target.url(), &second]));
+    let back = folder.path().join("back");
+    fs::write(&back, vec![0xff; 30 << 20]).unwrap();
+    said(initiator(&["copy", "--verify", &second, path(&back)]));
+    assert!(fs::read(&back).unwrap() == fs::read(&image).unwrap());
+    assert!(fs::metadata(&back).unwrap().blocks() * 512 < 3 << 20, "holes are kept");
+
+    said(initiator(&["compare", path(&image), &second]));
+    let changed = OpenOptions::new().write(true).open(&back).unwrap();
+    changed.write_all_at(b"x", 9_999_999).unwrap();
+    let error = refused(initiator(&["compare", &second, path(&back)]), 1);
+    assert!(error.contains("first at byte 9999999"), "{error}");
+}
+
+#[test]
+fn copies_that_cannot_be_say_why() {
+    let folder = TempDir::new().unwrap();
+    let image = image(&folder);
+    let small = Target::start(&["--lun", "memory:1M"]);
+    let expected: [(&[&str], i32, &str); 6] = [
+        (&["copy", path(&image), small.url()], 2, "has 1 MiB, and"),
+        (&["copy", "/nowhere/image", small.url()], 6, "/nowhere/image: No such file"),
+        (&["copy", path(&image), path(&image)], 2, "is the source itself"),
+        (&["copy", path(&image), small.url().strip_suffix("/0").unwrap()], 2, "names no logical unit"),
+        (&["copy", &small.url().replace("/0", "/9"), "/dev/null"], 5, "LOGICAL UNIT NOT SUPPORTED"),
+        (&["compare", "--size", "2M", small.url(), path(&image)], 2, "--size 2097152"),
+    ];
+    for (words, code, text) in expected {
+        let error = refused(initiator(words), code);
+        assert!(error.contains(text), "{words:?}: {error}");
+    }
+    let url = small.url().to_owned();
+    small.end(Signal::INT);
+    let error = refused(initiator(&["capacity", &url]), 3);
+    assert!(error.contains("is the target running"), "{error}");
+    let error = refused(initiator(&["capacity", "--timeout", "1s", "iscsi://host.invalid/iqn.2026-01.a:b/0"]), 3);
+    assert!(error.contains("host.invalid"), "{error}");
+}
+
+#[test]
+fn secrets_open_the_door_and_are_never_told() {
+    let folder = TempDir::new().unwrap();
+    let secret = |name: &str, secret: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, format!("{secret}\n")).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        format!("{name}:{}", path(&file))
+    };
+    let (alice, disk) = (secret("alice", SECRET), secret("disk", TARGET_SECRET));
+    let target = Target::start(&["--chap", &alice, "--mutual-chap", &disk, "--lun", "memory:1M", "--log", "trace"]);
+    let as_alice = target.url().replace("iscsi://", "iscsi://alice@");
+    let both_ways = format!("{as_alice}?target_user=disk");
+    let own = ("ISCSI_CHAP_SECRET", SECRET);
+
+    let mut told = String::new();
+    let mut keep = |output: Output| {
+        told += &(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr));
+        output
+    };
+    let capacity = |url: &str, flags: &[&str], secrets: &[(&str, &str)]| {
+        with_secrets(&[&["capacity", "--log", "trace", url], flags].concat(), secrets)
+    };
+    for output in [
+        capacity(target.url(), &["--chap", &alice], &[]),
+        capacity(target.url(), &["--chap", &alice, "--mutual-chap", &disk], &[]),
+        capacity(&as_alice, &[], &[own]),
+        capacity(&both_ways, &[], &[own, ("ISCSI_MUTUAL_CHAP_SECRET", TARGET_SECRET)]),
+        capacity(&both_ways, &["--chap", &alice, "--mutual-chap", &disk], &[]),
+    ] {
+        assert!(keep(output).status.success());
+    }
+    for (output, code) in [
+        (capacity(target.url(), &[], &[]), 4),
+        (capacity(&as_alice, &[], &[("ISCSI_CHAP_SECRET", "hunter2hunter3")]), 4),
+        (capacity(&both_ways, &[], &[own, ("ISCSI_MUTUAL_CHAP_SECRET", "correct horse batterie")]), 4),
+        (capacity(&as_alice, &[], &[]), 2),
+        (capacity(&as_alice, &["--chap", &disk], &[]), 2),
+        (capacity(target.url(), &["--mutual-chap", &disk], &[]), 2),
+    ] {
+        let output = keep(output);
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let (_, log) = target.end(Signal::TERM);
+    for text in [&told, &log] {
+        assert!(!text.contains("hunter2") && !text.contains("correct horse"), "{text}");
+    }
+
+    fs::set_permissions(folder.path().join("alice"), Permissions::from_mode(0o644)).unwrap();
+    let target = Command::new(env!("CARGO_BIN_EXE_iscsi-target")).args(["--chap", &alice]).output().unwrap();
+    assert!(refused(target, 2).contains("everybody may read that"));
+}
+
+#[test]
+fn only_those_who_are_named_come_in() {
+    let friend = "iqn.2026-01.io.example:friend";
+    let target = Target::start(&["--allow-initiator", friend, "--lun", "memory:1M"]);
+    said(initiator(&["capacity", "--initiator-name", friend, target.url()]));
+    refused(initiator(&["capacity", target.url()]), 4);
+}
+
+#[test]
+fn load_is_verified_and_reported() {
+    let target = Target::start(&["--lun", "memory:8M", "--listen", "127.0.0.1:0", "--listen", "[::1]:0"]);
+    for rw in ["randread", "randwrite", "randrw", "read", "write"] {
+        let words = ["bench", "--rw", rw, "--runtime", "100ms", "--jobs", "2", "--verify", "--json", &target.urls[1]];
+        let report: Value = serde_json::from_str(&said(initiator(&words))).unwrap();
+        assert!(report["iops"].as_f64().unwrap() > 0.0 && report["mib_s"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(report["latency_us"]["p99"].as_f64().unwrap() >= report["latency_us"]["p50"].as_f64().unwrap());
+        assert!(report["verified_bytes"].as_u64().unwrap() > 0, "{report}");
+        assert_eq!(report["read"].is_null(), rw.ends_with("write"), "{report}");
+    }
+    let digests = ["--header-digest", "crc32c", "--data-digest", "crc32c", "--runtime", "100ms", "--verify"];
+    let text = said(initiator(&[&["bench", "--rw", "randrw", target.url()], &digests[..]].concat()));
+    assert!(text.contains("both") && text.contains("MiB verified"), "{text}");
+    let own = said(initiator(&["bench", "--runtime", "100ms", "--size", "4M"]));
+    assert!(own.contains("target in this process"), "{own}");
+    refused(initiator(&["bench", "--block-size", "6000", target.url()]), 2);
+}
+
+#[test]
+fn the_demonstration_succeeds() {
+    let demo = Command::new(env!("CARGO_BIN_EXE_demo")).args(["--runtime", "100ms"]).output().unwrap();
+    let text = said(demo);
+    for words in ["64 MiB written, flushed, read back and found the same", "random reads of 4 KiB", "done"] {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut target = Target::start(&["--lun", "memory:1M"]);
+    let words = ["bench", "--runtime", "60s", target.url()];
+    let initiator = Command::new(env!("CARGO_BIN_EXE_iscsi-initiator")).args(words).stderr(Stdio::null()).spawn();
+    let mut load = Killed(initiator.unwrap());
+    // The first session asks for the size, the second is the load's. Nobody reads the log after that.
+    let log = BufReader::new(target.child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(log.filter(|line| line.contains("logged in")).nth(1).is_some());
+    kill_process(Pid::from_child(&load.0), Signal::STOP).unwrap();
+    kill_process(Pid::from_child(&target.child), Signal::TERM).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(target.child.try_wait().unwrap(), None, "it waits for the session to end");
+    kill_process(Pid::from_child(&target.child), Signal::INT).unwrap();
+    assert_eq!(target.child.wait().unwrap().code(), Some(128 + 2));
+    kill_process(Pid::from_child(&load.0), Signal::CONT).unwrap();
+    assert_eq!(load.0.wait().unwrap().code(), Some(3), "a load that was cut off is no success");
+}
+
+#[test]
+fn an_address_in_use_is_told() {
+    let target = Target::start(&["--lun", "memory:1M"]);
+    let address = target.url().strip_prefix("iscsi://").unwrap().split('/').next().unwrap();
+    let second = Command::new(env!("CARGO_BIN_EXE_iscsi-target")).args(["--listen", address]).output().unwrap();
+    assert!(refused(second, 6).contains(address));
+}
