@@ -3,7 +3,8 @@
 use crate::socket::Socket;
 use iscsi_pdu::Frame;
 use iscsi_transport::{
-    BufferPool, Capabilities, Capture, Digests, Flush, PcapPort, PduPort, PortError, Received, SoftwarePort,
+    BufferPool, Capabilities, Capture, Digests, Flush, PcapPort, PduPort, PortError, ReceiveLimits, Received,
+    SoftwarePort,
 };
 use std::net::SocketAddr;
 
@@ -73,7 +74,7 @@ impl PduPort for Port {
         on_port!(self, port => port.set_digests(digests));
     }
 
-    fn set_receive_segment_bytes_max(&mut self, bytes: u32) {
-        on_port!(self, port => port.set_receive_segment_bytes_max(bytes));
+    fn set_receive_limits(&mut self, limits: ReceiveLimits) {
+        on_port!(self, port => port.set_receive_limits(limits));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each check stands for a sentence in the documentation of [`PduPort`], and panics with what was expected.
 
-use crate::{Digests, Flush, PduPort, PortErrorKind, RECEIVE_SEGMENT_BYTES_DEFAULT, Received};
+use crate::{Digests, Flush, PduPort, PortErrorKind, RECEIVE_SEGMENT_BYTES_DEFAULT, ReceiveLimits, Received};
 use bytes::Bytes;
 use iscsi_pdu::ahs::Ahs;
 use iscsi_pdu::{CmdSn, DataIn, Frame, InitiatorTaskTag, NopOut, Pdu, ScsiCommand};
@@ -110,7 +110,7 @@ fn pdus_arrive_whole_and_in_order(from: &mut impl PduPort, to: &mut impl PduPort
 fn segments_of_any_declared_length_arrive(from: &mut impl PduPort, to: &mut impl PduPort) {
     let max = from.capabilities().send_segment_bytes_max.min(to.capabilities().receive_segment_bytes_max);
     let max = max.min(1 << 20) as usize;
-    to.set_receive_segment_bytes_max(max as u32);
+    to.set_receive_limits(ReceiveLimits::of_segments(max as u32));
     let lengths = [max, 1, max - 1, max / 2 + 1, max, 0, max];
     assert_arrives(from, to, &lengths.map(frame_with_data));
 }

@@ -51,7 +51,8 @@ pub use loopback::{LOOPBACK_FRAMES_MAX, LoopbackPort};
 pub use memory_stream::MemoryStream;
 pub use pcap::{Capture, PcapPort};
 pub use port::{
-    AHS_BYTES_MAX, Capabilities, Digests, Flush, PduPort, RECEIVE_SEGMENT_BYTES_DEFAULT, Received, SEGMENT_BYTES_MAX,
+    AHS_BYTES_MAX, Capabilities, Digests, Flush, PduPort, RECEIVE_SEGMENT_BYTES_DEFAULT, ReceiveLimits, Received,
+    SEGMENT_BYTES_MAX,
 };
 pub use ready_stream::ReadyStream;
 pub use software::{BufferPool, CHUNK_BYTES, SEND_QUEUE_BYTES_MAX, SoftwarePort};

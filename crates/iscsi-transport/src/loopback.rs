@@ -1,8 +1,8 @@
 //! The loopback port: two ends in one process, and no network between them.
 
-use crate::port::{AHS_BYTES_MAX, RECEIVE_SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX};
+use crate::port::{AHS_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::tags::Tags;
-use crate::{Capabilities, Digests, Flush, PduPort, PortError, PortErrorKind, Received};
+use crate::{Capabilities, Digests, Flush, PduPort, PortError, PortErrorKind, ReceiveLimits, Received};
 use iscsi_pdu::Frame;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,7 @@ pub struct LoopbackPort {
     /// PDUs not yet put on the outgoing lane.
     queued: VecDeque<Frame>,
     tags: Tags,
-    segment_bytes_max: u32,
+    limits: ReceiveLimits,
     failure: Option<PortError>,
 }
 
@@ -63,7 +63,7 @@ impl LoopbackPort {
             received: VecDeque::new(),
             queued: VecDeque::new(),
             tags: Tags::default(),
-            segment_bytes_max: RECEIVE_SEGMENT_BYTES_DEFAULT,
+            limits: ReceiveLimits::default(),
             failure: None,
         }
     }
@@ -83,11 +83,8 @@ impl LoopbackPort {
             self.take_batch()?;
         }
         let Some(frame) = self.received.pop_front() else { return Ok(None) };
-        let (length, max) = (frame.data.len(), self.segment_bytes_max);
-        if length > max as usize {
-            let text = format!("a {} came with a data segment of {length} bytes: at most {max}", frame.header.opcode());
-            return Err(PortError::new(PortErrorKind::SegmentTooLong, text));
-        }
+        self.limits.check_ahs(&frame.header)?;
+        self.limits.check_segment(&frame.header)?;
         Ok(Some(Received::Frame(frame)))
     }
 
@@ -148,7 +145,7 @@ impl PduPort for LoopbackPort {
 
     fn set_digests(&mut self, _digests: Digests) {}
 
-    fn set_receive_segment_bytes_max(&mut self, bytes: u32) {
-        self.segment_bytes_max = bytes;
+    fn set_receive_limits(&mut self, limits: ReceiveLimits) {
+        self.limits = limits;
     }
 }

@@ -1,6 +1,6 @@
 //! The seam: one PDU at a time, whole, each way.
 
-use crate::PortError;
+use crate::{PortError, PortErrorKind};
 use iscsi_pdu::{Frame, Header};
 
 /// One end of a connection, cut at the PDU: what is below frames PDUs, checks and adds digests and padding, and may place payload.
@@ -53,9 +53,9 @@ pub trait PduPort {
     /// [`receive`](Self::receive) on. None at the beginning.
     fn set_digests(&mut self, digests: Digests);
 
-    /// Longest data segment, in bytes, that this side has declared (MaxRecvDataSegmentLength, RFC 7143 section 13.12). A
-    /// longer one ends the connection before anything is allocated for it. 8192 at the beginning.
-    fn set_receive_segment_bytes_max(&mut self, bytes: u32);
+    /// How much a PDU may bring from now on; [`ReceiveLimits::default`] at the beginning. One that brings more ends the
+    /// connection before anything is allocated for it.
+    fn set_receive_limits(&mut self, limits: ReceiveLimits);
 }
 
 /// What a port receives.
@@ -108,3 +108,49 @@ pub const AHS_BYTES_MAX: u32 = 255 * 4;
 
 /// MaxRecvDataSegmentLength before it is negotiated (RFC 7143 section 13.12).
 pub const RECEIVE_SEGMENT_BYTES_DEFAULT: u32 = 8192;
+
+/// How much one PDU may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiveLimits {
+    /// Longest data segment, in bytes, that this side has declared (MaxRecvDataSegmentLength, RFC 7143 section 13.12).
+    pub segment_bytes_max: u32,
+    /// Most bytes of additional header segments.
+    pub ahs_bytes_max: u32,
+}
+
+impl ReceiveLimits {
+    /// What a login may bring: the default data segment, and no additional header segment, which only a SCSI Command has
+    /// (RFC 7143 sections 11.2.2 and 11.3).
+    pub const LOGIN: Self = Self { segment_bytes_max: RECEIVE_SEGMENT_BYTES_DEFAULT, ahs_bytes_max: 0 };
+
+    /// Data segments up to `bytes`, and all additional header segments.
+    #[must_use]
+    pub const fn of_segments(bytes: u32) -> Self {
+        Self { segment_bytes_max: bytes, ahs_bytes_max: AHS_BYTES_MAX }
+    }
+
+    pub(crate) fn check_ahs(self, header: &Header) -> Result<(), PortError> {
+        let (length, max) = (header.ahs_length(), self.ahs_bytes_max as usize);
+        if length <= max {
+            return Ok(());
+        }
+        let text =
+            format!("a {} came with {length} bytes of additional header segments: at most {max}", header.opcode());
+        Err(PortError::new(PortErrorKind::AhsTooLong, text))
+    }
+
+    pub(crate) fn check_segment(self, header: &Header) -> Result<(), PortError> {
+        let (length, max) = (header.data_segment_length(), self.segment_bytes_max as usize);
+        if length <= max {
+            return Ok(());
+        }
+        let text = format!("a {} came with a data segment of {length} bytes: at most {max}", header.opcode());
+        Err(PortError::new(PortErrorKind::SegmentTooLong, text))
+    }
+}
+
+impl Default for ReceiveLimits {
+    fn default() -> Self {
+        Self::of_segments(RECEIVE_SEGMENT_BYTES_DEFAULT)
+    }
+}

@@ -5,7 +5,9 @@ use iscsi_pdu::{
     CmdSn, DataIn, DataInStatus, InitiatorTaskTag, LoginRequest, LoginResponse, NopOut, Pdu, ScsiCommand, Stage,
     StatSn, Tsih, text,
 };
-use iscsi_transport::{BufferPool, Capture, Digests, MemoryStream, PcapPort, PduPort, Received, SoftwarePort};
+use iscsi_transport::{
+    BufferPool, Capture, Digests, MemoryStream, PcapPort, PduPort, ReceiveLimits, Received, SoftwarePort,
+};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -60,7 +62,7 @@ fn capture_session(file: File, initiator: SocketAddr, target: SocketAddr) -> usi
     go(response.into(), &mut peer, &mut port);
     for end in [&mut port as &mut dyn PduPort, &mut peer] {
         end.set_digests(BOTH);
-        end.set_receive_segment_bytes_max(1 << 18);
+        end.set_receive_limits(ReceiveLimits::of_segments(1 << 18));
     }
     for (number, length) in [512u32, 1 << 18, 513, 514, 515].into_iter().enumerate() {
         let number = number as u32;

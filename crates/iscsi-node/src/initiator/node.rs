@@ -7,7 +7,7 @@ use iscsi_session::initiator::{
     Event as SessionEvent, Login, LoginConfig, LoginEvent, Session, SessionConfig, TaskManagement, TaskResult,
 };
 use iscsi_session::{BadPdu, CloseReason, LoginFailure, LoginOutcome, Parameters, SendTargetsScope, TargetRecord};
-use iscsi_transport::{Digests, Flush, PduPort, PortError, Received};
+use iscsi_transport::{Digests, Flush, PduPort, PortError, ReceiveLimits, Received};
 use scsi_block::LogicalUnitNumber;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -96,6 +96,7 @@ pub struct InitiatorNode<P> {
 impl<P: PduPort> InitiatorNode<P> {
     /// Begins a login on a port that has just been connected. `random` is unpredictable and used once.
     pub fn new(mut port: P, login: LoginConfig, session: SessionConfig, random: [u8; 32], now: Instant) -> Self {
+        port.set_receive_limits(ReceiveLimits::LOGIN);
         let tag = InitiatorTaskTag(port.reserve(0));
         Self {
             port,
@@ -294,7 +295,7 @@ impl<P: PduPort> InitiatorNode<P> {
         self.port.release(tag.0);
         let parameters = &outcome.parameters;
         self.port.set_digests(Digests { header: parameters.header_digest, data: parameters.data_digest });
-        self.port.set_receive_segment_bytes_max(parameters.receive_segment_bytes_max);
+        self.port.set_receive_limits(ReceiveLimits::of_segments(parameters.receive_segment_bytes_max));
         let session = Session::new(&outcome, self.config, now);
         self.phase = Phase::FullFeature(Box::new(session), outcome.cid);
         self.events.push_back(Event::LoggedIn(outcome));

@@ -8,7 +8,7 @@ use super::portal::Portal;
 use iscsi_pdu::{Pdu, TargetTransferTag, Tsih};
 use iscsi_session::BadPdu;
 use iscsi_session::target::{Login, LoginEvent, Refusal, TaskId};
-use iscsi_transport::{Digests, Flush, PduPort, PortError, Received};
+use iscsi_transport::{Digests, Flush, PduPort, PortError, ReceiveLimits, Received};
 use scsi_block::io::IoDone;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,8 @@ pub(super) struct Connection<P> {
 }
 
 impl<P: PduPort> Connection<P> {
-    pub(super) fn new(id: ConnectionId, port: P, login: Login, local_address: String) -> Self {
+    pub(super) fn new(id: ConnectionId, mut port: P, login: Login, local_address: String) -> Self {
+        port.set_receive_limits(ReceiveLimits::LOGIN);
         Self {
             id,
             port,
@@ -276,7 +277,8 @@ impl<P: PduPort> Connection<P> {
                     let digests =
                         Digests { header: outcome.parameters.header_digest, data: outcome.parameters.data_digest };
                     self.port.set_digests(digests);
-                    self.port.set_receive_segment_bytes_max(outcome.parameters.receive_segment_bytes_max);
+                    let limits = ReceiveLimits::of_segments(outcome.parameters.receive_segment_bytes_max);
+                    self.port.set_receive_limits(limits);
                     outbox.events.push_back(Event::SessionOpened { connection: self.id, outcome: outcome.clone() });
                     let ping_tag = TargetTransferTag(self.port.reserve(0));
                     self.phase = Phase::FullFeature(Box::new(FullFeature::new(outcome, portal, ping_tag, now)));

@@ -9,7 +9,7 @@ mod packet;
 
 pub use capture::Capture;
 
-use crate::{Capabilities, Digests, Flush, PduPort, PortError, Received};
+use crate::{Capabilities, Digests, Flush, PduPort, PortError, ReceiveLimits, Received};
 use iscsi_pdu::digest::{self, DIGEST_LENGTH};
 use iscsi_pdu::{Frame, HEADER_LENGTH, Header, padding};
 use packet::Envelope;
@@ -142,8 +142,8 @@ impl<P: PduPort> PduPort for PcapPort<P> {
         self.port.set_digests(digests);
     }
 
-    fn set_receive_segment_bytes_max(&mut self, bytes: u32) {
-        self.port.set_receive_segment_bytes_max(bytes);
+    fn set_receive_limits(&mut self, limits: ReceiveLimits) {
+        self.port.set_receive_limits(limits);
     }
 }
 

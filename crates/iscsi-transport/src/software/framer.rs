@@ -3,7 +3,7 @@
 //! In: any bytes. Out: one PDU a call with its digests checked, or how many bytes it needs. Nothing is believed of a header
 //! before its digest was checked, and nothing asked for beyond the longest data segment that was declared.
 
-use crate::{Digests, PortError, PortErrorKind, RECEIVE_SEGMENT_BYTES_DEFAULT, Received};
+use crate::{Digests, PortError, PortErrorKind, ReceiveLimits, Received};
 use bytes::{Buf, Bytes, BytesMut};
 use iscsi_pdu::digest::{self, DIGEST_LENGTH};
 use iscsi_pdu::{Frame, HEADER_LENGTH, Header, padding};
@@ -11,7 +11,7 @@ use iscsi_pdu::{Frame, HEADER_LENGTH, Header, padding};
 #[derive(Debug)]
 pub(super) struct Framer {
     digests: Digests,
-    segment_bytes_max: usize,
+    limits: ReceiveLimits,
     /// Whether the header at the front was checked already, when its data was not there.
     header_checked: bool,
 }
@@ -26,11 +26,7 @@ pub(super) enum Cut {
 
 impl Framer {
     pub(super) fn new() -> Self {
-        Self {
-            digests: Digests::default(),
-            segment_bytes_max: RECEIVE_SEGMENT_BYTES_DEFAULT as usize,
-            header_checked: false,
-        }
+        Self { digests: Digests::default(), limits: ReceiveLimits::default(), header_checked: false }
     }
 
     pub(super) fn set_digests(&mut self, digests: Digests) {
@@ -38,8 +34,8 @@ impl Framer {
         self.header_checked = false;
     }
 
-    pub(super) fn set_segment_bytes_max(&mut self, bytes: u32) {
-        self.segment_bytes_max = bytes as usize;
+    pub(super) fn set_limits(&mut self, limits: ReceiveLimits) {
+        self.limits = limits;
         self.header_checked = false;
     }
 
@@ -49,6 +45,7 @@ impl Framer {
             return Ok(Cut::Needs(HEADER_LENGTH));
         };
         let header = Header(*header);
+        self.limits.check_ahs(&header)?;
         let header_end = HEADER_LENGTH + header.ahs_length();
         let data_start = header_end + if self.digests.header { DIGEST_LENGTH } else { 0 };
         if bytes.len() < data_start {
@@ -82,12 +79,7 @@ impl Framer {
             let text = format!("the digest of a header does not match: {header:?} came with {found:02x?}");
             return Err(PortError::new(PortErrorKind::HeaderDigest, text));
         }
-        let (length, max) = (header.data_segment_length(), self.segment_bytes_max);
-        if length > max {
-            let text = format!("a {} came with a data segment of {length} bytes: at most {max}", header.opcode());
-            return Err(PortError::new(PortErrorKind::SegmentTooLong, text));
-        }
-        Ok(())
+        self.limits.check_segment(header)
     }
 }
 

@@ -20,7 +20,7 @@ pub use pool::{BufferPool, CHUNK_BYTES};
 
 use crate::port::{AHS_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::tags::Tags;
-use crate::{ByteStream, Capabilities, Digests, Flush, PduPort, PortError, PortErrorKind, Received};
+use crate::{ByteStream, Capabilities, Digests, Flush, PduPort, PortError, PortErrorKind, ReceiveLimits, Received};
 use framer::{Cut, Framer};
 use iscsi_pdu::Frame;
 use receive_buffer::ReceiveBuffer;
@@ -179,7 +179,7 @@ impl<S: ByteStream> PduPort for SoftwarePort<S> {
         self.send_digests = digests;
     }
 
-    fn set_receive_segment_bytes_max(&mut self, bytes: u32) {
-        self.framer.set_segment_bytes_max(bytes);
+    fn set_receive_limits(&mut self, limits: ReceiveLimits) {
+        self.framer.set_limits(limits);
     }
 }

@@ -89,7 +89,7 @@ proptest! {
         let length = bytes.len();
         let mut port = port_with(&bytes, cuts);
         port.set_digests(digests);
-        port.set_receive_segment_bytes_max(max);
+        port.set_receive_limits(ReceiveLimits::of_segments(max));
         let (received, _) = receive_all(&mut port);
         let used: usize = received.iter().map(|received| match received {
             Received::Frame(frame) => HEADER_LENGTH + frame.ahs.len() + frame.data.len(),
@@ -139,6 +139,15 @@ fn nothing_is_allocated_for_a_segment_that_is_too_long() {
     assert_eq!(error.kind(), PortErrorKind::SegmentTooLong);
     assert!(port.received.bytes.capacity() <= CHUNK_BYTES);
     assert!(error.to_string().contains("16777215") && error.to_string().contains("8192"), "{error}");
+}
+
+#[test]
+fn a_login_has_no_additional_header_segment() {
+    let mut bytes = header_with_length(8);
+    bytes[4] = 1;
+    let mut port = port_with(&bytes, Vec::new());
+    port.set_receive_limits(ReceiveLimits::LOGIN);
+    assert_eq!(receive_all(&mut port).1.kind(), PortErrorKind::AhsTooLong);
 }
 
 #[test]
@@ -216,7 +225,7 @@ fn a_frame_holds_no_chunk_when_too_many_are_held() {
 #[test]
 fn a_segment_longer_than_a_chunk_has_a_buffer_of_its_own() {
     let (mut left, mut right) = pair(100_000);
-    right.set_receive_segment_bytes_max(SEGMENT_BYTES_MAX);
+    right.set_receive_limits(ReceiveLimits::of_segments(SEGMENT_BYTES_MAX));
     let frames = [1 << 20, 10, CHUNK_BYTES - HEADER_LENGTH, CHUNK_BYTES, 7].map(frame_with_data);
     let received = crate::conformance::exchange(&mut left, &mut right, &frames);
     assert!(received == frames.map(Received::Frame));
