@@ -153,7 +153,8 @@ impl std::fmt::Debug for Client {
 
 async fn logout(client: &Client) -> Result<(), ClientError> {
     match client.handle.mailbox.ask(Ask::Logout).await? {
-        Outcome::Logout(_) => Ok(()),
+        // A connection that breaks instead of an answer has ended the session as well.
+        Outcome::Logout(_) | Outcome::Lost => Ok(()),
         other => Err(failure(&other)),
     }
 }
