@@ -51,12 +51,9 @@ pub struct Arguments {
 /// Data was not what was written, or something else went wrong.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     process::start_log(&arguments.log)?;
-    let (server, config) = own_target(Disk::memory(DISK_BYTES))?;
-    let address = server.addresses()[0];
-    show::print(&format!(
-        "target     a disk of {} in memory at iscsi://{address}/{TARGET_NAME}/0",
-        show::size(DISK_BYTES)
-    ));
+    let (server, url) = own_target(Disk::memory(DISK_BYTES))?;
+    let config = ClientConfig::new(url.address(), TARGET_NAME);
+    show::print(&format!("target     a disk of {} in memory at {url}", show::size(DISK_BYTES)));
 
     let client = Client::connect(config.clone()).wait()?;
     let disk = client.disk(0).wait()?;

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Parser;
-use iscsi_runtime::{Authentication, ClientConfig, Disk, Server, StoreSpec, Target};
+use iscsi_runtime::url::Url;
+use iscsi_runtime::{Authentication, Disk, Server, StoreSpec, Target};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -34,14 +35,19 @@ Examples:
   iscsi-target --lun file:/srv/system.img,ro --lun file:/dev/nvme0n1,direct,block=4096
       serves a read-only LUN 0 and a block device as LUN 1
   iscsi-target --chap alice:/etc/iscsi/alice --mutual-chap disk:/etc/iscsi/disk
-      lets alice log in, whose secret is the first line of /etc/iscsi/alice, and proves itself to her as disk
+      lets in alice, whose secret is the first line of /etc/iscsi/alice, and nobody else;
+      proves to her, if she asks, to be disk
   iscsi-target --listen '[::]:3260' --listen 0.0.0.0:3260 --log debug
       listens on all addresses, IPv6 and IPv4, and tells much
 
-A line `ready URL` for each --listen on stdout says that initiators may connect; all else goes to stderr. SIGTERM or SIGINT:
-no new logins, running commands end, disks are flushed, exit within 5 s; a second signal ends the process at once.
+A line `ready URL` for each --listen on stdout says that initiators may connect;
+all else goes to stderr. SIGTERM or SIGINT: no new logins, running commands end,
+disks are flushed, exit within 5 s; a second signal ends the process at once.
 
-Exit codes: 0 ended by a signal; 2 the command line is wrong; 6 a file, an address or the system";
+Exit codes:
+  0  ended by a signal
+  2  the command line is wrong
+  6  a file, an address, or the system";
 
 /// Serves disks over iSCSI.
 #[derive(Debug, Parser)]
@@ -139,8 +145,13 @@ impl Arguments {
 
     /// What initiators connect to, one URL for each address that is listened on.
     fn urls(&self, server: &Server) -> Vec<String> {
-        server.addresses().iter().map(|address| format!("iscsi://{address}/{}/0", self.target)).collect()
+        server.addresses().iter().map(|address| url(*address, &self.target)).collect()
     }
+}
+
+/// LUN 0 of a target.
+fn url(address: SocketAddr, target: &str) -> String {
+    format!("iscsi://{address}/{target}/0")
 }
 
 /// Serves until a signal comes.
@@ -161,18 +172,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A target in this process, on loopback, with `disk` as LUN 0; and how to log in to it.
+/// A target in this process, on loopback, with `disk` as LUN 0; and where that is.
 ///
 /// # Errors
 /// The target does not start.
-pub fn own_target(disk: Disk) -> Result<(Server, ClientConfig), Failure> {
+pub fn own_target(disk: Disk) -> Result<(Server, Url), Failure> {
     let server = Server::builder()
         .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
         .target(Target::new(TARGET_NAME).lun(0, disk))
         .start()
         .map_err(|error| Failure::local(error.to_string()))?;
-    let client = ClientConfig::new(server.addresses()[0].to_string(), TARGET_NAME);
-    Ok((server, client))
+    let url = url(server.addresses()[0], TARGET_NAME).parse().expect("an address and a checked name make a URL");
+    Ok((server, url))
 }
 
 /// SIGTERM and SIGINT, each of which ends the process at once when it or the other has come before.

@@ -74,7 +74,8 @@ impl Bench {
             None => {
                 let size = self.size.unwrap_or(OWN_DISK_BYTES);
                 let disk = Disk::memory(size);
-                let (server, client) = own_target(disk)?;
+                let (server, url) = own_target(disk)?;
+                let client = self.connection.config(&url)?;
                 let geometry = Geometry { block_size: 512, blocks: size / 512 };
                 let report =
                     self.load(client, "a disk in memory, target in this process".into(), 0, geometry, true).run();

@@ -58,6 +58,9 @@ enum Command {
     /// Measures the time to an answer
     Ping(Ping),
     /// Copies a file or a disk to a file or a disk; holes and zeros stay cheap
+    ///
+    /// The destination may be larger: what lies behind the copy stays as it is. Where a source ends within a block of the
+    /// destination, the rest of that block becomes zeros.
     Copy(transfer::Copy),
     /// Compares a file or a disk with a file or a disk; exit code 1 if they differ
     Compare(transfer::Compare),
