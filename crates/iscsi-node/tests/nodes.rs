@@ -356,3 +356,65 @@ fn a_shutdown_asks_for_a_logout_and_drops_who_does_not_answer() {
     bench.target.flush();
     assert_eq!(bench.target.connections(), 0);
 }
+
+#[test]
+fn a_peer_that_does_not_send_what_it_announced_holds_bounded_write_data() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    bench.held = Some(Vec::new());
+    let data = pattern(8 << 20);
+    let blocks = (8 << 20) / BLOCK as u32;
+    for token in 0..12 {
+        bench.command(initiator, token, &Cdb::write_16(0, blocks), Transfer::Write(data.clone()));
+    }
+    bench.run();
+    let asked: usize = bench.held.as_ref().map_or(0, Vec::len);
+    assert_eq!(asked, target::DATA_OUT_BYTES_MAX / (8 << 20), "no data of more writes was asked for");
+    bench.release();
+    bench.run();
+    let outcomes = bench.outcomes(initiator);
+    assert_eq!(outcomes.len(), 12);
+    assert!(outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Command(done) if done.status == 0)));
+}
+
+#[test]
+fn writes_that_wait_for_room_go_on_when_those_before_them_are_aborted() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    bench.held = Some(Vec::new());
+    let data = pattern(8 << 20);
+    let blocks = (8 << 20) / BLOCK as u32;
+    for token in 0..6 {
+        bench.command(initiator, token, &Cdb::write_16(0, blocks), Transfer::Write(data.clone()));
+    }
+    bench.run();
+    bench.initiators[initiator].manage(bench.now, 6, TaskManagementFunction::AbortTaskSet, LogicalUnitNumber::from(0));
+    bench.run();
+    bench.command(initiator, 7, &Cdb::write_16(0, blocks), Transfer::Write(data));
+    bench.release();
+    bench.run();
+    let outcomes = bench.outcomes(initiator);
+    assert_eq!(outcomes.len(), 8, "{outcomes:?}");
+    let last = outcomes.iter().find(|(token, _)| *token == 7).map(|(_, outcome)| outcome);
+    assert!(matches!(last, Some(Outcome::Command(done)) if done.status == 0), "{outcomes:?}");
+}
+
+#[test]
+fn what_a_flush_has_set_going_is_seen_before_the_owner_sleeps() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    bench.held = Some(Vec::new());
+    let blocks = (8 << 20) / BLOCK as u32;
+    for token in 0..5 {
+        bench.command(initiator, token, &Cdb::read_16(0, blocks), Transfer::Read(8 << 20));
+    }
+    bench.run();
+    bench.release();
+    // One turn of the owner, in the order of its documentation.
+    bench.target.flush();
+    bench.handle_target_events();
+    bench.target.flush();
+    assert!(bench.target.has_more() || bench.target.poll_io().is_none(), "the fifth read waits for nobody");
+    bench.run();
+    assert_eq!(bench.outcomes(initiator).len(), 5);
+}

@@ -43,7 +43,9 @@ pub(super) struct Connection<P> {
     stalled: bool,
     /// The peer has closed its half: the port is to be asked until it says so.
     pub(super) read_closed: bool,
-    /// The earliest entry that the node's timer queue holds for this connection.
+    /// Whether the node's list of connections to drive again holds this one.
+    pub(super) has_more: bool,
+    /// The entry that the node's timers hold for this connection.
     pub(super) timer_at: Option<Instant>,
     /// Whether the node's list of connections to flush holds this one.
     pub(super) to_flush: bool,
@@ -60,6 +62,7 @@ impl<P: PduPort> Connection<P> {
             local_address,
             stalled: false,
             read_closed: false,
+            has_more: false,
             timer_at: None,
             to_flush: false,
         }
@@ -138,10 +141,14 @@ impl<P: PduPort> Connection<P> {
         self.stalled
     }
 
-    /// Queues PDUs as long as the port takes them, and starts tasks that waited for that. Returns how many were queued.
+    /// Queues PDUs as long as the port takes them, and lets tasks go on that waited for others. Returns how many were queued.
     fn transmit(&mut self, portal: &Portal, outbox: &mut Outbox) -> usize {
         if self.link == Link::Dead {
             return 0;
+        }
+        let (phase, mut context) = self.split(portal, outbox);
+        if let Phase::FullFeature(session) = phase {
+            session.ask_waiting(&mut context);
         }
         let mut queued = 0;
         while self.port.can_send() {

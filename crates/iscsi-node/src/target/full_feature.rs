@@ -4,9 +4,9 @@
 //!
 //! Invariant: a task management function is answered only after every block I/O of the tasks that it ended has come back.
 
-use super::DATA_IN_BYTES_MAX;
 use super::node::{ConnectionId, Event, IoRequest, Outbox, StoreId};
 use super::portal::Portal;
+use super::{DATA_IN_BYTES_MAX, DATA_OUT_BYTES_MAX};
 use iscsi_pdu::{LunField, TargetTransferTag, TaskManagementFunction, TaskManagementResponseCode};
 use iscsi_session::target::{self, DataProgress, RequestId, SendTargetsScope, Session, TaskId, TaskOutcome};
 use iscsi_session::{LoginOutcome, SessionType};
@@ -20,9 +20,13 @@ use std::time::Instant;
 struct OpenTask {
     id: TaskId,
     task: Task,
+    /// Bytes of data-out that the task takes.
+    wanted: u32,
     data: Segments,
     /// The port's tag for data that is asked for.
     tag: Option<u32>,
+    /// Bytes of data-out that count as asked for.
+    asked_bytes: usize,
     in_store: bool,
 }
 
@@ -45,11 +49,15 @@ pub(super) struct FullFeature {
     waiting: VecDeque<TaskId>,
     /// Read data that the store has been asked for, in bytes.
     reading_bytes: usize,
+    /// Tasks whose data is not asked for until that of others is written.
+    waiting_for_data: VecDeque<TaskId>,
+    /// Write data that was asked for, of tasks that have not ended, in bytes.
+    asked_bytes: usize,
     management: Vec<OpenManagement>,
     /// Block I/O in flight.
     ios_in_flight: usize,
-    /// Block I/O in flight whose task has been aborted.
-    aborted_in_store: usize,
+    /// Tasks that were aborted while their block I/O was in flight.
+    aborted_in_store: Vec<OpenTask>,
 }
 
 /// What a step of the session works with: its own connection's port and the node's outputs.
@@ -85,9 +93,11 @@ impl FullFeature {
             tasks: Vec::new(),
             waiting: VecDeque::new(),
             reading_bytes: 0,
+            waiting_for_data: VecDeque::new(),
+            asked_bytes: 0,
             management: Vec::new(),
             ios_in_flight: 0,
-            aborted_in_store: 0,
+            aborted_in_store: Vec::new(),
         }
     }
 
@@ -123,6 +133,15 @@ impl FullFeature {
         ended
     }
 
+    /// Write data has gone to the store: tasks that waited for that may have theirs.
+    pub(super) fn ask_waiting<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
+        while !self.waiting_for_data.is_empty() && self.has_room_for_writes() {
+            if let Some(task) = self.waiting_for_data.pop_front() {
+                self.ask_for_data(task, context);
+            }
+        }
+    }
+
     /// Read data has left: tasks that waited for that may go on.
     pub(super) fn start_waiting<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
         while !self.waiting.is_empty() && self.has_room_for_reads() {
@@ -134,14 +153,15 @@ impl FullFeature {
 
     pub(super) fn handle_io_done<P: PduPort>(&mut self, task: TaskId, done: IoDone, context: &mut Context<'_, P>) {
         self.ios_in_flight -= 1;
-        let Some(open) = self.open_task(task) else {
-            self.aborted_in_store -= 1;
-            self.answer_management();
-            return;
-        };
-        open.in_store = false;
+        if let Some(place) = self.aborted_in_store.iter().position(|open| open.id == task) {
+            let open = self.aborted_in_store.swap_remove(place);
+            self.reading_bytes -= open.task.data_in_length() as usize;
+            self.asked_bytes -= open.asked_bytes;
+            return self.answer_management();
+        }
         let mut open = self.take(task);
         self.reading_bytes -= open.task.data_in_length() as usize;
+        open.in_store = false;
         let step = match &mut self.nexus {
             Some(nexus) => nexus.resume(&mut open.task, done),
             None => Step::Aborted,
@@ -185,6 +205,10 @@ impl FullFeature {
         self.session.data_in_bytes() + self.reading_bytes < DATA_IN_BYTES_MAX
     }
 
+    fn has_room_for_writes(&self) -> bool {
+        self.asked_bytes < DATA_OUT_BYTES_MAX
+    }
+
     fn begin<P: PduPort>(&mut self, command: target::Command, context: &mut Context<'_, P>) {
         let Some(nexus) = &mut self.nexus else {
             return self.session.discard(command.task);
@@ -206,23 +230,37 @@ impl FullFeature {
             Begin::Task(task) => task,
         };
         let wanted = task.data_out_length().min(expected);
-        let mut open = OpenTask { id: command.task, task, data: Segments::new(), tag: None, in_store: false };
-        if wanted == 0 {
-            self.put(open);
-            return self.start_or_wait(command.task, context);
-        }
         let mut data = command.data;
         data.truncate(wanted as usize);
-        let missing = wanted - data.len() as u32;
-        if !data.is_empty() {
-            open.data.push(data);
+        let all_there = data.len() == wanted as usize;
+        let data = if data.is_empty() { Segments::new() } else { Segments::from_iter([data]) };
+        let (id, tag) = (command.task, None);
+        self.put(OpenTask { id, task, wanted, data, tag, asked_bytes: 0, in_store: false });
+        if wanted == 0 {
+            self.start_or_wait(id, context);
+        } else if all_there || (self.waiting_for_data.is_empty() && self.has_room_for_writes()) {
+            self.ask_for_data(id, context);
+        } else {
+            self.waiting_for_data.push_back(id);
         }
-        open.tag = (missing > 0).then(|| context.port.reserve(missing));
+    }
+
+    /// Asks for what has not come with the command.
+    fn ask_for_data<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
+        let Some(open) = self.open_task(id) else {
+            return; // aborted while it waited
+        };
+        let wanted = open.wanted;
+        let missing = wanted - open.data.iter().map(|data| data.len() as u32).sum::<u32>();
+        if missing > 0 {
+            open.tag = Some(context.port.reserve(missing));
+            open.asked_bytes = wanted as usize;
+        }
         // A tag that is never sent may be any.
         let tag = TargetTransferTag(open.tag.unwrap_or_default());
-        self.put(open);
-        if self.session.receive_data(command.task, tag, wanted) == DataProgress::Complete {
-            self.start_or_wait(command.task, context);
+        self.asked_bytes += open.asked_bytes;
+        if self.session.receive_data(id, tag, wanted) == DataProgress::Complete {
+            self.start_or_wait(id, context);
         }
     }
 
@@ -265,8 +303,14 @@ impl FullFeature {
                 let id = context.outbox.ios.insert((context.id, task)) as u64;
                 context.outbox.requests.push_back(IoRequest { id, store: StoreId { target, unit }, io });
             }
-            Step::Done(outcome) => self.complete(open.id, &open.task, outcome),
-            Step::Aborted => self.session.discard(open.id),
+            Step::Done(outcome) => {
+                self.asked_bytes -= open.asked_bytes;
+                self.complete(open.id, &open.task, outcome);
+            }
+            Step::Aborted => {
+                self.asked_bytes -= open.asked_bytes;
+                self.session.discard(open.id);
+            }
         }
     }
 
@@ -290,13 +334,14 @@ impl FullFeature {
         if self.open_task(id).is_none() {
             return;
         }
-        let open = self.take(id);
-        if let Some(tag) = open.tag {
+        let mut open = self.take(id);
+        if let Some(tag) = open.tag.take() {
             context.port.release(tag);
         }
         if open.in_store {
-            self.reading_bytes -= open.task.data_in_length() as usize;
-            self.aborted_in_store += 1;
+            self.aborted_in_store.push(open);
+        } else {
+            self.asked_bytes -= open.asked_bytes;
         }
     }
 
@@ -347,7 +392,7 @@ impl FullFeature {
     }
 
     fn answer_management(&mut self) {
-        if self.aborted_in_store == 0 {
+        if self.aborted_in_store.is_empty() {
             for OpenManagement { id, response } in std::mem::take(&mut self.management) {
                 self.session.answer_task_management(id, response);
             }

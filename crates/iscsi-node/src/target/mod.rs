@@ -12,3 +12,6 @@ pub use portal::{Portal, TargetConfig};
 
 /// Read data that one connection holds for its peer before it starts no further command, in bytes.
 pub const DATA_IN_BYTES_MAX: usize = 32 << 20;
+
+/// Write data that one connection has asked its peer for before it takes the data of no further command, in bytes.
+pub const DATA_OUT_BYTES_MAX: usize = 32 << 20;

@@ -8,8 +8,7 @@ use iscsi_session::{CloseReason, LoginFailure, LoginOutcome};
 use iscsi_transport::{PduPort, PortError};
 use scsi_block::io::{BlockIo, IoDone};
 use slab::Slab;
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -106,18 +105,19 @@ pub(super) struct Outbox {
 /// All connections of one core.
 ///
 /// The owner's turn: `accept` new ports; `drive` connections whose port became ready; `handle_timeout` when `poll_timeout` has
-/// passed; carry `poll_io` to the stores and their ends to `handle_io_done`; `flush`; `poll_event`; and again while `has_more`.
+/// passed; carry `poll_io` to the stores and their ends to `handle_io_done`; `flush`; `poll_event`; and again, `drive_more` first, while
+/// `has_more`.
 pub struct TargetNode<P> {
     portal: Arc<Portal>,
     connections: Slab<Connection<P>>,
     generation: u32,
     outbox: Outbox,
-    /// Connections with something to receive whose turn was over.
+    /// Connections with something to receive whose turn was over, each once.
     more: VecDeque<ConnectionId>,
     /// Connections that may have something to flush.
     to_flush: Vec<ConnectionId>,
-    /// At least one entry no later than each connection's next time-out; entries may be stale.
-    timers: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
+    /// One entry a connection that has a time-out, no later than that.
+    timers: BTreeSet<(Instant, ConnectionId)>,
 }
 
 impl<P: PduPort> TargetNode<P> {
@@ -131,7 +131,7 @@ impl<P: PduPort> TargetNode<P> {
             outbox: Outbox::default(),
             more: VecDeque::new(),
             to_flush: Vec::new(),
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
         }
     }
 
@@ -160,7 +160,7 @@ impl<P: PduPort> TargetNode<P> {
     pub fn drive(&mut self, now: Instant, id: ConnectionId) {
         if let Some(connection) = find(&mut self.connections, id) {
             if connection.pump(now, &self.portal, &mut self.outbox) {
-                self.more.push_back(id);
+                self.drive_later(id);
             }
             self.settle(id);
         }
@@ -175,16 +175,19 @@ impl<P: PduPort> TargetNode<P> {
         }
     }
 
-    /// Whether `drive_more` has something to do.
+    /// Whether there is something to do at once, without waiting for the world: in `drive_more`, `poll_io` or `poll_event`.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        !self.more.is_empty()
+        !self.more.is_empty() || !self.outbox.requests.is_empty() || !self.outbox.events.is_empty()
     }
 
     /// Gives a turn to each connection that had more to receive than one turn allows.
     pub fn drive_more(&mut self, now: Instant) {
         for _ in 0..self.more.len() {
             if let Some(id) = self.more.pop_front() {
+                if let Some(connection) = find(&mut self.connections, id) {
+                    connection.has_more = false;
+                }
                 self.drive(now, id);
             }
         }
@@ -201,13 +204,11 @@ impl<P: PduPort> TargetNode<P> {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(Reverse((at, id))) = self.timers.peek().copied()
+        while let Some((at, id)) = self.timers.first().copied()
             && at <= now
         {
-            self.timers.pop();
-            if let Some(connection) = find(&mut self.connections, id)
-                && connection.timer_at == Some(at)
-            {
+            self.timers.pop_first();
+            if let Some(connection) = find(&mut self.connections, id) {
                 connection.timer_at = None;
                 if connection.poll_timeout().is_some_and(|due| due <= now) {
                     connection.handle_timeout(now, &self.portal, &mut self.outbox);
@@ -220,7 +221,7 @@ impl<P: PduPort> TargetNode<P> {
     /// When `handle_timeout` is to be called; it may find nothing to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        self.timers.first().map(|(at, _)| *at)
     }
 
     /// Hands everything that was queued to the world: one gathered write a connection.
@@ -230,7 +231,7 @@ impl<P: PduPort> TargetNode<P> {
             if let Some(connection) = find(&mut self.connections, id) {
                 connection.to_flush = false;
                 if connection.flush(&self.portal, &mut self.outbox) {
-                    self.more.push_back(id);
+                    self.drive_later(id);
                 }
                 self.settle_without_flush(id);
             }
@@ -307,6 +308,16 @@ impl<P: PduPort> TargetNode<P> {
         self.connections.iter().map(|(_, c)| c).filter(|c| wanted(c)).map(Connection::id).collect()
     }
 
+    /// Gives a connection a turn of its own, one however often it is asked for: who is always ready is served like the others.
+    fn drive_later(&mut self, id: ConnectionId) {
+        if let Some(connection) = find(&mut self.connections, id)
+            && !connection.has_more
+        {
+            connection.has_more = true;
+            self.more.push_back(id);
+        }
+    }
+
     /// After anything was done to a connection: remembers that it may have something to flush, and when it wants to be woken.
     fn settle(&mut self, id: ConnectionId) {
         if let Some(connection) = find(&mut self.connections, id)
@@ -321,6 +332,9 @@ impl<P: PduPort> TargetNode<P> {
     fn settle_without_flush(&mut self, id: ConnectionId) {
         let Some(connection) = find(&mut self.connections, id) else { return };
         if connection.is_over() {
+            if let Some(at) = connection.timer_at {
+                self.timers.remove(&(at, id));
+            }
             self.connections.remove(id.index as usize);
             self.outbox.events.push_back(Event::Ended { connection: id });
             return;
@@ -328,8 +342,10 @@ impl<P: PduPort> TargetNode<P> {
         if let Some(due) = connection.poll_timeout()
             && connection.timer_at.is_none_or(|at| due < at)
         {
-            connection.timer_at = Some(due);
-            self.timers.push(Reverse((due, id)));
+            if let Some(at) = connection.timer_at.replace(due) {
+                self.timers.remove(&(at, id));
+            }
+            self.timers.insert((due, id));
         }
     }
 }
