@@ -1,0 +1,38 @@
+//! What a fuzzer does with the code that reads what a peer sends: each target is a function of bytes that panics if something
+//! does not hold.
+//!
+//! ```text
+//!  libFuzzer ── fuzz_targets/NAME.rs ──┐
+//!                                      ├──> NAME(bytes)
+//!  cargo test ─ corpus/NAME/* ─────────┘
+//! ```
+//!
+//! `fuzz/corpus/NAME` holds the seeds, which `fuzz/seeds.py` cuts from the captures in `tests/captures`, and every input that has
+//! found something. They are replayed by `cargo test` in this folder, without a fuzzer.
+
+#![forbid(unsafe_code)]
+
+mod framer;
+mod initiator;
+mod input;
+mod pdu;
+mod target;
+mod text;
+
+pub use framer::framer;
+pub use initiator::initiator;
+pub use pdu::pdu;
+pub use target::target;
+pub use text::text;
+
+/// A list of commands to a small device: the first byte of each says who, where and what kind, then come a CDB and its data.
+pub fn cdb(input: &[u8]) {
+    scsi_block::fuzzing::command_list(input);
+}
+
+/// Something that is done with bytes, and panics if something does not hold.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name.
+pub const TARGETS: [(&str, Target); 6] =
+    [("framer", framer), ("pdu", pdu), ("text", text), ("target", target), ("initiator", initiator), ("cdb", cdb)];
