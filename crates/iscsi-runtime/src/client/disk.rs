@@ -97,9 +97,9 @@ impl RemoteDisk {
             Ok(length) => length,
             Err(error) => return Operation::failed(error),
         };
-        let (client, request) = (self.client.clone(), read(self.lun, &Cdb::read_16(lba, blocks), length));
+        let answer = self.client.command(read(self.lun, &Cdb::read_16(lba, blocks), length));
         Operation::new(async move {
-            let data = join(good(client.command(request).await?)?.data);
+            let data = join(good(answer.await?)?.data);
             // A GOOD read that gives less than was asked for has not read what was asked for.
             if data.len() == length as usize { Ok(data) } else { Err(ClientError::Answer("a READ came short")) }
         })
@@ -151,8 +151,8 @@ impl RemoteDisk {
     }
 
     fn run(&self, request: Request) -> Operation<()> {
-        let client = self.client.clone();
-        Operation::new(async move { client.command(request).await.and_then(good).map(|_| ()) })
+        let answer = self.client.command(request);
+        Operation::new(async move { answer.await.and_then(good).map(|_| ()) })
     }
 
     /// The length in bytes of a range that is on the disk and not longer than one command allows.

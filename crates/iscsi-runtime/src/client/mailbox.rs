@@ -23,6 +23,7 @@ pub(super) enum Ask {
 }
 
 pub(super) type Reply = oneshot::Sender<Result<Outcome, ClientError>>;
+type Answer = oneshot::Receiver<Result<Outcome, ClientError>>;
 
 #[derive(Default)]
 struct Queue {
@@ -42,20 +43,23 @@ impl Mailbox {
         Arc::new(Self { queue: Mutex::default(), waker })
     }
 
-    /// Hands a request to the session's thread.
-    pub(super) async fn ask(&self, ask: Ask) -> Result<Outcome, ClientError> {
+    /// Hands a request to the session's thread, at once; what it gives back waits for the answer.
+    pub(super) fn ask(&self, ask: Ask) -> impl Future<Output = Result<Outcome, ClientError>> + Send + use<> {
+        let answer = self.hand_over(ask);
+        async move { answer?.await.map_err(|_| ClientError::Ended)? }
+    }
+
+    fn hand_over(&self, ask: Ask) -> Result<Answer, ClientError> {
         let (reply, answer) = oneshot::channel();
-        {
-            let mut queue = self.queue.lock();
-            if let Some(reason) = &queue.ended {
-                return Err(reason.clone().unwrap_or(ClientError::Ended));
-            }
-            queue.asks.push_back((ask, reply));
-            if queue.asks.len() == 1 {
-                self.waker.wake()?;
-            }
+        let mut queue = self.queue.lock();
+        if let Some(reason) = &queue.ended {
+            return Err(reason.clone().unwrap_or(ClientError::Ended));
         }
-        answer.await.map_err(|_| ClientError::Ended)?
+        queue.asks.push_back((ask, reply));
+        if queue.asks.len() == 1 {
+            self.waker.wake()?;
+        }
+        Ok(answer)
     }
 
     /// Asks without waiting for the answer.

@@ -94,8 +94,7 @@ impl Client {
 
     /// Sends a SCSI command; its status may be any.
     pub fn execute(&self, request: Request) -> Operation<Completion> {
-        let client = self.clone();
-        Operation::new(async move { client.command(request).await })
+        Operation::new(self.command(request))
     }
 
     /// The disk behind a logical unit number, ready to be used.
@@ -112,10 +111,9 @@ impl Client {
 
     /// Sends a ping and gives the time until its answer.
     pub fn ping(&self, data: Bytes) -> Operation<Duration> {
-        let client = self.clone();
+        let (begin, answer) = (Instant::now(), self.ask(Ask::Ping(data)));
         Operation::new(async move {
-            let begin = Instant::now();
-            match client.handle.mailbox.ask(Ask::Ping(data)).await? {
+            match answer.await? {
                 Outcome::Ping(_) => Ok(begin.elapsed()),
                 other => Err(failure(&other)),
             }
@@ -124,10 +122,9 @@ impl Client {
 
     /// Resets a logical unit: every task of every initiator on it ends, without an answer.
     pub fn reset(&self, lun: u16) -> Operation<()> {
-        let client = self.clone();
-        let ask = Ask::Manage(TaskManagementFunction::LogicalUnitReset, LogicalUnitNumber::from(lun));
+        let answer = self.ask(Ask::Manage(TaskManagementFunction::LogicalUnitReset, LogicalUnitNumber::from(lun)));
         Operation::new(async move {
-            match client.handle.mailbox.ask(ask).await? {
+            match answer.await? {
                 Outcome::TaskManagement(TaskManagementResponseCode::FunctionComplete) => Ok(()),
                 other => Err(failure(&other)),
             }
@@ -136,12 +133,22 @@ impl Client {
 
     /// Ends the session for all clones.
     pub fn logout(&self) -> Operation<()> {
-        let client = self.clone();
-        Operation::new(async move { logout(&client).await })
+        Operation::new(logout(self))
     }
 
-    async fn command(&self, request: Request) -> Result<Completion, ClientError> {
-        completion(self.handle.mailbox.ask(Ask::Command(request)).await?)
+    fn command(&self, request: Request) -> impl Future<Output = Result<Completion, ClientError>> + Send + use<> {
+        let answer = self.ask(Ask::Command(request));
+        async move { completion(answer.await?) }
+    }
+
+    /// Asks at once. The session lives at least until the answer has come, or nobody waits for it any more.
+    fn ask(&self, ask: Ask) -> impl Future<Output = Result<Outcome, ClientError>> + Send + use<> {
+        let (client, answer) = (self.clone(), self.handle.mailbox.ask(ask));
+        async move {
+            let answer = answer.await;
+            drop(client);
+            answer
+        }
     }
 }
 
@@ -151,11 +158,14 @@ impl std::fmt::Debug for Client {
     }
 }
 
-async fn logout(client: &Client) -> Result<(), ClientError> {
-    match client.handle.mailbox.ask(Ask::Logout).await? {
-        // A connection that breaks instead of an answer has ended the session as well.
-        Outcome::Logout(_) | Outcome::Lost => Ok(()),
-        other => Err(failure(&other)),
+fn logout(client: &Client) -> impl Future<Output = Result<(), ClientError>> + Send + use<> {
+    let answer = client.ask(Ask::Logout);
+    async move {
+        match answer.await? {
+            // A connection that breaks instead of an answer has ended the session as well.
+            Outcome::Logout(_) | Outcome::Lost => Ok(()),
+            other => Err(failure(&other)),
+        }
     }
 }
 

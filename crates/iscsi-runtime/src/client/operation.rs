@@ -5,7 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Something that was asked of a target. It goes on whether or not anybody waits for it.
+/// Something that was asked of a target. A command goes out at once, whether or not anybody waits for its end, so that many can
+/// be under way; what takes several commands, such as [`Client::disk`](super::Client::disk), goes on while it is waited for.
 #[must_use = "await it, or call `wait`, to learn how it ends"]
 pub struct Operation<T>(Pin<Box<dyn Future<Output = Result<T, ClientError>> + Send>>);
 
