@@ -44,7 +44,10 @@ pub(super) struct Core {
     listeners: Vec<TcpListener>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
-    draining: Option<Instant>,
+    /// Whether the server shuts down.
+    draining: bool,
+    /// When the connections are ended that are left then, if that is to come yet.
+    end_at: Option<Instant>,
 }
 
 impl Core {
@@ -73,7 +76,8 @@ impl Core {
             listeners,
             accept_again: None,
             buffers: BufferPool::default(),
-            draining: None,
+            draining: false,
+            end_at: None,
         })
     }
 
@@ -92,14 +96,14 @@ impl Core {
     }
 
     fn is_finished(&self) -> bool {
-        self.draining.is_some() && self.node.connections() == 0
+        self.draining && self.node.connections() == 0
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
         if self.node.has_more() {
             return Some(Duration::ZERO);
         }
-        let due = [self.node.poll_timeout(), self.accept_again, self.draining].into_iter().flatten().min()?;
+        let due = [self.node.poll_timeout(), self.accept_again, self.end_at].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }
 
@@ -117,7 +121,7 @@ impl Core {
             (0..self.listeners.len()).for_each(|place| self.accept(place, now));
         }
         self.node.handle_timeout(now);
-        if self.draining.is_some_and(|until| until <= now) {
+        if self.end_at.take_if(|at| *at <= now).is_some() {
             self.node.end_all();
         }
         self.serve_stores();
@@ -162,7 +166,7 @@ impl Core {
                 Message::EndSessionsOf(target) => self.node.end_sessions_of(target),
                 Message::Drain(until) => {
                     self.listeners.clear();
-                    self.draining = Some(until);
+                    (self.draining, self.end_at) = (true, Some(until));
                     self.node.request_logout(now);
                 }
             }
@@ -198,7 +202,7 @@ impl Core {
     }
 
     fn try_adopt(&mut self, mut stream: TcpStream, peer: SocketAddr, now: Instant) -> io::Result<()> {
-        if self.draining.is_some() {
+        if self.draining {
             return Err(io::Error::other("the target is shutting down"));
         }
         if self.node.connections() >= self.shared.connections_max {

@@ -94,18 +94,20 @@ impl Server {
     }
 
     /// Ends the server: takes no new login, asks every initiator to log out, ends what is left after `patience`, and flushes
-    /// every store.
+    /// every store, whatever becomes of the others.
     ///
     /// # Errors
-    /// If a store could not be flushed, or a loop had failed.
+    /// If a store could not be flushed, or a loop had failed; the first of them.
     pub fn shutdown(mut self, patience: Duration) -> Result<(), ShutdownError> {
-        self.drain(patience)?;
+        let mut end = self.drain(patience);
         for (target, units) in self.shared.portal.targets.iter().zip(&self.shared.stores) {
             for (unit, store) in units.iter().enumerate() {
-                flush(store).map_err(|error| ShutdownError::Flush { target: target.name.clone(), unit, error })?;
+                let flushed = flush(store);
+                let failed = |error| ShutdownError::Flush { target: target.name.clone(), unit, error };
+                end = end.and(flushed.map_err(failed));
             }
         }
-        Ok(())
+        end
     }
 
     fn start(builder: ServerBuilder) -> Result<Self, StartError> {
@@ -140,14 +142,15 @@ impl Server {
     fn drain(&mut self, patience: Duration) -> Result<(), ShutdownError> {
         let until = Instant::now() + patience;
         self.shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::Drain(until)));
+        let mut end = Ok(());
         for thread in self.threads.drain(..) {
-            match thread.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(ShutdownError::Core(error.to_string())),
-                Err(_) => return Err(ShutdownError::Core("its thread has panicked".into())),
-            }
+            end = end.and(match thread.join() {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(ShutdownError::Core(error.to_string())),
+                Err(_) => Err(ShutdownError::Core("its thread has panicked".into())),
+            });
         }
-        Ok(())
+        end
     }
 }
 
