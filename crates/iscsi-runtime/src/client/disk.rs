@@ -3,6 +3,7 @@
 use super::{Client, ClientError, Operation};
 use bytes::{Bytes, BytesMut};
 use iscsi_node::initiator::{Completion, Request};
+use iscsi_pdu::Residual;
 use iscsi_session::initiator::Transfer;
 use scsi_block::cdb::Cdb;
 use scsi_block::parameters::{Capacity16, UnitList, UnmapList};
@@ -134,6 +135,10 @@ impl RemoteDisk {
         if let Err(error) = self.check(lba, u64::from(blocks), u64::from(u32::MAX)) {
             return Operation::failed(error);
         }
+        // To WRITE SAME no blocks are all to the end of the medium.
+        if blocks == 0 {
+            return Operation::new(std::future::ready(Ok(())));
+        }
         self.run(Request::new(self.lun, &Cdb::write_zeroes_16(lba, blocks, self.capacity.provisioning), Transfer::None))
     }
 
@@ -145,7 +150,7 @@ impl RemoteDisk {
         }
         let blocks = (data.len() / block_size) as u64;
         match self.check(lba, blocks, self.transfer_blocks_max) {
-            Ok(_) => self.run(Request::new(self.lun, &cdb(lba, blocks as u32), Transfer::Write(data))),
+            Ok(_) => self.run_whole(Request::new(self.lun, &cdb(lba, blocks as u32), Transfer::Write(data))),
             Err(error) => Operation::failed(error),
         }
     }
@@ -153,6 +158,12 @@ impl RemoteDisk {
     fn run(&self, request: Request) -> Operation<()> {
         let answer = self.client.command(request);
         Operation::new(async move { answer.await.and_then(good).map(|_| ()) })
+    }
+
+    /// As `run`, for a command that has to take all of its data: a GOOD one that took less, or wanted more, has not written it.
+    fn run_whole(&self, request: Request) -> Operation<()> {
+        let answer = self.client.command(request);
+        Operation::new(async move { answer.await.and_then(good).and_then(whole) })
     }
 
     /// The length in bytes of a range that is on the disk and not longer than one command allows.
@@ -218,6 +229,14 @@ fn good(completion: Completion) -> Result<Completion, ClientError> {
     }
 }
 
+/// The completion of a command that has moved neither more nor less than was expected.
+fn whole(completion: Completion) -> Result<(), ClientError> {
+    match completion.residual {
+        Residual::None => Ok(()),
+        _ => Err(ClientError::Answer("a WRITE did not take what it was given")),
+    }
+}
+
 /// Pieces as one, without a copy if there is one piece.
 fn join(mut segments: Segments) -> Bytes {
     if segments.len() <= 1 {
@@ -226,4 +245,21 @@ fn join(mut segments: Segments) -> Bytes {
     let mut whole = BytesMut::with_capacity(segments.iter().map(Bytes::len).sum());
     segments.iter().for_each(|segment| whole.extend_from_slice(segment));
     whole.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_took_less_than_it_was_given_has_failed() {
+        let end = |status, residual| {
+            let completion = Completion { status, sense: Bytes::new(), residual, data: Segments::new() };
+            good(completion).and_then(whole)
+        };
+        assert!(end(0, Residual::None).is_ok());
+        assert!(matches!(end(0, Residual::Underflow(512)), Err(ClientError::Answer(_))));
+        assert!(matches!(end(0, Residual::Overflow(512)), Err(ClientError::Answer(_))));
+        assert!(matches!(end(8, Residual::None), Err(ClientError::Command(_))));
+    }
 }

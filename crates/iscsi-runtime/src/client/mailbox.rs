@@ -1,11 +1,11 @@
 //! Between the callers of a client and its session's thread.
 
 use super::session::{Driver, Node};
-use super::{ClientError, session};
+use super::{ClientError, Handle, session};
 use futures_channel::oneshot;
 use iscsi_node::initiator::{Completion, Event, Outcome, Request};
 use iscsi_pdu::TaskManagementFunction;
-use iscsi_session::{Parameters, SendTargetsScope};
+use iscsi_session::SendTargetsScope;
 use parking_lot::Mutex;
 use scsi_block::LogicalUnitNumber;
 use slab::Slab;
@@ -81,18 +81,31 @@ impl Mailbox {
     }
 }
 
+/// Token of a request whose end nobody waits for.
+const NOBODY: u64 = u64::MAX;
+
 /// The session's end.
 pub(super) struct MailboxDriver {
     mailbox: Arc<Mailbox>,
     /// Says once that the session has begun.
-    begun: Option<oneshot::Sender<Result<Parameters, ClientError>>>,
+    begun: Option<oneshot::Sender<Result<Handle, ClientError>>>,
     waiting: VecDeque<(Request, Reply)>,
     open: Slab<Reply>,
+    leave: Leave,
+}
+
+/// Whether the session is to end.
+enum Leave {
+    No,
+    /// Once nothing is open; with whoever is to be told, if anybody is.
+    WhenIdle(Option<Reply>),
+    /// A logout was asked for.
+    Now,
 }
 
 impl MailboxDriver {
-    pub(super) fn new(mailbox: Arc<Mailbox>, begun: oneshot::Sender<Result<Parameters, ClientError>>) -> Self {
-        Self { mailbox, begun: Some(begun), waiting: VecDeque::new(), open: Slab::new() }
+    pub(super) fn new(mailbox: Arc<Mailbox>, begun: oneshot::Sender<Result<Handle, ClientError>>) -> Self {
+        Self { mailbox, begun: Some(begun), waiting: VecDeque::new(), open: Slab::new(), leave: Leave::No }
     }
 
     /// Runs the session; says to every caller why it ended.
@@ -101,10 +114,44 @@ impl MailboxDriver {
         if let (Some(begun), Some(error)) = (self.begun.take(), &end) {
             drop(begun.send(Err(error.clone())));
         }
+        self.refuse_waiting();
+        for reply in self.open.drain() {
+            drop(reply.send(Err(failure(&Outcome::Lost))));
+        }
+        self.mailbox.close(end);
+    }
+
+    fn take(&mut self, now: Instant, node: &mut Node, ask: Ask, reply: Reply) {
+        if !matches!(self.leave, Leave::No) {
+            drop(reply.send(Err(ClientError::Ended)));
+            return;
+        }
+        match ask {
+            Ask::Command(request) => self.waiting.push_back((request, reply)),
+            Ask::Ping(data) => node.ping(now, self.open.insert(reply) as u64, data),
+            Ask::Targets(scope) => node.send_targets(now, self.open.insert(reply) as u64, scope),
+            Ask::Manage(function, lun) => node.manage(now, self.open.insert(reply) as u64, function, lun),
+            Ask::Logout => self.leave = Leave::WhenIdle(Some(reply)),
+        }
+    }
+
+    /// What was not sent had no effect.
+    fn refuse_waiting(&mut self) {
         for (_, reply) in self.waiting.drain(..) {
             drop(reply.send(Err(ClientError::Ended)));
         }
-        self.mailbox.close(end);
+    }
+
+    /// Logs out if that is wanted and nothing is open that it would cut off.
+    fn leave(&mut self, now: Instant, node: &mut Node) {
+        if let Leave::WhenIdle(reply) = &mut self.leave
+            && self.waiting.is_empty()
+            && self.open.is_empty()
+        {
+            let token = reply.take().map_or(NOBODY, |reply| self.open.insert(reply) as u64);
+            self.leave = Leave::Now;
+            node.logout(now, token);
+        }
     }
 
     fn submit_commands(&mut self, now: Instant, node: &mut Node) {
@@ -121,7 +168,8 @@ impl MailboxDriver {
 impl Driver for MailboxDriver {
     fn begin(&mut self, node: &Node) {
         if let (Some(begun), Some(parameters)) = (self.begun.take(), node.parameters()) {
-            drop(begun.send(Ok(parameters.clone())));
+            let mailbox = Arc::clone(&self.mailbox);
+            drop(begun.send(Ok(Handle { mailbox, parameters: parameters.clone() })));
         }
     }
 
@@ -131,27 +179,27 @@ impl Driver for MailboxDriver {
         }
         let asks = std::mem::take(&mut self.mailbox.queue.lock().asks);
         for (ask, reply) in asks {
-            if let Ask::Command(request) = ask {
-                self.waiting.push_back((request, reply));
-                continue;
-            }
-            let token = self.open.insert(reply) as u64;
-            match ask {
-                Ask::Command(_) => unreachable!("commands were taken before"),
-                Ask::Ping(data) => node.ping(now, token, data),
-                Ask::Targets(scope) => node.send_targets(now, token, scope),
-                Ask::Manage(function, lun) => node.manage(now, token, function, lun),
-                Ask::Logout => node.logout(now, token),
-            }
+            self.take(now, node, ask, reply);
         }
         self.submit_commands(now, node);
+        self.leave(now, node);
     }
 
     fn handle_event(&mut self, _: Instant, event: Event) {
-        if let Event::Complete { token, outcome } = event
-            && let Some(reply) = self.open.try_remove(token as usize)
-        {
-            drop(reply.send(Ok(outcome)));
+        match event {
+            Event::Complete { token, outcome } => {
+                if let Some(reply) = self.open.try_remove(token as usize) {
+                    drop(reply.send(Ok(outcome)));
+                }
+            }
+            // RFC 7143 11.9.1: the target takes no new command; those under way may end before the logout.
+            Event::LogoutRequested { .. } => {
+                self.refuse_waiting();
+                if matches!(self.leave, Leave::No) {
+                    self.leave = Leave::WhenIdle(None);
+                }
+            }
+            _ => {}
         }
     }
 }

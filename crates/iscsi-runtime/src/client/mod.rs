@@ -51,7 +51,7 @@ pub struct Client {
     handle: Arc<Handle>,
 }
 
-/// Ends the session when the last client is gone.
+/// Ends the session when the last client is gone, or when there is nobody to have the first.
 struct Handle {
     mailbox: Arc<Mailbox>,
     parameters: Parameters,
@@ -66,24 +66,20 @@ impl Drop for Handle {
 impl Client {
     /// Connects and logs in.
     pub fn connect(config: ClientConfig) -> Operation<Self> {
-        let mailbox_and_begun = Self::spawn(config);
+        let begun = Self::spawn(config);
         Operation::new(async move {
-            let (mailbox, begun) = mailbox_and_begun?;
-            let parameters = begun.await.map_err(|_| ClientError::Ended)??;
-            Ok(Self { handle: Arc::new(Handle { mailbox, parameters }) })
+            let handle = begun?.await.map_err(|_| ClientError::Ended)??;
+            Ok(Self { handle: Arc::new(handle) })
         })
     }
 
-    #[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
-    fn spawn(
-        config: ClientConfig,
-    ) -> Result<(Arc<Mailbox>, oneshot::Receiver<Result<Parameters, ClientError>>), ClientError> {
+    fn spawn(config: ClientConfig) -> Result<oneshot::Receiver<Result<Handle, ClientError>>, ClientError> {
         let poll = mio::Poll::new()?;
         let mailbox = Mailbox::new(mio::Waker::new(poll.registry(), session::WAKER)?);
         let (begun, begins) = oneshot::channel();
-        let driver = MailboxDriver::new(Arc::clone(&mailbox), begun);
+        let driver = MailboxDriver::new(mailbox, begun);
         std::thread::Builder::new().name("iscsi-session".into()).spawn(move || driver.run(&config, poll))?;
-        Ok((mailbox, begins))
+        Ok(begins)
     }
 
     /// What was negotiated.
@@ -131,7 +127,7 @@ impl Client {
         })
     }
 
-    /// Ends the session for all clones.
+    /// Ends the session for all clones, once what was asked before has ended.
     pub fn logout(&self) -> Operation<()> {
         Operation::new(logout(self))
     }
