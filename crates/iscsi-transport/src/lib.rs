@@ -8,13 +8,13 @@
 //! ```
 //!
 //! Bytes are not common ground between software and an adapter that frames PDUs, checks digests and places payload by itself;
-//! PDUs are. So the cut is made there, and everything above it is written once.
+//! PDUs are. So the cut is made there, and everything above it is written once; [`conformance`] is what every port passes.
 //!
 //! Guarantees:
 //!
 //! - Nothing here blocks, starts a thread or looks at a clock; sockets, files and time are somebody else's
 //!   ([`ByteStream`], [`Capture`]).
-//! - Whatever a peer sends, no port panics, nor holds more than the longest segment that was declared to the peer, and what
+//! - Whatever a peer sends, no port panics, nor holds more than a chunk of 256 KiB, one segment of the declared length, and what
 //!   the owner has queued; an idle connection holds no buffer.
 //! - Payload is not copied between the receive buffer and the session, nor, beyond 512 bytes, between the session and the write.
 //!

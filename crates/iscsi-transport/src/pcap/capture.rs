@@ -121,3 +121,73 @@ impl fmt::Debug for Capture {
         formatter.debug_struct("Capture").field("failure", &self.failure()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Sender, channel};
+
+    /// Sends what is written to the test, and takes `room` bytes at most.
+    struct Sink {
+        written: Sender<Vec<u8>>,
+        room: usize,
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.room = self.room.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+            self.written.send(bytes.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn envelope(sequence: u32) -> Envelope {
+        Envelope {
+            from: ([192, 0, 2, 1], 3260).into(),
+            to: ([192, 0, 2, 2], 50000).into(),
+            sequence,
+            acknowledgement: 0,
+        }
+    }
+
+    fn word(bytes: &[u8], at: usize) -> u32 {
+        u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+    }
+
+    #[test]
+    fn every_block_has_its_length_at_both_ends() {
+        let (written, blocks) = channel();
+        let capture = Capture::new(Sink { written, room: usize::MAX }, || Duration::from_nanos(0x1_0000_0002)).unwrap();
+        capture.write_packets([(envelope(0), &b"a"[..]), (envelope(1), b"bcd")].into_iter());
+        drop(capture);
+        let blocks: Vec<_> = blocks.iter().collect();
+        let kinds: Vec<_> = blocks.iter().map(|block| word(block, 0)).collect();
+        assert_eq!(kinds, [SECTION_HEADER, INTERFACE_DESCRIPTION, ENHANCED_PACKET, ENHANCED_PACKET]);
+        for block in &blocks {
+            let length = block.len();
+            assert_eq!(length % 4, 0);
+            assert_eq!((word(block, 4) as usize, word(block, length - 4) as usize), (length, length));
+        }
+        // Interface, time in nanoseconds, captured and original length of 54 bytes of headers and one of data.
+        let fields: Vec<_> = (8..28).step_by(4).map(|at| word(&blocks[2], at)).collect();
+        assert_eq!(fields, [0, 1, 2, 55, 55]);
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_capture_alone() {
+        let (written, blocks) = channel();
+        let capture = Capture::new(Sink { written, room: 200 }, || Duration::ZERO).unwrap();
+        assert!(capture.failure().is_none());
+        for sequence in 0..10 {
+            capture.write_packets([(envelope(sequence), &b"data"[..])].into_iter());
+            capture.flush();
+        }
+        assert_eq!(capture.failure().unwrap().kind(), io::ErrorKind::StorageFull);
+        drop(capture);
+        assert_eq!(blocks.iter().count(), 3, "nothing is written after what failed");
+    }
+}

@@ -40,6 +40,24 @@ const CAPABILITIES: Capabilities = Capabilities {
 };
 
 /// A port over a byte stream that does not block.
+///
+/// ```
+/// use iscsi_pdu::{NopOut, Pdu};
+/// use iscsi_transport::{BufferPool, Digests, MemoryStream, PduPort, Received, SoftwarePort};
+///
+/// // One pool for all connections of a core, and a stream each: a socket, or here a pipe in memory.
+/// let pool = BufferPool::new();
+/// let (here, there) = MemoryStream::pair(65536);
+/// let (mut here, mut there) = (SoftwarePort::new(here, pool.clone()), SoftwarePort::new(there, pool));
+/// for port in [&mut here, &mut there] {
+///     port.set_digests(Digests { header: true, data: true });
+/// }
+///
+/// let ping = Pdu::from(NopOut { data: "are you there".into(), ..NopOut::default() });
+/// here.send(ping.encode());
+/// here.flush().unwrap();
+/// assert_eq!(there.receive().unwrap(), Some(Received::Frame(ping.encode())));
+/// ```
 #[derive(Debug)]
 pub struct SoftwarePort<S> {
     stream: S,
