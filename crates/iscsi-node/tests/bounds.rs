@@ -1,19 +1,22 @@
 //! What one peer costs the others: turns, timers and memory are bounded, and nothing that was asked of a store is forgotten.
 
 use bytes::Bytes;
+use iscsi_node::initiator::{self, InitiatorNode};
 use iscsi_node::target::{Event, Portal, TargetConfig, TargetNode};
-use iscsi_pdu::{CmdSn, Frame, InitiatorTaskTag, Isid, LoginRequest, NopOut, Pdu, Stage, Tsih};
+use iscsi_pdu::{Cid, CmdSn, Frame, InitiatorTaskTag, Isid, LoginRequest, NopIn, NopOut, Pdu, Stage, StatSn, Tsih};
+use iscsi_session::initiator::{LoginConfig, SessionConfig};
+use iscsi_session::{Authentication, Limits, SessionType};
 use iscsi_transport::{Capabilities, Digests, Flush, LoopbackPort, PduPort, PortError, ReceiveLimits, Received};
 use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A port whose peer never stops sending pings that want no answer, once it is told to.
+/// A port whose peer never stops sending this PDU, which wants no answer, once it is there.
 struct FloodPort {
     inner: LoopbackPort,
-    floods: Rc<Cell<bool>>,
+    flood: Rc<RefCell<Option<Frame>>>,
     received: Rc<Cell<usize>>,
 }
 
@@ -31,12 +34,9 @@ impl PduPort for FloodPort {
     }
 
     fn receive(&mut self) -> Result<Option<Received>, PortError> {
-        if !self.floods.get() {
-            return self.inner.receive();
-        }
+        let Some(frame) = &*self.flood.borrow() else { return self.inner.receive() };
         self.received.set(self.received.get() + 1);
-        let ping = NopOut { immediate: true, cmd_sn: CmdSn(1), ..NopOut::default() };
-        Ok(Some(Received::Frame(Pdu::from(ping).encode())))
+        Ok(Some(Received::Frame(frame.clone())))
     }
 
     fn can_send(&self) -> bool {
@@ -91,8 +91,8 @@ fn login() -> LoginRequest {
 fn a_peer_that_never_stops_has_one_turn_at_a_time_however_often_it_is_ready() {
     let now = Instant::now();
     let (mut peer, inner) = LoopbackPort::pair();
-    let (floods, received) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
-    let port = FloodPort { inner, floods: Rc::clone(&floods), received: Rc::clone(&received) };
+    let (flood, received) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(0)));
+    let port = FloodPort { inner, flood: Rc::clone(&flood), received: Rc::clone(&received) };
     let mut node = TargetNode::new(portal());
     let id = node.accept(now, port, "127.0.0.1:3260".into(), [1; 32]);
     let mut first = login();
@@ -117,7 +117,8 @@ fn a_peer_that_never_stops_has_one_turn_at_a_time_however_often_it_is_ready() {
         first.data = Bytes::new();
     }
 
-    floods.set(true);
+    let ping = NopOut { immediate: true, cmd_sn: CmdSn(1), ..NopOut::default() };
+    *flood.borrow_mut() = Some(Pdu::from(ping).encode());
     for _ in 0..5 {
         node.drive(now, id);
     }
@@ -138,4 +139,49 @@ fn a_connection_that_is_gone_leaves_no_timer() {
     }
     assert_eq!(node.connections(), 0);
     assert_eq!(node.poll_timeout(), None);
+}
+
+#[test]
+fn a_target_that_never_stops_leaves_its_initiator_time() {
+    let now = Instant::now();
+    let (inner, theirs) = LoopbackPort::pair();
+    let (flood, received) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(0)));
+    let port = FloodPort { inner, flood: Rc::clone(&flood), received };
+    let mut target = TargetNode::new(portal());
+    let id = target.accept(now, theirs, "127.0.0.1:3260".into(), [1; 32]);
+    let login = LoginConfig {
+        initiator_name: "iqn.2026-01.test:initiator".into(),
+        initiator_alias: None,
+        target_name: Some("iqn.2026-01.test:target".into()),
+        session_type: SessionType::Normal,
+        isid: Isid([0x80, 0, 0, 0, 0, 1]),
+        tsih: Tsih(0),
+        cid: Cid(0),
+        limits: Limits::default(),
+        authentication: Authentication::None,
+        timeout: Duration::from_secs(5),
+    };
+    let mut initiator = InitiatorNode::new(port, login, SessionConfig::default(), [2; 32], now);
+    let mut stat_sn = StatSn(0);
+    while initiator.parameters().is_none() {
+        initiator.flush(now);
+        target.drive(now, id);
+        while let Some(event) = target.poll_event() {
+            match event {
+                Event::Admit { connection, .. } => target.admit(now, connection, Tsih(1)),
+                Event::SessionOpened { outcome, .. } => stat_sn = outcome.stat_sn,
+                other => panic!("{other:?}"),
+            }
+        }
+        target.flush();
+        assert!(!initiator.drive(now), "there is no more than the login");
+    }
+
+    // A NOP-In that wants no answer carries the next StatSN and uses none.
+    let ping = NopIn { stat_sn, exp_cmd_sn: CmdSn(0), max_cmd_sn: CmdSn(0), ..NopIn::default() };
+    *flood.borrow_mut() = Some(Pdu::from(ping).encode());
+    assert!(initiator.drive(now), "there is more");
+    assert!(!initiator.is_ended(), "{:?}", std::iter::from_fn(|| initiator.poll_event()).collect::<Vec<_>>());
+    let logged_in = |event: &initiator::Event| matches!(event, initiator::Event::LoggedIn(_));
+    assert!(initiator.poll_event().as_ref().is_some_and(logged_in));
 }

@@ -12,6 +12,9 @@ use scsi_block::LogicalUnitNumber;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+/// PDUs that are handled in one turn.
+const PDUS_PER_TURN: usize = 256;
+
 /// How a request ended.
 #[derive(Debug)]
 pub enum Outcome {
@@ -81,7 +84,7 @@ struct Open {
 
 /// One session of an initiator.
 ///
-/// The owner's turn: give requests; `drive` when the port became ready; `handle_timeout` when `poll_timeout` has passed; `flush`;
+/// The owner's turn: give requests; `drive` when the port became ready or had more; `handle_timeout` when `poll_timeout` has passed; `flush`;
 /// `poll_event`.
 pub struct InitiatorNode<P> {
     port: P,
@@ -164,20 +167,25 @@ impl<P: PduPort> InitiatorNode<P> {
         self.ask(Some(token), |session, tag| session.logout(now, tag, LogoutReason::CloseSession));
     }
 
-    /// The port may have become readable or writable.
-    pub fn drive(&mut self, now: Instant) {
-        loop {
+    /// The port may have become readable or writable. Returns whether there may be more to receive at once: a target that sends
+    /// without end leaves its initiator time for other things.
+    pub fn drive(&mut self, now: Instant) -> bool {
+        for _ in 0..PDUS_PER_TURN {
             self.transmit();
             self.stalled = !self.port.can_send();
             if matches!(self.phase, Phase::Ended) || self.stalled {
-                return;
+                return false;
             }
             match self.port.receive() {
-                Ok(None) => return,
+                Ok(None) => return false,
                 Ok(Some(received)) => self.handle_received(now, received),
-                Err(error) => return self.lose(now, error),
+                Err(error) => {
+                    self.lose(now, error);
+                    return false;
+                }
             }
         }
+        true
     }
 
     /// Hands queued PDUs to the world. Returns whether `drive`, which had stopped for want of room, is to be called again.

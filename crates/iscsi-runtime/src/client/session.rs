@@ -82,7 +82,7 @@ impl<D: Driver> Session<'_, D> {
         let mut events = Events::with_capacity(8);
         loop {
             let now = Instant::now();
-            self.node.drive(now);
+            let mut has_more = self.node.drive(now);
             self.node.handle_timeout(now);
             loop {
                 if let Some(end) = self.handle_events(now)? {
@@ -92,12 +92,13 @@ impl<D: Driver> Session<'_, D> {
                 if !self.node.flush(now) {
                     break;
                 }
-                self.node.drive(now);
+                has_more |= self.node.drive(now);
             }
             if let Some(end) = self.handle_events(now)? {
                 return Ok(end);
             }
-            let timeout = self.node.poll_timeout().map(|due| due.saturating_duration_since(Instant::now()));
+            let due = if has_more { Some(now) } else { self.node.poll_timeout() };
+            let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
             match poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => other?,
