@@ -70,7 +70,7 @@ pub(crate) enum Work {
     Read(Extent),
     Write {
         lba: u64,
-        durable: bool,
+        forced: bool,
     },
     WriteAndVerify {
         extent: Extent,
@@ -82,12 +82,12 @@ pub(crate) enum Work {
     CompareSame(Extent),
     CompareAndWrite {
         lba: u64,
-        durable: bool,
+        forced: bool,
     },
     WriteSame {
         extent: Extent,
         unmap: bool,
-        durable: bool,
+        forced: bool,
         zeros: bool,
     },
     Unmap,
@@ -143,7 +143,9 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
             let bytes = extent.blocks * u64::from(context.unit.config.geometry.block_size);
             Ok(Started::Io(BlockIo::Read(extent), Then::GiveData(bytes as u32)))
         }
-        Work::Write { lba, durable } => Ok(medium::start_write(context.unit, lba, data, wanted, durable)),
+        Work::Write { lba, forced } => {
+            Ok(medium::start_write(context.unit, lba, data, wanted, medium::durable(context, forced)))
+        }
         Work::ReadThrough(extent) => Ok(Started::Io(BlockIo::Read(extent), Then::End)),
         Work::Flush => Ok(Started::Io(BlockIo::Flush, Then::End)),
         Work::WriteAndVerify { extent, compare } => {
@@ -151,10 +153,12 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
         }
         Work::Compare(extent) => medium::start_compare(extent, data, wanted),
         Work::CompareSame(extent) => medium::start_compare_same(extent, data, wanted),
-        Work::CompareAndWrite { lba, durable } => medium::start_compare_and_write(lba, data, wanted, durable),
-        Work::WriteSame { extent, unmap, durable, zeros } => {
+        Work::CompareAndWrite { lba, forced } => {
+            medium::start_compare_and_write(lba, data, wanted, medium::durable(context, forced))
+        }
+        Work::WriteSame { extent, unmap, forced, zeros } => {
             let block = (!zeros).then(|| medium::exactly(data, wanted)).transpose()?;
-            Ok(medium::start_write_same(context.unit, extent, block, unmap, durable))
+            Ok(medium::start_write_same(context.unit, extent, block, unmap, medium::durable(context, forced)))
         }
         Work::Unmap => medium::start_unmap(context.unit, data, wanted),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),

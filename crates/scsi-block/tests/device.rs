@@ -206,6 +206,16 @@ fn turning_the_write_cache_off_flushes_it() {
 }
 
 #[test]
+fn a_write_whose_data_comes_after_the_write_cache_was_turned_off_is_durable() {
+    let mut nexus = settled(&device(), "one");
+    let Begin::Task(mut write) = nexus.begin(lun(0), Cdb::write_16(0, 1).as_bytes()) else { panic!() };
+    select(&mut nexus, false, 0x08, 2, 0x04);
+    let data = [Bytes::from(vec![1; 512])].into_iter().collect();
+    let Step::Io(BlockIo::Write { durable, .. }) = nexus.start(&mut write, data) else { panic!() };
+    assert!(durable);
+}
+
+#[test]
 fn a_stopped_unit_is_not_ready_until_started() {
     let mut nexus = settled(&device(), "one");
     let Begin::Task(mut task) = nexus.begin(lun(0), Cdb::start_stop_unit(false).as_bytes()) else { panic!() };

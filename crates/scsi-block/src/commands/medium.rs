@@ -44,10 +44,11 @@ fn transfer(unit: &LogicalUnit, cdb: &Cdb) -> Result<Extent, Sense> {
     extent(unit, cdb, unit.config.limits.transfer_bytes_max.into())
 }
 
-/// A write is durable before GOOD if it says so, or if there is no write cache.
+/// A write is durable before GOOD if it says so, or if there is no write cache at its start: while its data was on the way, the cache
+/// may have been turned off.
 #[inline]
-fn durable(context: &Context<'_>, cdb: &Cdb) -> bool {
-    !context.summary.has(Conditions::WRITE_CACHE) || cdb.has(Field::ForceUnitAccess)
+pub(super) fn durable(context: &Context<'_>, forced: bool) -> bool {
+    forced || !context.summary.has(Conditions::WRITE_CACHE)
 }
 
 /// Work that takes the data-out that the CDB asks for; limits have made sure that 32 bits hold its length.
@@ -75,7 +76,7 @@ pub(super) fn write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::Write { lba: extent.lba, durable: durable(context, cdb) }))
+    Ok(with_data_out(context, cdb, Work::Write { lba: extent.lba, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
 /// The whole blocks that came, of those wanted.
@@ -189,7 +190,7 @@ pub(super) fn compare_and_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::CompareAndWrite { lba: extent.lba, durable: durable(context, cdb) }))
+    Ok(with_data_out(context, cdb, Work::CompareAndWrite { lba: extent.lba, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
 pub(super) fn start_compare_and_write(lba: u64, data: Segments, wanted: u32, durable: bool) -> Result<Started, Sense> {
@@ -219,8 +220,8 @@ pub(super) fn write_same(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense
     if unmap && !config.thin {
         return Err(cdb.refuse(Field::Unmap));
     }
-    let (durable, zeros) = (durable(context, cdb), cdb.has(Field::NoDataOutBuffer));
-    Ok(with_data_out(context, cdb, Work::WriteSame { extent, unmap, durable, zeros }))
+    let (forced, zeros) = (cdb.has(Field::ForceUnitAccess), cdb.has(Field::NoDataOutBuffer));
+    Ok(with_data_out(context, cdb, Work::WriteSame { extent, unmap, forced, zeros }))
 }
 
 pub(super) fn start_write_same(
