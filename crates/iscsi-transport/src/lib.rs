@@ -3,7 +3,8 @@
 //! ```text
 //!   session ── Frame ──> send ┐                                 ┌ SoftwarePort over a ByteStream: the kernel's TCP
 //!                             ├ PduPort, one PDU a call, whole ─┤ LoopbackPort: two ends in one process
-//!                             │                                 ├ PcapPort around any of them: a file for Wireshark
+//!                             │                                 ├ PcapPort, TracePort around any: what went through, to read
+//!                             │                                 ├ FaultPort around any, FaultStream below: trouble, from a seed
 //!   session <─ Frame ─ receive┘                                 └ an adapter that does all this in hardware
 //! ```
 //!
@@ -37,16 +38,22 @@
 
 pub mod conformance;
 mod error;
+mod fault_port;
+mod fault_stream;
 mod loopback;
 mod memory_stream;
 mod pcap;
 mod port;
+mod random;
 mod ready_stream;
 mod software;
 mod stream;
 mod tags;
+mod trace_port;
 
 pub use error::{PortError, PortErrorKind};
+pub use fault_port::{FaultPort, PortControl, PortFaults};
+pub use fault_stream::{FaultStream, StreamControl, StreamFaults};
 pub use loopback::{LOOPBACK_FRAMES_MAX, LoopbackPort};
 pub use memory_stream::MemoryStream;
 pub use pcap::{Capture, PcapPort};
@@ -54,6 +61,8 @@ pub use port::{
     AHS_BYTES_MAX, Capabilities, Digests, Flush, PduPort, RECEIVE_SEGMENT_BYTES_DEFAULT, ReceiveLimits, Received,
     SEGMENT_BYTES_MAX,
 };
+pub use random::Random;
 pub use ready_stream::ReadyStream;
 pub use software::{BufferPool, CHUNK_BYTES, SEND_QUEUE_BYTES_MAX, SoftwarePort};
 pub use stream::ByteStream;
+pub use trace_port::{Trace, TracePort};

@@ -1,6 +1,9 @@
 //! The checks that every port passes, on the ports of this crate.
 
-use iscsi_transport::{BufferPool, Capture, LoopbackPort, MemoryStream, PcapPort, SoftwarePort, conformance};
+use iscsi_transport::{
+    BufferPool, Capture, FaultPort, FaultStream, LoopbackPort, MemoryStream, PcapPort, Random, SoftwarePort, Trace,
+    TracePort, conformance,
+};
 use std::cell::Cell;
 use std::io;
 use std::time::Duration;
@@ -59,4 +62,32 @@ fn captured() {
         (PcapPort::new(left, capture.clone(), here, there), PcapPort::new(right, capture.clone(), there, here))
     });
     assert!(capture.failure().is_none());
+}
+
+#[test]
+fn software_over_streams_with_faults() {
+    conformance::run(|| {
+        let (left, right) = MemoryStream::pair(300_000);
+        let port = |stream, seed| {
+            let (stream, control) = FaultStream::new(stream, Random::new(seed));
+            control.change(|faults| (faults.piece_bytes_max, faults.blocked_one_in) = (20_000, 5));
+            SoftwarePort::new(stream, BufferPool::new())
+        };
+        (port(left, 1), port(right, 2))
+    });
+}
+
+#[test]
+fn traced_and_late() {
+    let trace = Trace::new(100);
+    conformance::run(|| {
+        let (left, right) = LoopbackPort::pair();
+        let port = |port, name| {
+            let (port, control) = FaultPort::new(port, Random::new(3));
+            control.change(|faults| faults.late_one_in = 3);
+            TracePort::new(port, trace.clone(), name)
+        };
+        (port(left, "left"), port(right, "right"))
+    });
+    assert!(trace.pdus() > 100);
 }
