@@ -2,9 +2,9 @@
 //!
 //! In: readiness of the port, ends of block I/O, time. Out: PDUs through the port, block I/O and events through the [`Outbox`].
 
-use super::full_feature::{Context, FullFeature};
-use super::node::{ConnectionId, Event, Outbox};
+use super::event::{ConnectionId, Event, Outbox};
 use super::portal::Portal;
+use super::session::{Context, Session};
 use iscsi_pdu::{Pdu, TargetTransferTag, Tsih};
 use iscsi_session::BadPdu;
 use iscsi_session::target::{Login, LoginEvent, Refusal, TaskId};
@@ -20,7 +20,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 enum Phase {
     Login(Box<Login>),
-    FullFeature(Box<FullFeature>),
+    FullFeature(Box<Session>),
 }
 
 /// What the connection is good for still.
@@ -93,7 +93,7 @@ impl<P: PduPort> Connection<P> {
             (_, Link::Dead) => None,
             (_, Link::Closing(until)) => Some(until),
             (Phase::Login(login), _) => login.poll_timeout(),
-            (Phase::FullFeature(session), _) => session.session.poll_timeout(),
+            (Phase::FullFeature(session), _) => session.machine.poll_timeout(),
         }
     }
 
@@ -156,7 +156,7 @@ impl<P: PduPort> Connection<P> {
                 Phase::Login(login) => login.poll_transmit(),
                 Phase::FullFeature(session) => {
                     let cid = session.outcome().cid;
-                    session.session.poll_transmit(cid)
+                    session.machine.poll_transmit(cid)
                 }
             };
             let Some(pdu) = pdu else { break };
@@ -176,7 +176,7 @@ impl<P: PduPort> Connection<P> {
         }
         match &mut self.phase {
             Phase::Login(login) => login.handle_timeout(now),
-            Phase::FullFeature(session) => session.session.handle_timeout(now),
+            Phase::FullFeature(session) => session.machine.handle_timeout(now),
         }
         self.handle_events(now, portal, outbox);
     }
@@ -212,7 +212,7 @@ impl<P: PduPort> Connection<P> {
         match &mut self.phase {
             Phase::Login(_) => self.kill(),
             Phase::FullFeature(session) => {
-                session.session.request_logout(now);
+                session.machine.request_logout(now);
                 self.handle_events(now, portal, outbox);
             }
         }
@@ -245,13 +245,13 @@ impl<P: PduPort> Connection<P> {
             (Received::Frame(frame), Phase::FullFeature(session)) => {
                 let cid = session.outcome().cid;
                 match Pdu::decode(&frame) {
-                    Ok(pdu) => session.session.handle_pdu(now, cid, pdu),
-                    Err(error) => session.session.handle_bad_pdu(now, cid, frame.header, BadPdu::Undecodable(error)),
+                    Ok(pdu) => session.machine.handle_pdu(now, cid, pdu),
+                    Err(error) => session.machine.handle_bad_pdu(now, cid, frame.header, BadPdu::Undecodable(error)),
                 }
             }
             (Received::BadDataDigest(header), Phase::FullFeature(session)) => {
                 let cid = session.outcome().cid;
-                session.session.handle_bad_pdu(now, cid, header, BadPdu::DataDigest);
+                session.machine.handle_bad_pdu(now, cid, header, BadPdu::DataDigest);
             }
             (Received::BadDataDigest(_), Phase::Login(_)) => unreachable!("no digest is checked during login"),
         }
@@ -288,7 +288,7 @@ impl<P: PduPort> Connection<P> {
                     self.port.set_receive_limits(limits);
                     outbox.events.push_back(Event::SessionOpened { connection: self.id, outcome: outcome.clone() });
                     let ping_tag = TargetTransferTag(self.port.reserve(0));
-                    self.phase = Phase::FullFeature(Box::new(FullFeature::new(outcome, portal, ping_tag, now)));
+                    self.phase = Phase::FullFeature(Box::new(Session::new(outcome, portal, ping_tag, now)));
                 }
                 LoginEvent::Closed(failure) => {
                     outbox.events.push_back(Event::LoginFailed { connection: self.id, failure });

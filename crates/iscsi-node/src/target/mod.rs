@@ -3,11 +3,13 @@
 //! In: ports, readiness, ends of block I/O, time. Out: block I/O, events. See [`TargetNode`].
 
 mod connection;
-mod full_feature;
+mod event;
 mod node;
 mod portal;
+mod session;
 
-pub use node::{ConnectionId, Event, IoRequest, StoreId, TargetNode};
+pub use event::{ConnectionId, Event, IoRequest, StoreId};
+pub use node::TargetNode;
 pub use portal::{Portal, TargetConfig};
 
 /// Read data that one connection holds for its peer before it starts no further command, in bytes.

@@ -1,106 +1,16 @@
 //! The node: all connections of one core.
 
 use super::connection::Connection;
+use super::event::{ConnectionId, Event, IoRequest, Outbox};
 use super::portal::Portal;
 use iscsi_pdu::Tsih;
-use iscsi_session::target::{Login, LoginConfig, LoginIdentity, Refusal, TaskId};
-use iscsi_session::{CloseReason, LoginFailure, LoginOutcome};
-use iscsi_transport::{PduPort, PortError};
-use scsi_block::io::{BlockIo, IoDone};
+use iscsi_session::target::{Login, LoginConfig, Refusal};
+use iscsi_transport::PduPort;
+use scsi_block::io::IoDone;
 use slab::Slab;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Names a connection of one node. No later connection of the node has the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId {
-    /// A small number that is free for another connection after this one has ended.
-    pub index: u32,
-    /// Tells connections with the same index apart.
-    pub generation: u32,
-}
-
-/// Names a store: a logical unit of one of the portal's targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StoreId {
-    /// Place of the target in [`Portal::targets`].
-    pub target: usize,
-    /// Place of the logical unit in the target's device.
-    pub unit: usize,
-}
-
-/// Block I/O for a store; to be answered with [`TargetNode::handle_io_done`].
-#[derive(Debug)]
-pub struct IoRequest {
-    /// Names the request.
-    pub id: u64,
-    /// Where it goes.
-    pub store: StoreId,
-    /// What is asked.
-    pub io: BlockIo,
-}
-
-/// What the owner of a node has to know or to decide.
-#[derive(Debug)]
-pub enum Event {
-    /// A login is about to become a session: the owner ends a session of the same identity if there is one, then calls
-    /// [`TargetNode::admit`] or [`TargetNode::refuse`].
-    Admit {
-        /// The connection.
-        connection: ConnectionId,
-        /// Who wants what.
-        identity: LoginIdentity,
-    },
-    /// A session has begun.
-    SessionOpened {
-        /// The connection.
-        connection: ConnectionId,
-        /// What was agreed upon.
-        outcome: Box<LoginOutcome>,
-    },
-    /// A session has ended, and its connection will.
-    SessionClosed {
-        /// The connection.
-        connection: ConnectionId,
-        /// Why.
-        reason: CloseReason,
-    },
-    /// A login has failed, and its connection will end.
-    LoginFailed {
-        /// The connection.
-        connection: ConnectionId,
-        /// Why.
-        failure: LoginFailure,
-    },
-    /// The port has failed.
-    ConnectionLost {
-        /// The connection.
-        connection: ConnectionId,
-        /// Why.
-        error: PortError,
-    },
-    /// An initiator that may do so has reset a target: all its sessions are to end, on every core, with
-    /// [`TargetNode::end_sessions_of`].
-    TargetColdReset {
-        /// Place of the target in [`Portal::targets`].
-        target: usize,
-    },
-    /// The connection is over, all its block I/O has come back, and its port has been dropped. A session of it, if there was one, is no more.
-    Ended {
-        /// The connection.
-        connection: ConnectionId,
-    },
-}
-
-/// What the connections of a node put out.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    pub(super) events: VecDeque<Event>,
-    pub(super) requests: VecDeque<IoRequest>,
-    /// Whose block I/O is in flight.
-    pub(super) ios: Slab<(ConnectionId, TaskId)>,
-}
 
 /// All connections of one core.
 ///

@@ -4,11 +4,11 @@
 //!
 //! Invariant: a task management function is answered only after every block I/O of the tasks that it ended has come back.
 
-use super::node::{ConnectionId, Event, IoRequest, Outbox, StoreId};
+use super::event::{ConnectionId, Event, IoRequest, Outbox, StoreId};
 use super::portal::Portal;
 use super::{DATA_IN_BYTES_MAX, DATA_OUT_BYTES_MAX};
 use iscsi_pdu::{LunField, TargetTransferTag, TaskManagementFunction, TaskManagementResponseCode};
-use iscsi_session::target::{self, DataProgress, RequestId, SendTargetsScope, Session, TaskId, TaskOutcome};
+use iscsi_session::target::{self, DataProgress, RequestId, SendTargetsScope, TaskId, TaskOutcome};
 use iscsi_session::{LoginOutcome, SessionType};
 use iscsi_transport::PduPort;
 use scsi_block::io::{IoDone, Segments};
@@ -37,8 +37,8 @@ struct OpenManagement {
 }
 
 /// One session of the node.
-pub(super) struct FullFeature {
-    pub(super) session: Session,
+pub(super) struct Session {
+    pub(super) machine: target::Session,
     outcome: Box<LoginOutcome>,
     /// Place of the target in the portal; none in a discovery session.
     target: Option<usize>,
@@ -69,7 +69,7 @@ pub(super) struct Context<'a, P> {
     pub(super) outbox: &'a mut Outbox,
 }
 
-impl FullFeature {
+impl Session {
     pub(super) fn new(outcome: Box<LoginOutcome>, portal: &Portal, ping_tag: TargetTransferTag, now: Instant) -> Self {
         let config = target::SessionConfig {
             window: portal.window,
@@ -86,7 +86,7 @@ impl FullFeature {
         // SAM-5 and RFC 7143 section 4.4.2: the initiator port's name is the initiator's name with the ISID.
         let initiator_port = format!("{},i,0x{isid}", outcome.initiator_name);
         Self {
-            session: Session::new(&outcome, config, ping_tag, now),
+            machine: target::Session::new(&outcome, config, ping_tag, now),
             nexus: target.map(|index| portal.targets[index].device.connect(&initiator_port)),
             outcome,
             target,
@@ -112,7 +112,7 @@ impl FullFeature {
     /// Carries out what the session says. Returns whether the session has ended.
     pub(super) fn handle_events<P: PduPort>(&mut self, context: &mut Context<'_, P>) -> bool {
         let mut ended = false;
-        while let Some(event) = self.session.poll_event() {
+        while let Some(event) = self.machine.poll_event() {
             match event {
                 target::Event::Command(command) => self.begin(command, context),
                 target::Event::Data { task, data, .. } => {
@@ -202,7 +202,7 @@ impl FullFeature {
     }
 
     fn has_room_for_reads(&self) -> bool {
-        self.session.data_in_bytes() + self.reading_bytes < DATA_IN_BYTES_MAX
+        self.machine.data_in_bytes() + self.reading_bytes < DATA_IN_BYTES_MAX
     }
 
     fn has_room_for_writes(&self) -> bool {
@@ -211,7 +211,7 @@ impl FullFeature {
 
     fn begin<P: PduPort>(&mut self, command: target::Command, context: &mut Context<'_, P>) {
         let Some(nexus) = &mut self.nexus else {
-            return self.session.discard(command.task);
+            return self.machine.discard(command.task);
         };
         let lun = LogicalUnitNumber::from_wire(command.lun.0);
         let cdb: &[u8] = if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb };
@@ -225,7 +225,7 @@ impl FullFeature {
                     sense: outcome.sense,
                     data_in: outcome.data_in,
                 };
-                return self.session.complete(command.task, outcome);
+                return self.machine.complete(command.task, outcome);
             }
             Begin::Task(task) => task,
         };
@@ -259,7 +259,7 @@ impl FullFeature {
         // A tag that is never sent may be any.
         let tag = TargetTransferTag(open.tag.unwrap_or_default());
         self.asked_bytes += open.asked_bytes;
-        if self.session.receive_data(id, tag, wanted) == DataProgress::Complete {
+        if self.machine.receive_data(id, tag, wanted) == DataProgress::Complete {
             self.start_or_wait(id, context);
         }
     }
@@ -294,7 +294,7 @@ impl FullFeature {
         match step {
             Step::Io(io) => {
                 let (Some(target), unit, task) = (self.target, open.task.unit(), open.id) else {
-                    return self.session.discard(open.id);
+                    return self.machine.discard(open.id);
                 };
                 open.in_store = true;
                 self.ios_in_flight += 1;
@@ -309,7 +309,7 @@ impl FullFeature {
             }
             Step::Aborted => {
                 self.asked_bytes -= open.asked_bytes;
-                self.session.discard(open.id);
+                self.machine.discard(open.id);
             }
         }
     }
@@ -317,7 +317,7 @@ impl FullFeature {
     fn complete(&mut self, id: TaskId, task: &Task, outcome: Outcome) {
         let data_in_length = task.data_in_length().max(outcome.data_in.len() as u32);
         let good = outcome.sense.is_empty();
-        self.session.complete(
+        self.machine.complete(
             id,
             TaskOutcome {
                 // A command that failed has moved what it has moved: nothing.
@@ -394,7 +394,7 @@ impl FullFeature {
     fn answer_management(&mut self) {
         if self.aborted_in_store.is_empty() {
             for OpenManagement { id, response } in std::mem::take(&mut self.management) {
-                self.session.answer_task_management(id, response);
+                self.machine.answer_task_management(id, response);
             }
         }
     }
@@ -407,6 +407,6 @@ impl FullFeature {
             SendTargetsScope::ThisTarget => Some(self.outcome.target_name.as_deref().unwrap_or_default()),
         };
         let records = context.portal.records(&self.outcome.initiator_name, context.local_address, only);
-        self.session.answer_send_targets(id, &records);
+        self.machine.answer_send_targets(id, &records);
     }
 }
