@@ -1,5 +1,7 @@
 //! What a node says to its owner, and the names of the things it speaks of.
 
+use super::sessions::SessionId;
+use iscsi_pdu::Tsih;
 use iscsi_session::target::{LoginIdentity, TaskId};
 use iscsi_session::{CloseReason, LoginFailure, LoginOutcome};
 use iscsi_transport::PortError;
@@ -19,13 +21,13 @@ pub struct ConnectionId {
 /// Names a store: a logical unit of one of the portal's targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StoreId {
-    /// Place of the target in [`Portal::targets`].
+    /// Place of the target in [`Portal::targets`](super::Portal::targets).
     pub target: usize,
     /// Place of the logical unit in the target's device.
     pub unit: usize,
 }
 
-/// Block I/O for a store; to be answered with [`TargetNode::handle_io_done`].
+/// Block I/O for a store; to be answered with [`TargetNode::handle_io_done`](super::TargetNode::handle_io_done).
 #[derive(Debug)]
 pub struct IoRequest {
     /// Names the request.
@@ -40,7 +42,7 @@ pub struct IoRequest {
 #[derive(Debug)]
 pub enum Event {
     /// A login is about to become a session: the owner ends a session of the same identity if there is one, then calls
-    /// [`TargetNode::admit`] or [`TargetNode::refuse`].
+    /// [`TargetNode::admit`](super::TargetNode::admit) or [`TargetNode::refuse`](super::TargetNode::refuse).
     Admit {
         /// The connection.
         connection: ConnectionId,
@@ -54,10 +56,10 @@ pub enum Event {
         /// What was agreed upon.
         outcome: Box<LoginOutcome>,
     },
-    /// A session has ended, and its connection will.
+    /// A session takes no more commands, and its connections will end.
     SessionClosed {
-        /// The connection.
-        connection: ConnectionId,
+        /// The session.
+        tsih: Tsih,
         /// Why.
         reason: CloseReason,
     },
@@ -76,15 +78,21 @@ pub enum Event {
         error: PortError,
     },
     /// An initiator that may do so has reset a target: all its sessions are to end, on every core, with
-    /// [`TargetNode::end_sessions_of`].
+    /// [`TargetNode::end_sessions_of`](super::TargetNode::end_sessions_of).
     TargetColdReset {
-        /// Place of the target in [`Portal::targets`].
+        /// Place of the target in [`Portal::targets`](super::Portal::targets).
         target: usize,
     },
-    /// The connection is over, all its block I/O has come back, and its port has been dropped. A session of it, if there was one, is no more.
+    /// The connection is over, and its port has been dropped.
     Ended {
         /// The connection.
         connection: ConnectionId,
+    },
+    /// A session is no more, or has never begun: its connections are over, and all its block I/O has come back. Another may take its
+    /// place.
+    SessionEnded {
+        /// The handle that it was given.
+        tsih: Tsih,
     },
 }
 
@@ -94,5 +102,5 @@ pub(super) struct Outbox {
     pub(super) events: VecDeque<Event>,
     pub(super) requests: VecDeque<IoRequest>,
     /// Whose block I/O is in flight.
-    pub(super) ios: Slab<(ConnectionId, TaskId)>,
+    pub(super) ios: Slab<(SessionId, TaskId)>,
 }

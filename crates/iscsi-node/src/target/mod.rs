@@ -3,10 +3,17 @@
 //! In: ports, readiness, ends of block I/O, time. Out: block I/O, events. See [`TargetNode`].
 
 mod connection;
+mod connections;
 mod event;
+mod flow;
+mod management;
 mod node;
 mod portal;
+mod pump;
 mod session;
+mod sessions;
+mod tasks;
+mod timers;
 
 pub use event::{ConnectionId, Event, IoRequest, StoreId};
 pub use node::TargetNode;

@@ -9,7 +9,8 @@ use crate::port::Port;
 use crate::socket::Socket;
 use block_store::{IoId, StoreQueue};
 use iscsi_node::target::{ConnectionId, Event, IoRequest, StoreId, TargetNode};
-use iscsi_session::target::Refusal;
+use iscsi_pdu::Tsih;
+use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -96,7 +97,7 @@ impl Core {
     }
 
     fn is_finished(&self) -> bool {
-        self.draining && self.node.connections() == 0
+        self.draining && self.node.connections() == 0 && self.node.sessions() == 0
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
@@ -122,16 +123,16 @@ impl Core {
         }
         self.node.handle_timeout(now);
         if self.end_at.take_if(|at| *at <= now).is_some() {
-            self.node.end_all();
+            self.node.end_all(now);
         }
-        self.serve_stores();
-        self.node.flush();
+        self.serve_stores(now);
+        self.node.flush(now);
         self.handle_events(now);
-        self.node.flush();
+        self.node.flush(now);
     }
 
     /// Carries block I/O to the stores and their ends back, until nothing moves.
-    fn serve_stores(&mut self) {
+    fn serve_stores(&mut self, now: Instant) {
         loop {
             while let Some(IoRequest { id, store, io }) = self.node.poll_io() {
                 let found = &mut self.stores[store.target][store.unit];
@@ -147,7 +148,7 @@ impl Core {
                 while let Some((IoId(id), done)) = found.queue.poll() {
                     found.in_flight -= 1;
                     moved = true;
-                    self.node.handle_io_done(id, done);
+                    self.node.handle_io_done(now, id, done);
                 }
                 found.in_flight > 0
             });
@@ -161,9 +162,9 @@ impl Core {
         for message in self.shared.mailboxes[self.index].take() {
             match message {
                 Message::Connection(stream, peer) => self.adopt(stream, peer, now),
-                Message::End(connection) => self.node.end(connection),
+                Message::End(tsih) => self.node.end_session(now, tsih),
                 Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
-                Message::EndSessionsOf(target) => self.node.end_sessions_of(target),
+                Message::EndSessionsOf(target) => self.node.end_sessions_of(now, target),
                 Message::Drain(until) => {
                     self.listeners.clear();
                     (self.draining, self.end_at) = (true, Some(until));
@@ -235,9 +236,7 @@ impl Core {
                     tsih = outcome.tsih.0,
                     "logged in"
                 ),
-                Event::SessionClosed { connection, reason } => {
-                    info!(connection = connection.index, %reason, "session closed");
-                }
+                Event::SessionClosed { tsih, reason } => info!(tsih = tsih.0, %reason, "session closed"),
                 Event::LoginFailed { connection, failure } => {
                     warn!(connection = connection.index, %failure, "login failed");
                 }
@@ -247,35 +246,30 @@ impl Core {
                 Event::TargetColdReset { target } => {
                     self.shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::EndSessionsOf(target)));
                 }
-                Event::Ended { connection } => self.release(connection, now),
+                Event::Ended { connection } => {
+                    self.shared.leave(self.index);
+                    self.shared.registry.lock().withdraw(self.owner(connection));
+                }
+                Event::SessionEnded { tsih } => self.release(tsih),
             }
         }
     }
 
-    fn claim(&mut self, connection: ConnectionId, identity: &iscsi_session::target::LoginIdentity, now: Instant) {
-        let claim = self.shared.registry.lock().claim(self.owner(connection), identity);
-        match claim {
+    /// Messages that follow from a claim or a release are left while the registry is locked, so that they come in its order: none ends
+    /// a session that has yet to begin.
+    fn claim(&mut self, connection: ConnectionId, identity: &LoginIdentity, now: Instant) {
+        let mut registry = self.shared.registry.lock();
+        match registry.claim(self.owner(connection), identity) {
             Claim::Granted(tsih) => self.node.admit(now, connection, tsih),
-            Claim::Ends(owner) => self.send(owner.core, Message::End(owner.connection), now),
-            Claim::Refused(status) => {
-                self.node.refuse(now, connection, Refusal { status, target_address: None });
-            }
+            Claim::Ends(core, tsih) => self.shared.mailboxes[core].send(Message::End(tsih)),
+            Claim::Refused(status) => self.node.refuse(now, connection, status.into()),
         }
     }
 
-    fn release(&mut self, connection: ConnectionId, now: Instant) {
-        self.shared.leave(self.index);
-        let next = self.shared.registry.lock().release(self.owner(connection));
-        if let Some((owner, tsih)) = next {
-            self.send(owner.core, Message::Admit(owner.connection, tsih), now);
-        }
-    }
-
-    fn send(&mut self, core: usize, message: Message, now: Instant) {
-        match message {
-            Message::End(connection) if core == self.index => self.node.end(connection),
-            Message::Admit(connection, tsih) if core == self.index => self.node.admit(now, connection, tsih),
-            message => self.shared.mailboxes[core].send(message),
+    fn release(&self, tsih: Tsih) {
+        let mut registry = self.shared.registry.lock();
+        if let Some((owner, tsih)) = registry.release(tsih) {
+            self.shared.mailboxes[owner.core].send(Message::Admit(owner.connection, tsih));
         }
     }
 

@@ -17,8 +17,8 @@ use std::time::Instant;
 pub(super) enum Message {
     /// Serve this connection.
     Connection(TcpStream, SocketAddr),
-    /// End this connection: another takes the place of its session.
-    End(ConnectionId),
+    /// End this session: another takes its place.
+    End(Tsih),
     /// The session that this one replaces has ended.
     Admit(ConnectionId, Tsih),
     /// End all sessions of a target.
