@@ -2,6 +2,7 @@
 //!
 //! In: PDUs from the port. Out: PDUs to it. A connection in the full feature phase refers to its session, which does the rest.
 
+use super::detached::Detached;
 use super::event::ConnectionId;
 use super::flow::Flow;
 use super::sessions::SessionId;
@@ -114,12 +115,12 @@ impl<P> Connection<P> {
 }
 
 impl<P: PduPort> Connection<P> {
-    pub(super) fn new(id: ConnectionId, mut port: P, login: Login, local_address: String) -> Self {
+    pub(super) fn new(id: ConnectionId, mut port: P, login: Box<Login>, local_address: String) -> Self {
         port.set_receive_limits(ReceiveLimits::LOGIN);
         Self {
             id,
             port,
-            phase: Phase::Login(Box::new(login)),
+            phase: Phase::Login(login),
             link: Link::Open,
             local_address,
             stalled: false,
@@ -127,6 +128,14 @@ impl<P: PduPort> Connection<P> {
             has_more: false,
             to_flush: false,
             timer: None,
+        }
+    }
+
+    /// The connection without its node, if it is still in login.
+    pub(super) fn detach(self) -> Option<Detached<P>> {
+        match self.phase {
+            Phase::Login(login) => Some(Detached { port: self.port, login, local_address: self.local_address }),
+            Phase::FullFeature(_) => None,
         }
     }
 

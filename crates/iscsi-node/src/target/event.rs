@@ -41,8 +41,9 @@ pub struct IoRequest {
 /// What the owner of a node has to know or to decide.
 #[derive(Debug)]
 pub enum Event {
-    /// A login is about to become a session: the owner ends a session of the same identity if there is one, then calls
-    /// [`TargetNode::admit`](super::TargetNode::admit) or [`TargetNode::refuse`](super::TargetNode::refuse).
+    /// A login is done but for the owner's consent. If it asks for a new session, the owner ends one of the same identity if there is
+    /// one, then calls [`admit`](super::TargetNode::admit); if it names a session, the owner calls
+    /// [`join`](super::TargetNode::join), on the node that has the session; or it calls [`refuse`](super::TargetNode::refuse).
     Admit {
         /// The connection.
         connection: ConnectionId,

@@ -4,6 +4,7 @@
 
 mod connection;
 mod connections;
+mod detached;
 mod event;
 mod flow;
 mod management;
@@ -15,6 +16,7 @@ mod sessions;
 mod tasks;
 mod timers;
 
+pub use detached::Detached;
 pub use event::{ConnectionId, Event, IoRequest, StoreId};
 pub use node::TargetNode;
 pub use portal::{Portal, TargetConfig};

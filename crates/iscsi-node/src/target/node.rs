@@ -2,12 +2,13 @@
 
 use super::connection::{Connection, Phase};
 use super::connections::Connections;
+use super::detached::Detached;
 use super::event::{ConnectionId, Event, IoRequest, Outbox};
 use super::portal::Portal;
 use super::session::Session;
 use super::sessions::{SessionId, Sessions};
 use super::timers::{Sleeper, Timers};
-use iscsi_pdu::Tsih;
+use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_session::target::{Login, LoginConfig, Refusal};
 use iscsi_transport::PduPort;
 use scsi_block::io::IoDone;
@@ -56,8 +57,27 @@ impl<P: PduPort> TargetNode<P> {
             timeout: self.portal.login_timeout,
             window: self.portal.window,
         };
-        let login = Login::new(config, random, now);
+        let login = Box::new(Login::new(config, random, now));
         let id = self.connections.insert(|id| Connection::new(id, port, login, local_address));
+        self.settle(now, id);
+        id
+    }
+
+    /// Takes a connection in login out of the node, to be attached to the one that has the session which it joins. Nothing more is
+    /// said of it here. None if it is there no more, or not in login.
+    pub fn detach(&mut self, id: ConnectionId) -> Option<Detached<P>> {
+        self.login(id)?;
+        let connection = self.connections.remove(id)?;
+        self.timers.remove(Sleeper::Connection(id), connection.timer);
+        connection.detach()
+    }
+
+    /// Takes a connection of another node, which waits for [`Self::join`] or [`Self::refuse`].
+    pub fn attach(&mut self, now: Instant, connection: Detached<P>) -> ConnectionId {
+        let Detached { port, login, local_address } = connection;
+        let id = self.connections.insert(|id| Connection::new(id, port, login, local_address));
+        // What has come is not told again.
+        self.connections.drive_later(id);
         self.settle(now, id);
         id
     }
@@ -148,6 +168,16 @@ impl<P: PduPort> TargetNode<P> {
         if self.sessions.find(tsih).is_none() {
             self.outbox.events.push_back(Event::SessionEnded { tsih });
         }
+    }
+
+    /// Answers [`Event::Admit`] of a login that names a session of this node by its handle: the connection may join it. It is refused if
+    /// the session is no more, or has as many connections as were agreed upon.
+    pub fn join(&mut self, now: Instant, id: ConnectionId, tsih: Tsih) {
+        let status = match self.sessions.find(tsih) {
+            None => LoginStatus::SessionDoesNotExist,
+            Some(_) => LoginStatus::TooManyConnections,
+        };
+        self.refuse(now, id, status.into());
     }
 
     /// Answers [`Event::Admit`]: the session may not begin.

@@ -5,11 +5,11 @@
 
 use super::registry::{Claim, Owner};
 use super::shared::{Mailbox, Message, Shared};
-use crate::port::Port;
+use crate::port::{DetachedPort, Port};
 use crate::socket::Socket;
 use block_store::{IoId, StoreQueue};
-use iscsi_node::target::{ConnectionId, Event, IoRequest, StoreId, TargetNode};
-use iscsi_pdu::Tsih;
+use iscsi_node::target::{ConnectionId, Detached, Event, IoRequest, StoreId, TargetNode};
+use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
 use mio::net::{TcpListener, TcpStream};
@@ -162,6 +162,7 @@ impl Core {
         for message in self.shared.mailboxes[self.index].take() {
             match message {
                 Message::Connection(stream, peer) => self.adopt(stream, peer, now),
+                Message::Join(connection, tsih) => self.join(*connection, tsih, now),
                 Message::End(tsih) => self.node.end_session(now, tsih),
                 Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
                 Message::EndSessionsOf(target) => self.node.end_sessions_of(now, target),
@@ -214,15 +215,46 @@ impl Core {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let id = self.node.next_connection();
-        self.poll.registry().register(
-            &mut stream,
-            Token(id.index as usize),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
+        self.register(&mut stream, id)?;
         let port = Port::new(Socket(stream), self.buffers.clone(), self.shared.capture.as_ref(), (local, peer));
         self.node.accept(now, port, local.to_string(), random);
         debug!(%peer, connection = id.index, core = self.index, "connected");
         Ok(())
+    }
+
+    /// A connection without this core's poll and memory.
+    fn detach(&mut self, connection: ConnectionId) -> Option<Detached<DetachedPort>> {
+        let mut detached = self.node.detach(connection)?;
+        self.shared.leave(self.index);
+        if let Err(error) = self.poll.registry().deregister(detached.port_mut().stream_mut()) {
+            warn!(%error, "cannot hand a connection over");
+            return None;
+        }
+        Some(detached.map_port(Port::detach))
+    }
+
+    /// A connection of another core joins a session of this one.
+    fn join(&mut self, connection: Detached<DetachedPort>, tsih: Tsih, now: Instant) {
+        let mut connection = connection.map_port(|port| port.attach(&self.buffers));
+        let id = self.node.next_connection();
+        if let Err(error) = self.register(connection.port_mut().stream_mut(), id) {
+            self.shared.leave(self.index);
+            return warn!(%error, "cannot take a connection over");
+        }
+        let full = self.node.connections() >= self.shared.connections_max;
+        self.node.attach(now, connection);
+        debug!(connection = id.index, core = self.index, tsih = tsih.0, "handed over");
+        if self.draining {
+            self.node.refuse(now, id, LoginStatus::ServiceUnavailable.into());
+        } else if full {
+            self.node.refuse(now, id, LoginStatus::OutOfResources.into());
+        } else {
+            self.node.join(now, id, tsih);
+        }
+    }
+
+    fn register(&self, stream: &mut TcpStream, id: ConnectionId) -> io::Result<()> {
+        self.poll.registry().register(stream, Token(id.index as usize), Interest::READABLE | Interest::WRITABLE)
     }
 
     fn handle_events(&mut self, now: Instant) {
@@ -258,9 +290,17 @@ impl Core {
     /// Messages that follow from a claim or a release are left while the registry is locked, so that they come in its order: none ends
     /// a session that has yet to begin.
     fn claim(&mut self, connection: ConnectionId, identity: &LoginIdentity, now: Instant) {
-        let mut registry = self.shared.registry.lock();
+        let shared = Arc::clone(&self.shared);
+        let mut registry = shared.registry.lock();
         match registry.claim(self.owner(connection), identity) {
             Claim::Granted(tsih) => self.node.admit(now, connection, tsih),
+            Claim::Joins(core) if core == self.index => self.node.join(now, connection, identity.tsih),
+            Claim::Joins(core) => {
+                if let Some(connection) = self.detach(connection) {
+                    self.shared.enter(core);
+                    self.shared.mailboxes[core].send(Message::Join(Box::new(connection), identity.tsih));
+                }
+            }
             Claim::Ends(core, tsih) => self.shared.mailboxes[core].send(Message::End(tsih)),
             Claim::Refused(status) => self.node.refuse(now, connection, status.into()),
         }

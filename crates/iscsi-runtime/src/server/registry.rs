@@ -8,7 +8,7 @@
 //! a time, and is in use until that session has ended.
 
 use iscsi_node::target::ConnectionId;
-use iscsi_pdu::{Cid, Isid, LoginStatus, Tsih};
+use iscsi_pdu::{Isid, LoginStatus, Tsih};
 use iscsi_session::SessionType;
 use iscsi_session::target::LoginIdentity;
 use std::collections::HashMap;
@@ -32,9 +32,8 @@ struct Name {
 struct Session {
     core: usize,
     tsih: Tsih,
-    cid: Cid,
     /// The login that takes its place once it has ended.
-    successor: Option<(Owner, Cid)>,
+    successor: Option<Owner>,
 }
 
 /// What becomes of a claim.
@@ -42,6 +41,8 @@ struct Session {
 pub(super) enum Claim {
     /// The session may begin.
     Granted(Tsih),
+    /// The session is there, on this core: the connection may join it.
+    Joins(usize),
     /// This session of a core is to be ended; its end grants the claim.
     Ends(usize, Tsih),
     /// The session may not begin.
@@ -63,6 +64,10 @@ impl Registry {
     /// A login asks to become a session.
     pub(super) fn claim(&mut self, owner: Owner, identity: &LoginIdentity) -> Claim {
         if identity.session_type == SessionType::Discovery {
+            // RFC 7143 4.3: a discovery session has one connection.
+            if identity.tsih != Tsih(0) {
+                return Claim::Refused(LoginStatus::SessionDoesNotExist);
+            }
             return self.allocate(None).map_or(Claim::Refused(LoginStatus::OutOfResources), Claim::Granted);
         }
         let name = Name {
@@ -74,20 +79,20 @@ impl Registry {
             if identity.tsih != Tsih(0) {
                 return Claim::Refused(LoginStatus::SessionDoesNotExist);
             }
-            let granted = self.begin(name, owner, identity.cid);
+            let granted = self.begin(name, owner);
             return granted.map_or(Claim::Refused(LoginStatus::OutOfResources), Claim::Granted);
         };
-        if identity.tsih != Tsih(0) && identity.tsih != session.tsih {
-            return Claim::Refused(LoginStatus::SessionDoesNotExist);
+        if identity.tsih == session.tsih {
+            return Claim::Joins(session.core);
         }
-        if identity.tsih != Tsih(0) && identity.cid != session.cid {
-            return Claim::Refused(LoginStatus::TooManyConnections);
+        if identity.tsih != Tsih(0) {
+            return Claim::Refused(LoginStatus::SessionDoesNotExist);
         }
         if session.successor.is_some() {
             // Two logins race for one name: the later one comes again when the first is done.
             return Claim::Refused(LoginStatus::OutOfResources);
         }
-        session.successor = Some((owner, identity.cid));
+        session.successor = Some(owner);
         self.waiting.insert(owner, name);
         Claim::Ends(session.core, session.tsih)
     }
@@ -95,9 +100,9 @@ impl Registry {
     /// A session has ended. Gives the login that may begin now, and its handle, if one has waited for that.
     pub(super) fn release(&mut self, tsih: Tsih) -> Option<(Owner, Tsih)> {
         let name = self.handles.remove(&tsih)??;
-        let (successor, cid) = self.sessions.remove(&name)?.successor?;
+        let successor = self.sessions.remove(&name)?.successor?;
         self.waiting.remove(&successor);
-        let tsih = self.begin(name, successor, cid)?;
+        let tsih = self.begin(name, successor)?;
         Some((successor, tsih))
     }
 
@@ -108,9 +113,9 @@ impl Registry {
         }
     }
 
-    fn begin(&mut self, name: Name, owner: Owner, cid: Cid) -> Option<Tsih> {
+    fn begin(&mut self, name: Name, owner: Owner) -> Option<Tsih> {
         let tsih = self.allocate(Some(name.clone()))?;
-        self.sessions.insert(name, Session { core: owner.core, tsih, cid, successor: None });
+        self.sessions.insert(name, Session { core: owner.core, tsih, successor: None });
         Some(tsih)
     }
 
@@ -131,12 +136,13 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iscsi_pdu::Cid;
 
     fn owner(index: u32) -> Owner {
         Owner { core: 0, connection: ConnectionId { index, generation: 0 } }
     }
 
-    fn identity(isid: u8, tsih: u16, cid: u16) -> LoginIdentity {
+    fn identity(isid: u8, tsih: u16) -> LoginIdentity {
         LoginIdentity {
             initiator_name: "iqn.2026-01.test:initiator".into(),
             initiator_alias: None,
@@ -144,45 +150,57 @@ mod tests {
             session_type: SessionType::Normal,
             isid: Isid([0x80, 0, 0, 0, 0, isid]),
             tsih: Tsih(tsih),
-            cid: Cid(cid),
+            cid: Cid(0),
         }
     }
 
     #[test]
     fn two_names_have_two_sessions() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 0, 0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(2, 0, 0)), Claim::Granted(Tsih(2)));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(2, 0)), Claim::Granted(Tsih(2)));
     }
 
     #[test]
     fn a_session_is_reinstated_after_the_old_one_has_ended() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 0, 0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(1, 0, 0)), Claim::Ends(0, Tsih(1)));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(1, 0)), Claim::Ends(0, Tsih(1)));
         assert_eq!(registry.release(Tsih(1)), Some((owner(2), Tsih(2))));
         assert_eq!(registry.release(Tsih(2)), None);
-        assert_eq!(registry.claim(owner(3), &identity(1, 0, 0)), Claim::Granted(Tsih(3)));
+        assert_eq!(registry.claim(owner(3), &identity(1, 0)), Claim::Granted(Tsih(3)));
     }
 
     #[test]
     fn a_successor_that_goes_away_leaves_the_session_to_end_alone() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 0, 0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(1, 0, 0)), Claim::Ends(0, Tsih(1)));
-        assert_eq!(registry.claim(owner(3), &identity(1, 0, 0)), Claim::Refused(LoginStatus::OutOfResources));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(1, 0)), Claim::Ends(0, Tsih(1)));
+        assert_eq!(registry.claim(owner(3), &identity(1, 0)), Claim::Refused(LoginStatus::OutOfResources));
         registry.withdraw(owner(2));
         assert_eq!(registry.release(Tsih(1)), None);
-        assert_eq!(registry.claim(owner(4), &identity(1, 0, 0)), Claim::Granted(Tsih(2)));
+        assert_eq!(registry.claim(owner(4), &identity(1, 0)), Claim::Granted(Tsih(2)));
     }
 
     #[test]
     fn a_handle_must_be_that_of_the_session() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 9, 0)), Claim::Refused(LoginStatus::SessionDoesNotExist));
-        assert_eq!(registry.claim(owner(1), &identity(1, 0, 5)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(1, 9, 5)), Claim::Refused(LoginStatus::SessionDoesNotExist));
-        assert_eq!(registry.claim(owner(2), &identity(1, 1, 6)), Claim::Refused(LoginStatus::TooManyConnections));
-        assert_eq!(registry.claim(owner(2), &identity(1, 1, 5)), Claim::Ends(0, Tsih(1)));
+        assert_eq!(registry.claim(owner(1), &identity(1, 9)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(2, 1)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(2), &identity(1, 9)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(2), &identity(1, 1)), Claim::Joins(0));
+        assert_eq!(registry.release(Tsih(1)), None);
+        assert_eq!(registry.claim(owner(2), &identity(1, 1)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+    }
+
+    #[test]
+    fn a_discovery_session_has_a_handle_and_one_connection() {
+        let mut registry = Registry::default();
+        let discovery = |tsih| LoginIdentity { session_type: SessionType::Discovery, ..identity(1, tsih) };
+        assert_eq!(registry.claim(owner(1), &discovery(0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &discovery(0)), Claim::Granted(Tsih(2)));
+        assert_eq!(registry.claim(owner(3), &discovery(1)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.release(Tsih(1)), None);
     }
 }

@@ -1,8 +1,9 @@
 //! What the cores of a server share: the portal, the stores, the registry of sessions, and a mailbox for each core.
 
 use super::registry::Registry;
+use crate::port::DetachedPort;
 use block_store::BlockStore;
-use iscsi_node::target::{ConnectionId, Portal};
+use iscsi_node::target::{ConnectionId, Detached, Portal};
 use iscsi_pdu::Tsih;
 use iscsi_transport::Capture;
 use mio::net::TcpStream;
@@ -17,6 +18,8 @@ use std::time::Instant;
 pub(super) enum Message {
     /// Serve this connection.
     Connection(TcpStream, SocketAddr),
+    /// This connection joins a session of yours.
+    Join(Box<Detached<DetachedPort>>, Tsih),
     /// End this session: another takes its place.
     End(Tsih),
     /// The session that this one replaces has ended.
@@ -72,11 +75,16 @@ impl Shared {
     pub(super) fn place(&self, own: usize) -> usize {
         let load = |core: usize| self.loads[core].load(Ordering::Relaxed);
         let least = (0..self.loads.len()).min_by_key(|core| (load(*core), *core != own)).unwrap_or(own);
-        self.loads[least].fetch_add(1, Ordering::Relaxed);
+        self.enter(least);
         least
     }
 
-    /// A connection of a core has ended.
+    /// A core has one more connection.
+    pub(super) fn enter(&self, core: usize) {
+        self.loads[core].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection of a core has ended, or gone to another.
     pub(super) fn leave(&self, core: usize) {
         self.loads[core].fetch_sub(1, Ordering::Relaxed);
     }
