@@ -124,6 +124,8 @@ impl FullFeature {
                 target::Event::Aborted { task } => self.abort(task, context),
                 target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
                 target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
+                // The session has one connection, whose end is the session's.
+                target::Event::ConnectionClosed { .. } => {}
                 target::Event::Closed(reason) => {
                     ended = true;
                     context.outbox.events.push_back(Event::SessionClosed { connection: context.id, reason });
@@ -202,7 +204,7 @@ impl FullFeature {
     }
 
     fn has_room_for_reads(&self) -> bool {
-        self.session.data_in_bytes() + self.reading_bytes < DATA_IN_BYTES_MAX
+        self.session.data_in_bytes(self.outcome.cid) + self.reading_bytes < DATA_IN_BYTES_MAX
     }
 
     fn has_room_for_writes(&self) -> bool {
