@@ -61,6 +61,10 @@ impl<P> Connection<P> {
         self.id
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.link == Link::Open
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.link, Link::Closing(_))
     }
@@ -77,9 +81,9 @@ impl<P> Connection<P> {
         }
     }
 
-    pub(super) fn flow(&mut self) -> Option<&mut Flow> {
+    pub(super) fn allegiance(&mut self) -> Option<&mut Allegiance> {
         match &mut self.phase {
-            Phase::FullFeature(allegiance) => Some(&mut allegiance.flow),
+            Phase::FullFeature(allegiance) => Some(allegiance),
             Phase::Login(_) => None,
         }
     }
@@ -164,9 +168,14 @@ impl<P: PduPort> Connection<P> {
         queued
     }
 
-    /// The last Login Response is queued: what was agreed upon holds from here on. Returns a tag that places nothing.
-    pub(super) fn apply(&mut self, parameters: &Parameters) -> TargetTransferTag {
-        self.transmit_login();
+    /// The login ends here: what it has to say goes even if the port is full, one PDU beyond its bound, and what was agreed upon holds from
+    /// then on. Returns a tag that places nothing.
+    pub(super) fn conclude_login(&mut self, parameters: &Parameters) -> TargetTransferTag {
+        while let Phase::Login(login) = &mut self.phase
+            && let Some(pdu) = login.poll_transmit()
+        {
+            self.port.send(pdu.encode());
+        }
         self.port.set_digests(Digests { header: parameters.header_digest, data: parameters.data_digest });
         self.port.set_receive_limits(ReceiveLimits::of_segments(parameters.receive_segment_bytes_max));
         TargetTransferTag(self.port.reserve(0))

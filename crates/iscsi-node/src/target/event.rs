@@ -57,6 +57,20 @@ pub enum Event {
         /// What was agreed upon.
         outcome: Box<LoginOutcome>,
     },
+    /// A connection has joined a session.
+    ConnectionJoined {
+        /// The connection.
+        connection: ConnectionId,
+        /// What was agreed upon.
+        outcome: Box<LoginOutcome>,
+    },
+    /// A session has lost a connection, which will end, and goes on with others.
+    ConnectionClosed {
+        /// The connection.
+        connection: ConnectionId,
+        /// Why.
+        reason: CloseReason,
+    },
     /// A session takes no more commands, and its connections will end.
     SessionClosed {
         /// The session.

@@ -9,7 +9,7 @@ use super::session::Session;
 use super::sessions::{SessionId, Sessions};
 use super::timers::{Sleeper, Timers};
 use iscsi_pdu::{LoginStatus, Tsih};
-use iscsi_session::target::{Login, LoginConfig, Refusal};
+use iscsi_session::target::{Login, LoginConfig, LoginIdentity, Refusal};
 use iscsi_transport::PduPort;
 use scsi_block::io::IoDone;
 use std::sync::Arc;
@@ -170,14 +170,18 @@ impl<P: PduPort> TargetNode<P> {
         }
     }
 
-    /// Answers [`Event::Admit`] of a login that names a session of this node by its handle: the connection may join it. It is refused if
-    /// the session is no more, or has as many connections as were agreed upon.
-    pub fn join(&mut self, now: Instant, id: ConnectionId, tsih: Tsih) {
-        let status = match self.sessions.find(tsih) {
-            None => LoginStatus::SessionDoesNotExist,
-            Some(_) => LoginStatus::TooManyConnections,
-        };
-        self.refuse(now, id, status.into());
+    /// Answers [`Event::Admit`] of a login that names a session of this node: the connection may join it. It takes the place of one with
+    /// the same CID (RFC 7143 section 6.3.4), and is refused if the session is no more, or has as many as were agreed upon.
+    pub fn join(&mut self, now: Instant, id: ConnectionId, identity: &LoginIdentity) {
+        let session = self.sessions.find(identity.tsih).and_then(|session| self.sessions.get_mut(session));
+        let admission = session.map_or(LoginStatus::SessionDoesNotExist, |session| session.admission(identity));
+        let Some(login) = self.login(id) else { return };
+        match admission {
+            LoginStatus::Success => login.admit(identity.tsih),
+            status => login.refuse(status.into()),
+        }
+        self.handle_login_events(now, id);
+        self.settle(now, id);
     }
 
     /// Answers [`Event::Admit`]: the session may not begin.

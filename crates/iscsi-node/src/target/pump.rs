@@ -102,7 +102,7 @@ impl<P: PduPort> TargetNode<P> {
                 LoginEvent::Admit(identity) => {
                     self.outbox.events.push_back(Event::Admit { connection: id, identity });
                 }
-                LoginEvent::Complete(outcome) => self.open_session(now, id, outcome),
+                LoginEvent::Complete(outcome) => self.open(now, id, outcome),
                 LoginEvent::Closed(failure) => {
                     self.outbox.events.push_back(Event::LoginFailed { connection: id, failure });
                     connection.close(now);
@@ -112,14 +112,25 @@ impl<P: PduPort> TargetNode<P> {
         }
     }
 
-    /// A login is done: its session begins.
-    fn open_session(&mut self, now: Instant, id: ConnectionId, outcome: Box<LoginOutcome>) {
+    /// A login is done: its session begins, or has one more connection.
+    fn open(&mut self, now: Instant, id: ConnectionId, outcome: Box<LoginOutcome>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        let ping_tag = connection.apply(&outcome.parameters);
+        let ping_tag = connection.conclude_login(&outcome.parameters);
         let cid = outcome.cid;
-        self.outbox.events.push_back(Event::SessionOpened { connection: id, outcome: outcome.clone() });
-        let session = self.sessions.insert(|session| Session::new(session, outcome, &self.portal, id, ping_tag, now));
-        connection.phase = Phase::FullFeature(Allegiance { session, cid, flow: Flow::default() });
+        let session = if let Some(session) = self.sessions.find(outcome.tsih) {
+            let join = |session: &mut Session, context: &mut Context<'_, P>| {
+                session.add_connection(id, &outcome, ping_tag, context);
+            };
+            self.with_session(now, session, join);
+            self.outbox.events.push_back(Event::ConnectionJoined { connection: id, outcome });
+            session
+        } else {
+            self.outbox.events.push_back(Event::SessionOpened { connection: id, outcome: outcome.clone() });
+            self.sessions.insert(|session| Session::new(session, outcome, &self.portal, id, ping_tag, now))
+        };
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.phase = Phase::FullFeature(Allegiance { session, cid, flow: Flow::default() });
+        }
     }
 
     fn lose(&mut self, id: ConnectionId, error: PortError) {

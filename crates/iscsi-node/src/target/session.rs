@@ -10,8 +10,8 @@ use super::portal::Portal;
 use super::sessions::SessionId;
 use super::tasks::OpenTask;
 use super::timers::Entry;
-use iscsi_pdu::{Cid, Pdu, TargetTransferTag, Tsih};
-use iscsi_session::target::{self, SessionConfig};
+use iscsi_pdu::{Cid, LoginStatus, Pdu, TargetTransferTag, Tsih};
+use iscsi_session::target::{self, LoginIdentity, SessionConfig, TaskId};
 use iscsi_session::{BadPdu, LoginOutcome, SessionType};
 use iscsi_transport::{PduPort, Received};
 use scsi_block::Nexus;
@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) ios_in_flight: usize,
     /// Tasks that were aborted while their block I/O was in flight.
     pub(super) aborted_in_store: Vec<OpenTask>,
+    /// Tasks that wait for block I/O of tasks that have ended with their connection.
+    pub(super) behind_orphans: Vec<TaskId>,
     /// The entry that the node's timers hold for this session.
     pub(super) timer: Entry,
 }
@@ -81,6 +83,7 @@ impl Session {
             management: Vec::new(),
             ios_in_flight: 0,
             aborted_in_store: Vec::new(),
+            behind_orphans: Vec::new(),
             timer: None,
         }
     }
@@ -100,6 +103,42 @@ impl Session {
     /// Whether nothing is left: no connection that could take a word, no block I/O.
     pub(super) fn is_over(&self) -> bool {
         self.machine.is_closed() && self.connections.is_empty() && self.ios_in_flight == 0
+    }
+
+    /// Whether a login may join the session, or the status to refuse it with.
+    pub(super) fn admission(&self, identity: &LoginIdentity) -> LoginStatus {
+        let LoginIdentity { initiator_name, target_name, isid, cid, .. } = identity;
+        let ours = &self.outcome;
+        if (initiator_name, target_name, isid) != (&ours.initiator_name, &ours.target_name, &ours.isid) {
+            return LoginStatus::SessionDoesNotExist;
+        }
+        self.machine.admission(*cid)
+    }
+
+    /// A login has joined that [`admission`](Self::admission) had nothing against. One with the same CID makes room for it.
+    pub(super) fn add_connection<P: PduPort>(
+        &mut self,
+        id: ConnectionId,
+        outcome: &LoginOutcome,
+        ping_tag: TargetTransferTag,
+        context: &mut Context<'_, P>,
+    ) {
+        self.machine.add_connection(outcome, ping_tag, context.now);
+        // What the session says now about this CID is about the connection of old.
+        self.handle_events(context);
+        if let Some(old) = self.find(outcome.cid) {
+            self.connections.retain(|(_, connection)| *connection != old);
+            if let Some(connection) = context.connections.get_mut(old) {
+                connection.kill();
+            }
+            context.connections.flush_later(old);
+        }
+        self.connections.push((outcome.cid, id));
+    }
+
+    /// The connection that the session knows by this number.
+    pub(super) fn find(&self, cid: Cid) -> Option<ConnectionId> {
+        self.connections.iter().find(|(other, _)| *other == cid).map(|(_, id)| *id)
     }
 
     pub(super) fn handle_received<P: PduPort>(&mut self, cid: Cid, received: Received, context: &mut Context<'_, P>) {
@@ -136,6 +175,10 @@ impl Session {
             }
         }
         self.start_waiting(id, context);
+        // What was sent on one may have been waited for on another.
+        if queued > 0 && self.connections.len() > 1 {
+            self.flush_later(context.connections);
+        }
         queued
     }
 
@@ -152,15 +195,17 @@ impl Session {
         self.connections.iter().map(|(_, id)| *id).collect()
     }
 
-    /// A connection is no more. Its tags go back to its port, which is there still.
+    /// A connection is no more; its port is still there. One whose place another has taken is none of the session's.
     pub(super) fn handle_connection_lost<P: PduPort>(
         &mut self,
         (id, cid): (ConnectionId, Cid),
         context: &mut Context<'_, P>,
     ) {
-        self.machine.handle_connection_lost(context.now, cid);
-        self.handle_events(context);
-        self.connections.retain(|(_, connection)| *connection != id);
+        if self.find(cid) == Some(id) {
+            self.machine.handle_connection_lost(context.now, cid);
+            self.handle_events(context);
+            self.connections.retain(|(_, connection)| *connection != id);
+        }
     }
 
     /// After anything was done to the session: each of its connections may have something to send.
@@ -172,23 +217,34 @@ impl Session {
 
     /// Carries out what the session says.
     pub(super) fn handle_events<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
+        let mut aborted = Vec::new();
         while let Some(event) = self.machine.poll_event() {
             match event {
                 target::Event::Command(command) => self.begin(command, context),
                 target::Event::Data { task, data, .. } => self.take_data(task, data),
                 target::Event::DataComplete { task } => self.start_or_wait(task, context),
-                target::Event::Aborted { task } => self.abort(task, context),
+                target::Event::Aborted { task } => aborted.extend(self.abort(task, context)),
                 target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
                 target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
-                target::Event::Closed(reason) => {
-                    for (_, id) in &self.connections {
-                        if let Some(connection) = context.connections.get_mut(*id) {
-                            connection.close(context.now);
-                        }
+                target::Event::ConnectionClosed { cid, reason } => {
+                    if let Some(connection) = self.find(cid) {
+                        close(connection, context);
+                        self.tell_of_orphans(connection, &aborted);
+                        context.outbox.events.push_back(Event::ConnectionClosed { connection, reason });
                     }
+                }
+                target::Event::Closed(reason) => {
+                    self.connections.iter().for_each(|(_, connection)| close(*connection, context));
                     context.outbox.events.push_back(Event::SessionClosed { tsih: self.tsih(), reason });
                 }
             }
         }
+    }
+}
+
+/// A connection ends when what is queued for it has been sent.
+fn close<P: PduPort>(id: ConnectionId, context: &mut Context<'_, P>) {
+    if let Some(connection) = context.connections.get_mut(id) {
+        connection.close(context.now);
     }
 }

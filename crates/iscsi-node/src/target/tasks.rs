@@ -4,6 +4,7 @@
 //! the session. A task is bound to the connection that its command came on (RFC 7143 section 4.2.2): its tag is of that
 //! connection's port, and it waits for room on that connection alone.
 
+use super::connection::Allegiance;
 use super::connections::Connections;
 use super::event::{ConnectionId, IoRequest, StoreId};
 use super::flow::Flow;
@@ -68,8 +69,12 @@ impl OpenTask {
     }
 }
 
+fn allegiance<P>(connections: &mut Connections<P>, id: ConnectionId) -> Option<&mut Allegiance> {
+    connections.get_mut(id)?.allegiance()
+}
+
 fn flow<P>(connections: &mut Connections<P>, id: ConnectionId) -> Option<&mut Flow> {
-    connections.get_mut(id)?.flow()
+    allegiance(connections, id).map(|allegiance| &mut allegiance.flow)
 }
 
 impl Session {
@@ -86,9 +91,9 @@ impl Session {
 
     /// Read data of a connection has left: tasks that waited for that may go on.
     pub(super) fn start_waiting<P: PduPort>(&mut self, id: ConnectionId, context: &mut Context<'_, P>) {
-        while let Some(flow) = flow(context.connections, id)
+        while let Some(Allegiance { cid, flow, .. }) = allegiance(context.connections, id)
             && !flow.waiting.is_empty()
-            && flow.has_room_for_reads(self.machine.data_in_bytes())
+            && flow.has_room_for_reads(self.machine.data_in_bytes(*cid))
             && let Some(task) = flow.waiting.pop_front()
         {
             self.start(task, context);
@@ -103,6 +108,9 @@ impl Session {
             open.forget_reading(context.connections);
             open.forget_asked(context.connections);
             self.answer_management();
+            for waiting in std::mem::take(&mut self.behind_orphans) {
+                self.start_or_wait(waiting, context);
+            }
         } else {
             let mut open = self.take(task);
             open.forget_reading(context.connections);
@@ -140,10 +148,10 @@ impl Session {
     }
 
     pub(super) fn begin<P: PduPort>(&mut self, command: Command, context: &mut Context<'_, P>) {
-        let (Some(nexus), Some((_, connection))) = (&mut self.nexus, self.connections.first()) else {
+        let connection = self.find(command.cid);
+        let (Some(nexus), Some(connection)) = (&mut self.nexus, connection) else {
             return self.machine.discard(command.task);
         };
-        let connection = *connection;
         let lun = LogicalUnitNumber::from_wire(command.lun.0);
         let cdb: &[u8] = if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb };
         let expected = if command.write { command.expected_data_transfer_length } else { 0 };
@@ -188,8 +196,8 @@ impl Session {
         {
             open.tag = Some(connection.port.reserve(missing));
             open.asked_bytes = wanted as usize;
-            if let Some(flow) = connection.flow() {
-                flow.asked_bytes += open.asked_bytes;
+            if let Some(allegiance) = connection.allegiance() {
+                allegiance.flow.asked_bytes += open.asked_bytes;
             }
         }
         // A tag that is never sent may be any.
@@ -200,11 +208,12 @@ impl Session {
     }
 
     pub(super) fn start_or_wait<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
-        let unsent = self.machine.data_in_bytes();
-        if let Some(open) = self.open_task(id)
-            && open.task.data_in_length() > 0
-            && let Some(flow) = flow(context.connections, open.connection)
-            && !flow.may_read(unsent)
+        let Some(open) = self.open_task(id) else {
+            return; // aborted while it waited
+        };
+        if open.task.data_in_length() > 0
+            && let Some(Allegiance { cid, flow, .. }) = allegiance(context.connections, open.connection)
+            && !flow.may_read(self.machine.data_in_bytes(*cid))
         {
             flow.waiting.push_back(id);
         } else {
@@ -214,8 +223,12 @@ impl Session {
 
     /// All data of the command has come.
     fn start<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
-        if self.open_task(id).is_none() {
+        let Some(open) = self.open_task(id) else {
             return; // aborted while it waited
+        };
+        let unit = open.task.unit();
+        if self.has_orphans(unit, context.connections) {
+            return self.behind_orphans.push(id);
         }
         let mut open = self.take(id);
         open.release_tag(context.connections);
@@ -225,6 +238,13 @@ impl Session {
             None => Step::Aborted,
         };
         self.act(open, step, context);
+    }
+
+    /// Whether block I/O of tasks that have ended with their connection is still in the store of a unit. What an initiator sends
+    /// after it has learned of that end must not be overtaken.
+    fn has_orphans<P>(&self, unit: usize, connections: &Connections<P>) -> bool {
+        let has_lost = |id| connections.get(id).is_none_or(|connection| !connection.is_open());
+        self.aborted_in_store.iter().any(|open| open.task.unit() == unit && has_lost(open.connection))
     }
 
     fn act<P: PduPort>(&mut self, mut open: OpenTask, step: Step, context: &mut Context<'_, P>) {
@@ -267,16 +287,29 @@ impl Session {
         );
     }
 
-    pub(super) fn abort<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
-        if self.open_task(id).is_none() {
-            return;
-        }
+    /// A task has ended. Returns the connection that it was bound to, and its unit.
+    pub(super) fn abort<P: PduPort>(
+        &mut self,
+        id: TaskId,
+        context: &mut Context<'_, P>,
+    ) -> Option<(ConnectionId, usize)> {
+        self.open_task(id)?;
         let mut open = self.take(id);
+        let bound = (open.connection, open.task.unit());
         open.release_tag(context.connections);
         if open.in_store {
             self.aborted_in_store.push(open);
         } else {
             open.forget_asked(context.connections);
+        }
+        Some(bound)
+    }
+
+    /// RFC 7143 11.14.5: the initiator is told by unit attention of tasks that have ended with their connection.
+    pub(super) fn tell_of_orphans(&mut self, connection: ConnectionId, aborted: &[(ConnectionId, usize)]) {
+        let Some(nexus) = &mut self.nexus else { return };
+        for (_, unit) in aborted.iter().filter(|(bound, _)| *bound == connection) {
+            nexus.commands_cleared(*unit);
         }
     }
 }

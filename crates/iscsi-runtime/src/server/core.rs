@@ -162,7 +162,7 @@ impl Core {
         for message in self.shared.mailboxes[self.index].take() {
             match message {
                 Message::Connection(stream, peer) => self.adopt(stream, peer, now),
-                Message::Join(connection, tsih) => self.join(*connection, tsih, now),
+                Message::Join(connection, identity) => self.join(*connection, &identity, now),
                 Message::End(tsih) => self.node.end_session(now, tsih),
                 Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
                 Message::EndSessionsOf(target) => self.node.end_sessions_of(now, target),
@@ -234,7 +234,7 @@ impl Core {
     }
 
     /// A connection of another core joins a session of this one.
-    fn join(&mut self, connection: Detached<DetachedPort>, tsih: Tsih, now: Instant) {
+    fn join(&mut self, connection: Detached<DetachedPort>, identity: &LoginIdentity, now: Instant) {
         let mut connection = connection.map_port(|port| port.attach(&self.buffers));
         let id = self.node.next_connection();
         if let Err(error) = self.register(connection.port_mut().stream_mut(), id) {
@@ -243,13 +243,13 @@ impl Core {
         }
         let full = self.node.connections() >= self.shared.connections_max;
         self.node.attach(now, connection);
-        debug!(connection = id.index, core = self.index, tsih = tsih.0, "handed over");
+        debug!(connection = id.index, core = self.index, tsih = identity.tsih.0, "handed over");
         if self.draining {
             self.node.refuse(now, id, LoginStatus::ServiceUnavailable.into());
         } else if full {
             self.node.refuse(now, id, LoginStatus::OutOfResources.into());
         } else {
-            self.node.join(now, id, tsih);
+            self.node.join(now, id, identity);
         }
     }
 
@@ -268,6 +268,12 @@ impl Core {
                     tsih = outcome.tsih.0,
                     "logged in"
                 ),
+                Event::ConnectionJoined { connection, outcome } => {
+                    info!(connection = connection.index, tsih = outcome.tsih.0, cid = outcome.cid.0, "joined");
+                }
+                Event::ConnectionClosed { connection, reason } => {
+                    info!(connection = connection.index, %reason, "left its session");
+                }
                 Event::SessionClosed { tsih, reason } => info!(tsih = tsih.0, %reason, "session closed"),
                 Event::LoginFailed { connection, failure } => {
                     warn!(connection = connection.index, %failure, "login failed");
@@ -294,11 +300,11 @@ impl Core {
         let mut registry = shared.registry.lock();
         match registry.claim(self.owner(connection), identity) {
             Claim::Granted(tsih) => self.node.admit(now, connection, tsih),
-            Claim::Joins(core) if core == self.index => self.node.join(now, connection, identity.tsih),
+            Claim::Joins(core) if core == self.index => self.node.join(now, connection, identity),
             Claim::Joins(core) => {
                 if let Some(connection) = self.detach(connection) {
                     self.shared.enter(core);
-                    self.shared.mailboxes[core].send(Message::Join(Box::new(connection), identity.tsih));
+                    self.shared.mailboxes[core].send(Message::Join(Box::new(connection), identity.clone()));
                 }
             }
             Claim::Ends(core, tsih) => self.shared.mailboxes[core].send(Message::End(tsih)),

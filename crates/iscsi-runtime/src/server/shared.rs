@@ -5,6 +5,7 @@ use crate::port::DetachedPort;
 use block_store::BlockStore;
 use iscsi_node::target::{ConnectionId, Detached, Portal};
 use iscsi_pdu::Tsih;
+use iscsi_session::target::LoginIdentity;
 use iscsi_transport::Capture;
 use mio::net::TcpStream;
 use parking_lot::Mutex;
@@ -18,8 +19,8 @@ use std::time::Instant;
 pub(super) enum Message {
     /// Serve this connection.
     Connection(TcpStream, SocketAddr),
-    /// This connection joins a session of yours.
-    Join(Box<Detached<DetachedPort>>, Tsih),
+    /// This connection asks to join a session of yours.
+    Join(Box<Detached<DetachedPort>>, LoginIdentity),
     /// End this session: another takes its place.
     End(Tsih),
     /// The session that this one replaces has ended.
