@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Authentication, Disk, Server, StoreSpec, Target};
+use iscsi_runtime::{Authentication, Disk, Limits, Server, StoreSpec, Target};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -86,6 +86,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIGEST", default_value = "any")]
     data_digest: Digest,
 
+    /// Connections that a session may have, if the initiator wants several
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    max_connections: u16,
+
     /// Address that discovery tells, instead of the one that was connected to; for targets behind NAT
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
@@ -110,7 +114,8 @@ impl Arguments {
     /// What cannot be opened, read or listened on.
     pub fn start(&self) -> Result<Server, Failure> {
         let mut builder = Server::builder().target(self.target()?);
-        builder = builder.limits(digest::limits(self.header_digest, self.data_digest));
+        let digests = digest::limits(self.header_digest, self.data_digest);
+        builder = builder.limits(Limits { max_connections: self.max_connections, ..digests });
         builder = self.listen.iter().fold(builder, |builder, address| builder.listen(*address));
         if let Some(address) = &self.advertise {
             builder = builder.advertise(address);
@@ -229,6 +234,7 @@ mod tests {
             (&["--listen", "nonsense"], &["--listen <ADDRESS:PORT>"]),
             (&["--target", "disk"], &["--target <NAME>", "expected iqn."]),
             (&["--cores", "0"], &["--cores <NUMBER>", "1..=1024"]),
+            (&["--max-connections", "0"], &["--max-connections <NUMBER>", "1..=65535"]),
             (&["--header-digest", "md5"], &["--header-digest <DIGEST>", "none, crc32c, any"]),
             (&["--mutual-chap", "bob:/f"], &["--chap <USER:FILE>"]),
         ];
