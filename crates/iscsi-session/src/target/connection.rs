@@ -9,6 +9,7 @@
 use super::command::Stragglers;
 use super::event::Event;
 use super::numbering::StatusNumbering;
+use super::retention::Retention;
 use super::session::{Immediates, Session, SessionConfig};
 use super::state::{State, Transition};
 use super::task::{Task, TaskId};
@@ -31,6 +32,7 @@ pub(super) struct Connection {
     /// A tag that the port has reserved for what places no data: pings and long texts.
     pub(super) tag: TargetTransferTag,
     pub(super) statuses: StatusNumbering,
+    pub(super) retention: Retention,
     pub(super) immediates: Immediates,
     pub(super) timers: Timers,
     pub(super) transmit: TransmitQueue,
@@ -53,6 +55,7 @@ impl Connection {
             send_segment_bytes_max: outcome.parameters.send_segment_bytes_max,
             tag,
             statuses: StatusNumbering::new(outcome.stat_sn),
+            retention: Retention::default(),
             immediates: Immediates::default(),
             timers: Timers::new(session_type, config, now),
             transmit: TransmitQueue::new(),
@@ -63,6 +66,12 @@ impl Connection {
 
     pub(super) fn is_open(&self) -> bool {
         self.state != State::Free
+    }
+
+    /// Length of the segments that reads are cut into, in bytes. RFC 7143 11.7.7: pieces but the last of a sequence are whole
+    /// words.
+    pub(super) fn segment_bytes(&self) -> u32 {
+        self.send_segment_bytes_max & !3
     }
 
     /// Goes a way of the connection's chart.
@@ -183,7 +192,7 @@ impl Session {
 
     /// Takes a connection out of the session; what it has to send stays.
     pub(super) fn leave(&mut self, at: usize, way: Transition) {
-        self.abort_tasks_of(at, |task| !task.is_sending());
+        self.abort_tasks_of(at, |task| !task.has_ended());
         let connection = &mut self.connections[at];
         connection.pass(way);
         // Without connection recovery nothing waits for the cleanup.

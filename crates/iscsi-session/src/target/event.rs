@@ -9,6 +9,9 @@ use iscsi_pdu::{Cid, LunField, TaskAttribute, TaskManagementFunction};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(pub(super) u32);
 
+/// Data of a write, and where it belongs.
+pub(super) type DataPiece = (u32, Bytes);
+
 /// Something that the owner of a session has to know or do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

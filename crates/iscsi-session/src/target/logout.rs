@@ -58,7 +58,7 @@ impl Session {
     fn acknowledge_by_logout(&mut self, at: usize, pdu: &LogoutRequest) {
         let closing = if pdu.reason == LogoutReason::CloseSession { Some(at) } else { self.find_open(pdu.cid) };
         if let Some(closing) = closing {
-            self.connections[closing].statuses.acknowledge(pdu.exp_stat_sn);
+            self.acknowledge(closing, pdu.exp_stat_sn);
         }
     }
 
@@ -97,7 +97,7 @@ impl Session {
         self.connections[at].pass(Transition::LogoutReceived);
         let cid = self.connections[at].cid;
         // RFC 7143 11.14: commands that are pending end; what has ended before on this connection still goes out.
-        self.abort_all(|task| task.cid != cid || !task.is_sending());
+        self.abort_all(|task| task.cid != cid || !task.has_ended());
         self.answer_logout(at, pdu, LogoutResponseCode::Closed);
         self.end(CloseReason::LoggedOut);
         for other in (0..self.connections.len()).filter(|other| *other != at) {
@@ -108,7 +108,7 @@ impl Session {
     /// A logout of the connection that it comes on. What has ended before still goes out.
     fn log_out_own(&mut self, at: usize, pdu: &LogoutRequest, response: LogoutResponseCode, reason: CloseReason) {
         self.connections[at].pass(Transition::LogoutReceived);
-        self.abort_tasks_of(at, |task| !task.is_sending());
+        self.abort_tasks_of(at, |task| !task.has_ended());
         self.answer_logout(at, pdu, response);
         self.close_connection(at, reason);
     }

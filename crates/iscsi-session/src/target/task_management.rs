@@ -69,7 +69,7 @@ impl Management {
         } else {
             task.cmd_sn.precedes(self.cmd_sn)
         };
-        in_scope && before && !matches!(task.stage, Stage::Sending(_))
+        in_scope && before && !task.has_ended()
     }
 }
 
@@ -79,7 +79,7 @@ fn is_for_target(function: Function) -> bool {
 
 impl Session {
     pub(super) fn handle_task_management(&mut self, at: usize, pdu: TaskManagementRequest) {
-        self.connections[at].statuses.acknowledge(pdu.exp_stat_sn);
+        self.acknowledge(at, pdu.exp_stat_sn);
         match self.admit_task_management(at, &pdu) {
             Err(violation) => self.violate(at, violation, pdu.into()),
             Ok(true) => {
@@ -225,6 +225,10 @@ impl Session {
             return Some(self.abort_missing(pdu));
         };
         let task = self.tasks.get(id)?;
+        // RFC 7143 7.11: its status was sent before.
+        if matches!(task.stage, Stage::Sent(_)) {
+            return Some(Response::TaskDoesNotExist);
+        }
         if task.lun != pdu.lun {
             return Some(Response::TaskDoesNotExist);
         }

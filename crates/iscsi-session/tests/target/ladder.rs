@@ -60,6 +60,7 @@ pub(crate) fn config() -> SessionConfig {
         ping_interval: Some(Duration::from_secs(30)),
         ping_timeout: Duration::from_secs(10),
         logout_grace: Duration::from_secs(5),
+        ..SessionConfig::default()
     }
 }
 
@@ -379,6 +380,11 @@ pub(crate) fn show(pdu: &Pdu) -> String {
             if pdu.is_final {
                 line += " F";
             }
+            assert_eq!(pdu.target_transfer_tag.is_some(), pdu.acknowledge);
+            if pdu.acknowledge {
+                assert_eq!(pdu.lun, LUN);
+                line += " A";
+            }
             if let Some(status) = &pdu.status {
                 line += &format!(" S status {:02x} StatSN {}", status.status, status.stat_sn.0);
                 line += &show_residual("", status.residual);
@@ -397,6 +403,9 @@ pub(crate) fn show(pdu: &Pdu) -> String {
                 "Response {} status {:02x} StatSN {} ExpDataSN {}",
                 pdu.initiator_task_tag.0, pdu.status, pdu.stat_sn.0, pdu.exp_data_sn
             );
+            if pdu.snack_tag != 0 {
+                line += &format!(" SNACK Tag {}", pdu.snack_tag);
+            }
             line += &show_residual("", pdu.residual);
             line += &show_residual(" read", pdu.bidirectional_read_residual);
             if let [high, low, sense @ ..] = &*pdu.data {

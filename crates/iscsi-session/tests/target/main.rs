@@ -9,6 +9,7 @@ mod management;
 mod numbers;
 mod random;
 mod random_connections;
+mod recovery;
 mod reject;
 mod residual;
 mod text;
