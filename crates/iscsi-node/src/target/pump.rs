@@ -87,7 +87,12 @@ impl<P: PduPort> TargetNode<P> {
             }
             Phase::FullFeature(allegiance) => {
                 let (session, cid) = (allegiance.session, allegiance.cid);
-                self.with_session(now, session, |session, context| session.handle_received(cid, received, context));
+                let handle = |session: &mut Session, context: &mut Context<'_, P>| {
+                    session.handle_received(cid, received, context)
+                };
+                if let Some(Err(error)) = self.with_session(now, session, handle) {
+                    self.lose(id, error);
+                }
             }
         }
     }
