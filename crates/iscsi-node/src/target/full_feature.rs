@@ -125,7 +125,7 @@ impl FullFeature {
                 target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
                 target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
                 // The session has one connection, whose end is the session's.
-                target::Event::ConnectionClosed { .. } => {}
+                target::Event::ConnectionClosed { .. } | target::Event::Reassigned { .. } => {}
                 target::Event::Closed(reason) => {
                     ended = true;
                     context.outbox.events.push_back(Event::SessionClosed { connection: context.id, reason });
