@@ -168,6 +168,13 @@ impl Assembly {
         Some((tag, begin, length))
     }
 
+    /// Nothing that was asked for comes any more, and the owner has to give another tag. The initiator knows of so many R2Ts.
+    pub(super) fn restart(&mut self, r2t_count: u32) {
+        self.sequences.clear();
+        self.asked.truncate(r2t_count as usize);
+        self.tag = None;
+    }
+
     /// Whether data of an R2T has not come.
     pub(super) fn is_missing(&self, r2t_sn: u32) -> bool {
         let asked = self.asked.get(r2t_sn as usize);

@@ -1,5 +1,6 @@
 //! SCSI commands and the data of writes, as they come (RFC 7143 sections 11.3, 11.4 and 11.7).
 
+use super::continuation::Allegiance;
 use super::event::{Command, Event};
 use super::receive::Receive;
 use super::resumption::Resumption;
@@ -119,7 +120,7 @@ impl Session {
         }
         Task {
             generation: 0,
-            cid,
+            allegiance: Allegiance::To(cid),
             initiator_task_tag: pdu.initiator_task_tag,
             lun: pdu.lun,
             cmd_sn: pdu.cmd_sn,
@@ -273,27 +274,26 @@ impl Session {
         };
         outcome.data_in_length = outcome.data_in_length.max(outcome.data_in.len() as u32);
         outcome.data_in.truncate(task.read_length() as usize);
-        let (cid, bytes) = (task.cid, outcome.data_in.len());
+        let bytes = outcome.data_in.len();
         let is_settled = task.receive.is_settled();
         task.stage = if is_settled { Stage::Sending(outcome) } else { Stage::Settling(outcome) };
-        let Some(at) = self.find(cid) else {
+        if self.parameters.error_recovery_level > 0 {
+            // The segments are those of the connection that the data leaves on.
+            task.resumption = Some(Box::new(Resumption::new(task.r2t_count, 4)));
+        }
+        let Some(at) = self.tasks.get(id).and_then(|task| self.place_of(task)) else {
             return;
         };
-        let connection = &mut self.connections[at];
-        connection.transmit.data_in_bytes += bytes;
+        let transmit = &mut self.connections[at].transmit;
+        transmit.data_in_bytes += bytes;
         if is_settled {
-            connection.transmit.push(Transmission::Completion(id));
-        }
-        if self.parameters.error_recovery_level > 0
-            && let Some(task) = self.tasks.get_mut(id)
-        {
-            task.resumption = Some(Box::new(Resumption::new(task.r2t_count, connection.segment_bytes())));
+            transmit.push(Transmission::Completion(id));
         }
     }
 
     /// Queues what a task has to say on its connection.
     fn send_later(&mut self, id: TaskId, transmission: impl FnOnce(TaskId) -> Transmission) {
-        if let Some(at) = self.tasks.get(id).and_then(|task| self.find(task.cid)) {
+        if let Some(at) = self.tasks.get(id).and_then(|task| self.place_of(task)) {
             self.connections[at].transmit.push(transmission(id));
         }
     }
@@ -325,20 +325,21 @@ impl Session {
         let Some(task) = self.tasks.remove(id) else {
             return;
         };
-        let Some(at) = self.find(task.cid) else {
-            return;
-        };
-        let connection = &mut self.connections[at];
-        if !task.receive.is_settled() {
-            connection.stragglers.add(task.initiator_task_tag);
+        let place = self.place_of(&task);
+        if let Some(at) = place {
+            let connection = &mut self.connections[at];
+            if !task.receive.is_settled() {
+                connection.stragglers.add(task.initiator_task_tag);
+            }
+            if matches!(task.stage, Stage::Settling(_) | Stage::Sending(_)) {
+                connection.transmit.data_in_bytes -= task.unsent();
+            }
         }
-        match &task.stage {
-            Stage::Settling(_) | Stage::Sending(_) => connection.transmit.data_in_bytes -= task.unsent(),
-            Stage::Sent(outcome) => self.retained_bytes -= outcome.data_in.len(),
-            Stage::Held | Stage::Active => {}
+        if let Stage::Sent(outcome) = &task.stage {
+            self.retained_bytes -= outcome.data_in.len();
         }
         // Its place was free when the status left.
-        if task.stat_sn().is_some() {
+        if task.has_left() {
             return;
         }
         if matches!(task.stage, Stage::Held) && !task.immediate {
@@ -346,7 +347,10 @@ impl Session {
             self.window.plug_held(|held| matches!(&held.request, Request::Command(command) if command.task == id));
         } else {
             self.deferred.retain(|command| command.task != id);
-            self.release(at, task.immediate);
+            match place {
+                Some(at) => self.release(at, task.immediate),
+                None => self.window.release(),
+            }
         }
     }
 }
@@ -355,7 +359,7 @@ impl Task {
     /// RFC 7143 4.2.5.3: the fields of a PDU agree with those of the task.
     fn check_data_out(&self, cid: Cid, pdu: &DataOut) -> Result<(), Violation> {
         // RFC 7143 4.2.5.1: data comes on the connection of its command.
-        if cid != self.cid {
+        if self.allegiance != Allegiance::To(cid) {
             return Err(Violation::OtherConnection);
         }
         if !self.write && self.failure.is_none() {

@@ -32,6 +32,14 @@ pub enum Event {
         /// The command.
         task: TaskId,
     },
+    /// The command goes on with another connection, whose port its data and its status move through from now on. If its data was asked
+    /// for and has not all come, the owner calls [`receive_data`](super::Session::receive_data) again, with a tag of that port.
+    Reassigned {
+        /// The command.
+        task: TaskId,
+        /// Its connection.
+        cid: Cid,
+    },
     /// The command is gone. Its buffers and its tag may be freed, and what is in flight for it leads nowhere.
     Aborted {
         /// The command.

@@ -65,6 +65,7 @@
 mod assembly;
 mod command;
 mod connection;
+mod continuation;
 mod event;
 mod fence;
 mod login;
@@ -75,6 +76,7 @@ mod receive;
 mod resumption;
 mod retention;
 mod session;
+mod session_state;
 mod snack;
 mod state;
 mod task;

@@ -106,6 +106,13 @@ impl Receive {
         }
     }
 
+    /// Nothing that was asked for comes any more, and the owner has to give another tag. The initiator knows of so many R2Ts.
+    pub(super) fn restart(&mut self, r2t_count: u32) {
+        if let Assembled(assembly) = self {
+            assembly.restart(r2t_count);
+        }
+    }
+
     /// Whether an R2T that was sent can be sent again.
     pub(super) fn is_missing(&self, r2t_sn: u32) -> bool {
         match self {

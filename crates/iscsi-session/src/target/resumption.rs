@@ -47,8 +47,10 @@ pub(super) struct Resumption {
     /// The first DataSN that was not acknowledged, and its offset.
     pub(super) acknowledged: (u32, u32),
     pub(super) cut: Cut,
-    /// StatSN of the status, once that was sent.
+    /// StatSN of the status, once that was sent on the connection of now.
     pub(super) stat_sn: Option<StatSn>,
+    /// The status was sent once, so that the task's place in the window is free.
+    pub(super) has_left: bool,
     /// The status came with the last Data-In.
     pub(super) collapsed: bool,
     /// SNACK Tag of the last R-Data SNACK; zero if there was none.
@@ -56,12 +58,22 @@ pub(super) struct Resumption {
 }
 
 impl Resumption {
+    /// Cuts what was not acknowledged anew.
+    pub(super) fn restart(&mut self, segment_bytes: u32) {
+        let (data_sn, offset) = self.acknowledged;
+        self.cut = Cut { data_sn, offset, segment_bytes };
+        self.collapsed = false;
+        // RFC 7143 7.2.2: a SNACK Tag does not outlive its connection.
+        self.snack_tag = 0;
+    }
+
     /// A read that begins with this DataSN.
     pub(super) fn new(data_sn: u32, segment_bytes: u32) -> Self {
         Self {
             acknowledged: (data_sn, 0),
             cut: Cut { data_sn, offset: 0, segment_bytes },
             stat_sn: None,
+            has_left: false,
             collapsed: false,
             snack_tag: 0,
         }

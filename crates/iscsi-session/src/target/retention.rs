@@ -83,7 +83,7 @@ impl Session {
 
     fn forget_oldest(&mut self, at: usize) {
         if let Some(Retained::Task(id)) = self.connections[at].retention.statuses.pop_front()
-            && self.tasks.get(id).is_some_and(|task| task.stat_sn().is_some())
+            && self.tasks.get(id).is_some_and(|task| task.has_left())
         {
             self.remove_task(id);
         }

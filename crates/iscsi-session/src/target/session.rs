@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::event::{Command, DataProgress, Event, RequestId};
 use super::fence::Fence;
 use super::numbering::{CommandWindow, Place};
+use super::session_state::SessionState;
 use super::task::{Stage, TaskId, TaskOutcome, Tasks};
 use super::task_management::Management;
 use crate::{Answer, BadPdu, CloseReason, LoginOutcome, Parameters, SessionType, Violation};
@@ -30,7 +31,8 @@ pub struct SessionConfig {
     pub ping_timeout: Duration,
     /// How long the initiator has after [`Session::request_logout`]; sent in whole seconds, at most 65535.
     pub logout_grace: Duration,
-    /// From error recovery level 1 on: statuses that are kept on each connection until the initiator acknowledges them, at least 1.
+    /// From error recovery level 1 on: statuses that are kept on each connection until the initiator acknowledges them, at least 1; as
+    /// many for connections that are gone.
     pub retained_statuses_max: usize,
     /// From error recovery level 1 on: read data that was sent and is kept until the initiator acknowledges the status, in bytes. What
     /// has not been sent comes beside that.
@@ -102,10 +104,15 @@ pub struct Session {
     pub(super) session_type: SessionType,
     pub(super) target_name: Option<String>,
     pub(super) config: SessionConfig,
+    pub(super) state: SessionState,
     pub(super) connections: Vec<Connection>,
     /// The last time that the session was told of.
     pub(super) now: Instant,
     pub(super) closed: Option<CloseReason>,
+    /// When the session ends, if it has no connection until then.
+    pub(super) continue_until: Option<Instant>,
+    /// When the first task is given up that nobody has reassigned.
+    pub(super) give_up_at: Option<Instant>,
     pub(super) window: CommandWindow<Held>,
     /// MaxCmdSN as the initiator knows it.
     pub(super) announced: CmdSn,
@@ -134,9 +141,12 @@ impl Session {
             parameters: outcome.parameters.clone(),
             session_type: outcome.session_type,
             target_name: outcome.target_name.clone(),
+            state: SessionState::LoggedIn,
             connections: vec![Connection::new(outcome, outcome.session_type, &config, ping_tag, now)],
             now,
             closed: None,
+            continue_until: None,
+            give_up_at: None,
             window: CommandWindow::new(outcome.cmd_sn, max),
             announced: outcome.max_cmd_sn,
             tasks: Tasks::new(),
@@ -166,7 +176,7 @@ impl Session {
     /// Commands that have not ended, among them those whose answer has not left.
     #[must_use]
     pub fn tasks(&self) -> usize {
-        self.tasks.iter().filter(|(_, task)| task.stat_sn().is_none()).count()
+        self.tasks.iter().filter(|(_, task)| !task.has_left()).count()
     }
 
     /// Read data that waits in [`poll_transmit`](Self::poll_transmit) of the connection `cid`, in bytes.
@@ -228,10 +238,13 @@ impl Session {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_closed() {
+            return None;
+        }
         let open = self.connections.iter().filter(|connection| connection.is_open());
         let timers = open.filter_map(|connection| connection.timers.next(self.now));
         let management = self.management.iter().filter_map(Management::deadline);
-        timers.chain(management).chain(self.silence_at.filter(|_| !self.is_closed())).min()
+        timers.chain(management).chain(self.silence_at).chain(self.recovery_deadline()).min()
     }
 
     /// What has happened.
@@ -382,8 +395,19 @@ impl Session {
 
     /// Whether a request with this tag is open.
     pub(super) fn has_request(&self, tag: InitiatorTaskTag) -> bool {
-        let is_open = |id| self.tasks.get(id).is_some_and(|task| task.stat_sn().is_none());
-        self.tasks.find(tag).is_some_and(is_open) || self.management.iter().any(|management| management.tag == tag)
+        let is_open = |id| self.tasks.get(id).is_some_and(|task| !task.has_left());
+        self.tasks.find(tag).is_some_and(is_open) || self.is_function(tag)
+    }
+
+    /// Whether a task management function with this tag is open.
+    fn is_function(&self, tag: InitiatorTaskTag) -> bool {
+        self.management.iter().any(|management| management.tag == tag)
+    }
+
+    /// Whether a request with this tag is open that is no SCSI command.
+    pub(super) fn is_other_request(&self, tag: InitiatorTaskTag) -> bool {
+        let is_text = |connection: &Connection| connection.text.as_ref().is_some_and(|text| text.tag == tag);
+        self.is_function(tag) || self.connections.iter().any(is_text)
     }
 
     pub(super) fn next_request_id(&mut self) -> RequestId {

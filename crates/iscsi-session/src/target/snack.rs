@@ -4,8 +4,8 @@
 //!
 //! Invariant: a run costs one entry in the queue, and its PDUs are made as the connection takes them.
 
+use super::continuation::Allegiance;
 use super::event::Event;
-use super::resumption::Cut;
 use super::retention::Retained;
 use super::session::Session;
 use super::task::{Stage, Task, TaskId, TaskOutcome};
@@ -70,7 +70,7 @@ impl Session {
     fn snacked_task(&self, at: usize, pdu: &Snack) -> Result<TaskId, Violation> {
         let id = pdu.initiator_task_tag.and_then(|tag| self.tasks.find(tag)).ok_or(Violation::SnackOutsideRun)?;
         // RFC 7143 4.2.5.1: it comes on the connection of the task.
-        let is_own = self.tasks.get(id).is_some_and(|task| task.cid == self.connections[at].cid);
+        let is_own = self.tasks.get(id).is_some_and(|task| task.allegiance == Allegiance::To(self.connections[at].cid));
         if is_own { Ok(id) } else { Err(Violation::SnackOutsideRun) }
     }
 
@@ -114,7 +114,9 @@ impl Session {
         let burst_bytes = self.parameters.burst_bytes_max;
         let cid = self.connections[at].cid;
         let task = self.tasks.at_mut(pdu.transfer_or_snack_tag);
-        let task = task.filter(|task| task.cid == cid && task.lun == pdu.lun).ok_or(Violation::InvalidDataAck)?;
+        let task = task
+            .filter(|task| task.allegiance == Allegiance::To(cid) && task.lun == pdu.lun)
+            .ok_or(Violation::InvalidDataAck)?;
         let next = task.input_sn();
         let offset = task.piece(pdu.begin_run, burst_bytes).map(|(offset, _)| offset);
         let all = task.sent;
@@ -148,13 +150,12 @@ impl Session {
     }
 
     /// A task sends its data again from the first that was not acknowledged, and then its status.
-    pub(super) fn rewind(&mut self, at: usize, id: TaskId) {
+    fn rewind(&mut self, at: usize, id: TaskId) {
         let segment_bytes = self.connections[at].segment_bytes();
         let Some(task) = self.tasks.get_mut(id) else { return };
         let Some(resumption) = &mut task.resumption else { return };
         let (data_sn, offset) = resumption.acknowledged;
-        resumption.cut = Cut { data_sn, offset, segment_bytes };
-        resumption.collapsed = false;
+        resumption.restart(segment_bytes);
         task.data_in_count = data_sn - task.r2t_count;
         let again = (task.sent - offset) as usize;
         task.sent = offset;
@@ -176,8 +177,8 @@ impl Session {
     /// RFC 7143 7.8 a.1: a task whose data cannot be sent again ends, if its status has not left.
     fn fail_read(&mut self, id: TaskId, condition: IscsiCondition) {
         let Some(task) = self.tasks.get(id) else { return };
-        let (unsent, place) = (task.unsent(), self.find(task.cid));
-        let Some(task) = self.tasks.get_mut(id).filter(|task| task.stat_sn().is_none()) else { return };
+        let (unsent, place) = (task.unsent(), self.place_of(task));
+        let Some(task) = self.tasks.get_mut(id).filter(|task| !task.has_left()) else { return };
         match &mut task.stage {
             Stage::Settling(outcome) | Stage::Sending(outcome) => {
                 *outcome = TaskOutcome { data_in_length: outcome.data_in_length, ..TaskOutcome::failed(condition) };

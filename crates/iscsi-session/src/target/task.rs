@@ -6,12 +6,13 @@
 //! Invariants: no two tasks have the same tag at once; a `TaskId` never finds a later task in the same place. The initiator
 //! chooses the tags, so they are hashed with a number that it cannot know.
 
+use super::continuation::Allegiance;
 use super::receive::Receive;
 use super::resumption::Resumption;
 use crate::IscsiCondition;
 use bytes::{BufMut, Bytes, BytesMut};
 use iscsi_pdu::{
-    Cid, CmdSn, DataIn, InitiatorTaskTag, LunField, Residual, ScsiResponse, ScsiResponseCode, StatSn, TargetTransferTag,
+    CmdSn, DataIn, InitiatorTaskTag, LunField, Residual, ScsiResponse, ScsiResponseCode, StatSn, TargetTransferTag,
 };
 use slab::Slab;
 use std::collections::HashMap;
@@ -37,6 +38,11 @@ impl TaskId {
     #[must_use]
     pub const fn index(self) -> usize {
         self.index as usize
+    }
+
+    /// How many tasks have come since this one, when `next` is the next generation.
+    pub(super) const fn age(self, next: u32) -> u32 {
+        next.wrapping_sub(self.generation)
     }
 }
 
@@ -106,8 +112,7 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) generation: u32,
-    /// The connection that it is allegiant to.
-    pub(super) cid: Cid,
+    pub(super) allegiance: Allegiance,
     pub(super) initiator_task_tag: InitiatorTaskTag,
     pub(super) lun: LunField,
     pub(super) cmd_sn: CmdSn,
@@ -141,6 +146,11 @@ impl Task {
     /// Whether its status is on its way or was sent.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.stage, Stage::Sending(_) | Stage::Sent(_))
+    }
+
+    /// Whether its status was sent once: then it is not outstanding any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.resumption.as_ref().is_some_and(|resumption| resumption.has_left)
     }
 
     /// StatSN of its status, if that was sent.

@@ -22,7 +22,7 @@ const TEXT_BYTES_MAX: usize = 16_384;
 /// One exchange of text requests and responses.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    tag: InitiatorTaskTag,
+    pub(super) tag: InitiatorTaskTag,
     /// Text that is not complete yet.
     assembler: Assembler,
     /// What the initiator has said in all.

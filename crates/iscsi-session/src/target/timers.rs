@@ -97,6 +97,7 @@ impl Session {
             }
         }
         self.give_up_draining(now);
+        self.give_up_recovery(now);
         if self.silence_at.is_some_and(|at| at <= now) && !self.is_closed() {
             self.silence_at = None;
             self.look_for_silence();
@@ -128,7 +129,7 @@ impl Session {
     }
 
     fn repeat_r2t(&mut self, id: TaskId, r2t_sn: u32) {
-        if let Some(at) = self.tasks.get(id).and_then(|task| self.find(task.cid)) {
+        if let Some(at) = self.tasks.get(id).and_then(|task| self.place_of(task)) {
             // RFC 7143 7.9: an initiator that has it already discards it.
             self.connections[at].transmit.push_answer(Transmission::Data(id, Run { begin: r2t_sn, length: 1 }));
         }

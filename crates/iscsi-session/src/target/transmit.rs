@@ -12,6 +12,7 @@ use super::resumption::Cut;
 use super::retention::Retained;
 use super::session::Session;
 use super::snack::Run;
+use super::state::State;
 use super::task::{Stage, Task, TaskId};
 use crate::SessionType;
 use bytes::Bytes;
@@ -165,8 +166,10 @@ impl Session {
         if self.connections[at].is_open() {
             return self.send_window(at);
         }
-        self.abort_tasks_of(at, |_| true);
-        self.connections.remove(at);
+        if self.connections[at].state == State::Free {
+            self.abort_tasks_of(at, |_| true);
+            self.connections.remove(at);
+        }
         None
     }
 
@@ -254,10 +257,13 @@ impl Session {
     /// The last PDU of a task leaves.
     fn end_task(&mut self, at: usize, id: TaskId, stat_sn: StatSn, collapsed: bool) {
         if let Some(resumption) = self.tasks.get_mut(id).and_then(|task| task.resumption.as_mut()) {
-            let is_first = resumption.stat_sn.replace(stat_sn).is_none();
+            let is_first_here = resumption.stat_sn.replace(stat_sn).is_none();
+            let is_first = !std::mem::replace(&mut resumption.has_left, true);
             resumption.collapsed = collapsed;
             if let Some(immediate) = self.tasks.get(id).filter(|_| is_first).map(|task| task.immediate) {
                 self.release(at, immediate);
+            }
+            if is_first_here {
                 self.retain(at, Retained::Task(id));
             }
             self.retain_task(at, id);

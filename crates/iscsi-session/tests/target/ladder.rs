@@ -102,7 +102,12 @@ impl Ladder {
     /// A connection joins; its StatSN begins at 1.
     pub(crate) fn add(&mut self, cid: Cid) {
         let parameters = self.session.parameters().clone();
-        let login = LoginOutcome { cid, ..outcome(parameters) };
+        self.join(LoginOutcome { cid, ..outcome(parameters) });
+    }
+
+    /// A login joins.
+    pub(crate) fn join(&mut self, login: LoginOutcome) {
+        let cid = login.cid;
         self.session.add_connection(&login, TargetTransferTag(PING_TAG.0 + u32::from(cid.0)), self.now);
         self.exp_stat_sns.insert(cid, login.stat_sn);
         if cid == self.cid {
@@ -256,6 +261,7 @@ impl Ladder {
                 format!("Data {tag} {offset}+{}", data.len())
             }
             Event::DataComplete { task } => format!("DataComplete {}", self.names[&task]),
+            Event::Reassigned { task, cid } => format!("Reassigned {} {}", self.names[&task], cid.0),
             Event::Aborted { task } => format!("Aborted {}", self.names[&task]),
             Event::TaskManagement { id, function, .. } => {
                 self.requests.push(id);

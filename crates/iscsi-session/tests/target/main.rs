@@ -2,6 +2,7 @@
 
 mod appendix;
 mod connections;
+mod continuation;
 mod data;
 mod ladder;
 mod life;
