@@ -128,6 +128,7 @@ impl Session {
         self.handle_events(context);
         if let Some(old) = self.find(outcome.cid) {
             self.connections.retain(|(_, connection)| *connection != old);
+            self.release_tags(old, context);
             if let Some(connection) = context.connections.get_mut(old) {
                 connection.kill();
             }
@@ -217,6 +218,7 @@ impl Session {
         if self.find(cid) == Some(id) {
             self.machine.handle_connection_lost(context.now, cid);
             self.handle_events(context);
+            self.release_tags(id, context);
             self.connections.retain(|(_, connection)| *connection != id);
         }
     }
@@ -236,13 +238,13 @@ impl Session {
                 target::Event::Command(command) => self.begin(command, context),
                 target::Event::Data { task, data, .. } => self.take_data(task, data),
                 target::Event::DataComplete { task } => self.start_or_wait(task, context),
+                target::Event::Reassigned { task, cid } => self.reassign(task, cid, context),
                 target::Event::Aborted { task } => aborted.extend(self.abort(task, context)),
                 target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
                 target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
                 target::Event::ConnectionClosed { cid, reason } => {
                     if let Some(connection) = self.find(cid) {
                         close(connection, context);
-                        self.tell_of_orphans(connection, &aborted);
                         context.outbox.events.push_back(Event::ConnectionClosed { connection, reason });
                     }
                 }
@@ -252,6 +254,7 @@ impl Session {
                 }
             }
         }
+        self.tell_of_orphans(&aborted, context.connections);
     }
 }
 

@@ -158,6 +158,15 @@ impl Bench {
         self.command_with(peer, cmd_sn, cdb, expected, data)
     }
 
+    /// Sends a write whose data is to be asked for.
+    pub(crate) fn write_command(&mut self, peer: &mut Peer, cdb: &Cdb, expected: usize) -> InitiatorTaskTag {
+        let command = self.new_command(peer, self.cmd_sn, cdb, expected);
+        self.cmd_sn = self.cmd_sn.next();
+        let tag = command.initiator_task_tag;
+        peer.send(ScsiCommand { write: true, ..command });
+        tag
+    }
+
     pub(crate) fn command_with(
         &mut self,
         peer: &mut Peer,
@@ -166,23 +175,25 @@ impl Bench {
         expected: usize,
         data: Bytes,
     ) -> InitiatorTaskTag {
+        let command = self.new_command(peer, cmd_sn, cdb, expected);
+        let tag = command.initiator_task_tag;
+        peer.send(ScsiCommand { read: expected > 0 && data.is_empty(), write: !data.is_empty(), data, ..command });
+        tag
+    }
+
+    fn new_command(&mut self, peer: &Peer, cmd_sn: CmdSn, cdb: &Cdb, expected: usize) -> ScsiCommand {
         self.tag += 1;
         let mut bytes = [0; 16];
         bytes[..cdb.as_bytes().len()].copy_from_slice(cdb.as_bytes());
-        let command = ScsiCommand {
+        ScsiCommand {
             is_final: true,
-            read: expected > 0 && data.is_empty(),
-            write: !data.is_empty(),
             initiator_task_tag: InitiatorTaskTag(self.tag),
             expected_data_transfer_length: expected as u32,
             cmd_sn,
             exp_stat_sn: peer.stat_sn,
             cdb: bytes,
-            data,
             ..ScsiCommand::default()
-        };
-        peer.send(command);
-        InitiatorTaskTag(self.tag)
+        }
     }
 
     /// One turn of the owner, after a connection has become ready.

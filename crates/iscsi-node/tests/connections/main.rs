@@ -1,14 +1,13 @@
 //! Sessions of several connections: how they join and leave, and what is true of their data.
 
 mod bench;
+mod recovery;
 
 use bench::{BLOCK, Bench, Peer, TSIH};
 use bytes::Bytes;
 use iscsi_node::target::{DATA_IN_BYTES_MAX, Event};
-use iscsi_pdu::{
-    Cid, CmdSn, InitiatorTaskTag, LoginStatus, LogoutReason, LogoutRequest, LogoutResponseCode, Pdu, Tsih,
-};
-use iscsi_session::{CloseReason, Limits};
+use iscsi_pdu::{Cid, InitiatorTaskTag, LoginStatus, LogoutReason, LogoutRequest, LogoutResponseCode, Pdu, Tsih};
+use iscsi_session::CloseReason;
 use scsi_block::cdb::Cdb;
 
 fn pattern(length: usize, seed: u8) -> Bytes {
@@ -183,35 +182,4 @@ fn a_connection_that_went_to_another_node_has_lost_nothing() {
     assert_eq!(status_of(&there.answers(&mut first)).0, 0);
     there.command(&mut second, &Cdb::read_10(0, 1), BLOCK, Bytes::new());
     assert_eq!(data_of(&there.answers(&mut second)), pattern(BLOCK, 3));
-}
-
-/// A target and a session that protect headers, and a write whose header arrives damaged.
-fn with_damaged_header(error_recovery_level: u8) -> (Bench, Peer) {
-    let limits = Limits { header_digest: vec![true], error_recovery_level, ..Limits::default() };
-    let mut bench = Bench::with_limits(limits);
-    let [mut peer] = bench.session([1]);
-    peer.control.change(|faults| faults.flipped_one_in = 1);
-    bench.command(&mut peer, &Cdb::write_10(0, 1), BLOCK, pattern(BLOCK, 1));
-    bench.turn(peer.id);
-    peer.control.change(|faults| faults.flipped_one_in = 0);
-    (bench, peer)
-}
-
-#[test]
-fn a_header_that_cannot_be_trusted_ends_a_connection_that_does_not_recover() {
-    let (bench, mut peer) = with_damaged_header(0);
-    assert!(peer.is_closed());
-    assert_eq!((bench.target.connections(), bench.target.sessions()), (0, 0));
-}
-
-#[test]
-fn a_command_whose_header_was_damaged_is_sent_again() {
-    let (mut bench, mut peer) = with_damaged_header(1);
-    let missing = CmdSn(bench.cmd_sn.0.wrapping_sub(1));
-    bench.command(&mut peer, &Cdb::read_10(0, 1), BLOCK, Bytes::new());
-    assert!(bench.answers(&mut peer).is_empty(), "the command before it is missing");
-    bench.command_with(&mut peer, missing, &Cdb::write_10(0, 1), BLOCK, pattern(BLOCK, 1));
-    let answers = bench.answers(&mut peer);
-    assert_eq!(status_of(&answers[..1]).0, 0);
-    assert_eq!(data_of(&answers[1..]), pattern(BLOCK, 1));
 }
