@@ -172,28 +172,35 @@ impl Session {
         self.handle_events(context);
     }
 
-    /// Queues PDUs as long as a connection's port takes them, and lets tasks go on that waited for others. Returns how many were queued.
+    /// Queues PDUs as long as a connection's port takes them, and lets tasks go on that waited for others. Returns whether there may be
+    /// more when the port is flushed.
     pub(super) fn transmit<P: PduPort>(
         &mut self,
         (id, cid): (ConnectionId, Cid),
         context: &mut Context<'_, P>,
-    ) -> usize {
-        self.ask_waiting(id, context);
-        let mut queued = 0;
-        if let Some(connection) = context.connections.get_mut(id) {
-            while connection.port.can_send()
-                && let Some(pdu) = self.machine.poll_transmit(cid)
-            {
-                connection.port.send(pdu.encode());
-                queued += 1;
-            }
+    ) -> bool {
+        let Some(mut connection) = context.connections.get_mut(id) else { return false };
+        if connection.has_tasks_to_ask() {
+            self.ask_waiting(id, context);
+            let Some(found) = context.connections.get_mut(id) else { return false };
+            connection = found;
         }
-        self.start_waiting(id, context);
+        let mut queued = 0;
+        while connection.port.can_send()
+            && let Some(pdu) = self.machine.poll_transmit(cid)
+        {
+            connection.port.send(pdu.encode());
+            queued += 1;
+        }
+        let mut more = !connection.port.can_send();
+        if connection.has_tasks_to_start() {
+            more |= self.start_waiting(id, context);
+        }
         // What was sent on one may have been waited for on another.
         if queued > 0 && self.connections.len() > 1 {
             self.flush_later(context.connections);
         }
-        queued
+        more
     }
 
     /// The initiator is to log out.

@@ -103,15 +103,18 @@ impl Session {
         }
     }
 
-    /// Read data of a connection has left: tasks that waited for that may go on.
-    pub(super) fn start_waiting<P: PduPort>(&mut self, id: ConnectionId, context: &mut Context<'_, P>) {
+    /// Read data of a connection has left: tasks that waited for that may go on. Returns whether one has.
+    pub(super) fn start_waiting<P: PduPort>(&mut self, id: ConnectionId, context: &mut Context<'_, P>) -> bool {
+        let mut started = false;
         while let Some(Allegiance { cid, flow, .. }) = allegiance(context.connections, id)
             && !flow.waiting.is_empty()
             && flow.has_room_for_reads(self.machine.data_in_bytes(*cid))
             && let Some(task) = flow.waiting.pop_front()
         {
             self.start(task, context);
+            started = true;
         }
+        started
     }
 
     /// A block I/O of a task has come back.
