@@ -1,5 +1,6 @@
 //! SCSI commands and the data of writes, as they come (RFC 7143 sections 11.3, 11.4 and 11.7).
 
+use super::connection::allegiant;
 use super::continuation::Allegiance;
 use super::event::{Command, Event};
 use super::receive::Receive;
@@ -47,7 +48,9 @@ impl Session {
         let turn = self.admit_command(at, &pdu, &ahs);
         let inserted = turn.and_then(|turn| {
             let task = self.new_task(self.connections[at].cid, &pdu, &ahs);
-            self.free_tag(&pdu);
+            if self.recovers() {
+                self.free_tag(&pdu);
+            }
             self.tasks.insert(task).map(|id| (turn, id)).ok_or(Violation::TagInUse)
         });
         let (turn, id) = match inserted {
@@ -99,9 +102,9 @@ impl Session {
     }
 
     /// An initiator that uses the tag of a task again has received its status, although it may not have acknowledged all before.
+    #[cold]
     fn free_tag(&mut self, pdu: &ScsiCommand) {
-        if self.recovers()
-            && !pdu.immediate
+        if !pdu.immediate
             && let Some(id) = self.tasks.find(pdu.initiator_task_tag)
             && self.tasks.get(id).is_some_and(|task| matches!(task.stage, Stage::Sent(_)))
         {
@@ -281,7 +284,7 @@ impl Session {
             // The segments are those of the connection that the data leaves on.
             task.resumption = Some(Box::new(Resumption::new(task.r2t_count, 4)));
         }
-        let Some(at) = self.tasks.get(id).and_then(|task| self.place_of(task)) else {
+        let Some(at) = allegiant(&self.connections, task) else {
             return;
         };
         let transmit = &mut self.connections[at].transmit;

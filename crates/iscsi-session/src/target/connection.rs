@@ -187,10 +187,7 @@ impl Session {
     /// Where the connection is that a task is allegiant to.
     #[inline]
     pub(super) fn place_of(&self, task: &Task) -> Option<usize> {
-        match task.allegiance {
-            Allegiance::To(cid) => self.find(cid),
-            Allegiance::Failed(_) | Allegiance::Free(_) => None,
-        }
+        allegiant(&self.connections, task)
     }
 
     /// A connection that was open does not work any more: nothing that waits for it can be sent.
@@ -297,6 +294,15 @@ impl Session {
         self.deferred.clear();
         self.closed = Some(reason);
         self.events.push_back(Event::Closed(reason));
+    }
+}
+
+/// Where the connection is that a task is allegiant to.
+#[inline]
+pub(super) fn allegiant(connections: &[Connection], task: &Task) -> Option<usize> {
+    match task.allegiance {
+        Allegiance::To(cid) => connections.iter().position(|connection| connection.cid == cid),
+        Allegiance::Failed(_) | Allegiance::Free(_) => None,
     }
 }
 

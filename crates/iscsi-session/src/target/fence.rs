@@ -53,6 +53,7 @@ impl Session {
     }
 
     /// The connection `at` has sent all that stood before a fence.
+    #[cold]
     pub(super) fn come_to_fence(&mut self, at: usize, id: RequestId) -> AtFence {
         self.lift_fences();
         let Some(place) = self.fences.iter().position(|fence| fence.id == id) else {

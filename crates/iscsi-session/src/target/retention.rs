@@ -59,6 +59,7 @@ impl Session {
         }
     }
 
+    #[cold]
     fn release_acknowledged(&mut self, at: usize) {
         let kept = self.connections[at].statuses.unacknowledged();
         while self.connections[at].retention.statuses.len() > kept {

@@ -48,6 +48,7 @@ impl Run {
 }
 
 impl Session {
+    #[cold]
     pub(super) fn handle_snack(&mut self, at: usize, pdu: &Snack) {
         self.acknowledge(at, pdu.exp_stat_sn);
         let done = match pdu.kind {
@@ -197,6 +198,7 @@ impl Session {
     }
 
     /// The first PDU of a run of Data-In PDUs and R2Ts.
+    #[cold]
     pub(super) fn send_data_again(&mut self, at: usize, id: TaskId, run: Run) -> Option<Pdu> {
         let rest = run.rest();
         match rest {
@@ -216,6 +218,7 @@ impl Session {
     }
 
     /// The first PDU of a run of statuses.
+    #[cold]
     pub(super) fn send_statuses_again(&mut self, at: usize, run: Run) -> Option<Pdu> {
         match run.rest() {
             Some(rest) => self.connections[at].transmit.push_rest(Transmission::Statuses(rest)),

@@ -225,7 +225,7 @@ impl Session {
         let Stage::Sending(outcome) = &task.stage else {
             return None;
         };
-        if outcome.data_in.is_empty() || task.unsent() == 0 {
+        if outcome.data_in.is_empty() || task.resumption.is_some() && task.unsent() == 0 {
             return self.send_status(at, id);
         }
         let connection = &mut self.connections[at];
@@ -256,6 +256,18 @@ impl Session {
 
     /// The last PDU of a task leaves.
     fn end_task(&mut self, at: usize, id: TaskId, stat_sn: StatSn, collapsed: bool) {
+        if !self.recovers() {
+            if let Some(task) = self.tasks.remove(id) {
+                self.release(at, task.immediate);
+            }
+        } else {
+            self.keep_task(at, id, stat_sn, collapsed);
+        }
+    }
+
+    /// The last PDU of a task leaves that may have to be sent again.
+    #[cold]
+    fn keep_task(&mut self, at: usize, id: TaskId, stat_sn: StatSn, collapsed: bool) {
         if let Some(resumption) = self.tasks.get_mut(id).and_then(|task| task.resumption.as_mut()) {
             let is_first_here = resumption.stat_sn.replace(stat_sn).is_none();
             let is_first = !std::mem::replace(&mut resumption.has_left, true);
@@ -267,12 +279,11 @@ impl Session {
                 self.retain(at, Retained::Task(id));
             }
             self.retain_task(at, id);
-        } else if let Some(task) = self.tasks.remove(id) {
-            self.release(at, task.immediate);
         }
     }
 
     /// Sends what has a StatSN and belongs to no SCSI task.
+    #[cold]
     fn send_other(&mut self, at: usize, transmission: Transmission) -> Option<Pdu> {
         let is_numbered = !matches!(transmission, Transmission::Ping);
         let pdu = self.send(at, transmission)?;
@@ -414,18 +425,15 @@ pub(super) fn task_management_response(
 fn next_data_in(id: TaskId, task: &mut Task, burst: u32, segment: u32) -> Option<DataIn> {
     let (initiator_task_tag, data_sn, offset) = (task.initiator_task_tag, task.input_sn(), task.sent);
     let burst_left = (burst - offset % burst) as usize;
-    let length = task.unsent().min(burst_left).min(segment as usize);
-    task.data_in_count = task.data_in_count.wrapping_add(1);
-    task.sent += length as u32;
     let Stage::Sending(outcome) = &mut task.stage else {
         return None;
     };
-    if let Some(resumption) = &mut task.resumption {
-        if resumption.cut.segment_bytes != segment {
-            resumption.cut = Cut { data_sn, offset, segment_bytes: segment };
-        }
-        let data = outcome.data_in.slice(offset as usize..offset as usize + length);
-        return Some(task.data_in(id, data_sn, offset, data, burst));
+    let kept = if task.resumption.is_some() { offset as usize } else { 0 };
+    let length = (outcome.data_in.len() - kept).min(burst_left).min(segment as usize);
+    task.data_in_count = task.data_in_count.wrapping_add(1);
+    task.sent += length as u32;
+    if task.resumption.is_some() {
+        return next_kept_data_in(id, task, length, burst, segment);
     }
     let data = if length == outcome.data_in.len() {
         std::mem::take(&mut outcome.data_in)
@@ -434,4 +442,17 @@ fn next_data_in(id: TaskId, task: &mut Task, burst: u32, segment: u32) -> Option
     };
     let is_final = outcome.data_in.is_empty() || length == burst_left;
     Some(DataIn { is_final, initiator_task_tag, data_sn, buffer_offset: offset, data, ..DataIn::default() })
+}
+
+/// Cuts the next piece off a read that may have to be sent again. It counts as sent.
+#[cold]
+fn next_kept_data_in(id: TaskId, task: &mut Task, length: usize, burst: u32, segment: u32) -> Option<DataIn> {
+    let (offset, data_sn) = (task.sent - length as u32, task.input_sn().wrapping_sub(1));
+    if let Some(resumption) = &mut task.resumption
+        && resumption.cut.segment_bytes != segment
+    {
+        resumption.cut = Cut { data_sn, offset, segment_bytes: segment };
+    }
+    let data = task.outcome()?.data_in.slice(offset as usize..offset as usize + length);
+    Some(task.data_in(id, data_sn, offset, data, burst))
 }
