@@ -10,7 +10,7 @@ use super::portal::Portal;
 use super::sessions::SessionId;
 use super::tasks::OpenTask;
 use super::timers::Entry;
-use iscsi_pdu::{Cid, LoginStatus, Pdu, TargetTransferTag, Tsih};
+use iscsi_pdu::{Cid, CmdSn, LoginStatus, Pdu, TargetTransferTag, Tsih};
 use iscsi_session::target::{self, LoginIdentity, SessionConfig, TaskId};
 use iscsi_session::{BadPdu, LoginOutcome, SessionType};
 use iscsi_transport::{PduPort, PortError, Received};
@@ -105,14 +105,20 @@ impl Session {
         self.machine.is_closed() && self.connections.is_empty() && self.ios_in_flight == 0
     }
 
-    /// Whether a login may join the session, or the status to refuse it with.
-    pub(super) fn admission(&self, identity: &LoginIdentity) -> LoginStatus {
+    /// ExpCmdSN and MaxCmdSN for a login that may join the session.
+    ///
+    /// # Errors
+    /// The status to refuse it with.
+    pub(super) fn admission(&self, identity: &LoginIdentity) -> Result<(CmdSn, CmdSn), LoginStatus> {
         let LoginIdentity { initiator_name, target_name, isid, cid, .. } = identity;
         let ours = &self.outcome;
         if (initiator_name, target_name, isid) != (&ours.initiator_name, &ours.target_name, &ours.isid) {
-            return LoginStatus::SessionDoesNotExist;
+            return Err(LoginStatus::SessionDoesNotExist);
         }
-        self.machine.admission(*cid)
+        match self.machine.admission(*cid) {
+            LoginStatus::Success => Ok(self.machine.command_numbers()),
+            status => Err(status),
+        }
     }
 
     /// A login has joined that [`admission`](Self::admission) had nothing against. One with the same CID makes room for it.
