@@ -94,6 +94,10 @@ pub struct Arguments {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
 
+    /// Microseconds that a thread which has just served several commands looks for more before it sleeps; 0 never does
+    #[arg(long, value_name = "NUMBER", default_value = "50", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    busy_poll: u32,
+
     /// Writes everything sent and received to a pcapng file, which Wireshark reads; it grows without limit
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
@@ -112,6 +116,7 @@ impl Arguments {
         let mut builder = Server::builder().target(self.target()?);
         builder = builder.limits(digest::limits(self.header_digest, self.data_digest));
         builder = self.listen.iter().fold(builder, |builder, address| builder.listen(*address));
+        builder = builder.busy_poll(Duration::from_micros(self.busy_poll.into()));
         if let Some(address) = &self.advertise {
             builder = builder.advertise(address);
         }
