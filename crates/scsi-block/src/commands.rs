@@ -160,7 +160,7 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
             let block = (!zeros).then(|| medium::exactly(data, wanted)).transpose()?;
             Ok(medium::start_write_same(context.unit, extent, block, unmap, medium::durable(context, forced)))
         }
-        Work::Unmap => medium::start_unmap(context.unit, data, wanted),
+        Work::Unmap => medium::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
     }
 }
