@@ -116,7 +116,7 @@ pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
         Op::RequestSense => Plan::Done(control::request_sense(context, cdb)),
         Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
         Op::ModeSense6 | Op::ModeSense10 => Plan::Done(modes::sense(context, cdb)?),
-        Op::ModeSelect6 | Op::ModeSelect10 => modes::select(cdb)?,
+        Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
         Op::Reserve6 => control::reserve(context)?,
         Op::Release6 => control::release(context),
         Op::StartStopUnit => control::start_stop(context, cdb)?,

@@ -36,7 +36,8 @@ pub struct LogicalUnitConfig {
     /// How much one command may ask for.
     pub limits: Limits,
     /// Mode parameters that were saved earlier ([`LogicalUnitInfo::saved_settings`](crate::LogicalUnitInfo)), to
-    /// start with instead of the defaults.
+    /// start with instead of the defaults. `None` if nobody keeps them over a restart: then the unit says that it
+    /// cannot save mode pages, and refuses to.
     pub saved_settings: Option<ModeSettings>,
 }
 
@@ -156,6 +157,11 @@ impl LogicalUnitConfig {
     /// The mode parameters that a unit has before anybody changes them.
     pub fn default_settings(&self) -> ModeSettings {
         ModeSettings { write_cache: self.write_cache, ..ModeSettings::default() }
+    }
+
+    /// Whether mode parameters can be saved.
+    pub(crate) fn saves_settings(&self) -> bool {
+        self.saved_settings.is_some()
     }
 
     /// Blocks in `bytes`, as a 32-bit field of VPD page B0h has them.
