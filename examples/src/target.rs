@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Parser;
@@ -15,7 +13,7 @@ use signal_hook::iterator::Signals;
 
 use crate::digest::{self, Digest};
 use crate::failure::Failure;
-use crate::parse::hidden;
+use crate::parse::{hidden, listen_address, portal_address};
 use crate::process;
 use crate::secret::CredentialFile;
 use crate::show;
@@ -25,6 +23,9 @@ pub const TARGET_NAME: &str = "iqn.2026-01.io.ferriscsi:disk";
 
 /// How long sessions may take to end, of the 5 s in which the process is to end: the stores are flushed after that.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Signals that come within this time are one wish: terminals and `timeout` send to a process and to its group at once.
+const ONE_WISH: Duration = Duration::from_millis(500);
 
 const HELP: &str = "\
 Examples:
@@ -42,7 +43,7 @@ Examples:
 
 A line `ready URL` for each --listen on stdout says that initiators may connect;
 all else goes to stderr. SIGTERM or SIGINT: no new logins, running commands end,
-disks are flushed, exit within 5 s; a second signal ends the process at once.
+disks are flushed, exit within 5 s; a later second signal ends the process at once.
 
 Exit codes:
   0  ended by a signal
@@ -54,7 +55,7 @@ Exit codes:
 #[command(name = "iscsi-target", version, after_help = HELP, max_term_width = 110)]
 pub struct Arguments {
     /// Address to listen on, IPv4 or [IPv6]; port 0 takes any free one; may be repeated
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3260")]
+    #[arg(long, value_name = "ADDRESS[:PORT]", default_value = "127.0.0.1:3260", value_parser = listen_address)]
     listen: Vec<SocketAddr>,
 
     /// Name of the target, in iqn., eui. or naa. form
@@ -87,7 +88,7 @@ pub struct Arguments {
     data_digest: Digest,
 
     /// Address that discovery tells, instead of the one that was connected to; for targets behind NAT
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = portal_address)]
     advertise: Option<String>,
 
     /// Number of threads that serve [default: one a processor]
@@ -167,11 +168,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     process::start_log(&arguments.log)?;
     process::raise_descriptor_limit();
     // Before anybody can know that we are there, so that no signal finds us unprepared.
-    let mut signals = signals().map_err(|error| Failure::local(format!("cannot wait for signals: {error}")))?;
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(|error| Failure::local(format!("cannot wait for signals: {error}")))?;
     let server = arguments.start()?;
     arguments.urls(&server).iter().for_each(|url| show::print(&format!("ready {url}")));
     let signal = signals.forever().next();
-    tracing::info!(signal, "ending: sessions are asked to log out, a second signal ends at once");
+    tracing::info!(signal, "ending: sessions are asked to log out, another signal ends at once");
+    std::thread::spawn(move || end_when_asked_again(signals));
     server.shutdown(SHUTDOWN_PATIENCE).map_err(|error| Failure::local(error.to_string()))?;
     tracing::info!("ended");
     Ok(())
@@ -191,15 +194,13 @@ pub fn own_target(disk: Disk) -> Result<(Server, Url), Failure> {
     Ok((server, url))
 }
 
-/// SIGTERM and SIGINT, each of which ends the process at once when it or the other has come before.
-fn signals() -> std::io::Result<Signals> {
-    let second = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        // Handlers run in the order in which they were registered.
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second))?;
-        signal_hook::flag::register(signal, Arc::clone(&second))?;
+/// Somebody does not want to wait for sessions and disks any more.
+fn end_when_asked_again(mut signals: Signals) {
+    std::thread::sleep(ONE_WISH);
+    signals.pending().for_each(drop);
+    if let Some(signal) = signals.forever().next() {
+        std::process::exit(128 + signal);
     }
-    Signals::new([SIGTERM, SIGINT])
 }
 
 #[cfg(test)]
@@ -231,7 +232,8 @@ mod tests {
     fn errors_name_the_flag_and_what_was_expected() {
         let wrong = [
             (&["--lun", "memory:lots"][..], &["--lun <SPEC>", "expected a number with an optional suffix"][..]),
-            (&["--listen", "nonsense"], &["--listen <ADDRESS:PORT>"]),
+            (&["--listen", "localhost:3260"], &["--listen <ADDRESS[:PORT]>", "expected an IP address"]),
+            (&["--advertise", "storage:port"], &["--advertise <HOST[:PORT]>", "expected a host name"]),
             (&["--target", "disk"], &["--target <NAME>", "expected iqn."]),
             (&["--cores", "0"], &["--cores <NUMBER>", "1..=1024"]),
             (&["--header-digest", "md5"], &["--header-digest <DIGEST>", "none, crc32c, any"]),
