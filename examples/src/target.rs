@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Authentication, Disk, Server, StoreSpec, Target};
+use iscsi_runtime::{Authentication, Disk, Server, StartError, StoreSpec, Target};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -127,7 +127,10 @@ impl Arguments {
         if let Some(file) = &self.capture {
             builder = builder.capture(file);
         }
-        builder.start().map_err(|error| Failure::local(error.to_string()))
+        builder.start().map_err(|error| match error {
+            StartError::Configuration(_) => Failure::usage(error.to_string()),
+            StartError::Listen { .. } | StartError::System(_) => Failure::local(error.to_string()),
+        })
     }
 
     fn target(&self) -> Result<Target, Failure> {

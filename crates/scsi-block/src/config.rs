@@ -109,6 +109,9 @@ pub enum ConfigError {
     /// Two units have the same number.
     #[error("LUN {0} is given twice")]
     Duplicate(crate::LogicalUnitNumber),
+    /// Two units have the same serial number, and would be taken for two ways to one.
+    #[error("the serial number {0} is given to two units, and initiators would take them for one")]
+    DuplicateSerial(String),
     /// A block size that is neither 512 nor 4096.
     #[error("blocks of {0} bytes are not supported; choose 512 or 4096")]
     BlockSize(u32),

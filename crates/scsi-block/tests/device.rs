@@ -29,6 +29,15 @@ fn device() -> Arc<TargetDevice> {
     Arc::new(TargetDevice::new([(lun(0), config("zero")), (lun(300), config("three hundred"))]).unwrap())
 }
 
+#[test]
+fn units_that_could_be_taken_for_one_another_are_refused() {
+    let two =
+        |first: u16, second: u16, serial| TargetDevice::new([(lun(first), config("a")), (lun(second), config(serial))]);
+    assert_eq!(two(0, 0, "b").unwrap_err(), ConfigError::Duplicate(lun(0)));
+    assert_eq!(two(0, 1, "a").unwrap_err(), ConfigError::DuplicateSerial("a".into()));
+    assert!(two(0, 1, "b").is_ok());
+}
+
 /// A nexus that has taken its first unit attentions.
 fn settled(device: &Arc<TargetDevice>, name: &str) -> Nexus {
     let mut nexus = device.connect(name);
