@@ -37,7 +37,8 @@ Examples:
       serves a read-only LUN 0 and a block device as LUN 1
   iscsi-target --chap alice:/etc/iscsi/alice --mutual-chap disk:/etc/iscsi/disk
       lets in alice, whose secret is the first line of /etc/iscsi/alice, and nobody else;
-      proves to her, if she asks, to be disk
+      proves to her, if she asks, to be disk (discovery tells everybody the target's name,
+      and is proven where the initiator wants it)
   iscsi-target --listen '[::]:3260' --listen 0.0.0.0:3260 --log debug
       listens on all addresses, IPv6 and IPv4, and tells much
 
@@ -114,7 +115,9 @@ impl Arguments {
     /// # Errors
     /// What cannot be opened, read or listened on.
     pub fn start(&self) -> Result<Server, Failure> {
-        let mut builder = Server::builder().target(self.target()?);
+        let authentication = self.authentication()?;
+        let mut builder = Server::builder().discovery_authentication(authentication.clone().or_none());
+        builder = builder.target(self.target(authentication)?);
         builder = builder.limits(digest::limits(self.header_digest, self.data_digest));
         builder = self.listen.iter().fold(builder, |builder, address| builder.listen(*address));
         builder = builder.busy_poll(Duration::from_micros(self.busy_poll.into()));
@@ -133,8 +136,8 @@ impl Arguments {
         })
     }
 
-    fn target(&self) -> Result<Target, Failure> {
-        let mut target = Target::new(&self.target).authentication(self.authentication()?);
+    fn target(&self, authentication: Authentication) -> Result<Target, Failure> {
+        let mut target = Target::new(&self.target).authentication(authentication);
         for (number, spec) in (0..).zip(&self.lun) {
             let disk = Disk::open(spec).map_err(|error| Failure::local(format!("LUN {number}: {error}")))?;
             target = target.lun(number, disk);

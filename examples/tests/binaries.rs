@@ -231,7 +231,20 @@ fn secrets_open_the_door_and_are_never_told() {
     ] {
         assert!(keep(output).status.success());
     }
+    let portal = target.url().split("/iqn").next().unwrap().to_owned();
+    let discover = |flags: &[&str], secrets: &[(&str, &str)]| {
+        with_secrets(&[&["discover", "--log", "trace", &portal], flags].concat(), secrets)
+    };
+    for output in [
+        discover(&[], &[]),
+        discover(&["--chap", &alice], &[]),
+        discover(&["--chap", &alice, "--mutual-chap", &disk], &[]),
+    ] {
+        assert!(said(keep(output)).contains(target.url().strip_suffix("/0").unwrap()));
+    }
+    let impostor = secret("impostor", "hunter2hunter4").replacen("impostor", "alice", 1);
     for (output, code) in [
+        (discover(&["--chap", &impostor], &[]), 4),
         (capacity(target.url(), &[], &[]), 4),
         (capacity(&as_alice, &[], &[("ISCSI_CHAP_SECRET", "hunter2hunter3")]), 4),
         (capacity(&both_ways, &[], &[own, ("ISCSI_MUTUAL_CHAP_SECRET", "correct horse batterie")]), 4),

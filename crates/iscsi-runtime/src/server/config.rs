@@ -247,7 +247,8 @@ impl ServerBuilder {
         self
     }
 
-    /// What an initiator has to prove before it may ask which targets there are.
+    /// What an initiator has to prove before it may ask which targets there are; nothing unless this is said. With
+    /// [`Authentication::or_none`] a proof is taken from those who offer it.
     #[must_use]
     pub fn discovery_authentication(mut self, authentication: Authentication) -> Self {
         self.portal.discovery_authentication = authentication;

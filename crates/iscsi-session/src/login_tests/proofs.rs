@@ -69,6 +69,23 @@ fn a_target_that_asks_for_nothing_is_logged_in_to_unless_it_has_to_prove_itself(
 }
 
 #[test]
+fn a_proof_that_is_optional_is_taken_from_those_who_offer_it() {
+    let optional = || chap(&alice(), Some(bob())).or_none();
+    for (initiator, expected) in [
+        (Authentication::None, None),
+        (chap(&alice(), None), Some("alice")),
+        (chap(&alice(), Some(bob())), Some("alice")),
+    ] {
+        let (ours, theirs) = Bench::authenticating(initiator, optional()).run().complete();
+        assert_eq!(ours.authenticated_as.as_deref(), expected);
+        assert_eq!(ours.authenticated_as, theirs.authenticated_as);
+    }
+    let stranger = chap(&credential("alice", "secret-alice-2"), None);
+    let ends = Bench::authenticating(stranger, optional()).run();
+    assert_eq!(violation(ends.target), Violation::NotAuthenticated);
+}
+
+#[test]
 fn a_wrong_name_and_a_wrong_secret_look_the_same() {
     let refusal = |user: &Credential| {
         let mut bench = Bench::authenticating(chap(user, None), chap(&alice(), None));

@@ -263,6 +263,24 @@ fn security_that_is_required_cannot_be_gone_around() {
 }
 
 #[test]
+fn security_that_is_optional_is_left_out_or_gone_through() {
+    let script = Script::new();
+    let optional = || TargetEnd::usual(chap(&alice(), None).or_none());
+    let methods = |list: &'static str| script.first(0, Some(1), &[("AuthMethod", list)]);
+    for (list, chosen) in [("CHAP,None", "CHAP"), ("KRB5,None,CHAP", "None"), ("None", "None"), ("CHAP", "CHAP")] {
+        let (response, _) = optional().response(methods(list));
+        assert_eq!(value_of(&response.data, "AuthMethod"), Some(chosen), "{list}");
+        assert_eq!(response.transit.is_some(), chosen == "None", "{list}");
+    }
+    for first in [script.first(0, Some(1), &[]), script.first(1, Some(3), &[])] {
+        assert!(optional().response(first).0.transit.is_some());
+    }
+    // Who has begun to prove himself does not get away with less.
+    let requests = [methods("CHAP,None"), script.request(0, Some(1), &[])];
+    assert_eq!(broken(optional(), &requests).1, LoginStatus::MissingParameter);
+}
+
+#[test]
 fn a_text_is_waited_for_while_it_is_continued_and_no_longer() {
     let script = Script::new();
     let part = |data: &'static [u8], continues| LoginRequest {
@@ -337,7 +355,7 @@ fn a_redirection_before_chap_is_followed() {
 fn an_initiator_that_cannot_log_in_sends_nothing() {
     let named = |initiator_name: &str| LoginConfig { initiator_name: initiator_name.into(), ..initiator_config() };
     let nameless = LoginConfig { target_name: None, ..initiator_config() };
-    let secretless = Authentication::Chap { initiator: vec![], target: None, algorithms: vec![] };
+    let secretless = Authentication::Chap { initiator: vec![], target: None, algorithms: vec![], optional: false };
     for (config, failure) in [
         (named("joe"), LoginFailure::Name(NameError::Form)),
         (nameless, LoginFailure::NoTarget),
@@ -393,6 +411,7 @@ fn credentials_that_cannot_be_used_are_the_targets_fault() {
         initiator: vec![alice()],
         target: Some(twin),
         algorithms: crate::ChapAlgorithm::ALL.to_vec(),
+        optional: false,
     };
     let (response, _) = TargetEnd::usual(unusable).response(Script::new().first(0, Some(1), &[]));
     assert_eq!(response.status, LoginStatus::TargetError);

@@ -39,7 +39,7 @@ enum Step {
 impl Security {
     /// Offers CHAP, if it is what we are to use.
     pub(super) fn begin(authentication: &Authentication, randomness: Randomness, text: &mut BytesMut) -> Option<Self> {
-        let Authentication::Chap { initiator, target, algorithms } = authentication else { return None };
+        let Authentication::Chap { initiator, target, algorithms, .. } = authentication else { return None };
         let security = Self {
             initiator: initiator.first()?.clone(),
             target: target.clone(),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::keys::Key;
 use crate::login_text::{Breach, Name, Pair, printable};
-use crate::{Answer, Authentication, LoginFailure, SessionType, Violation, normalise_name};
+use crate::{Answer, LoginFailure, SessionType, Violation, normalise_name};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::{LoginRequest, LoginResponse, LoginStatus, Stage, Tsih, text};
 
@@ -59,7 +59,7 @@ impl Login {
         self.state = if requests.stage == Stage::SecurityNegotiation {
             let security = Security::new(authentication, self.randomness.clone());
             State::ExpectSecurity(Box::new(SecurityStage { identity, security }))
-        } else if authentication == Authentication::None {
+        } else if !authentication.is_required() {
             let initiator = Authenticated { identity, authenticated_as: None };
             State::ExpectOperational(Box::new(self.operational_stage(initiator)))
         } else {
