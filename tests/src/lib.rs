@@ -1,1 +1,5 @@
 //! Tests that cross crates.
+
+#![forbid(unsafe_code)]
+
+pub mod compliance;
