@@ -114,6 +114,8 @@ macro_rules! keys {
 
 use Rule::{And, Declared, DeclaredNumber, List, Maximum, Minimum, Obsolete, Or, Step};
 
+// RFC 7143 6.2-9, 6.2-12, 6.2-13: every key of the standard has a row, those of methods that we do not offer too.
+//
 // One row a line. What a target answers goes by this order, so that what depends on other keys comes after them:
 // MaxOutstandingR2T after ErrorRecoveryLevel, FirstBurstLength after all that it depends on.
 keys! {
@@ -131,6 +133,16 @@ keys! {
     ChapChallenge            "CHAP_C"                   Step,                                          Both      Security    Connection;
     ChapName                 "CHAP_N"                   Step,                                          Both      Security    Connection;
     ChapResponse             "CHAP_R"                   Step,                                          Both      Security    Connection;
+    KerberosRequest          "KRB_AP_REQ"               Step,                                          Initiator Security    Connection;
+    KerberosResponse         "KRB_AP_REP"               Step,                                          Target    Security    Connection;
+    SrpUser                  "SRP_U"                    Step,                                          Initiator Security    Connection;
+    SrpTargetAuthentication  "TargetAuth"               Step,                                          Initiator Security    Connection;
+    SrpGroup                 "SRP_GROUP"                Step,                                          Both      Security    Connection;
+    SrpSalt                  "SRP_s"                    Step,                                          Target    Security    Connection;
+    SrpInitiatorValue        "SRP_A"                    Step,                                          Initiator Security    Connection;
+    SrpTargetValue           "SRP_B"                    Step,                                          Target    Security    Connection;
+    SrpInitiatorProof        "SRP_M"                    Step,                                          Initiator Security    Connection;
+    SrpTargetProof           "SRP_HM"                   Step,                                          Target    Security    Connection;
     HeaderDigest             "HeaderDigest"             List("None"),                                  Both      Operational Connection;
     DataDigest               "DataDigest"               List("None"),                                  Both      Operational Connection;
     MaxRecvDataSegmentLength "MaxRecvDataSegmentLength" DeclaredNumber(numbers(8192, 512, BYTES_MAX)), Both      Operational Connection;
@@ -263,6 +275,16 @@ mod tests {
             assert_eq!(Key::named(key.row().name), Some(*key));
         }
         assert_eq!(Key::named("headerdigest"), None);
+    }
+
+    /// RFC 7143 6.1-2: but for the one name that the standard itself begins otherwise (section 13.24).
+    #[test]
+    fn every_name_is_a_standard_label() {
+        for key in Key::ALL.iter().filter(|key| **key != Key::ISCSIProtocolLevel) {
+            let name = key.row().name;
+            assert!(name.starts_with(|first: char| first.is_ascii_uppercase()), "{name}");
+            assert!(name.len() <= iscsi_pdu::text::KEY_BYTES_MAX, "{name}");
+        }
     }
 
     #[test]
