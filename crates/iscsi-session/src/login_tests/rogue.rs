@@ -16,7 +16,10 @@ struct Rogue {
 
 impl Rogue {
     fn new(limits: Limits) -> Self {
-        let config = LoginConfig { limits, authentication: Authentication::None, ..initiator_config() };
+        Self::of(LoginConfig { limits, authentication: Authentication::None, ..initiator_config() })
+    }
+
+    fn of(config: LoginConfig) -> Self {
         let mut login = Login::new(config, InitiatorTaskTag(7), [1; 32], Instant::now());
         let last = login.poll_transmit().unwrap();
         Self { login, rungs: vec![rung(&last)], stat_sn: 40, last }
@@ -166,6 +169,30 @@ fn headers_that_do_not_belong_to_the_login() {
         target.respond_with(1, Some(3), &[], change);
         assert_eq!(broken(target), (violation, None));
     }
+}
+
+/// RFC 7143 4.4.3-1: as the target of the session that a connection joins.
+#[test]
+fn a_session_keeps_its_handle() {
+    let joins = || Rogue::of(LoginConfig { tsih: Tsih(9), ..initiator_config() });
+    let mut target = joins();
+    target.respond_with(1, Some(3), &[], |response| response.tsih = Tsih(9));
+    assert!(matches!(target.login.poll_event(), Some(LoginEvent::Complete(outcome)) if outcome.tsih == Tsih(9)));
+    let mut target = joins();
+    target.respond_with(1, Some(3), &[], |response| response.tsih = Tsih(8));
+    assert_eq!(broken(target), (Violation::ResponseMismatch, None));
+}
+
+/// RFC 7143 7.7-1, 7.7-2: whatever is wrong with it, the connection ends.
+#[test]
+fn a_pdu_that_means_nothing_ends_the_login() {
+    let mut target = Rogue::new(Limits::default());
+    let mut frame = Pdu::from(LoginResponse::default()).encode();
+    frame.header.0[1] = 0xc0; // T and C
+    let error = Pdu::decode(&frame).unwrap_err();
+    target.login.handle_undecodable(Instant::now(), frame.header, error);
+    assert_eq!(target.login.poll_event(), Some(LoginEvent::Failed(LoginFailure::Malformed(error))));
+    assert_eq!(target.login.poll_transmit(), None);
 }
 
 #[test]

@@ -90,6 +90,11 @@ impl Responses {
 
     /// The session's handle, from the last response (RFC 7143 section 11.13.3).
     pub(super) fn tsih(&self, last: &LoginResponse) -> Result<Tsih, Violation> {
-        if last.tsih == Tsih(0) { Err(Violation::ZeroTsih) } else { Ok(last.tsih) }
+        match last.tsih {
+            Tsih(0) => Err(Violation::ZeroTsih),
+            // RFC 7143 4.4.3-1: a session that the connection joins keeps its handle.
+            tsih if !self.is_leading() && tsih != self.tsih => Err(Violation::ResponseMismatch),
+            tsih => Ok(tsih),
+        }
     }
 }
