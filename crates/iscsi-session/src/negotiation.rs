@@ -11,7 +11,7 @@ use crate::{Limits, Parameters, SessionType, Violation};
 use bytes::BytesMut;
 use iscsi_pdu::text;
 
-const REJECT: &str = "Reject";
+pub(crate) const REJECT: &str = "Reject";
 const IRRELEVANT: &str = "Irrelevant";
 const NOT_UNDERSTOOD: &str = "NotUnderstood";
 

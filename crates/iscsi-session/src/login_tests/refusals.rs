@@ -81,6 +81,8 @@ fn keys() {
         (operational(&[("TargetAlias", "mine")]), Violation::KeyOutOfPlace, error),
         (operational(&[("TargetPortalGroupTag", "1")]), Violation::KeyOutOfPlace, error),
         (vec![script.first(0, None, &[("MaxBurstLength", "512")])], Violation::KeyOutOfPlace, error),
+        (operational(&[("KRB_AP_REQ", "0x60")]), Violation::KeyOutOfPlace, error),
+        (vec![script.first(0, None, &[("SRP_U", "alice")])], Violation::SecurityKeyOutOfStep, error),
         (operational(&[("MaxRecvDataSegmentLength", "511")]), Violation::ValueNotAdmissible, error),
         (operational(&[("MaxRecvDataSegmentLength", "16777216")]), Violation::ValueNotAdmissible, error),
         (operational(&[("MaxRecvDataSegmentLength", "much")]), Violation::ValueNotAdmissible, error),
@@ -260,6 +262,18 @@ fn security_that_is_required_cannot_be_gone_around() {
     // Nor can it be had of a target that has no credentials.
     let requests = [script.first(0, Some(1), &[("AuthMethod", "CHAP")])];
     assert_eq!(broken(open(), &requests), (Violation::NoCommonMethod, refused));
+}
+
+/// RFC 7143 6.3.2-1, 6.3.2-2: by the key as well as by the status.
+#[test]
+fn methods_that_may_not_be_used_are_rejected() {
+    for (mut target, methods, answer) in
+        [(closed(), "KRB5,SRP,None", "Reject"), (open(), "CHAP", "Reject"), (open(), "CHAP,None", "None")]
+    {
+        let (response, _) = target.response(Script::new().first(0, Some(1), &[("AuthMethod", methods)]));
+        assert_eq!(value_of(&response.data, "AuthMethod"), Some(answer));
+        assert_eq!(response.status == LoginStatus::AuthenticationFailure, answer == "Reject");
+    }
 }
 
 #[test]

@@ -20,8 +20,8 @@ mod security;
 pub use owner::{Identification, LoginEvent, LoginIdentity, LoginPolicy, Refusal};
 
 use crate::chap::Randomness;
-use crate::keys::End;
-use crate::login_text::{Incoming, Outgoing, Pair, Reader, SEGMENT_BYTES_MAX};
+use crate::keys::{End, Key};
+use crate::login_text::{Incoming, Outgoing, Pair, Reader, SEGMENT_BYTES_MAX, printable};
 use crate::{Limits, LoginFailure, LoginOutcome, Parameters, Violation};
 use bytes::Bytes;
 use exchange::status_of;
@@ -248,7 +248,8 @@ impl Login {
         assert!(status != LoginStatus::Success, "a refusal has a status other than success");
         assert!(status.class() != 1 || target_address.is_some(), "a redirection says where to");
         if !self.is_over() {
-            self.respond_with_status(status, target_address);
+            let target_address = target_address.as_deref().map(printable);
+            self.respond_with_status(status, target_address.as_deref().map(|address| (Key::TargetAddress, address)));
             self.close(LoginFailure::Refused(status));
         }
     }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::keys::Key;
 use crate::login_text::{Breach, Name, Pair, printable};
+use crate::negotiation::REJECT;
 use crate::{Answer, LoginFailure, SessionType, Violation, normalise_name};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::{LoginRequest, LoginResponse, LoginStatus, Stage, Tsih, text};
@@ -143,18 +144,23 @@ impl Login {
         self.transmit.push_back(response.into());
     }
 
-    pub(super) fn respond_with_status(&mut self, status: LoginStatus, target_address: Option<String>) {
+    /// Ends the login with a status, and perhaps a key that says more.
+    pub(super) fn respond_with_status(&mut self, status: LoginStatus, pair: Option<(Key, &str)>) {
         let Some(requests) = &mut self.requests else { return };
         let mut data = BytesMut::new();
-        if let Some(address) = target_address {
-            text::push(&mut data, Key::TargetAddress.row().name, &printable(&address));
+        if let Some((key, value)) = pair {
+            text::push(&mut data, key.row().name, value);
         }
         let response = LoginResponse { data: data.freeze(), ..requests.response(status) };
         self.transmit.push_back(response.into());
     }
 
     pub(super) fn reject(&mut self, breach: Breach) {
-        self.respond_with_status(status_of(breach.violation), None);
+        // RFC 7143 6.3.2-2: a list without a method that may be used is answered with Reject, although the login ends with it.
+        let none_suits = breach == Violation::NoCommonMethod.by(Key::AuthMethod);
+        let answer = none_suits.then_some((Key::AuthMethod, REJECT));
+        // RFC 7143 6.3-11, 6.3.2-4, 7.12-1, 7.12-2: whatever rule was broken, a response with its status is the last of the connection.
+        self.respond_with_status(status_of(breach.violation), answer);
         self.close(breach.into());
     }
 
