@@ -126,7 +126,7 @@ pub enum AuthenticationError {
 }
 
 impl Authentication {
-    /// CHAP with these credentials and algorithms.
+    /// CHAP with these credentials and algorithms (RFC 7143 4.2.4-1: in both directions, if there is a `target`).
     ///
     /// # Errors
     /// What cannot work, or what RFC 7143 section 9.2.1 forbids.

@@ -4,7 +4,7 @@
 //! ASCII is prepared as RFC 3722 asks; beyond ASCII letters are lower-cased, and are expected in Normalization Form C. One
 //! character that RFC 3722 forbids passes, the underscore, since names in use carry it.
 
-/// Longest iSCSI name in bytes (RFC 7143 section 4.2.7.1).
+/// Longest iSCSI name in bytes (RFC 7143 4.2.7.1-3).
 pub const NAME_BYTES_MAX: usize = 223;
 
 /// What is wrong with an iSCSI name.
@@ -24,7 +24,7 @@ pub enum NameError {
     Form,
 }
 
-/// The normal form of a name, which is compared byte for byte (RFC 7143 section 4.2.7.2).
+/// The normal form of a name, which is compared byte for byte (RFC 7143 4.2.7.1-5, 4.2.7.2-1).
 ///
 /// # Errors
 /// What keeps the text from being an iSCSI name.
@@ -79,6 +79,7 @@ fn is_hexadecimal(digits: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// RFC 7143 4.2.7.1-5: upper case becomes lower case.
     #[test]
     fn names_of_the_three_types_come_out_in_lower_case() {
         for (name, normal) in [
@@ -119,6 +120,7 @@ mod tests {
         }
     }
 
+    /// RFC 7143 4.2.7.2-1: no blanks, no controls, no punctuation.
     #[test]
     fn what_no_name_has_is_refused() {
         for (name, character) in [
@@ -132,6 +134,7 @@ mod tests {
         }
     }
 
+    /// RFC 7143 4.2.7.1-3, 4.2.7.2-1: before and after the work on it.
     #[test]
     fn a_name_of_223_bytes_is_the_longest() {
         let name = |length: usize| format!("iqn.2001-04.com.example:{}", "a".repeat(length - 24));

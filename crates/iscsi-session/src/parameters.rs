@@ -153,6 +153,7 @@ impl Default for Limits {
             time_2_wait: 2,
             time_2_retain: 0,
             outstanding_r2t_max: 16,
+            // RFC 7143 7.1.5-3: what everybody can do.
             error_recovery_level: 0,
         }
     }
@@ -206,7 +207,7 @@ impl Limits {
             Key::DefaultTime2Retain => Limit::Number(self.time_2_retain.into()),
             Key::MaxOutstandingR2t => Limit::Number(self.outstanding_r2t_max.into()),
             Key::ErrorRecoveryLevel => Limit::Number(self.error_recovery_level.into()),
-            // The semantics of RFC 7143 section 4.2.3.3, without a promise of response fences.
+            // RFC 7143 4.2.3.3-1: its semantics, without a promise of response fences.
             Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
             // RFC 7143 13.24: 1 is the level of this standard alone.
             Key::ISCSIProtocolLevel => Limit::Number(1),
@@ -215,6 +216,7 @@ impl Limits {
     }
 }
 
+// RFC 7143 6.2.1-2: no digest is called None.
 fn digests(preferences: &[bool]) -> SmallVec<[&'static str; 2]> {
     preferences.iter().map(|crc32c| if *crc32c { CRC32C } else { "None" }).collect()
 }

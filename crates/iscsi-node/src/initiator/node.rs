@@ -101,6 +101,7 @@ impl<P: PduPort> InitiatorNode<P> {
     pub fn new(mut port: P, login: LoginConfig, session: SessionConfig, random: [u8; 32], now: Instant) -> Self {
         port.set_receive_limits(ReceiveLimits::LOGIN);
         let tag = InitiatorTaskTag(port.reserve(0));
+        // RFC 7143 4.2.4-3, 4.2.4-4: the login comes first, and the state for it is never entered again.
         Self {
             port,
             phase: Phase::Login(Box::new(Login::new(login, tag, random, now)), tag),
@@ -344,6 +345,7 @@ impl<P: PduPort> InitiatorNode<P> {
         }
     }
 
+    /// RFC 7143 7.1.4.3-1, 7.14-1: the owner drops a port that has failed, and the session ends with it: session recovery.
     fn lose(&mut self, now: Instant, error: PortError) {
         if let Phase::FullFeature(session, cid) = &mut self.phase {
             session.handle_connection_lost(now, *cid);

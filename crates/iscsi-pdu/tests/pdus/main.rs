@@ -135,6 +135,7 @@ fn every_bit_means_what_the_figures_say_and_reserved_ones_are_sent_as_zero() {
     }
 }
 
+/// RFC 7143 6.2-1: C with T or F among them.
 #[test]
 fn values_that_mean_nothing_are_named_with_their_place() {
     let refused = |kind: usize, at: usize, value: &[u8]| {

@@ -149,6 +149,7 @@ impl MailboxDriver {
             && self.open.is_empty()
         {
             let token = reply.take().map_or(NOBODY, |reply| self.open.insert(reply) as u64);
+            // RFC 7143 4.2.6-1: the connection is closed after the logout.
             self.leave = Leave::Now;
             node.logout(now, token);
         }

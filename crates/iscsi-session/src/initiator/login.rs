@@ -115,6 +115,7 @@ impl Login {
         segment_bytes_max: usize,
     ) -> Self {
         let randomness = Randomness::new(random);
+        // RFC 7143 6.3-4, 6.3-5: security first, if there is any; the operational stage always.
         let stage = match config.authentication {
             Authentication::None => Stage::LoginOperationalNegotiation,
             Authentication::Chap { .. } => Stage::SecurityNegotiation,
@@ -146,6 +147,7 @@ impl Login {
         if target_name.is_none() && *session_type == SessionType::Normal {
             return Err(LoginFailure::NoTarget);
         }
+        // RFC 7143 6.3-2, 6.3-3, 4.2.7.1-1, 4.2.7.1-4: both names in the first request; discovery may go without a target.
         let names = &mut self.outgoing.text;
         text::push(names, Key::InitiatorName.row().name, initiator_name);
         if let Some(alias) = initiator_alias {
@@ -172,8 +174,10 @@ impl Login {
         let result = match pdu {
             _ if self.is_over() => return,
             Pdu::LoginResponse(response) => self.handle_response(response),
+            // RFC 7143 4.2.4-7: nothing else comes during a login.
             _ => Err(Violation::NotDuringLogin.into()),
         };
+        // RFC 7143 6.3-12, 6.3.2-5, 7.12-1, 7.12-2: the owner closes the connection of a login that has failed.
         if let Err(breach) = result {
             self.end(LoginEvent::Failed(breach.into()));
         }
@@ -182,6 +186,7 @@ impl Login {
     /// Bytes have come that are no PDU.
     pub fn handle_undecodable(&mut self, now: Instant, _header: Header, error: DecodeError) {
         self.handle_timeout(now);
+        // RFC 7143 7.7-1, 7.7-2: a format error ends the connection.
         if !self.is_over() {
             self.end(LoginEvent::Failed(LoginFailure::Malformed(error)));
         }

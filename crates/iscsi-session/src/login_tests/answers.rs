@@ -29,6 +29,7 @@ fn answer(key: &str, value: &str) -> Option<String> {
     answers(limits, &[(key, value)]).0.remove(0)
 }
 
+/// RFC 7143 6.2-7, 6.2.1-1, 6.2.1-3, 6.2.2-1, 6.2.2-2, 6.2.2-3, 6.2.2-4, 6.2.2-5, 7.1.5-3.
 #[test]
 fn each_key_is_answered_by_its_rule() {
     for (key, offer, expected) in [
@@ -86,6 +87,7 @@ fn each_key_is_answered_by_its_rule() {
     }
 }
 
+/// RFC 7143 6.2-11, 6.2-13: a declaration of the standard is understood without a word.
 #[test]
 fn what_is_declared_or_answers_nothing_of_ours_is_not_answered() {
     assert_eq!(answer("MaxRecvDataSegmentLength", "512").as_deref(), Some("262144"), "our own declaration");
@@ -100,6 +102,7 @@ fn what_is_declared_or_answers_nothing_of_ours_is_not_answered() {
     }
 }
 
+/// RFC 7143 6.2-6, 6.2-17: whatever was offered, it stays within MaxBurstLength.
 #[test]
 fn first_burst_length_follows_what_else_was_agreed_upon() {
     let ours = Limits { first_burst_bytes_max: 100_000, ..Limits::default() };

@@ -3,6 +3,7 @@
 use super::bench::{Bench, INITIATOR, Owner, TARGET, TSIH, initiator_config, target_config};
 use crate::{Authentication, Parameters, SessionType};
 
+/// RFC 7143 6.3-1, 6.3-9: one request with T, one response with T.
 #[test]
 fn a_login_without_authentication_takes_one_exchange() {
     let mut bench = Bench::new(initiator_config(), target_config(), Owner::with(Authentication::None));
@@ -27,6 +28,7 @@ fn a_login_without_authentication_takes_one_exchange() {
     assert_eq!(ours.max_cmd_sn, ours.cmd_sn.advanced_by(31));
 }
 
+/// RFC 7143 4.2.7.1-4, 6.3-3, 7.4.1-2: nor does it recover anything.
 #[test]
 fn a_discovery_session_needs_no_target() {
     let config =

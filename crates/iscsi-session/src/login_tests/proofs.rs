@@ -21,6 +21,7 @@ fn violation(end: Option<TargetEvent>) -> Violation {
     }
 }
 
+/// RFC 7143 4.2.4-1.
 #[test]
 fn every_algorithm_proves_both_ends() {
     for algorithm in ChapAlgorithm::ALL {
@@ -68,6 +69,7 @@ fn a_target_that_asks_for_nothing_is_logged_in_to_unless_it_has_to_prove_itself(
     assert_eq!(ends.initiator, Some(LoginEvent::Failed(refused)));
 }
 
+/// RFC 7143 6.3.2-4.
 #[test]
 fn a_proof_that_is_optional_is_taken_from_those_who_offer_it() {
     let optional = || chap(&alice(), Some(bob())).or_none();
@@ -109,6 +111,7 @@ fn a_target_without_a_secret_of_its_own_cannot_be_asked_for_proof() {
     assert_eq!(ends.initiator, Some(LoginEvent::Failed(refused)));
 }
 
+/// RFC 7143 4.2.4-1, 6.3.2-5: it ends the login.
 #[test]
 fn the_initiator_does_not_trust_a_target_with_another_name_or_secret() {
     for target in [credential("target-bob", "secret-eve-333"), credential("target-eve", "secret-bob-22")] {
@@ -278,6 +281,7 @@ fn the_initiator_insists_on_the_targets_proof() {
     }
 }
 
+/// RFC 7143 6.2.1-4, 6.3-6, 6.3-12, 6.3.2-5.
 #[test]
 fn the_initiator_does_not_step_out_of_line() {
     let one_way = || chap(&alice(), None);

@@ -42,6 +42,7 @@ fn operational(keys: &[(&str, &str)]) -> Vec<LoginRequest> {
     vec![Script::new().first(1, Some(3), keys)]
 }
 
+/// RFC 7143 4.2.7.1-1, 4.2.7.1-4, 6.3-2, 6.3-3: a login without them is refused.
 #[test]
 fn names_and_types() {
     let first = |keys: &[(&str, &str)]| vec![Script::new().request(1, Some(3), keys)];
@@ -61,6 +62,7 @@ fn names_and_types() {
     assert!(matches!(open().response(first(&discovery).remove(0)).1, Some(TargetEvent::Complete(_))));
 }
 
+/// RFC 7143 6.2-9, 6.2-11, 6.2-12, 6.2-13, 6.2-17, 6.3-6, 6.3-10, 6.3-11.
 #[test]
 fn keys() {
     let error = LoginStatus::InitiatorError;
@@ -117,6 +119,7 @@ fn leading_only_keys_on_a_joining_connection() {
     assert_eq!((response.tsih, target.identity.unwrap().tsih), (Tsih(9), Tsih(9)));
 }
 
+/// RFC 7143 7.12-1, 7.12-2: the login fails, and with it the connection.
 #[test]
 fn values_that_suit_nobody() {
     for (limits, keys, status) in [
@@ -138,7 +141,8 @@ fn values_that_suit_nobody() {
     }
 }
 
-/// What the target cannot leave at its default it offers, once, and without an answer there is no session.
+/// RFC 7143 6.2-6, 6.3-8: what the target cannot leave at its default it offers, before it takes a step, and without an answer
+/// there is no session.
 #[test]
 fn silence_about_what_the_target_cannot_do_without() {
     let limits = Limits { burst_bytes_max: 4096, immediate_data: false, ..Limits::default() };
@@ -160,6 +164,7 @@ fn silence_about_what_the_target_cannot_do_without() {
     assert_eq!((outcome.parameters.burst_bytes_max, outcome.parameters.immediate_data), (512, false));
 }
 
+/// RFC 7143 4.4.3-1, 6.3-5: another TSIH, an earlier stage, and others.
 #[test]
 fn headers() {
     let script = Script::new();
@@ -212,6 +217,7 @@ fn a_header_that_means_nothing_is_refused_if_it_is_a_login_request() {
     }
 }
 
+/// RFC 7143 4.2.4-5.
 #[test]
 fn a_stranger_is_left_without_an_answer() {
     let mut target = open();
@@ -225,6 +231,7 @@ fn a_stranger_is_left_without_an_answer() {
     assert_eq!(target.poll(), (vec![], Some(TargetEvent::Closed(LoginFailure::NotALogin(Opcode::Other(0x3e))))));
 }
 
+/// RFC 7143 4.2.4-2, 4.2.4-6.
 #[test]
 fn another_pdu_during_the_login_is_invalid() {
     let mut target = open();
@@ -236,6 +243,7 @@ fn another_pdu_during_the_login_is_invalid() {
     assert_eq!(end, Some(TargetEvent::Closed(failure)));
 }
 
+/// RFC 7143 4.2.4-1, 6.3.2-4: whoever tries is told by the status.
 #[test]
 fn security_that_is_required_cannot_be_gone_around() {
     let script = Script::new();
@@ -305,7 +313,7 @@ fn a_text_is_waited_for_while_it_is_continued_and_no_longer() {
     };
     let mut target = open();
     let (response, _) = target.response(part(b"InitiatorName=iqn.1999-07.com.os:host\0Target", true));
-    // RFC 7143 6.2: the answer to a part is empty, and names no portal group yet.
+    // RFC 7143 6.2-2, 6.3.1-1: the answer to a part is empty, and names no portal group yet.
     assert_eq!((response.data.len(), response.continues, response.transit), (0, false, None));
     let (response, _) = target.response(part(b"Name=iqn.1999-07.com.example:disk\0", false));
     assert_eq!(value_of(&response.data, "TargetPortalGroupTag"), Some("1"));
@@ -316,6 +324,7 @@ fn a_text_is_waited_for_while_it_is_continued_and_no_longer() {
     assert_eq!(broken(open(), &[part(b"\xff\xff=\0", false)]), (violation, error));
 }
 
+/// RFC 7143 6.2-1, 6.2-3: without T as long as it has, and who interrupts is refused.
 #[test]
 fn a_target_that_has_more_to_say_is_listened_to() {
     let script = Script::new();
@@ -365,6 +374,7 @@ fn a_redirection_before_chap_is_followed() {
     assert_eq!(ends.initiator, Some(expected));
 }
 
+/// RFC 7143 4.2.7.1-1: not without a name.
 #[test]
 fn an_initiator_that_cannot_log_in_sends_nothing() {
     let named = |initiator_name: &str| LoginConfig { initiator_name: initiator_name.into(), ..initiator_config() };
@@ -406,6 +416,7 @@ fn time_runs_out_at_either_end_and_what_comes_later_is_ignored() {
     assert_eq!(bench.initiator.poll_event(), None);
 }
 
+/// RFC 7143 6.3-1.
 #[test]
 fn an_initiator_speaks_when_it_is_spoken_to() {
     let mut login = target::Login::new(target_config(), [2; 32], open().now);
@@ -431,6 +442,7 @@ fn credentials_that_cannot_be_used_are_the_targets_fault() {
     assert_eq!(response.status, LoginStatus::TargetError);
 }
 
+/// RFC 7143 7.4.1-1, 7.4.1-2: and the recovery level zero.
 #[test]
 fn a_discovery_session_finds_session_keys_irrelevant() {
     let config = LoginConfig { session_type: SessionType::Discovery, target_name: None, ..initiator_config() };

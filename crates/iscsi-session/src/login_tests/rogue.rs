@@ -55,6 +55,7 @@ impl Rogue {
     }
 }
 
+/// RFC 7143 6.2-6, 6.2-7, 6.3.3-1, 6.3.3-2: T until the target agrees, and defaults for what it left out.
 #[test]
 fn initiator_understands_partial_answers_offers_and_empty_responses() {
     let mut target = Rogue::new(Limits::default());
@@ -92,6 +93,7 @@ fn broken(mut target: Rogue) -> (Violation, Option<&'static str>) {
     }
 }
 
+/// RFC 7143 6.2.1-4, 6.2.2-2.
 #[test]
 fn answers_that_the_rules_do_not_allow() {
     for (key, value) in [
@@ -121,6 +123,7 @@ fn answers_that_the_rules_do_not_allow() {
     assert_eq!(broken(target), (Violation::ValueNotAdmissible, Some("MaxOutstandingR2T")));
 }
 
+/// RFC 7143 6.2-8, 6.2-10, 6.2-11, 6.3-6, 6.3-8, 6.3-10, 6.3-12.
 #[test]
 fn keys_that_the_target_may_not_send() {
     for (next, keys, violation, key) in [
@@ -137,6 +140,7 @@ fn keys_that_the_target_may_not_send() {
     }
 }
 
+/// RFC 7143 7.12-1, 7.12-2.
 #[test]
 fn defaults_that_the_initiator_cannot_live_with() {
     for (limits, keys) in [
@@ -150,6 +154,7 @@ fn defaults_that_the_initiator_cannot_live_with() {
     }
 }
 
+/// RFC 7143 4.2.2.2-3, 6.3-7, 6.3-9: a StatSN or a stage out of order, and others.
 #[test]
 fn headers_that_do_not_belong_to_the_login() {
     type Change = fn(&mut LoginResponse);
@@ -211,6 +216,7 @@ fn a_refusal_counts_whatever_else_its_header_says() {
     assert_eq!(broken(target), (Violation::RedirectWithoutAddress, None));
 }
 
+/// RFC 7143 4.2.4-7: a NOP-In.
 #[test]
 fn other_pdus_and_a_window_that_means_nothing() {
     let mut target = Rogue::new(Limits::default());

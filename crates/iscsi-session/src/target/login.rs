@@ -138,7 +138,9 @@ impl Login {
         let result = match pdu {
             _ if self.is_over() => return,
             Pdu::LoginRequest(request) => self.handle_request(request),
+            // RFC 7143 4.2.4-5: a stranger gets no answer.
             other if self.requests.is_none() => return self.close(LoginFailure::NotALogin(other.opcode())),
+            // RFC 7143 4.2.4-2, 4.2.4-6: an initiator that has begun a login is told.
             _ => Err(Violation::NotDuringLogin.into()),
         };
         if let Err(breach) = result {
@@ -217,6 +219,7 @@ impl Login {
         };
         let Admission { initiator: Authenticated { identity, authenticated_as }, parameters, last_segment } =
             *admission;
+        // RFC 7143 6.3-9, 6.3.2-3: the last response names the phase that begins, and the session.
         let response = LoginResponse {
             transit: Some(Stage::FullFeaturePhase),
             tsih,

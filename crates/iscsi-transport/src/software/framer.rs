@@ -64,6 +64,7 @@ impl Framer {
         }
         self.header_checked = false;
         if end > data_end && digest::of(&bytes[data_start..data_end]) != bytes[data_end..end] {
+            // RFC 7143 7.8-5: the data is dropped here, at either end; what else is done is the session's to say.
             bytes.advance(end);
             return Ok(Cut::Pdu(Received::BadDataDigest(header)));
         }
@@ -76,6 +77,7 @@ impl Framer {
 
     fn check_header(&self, header: &Header, covered: &[u8], found: &[u8]) -> Result<(), PortError> {
         if self.digests.header && digest::of(covered) != found {
+            // RFC 7143 7.8-1: without markers in the stream no later PDU can be found, so the connection ends.
             let text = format!("the digest of a header does not match: {header:?} came with {found:02x?}");
             return Err(PortError::new(PortErrorKind::HeaderDigest, text));
         }

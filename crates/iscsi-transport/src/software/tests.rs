@@ -99,6 +99,7 @@ proptest! {
         prop_assert!(port.received.bytes.capacity() <= CHUNK_BYTES.max(max as usize + 2048));
     }
 
+    /// RFC 7143 7.8-1, 7.8-5.
     #[test]
     fn under_digests_no_flipped_bit_passes(frames in frames(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
         let mut bytes = wire(&frames, BOTH);
@@ -150,6 +151,7 @@ fn a_login_has_no_additional_header_segment() {
     assert_eq!(receive_all(&mut port).1.kind(), PortErrorKind::AhsTooLong);
 }
 
+/// RFC 7143 7.8-1.
 #[test]
 fn a_length_is_not_believed_before_its_digest() {
     let mut bytes = header_with_length(RECEIVE_SEGMENT_BYTES_DEFAULT + 1);

@@ -15,7 +15,7 @@ impl Login {
         }
         self.responses.admit(&response)?;
         if !self.outgoing.is_empty() {
-            // RFC 7143 6.2: while we have more to say, the target says nothing.
+            // RFC 7143 6.2-2: while we have more to say, the target says nothing.
             if !response.data.is_empty() || response.continues {
                 return Err(Violation::TextInContinuation.into());
             }
@@ -23,6 +23,7 @@ impl Login {
             return Ok(());
         }
         let Some(text) = self.incoming.push(response.data.clone(), response.continues)? else {
+            // RFC 7143 6.2-3: text that goes on is answered with nothing.
             self.send();
             return Ok(());
         };
@@ -63,6 +64,8 @@ impl Login {
     }
 
     /// Sends the next segment of our text, and with the last one proposes to go on, if we are ready to.
+    ///
+    /// RFC 7143 6.3-1, 6.3.3-1, 6.3.3-2: one request for each response, each with our wish to go on, even if it is empty.
     pub(super) fn send(&mut self) {
         let wish = match &self.state {
             State::ExpectSecurity(security) => security.may_end().then_some(Stage::LoginOperationalNegotiation),
@@ -70,6 +73,7 @@ impl Login {
             State::Over => return,
         };
         let (segment, continues) = self.outgoing.next_segment();
+        // RFC 7143 6.2-1: not while there is more text.
         let request = self.responses.request(wish.filter(|_| !continues), continues, segment);
         self.transmit.push_back(request.into());
     }

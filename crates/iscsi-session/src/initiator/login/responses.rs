@@ -5,7 +5,7 @@ use crate::Violation;
 use bytes::Bytes;
 use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, Isid, LoginRequest, LoginResponse, Stage, StatSn, Tsih};
 
-/// Most Login Responses in a login; RFC 7143 section 6.2 asks for six exchanges at least.
+/// Most Login Responses in a login; six exchanges at least are asked for (RFC 7143 6.2-18, 10.3-1).
 pub(super) const RESPONSES_MAX: u32 = 64;
 
 /// The requests that have gone, and the responses that have come.
@@ -73,7 +73,7 @@ impl Responses {
         if response.initiator_task_tag != self.tag || response.isid != self.isid {
             return Err(Violation::ResponseMismatch);
         }
-        // RFC 7143 11.13.4: the first sets the count.
+        // RFC 7143 4.2.2.2-3: the first sets the count (section 11.13.4).
         if self.stat_sn.is_some_and(|expected| expected != response.stat_sn) {
             return Err(Violation::StatSnOutOfOrder);
         }
@@ -81,7 +81,7 @@ impl Responses {
         if response.current_stage != self.stage {
             return Err(Violation::WrongStage);
         }
-        // RFC 7143 6.3: we never propose more than the next stage, so the target selects that one or none.
+        // RFC 7143 6.3-7, 6.3-9: we never propose more than the next stage, so the target selects that one or none.
         if response.transit.is_some() && response.transit != self.proposed {
             return Err(Violation::StageTransition);
         }

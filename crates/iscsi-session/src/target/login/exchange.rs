@@ -17,15 +17,17 @@ impl Login {
         let requests = self.requests.get_or_insert_with(|| Requests::new(&request, window));
         requests.admit(&request)?;
         if matches!(self.state, State::ExpectIdentification(_) | State::ExpectAdmission(_)) {
+            // RFC 7143 6.3-1: one request at a time.
             return Err(Violation::LoginOutOfTurn.into());
         }
         if !self.outgoing.is_empty() {
-            // RFC 7143 6.2: while we have more to say, the initiator says nothing.
+            // RFC 7143 6.2-3: while we have more to say, the initiator says nothing.
             let silent = request.data.is_empty() && !request.continues;
             return if silent { self.respond(request.transit) } else { Err(Violation::TextInContinuation.into()) };
         }
         match self.incoming.push(request.data, request.continues)? {
             Some(text) => self.handle_text(&text, request.transit),
+            // RFC 7143 6.2-2: text that goes on is answered with nothing.
             None => self.respond(None),
         }
     }
@@ -50,7 +52,7 @@ impl Login {
         };
         let Introduction { identity, pairs, transit } = *introduction;
         let LoginPolicy { authentication, target_alias, portal_group_tag } = policy;
-        // RFC 7143 6.3.1: the portal group is named in the first response that may name it.
+        // RFC 7143 6.3.1-1: the portal group is named in the first response that may name it.
         let answers = &mut self.outgoing.text;
         text::push(answers, Key::TargetPortalGroupTag.row().name, &portal_group_tag.to_string());
         // RFC 7143 13.6: in normal sessions.
@@ -97,6 +99,7 @@ impl Login {
             return Err(Violation::LoginTooLong.into());
         }
         let (segment, continues) = self.outgoing.next_segment();
+        // RFC 7143 6.2-1, 6.3-8: a step is taken with the last of our text, and with nothing open.
         match transit {
             Some(next) if may_end && !continues => self.step(next, segment),
             _ => {
@@ -113,7 +116,7 @@ impl Login {
                 let SecurityStage { identity, security } = *stage;
                 let authenticated_as = security.into_authenticated_as();
                 let next = self.operational_stage(Authenticated { identity, authenticated_as });
-                // RFC 7143 6.3: the target selects the next stage, which is no later than the proposed one.
+                // RFC 7143 6.3-7: the target selects the next stage, which is no later than the proposed one.
                 if proposed == Stage::FullFeaturePhase && next.operational.may_be_skipped() {
                     return self.expect_admission(next, last_segment);
                 }
@@ -170,7 +173,7 @@ impl Login {
     }
 }
 
-/// Who logs in, from the first text (RFC 7143 section 6.3).
+/// Who logs in, from the first text (RFC 7143 6.3-2, 6.3-3, 4.2.7.1-4).
 fn introduce(requests: &Requests, pairs: &[Pair]) -> Result<LoginIdentity, Breach> {
     let find = |key| pairs.iter().find(|pair| pair.key == Name::Known(key)).map(|pair| pair.value.as_str());
     let name = |key: Key| find(key).map(|name| normalise_name(name).map_err(|_| Violation::MalformedName.by(key)));

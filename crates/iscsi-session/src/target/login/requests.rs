@@ -9,7 +9,7 @@ use iscsi_pdu::{
     StatSn, Tsih,
 };
 
-/// Most Login Requests in a login; RFC 7143 section 6.2 asks for six exchanges at least.
+/// Most Login Requests in a login; six exchanges at least are asked for (RFC 7143 6.2-18, 10.3-1).
 pub(crate) const REQUESTS_MAX: u32 = 64;
 
 /// What all requests of a login have in common, and what the first has set.
@@ -100,6 +100,7 @@ impl Requests {
         if request.version_min > 0 {
             return Err(Violation::LoginVersion);
         }
+        // RFC 7143 4.4.3-1: the handle among them.
         if !self.leader.is_followed_by(&Leader::of(request)) {
             return Err(Violation::LoginChanged);
         }
@@ -115,7 +116,7 @@ impl Requests {
         }
     }
 
-    /// A response with the next StatSN, and what all responses have in common.
+    /// A response with the next StatSN (RFC 7143 4.2.2.2-3), and what all responses have in common.
     pub(super) fn response(&mut self, status: LoginStatus) -> LoginResponse {
         let stat_sn = self.stat_sn;
         self.stat_sn = stat_sn.next();
@@ -138,7 +139,7 @@ impl Requests {
     }
 }
 
-/// The table of RFC 7143 section 6.3.
+/// The table of section 6.3 (RFC 7143 6.3-4, 6.3-5).
 const fn follows(stage: Stage, next: Stage) -> bool {
     matches!(
         (stage, next),

@@ -80,7 +80,7 @@ impl Security {
 
     fn choose_method(&self, keys: StepKeys<'_>, answers: &mut BytesMut) -> Result<Step, Breach> {
         let (method, step) = match keys.only(&[Key::AuthMethod])?.find(Key::AuthMethod) {
-            // RFC 7143 12.1: the first of the list that we may use with this initiator.
+            // RFC 7143 6.3.2-1: the first of the list that we may use with this initiator.
             Some(methods) => {
                 let chosen = methods.split(',').find_map(|method| self.begin(method));
                 chosen.ok_or(Violation::NoCommonMethod.by(Key::AuthMethod))?
