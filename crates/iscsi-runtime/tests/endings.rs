@@ -2,6 +2,7 @@
 
 use block_store::{BlockStore, IoId, MemoryStore, StoreQueue};
 use bytes::Bytes;
+use iscsi_pdu::Isid;
 use iscsi_runtime::{Client, ClientConfig, Disk, Server, ShutdownError, Target};
 use parking_lot::Mutex;
 use scsi_block::LogicalUnitConfig;
@@ -146,6 +147,19 @@ fn a_client_that_nobody_waited_for_leaves_no_session() {
     connect_soon(&server).logout().wait().expect("a clean logout");
 }
 
+/// RFC 7143 6.3.5-1, 7.15-1, 7.15-2: the same names and ISID, and TSIH zero.
+#[test]
+fn a_session_of_the_same_name_takes_the_place_of_the_first() {
+    let target = Target::new(TARGET).lun(0, Disk::memory(1 << 20));
+    let local = "127.0.0.1:0".parse().expect("an address");
+    let server = Server::builder().listen(local).target(target).start().expect("the server starts");
+    let connect = || Client::connect(config(&server).isid(Isid([0x80, 1, 2, 3, 0, 4]))).wait().expect("a session");
+    let first = connect().disk(0).wait().expect("a disk");
+    let second = connect().disk(0).wait().expect("a disk");
+    assert!(first.read(0, 1).wait().is_err(), "the first session has ended");
+    assert!(second.read(0, 1).wait().is_ok());
+}
+
 #[test]
 fn what_was_asked_goes_on_when_everybody_has_gone() {
     let server = serve([Disk::memory(1 << 20)]);
@@ -160,6 +174,7 @@ fn what_was_asked_goes_on_when_everybody_has_gone() {
     assert_eq!(read.iter().filter(|byte| **byte != 7).count(), 0);
 }
 
+/// RFC 7143 4.2.6-1: and the connection for the logout.
 #[test]
 fn a_logout_waits_for_what_was_asked_before() {
     let server = serve([Disk::memory(1 << 20)]);

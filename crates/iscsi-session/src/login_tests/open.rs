@@ -3,7 +3,7 @@
 use super::bench::{Bench, INITIATOR, Owner, TARGET, TSIH, initiator_config, target_config};
 use crate::{Authentication, Parameters, SessionType};
 
-/// RFC 7143 6.3-1, 6.3-9: one request with T, one response with T.
+/// RFC 7143 6.2-4, 6.3-1, 6.3-9: one request with T, one response with T.
 #[test]
 fn a_login_without_authentication_takes_one_exchange() {
     let mut bench = Bench::new(initiator_config(), target_config(), Owner::with(Authentication::None));

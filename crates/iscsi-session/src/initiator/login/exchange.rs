@@ -65,7 +65,8 @@ impl Login {
 
     /// Sends the next segment of our text, and with the last one proposes to go on, if we are ready to.
     ///
-    /// RFC 7143 6.3-1, 6.3.3-1, 6.3.3-2: one request for each response, each with our wish to go on, even if it is empty.
+    /// RFC 7143 6.2-4, 6.3-1, 6.3.3-1, 6.3.3-2: one request for each response and no other, each with our wish to go on, even if it is
+    /// empty.
     pub(super) fn send(&mut self) {
         let wish = match &self.state {
             State::ExpectSecurity(security) => security.may_end().then_some(Stage::LoginOperationalNegotiation),
