@@ -118,6 +118,8 @@ use Rule::{And, Declared, DeclaredNumber, List, Maximum, Minimum, Obsolete, Or, 
 //
 // One row a line. What a target answers goes by this order, so that what depends on other keys comes after them:
 // MaxOutstandingR2T after ErrorRecoveryLevel, FirstBurstLength after all that it depends on.
+//
+// RFC 7143 4.2.2.4-2, 4.2.2.4-3: no length is below 512 bytes, so no transfer takes 2^32 PDUs.
 keys! {
     InitiatorName            "InitiatorName"            Declared,                                      Initiator Any         Connection;
     InitiatorAlias           "InitiatorAlias"           Declared,                                      Initiator Any         Connection;
@@ -275,6 +277,15 @@ mod tests {
             assert_eq!(Key::named(key.row().name), Some(*key));
         }
         assert_eq!(Key::named("headerdigest"), None);
+    }
+
+    /// RFC 7143 4.2.2.4-2, 4.2.2.4-3: of the longest transfer, even if each PDU has a burst of its own.
+    #[test]
+    fn a_transfer_has_fewer_than_2_to_the_32_pdus() {
+        for key in [Key::MaxRecvDataSegmentLength, Key::MaxBurstLength, Key::FirstBurstLength] {
+            let (Minimum(numbers) | DeclaredNumber(numbers)) = key.row().rule else { panic!("{key:?} is a number") };
+            assert!(2 * u64::from(u32::MAX).div_ceil(numbers.low.into()) < 1 << 32, "{key:?}");
+        }
     }
 
     /// RFC 7143 6.1-2: but for the one name that the standard itself begins otherwise (section 13.24).
