@@ -123,6 +123,8 @@ fn a_disk_is_found_described_and_measured() {
     let target_url = target.url().strip_suffix("/0").unwrap();
 
     assert_eq!(said(initiator(&["discover", portal])).trim_end(), target_url);
+    let luns: Value = serde_json::from_str(&said(initiator(&["luns", "--json", target_url]))).unwrap();
+    assert_eq!(luns[1], serde_json::json!({ "lun": "1", "bytes": 32 << 20, "blocks": 8192, "block_size": 4096 }));
     let luns = said(initiator(&["luns", target_url]));
     assert!(luns.contains("16 MiB") && luns.contains("32 MiB") && luns.contains("4096"), "{luns}");
     let capacity: Value = serde_json::from_str(&said(initiator(&["capacity", "--json", target.url()]))).unwrap();
