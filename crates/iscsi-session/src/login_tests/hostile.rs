@@ -157,6 +157,7 @@ proptest! {
                 data,
                 ..Script::new().request(stage, None, &[])
             };
+            let proposed = request.transit.is_some();
             let (pdus, end) = target.answer(request);
             if is_over {
                 prop_assert_eq!((pdus, end), (vec![], None));
@@ -167,6 +168,8 @@ proptest! {
             let Pdu::LoginResponse(response) = &pdus[0] else { panic!("{pdus:?}") };
             let failed = matches!(end, Some(TargetEvent::Closed(_)));
             prop_assert_eq!(response.status != LoginStatus::Success, failed);
+            // RFC 7143 11.13.6-2: no step that the initiator did not propose.
+            prop_assert!(proposed || response.transit.is_none());
             prop_assert!(!(asks_for_proof && matches!(end, Some(TargetEvent::Complete(_)))), "nobody knows the secret");
             is_over = end.is_some();
         }

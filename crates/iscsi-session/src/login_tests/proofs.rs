@@ -22,6 +22,7 @@ fn violation(end: Option<TargetEvent>) -> Violation {
 }
 
 /// RFC 7143 4.2.4-1.
+/// RFC 7143 12.1-2, 12.1-3: in one direction and in both.
 #[test]
 fn every_algorithm_proves_both_ends() {
     for algorithm in ChapAlgorithm::ALL {
@@ -34,6 +35,7 @@ fn every_algorithm_proves_both_ends() {
     }
 }
 
+// RFC 7143 12.1.3-8: MD5 is in the list that we offer unless we are told otherwise.
 #[test]
 fn the_target_takes_the_first_algorithm_of_the_initiator_that_it_allows() {
     use ChapAlgorithm::{Md5, Sha1, Sha3_256, Sha256};
@@ -87,6 +89,7 @@ fn a_proof_that_is_optional_is_taken_from_those_who_offer_it() {
     assert_eq!(violation(ends.target), Violation::NotAuthenticated);
 }
 
+// RFC 7143 12.1.3-4: Authentication Failure.
 #[test]
 fn a_wrong_name_and_a_wrong_secret_look_the_same() {
     let refusal = |user: &Credential| {
@@ -259,6 +262,7 @@ fn broke(violation: Violation, key: Option<&'static str>) -> Option<LoginEvent> 
 const METHOD: Said<'_> = (None, &[("AuthMethod", "CHAP")]);
 const CHALLENGE: Said<'_> = (None, &[("CHAP_A", "5"), ("CHAP_I", "7"), ("CHAP_C", "0x0102030405")]);
 
+// RFC 7143 12.1.3-6: or ends the login.
 #[test]
 fn the_initiator_insists_on_the_targets_proof() {
     let mutual = || chap(&alice(), Some(bob()));

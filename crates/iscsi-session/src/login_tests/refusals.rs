@@ -43,6 +43,7 @@ fn operational(keys: &[(&str, &str)]) -> Vec<LoginRequest> {
 }
 
 /// RFC 7143 4.2.7.1-1, 4.2.7.1-4, 6.3-2, 6.3-3: a login without them is refused.
+/// RFC 7143 11.12.10-1: without names nobody gets in.
 #[test]
 fn names_and_types() {
     let first = |keys: &[(&str, &str)]| vec![Script::new().request(1, Some(3), keys)];
@@ -63,6 +64,7 @@ fn names_and_types() {
 }
 
 /// RFC 7143 6.2-9, 6.2-11, 6.2-12, 6.2-13, 6.2-17, 6.3-6, 6.3-10, 6.3-11.
+/// RFC 7143 12-1: a key out of its stage; 13.4, 13.5: names that are said again.
 #[test]
 fn keys() {
     let error = LoginStatus::InitiatorError;
@@ -105,7 +107,7 @@ fn an_initiator_that_introduces_itself_twice_as_the_same_is_let_in() {
     assert!(matches!(end, Some(TargetEvent::Complete(_))), "{end:?}");
 }
 
-/// RFC 7143 13: keys marked LO have no place on a connection that joins a session.
+/// RFC 7143 13-1: keys marked LO have no place on a connection that joins a session.
 #[test]
 fn leading_only_keys_on_a_joining_connection() {
     let mut script = Script::new();
@@ -143,6 +145,8 @@ fn values_that_suit_nobody() {
 
 /// RFC 7143 6.2-6, 6.3-8: what the target cannot leave at its default it offers, before it takes a step, and without an answer
 /// there is no session.
+/// What the target cannot leave at its default it offers, once, and without an answer there is no session.
+/// RFC 7143 11.13.6-1: a response with an offer has no T bit.
 #[test]
 fn silence_about_what_the_target_cannot_do_without() {
     let limits = Limits { burst_bytes_max: 4096, immediate_data: false, ..Limits::default() };
@@ -165,6 +169,7 @@ fn silence_about_what_the_target_cannot_do_without() {
 }
 
 /// RFC 7143 4.4.3-1, 6.3-5: another TSIH, an earlier stage, and others.
+/// RFC 7143 11.12.4.1-2, 11.12.4.2-2, 11.12.6-4, 11.12.7-2: another than in the first request ends the login.
 #[test]
 fn headers() {
     let script = Script::new();
@@ -337,6 +342,7 @@ fn a_target_that_has_more_to_say_is_listened_to() {
     assert_eq!(broken(target, &[rude]), (Violation::TextInContinuation, LoginStatus::InitiatorError));
 }
 
+// RFC 7143 11.13.5-1: a redirection with its address.
 #[test]
 fn the_owner_refuses_with_every_status_before_and_after_the_login() {
     let refusals = LoginStatus::NAMED.iter().copied().filter(|status| status.class() != 0);
@@ -362,10 +368,11 @@ fn the_owner_refuses_with_every_status_before_and_after_the_login() {
     }
 }
 
+// RFC 7143 11.13.5-2: nobody has proven anything.
 #[test]
 fn a_redirection_before_chap_is_followed() {
     let owner = Owner {
-        identification: Identification::Refuse(Refusal::redirect("storage.example.com,1", false)),
+        identification: Identification::Refuse(Refusal::redirect("storage.example.com", false)),
         ..Owner::with(Authentication::None)
     };
     let config = LoginConfig { authentication: chap(&alice(), None), ..initiator_config() };
@@ -443,6 +450,7 @@ fn credentials_that_cannot_be_used_are_the_targets_fault() {
 }
 
 /// RFC 7143 7.4.1-1, 7.4.1-2: and the recovery level zero.
+/// RFC 7143 13.21-1: ErrorRecoveryLevel is 0.
 #[test]
 fn a_discovery_session_finds_session_keys_irrelevant() {
     let config = LoginConfig { session_type: SessionType::Discovery, target_name: None, ..initiator_config() };

@@ -155,6 +155,7 @@ fn defaults_that_the_initiator_cannot_live_with() {
 }
 
 /// RFC 7143 4.2.2.2-3, 6.3-7, 6.3-9: a StatSN or a stage out of order, and others.
+/// RFC 7143 11.13.2-2: another version than the one that was active.
 #[test]
 fn headers_that_do_not_belong_to_the_login() {
     type Change = fn(&mut LoginResponse);
@@ -226,4 +227,13 @@ fn other_pdus_and_a_window_that_means_nothing() {
     target.respond_with(1, Some(3), &[], |response| response.max_cmd_sn = CmdSn(response.exp_cmd_sn.0.wrapping_sub(2)));
     let Some(LoginEvent::Complete(outcome)) = target.login.poll_event() else { panic!("{:?}", target.rungs) };
     assert_eq!(outcome.max_cmd_sn, outcome.cmd_sn.previous(), "the window is closed");
+}
+
+// RFC 7143 11.13.1-2: what a target knows beside version 0 is nothing to us.
+#[test]
+fn a_target_that_knows_more_speaks_our_version() {
+    let mut target = Rogue::new(Limits::default());
+    target.respond_with(1, None, &[], |response| response.version_max = 2);
+    target.respond_with(1, Some(3), &[], |response| response.version_max = 3);
+    assert!(matches!(target.login.poll_event(), Some(LoginEvent::Complete(_))));
 }

@@ -208,6 +208,7 @@ impl Login {
         }
     }
 
+    // RFC 7143 11.13.3-1: the handle stands in the last response.
     /// Answers [`LoginEvent::Admit`]: the session may begin under this handle. Does nothing at another time.
     ///
     /// # Panics
@@ -242,12 +243,13 @@ impl Login {
         })));
     }
 
+    // RFC 7143 11.13.5-1: a redirection has an address.
     /// Answers [`LoginEvent::Identify`] or [`LoginEvent::Admit`], or ends the login at any other time.
     ///
     /// # Panics
     /// If the status is success, or a redirection without an address: bugs of the owner.
     pub fn refuse(&mut self, refusal: Refusal) {
-        let Refusal { status, target_address } = refusal;
+        let (status, target_address) = refusal.into_parts();
         assert!(status != LoginStatus::Success, "a refusal has a status other than success");
         assert!(status.class() != 1 || target_address.is_some(), "a redirection says where to");
         if !self.is_over() {
