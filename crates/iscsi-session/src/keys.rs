@@ -19,7 +19,7 @@ pub(crate) enum Rule {
     Maximum(Numbers),
     /// The first word of a list that the other end takes.
     List(&'static str),
-    /// Answered with Reject (section 13.25).
+    /// RFC 7143 13.25-1, 13.25-2, 13.25-3, 13.25-4: answered with Reject.
     Obsolete,
 }
 
@@ -106,6 +106,7 @@ macro_rules! keys {
             }
         }
 
+        // RFC 7143 11.12.10-2, 11.13.8-2, 12-1: every key of chapter 13, and which may stand in the security stage.
         const TABLE: &[Row] = &[$(Row {
             name: $name, rule: $rule, sender: Sender::$sender, place: Place::$place, purpose: Use::$purpose,
         }),*];

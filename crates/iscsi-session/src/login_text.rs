@@ -165,6 +165,7 @@ impl Reader {
             Place::FullFeature => false,
         };
         let in_use = leading || key.row().purpose == Use::Connection;
+        // RFC 7143 12-1, 13-1: in place and in use.
         // RFC 7143 6.3: a key out of its stage is a protocol error; 13: so is one that the other end or another login sends.
         if !in_place || !in_use || !key.may_come_from(self.from) {
             return Err(Violation::KeyOutOfPlace.by(key));

@@ -108,6 +108,7 @@ impl Negotiation {
             }
             // RFC 7143 6.2.2-3: among these are the only keys that have ranges.
             Rule::Obsolete => text::push(answers, key.row().name, REJECT),
+            // RFC 7143 13.26.2-1, 13.26.2-2: X#NodeArchitecture among them.
             Rule::Declared | Rule::Step => {}
             _ if self.offered.remove(key) => self.handle_answer(key, value).map_err(broken)?,
             // RFC 7143 6.2-11: they are no proposals.
@@ -196,6 +197,7 @@ impl Negotiation {
     }
 
     /// Rules between keys (RFC 7143 6.2-17; sections 13.14 and 13.19). An initiator keeps to the stricter value instead.
+    /// RFC 7143 13.14-1, 13.19-2: rules between keys. Where an initiator finds one broken it keeps to the stricter value.
     fn check_integrity(&self) -> Result<(), Breach> {
         let parameters = &self.parameters;
         if self.end == End::Initiator {
@@ -211,6 +213,7 @@ impl Negotiation {
         Ok(())
     }
 
+    // RFC 7143 13-1: keys of the use LO have none on a connection that joins a session.
     /// Whether a key has a place in the negotiation of this connection at all.
     fn is_for_this_login(&self, key: Key) -> bool {
         match key.row().purpose {
@@ -225,6 +228,7 @@ impl Negotiation {
         self.is_for_this_login(key) && (key != Key::FirstBurstLength || self.parameters.allows_unsolicited_data())
     }
 
+    // RFC 7143 13.14-1, 13.19-2, 13.21-1: what depends on other keys.
     /// What we would agree upon, given what was agreed upon so far.
     fn limit(&self, key: Key) -> Option<Limit> {
         // An initiator offers all at once, before it knows what becomes of it.

@@ -105,7 +105,7 @@ fn narrow<T: TryFrom<u32>>(number: u32) -> T {
     T::try_from(number).ok().expect("the table of keys holds no range beyond the type of its parameter")
 }
 
-/// The digest of RFC 7143 section 13.1.
+/// RFC 7143 13.1-1: the digest that there is beside None.
 const CRC32C: &str = "CRC32C";
 
 /// What one end is ready to agree upon: the offer of an initiator, the bounds of a target. A port's abilities are inputs
@@ -209,7 +209,7 @@ impl Limits {
             Key::ErrorRecoveryLevel => Limit::Number(self.error_recovery_level.into()),
             // RFC 7143 4.2.3.3-1: its semantics, without a promise of response fences.
             Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
-            // RFC 7143 13.24: 1 is the level of this standard alone.
+            // RFC 7143 13.24-1: 1 is the level of this standard alone.
             Key::ISCSIProtocolLevel => Limit::Number(1),
             _ => return None,
         })

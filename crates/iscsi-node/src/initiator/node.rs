@@ -97,6 +97,7 @@ pub struct InitiatorNode<P> {
 }
 
 impl<P: PduPort> InitiatorNode<P> {
+    // RFC 7143 11.12-1: nothing goes before it.
     /// Begins a login on a port that has just been connected. `random` is unpredictable and used once.
     pub fn new(mut port: P, login: LoginConfig, session: SessionConfig, random: [u8; 32], now: Instant) -> Self {
         port.set_receive_limits(ReceiveLimits::LOGIN);
@@ -300,6 +301,7 @@ impl<P: PduPort> InitiatorNode<P> {
         }
     }
 
+    // RFC 7143 13.1-2: digests protect what follows the login.
     fn begin_session(&mut self, outcome: Box<LoginOutcome>, tag: InitiatorTaskTag, now: Instant) {
         self.port.release(tag.0);
         let parameters = &outcome.parameters;
@@ -362,6 +364,7 @@ impl<P: PduPort> InitiatorNode<P> {
         }
     }
 
+    // RFC 7143 11.13.5-4, 11.14-5, 11.15-1: the owner drops an ended node, and with it the connection.
     fn end(&mut self, event: Event) {
         self.transmit();
         self.phase = Phase::Ended;

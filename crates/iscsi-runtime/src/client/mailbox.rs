@@ -142,6 +142,7 @@ impl MailboxDriver {
         }
     }
 
+    // RFC 7143 11.9.1-3: of the session.
     /// Logs out if that is wanted and nothing is open that it would cut off.
     fn leave(&mut self, now: Instant, node: &mut Node) {
         if let Leave::WhenIdle(reply) = &mut self.leave
@@ -193,7 +194,7 @@ impl Driver for MailboxDriver {
                     drop(reply.send(Ok(outcome)));
                 }
             }
-            // RFC 7143 11.9.1: the target takes no new command; those under way may end before the logout.
+            // RFC 7143 11.9.1-2, 11.9.1-4: the target takes no new command; those under way may end before the logout.
             Event::LogoutRequested { .. } => {
                 self.refuse_waiting();
                 if matches!(self.leave, Leave::No) {

@@ -137,6 +137,7 @@ impl Login {
         login
     }
 
+    // RFC 7143 11.12-1, 11.12.10-1, 13.4-1, 13.4-2, 13.5-1, 13.5-2, 13.21-2: it says who we are and what we want, once.
     /// The first request (RFC 7143 section 6.3.1).
     fn introduce(&mut self, randomness: Randomness) -> Result<(), LoginFailure> {
         let LoginConfig { initiator_name, initiator_alias, target_name, session_type, authentication, .. } =
@@ -150,6 +151,7 @@ impl Login {
         // RFC 7143 6.3-2, 6.3-3, 4.2.7.1-1, 4.2.7.1-4: both names in the first request; discovery may go without a target.
         let names = &mut self.outgoing.text;
         text::push(names, Key::InitiatorName.row().name, initiator_name);
+        // RFC 7143 13.7-1: for people.
         if let Some(alias) = initiator_alias {
             text::push(names, Key::InitiatorAlias.row().name, &printable(alias));
         }

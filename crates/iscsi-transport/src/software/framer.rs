@@ -39,6 +39,7 @@ impl Framer {
         self.header_checked = false;
     }
 
+    // RFC 7143 13.1-2: no PDU passes without the digests that were agreed upon.
     /// Cuts off the PDU at the front. Its data shares the memory of `bytes`, unless it is to be copied.
     pub(super) fn cut(&mut self, bytes: &mut BytesMut, copy: bool) -> Result<Cut, PortError> {
         let Some(header) = bytes.first_chunk::<HEADER_LENGTH>() else {

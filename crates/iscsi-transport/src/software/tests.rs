@@ -4,7 +4,7 @@ use super::*;
 use crate::conformance::frame_with_data;
 use crate::{MemoryStream, RECEIVE_SEGMENT_BYTES_DEFAULT};
 use bytes::{Bytes, BytesMut};
-use iscsi_pdu::{HEADER_LENGTH, Header};
+use iscsi_pdu::{HEADER_LENGTH, Header, digest};
 use proptest::prelude::*;
 
 type Port = SoftwarePort<MemoryStream>;
@@ -100,6 +100,7 @@ proptest! {
     }
 
     /// RFC 7143 7.8-1, 7.8-5.
+    /// RFC 7143 13.1-2: every PDU is protected, whatever its opcode.
     #[test]
     fn under_digests_no_flipped_bit_passes(frames in frames(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
         let mut bytes = wire(&frames, BOTH);
@@ -123,6 +124,18 @@ proptest! {
             prop_assert!(bad == 0 && received.len() < frames.len());
             prop_assert!(matches!(error.kind(), PortErrorKind::HeaderDigest | PortErrorKind::Closed));
         }
+    }
+}
+
+// RFC 7143 11.1-1, 11.2-1, 13.1-3: up to three zeros, which the digest covers.
+#[test]
+fn padding_is_zeros() {
+    for length in 1..=8 {
+        let frame = frame_with_data(length);
+        let bytes = wire(std::slice::from_ref(&frame), Digests { header: false, data: true });
+        let (data, digest) = bytes[HEADER_LENGTH..].split_at(length.next_multiple_of(4));
+        assert_eq!((&data[..length], &data[length..]), (&frame.data[..], &[0; 3][..data.len() - length]));
+        assert_eq!(digest, digest::of(data));
     }
 }
 

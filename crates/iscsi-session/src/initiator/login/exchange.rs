@@ -63,6 +63,7 @@ impl Login {
         State::ExpectOperational(Box::new(Operational { negotiation, authenticated_as }))
     }
 
+    // RFC 7143 11.2.1.2-1: Login Requests are all that goes during the login.
     /// Sends the next segment of our text, and with the last one proposes to go on, if we are ready to.
     ///
     /// RFC 7143 6.2-4, 6.3-1, 6.3.3-1, 6.3.3-2: one request for each response and no other, each with our wish to go on, even if it is
@@ -112,7 +113,7 @@ impl Login {
         Ok(())
     }
 
-    /// RFC 7143 11.13.5: the login is over, and its other fields mean nothing.
+    /// RFC 7143 11.13.5-2, 11.13.5-3, 11.13.5-4: the login is over, in whichever stage, and its other fields mean nothing.
     fn handle_refusal(&mut self, response: &LoginResponse) -> Result<(), Breach> {
         let permanent = match response.status {
             LoginStatus::TargetMovedTemporarily => false,

@@ -41,6 +41,7 @@ impl Responses {
         self.stat_sn.unwrap_or_default()
     }
 
+    // RFC 7143 11.12.6-1, 11.12.6-2, 11.12.6-3, 11.12.7-1: TSIH and CID are those of the configuration in each.
     /// The next request.
     pub(super) fn request(&mut self, transit: Option<Stage>, continues: bool, data: Bytes) -> LoginRequest {
         self.proposed = transit;
@@ -48,7 +49,7 @@ impl Responses {
             transit,
             continues,
             current_stage: self.stage,
-            // RFC 7143 11.12.4: version 0.
+            // RFC 7143 11.12.4-1, 11.12.4.1-1, 11.12.4.2-1: version 0, always.
             version_max: 0,
             version_min: 0,
             isid: self.isid,
@@ -67,6 +68,7 @@ impl Responses {
         if self.count > RESPONSES_MAX {
             return Err(Violation::LoginTooLong);
         }
+        // RFC 7143 11.13.1-2, 11.13.2-2: we know version 0 alone, whatever the target knows beside it.
         if response.version_active > 0 {
             return Err(Violation::LoginVersion);
         }

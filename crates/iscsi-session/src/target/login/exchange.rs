@@ -45,6 +45,7 @@ impl Login {
         Ok(())
     }
 
+    // RFC 7143 11.13.8-1: by the portal group.
     /// The owner has said how the initiator may log in: the first text is answered.
     pub(super) fn proceed(&mut self, policy: LoginPolicy) -> Result<(), Breach> {
         let (State::ExpectIdentification(introduction), Some(requests)) = (self.leave_state(), &self.requests) else {
@@ -55,7 +56,7 @@ impl Login {
         // RFC 7143 6.3.1-1: the portal group is named in the first response that may name it.
         let answers = &mut self.outgoing.text;
         text::push(answers, Key::TargetPortalGroupTag.row().name, &portal_group_tag.to_string());
-        // RFC 7143 13.6: in normal sessions.
+        // RFC 7143 13.6-1: in normal sessions.
         if let Some(alias) = target_alias.filter(|_| identity.session_type == SessionType::Normal) {
             text::push(answers, Key::TargetAlias.row().name, &printable(&alias));
         }
@@ -88,6 +89,7 @@ impl Login {
         self.respond(transit)
     }
 
+    // RFC 7143 11.13.6-2: only what the initiator proposes is taken.
     /// Sends the next segment of our text, and takes the step that the initiator proposes if it is the last one and nothing is open.
     fn respond(&mut self, transit: Option<Stage>) -> Result<(), Breach> {
         let may_end = match &mut self.state {

@@ -74,6 +74,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    // RFC 7143 11.12.4.1-2, 11.12.4.2-2, 11.12.6-4, 11.12.7-2: what the first request says counts.
     /// Begins with the first request, which [`Self::admit`] has yet to take. StatSN begins where the initiator expects it.
     pub(super) fn new(first: &LoginRequest, window: u32) -> Self {
         let leader = Leader::of(first);
@@ -117,6 +118,9 @@ impl Requests {
     }
 
     /// A response with the next StatSN (RFC 7143 4.2.2.2-3), and what all responses have in common.
+    /// RFC 7143 11.2.1.2-2, 11.13.1-1, 11.13.2-1: all responses are of version 0.
+    /// RFC 7143 11.12.8-1: ExpCmdSN is the CmdSN of the first request.
+    /// A response with the next StatSN, and what all responses have in common.
     pub(super) fn response(&mut self, status: LoginStatus) -> LoginResponse {
         let stat_sn = self.stat_sn;
         self.stat_sn = stat_sn.next();

@@ -112,7 +112,7 @@ impl Security {
         }
     }
 
-    /// RFC 7143 12.1.3, the second step.
+    /// RFC 7143 12.1.3-2: the second step.
     fn challenge(&self, keys: StepKeys<'_>, answers: &mut BytesMut) -> Result<Step, Breach> {
         let Authentication::Chap { algorithms: allowed, .. } = &self.authentication else {
             return Err(Violation::SecurityKeyOutOfStep.by(Key::ChapAlgorithms));
@@ -129,7 +129,7 @@ impl Security {
         Ok(Step::ExpectProof { algorithm, challenge })
     }
 
-    /// RFC 7143 12.1.3, the last step: the initiator's proof, and ours if it asks for one.
+    /// RFC 7143 12.1.3-4, 12.1.3-5: the last step, the initiator's proof, and ours if it asks for one.
     fn verify(
         &self,
         keys: StepKeys<'_>,
