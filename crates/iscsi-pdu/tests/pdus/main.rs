@@ -240,3 +240,25 @@ fn no_reject_says_negotiation_reset() {
     assert!(RejectReason::NAMED.iter().all(|reason| reason.to_wire() != 0x0b));
     assert_eq!(RejectReason::from_wire(0x0b), RejectReason::Other(0x0b));
 }
+
+// RFC 7143 11.16.4-1, 11.16.4-2, 11.16.5-1, 11.16.5-3, 11.16.5-4, 11.16.6-1, 11.16.7-1: what each type carries.
+#[test]
+fn a_snack_has_the_fields_of_its_type() {
+    let (task, lun, transfer) = (InitiatorTaskTag(7), LunField([0, 3, 0, 0, 0, 0, 0, 0]), TargetTransferTag(9));
+    let fields = |snack: Snack| {
+        let header = Pdu::from(snack).encode().header;
+        let word = |at: usize| u32::from_be_bytes(header.0[at..at + 4].try_into().unwrap());
+        (header.0[1], header.0[9], word(16), word(20), word(40), word(44))
+    };
+    assert_eq!(fields(Snack::data_r2t(task, 2, 3)), (0x80, 0, 7, u32::MAX, 2, 3));
+    assert_eq!(fields(Snack::status(StatSn(2), 3)), (0x81, 0, u32::MAX, u32::MAX, 2, 3));
+    assert_eq!(fields(Snack::data_ack(lun, transfer, 2)), (0x82, 3, u32::MAX, 9, 2, 0));
+    assert_eq!(fields(Snack::r_data(task, 5)), (0x83, 0, 7, 5, 0, 0));
+}
+
+// RFC 7143 11.16.5-1: nor is zero one.
+#[test]
+#[should_panic(expected = "a SNACK Tag is neither of the reserved values")]
+fn a_snack_tag_that_means_none_is_a_bug() {
+    let _ = Snack::r_data(InitiatorTaskTag(7), 0);
+}
