@@ -3,7 +3,7 @@
 use block_store::{BlockStore, IoId, MemoryStore, StoreQueue};
 use bytes::Bytes;
 use iscsi_pdu::Isid;
-use iscsi_runtime::{Client, ClientConfig, Disk, Server, ShutdownError, Target};
+use iscsi_runtime::{Client, ClientConfig, ClientError, Disk, Server, ShutdownError, Target};
 use parking_lot::Mutex;
 use scsi_block::LogicalUnitConfig;
 use scsi_block::io::{BlockIo, Geometry, IoDone, IoError};
@@ -196,4 +196,21 @@ fn no_blocks_to_be_zeroed_are_no_blocks() {
     disk.write(5, Bytes::from(vec![7; 512])).wait().expect("a write");
     disk.write_zeroes(0, 0).wait().expect("nothing to do");
     assert_eq!(disk.read(5, 1).wait().expect("a read"), vec![7; 512]);
+}
+
+// RFC 7143 11.9.1-2, 11.9.1-3: not even for a command that does not end.
+#[test]
+fn a_logout_that_the_server_asks_for_comes_in_time() {
+    let store = Stubborn::new(false);
+    let server = serve([store.disk("slow")]);
+    let client = Client::connect(config(&server)).wait().expect("a session");
+    let disk = client.disk(0).wait().expect("a disk");
+    store.holds.store(true, Ordering::SeqCst);
+    let write = disk.write(0, Bytes::from(vec![1; 512]));
+    let ending = std::thread::spawn(move || server.shutdown(Duration::from_secs(30)));
+    assert!(write.wait().is_err(), "nobody has acknowledged the write");
+    let end = client.ping(Bytes::new()).wait();
+    assert!(matches!(end, Err(ClientError::Ended)), "logged out, not dropped: {end:?}");
+    store.release();
+    ending.join().expect("no panic").expect("a clean end");
 }
