@@ -139,6 +139,7 @@ fn a_server_that_waits_for_a_store_to_end_does_not_spin() {
     assert!(writing.join().expect("no panic").is_err(), "nobody has acknowledged the write");
 }
 
+// RFC 7143 11.14-5, 11.15-1: after the logout the one place for a connection is free.
 #[test]
 fn a_client_that_nobody_waited_for_leaves_no_session() {
     let server = serve([Disk::memory(1 << 20)]);
