@@ -209,6 +209,10 @@ fn a_logout_that_the_server_asks_for_comes_in_time() {
     store.holds.store(true, Ordering::SeqCst);
     let write = disk.write(0, Bytes::from(vec![1; 512]));
     let ending = std::thread::spawn(move || server.shutdown(Duration::from_secs(30)));
+    std::thread::sleep(Duration::from_millis(300));
+    // RFC 7143 11.9.1-4: no new command goes meanwhile.
+    let late = disk.write(1, Bytes::from(vec![1; 512])).wait();
+    assert!(matches!(late, Err(ClientError::Ended)), "{late:?}");
     assert!(write.wait().is_err(), "nobody has acknowledged the write");
     let end = client.ping(Bytes::new()).wait();
     assert!(matches!(end, Err(ClientError::Ended)), "logged out, not dropped: {end:?}");
