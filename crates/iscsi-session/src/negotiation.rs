@@ -196,8 +196,7 @@ impl Negotiation {
         Ok(())
     }
 
-    /// Rules between keys (RFC 7143 6.2-17; sections 13.14 and 13.19). An initiator keeps to the stricter value instead.
-    /// RFC 7143 13.14-1, 13.19-2: rules between keys. Where an initiator finds one broken it keeps to the stricter value.
+    /// RFC 7143 6.2-17, 13.14-1, 13.19-2: rules between keys. An initiator keeps to the stricter value instead.
     fn check_integrity(&self) -> Result<(), Breach> {
         let parameters = &self.parameters;
         if self.end == End::Initiator {

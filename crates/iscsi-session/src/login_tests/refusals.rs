@@ -145,7 +145,6 @@ fn values_that_suit_nobody() {
 
 /// RFC 7143 6.2-6, 6.3-8: what the target cannot leave at its default it offers, before it takes a step, and without an answer
 /// there is no session.
-/// What the target cannot leave at its default it offers, once, and without an answer there is no session.
 /// RFC 7143 11.13.6-1: a response with an offer has no T bit.
 #[test]
 fn silence_about_what_the_target_cannot_do_without() {

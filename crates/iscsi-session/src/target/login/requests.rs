@@ -118,9 +118,8 @@ impl Requests {
     }
 
     /// A response with the next StatSN (RFC 7143 4.2.2.2-3), and what all responses have in common.
-    /// RFC 7143 11.2.1.2-2, 11.13.1-1, 11.13.2-1: all responses are of version 0.
-    /// RFC 7143 11.12.8-1: ExpCmdSN is the CmdSN of the first request.
-    /// A response with the next StatSN, and what all responses have in common.
+    // RFC 7143 11.2.1.2-2, 11.13.1-1, 11.13.2-1: all responses are of version 0.
+    // RFC 7143 11.12.8-1: ExpCmdSN is the CmdSN of the first request.
     pub(super) fn response(&mut self, status: LoginStatus) -> LoginResponse {
         let stat_sn = self.stat_sn;
         self.stat_sn = stat_sn.next();
