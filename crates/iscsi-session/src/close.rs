@@ -18,6 +18,9 @@ pub enum CloseReason {
     /// The transport connection broke.
     #[error("the connection was lost")]
     ConnectionLost,
+    /// Another connection with the same CID has taken its place (RFC 7143 section 6.3.4).
+    #[error("another connection has taken its place")]
+    Reinstated,
     /// The peer answers no ping (RFC 7143 section 7.14).
     #[error("the peer has gone silent")]
     PeerSilent,

@@ -127,6 +127,7 @@ violations! {
         => Fail(IncorrectAmountOfData),
     DataForUnknownTask "11.17.1" "data for a task that there is not" => Reject(InvalidPduField),
     DataForNonWrite "11.7" "data for a task that writes nothing" => Reject(ProtocolError),
+    OtherConnection "4.2.5.1" "data on another connection than its command" => Reject(ProtocolError),
     UnknownTransferTag "11.17.1" "a target transfer tag that is not outstanding" => Reject(InvalidPduField),
     WrongLun "4.2.5.3" "a LUN that is not the task's" => Reject(InvalidPduField),
     DataOutSnOutOfOrder "7.9" "a Data-Out whose DataSN is not the next" => Fail(ProtocolServiceCrcError),

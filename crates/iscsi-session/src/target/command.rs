@@ -9,7 +9,7 @@ use super::transmit::Transmission;
 use crate::{Answer, CloseReason, IscsiCondition, Violation};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::ahs::Ahs;
-use iscsi_pdu::{DataOut, Header, InitiatorTaskTag, Pdu, ScsiCommand};
+use iscsi_pdu::{Cid, DataOut, Header, InitiatorTaskTag, Pdu, ScsiCommand};
 use std::collections::VecDeque;
 
 /// Tags of tasks that are gone while data for them may be on the way: it is dropped in silence, since the initiator could not
@@ -36,43 +36,43 @@ impl Stragglers {
 }
 
 impl Session {
-    pub(super) fn handle_command(&mut self, pdu: ScsiCommand) {
-        self.statuses.acknowledge(pdu.exp_stat_sn);
+    pub(super) fn handle_command(&mut self, at: usize, pdu: ScsiCommand) {
+        self.connections[at].statuses.acknowledge(pdu.exp_stat_sn);
         let ahs = match Ahs::decode(&pdu.ahs) {
             Ok(ahs) => ahs,
             Err(error) => return self.close(CloseReason::Malformed(error)),
         };
-        let turn = self.admit_command(&pdu, &ahs);
+        let turn = self.admit_command(at, &pdu, &ahs);
         let inserted = turn.and_then(|turn| {
-            let task = self.new_task(&pdu, &ahs);
+            let task = self.new_task(self.connections[at].cid, &pdu, &ahs);
             self.tasks.insert(task).map(|id| (turn, id)).ok_or(Violation::TagInUse)
         });
         let (turn, id) = match inserted {
             Ok(inserted) => inserted,
             Err(violation) => {
                 if !pdu.is_final {
-                    self.stragglers.add(pdu.initiator_task_tag);
+                    self.connections[at].stragglers.add(pdu.initiator_task_tag);
                 }
-                return self.violate(violation, pdu.into());
+                return self.violate(at, violation, pdu.into());
             }
         };
         let (immediate, cmd_sn) = (pdu.immediate, pdu.cmd_sn);
-        let command = new_command(id, pdu, ahs);
+        let command = new_command(id, self.connections[at].cid, pdu, ahs);
         if !turn {
-            return self.window.hold(cmd_sn, Request::Command(command));
+            return self.hold(at, cmd_sn, Request::Command(command));
         }
-        self.count(immediate);
+        self.count(at, immediate);
         if immediate && self.barrier().is_some() {
             return self.deferred.push_back(command);
         }
         self.begin(command);
     }
 
-    fn admit_command(&self, pdu: &ScsiCommand, ahs: &Ahs) -> Result<bool, Violation> {
+    fn admit_command(&self, at: usize, pdu: &ScsiCommand, ahs: &Ahs) -> Result<bool, Violation> {
         self.refuse_in_discovery()?;
-        let turn = self.admit(pdu.immediate, pdu.cmd_sn)?;
+        let turn = self.admit(at, pdu.immediate, pdu.cmd_sn)?;
         // A numbered command is not refused: the gap in the numbers would keep the logout from its turn.
-        if pdu.immediate && self.state == State::LogoutRequested {
+        if pdu.immediate && self.connections[at].state == State::LogoutRequested {
             return Err(Violation::CommandAfterLogoutRequest);
         }
         // RFC 7143 11.3.1: at least one of W and F is set.
@@ -92,7 +92,7 @@ impl Session {
         Ok(turn)
     }
 
-    fn new_task(&self, pdu: &ScsiCommand, ahs: &Ahs) -> Task {
+    fn new_task(&self, cid: Cid, pdu: &ScsiCommand, ahs: &Ahs) -> Task {
         let writes = if pdu.write { pdu.expected_data_transfer_length } else { 0 };
         // What was not agreed upon is not waited for.
         let unsolicited = !pdu.is_final && !self.parameters.initial_r2t;
@@ -103,6 +103,7 @@ impl Session {
         }
         Task {
             generation: 0,
+            cid,
             initiator_task_tag: pdu.initiator_task_tag,
             lun: pdu.lun,
             cmd_sn: pdu.cmd_sn,
@@ -148,9 +149,9 @@ impl Session {
         }
     }
 
-    pub(super) fn handle_data_out(&mut self, mut pdu: DataOut) {
+    pub(super) fn handle_data_out(&mut self, at: usize, mut pdu: DataOut) {
         let data = std::mem::take(&mut pdu.data);
-        let Some(id) = self.take_data_out(&pdu, data.len() as u32, false) else {
+        let Some(id) = self.take_data_out(at, &pdu, data.len() as u32, false) else {
             return;
         };
         if let Some(task) = self.tasks.get_mut(id)
@@ -162,16 +163,17 @@ impl Session {
     }
 
     /// Takes the header of a Data-Out. Returns its task if its data may be taken too.
-    pub(super) fn take_data_out(&mut self, pdu: &DataOut, length: u32, damaged: bool) -> Option<TaskId> {
-        self.statuses.acknowledge(pdu.exp_stat_sn);
+    pub(super) fn take_data_out(&mut self, at: usize, pdu: &DataOut, length: u32, damaged: bool) -> Option<TaskId> {
+        let connection = &mut self.connections[at];
+        connection.statuses.acknowledge(pdu.exp_stat_sn);
         let Some(id) = self.tasks.find(pdu.initiator_task_tag) else {
-            if !self.stragglers.contains(pdu.initiator_task_tag) {
-                self.violate_by_header(Violation::DataForUnknownTask, header(pdu, length));
+            if !connection.stragglers.contains(pdu.initiator_task_tag) {
+                self.violate_by_header(at, Violation::DataForUnknownTask, header(pdu, length));
             }
             return None;
         };
         let task = self.tasks.get_mut(id)?;
-        let accepted = match task.check_data_out(pdu) {
+        let accepted = match task.check_data_out(connection.cid, pdu) {
             Ok(()) if damaged => Err(Violation::DataOutDigestMismatch),
             Ok(()) => task.receive.accept(pdu, length, &self.parameters),
             refused => refused,
@@ -180,7 +182,7 @@ impl Session {
             return Some(id);
         };
         if let Answer::Reject(reason) | Answer::RejectAndFail(reason, _) = violation.answer() {
-            self.reject(reason, header(pdu, length));
+            self.reject(at, reason, header(pdu, length));
         }
         if let Some(condition) = condition(violation) {
             self.fail(id, pdu, length, condition);
@@ -217,7 +219,7 @@ impl Session {
                 if task.receive.becomes_complete() {
                     self.events.push_back(Event::DataComplete { task: id });
                 } else if task.receive.may_ask(&self.parameters) {
-                    self.transmit.push(Transmission::R2t(id));
+                    self.send_later(id, Transmission::R2t);
                 }
             }
             Stage::Settling(_) => self.finish_if_settled(id),
@@ -232,12 +234,22 @@ impl Session {
         };
         outcome.data_in_length = outcome.data_in_length.max(outcome.data_in.len() as u32);
         outcome.data_in.truncate(task.read_length() as usize);
-        self.transmit.data_in_bytes += outcome.data_in.len();
-        if task.receive.is_settled() {
-            task.stage = Stage::Sending(outcome);
-            self.transmit.push(Transmission::Completion(id));
-        } else {
-            task.stage = Stage::Settling(outcome);
+        let (cid, bytes) = (task.cid, outcome.data_in.len());
+        let is_settled = task.receive.is_settled();
+        task.stage = if is_settled { Stage::Sending(outcome) } else { Stage::Settling(outcome) };
+        if let Some(at) = self.find(cid) {
+            let transmit = &mut self.connections[at].transmit;
+            transmit.data_in_bytes += bytes;
+            if is_settled {
+                transmit.push(Transmission::Completion(id));
+            }
+        }
+    }
+
+    /// Queues what a task has to say on its connection.
+    fn send_later(&mut self, id: TaskId, transmission: impl FnOnce(TaskId) -> Transmission) {
+        if let Some(at) = self.tasks.get(id).and_then(|task| self.find(task.cid)) {
+            self.connections[at].transmit.push(transmission(id));
         }
     }
 
@@ -251,7 +263,7 @@ impl Session {
         }
         if let Stage::Settling(outcome) = &mut task.stage {
             task.stage = Stage::Sending(std::mem::take(outcome));
-            self.transmit.push(Transmission::Completion(id));
+            self.send_later(id, Transmission::Completion);
         }
     }
 
@@ -263,38 +275,38 @@ impl Session {
         self.remove_task(id);
     }
 
-    /// Aborts all tasks in the stages that `ends` picks.
-    pub(super) fn abort_all(&mut self, ends: impl Fn(&Stage) -> bool) {
-        let ending: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| ends(&task.stage)).map(|(id, _)| id).collect();
-        for id in ending {
-            self.abort(id);
-        }
-    }
-
     /// Forgets a task that sends no status.
     pub(super) fn remove_task(&mut self, id: TaskId) {
         let Some(task) = self.tasks.remove(id) else {
             return;
         };
+        let Some(at) = self.find(task.cid) else {
+            return;
+        };
+        let connection = &mut self.connections[at];
         if !task.receive.is_settled() {
-            self.stragglers.add(task.initiator_task_tag);
+            connection.stragglers.add(task.initiator_task_tag);
         }
         if let Stage::Settling(outcome) | Stage::Sending(outcome) = &task.stage {
-            self.transmit.data_in_bytes -= outcome.data_in.len();
+            connection.transmit.data_in_bytes -= outcome.data_in.len();
         }
         if matches!(task.stage, Stage::Held) && !task.immediate {
             // Its number is given back when its turn comes.
-            self.window.plug_held(|request| matches!(request, Request::Command(command) if command.task == id));
+            self.window.plug_held(|held| matches!(&held.request, Request::Command(command) if command.task == id));
         } else {
             self.deferred.retain(|command| command.task != id);
-            self.release(task.immediate);
+            self.release(at, task.immediate);
         }
     }
 }
 
 impl Task {
     /// RFC 7143 4.2.5.3: the fields of a PDU agree with those of the task.
-    fn check_data_out(&self, pdu: &DataOut) -> Result<(), Violation> {
+    fn check_data_out(&self, cid: Cid, pdu: &DataOut) -> Result<(), Violation> {
+        // RFC 7143 4.2.5.1: data comes on the connection of its command.
+        if cid != self.cid {
+            return Err(Violation::OtherConnection);
+        }
         if !self.write && self.failure.is_none() {
             return Err(Violation::DataForNonWrite);
         }
@@ -319,9 +331,10 @@ fn header(pdu: &DataOut, length: u32) -> Header {
     header
 }
 
-fn new_command(task: TaskId, pdu: ScsiCommand, ahs: Ahs) -> Command {
+fn new_command(task: TaskId, cid: Cid, pdu: ScsiCommand, ahs: Ahs) -> Command {
     Command {
         task,
+        cid,
         lun: pdu.lun,
         cdb: pdu.cdb,
         extended_cdb: ahs.extended_cdb.map_or_else(Bytes::new, |rest| {

@@ -3,7 +3,7 @@
 use super::TaskId;
 use crate::{CloseReason, SendTargetsScope};
 use bytes::Bytes;
-use iscsi_pdu::{LunField, TaskAttribute, TaskManagementFunction};
+use iscsi_pdu::{Cid, LunField, TaskAttribute, TaskManagementFunction};
 
 /// Names a request of the initiator that the owner answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +53,17 @@ pub enum Event {
         /// Which ones.
         scope: SendTargetsScope,
     },
-    /// The session has ended. The connection is to be closed when [`poll_transmit`](super::Session::poll_transmit) has nothing
-    /// left. No event comes after this one.
+    /// A connection has ended, and the session goes on. The connection is to be closed when
+    /// [`poll_transmit`](super::Session::poll_transmit) has nothing left for it. The tasks that end with it came before, as
+    /// [`Aborted`](Self::Aborted).
+    ConnectionClosed {
+        /// The connection.
+        cid: Cid,
+        /// Why it has ended.
+        reason: CloseReason,
+    },
+    /// The session has ended, and with it all its connections. Each is to be closed when [`poll_transmit`](super::Session::poll_transmit) has nothing
+    /// left for it. No event comes after this one.
     Closed(CloseReason),
 }
 
@@ -63,6 +72,8 @@ pub enum Event {
 pub struct Command {
     /// Names it from now on.
     pub task: TaskId,
+    /// The connection that its data and its status move on: where its tag is to be reserved.
+    pub cid: Cid,
     /// The logical unit.
     pub lun: LunField,
     /// The CDB, if it has no more than 16 bytes; else its first 16.

@@ -238,7 +238,7 @@ impl Login {
             parameters,
             cmd_sn: requests.leader().cmd_sn,
             stat_sn: requests.stat_sn,
-            max_cmd_sn: requests.max_cmd_sn(),
+            max_cmd_sn: requests.command_numbers().1,
             authenticated_as,
         })));
     }

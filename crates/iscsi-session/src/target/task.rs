@@ -9,7 +9,7 @@
 use super::transfer::Receive;
 use crate::IscsiCondition;
 use bytes::{BufMut, Bytes, BytesMut};
-use iscsi_pdu::{CmdSn, InitiatorTaskTag, LunField, Residual};
+use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, LunField, Residual};
 use slab::Slab;
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -100,6 +100,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) generation: u32,
+    /// The connection that it is allegiant to.
+    pub(super) cid: Cid,
     pub(super) initiator_task_tag: InitiatorTaskTag,
     pub(super) lun: LunField,
     pub(super) cmd_sn: CmdSn,
@@ -123,6 +125,11 @@ pub(super) struct Task {
 }
 
 impl Task {
+    /// Whether its status is on its way.
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(self.stage, Stage::Sending(_))
+    }
+
     fn is_bidirectional(&self) -> bool {
         self.read && self.write
     }

@@ -1,4 +1,4 @@
-//! What a session does when nothing happens: it pings an initiator that is silent and gives up one that stays so (RFC 7143
+//! What a connection does when nothing happens: it pings an initiator that is silent and gives up one that stays so (RFC 7143
 //! section 7.14), and drops one that does not log out in time (section 11.9.1).
 //!
 //! In: the time, with every input. Out: when to look again.
@@ -21,8 +21,6 @@ enum Ping {
 
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// The last time that the session was told of.
-    pub(super) now: Instant,
     heard: Instant,
     ping: Ping,
     interval: Option<Duration>,
@@ -34,7 +32,6 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) fn new(session_type: SessionType, config: &SessionConfig, now: Instant) -> Self {
         Self {
-            now,
             heard: now,
             ping: Ping::None,
             interval: config.ping_interval,
@@ -46,7 +43,6 @@ impl Timers {
 
     /// A PDU has come.
     pub(super) fn hear(&mut self, now: Instant) {
-        self.now = now;
         self.heard = now;
     }
 
@@ -67,14 +63,15 @@ impl Timers {
         self.logout = Some(deadline);
     }
 
-    pub(super) fn next(&self) -> Option<Instant> {
-        [self.ping_due(), self.silence_ends(), self.logout].into_iter().flatten().min()
+    /// When there is something to do next; `now` is the last time that the session was told of.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        [self.ping_due(now), self.silence_ends(), self.logout].into_iter().flatten().min()
     }
 
-    fn ping_due(&self) -> Option<Instant> {
+    fn ping_due(&self, now: Instant) -> Option<Instant> {
         match self.ping {
             Ping::None if self.pings => Some(self.heard + self.interval?),
-            Ping::Sent => Some(self.now), // to learn the time
+            Ping::Sent => Some(now), // to learn the time
             _ => None,
         }
     }
@@ -91,23 +88,31 @@ impl Timers {
 
 impl Session {
     pub(super) fn handle_timers(&mut self, now: Instant) {
-        let has_come = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        self.timers.now = now;
-        if has_come(self.timers.logout) {
-            // RFC 7143 11.9.1: the connection is dropped when the time for the logout is over.
-            let parameters = [self.cid.0, self.parameters.time_2_wait, 0];
-            self.transmit.push(Transmission::Async { event: AsyncEvent::ConnectionDrop, parameters });
-            return self.close(CloseReason::LogoutOverdue);
-        }
-        if has_come(self.timers.silence_ends()) {
-            return self.close(CloseReason::PeerSilent);
-        }
-        if has_come(self.timers.ping_due()) {
-            if self.timers.ping() {
-                self.transmit.push_ping();
+        for at in 0..self.connections.len() {
+            if self.connections[at].is_open() {
+                self.handle_connection_timers(at, now);
             }
-            self.timers.ping = Ping::SentAt(now);
         }
         self.give_up_draining(now);
+    }
+
+    fn handle_connection_timers(&mut self, at: usize, now: Instant) {
+        let has_come = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let connection = &mut self.connections[at];
+        if has_come(connection.timers.logout) {
+            // RFC 7143 11.9.1: the connection is dropped when the time for the logout is over.
+            let parameters = [connection.cid.0, self.parameters.time_2_wait, 0];
+            connection.transmit.push(Transmission::Async { event: AsyncEvent::ConnectionDrop, parameters });
+            return self.end_connection(at, CloseReason::LogoutOverdue);
+        }
+        if has_come(connection.timers.silence_ends()) {
+            return self.fail_connection(at, CloseReason::PeerSilent);
+        }
+        if has_come(connection.timers.ping_due(now)) {
+            if connection.timers.ping() {
+                connection.transmit.push_ping();
+            }
+            connection.timers.ping = Ping::SentAt(now);
+        }
     }
 }

@@ -18,8 +18,12 @@ pub(crate) const OWN_NAME: &str = "iqn.2026-01.io.ferriscsi:disk";
 pub(crate) struct Ladder {
     pub(crate) session: Session,
     pub(crate) now: Instant,
+    /// The connection that everything is about.
+    cid: Cid,
     pub(crate) cmd_sn: CmdSn,
     pub(crate) exp_stat_sn: StatSn,
+    /// ExpStatSN of the other connections.
+    exp_stat_sns: HashMap<Cid, StatSn>,
     /// Acknowledge every status that was seen.
     pub(crate) acknowledges: bool,
     /// ExpCmdSN and MaxCmdSN of the last PDU from the target.
@@ -80,8 +84,10 @@ impl Ladder {
         Self {
             session: Session::new(&outcome, config, PING_TAG, now),
             now,
+            cid: outcome.cid,
             cmd_sn: outcome.cmd_sn,
             exp_stat_sn: outcome.stat_sn,
+            exp_stat_sns: HashMap::new(),
             acknowledges: true,
             window: (outcome.cmd_sn, outcome.max_cmd_sn),
             last: Vec::new(),
@@ -90,6 +96,35 @@ impl Ladder {
             requests: Vec::new(),
             written: HashMap::new(),
         }
+    }
+
+    /// A connection joins; its StatSN begins at 1.
+    pub(crate) fn add(&mut self, cid: Cid) {
+        let parameters = self.session.parameters().clone();
+        let login = LoginOutcome { cid, ..outcome(parameters) };
+        self.session.add_connection(&login, TargetTransferTag(PING_TAG.0 + u32::from(cid.0)), self.now);
+        self.exp_stat_sns.insert(cid, login.stat_sn);
+        if cid == self.cid {
+            self.exp_stat_sn = login.stat_sn;
+        }
+    }
+
+    /// What follows is about this connection.
+    pub(crate) fn on(&mut self, cid: Cid) -> &mut Self {
+        self.exp_stat_sns.insert(self.cid, self.exp_stat_sn);
+        self.cid = cid;
+        self.exp_stat_sn = self.exp_stat_sns[&cid];
+        self
+    }
+
+    /// The connection breaks.
+    pub(crate) fn lose(&mut self, cid: Cid) {
+        self.session.handle_connection_lost(self.now, cid);
+    }
+
+    /// The initiator says that it has received all that it was sent.
+    pub(crate) fn acknowledge(&mut self) {
+        self.i(NopOut { immediate: true, ..NopOut::default() });
     }
 
     /// The initiator sends a PDU with its next numbers.
@@ -110,11 +145,15 @@ impl Ladder {
 
     /// The initiator sends a PDU as it is.
     pub(crate) fn raw(&mut self, pdu: impl Into<Pdu>) {
-        self.session.handle_pdu(self.now, CID, pdu.into());
+        self.session.handle_pdu(self.now, self.cid, pdu.into());
     }
 
     pub(crate) fn bad(&mut self, pdu: impl Into<Pdu>, what: BadPdu) {
-        self.session.handle_bad_pdu(self.now, CID, pdu.into().encode().header, what);
+        self.bad_header(pdu.into().encode().header, what);
+    }
+
+    pub(crate) fn bad_header(&mut self, header: Header, what: BadPdu) {
+        self.session.handle_bad_pdu(self.now, self.cid, header, what);
     }
 
     pub(crate) fn pass(&mut self, seconds: u64) {
@@ -136,7 +175,7 @@ impl Ladder {
     /// All that the target sends, as lines.
     pub(crate) fn sent(&mut self) -> Vec<String> {
         self.last.clear();
-        while let Some(pdu) = self.session.poll_transmit(CID) {
+        while let Some(pdu) = self.session.poll_transmit(self.cid) {
             self.note(&pdu);
             self.last.push(pdu);
         }
@@ -225,6 +264,7 @@ impl Ladder {
                 self.requests.push(id);
                 format!("SendTargets {scope:?}")
             }
+            Event::ConnectionClosed { cid, reason } => format!("ConnectionClosed {}: {reason}", cid.0),
             Event::Closed(reason) => format!("Closed {reason}"),
         }
     }

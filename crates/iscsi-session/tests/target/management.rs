@@ -58,7 +58,7 @@ fn abort_task_takes_back_a_status_that_has_not_left() {
     ladder.i(abort(100, 1, 1));
     ladder.tells(&[]);
     ladder.sends(&["TaskManagement 100 StatSN 1: Function complete"]);
-    assert_eq!(ladder.session.data_in_bytes(), 0);
+    assert_eq!(ladder.session.data_in_bytes(CID), 0);
 }
 
 /// RFC 7143 7.11-2: a command that has not come counts as received, and the hole is plugged.

@@ -80,6 +80,22 @@ proptest! {
     }
 
     #[test]
+    fn a_port_that_goes_from_pool_to_pool_loses_nothing(frames in frames(), digests in digests(), cuts in cuts()) {
+        let mut port = port_with(&wire(&frames, digests), cuts);
+        port.set_digests(digests);
+        let mut received = Vec::new();
+        let error = loop {
+            match port.receive() {
+                Ok(frame) => received.extend(frame),
+                Err(error) => break error,
+            }
+            port = port.detach().attach(BufferPool::new());
+        };
+        prop_assert_eq!(received, frames.into_iter().map(Received::Frame).collect::<Vec<_>>());
+        prop_assert_eq!(error.kind(), PortErrorKind::Closed);
+    }
+
+    #[test]
     fn any_bytes_give_frames_or_an_error(
         bytes in prop::collection::vec(any::<u8>(), 0..3000),
         digests in digests(),
@@ -294,4 +310,21 @@ fn a_queue_that_never_empties_does_not_grow() {
         while right.receive().unwrap().is_some() {}
     }
     assert!(left.queue.copied_capacity() <= 4 * SEND_QUEUE_BYTES_MAX);
+}
+
+#[test]
+fn a_port_that_goes_to_another_pool_sends_what_it_was_given_and_leaves_its_memory_behind() {
+    let (stream, mut peer) = MemoryStream::pair(usize::MAX);
+    let pool = BufferPool::new();
+    let mut port = SoftwarePort::new(stream, pool.clone());
+    peer.send(&[IoSlice::new(&[0; 20])]).expect("the stream takes a part of a header");
+    assert_eq!(port.receive(), Ok(None));
+    let tag = port.reserve(0);
+    port.send(frame_with_data(5000));
+    let mut port = port.detach().attach(BufferPool::new());
+    assert_eq!(pool.take_chunk(CHUNK_BYTES).capacity(), CHUNK_BYTES);
+    assert_ne!(port.reserve(0), tag);
+    assert_eq!(port.flush(), Ok(Flush::Done));
+    let mut bytes = BytesMut::with_capacity(1 << 16);
+    assert_eq!(peer.receive(&mut bytes).ok(), Some(HEADER_LENGTH + 5000));
 }

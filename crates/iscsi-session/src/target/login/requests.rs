@@ -123,22 +123,32 @@ impl Requests {
     pub(super) fn response(&mut self, status: LoginStatus) -> LoginResponse {
         let stat_sn = self.stat_sn;
         self.stat_sn = stat_sn.next();
+        let (exp_cmd_sn, max_cmd_sn) = self.command_numbers();
         LoginResponse {
             current_stage: self.stage,
             isid: self.leader.isid,
             tsih: self.leader.tsih,
             initiator_task_tag: self.leader.tag,
             stat_sn,
-            exp_cmd_sn: self.leader.cmd_sn,
-            max_cmd_sn: self.max_cmd_sn(),
+            exp_cmd_sn,
+            max_cmd_sn,
             status,
             ..LoginResponse::default()
         }
     }
 
-    /// MaxCmdSN: Login Requests are immediate, so the window stays where the first has put it.
-    pub(super) fn max_cmd_sn(&self) -> CmdSn {
-        self.leader.cmd_sn.advanced_by(self.window).previous()
+    /// ExpCmdSN and MaxCmdSN. Login Requests are immediate, so the window of a session that begins stays where the first has put
+    /// it. A connection that joins does not know the window of its session: it says numbers that lie far behind, which RFC 7143
+    /// 4.2.2.1 has the initiator ignore.
+    pub(super) fn command_numbers(&self) -> (CmdSn, CmdSn) {
+        const FAR: u32 = 1 << 30;
+        let cmd_sn = self.leader.cmd_sn;
+        if self.leader.is_leading() {
+            (cmd_sn, cmd_sn.advanced_by(self.window).previous())
+        } else {
+            let behind = CmdSn(cmd_sn.0.wrapping_sub(FAR));
+            (behind, behind.previous())
+        }
     }
 }
 
@@ -149,4 +159,32 @@ const fn follows(stage: Stage, next: Stage) -> bool {
         (Stage::SecurityNegotiation, Stage::LoginOperationalNegotiation | Stage::FullFeaturePhase)
             | (Stage::LoginOperationalNegotiation, Stage::FullFeaturePhase)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command_numbers(tsih: Tsih, cmd_sn: u32) -> (CmdSn, CmdSn) {
+        let request = LoginRequest { tsih, cmd_sn: CmdSn(cmd_sn), ..LoginRequest::default() };
+        let response = Requests::new(&request, 32).response(LoginStatus::Success);
+        (response.exp_cmd_sn, response.max_cmd_sn)
+    }
+
+    #[test]
+    fn a_session_begins_with_its_whole_window() {
+        assert_eq!(command_numbers(Tsih(0), u32::MAX), (CmdSn(u32::MAX), CmdSn(30)));
+    }
+
+    /// RFC 7143 4.2.2.1: an initiator ignores numbers that come before those that it knows, and a MaxCmdSN is never less than
+    /// ExpCmdSN - 1.
+    #[test]
+    fn a_connection_that_joins_acknowledges_nothing() {
+        for cmd_sn in [7, u32::MAX] {
+            let (exp_cmd_sn, max_cmd_sn) = command_numbers(Tsih(1), cmd_sn);
+            // A window of commands on other connections may be on the way.
+            assert!(exp_cmd_sn.precedes(CmdSn(cmd_sn.wrapping_sub(1 << 20))));
+            assert_eq!(max_cmd_sn.next(), exp_cmd_sn);
+        }
+    }
 }
