@@ -3,7 +3,9 @@
 use super::TaskResult;
 use crate::{CloseReason, TargetRecord};
 use bytes::Bytes;
-use iscsi_pdu::{AsyncMessage, InitiatorTaskTag, LogoutResponseCode, Opcode, RejectReason, TaskManagementResponseCode};
+use iscsi_pdu::{
+    AsyncMessage, Cid, InitiatorTaskTag, LogoutResponseCode, Opcode, RejectReason, TaskManagementResponseCode,
+};
 use std::time::Duration;
 
 /// Something that the owner of a session has to know.
@@ -41,7 +43,7 @@ pub enum Event {
         /// Why.
         reason: RejectReason,
     },
-    /// No answer will come to a request, since the session has ended; its effects are unknown.
+    /// No answer will come to a request, since its connection or the session has ended; its effects are unknown.
     TaskLost {
         /// The request.
         tag: InitiatorTaskTag,
@@ -72,19 +74,27 @@ pub enum Event {
         /// The request.
         tag: InitiatorTaskTag,
     },
-    /// The target has answered a logout; the session ends with it.
+    /// The target has answered a logout.
     LogoutComplete {
         /// The request.
         tag: InitiatorTaskTag,
         /// How it went.
         response: LogoutResponseCode,
     },
-    /// The target has been silent for the ping interval: it is time for a [`ping`](super::Session::ping).
-    PingDue,
+    /// The target has been silent on a connection for the ping interval: it is time for a [`ping`](super::Session::ping).
+    PingDue {
+        /// The connection.
+        cid: Cid,
+    },
     /// The target wants to negotiate: it is time for a [`negotiate`](super::Session::negotiate).
-    NegotiationRequested,
-    /// The target wants the session to end: no command is taken any more, and a logout has to follow.
+    NegotiationRequested {
+        /// The connection.
+        cid: Cid,
+    },
+    /// The target wants a connection to end: it takes no command any more, and a [`logout`](super::Session::logout) has to follow.
     LogoutRequested {
+        /// The connection.
+        cid: Cid,
         /// How long the target waits for it.
         grace: Duration,
     },
@@ -97,6 +107,22 @@ pub enum Event {
     },
     /// The target speaks of something that is not the session's: a SCSI event or a vendor's. See [`split_sense`](super::split_sense).
     Async(AsyncMessage),
-    /// The session has ended: close the connection. Nothing comes after this.
+    /// A connection has ended, and the session goes on with others: close its port. The requests that are lost with it came
+    /// before, as [`TaskLost`](Self::TaskLost), but for commands whose number the target may miss: they end once it is filled, and
+    /// until then later commands are not executed (RFC 7143 section 4.2.2.1).
+    ConnectionClosed {
+        /// The connection.
+        cid: Cid,
+        /// Why it has ended.
+        reason: CloseReason,
+    },
+    /// The target may be told now that a connection is gone: by a [`logout`](super::Session::logout) of it over another, or by a
+    /// new login with the same CID and [`add_connection`](super::Session::add_connection). Otherwise it forgets the connection
+    /// by itself, after Time2Retain.
+    CleanupDue {
+        /// The connection.
+        cid: Cid,
+    },
+    /// The session has ended: close all connections. Nothing comes after this.
     Closed(CloseReason),
 }

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!   submit, manage_task, ping,          ┌──────────────── Session ────────────────┐
-//!   send_targets, logout ──────────────>│ requests by tag ──> outbox ─────────────│──> poll_transmit ──> Pdu
-//!                                       │      ^              in CmdSN order,     │
-//!   Event <── poll_event <──────────────│──────┴── receive    writes cut lazily   │<── handle_pdu <──── Pdu
-//!   Instant <── poll_timeout <──────────│ timers   numbering  state               │<── handle_timeout
+//!   send_targets, logout ──────────────>│ requests by tag ──> outbox              │──> poll_transmit ──> Pdu
+//!                                       │ numbering  ^        in CmdSN order,     │
+//!   Event <── poll_event <──────────────│────────────┴─ receive  writes cut lazily│<── handle_pdu <──── Pdu
+//!   Instant <── poll_timeout <──────────│ a Connection each: outbox, timers, state│<── handle_timeout
 //!                                       └─────────────────────────────────────────┘
 //! ```
 //!
 //! In: what the owner wants, PDUs from the target, and the time. Out: PDUs for the target, events, and the time of the next
-//! look at the clock. The standard is RFC 7143, sections 4.2, 7, 8 and 11, at error recovery level 0 with one connection.
+//! look at the clock. The standard is RFC 7143, sections 4.2, 7, 8 and 11, at error recovery level 0.
 //!
 //! Guarantees, whatever the target sends:
 //!
@@ -21,9 +21,12 @@
 //! - A rule that is broken ends the session, with the rule's name: [`CloseReason::Violation`](crate::CloseReason::Violation).
 
 mod async_message;
+mod cleanup;
 mod command;
+mod connection;
 mod event;
 mod login;
+mod logout;
 mod numbering;
 mod outbox;
 mod receive;
@@ -37,7 +40,7 @@ mod timers;
 mod transfer;
 mod transmit;
 
-pub use command::{Command, TaskManagement, TaskResult, Transfer};
+pub use command::{Command, Logout, TaskManagement, TaskResult, Transfer};
 pub use event::Event;
 pub use login::{Login, LoginConfig, LoginEvent};
 pub use receive::split_sense;

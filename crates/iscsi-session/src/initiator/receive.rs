@@ -1,44 +1,42 @@
 //! What the target sends: each PDU to the request that it belongs to.
 
 use super::outbox::Answer;
-use super::task::{Concluded, Entry, Request, Requests, Task};
+use super::task::{Request, Task};
 use super::{Event, Session, TaskResult};
-use crate::{CloseReason, Violation};
+use crate::Violation;
 use bytes::Bytes;
-use iscsi_pdu::{
-    DataIn, InitiatorTaskTag, LogoutResponse, LogoutResponseCode, NopIn, Pdu, R2t, Residual, ScsiResponse,
-    ScsiResponseCode,
-};
+use iscsi_pdu::{Cid, DataIn, InitiatorTaskTag, NopIn, Pdu, R2t, Residual, ScsiResponse, ScsiResponseCode};
+use std::time::Instant;
 
 /// SAM-5 clause 5.3.1.
 const CHECK_CONDITION: u8 = 0x02;
 
 impl Session {
-    pub(super) fn dispatch(&mut self, pdu: Pdu) -> Result<(), Violation> {
+    pub(super) fn dispatch(&mut self, now: Instant, cid: Cid, pdu: Pdu) -> Result<(), Violation> {
         match pdu {
-            Pdu::DataIn(pdu) => self.handle_data_in(pdu),
-            Pdu::ScsiResponse(pdu) => self.handle_scsi_response(pdu),
-            Pdu::R2t(pdu) => self.handle_r2t(&pdu),
-            Pdu::NopIn(pdu) => self.handle_nop_in(pdu),
-            Pdu::TaskManagementResponse(pdu) => self.handle_task_management_response(pdu),
-            Pdu::TextResponse(pdu) => self.handle_text_response(pdu),
-            Pdu::LogoutResponse(pdu) => self.handle_logout_response(pdu),
-            Pdu::AsyncMessage(pdu) => self.handle_async_message(pdu),
-            Pdu::Reject(pdu) => self.handle_reject(pdu),
+            Pdu::DataIn(pdu) => self.handle_data_in(cid, pdu),
+            Pdu::ScsiResponse(pdu) => self.handle_scsi_response(cid, pdu),
+            Pdu::R2t(pdu) => self.handle_r2t(cid, &pdu),
+            Pdu::NopIn(pdu) => self.handle_nop_in(cid, pdu),
+            Pdu::TaskManagementResponse(pdu) => self.handle_task_management_response(cid, pdu),
+            Pdu::TextResponse(pdu) => self.handle_text_response(cid, pdu),
+            Pdu::LogoutResponse(pdu) => self.handle_logout_response(now, cid, pdu),
+            Pdu::AsyncMessage(pdu) => self.handle_async_message(now, cid, pdu),
+            Pdu::Reject(pdu) => self.handle_reject(now, cid, pdu),
             _ => Err(Violation::UnexpectedPdu),
         }?;
-        self.go_on_with_text();
+        self.go_on_with_texts();
         Ok(())
     }
 
-    fn handle_data_in(&mut self, pdu: DataIn) -> Result<(), Violation> {
+    fn handle_data_in(&mut self, cid: Cid, pdu: DataIn) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         if let Some(status) = &pdu.status {
-            self.numbering.count_status(status.stat_sn)?;
+            self.connections.known(cid).count_status(status.stat_sn)?;
         }
         let tag = pdu.initiator_task_tag;
-        let Some(task) = command(&mut self.requests, &self.concluded, tag)? else { return Ok(()) };
-        if !task.data.handle_data_in(&pdu, &self.parameters)? {
+        let Some(task) = self.requests.command(cid, tag) else { return self.check_concluded(cid, tag) };
+        if !task.data.handle_data_in(&pdu, &self.connections.known(cid).parameters)? {
             return Ok(());
         }
         let DataIn { status, buffer_offset: offset, data, .. } = pdu;
@@ -62,11 +60,11 @@ impl Session {
         Ok(())
     }
 
-    fn handle_scsi_response(&mut self, pdu: ScsiResponse) -> Result<(), Violation> {
+    fn handle_scsi_response(&mut self, cid: Cid, pdu: ScsiResponse) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
-        self.numbering.count_status(pdu.stat_sn)?;
+        self.connections.known(cid).count_status(pdu.stat_sn)?;
         let tag = pdu.initiator_task_tag;
-        let Some(task) = command(&mut self.requests, &self.concluded, tag)? else { return Ok(()) };
+        let Some(task) = self.requests.command(cid, tag) else { return self.check_concluded(cid, tag) };
         let result = task_result(task, &pdu)?;
         self.complete(tag, result);
         Ok(())
@@ -77,74 +75,53 @@ impl Session {
         self.events.push_back(Event::TaskComplete { tag, result });
     }
 
-    fn handle_r2t(&mut self, pdu: &R2t) -> Result<(), Violation> {
+    fn handle_r2t(&mut self, cid: Cid, pdu: &R2t) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         let tag = pdu.initiator_task_tag;
-        let Some(task) = command(&mut self.requests, &self.concluded, tag)? else { return Ok(()) };
+        let Some(task) = self.requests.command(cid, tag) else { return self.check_concluded(cid, tag) };
         // RFC 7143 4.2.5.3: what belongs to a task says the same as the command.
         if pdu.lun != task.lun {
             return Err(Violation::InconsistentLun);
         }
-        if task.data.handle_r2t(pdu, &self.parameters)? {
-            self.outbox.push_solicited(tag);
+        let connection = self.connections.known(cid);
+        if task.data.handle_r2t(pdu, &connection.parameters)? {
+            connection.outbox.push_solicited(tag);
         }
         Ok(())
     }
 
-    fn handle_nop_in(&mut self, pdu: NopIn) -> Result<(), Violation> {
+    fn handle_nop_in(&mut self, cid: Cid, pdu: NopIn) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         match (pdu.initiator_task_tag, pdu.target_transfer_tag) {
             (Some(_), Some(_)) => Err(Violation::NopInWithBothTags),
             (Some(tag), None) => {
-                self.numbering.count_status(pdu.stat_sn)?;
-                self.end_nop_out(tag, pdu.data)
+                self.connections.known(cid).count_status(pdu.stat_sn)?;
+                self.end_nop_out(cid, tag, pdu.data)
             }
             (None, _) if !pdu.data.is_empty() => Err(Violation::UnsolicitedNopInData),
             (None, Some(_)) => {
                 let answer = Answer { lun: pdu.lun, target_transfer_tag: pdu.target_transfer_tag };
-                if self.outbox.push_answer(answer) { Ok(()) } else { Err(Violation::TooManyPings) }
+                self.answer(cid, answer)
             }
             (None, None) => Ok(()),
         }
     }
 
-    fn end_nop_out(&mut self, tag: InitiatorTaskTag, data: Bytes) -> Result<(), Violation> {
-        let event = match self.requests.sent(tag).map(|entry| &entry.request) {
+    /// Answers with a NOP-Out; a bounded number may wait.
+    pub(super) fn answer(&mut self, cid: Cid, answer: Answer) -> Result<(), Violation> {
+        let has_room = self.connections.known(cid).outbox.push_answer(answer);
+        if has_room { Ok(()) } else { Err(Violation::TooManyPings) }
+    }
+
+    fn end_nop_out(&mut self, cid: Cid, tag: InitiatorTaskTag, data: Bytes) -> Result<(), Violation> {
+        let event = match self.requests.sent(cid, tag).map(|entry| &entry.request) {
             Some(Request::Ping(_)) => Event::PingComplete { tag, data },
-            Some(Request::Plug(reason)) => Event::TaskRejected { tag, reason: *reason },
-            _ => return self.check_concluded(tag),
+            Some(Request::Plug(plugged)) => plugged.event(tag),
+            _ => return self.check_concluded(cid, tag),
         };
         self.remove(tag);
         self.events.push_back(event);
         Ok(())
-    }
-
-    fn handle_logout_response(&mut self, pdu: LogoutResponse) -> Result<(), Violation> {
-        self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
-        self.numbering.count_status(pdu.stat_sn)?;
-        let (tag, response) = (pdu.initiator_task_tag, pdu.response);
-        let Some(Entry { request: Request::Logout(_), .. }) = self.requests.sent(tag) else {
-            return Err(Violation::UnknownInitiatorTaskTag);
-        };
-        self.remove(tag);
-        self.events.push_back(Event::LogoutComplete { tag, response });
-        // RFC 7143 8.1.2: T13 or T17.
-        let is_closed = response == LogoutResponseCode::Closed;
-        self.close(if is_closed { CloseReason::LoggedOut } else { CloseReason::LogoutFailed });
-        Ok(())
-    }
-}
-
-/// The SCSI command that a PDU speaks of; none if it was ended without its response.
-fn command<'a>(
-    requests: &'a mut Requests,
-    concluded: &Concluded,
-    tag: InitiatorTaskTag,
-) -> Result<Option<&'a mut Task>, Violation> {
-    match requests.sent(tag) {
-        Some(Entry { request: Request::Command(task), .. }) => Ok(Some(task)),
-        _ if concluded.contains(tag) => Ok(None),
-        _ => Err(Violation::UnknownInitiatorTaskTag),
     }
 }
 

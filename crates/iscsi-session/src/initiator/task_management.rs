@@ -5,7 +5,7 @@ use super::{Event, Session, TaskManagement};
 use crate::Violation;
 use iscsi_pdu::TaskManagementFunction as Function;
 use iscsi_pdu::TaskManagementResponseCode as Response;
-use iscsi_pdu::{CmdSn, InitiatorTaskTag, LunField, StatSn, TaskManagementRequest, TaskManagementResponse};
+use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, LunField, StatSn, TaskManagementRequest, TaskManagementResponse};
 
 /// A function that was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -65,41 +65,42 @@ impl TaskManagementTask {
 }
 
 impl Session {
-    /// CmdSN of the command that a function refers to, while it is outstanding.
-    pub(super) fn ref_cmd_sn(&self, asked: TaskManagement) -> Option<CmdSn> {
+    /// The connection and the CmdSN of the command that a function refers to, while it is outstanding.
+    pub(super) fn referenced(&self, asked: TaskManagement) -> Option<(Cid, CmdSn)> {
         let entry = self.requests.get(asked.referenced?)?;
-        matches!(entry.request, Request::Command(_)).then_some(entry.cmd_sn)
+        matches!(entry.request, Request::Command(_)).then_some((entry.cid, entry.cmd_sn))
     }
 
-    pub(super) fn handle_task_management_response(&mut self, pdu: TaskManagementResponse) -> Result<(), Violation> {
+    pub(super) fn handle_task_management_response(
+        &mut self,
+        cid: Cid,
+        pdu: TaskManagementResponse,
+    ) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
-        self.numbering.count_status(pdu.stat_sn)?;
+        self.connections.known(cid).count_status(pdu.stat_sn)?;
         let (tag, response) = (pdu.initiator_task_tag, pdu.response);
-        let Some(&mut Entry { request: Request::TaskManagement(task), cmd_sn, .. }) = self.requests.sent(tag) else {
-            return self.check_concluded(tag);
+        let Some(&mut Entry { request: Request::TaskManagement(task), cmd_sn, .. }) = self.requests.sent(cid, tag)
+        else {
+            return self.check_concluded(cid, tag);
         };
         self.remove(tag);
         // RFC 7143 11.6.1: a task that does not exist will not be answered either.
         let is_referenced_gone =
             response == Response::TaskDoesNotExist && scope(task.asked.function) == Scope::Referenced;
         if response == Response::FunctionComplete || is_referenced_gone {
-            self.conclude(|command, lun, number| number.precedes(cmd_sn) && task.ends(command, lun));
+            self.conclude(|command, entry, lun| entry.cmd_sn.precedes(cmd_sn) && task.ends(command, lun));
         }
         self.events.push_back(Event::TaskManagementComplete { tag, response });
         Ok(())
     }
 
     /// Ends the commands of which the target knows and that are meant, in their order, without a response.
-    pub(super) fn conclude(&mut self, is_meant: impl Fn(InitiatorTaskTag, LunField, CmdSn) -> bool) {
+    pub(super) fn conclude(&mut self, is_meant: impl Fn(InitiatorTaskTag, &Entry, LunField) -> bool) {
         let is_concluded = |tag, entry: &Entry| match &entry.request {
-            Request::Command(task) => entry.is_sent && is_meant(tag, task.lun, entry.cmd_sn),
+            Request::Command(task) => entry.is_sent && is_meant(tag, entry, task.lun),
             _ => false,
         };
-        let next = self.numbering.cmd_sn();
-        let commands = self.requests.iter().filter(|(tag, entry)| is_concluded(*tag, entry));
-        let mut commands: Vec<_> = commands.map(|(tag, entry)| (entry.cmd_sn.distance_to(next), tag)).collect();
-        commands.sort_unstable_by(|one, other| other.cmp(one));
-        for (_, tag) in commands {
+        for tag in self.requests.ordered(self.numbering.cmd_sn(), is_concluded) {
             self.remove(tag);
             self.concluded.push(tag);
             self.events.push_back(Event::TaskAborted { tag });

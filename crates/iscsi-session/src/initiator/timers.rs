@@ -1,4 +1,5 @@
-//! The two clocks of a session: the silence of the target, and its answer to a logout.
+//! The clocks of a connection: the silence of the target, its answer to a logout, and after the connection's end the time that the
+//! target remembers it (RFC 7143 sections 7.5 and 7.14).
 //!
 //! In: what was heard and asked, and when. Out: when to look again, and what is due then.
 
@@ -15,6 +16,25 @@ pub(super) enum Alarm {
     Silent,
     /// The target has not answered a logout.
     LogoutOverdue,
+    /// Time2Wait is over: the target may be told that the connection is gone.
+    CleanupDue,
+    /// Time2Retain is over: the target has forgotten the connection (M1 of RFC 7143 section 8.2.2).
+    Forgotten,
+}
+
+/// How long the target remembers a connection that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Retention {
+    /// Time2Wait.
+    pub(super) wait: Duration,
+    /// Time2Retain, which begins after it.
+    pub(super) retain: Duration,
+}
+
+impl Retention {
+    pub(super) fn from_seconds(wait: u16, retain: u16) -> Self {
+        Self { wait: Duration::from_secs(wait.into()), retain: Duration::from_secs(retain.into()) }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,13 +45,21 @@ pub(super) struct Timers {
     /// Since when any sign of life is awaited.
     asked: Option<Instant>,
     logout: Option<Instant>,
+    /// After the end of the connection, what there is to wait for; nothing else counts then.
+    end: Option<Cleanup>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cleanup {
+    due: Option<Instant>,
+    forgotten: Option<Instant>,
 }
 
 impl Timers {
     pub(super) fn new(config: SessionConfig, session_type: SessionType, now: Instant) -> Self {
         // RFC 7143 4.3: a discovery session has no pings.
         let interval = config.ping_interval.filter(|_| session_type == SessionType::Normal);
-        Self { interval, timeout: config.ping_timeout, heard: now, asked: None, logout: None }
+        Self { interval, timeout: config.ping_timeout, heard: now, asked: None, logout: None, end: None }
     }
 
     /// Any PDU came: the target lives.
@@ -50,8 +78,41 @@ impl Timers {
         self.logout.get_or_insert(now);
     }
 
+    /// The logout was answered, or it is not waited for any more.
+    pub(super) fn forget_logout(&mut self) {
+        self.logout = None;
+    }
+
+    /// The connection is gone, and the target remembers it so long.
+    pub(super) fn begin_cleanup(&mut self, now: Instant, Retention { wait, retain }: Retention) {
+        let due = now.checked_add(wait);
+        // RFC 7143 11.15.4: where nothing is retained, there is nothing to tell the target.
+        self.end = Some(Cleanup {
+            due: due.filter(|_| !retain.is_zero()),
+            forgotten: due.and_then(|due| due.checked_add(retain)),
+        });
+    }
+
+    /// The owner was told, or is at it.
+    pub(super) fn forget_cleanup_due(&mut self) {
+        if let Some(cleanup) = &mut self.end {
+            cleanup.due = None;
+        }
+    }
+
+    /// A logout of the connection elsewhere has failed; the next may be tried after this time, if the target still remembers.
+    pub(super) fn retry_cleanup(&mut self, now: Instant, wait: Duration) {
+        if let Some(cleanup) = &mut self.end {
+            cleanup.due = now.checked_add(wait);
+        }
+    }
+
     /// The next alarm and its time. A time that no clock reaches is none.
     fn next(&self) -> Option<(Instant, Alarm)> {
+        if let Some(Cleanup { due, forgotten }) = self.end {
+            let due = due.map(|at| (at, Alarm::CleanupDue));
+            return forgotten.map(|at| (at, Alarm::Forgotten)).into_iter().chain(due).min_by_key(|(at, _)| *at);
+        }
         let silence = match (self.asked, self.interval) {
             (Some(asked), _) => asked.checked_add(self.timeout).map(|at| (at, Alarm::Silent)),
             (None, Some(interval)) => self.heard.checked_add(interval).map(|at| (at, Alarm::PingDue)),

@@ -140,8 +140,8 @@ fn with_the_connection_every_request_is_lost_once() {
     bench.submit(2, write(8));
     bench.sent();
     bench.submit(3, read(8));
-    bench.session.ping(bench.now, tag(4), Bytes::new());
-    bench.session.send_targets(bench.now, tag(5), SendTargetsScope::ThisTarget);
+    bench.session.ping(bench.now, CID, tag(4), Bytes::new());
+    bench.session.send_targets(bench.now, CID, tag(5), SendTargetsScope::ThisTarget);
     bench.session.handle_connection_lost(bench.now, CID);
     let events = bench.events();
     assert_eq!((events.len(), events.last()), (6, Some(&Event::Closed(CloseReason::ConnectionLost))));
@@ -151,9 +151,9 @@ fn with_the_connection_every_request_is_lost_once() {
     bench.take(response);
     bench.session.handle_timeout(bench.now + Duration::from_secs(1000));
     assert_eq!((bench.events(), bench.sent(), bench.session.poll_timeout()), (vec![], vec![], None));
-    assert_eq!(bench.session.submit(bench.now, tag(6), read(8)), Err(read(8)));
-    bench.session.ping(bench.now, tag(7), Bytes::new());
-    bench.session.logout(bench.now, tag(8), LogoutReason::CloseSession);
+    assert_eq!(bench.session.submit(bench.now, CID, tag(6), read(8)), Err(read(8)));
+    bench.session.ping(bench.now, CID, tag(7), Bytes::new());
+    bench.session.logout(bench.now, CID, tag(8), Logout::Session);
     assert_eq!(bench.events(), [Event::TaskLost { tag: tag(7) }, Event::TaskLost { tag: tag(8) }]);
 }
 
