@@ -59,6 +59,7 @@ impl Session {
         let connection = self.connections.known(cid);
         connection.make(ConnectionTransition::Failure);
         connection.outbox.shut();
+        connection.recovery = None;
         connection.timers.begin_cleanup(now, retention);
         self.fail_logouts_over(now, cid);
         self.end_requests(cid);
@@ -184,6 +185,7 @@ impl Session {
         self.state = self.state.after(ending).after(SessionTransition::TimeOut);
         debug_assert_eq!(self.state, SessionState::Free);
         self.connections.clear();
+        self.unacknowledged_since = None;
         self.events.extend(self.requests.drain().map(|tag| Event::TaskLost { tag }));
         self.events.push_back(Event::Closed(reason));
     }

@@ -5,6 +5,7 @@
 
 use super::SessionConfig;
 use super::outbox::Outbox;
+use super::snack::Recovery;
 use super::state::{ConnectionState, ConnectionTransition};
 use super::task::{Entry, Request};
 use super::timers::Timers;
@@ -26,6 +27,8 @@ pub(super) struct Connection {
     /// Text exchanges, one at a time (RFC 7143 section 11.10); the first is under way.
     pub(super) texts: VecDeque<InitiatorTaskTag>,
     pub(super) timers: Timers,
+    /// What is missing; none at error recovery level 0.
+    pub(super) recovery: Option<Box<Recovery>>,
     /// How many requests are allegiant to it.
     pub(super) requests: usize,
 }
@@ -34,6 +37,7 @@ impl Connection {
     pub(super) fn new(outcome: &LoginOutcome, parameters: Parameters, config: SessionConfig, now: Instant) -> Self {
         Self {
             cid: outcome.cid,
+            recovery: (parameters.error_recovery_level > 0).then(Box::default),
             parameters,
             state: ConnectionState::LoggedIn,
             exp_stat_sn: outcome.stat_sn,
@@ -48,7 +52,8 @@ impl Connection {
         self.state = self.state.after(transition);
     }
 
-    /// Counts a status. At error recovery level 0 a lost one cannot be had again, and none comes twice.
+    /// Counts a status. At error recovery level 0 a lost one cannot be had again, and none comes twice; above, PDUs are put in
+    /// order before.
     pub(super) fn count_status(&mut self, stat_sn: StatSn) -> Result<(), Violation> {
         if stat_sn != self.exp_stat_sn {
             return Err(Violation::StatSnOutOfOrder);

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! In: what the owner wants, PDUs from the target, and the time. Out: PDUs for the target, events, and the time of the next
-//! look at the clock. The standard is RFC 7143, sections 4.2, 7, 8 and 11, at error recovery level 0.
+//! look at the clock. The standard is RFC 7143, sections 4.2, 7, 8 and 11, at error recovery levels 0 and 1.
 //!
 //! Guarantees, whatever the target sends:
 //!
@@ -18,6 +18,7 @@
 //! - Data that is handed out lies within the command's expected length, and comes in order and once.
 //! - No residual claims more data than came.
 //! - Memory is bounded by what the owner has asked for, MaxOutstandingR2T, and 1 MiB for an answer in text.
+//! - What is lost at level 1 is asked for a bounded number of times, and what waits for it is bounded.
 //! - A rule that is broken ends the session, with the rule's name: [`CloseReason::Violation`](crate::CloseReason::Violation).
 
 mod async_message;
@@ -30,8 +31,11 @@ mod logout;
 mod numbering;
 mod outbox;
 mod receive;
+mod recovery;
 mod reject;
+mod retry;
 mod session;
+mod snack;
 mod state;
 mod task;
 mod task_management;

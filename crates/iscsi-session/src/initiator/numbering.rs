@@ -31,6 +31,16 @@ impl Numbering {
         self.cmd_sn
     }
 
+    /// The target has received all commands before this one.
+    pub(super) fn exp_cmd_sn(&self) -> CmdSn {
+        self.exp_cmd_sn
+    }
+
+    /// Whether there is a command of which the target has not said that it has received it.
+    pub(super) fn has_unacknowledged(&self) -> bool {
+        self.exp_cmd_sn.precedes(self.cmd_sn)
+    }
+
     /// Uses the number of the next command.
     pub(super) fn take_cmd_sn(&mut self) -> CmdSn {
         let cmd_sn = self.cmd_sn;

@@ -29,7 +29,7 @@ impl Session {
         // RFC 7143 7.3: the number of a rejected command counts as not received, and has to be sent again for the session
         // to go on. A NOP-Out takes it, and the tag with it.
         if !entry.request.is_immediate() && !self.numbering.is_acknowledged(entry.cmd_sn) {
-            return self.plug(cid, tag, reason);
+            return if self.retry_rejected(cid, tag, reason) { Ok(()) } else { self.plug(cid, tag, reason) };
         }
         let Some(entry) = self.remove(tag) else { return Ok(()) };
         match entry.request {

@@ -100,6 +100,8 @@ pub struct Session {
     session_type: SessionType,
     pub(super) state: SessionState,
     pub(super) numbering: Numbering,
+    /// Since when the target has acknowledged no command, while one waits for it; from error recovery level 1.
+    pub(super) unacknowledged_since: Option<Instant>,
     pub(super) connections: Connections,
     pub(super) requests: Requests,
     pub(super) concluded: Concluded,
@@ -117,6 +119,7 @@ impl Session {
             session_type: outcome.session_type,
             state: SessionState::Free.after(SessionTransition::Login),
             numbering: Numbering::new(outcome),
+            unacknowledged_since: None,
             connections,
             requests: Requests::default(),
             concluded: Concluded::default(),
@@ -171,12 +174,16 @@ impl Session {
     /// # Panics
     /// If `tag` is in use, the extended CDB is neither empty nor of 17 to 260 bytes, or the data to be written has 4 GiB: bugs of
     /// the caller.
-    pub fn submit(&mut self, _now: Instant, cid: Cid, tag: InitiatorTaskTag, command: Command) -> Result<(), Command> {
+    pub fn submit(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, command: Command) -> Result<(), Command> {
         if self.window(cid) == 0 {
             return Err(command);
         }
         let cmd_sn = self.numbering.take_cmd_sn();
-        self.insert(cid, tag, cmd_sn, Request::Command(Task::new(command))).outbox.push_request(tag);
+        let connection = self.insert(cid, tag, cmd_sn, Request::Command(Task::new(command)));
+        connection.outbox.push_request(tag);
+        if connection.recovery.is_some() {
+            self.unacknowledged_since.get_or_insert(now);
+        }
         Ok(())
     }
 
@@ -243,18 +250,32 @@ impl Session {
             return;
         }
         connection.timers.heard(now);
-        if let Err(violation) = self.dispatch(now, cid, pdu) {
+        let result = match connection.recovery {
+            None => self.dispatch(now, cid, pdu),
+            Some(_) => self.receive_in_order(now, cid, pdu),
+        };
+        if let Err(violation) = result {
             self.close(CloseReason::Violation(violation));
         }
     }
 
     /// Takes a PDU of which only the header can be trusted. One that means nothing ends the session (RFC 7143 section 7.7), a bad
-    /// digest at error recovery level 0 the connection (section 7.8).
-    pub fn handle_bad_pdu(&mut self, now: Instant, cid: Cid, _header: Header, what: BadPdu) {
-        if self.cids().any(|other| other == cid) {
-            match what {
-                BadPdu::Undecodable(error) => self.close(CloseReason::Malformed(error)),
-                BadPdu::DataDigest => self.lose(now, cid, CloseReason::DataDigest, self.default_retention()),
+    /// digest at error recovery level 0 the connection (section 7.8). Above, it is asked for again.
+    pub fn handle_bad_pdu(&mut self, now: Instant, cid: Cid, header: Header, what: BadPdu) {
+        let Some(connection) = self.connections.get_mut(cid).filter(|connection| connection.state.is_full_feature())
+        else {
+            return;
+        };
+        match what {
+            BadPdu::Undecodable(error) => self.close(CloseReason::Malformed(error)),
+            BadPdu::DataDigest if connection.recovery.is_none() => {
+                self.lose(now, cid, CloseReason::DataDigest, self.default_retention());
+            }
+            BadPdu::DataDigest => {
+                connection.timers.heard(now);
+                if let Err(violation) = self.handle_bad_digest(now, cid, header) {
+                    self.close(CloseReason::Violation(violation));
+                }
             }
         }
     }
@@ -266,11 +287,25 @@ impl Session {
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come, or may have.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let alarm = |connection: &Connection| Some((connection.cid, connection.timers.alarm(now)?));
+        let after = self.config.ping_timeout;
+        let alarm = |connection: &Connection| {
+            let is_missing = || connection.recovery_timeout(after).is_some_and(|at| at <= now);
+            let alarm = connection.timers.alarm(now).or_else(|| is_missing().then_some(Alarm::StillMissing))?;
+            Some((connection.cid, alarm))
+        };
         // Each alarm ends the waiting that it comes from.
         while let Some((cid, alarm)) = self.connections.iter().find_map(alarm) {
             self.handle_alarm(now, cid, alarm);
         }
+        if self.probe_timeout().is_some_and(|at| at <= now) {
+            self.unacknowledged_since = Some(now);
+            // RFC 7143 7.1.3: a NOP-Out probes the numbers of the target.
+            self.events.extend(self.connection_of_expected().map(|cid| Event::PingDue { cid }));
+        }
+    }
+
+    fn probe_timeout(&self) -> Option<Instant> {
+        self.unacknowledged_since?.checked_add(self.config.ping_timeout)
     }
 
     fn handle_alarm(&mut self, now: Instant, cid: Cid, alarm: Alarm) {
@@ -281,6 +316,7 @@ impl Session {
             }
             Alarm::Silent => self.lose(now, cid, CloseReason::PeerSilent, self.default_retention()),
             Alarm::LogoutOverdue => self.handle_logout_overdue(now, cid),
+            Alarm::StillMissing => self.handle_recovery_timeout(now, cid),
             Alarm::CleanupDue => {
                 self.connections.known(cid).timers.forget_cleanup_due();
                 self.events.push_back(Event::CleanupDue { cid });
@@ -292,7 +328,11 @@ impl Session {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.connections.iter().filter_map(|connection| connection.timers.poll_timeout()).min()
+        let after = self.config.ping_timeout;
+        let times = self.connections.iter().flat_map(|connection| {
+            [connection.timers.poll_timeout(), connection.recovery_timeout(after)].into_iter().flatten()
+        });
+        times.chain(self.probe_timeout()).min()
     }
 
     /// The next thing that the owner has to know.

@@ -96,6 +96,8 @@ pub(super) struct Entry {
     pub(super) cid: Cid,
     /// Whether the target can know of it.
     pub(super) is_sent: bool,
+    /// How often it was sent again.
+    pub(super) retries: u8,
     pub(super) request: Request,
 }
 
@@ -107,7 +109,7 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn insert(&mut self, tag: InitiatorTaskTag, cid: Cid, cmd_sn: CmdSn, request: Request) {
-        let before = self.by_tag.insert(tag, Entry { cmd_sn, cid, is_sent: false, request });
+        let before = self.by_tag.insert(tag, Entry { cmd_sn, cid, is_sent: false, retries: 0, request });
         assert!(before.is_none(), "a tag names one request at a time");
     }
 

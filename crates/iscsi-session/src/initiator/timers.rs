@@ -16,6 +16,8 @@ pub(super) enum Alarm {
     Silent,
     /// The target has not answered a logout.
     LogoutOverdue,
+    /// What was asked for again has not come.
+    StillMissing,
     /// Time2Wait is over: the target may be told that the connection is gone.
     CleanupDue,
     /// Time2Retain is over: the target has forgotten the connection (M1 of RFC 7143 section 8.2.2).

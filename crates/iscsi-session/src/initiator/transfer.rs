@@ -49,6 +49,29 @@ pub(super) struct Read {
 pub(super) struct Data {
     pub(super) write: Option<Write>,
     pub(super) read: Option<Read>,
+    missing: Missing,
+}
+
+/// What is known of Data-In PDUs and R2Ts that have not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    /// Nothing.
+    Nothing,
+    /// The next was asked for.
+    AskedFor,
+    /// The target will not send it.
+    GivenUp,
+}
+
+/// Where a Data-In or R2T stands in its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It is the next, and was taken.
+    New,
+    /// It has come before.
+    Again,
+    /// Another is missing before it; it was not taken.
+    Early,
 }
 
 /// How much of a write goes without being asked for, in bytes from its beginning.
@@ -76,14 +99,13 @@ fn segment_bytes_max(parameters: &Parameters) -> u32 {
 
 impl Data {
     pub(super) fn new(transfer: Transfer) -> Self {
-        match transfer {
-            Transfer::None => Self { write: None, read: None },
-            Transfer::Read(expected) => Self { write: None, read: Some(Read::new(expected)) },
-            Transfer::Write(data) => Self { write: Some(Write::new(data)), read: None },
-            Transfer::Bidirectional { write, read } => {
-                Self { write: Some(Write::new(write)), read: Some(Read::new(read)) }
-            }
-        }
+        let (write, read) = match transfer {
+            Transfer::None => (None, None),
+            Transfer::Read(expected) => (None, Some(Read::new(expected))),
+            Transfer::Write(data) => (Some(Write::new(data)), None),
+            Transfer::Bidirectional { write, read } => (Some(Write::new(write)), Some(Read::new(read))),
+        };
+        Self { write, read, missing: Missing::Nothing }
     }
 
     /// RFC 7143 11.3.4: the length of the write if there is one, else of the read.
@@ -112,37 +134,87 @@ impl Data {
         (read.0 + write.0, if is_data_in { read.1 } else { write.1 })
     }
 
-    /// Takes a Data-In: returns whether it is new.
-    pub(super) fn handle_data_in(&mut self, pdu: &DataIn, parameters: &Parameters) -> Result<bool, Violation> {
+    /// Takes a Data-In.
+    pub(super) fn handle_data_in(&mut self, pdu: &DataIn, parameters: &Parameters) -> Result<Arrival, Violation> {
         let r2t_count = self.write.as_ref().map_or(0, |write| write.r2t_count);
         let read = self.read.as_mut().ok_or(Violation::DataWithoutRead)?;
-        if !is_next(pdu.data_sn, read.data_in_count, r2t_count)? {
-            // A status counts once, so it cannot stand in a PDU that comes twice.
-            return if pdu.status.is_none() { Ok(false) } else { Err(Violation::DataSnOutOfOrder) };
+        let arrival = arrival(pdu.data_sn, read.data_in_count, r2t_count);
+        match arrival {
+            Arrival::New => {
+                read.handle_data(pdu, parameters)?;
+                self.take_next();
+            }
+            // At level 0 a status counts once, so it cannot stand in a PDU that comes twice.
+            Arrival::Again if pdu.status.is_some() && parameters.error_recovery_level == 0 => {
+                return Err(Violation::DataSnOutOfOrder);
+            }
+            Arrival::Again | Arrival::Early => {}
         }
-        read.handle_data(pdu, parameters)?;
-        Ok(true)
+        Ok(arrival)
     }
 
-    /// Takes an R2T: returns whether there is data to send now where there was none before.
-    pub(super) fn handle_r2t(&mut self, pdu: &R2t, parameters: &Parameters) -> Result<bool, Violation> {
+    /// Takes an R2T.
+    pub(super) fn handle_r2t(&mut self, pdu: &R2t, parameters: &Parameters) -> Result<Arrival, Violation> {
         let data_in_count = self.read.map_or(0, |read| read.data_in_count);
         let write = self.write.as_mut().ok_or(Violation::R2tWithoutWrite)?;
         // RFC 7143 7.9: an R2T that comes twice is discarded.
-        if !is_next(pdu.r2t_sn, write.r2t_count, data_in_count)? {
-            return Ok(false);
+        let arrival = arrival(pdu.r2t_sn, write.r2t_count, data_in_count);
+        if arrival == Arrival::New {
+            write.handle_r2t(pdu, parameters)?;
+            self.take_next();
         }
-        write.handle_r2t(pdu, parameters)
+        Ok(arrival)
     }
 
-    /// Checks the count of Data-In PDUs in a response.
+    fn take_next(&mut self) {
+        if self.missing == Missing::AskedFor {
+            self.missing = Missing::Nothing;
+        }
+    }
+
+    /// DataSN or R2TSN of the next PDU of the task: RFC 7143 4.2.2.4 counts both in one sequence.
+    pub(super) fn next_data_sn(&self) -> u32 {
+        let data_ins = self.read.map_or(0, |read| read.data_in_count);
+        let r2ts = self.write.as_ref().map_or(0, |write| write.r2t_count);
+        data_ins.wrapping_add(r2ts)
+    }
+
+    /// Whether as many Data-In PDUs have come as a response counts, or as stand before one of this DataSN.
     ///
     /// RFC 7143 7.9: only a count of PDUs that have not come is an error. Some targets leave it zero, and the older RFC 3720
     /// had R2Ts counted too.
-    pub(super) fn check_exp_data_sn(&self, exp_data_sn: u32) -> Result<(), Violation> {
-        let data_ins = self.read.map_or(0, |read| read.data_in_count);
-        let r2ts = self.write.as_ref().map_or(0, |write| write.r2t_count);
-        if exp_data_sn > data_ins.saturating_add(r2ts) { Err(Violation::MissingData) } else { Ok(()) }
+    pub(super) fn has_all_before(&self, data_sn: u32) -> bool {
+        data_sn <= self.next_data_sn()
+    }
+
+    /// The next PDU is asked for: returns whether it was not before.
+    pub(super) fn begin_asking(&mut self) -> bool {
+        let begins = self.missing == Missing::Nothing;
+        if begins {
+            self.missing = Missing::AskedFor;
+        }
+        begins
+    }
+
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.missing == Missing::AskedFor
+    }
+
+    /// What is missing will not come.
+    pub(super) fn give_up(&mut self) {
+        self.missing = Missing::GivenUp;
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.missing == Missing::GivenUp
+    }
+
+    /// The command is sent again, of which the target has seen nothing.
+    pub(super) fn restart(&mut self) {
+        if let Some(write) = &mut self.write {
+            write.current = None;
+            write.waiting.clear();
+        }
     }
 
     /// The residual of the first direction, and that of the read of a bidirectional command, such that neither claims more
@@ -157,18 +229,18 @@ impl Data {
     }
 }
 
-/// Whether a DataSN or R2TSN is the next of its task, not one that came before.
+/// Where a DataSN or R2TSN stands among those of its task.
 ///
 /// RFC 7143 4.2.2.4 has a bidirectional task number both in one sequence, its example A.3.3 has them number apart: `own` is
 /// the count of the PDU's kind, `other` of the other kind, and either is accepted.
-fn is_next(number: u32, own: u32, other: u32) -> Result<bool, Violation> {
+fn arrival(number: u32, own: u32, other: u32) -> Arrival {
     let shared = own.wrapping_add(other);
     if number == own || number == shared {
-        Ok(true)
+        Arrival::New
     } else if number < shared {
-        Ok(false)
+        Arrival::Again
     } else {
-        Err(Violation::DataSnOutOfOrder)
+        Arrival::Early
     }
 }
 
@@ -237,31 +309,33 @@ impl Write {
         self.slice(0, unsolicited.immediate)
     }
 
-    fn handle_r2t(&mut self, pdu: &R2t, parameters: &Parameters) -> Result<bool, Violation> {
+    fn handle_r2t(&mut self, pdu: &R2t, parameters: &Parameters) -> Result<(), Violation> {
         let length = pdu.desired_data_transfer_length;
         let end = pdu.buffer_offset.checked_add(length).filter(|end| *end <= self.length());
         let end = end.ok_or(Violation::R2tBeyondExpected)?;
         if length > parameters.burst_bytes_max {
             return Err(Violation::R2tTooLong);
         }
+        let recovers = parameters.error_recovery_level > 0 && pdu.buffer_offset < self.r2t_end;
         // Unsolicited data may be asked for again (RFC 7143 4.2.5.2), so only R2Ts are compared with each other.
-        if parameters.data_sequence_in_order && pdu.buffer_offset < self.r2t_end {
+        if parameters.data_sequence_in_order && pdu.buffer_offset < self.r2t_end && !recovers {
             return Err(Violation::R2tOutOfOrder);
         }
+        // RFC 7143 11.8: a recovery R2T asks for what an earlier one asked for, which may not be answered yet.
+        let outstanding_max = usize::from(parameters.outstanding_r2t_max) * if recovers { 2 } else { 1 };
         let solicited = self.current.iter().chain(&self.waiting).filter(|burst| burst.target_transfer_tag.is_some());
-        if solicited.count() >= usize::from(parameters.outstanding_r2t_max) {
+        if solicited.count() >= outstanding_max {
             return Err(Violation::TooManyR2ts);
         }
         self.r2t_count = self.r2t_count.wrapping_add(1);
-        self.r2t_end = end;
+        self.r2t_end = self.r2t_end.max(end);
         let target_transfer_tag = Some(pdu.target_transfer_tag);
         let burst = Burst { target_transfer_tag, offset: pdu.buffer_offset, end, data_sn: 0 };
-        if self.current.is_some() {
-            self.waiting.push_back(burst);
-            return Ok(false);
+        match self.current {
+            Some(_) => self.waiting.push_back(burst),
+            None => self.current = Some(burst),
         }
-        self.current = Some(burst);
-        Ok(true)
+        Ok(())
     }
 
     /// The next Data-Out of the sequence that is being sent.

@@ -15,6 +15,9 @@ impl Session {
     pub fn poll_transmit(&mut self, cid: Cid) -> Option<Pdu> {
         let connection = self.connections.get_mut(cid).filter(|connection| !connection.outbox.is_shut())?;
         let requests = &mut self.requests;
+        if let Some(snack) = connection.next_snack(requests) {
+            return Some(snack.into());
+        }
         if connection.outbox.is_turn_of_data() {
             connection
                 .next_data_out(requests)

@@ -288,8 +288,10 @@ proptest! {
         happenings in proptest::collection::vec(happening(), 0..60),
         initial_r2t: bool,
         immediate_data: bool,
+        error_recovery_level in 0_u8..3,
     ) {
         let parameters = Parameters {
+            error_recovery_level,
             initial_r2t,
             immediate_data,
             send_segment_bytes_max: 512,
