@@ -218,6 +218,7 @@ impl Initiator {
             | Event::NegotiationRequested { .. }
             | Event::ConnectionClosed { .. }
             | Event::CleanupDue { .. }
+            | Event::ReassignmentDue { .. }
             | Event::LogoutRequested { .. }
             | Event::PduRejected { .. }
             | Event::Async(_) => assert!(!self.closed, "nothing comes after the end"),

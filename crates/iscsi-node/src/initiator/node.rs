@@ -339,9 +339,10 @@ impl<P: PduPort> InitiatorNode<P> {
             SessionEvent::LogoutRequested { grace, .. } => self.events.push_back(Event::LogoutRequested { grace }),
             // What they speak of shows in the commands that it concerns.
             SessionEvent::PduRejected { .. } | SessionEvent::Async(_) => {}
-            SessionEvent::ConnectionClosed { .. } | SessionEvent::CleanupDue { .. } => {
-                unreachable!("the session has one connection, and ends with it")
-            }
+            // They come with several connections, or error recovery level 2.
+            SessionEvent::ConnectionClosed { .. }
+            | SessionEvent::CleanupDue { .. }
+            | SessionEvent::ReassignmentDue { .. } => {}
             SessionEvent::Closed(reason) => self.end(Event::Closed(reason)),
         }
     }

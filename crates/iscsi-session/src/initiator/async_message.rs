@@ -13,11 +13,13 @@ impl Session {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         self.connections.known(cid).count_status(pdu.stat_sn)?;
         let dropped = CloseReason::Dropped { time_2_wait: pdu.parameter_2 };
+        let retention = Retention::from_seconds(pdu.parameter_2, pdu.parameter_3);
         match pdu.event {
             AsyncEvent::LogoutRequest => self.handle_logout_request(cid, pdu.parameter_3),
-            AsyncEvent::ConnectionDrop => {
-                let retention = Retention::from_seconds(pdu.parameter_2, pdu.parameter_3);
-                self.lose(now, Cid(pdu.parameter_1), dropped, retention);
+            AsyncEvent::ConnectionDrop => self.lose(now, Cid(pdu.parameter_1), dropped, retention),
+            AsyncEvent::SessionDrop if self.keeps_tasks(retention) => {
+                let cids: Vec<_> = self.cids().collect();
+                cids.into_iter().for_each(|cid| self.lose(now, cid, dropped, retention));
             }
             AsyncEvent::SessionDrop => self.close(dropped),
             AsyncEvent::NegotiationRequest => self.handle_negotiation_request(cid),

@@ -1,18 +1,16 @@
-//! How connections end, and what becomes of their requests (RFC 7143 sections 4.2.2.1, 7.14 and 8.2).
+//! How connections come, end, and are forgotten (RFC 7143 sections 6.3.4, 7.5, 7.14 and 8.2).
 //!
 //! ```text
-//!  a connection is lost ──> requests of its own end ──> Time2Wait ──> CleanupDue ──> logout elsewhere, or a new login
-//!                           numbers the target misses       └── Time2Retain ──> the target has forgotten it
-//!                           wait to be plugged ──────────────────────────────────> plugged, or sent again
+//!  lost ──> Time2Wait ──> CleanupDue ──> logout elsewhere, or a new login ──> what it has left goes on
+//!                └─────── Time2Retain ──> the target has forgotten it ──────> what it has left is lost, its numbers are filled
 //! ```
 
 use super::connection::{Connection, joined};
-use super::state::{ConnectionTransition, SessionState, SessionTransition};
-use super::task::{Plugged, Request};
+use super::state::{ConnectionState, ConnectionTransition, SessionState, SessionTransition};
 use super::timers::Retention;
 use super::{Event, Session};
 use crate::{CloseReason, LoginOutcome};
-use iscsi_pdu::{Cid, InitiatorTaskTag};
+use iscsi_pdu::Cid;
 use std::time::Instant;
 
 impl Session {
@@ -26,17 +24,50 @@ impl Session {
         let Some(session) = self.connections.session_parameters() else { return };
         let parameters = joined(session, &outcome.parameters);
         let connection = Connection::new(outcome, parameters, self.config, now);
+        // Not every target says in a login what it has received.
+        let is_told = !outcome.cmd_sn.precedes(self.numbering.exp_cmd_sn());
         self.numbering.update_window(outcome.cmd_sn, outcome.max_cmd_sn);
         self.state = self.state.after(SessionTransition::Login);
         let cid = outcome.cid;
-        if self.connections.get(cid).is_none() {
-            return self.connections.push(connection);
+        if self.connections.get(cid).is_some() {
+            self.reinstate(now, connection, is_told);
+        } else {
+            self.connections.push(connection);
         }
+        self.adopt_logged_out(now, cid);
+    }
+
+    fn reinstate(&mut self, now: Instant, connection: Connection, is_told: bool) {
+        let cid = connection.cid;
+        let retention = self.default_retention();
         self.fail_logouts_over(now, cid);
-        self.end_requests(cid);
+        self.end_requests(cid, retention);
         let old = self.connections.known(cid);
-        *old = Connection { requests: old.requests, ..connection };
-        self.adopt(cid, cid);
+        *old = Connection { requests: old.requests, adopts: !is_told, ..connection };
+        if is_told {
+            self.adopt(now, cid, cid, retention);
+        } else {
+            self.events.push_back(Event::PingDue { cid });
+        }
+    }
+
+    /// The first PDU on a connection has told what the target has received.
+    pub(super) fn adopt_late(&mut self, now: Instant, cid: Cid) {
+        if let Some(connection) = self.connections.get_mut(cid).filter(|connection| connection.state.is_full_feature())
+        {
+            connection.adopts = false;
+            self.adopt(now, cid, cid, self.default_retention());
+        }
+    }
+
+    /// A connection that was logged out for recovery when there was no other has left its tasks to the next.
+    fn adopt_logged_out(&mut self, now: Instant, over: Cid) {
+        let is_free = |connection: &&Connection| connection.state == ConnectionState::Free;
+        let free: Vec<_> = self.connections.iter().filter(is_free).map(|connection| connection.cid).collect();
+        for cid in free {
+            let retention = Retention { wait: Default::default(), ..self.default_retention() };
+            self.end_cleanup(now, cid, Some(over), retention);
+        }
     }
 
     /// How long the target remembers a connection that broke (RFC 7143 section 7.5.1).
@@ -47,7 +78,7 @@ impl Session {
         })
     }
 
-    /// A connection is gone without a logout. Requests that it alone can answer are lost.
+    /// A connection is gone without a logout.
     pub(super) fn lose(&mut self, now: Instant, cid: Cid, reason: CloseReason, retention: Retention) {
         if !self.cids().any(|other| other == cid) {
             return;
@@ -56,43 +87,63 @@ impl Session {
         if self.is_logging_out(cid) {
             return self.close(reason);
         }
-        let connection = self.connections.known(cid);
-        connection.make(ConnectionTransition::Failure);
-        connection.outbox.shut();
-        connection.recovery = None;
-        connection.timers.begin_cleanup(now, retention);
+        self.connections.known(cid).end(now, ConnectionTransition::Failure, reason, retention);
         self.fail_logouts_over(now, cid);
-        self.end_requests(cid);
-        if !self.has_connection() {
-            return self.close(reason);
-        }
-        self.events.push_back(Event::ConnectionClosed { cid, reason });
+        let unsent = self.end_requests(cid, retention);
+        self.leave(cid, reason, retention);
         if let Some(over) = self.carrier() {
-            self.adopt_unsent(cid, over);
+            // No second command of the same number can meet these.
+            unsent.into_iter().for_each(|tag| self.send_over(tag, over));
         }
     }
 
-    /// A connection was logged out.
-    pub(super) fn end_connection(&mut self, now: Instant, cid: Cid, reason: CloseReason) {
-        self.connections.known(cid).make(ConnectionTransition::End);
+    /// A connection was logged out over itself, and if for recovery, its tasks are kept for so long.
+    pub(super) fn end_connection(&mut self, now: Instant, cid: Cid, retention: Retention) {
+        let reason = CloseReason::LoggedOut;
+        self.connections.known(cid).end(now, ConnectionTransition::End, reason, retention);
         self.fail_logouts_over(now, cid);
-        self.end_requests(cid);
-        if !self.has_connection() {
-            return self.close(reason);
+        self.end_requests(cid, retention);
+        self.leave(cid, reason, retention);
+        if let Some(over) = self.carrier() {
+            self.end_cleanup(now, cid, Some(over), retention);
+        }
+    }
+
+    /// Tells that a connection has ended, or with it the session, unless its tasks wait for another connection.
+    fn leave(&mut self, cid: Cid, reason: CloseReason, retention: Retention) {
+        if self.cids().next().is_none() {
+            if !self.keeps_tasks(retention) {
+                return self.close(reason);
+            }
+            // RFC 7143 6.3.6: the session has failed, and may be continued.
+            self.state = self.state.after(SessionTransition::Failure);
         }
         self.events.push_back(Event::ConnectionClosed { cid, reason });
-        self.end_cleanup(cid, self.carrier());
     }
 
-    /// The target knows that a connection is gone, or has forgotten it: what it misses is sent on another.
-    pub(super) fn end_cleanup(&mut self, cid: Cid, over: Option<Cid>) {
-        let Some(connection) = self.connections.get_mut(cid) else { return };
+    /// The target knows that a connection is gone, or has forgotten it: what it has left goes on on another.
+    pub(super) fn end_cleanup(&mut self, now: Instant, cid: Cid, over: Option<Cid>, retention: Retention) {
+        // It may have been reinstated in the meantime.
+        let Some(connection) = self.connections.get_mut(cid).filter(|connection| !connection.state.is_full_feature())
+        else {
+            return;
+        };
         connection.make(ConnectionTransition::End);
+        let reason = connection.reason;
         match over {
-            Some(over) => self.adopt(cid, over),
-            None => self.requests_of(cid).into_iter().for_each(|tag| self.give_up(tag)),
+            Some(over) => self.adopt(now, cid, over, retention),
+            None => self.give_up_all(cid),
         }
         self.connections.remove(cid);
+        // RFC 7143 6.3.5: the session times out with the last state of a connection.
+        if self.connections.iter().next().is_none() {
+            self.close(reason.unwrap_or(CloseReason::ConnectionLost));
+        }
+    }
+
+    /// The target has forgotten a connection, and with it the tasks.
+    pub(super) fn handle_forgotten(&mut self, now: Instant, cid: Cid) {
+        self.end_cleanup(now, cid, self.carrier(), Retention::from_seconds(0, 0));
     }
 
     /// A logout of a connection that is gone has failed.
@@ -107,72 +158,6 @@ impl Session {
     pub(super) fn carrier(&self) -> Option<Cid> {
         let mut others = self.connections.iter().filter(|connection| connection.state.takes_requests());
         self.least_busy().or_else(|| others.next().map(|connection| connection.cid))
-    }
-
-    /// Whether there is a connection on which the session goes on.
-    fn has_connection(&self) -> bool {
-        self.connections.iter().any(|connection| connection.state.is_full_feature())
-    }
-
-    /// The requests of a connection, in the order of their numbers.
-    fn requests_of(&self, cid: Cid) -> Vec<InitiatorTaskTag> {
-        self.requests.ordered(self.numbering.cmd_sn(), |_, entry| entry.cid == cid)
-    }
-
-    /// Ends the requests of a connection that is gone, but for those whose number the target may miss: without it no later
-    /// command would be executed (RFC 7143 section 4.2.2.1). They wait for a NOP-Out to take the number.
-    fn end_requests(&mut self, cid: Cid) {
-        self.connections.known(cid).texts.clear();
-        for tag in self.requests_of(cid) {
-            let entry = self.requests.get_mut(tag).expect("a request that was found");
-            if !entry.request.has_number() || self.numbering.is_acknowledged(entry.cmd_sn) {
-                self.give_up(tag);
-            } else if !matches!(entry.request, Request::Plug(_)) {
-                entry.request = Request::Plug(Plugged::Lost);
-            }
-        }
-    }
-
-    /// Sends what never went out on a connection that is gone.
-    fn adopt_unsent(&mut self, cid: Cid, over: Cid) {
-        for tag in self.requests_of(cid) {
-            if self.requests.get(tag).is_some_and(|entry| !entry.is_sent) {
-                self.adopt_request(tag, over);
-            }
-        }
-    }
-
-    /// Sends what the target misses of a connection that it knows to be gone. Before that, a second NOP-Out of the same number
-    /// might meet the first command still on its way (RFC 7143 section 7.2.1).
-    fn adopt(&mut self, cid: Cid, over: Cid) {
-        for tag in self.requests_of(cid) {
-            let entry = self.requests.get(tag).expect("a request that was found");
-            if self.numbering.is_acknowledged(entry.cmd_sn) {
-                self.give_up(tag);
-            } else {
-                self.adopt_request(tag, over);
-            }
-        }
-    }
-
-    fn adopt_request(&mut self, tag: InitiatorTaskTag, over: Cid) {
-        let entry = self.requests.get_mut(tag).expect("a request that was found");
-        self.connections.known(entry.cid).requests -= 1;
-        (entry.cid, entry.is_sent) = (over, false);
-        let connection = self.connections.known(over);
-        connection.requests += 1;
-        connection.outbox.push_request(tag);
-    }
-
-    /// Ends a request to which no answer will come.
-    pub(super) fn give_up(&mut self, tag: InitiatorTaskTag) {
-        let entry = self.remove(tag).expect("a request that was found");
-        let event = match entry.request {
-            Request::Plug(plugged) => plugged.event(tag),
-            _ => Event::TaskLost { tag },
-        };
-        self.concluded.push(tag);
-        self.events.push_back(event);
     }
 
     /// Ends the session, once: every request is lost.

@@ -7,9 +7,9 @@ use super::SessionConfig;
 use super::outbox::Outbox;
 use super::snack::Recovery;
 use super::state::{ConnectionState, ConnectionTransition};
-use super::task::{Entry, Request};
-use super::timers::Timers;
-use crate::{LoginOutcome, Parameters, Violation};
+use super::task::{Entry, Request, Standing};
+use super::timers::{Retention, Timers};
+use crate::{CloseReason, LoginOutcome, Parameters, Violation};
 use iscsi_pdu::{Cid, InitiatorTaskTag, StatSn};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -29,8 +29,12 @@ pub(super) struct Connection {
     pub(super) timers: Timers,
     /// What is missing; none at error recovery level 0.
     pub(super) recovery: Option<Box<Recovery>>,
-    /// How many requests are allegiant to it.
+    /// How many requests are allegiant to it, or will be.
     pub(super) requests: usize,
+    /// What the connection in whose place it came has left goes on with the first PDU, which tells what the target has received.
+    pub(super) adopts: bool,
+    /// Why it has ended.
+    pub(super) reason: Option<CloseReason>,
 }
 
 impl Connection {
@@ -45,11 +49,28 @@ impl Connection {
             texts: VecDeque::new(),
             timers: Timers::new(config, outcome.session_type, now),
             requests: 0,
+            adopts: false,
+            reason: None,
         }
     }
 
     pub(super) fn make(&mut self, transition: ConnectionTransition) {
         self.state = self.state.after(transition);
+    }
+
+    /// Ends; the target remembers the connection for so long.
+    pub(super) fn end(
+        &mut self,
+        now: Instant,
+        transition: ConnectionTransition,
+        reason: CloseReason,
+        retention: Retention,
+    ) {
+        self.make(transition);
+        self.reason = Some(reason);
+        self.outbox.shut();
+        self.recovery = None;
+        self.timers.begin_cleanup(now, retention);
     }
 
     /// Counts a status. At error recovery level 0 a lost one cannot be had again, and none comes twice; above, PDUs are put in
@@ -65,7 +86,7 @@ impl Connection {
     /// Forgets a request that has ended or goes elsewhere.
     pub(super) fn forget(&mut self, tag: InitiatorTaskTag, entry: &Entry) {
         self.requests -= 1;
-        if !entry.is_sent {
+        if entry.standing == Standing::Queued {
             self.outbox.remove_request(tag);
         }
         match &entry.request {

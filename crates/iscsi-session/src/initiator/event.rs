@@ -107,9 +107,9 @@ pub enum Event {
     },
     /// The target speaks of something that is not the session's: a SCSI event or a vendor's. See [`split_sense`](super::split_sense).
     Async(AsyncMessage),
-    /// A connection has ended, and the session goes on with others: close its port. The requests that are lost with it came
-    /// before, as [`TaskLost`](Self::TaskLost), but for commands whose number the target may miss: they end once it is filled, and
-    /// until then later commands are not executed (RFC 7143 section 4.2.2.1).
+    /// A connection has ended, and the session goes on: close its port. The requests that are lost with it came before, as
+    /// [`TaskLost`](Self::TaskLost). Others end later: at error recovery level 2 tasks wait for another connection; below, commands
+    /// whose number the target may miss wait until it is filled, and no later command is executed before (RFC 7143 section 4.2.2.1).
     ConnectionClosed {
         /// The connection.
         cid: Cid,
@@ -117,11 +117,18 @@ pub enum Event {
         reason: CloseReason,
     },
     /// The target may be told now that a connection is gone: by a [`logout`](super::Session::logout) of it over another, or by a
-    /// new login with the same CID and [`add_connection`](super::Session::add_connection). Otherwise it forgets the connection
-    /// by itself, after Time2Retain.
+    /// new login with the same CID and [`add_connection`](super::Session::add_connection). At error recovery level 2 the logout is
+    /// to be one for recovery. Otherwise the target forgets the connection by itself, after Time2Retain, and its tasks with it.
     CleanupDue {
         /// The connection.
         cid: Cid,
+    },
+    /// A command has lost its connection, and may go on on another: it is time for a TASK REASSIGN by
+    /// [`manage_task`](super::Session::manage_task), on the connection that is to have it. Otherwise the command is lost, when
+    /// Time2Retain has passed.
+    ReassignmentDue {
+        /// The command.
+        tag: InitiatorTaskTag,
     },
     /// The session has ended: close all connections. Nothing comes after this.
     Closed(CloseReason),

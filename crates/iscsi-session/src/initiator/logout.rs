@@ -47,6 +47,13 @@ impl Logout {
     }
 }
 
+impl Logout {
+    /// How long the target keeps the tasks after a logout that it has answered so.
+    fn retention(self, is_done: bool, told: Retention) -> Retention {
+        if is_done && matches!(self, Self::ForRecovery(_)) { told } else { Retention::from_seconds(0, 0) }
+    }
+}
+
 impl Session {
     /// Ends the session or one of its connections; immediate. [`Event::LogoutComplete`] ends the request, and
     /// [`Event::ConnectionClosed`] or [`Event::Closed`] tells what has ended.
@@ -123,14 +130,14 @@ impl Session {
         let is_done = response == LogoutResponseCode::Closed;
         let retention = Retention::from_seconds(pdu.time_2_wait, pdu.time_2_retain);
         match (task.logout.other_than(cid), task.logout) {
-            // What the target does not know needs no logout.
-            (Some(other), _) if is_done || response == LogoutResponseCode::CidNotFound => {
+            // What the target does not know needs no logout, but of its tasks it knows nothing either.
+            (Some(other), logout) if is_done || response == LogoutResponseCode::CidNotFound => {
                 self.connections.known(cid).timers.forget_logout();
-                self.end_cleanup(other, Some(cid));
+                self.end_cleanup(now, other, Some(cid), logout.retention(is_done, retention));
             }
             // RFC 7143 8.1.2: T13, or else T17.
             (None, Logout::Session) if is_done => self.close(CloseReason::LoggedOut),
-            (None, _) if is_done => self.end_connection(now, cid, CloseReason::LoggedOut),
+            (None, logout) if is_done => self.end_connection(now, cid, logout.retention(true, retention)),
             _ => self.fail_logout(now, cid, task, retention),
         }
         Ok(())
@@ -151,6 +158,7 @@ impl Session {
     /// The target has not answered a logout in time.
     pub(super) fn handle_logout_overdue(&mut self, now: Instant, cid: Cid) {
         let retention = self.default_retention();
+        self.connections.known(cid).timers.forget_logout();
         for (tag, task) in self.logouts_over(cid) {
             // The first may have ended the others, with the connection.
             if self.requests.get(tag).is_some() {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! In: what the owner wants, PDUs from the target, and the time. Out: PDUs for the target, events, and the time of the next
-//! look at the clock. The standard is RFC 7143, sections 4.2, 7, 8 and 11, at error recovery levels 0 and 1.
+//! look at the clock. The standard is RFC 7143, sections 4.2, 7, 8 and 11, at all error recovery levels.
 //!
 //! Guarantees, whatever the target sends:
 //!
@@ -21,6 +21,7 @@
 //! - What is lost at level 1 is asked for a bounded number of times, and what waits for it is bounded.
 //! - A rule that is broken ends the session, with the rule's name: [`CloseReason::Violation`](crate::CloseReason::Violation).
 
+mod allegiance;
 mod async_message;
 mod cleanup;
 mod command;

@@ -32,14 +32,14 @@ impl Session {
         Ok(())
     }
 
-    fn handle_data_in(&mut self, now: Instant, cid: Cid, pdu: DataIn) -> Result<(), Violation> {
+    fn handle_data_in(&mut self, now: Instant, cid: Cid, mut pdu: DataIn) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         if let Some(status) = &pdu.status {
             self.connections.known(cid).count_status(status.stat_sn)?;
         }
         let tag = pdu.initiator_task_tag;
         let Some(task) = self.requests.command(cid, tag) else { return self.check_concluded(cid, tag) };
-        match task.data.handle_data_in(&pdu, &self.connections.known(cid).parameters)? {
+        match task.data.handle_data_in(&mut pdu, &self.connections.known(cid).parameters)? {
             Arrival::New => {
                 self.acknowledge_data(cid, &pdu)?;
                 self.hand_out(tag, pdu.buffer_offset, pdu.data);

@@ -2,7 +2,7 @@
 //! (RFC 7143 sections 4.2.2.1 and 7.2.1).
 
 use super::Session;
-use super::task::{Entry, Request};
+use super::task::{Entry, Request, Standing};
 use crate::{CloseReason, Violation};
 use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, RejectReason};
 use std::time::Instant;
@@ -18,7 +18,7 @@ impl Session {
         if self.connections.known(cid).recovery.is_none() || !expected.precedes(ping) {
             return;
         }
-        let is_lost = |entry: &Entry| entry.cid == cid && entry.is_sent && entry.cmd_sn == expected;
+        let is_lost = |entry: &Entry| entry.cid == cid && entry.is_sent() && entry.cmd_sn == expected;
         let lost = self.requests.iter().find(|(_, entry)| is_lost(entry) && entry.request.has_number());
         if let Some((tag, _)) = lost
             && !self.retry(tag)
@@ -41,14 +41,14 @@ impl Session {
         let connection = self.connections.known(entry.cid);
         match &mut entry.request {
             Request::Command(task) => {
-                task.data.restart();
+                task.data.interrupt();
                 connection.outbox.remove_data(tag);
             }
             Request::Plug(_) => {}
             _ => return false,
         }
         entry.retries += 1;
-        entry.is_sent = false;
+        entry.standing = Standing::Queued;
         connection.outbox.push_request(tag);
         true
     }
@@ -56,7 +56,7 @@ impl Session {
     /// The connection of the command that the target expects next, if it has been sent.
     pub(super) fn connection_of_expected(&self) -> Option<Cid> {
         let expected = self.numbering.exp_cmd_sn();
-        let mut sent = self.requests.iter().filter(|(_, entry)| entry.is_sent && entry.request.has_number());
+        let mut sent = self.requests.iter().filter(|(_, entry)| entry.is_sent() && entry.request.has_number());
         sent.find(|(_, entry)| entry.cmd_sn == expected).map(|(_, entry)| entry.cid)
     }
 }

@@ -4,15 +4,12 @@ use super::connection::{Connection, Connections};
 use super::numbering::Numbering;
 use super::state::{SessionState, SessionTransition};
 use super::task::{Concluded, Entry, Request, Requests, Task};
-use super::task_management::TaskManagementTask;
 use super::text::TextExchange;
 use super::timers::Alarm;
 use super::{Command, Event, TaskManagement};
 use crate::{BadPdu, CloseReason, LoginOutcome, Parameters, SendTargetsScope, SessionType, Violation};
 use bytes::Bytes;
-use iscsi_pdu::{
-    Cid, CmdSn, Header, InitiatorTaskTag, Pdu, RejectReason, TaskManagementFunction, TaskManagementResponseCode,
-};
+use iscsi_pdu::{Cid, CmdSn, Header, InitiatorTaskTag, Pdu, RejectReason};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -190,23 +187,22 @@ impl Session {
     /// Asks for a task management function; immediate. [`Event::TaskManagementComplete`] ends it.
     ///
     /// An ABORT TASK is for a SCSI command, and goes on the connection of that command, whatever `cid` is; one for a tag that names
-    /// none, since it has ended, is answered here.
+    /// none, since it has ended, is answered here. TASK REASSIGN is for a command that [`Event::ReassignmentDue`] has named, and
+    /// brings it to the connection `cid`.
     ///
     /// # Panics
     /// If `tag` is in use: a bug of the caller.
     pub fn manage_task(&mut self, _now: Instant, cid: Cid, tag: InitiatorTaskTag, asked: TaskManagement) {
-        let referenced = self.referenced(asked);
-        let task = TaskManagementTask { asked, ref_cmd_sn: referenced.map(|(_, cmd_sn)| cmd_sn) };
-        let cid = match referenced {
-            // RFC 7143 11.5.1: an ABORT TASK goes where the task is.
-            Some((of_task, _)) if asked.function == TaskManagementFunction::AbortTask => of_task,
-            None if asked.function == TaskManagementFunction::AbortTask => {
-                let response = TaskManagementResponseCode::TaskDoesNotExist;
-                return self.events.push_back(Event::TaskManagementComplete { tag, response });
+        if !self.takes_requests(cid, tag) {
+            return;
+        }
+        match self.way_of(cid, asked) {
+            Ok(cid) => {
+                let task = self.task_management(asked);
+                self.request_immediately(cid, tag, Request::TaskManagement(task));
             }
-            _ => cid,
-        };
-        self.request_immediately(cid, tag, Request::TaskManagement(task));
+            Err(response) => self.events.push_back(Event::TaskManagementComplete { tag, response }),
+        }
     }
 
     /// Pings the target with `data`, cut to the longest segment that the target takes; immediate. [`Event::PingComplete`] ends it.
@@ -250,12 +246,16 @@ impl Session {
             return;
         }
         connection.timers.heard(now);
+        let adopts = connection.adopts;
         let result = match connection.recovery {
             None => self.dispatch(now, cid, pdu),
             Some(_) => self.receive_in_order(now, cid, pdu),
         };
         if let Err(violation) = result {
             self.close(CloseReason::Violation(violation));
+        }
+        if adopts {
+            self.adopt_late(now, cid);
         }
     }
 
@@ -321,7 +321,9 @@ impl Session {
                 self.connections.known(cid).timers.forget_cleanup_due();
                 self.events.push_back(Event::CleanupDue { cid });
             }
-            Alarm::Forgotten => self.end_cleanup(cid, self.carrier()),
+            Alarm::Forgotten => self.handle_forgotten(now, cid),
+            Alarm::TasksDue => self.offer_tasks(cid),
+            Alarm::TasksForgotten => self.end_orphans(cid),
         }
     }
 
@@ -345,7 +347,7 @@ impl Session {
         if self.concluded.contains(tag) {
             return Ok(());
         }
-        let is_elsewhere = self.requests.get(tag).is_some_and(|entry| entry.is_sent && entry.cid != cid);
+        let is_elsewhere = self.requests.get(tag).is_some_and(|entry| entry.is_sent() && entry.cid != cid);
         Err(if is_elsewhere { Violation::WrongConnection } else { Violation::UnknownInitiatorTaskTag })
     }
 

@@ -87,6 +87,17 @@ impl Request {
     }
 }
 
+/// Where a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The target cannot know of it: it waits to be sent, or for what it has to say.
+    Queued,
+    /// Its answer is waited for.
+    Sent,
+    /// It was sent on a connection that has ended.
+    Orphaned,
+}
+
 /// A request and its place among the others.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -94,11 +105,16 @@ pub(super) struct Entry {
     pub(super) cmd_sn: CmdSn,
     /// The connection to which it is allegiant (RFC 7143 section 4.2.5.1).
     pub(super) cid: Cid,
-    /// Whether the target can know of it.
-    pub(super) is_sent: bool,
+    pub(super) standing: Standing,
     /// How often it was sent again.
     pub(super) retries: u8,
     pub(super) request: Request,
+}
+
+impl Entry {
+    pub(super) fn is_sent(&self) -> bool {
+        self.standing == Standing::Sent
+    }
 }
 
 /// Requests by tag. Tags are ours, so a fast hash without a secret does.
@@ -109,7 +125,7 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn insert(&mut self, tag: InitiatorTaskTag, cid: Cid, cmd_sn: CmdSn, request: Request) {
-        let before = self.by_tag.insert(tag, Entry { cmd_sn, cid, is_sent: false, retries: 0, request });
+        let before = self.by_tag.insert(tag, Entry { cmd_sn, cid, standing: Standing::Queued, retries: 0, request });
         assert!(before.is_none(), "a tag names one request at a time");
     }
 
@@ -127,7 +143,7 @@ impl Requests {
 
     /// A request that was sent on this connection, if `tag` names one.
     pub(super) fn sent(&mut self, cid: Cid, tag: InitiatorTaskTag) -> Option<&mut Entry> {
-        self.by_tag.get_mut(&tag).filter(|entry| entry.is_sent && entry.cid == cid)
+        self.by_tag.get_mut(&tag).filter(|entry| entry.is_sent() && entry.cid == cid)
     }
 
     /// A SCSI command that was sent on this connection, if `tag` names one.

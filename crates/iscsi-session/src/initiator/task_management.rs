@@ -1,6 +1,6 @@
 //! Task management functions and the requests that they end (RFC 7143 sections 4.2.3 and 11.5).
 
-use super::task::{Entry, Request};
+use super::task::{Entry, Request, Standing};
 use super::{Event, Session, TaskManagement};
 use crate::Violation;
 use iscsi_pdu::TaskManagementFunction as Function;
@@ -12,7 +12,9 @@ use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, LunField, StatSn, TaskManagementRe
 pub(super) struct TaskManagementTask {
     pub(super) asked: TaskManagement,
     /// CmdSN of the command that is to be aborted.
-    pub(super) ref_cmd_sn: Option<CmdSn>,
+    ref_cmd_sn: CmdSn,
+    /// The next Data-In that a task expects which is to be reassigned.
+    exp_data_sn: u32,
 }
 
 /// Which requests a function ends.
@@ -48,8 +50,8 @@ impl TaskManagementTask {
             referenced_task_tag: self.asked.referenced,
             cmd_sn,
             exp_stat_sn,
-            ref_cmd_sn: self.ref_cmd_sn.unwrap_or_default(),
-            exp_data_sn: 0,
+            ref_cmd_sn: self.ref_cmd_sn,
+            exp_data_sn: self.exp_data_sn,
         }
     }
 
@@ -65,10 +67,42 @@ impl TaskManagementTask {
 }
 
 impl Session {
-    /// The connection and the CmdSN of the command that a function refers to, while it is outstanding.
-    pub(super) fn referenced(&self, asked: TaskManagement) -> Option<(Cid, CmdSn)> {
-        let entry = self.requests.get(asked.referenced?)?;
-        matches!(entry.request, Request::Command(_)).then_some((entry.cid, entry.cmd_sn))
+    /// The connection on which a function goes, or the answer that needs no target.
+    pub(super) fn way_of(&mut self, cid: Cid, asked: TaskManagement) -> Result<Cid, Response> {
+        match asked.function {
+            Function::AbortTask => {
+                let tag = asked.referenced.ok_or(Response::TaskDoesNotExist)?;
+                let entry = self.requests.get(tag).ok_or(Response::TaskDoesNotExist)?;
+                match (&entry.request, entry.standing) {
+                    // RFC 7143 11.5.1: its status may still come, before the answer to the function.
+                    (Request::Command(_), Standing::Orphaned) => self.take_over(cid, asked, Standing::Sent)?,
+                    // RFC 7143 11.5.1: otherwise it goes where the task is.
+                    (Request::Command(_), _) => return Ok(entry.cid),
+                    _ => return Err(Response::TaskDoesNotExist),
+                }
+            }
+            Function::TaskReassign => self.take_over(cid, asked, Standing::Orphaned)?,
+            _ => {}
+        }
+        Ok(cid)
+    }
+
+    /// A function with what it says of the command that it refers to, while that is outstanding.
+    pub(super) fn task_management(&self, asked: TaskManagement) -> TaskManagementTask {
+        let entry = asked.referenced.and_then(|tag| self.requests.get(tag));
+        let (ref_cmd_sn, exp_data_sn) = match (entry, asked.function) {
+            // RFC 7143 11.5.6: for commands that read.
+            (Some(Entry { request: Request::Command(task), .. }), Function::TaskReassign)
+                if task.data.read.is_some() =>
+            {
+                (CmdSn::default(), task.data.next_data_sn())
+            }
+            (Some(Entry { request: Request::Command(_), cmd_sn, .. }), Function::AbortTask | Function::QueryTask) => {
+                (*cmd_sn, 0)
+            }
+            _ => (CmdSn::default(), 0),
+        };
+        TaskManagementTask { asked, ref_cmd_sn, exp_data_sn }
     }
 
     pub(super) fn handle_task_management_response(
@@ -90,15 +124,23 @@ impl Session {
         if response == Response::FunctionComplete || is_referenced_gone {
             self.conclude(|command, entry, lun| entry.cmd_sn.precedes(cmd_sn) && task.ends(command, lun));
         }
+        if let (Function::TaskReassign, Some(command)) = (task.asked.function, task.asked.referenced) {
+            self.end_reassignment(cid, command, response);
+        }
         self.events.push_back(Event::TaskManagementComplete { tag, response });
         Ok(())
     }
 
     /// Ends the commands of which the target knows and that are meant, in their order, without a response.
     pub(super) fn conclude(&mut self, is_meant: impl Fn(InitiatorTaskTag, &Entry, LunField) -> bool) {
-        let is_concluded = |tag, entry: &Entry| match &entry.request {
-            Request::Command(task) => entry.is_sent && is_meant(tag, entry, task.lun),
-            _ => false,
+        let is_concluded = |tag, entry: &Entry| {
+            let is_known = match entry.standing {
+                Standing::Queued => false,
+                Standing::Sent => true,
+                // What it has not received of a connection that is gone still misses in its count.
+                Standing::Orphaned => self.numbering.is_acknowledged(entry.cmd_sn),
+            };
+            matches!(&entry.request, Request::Command(task) if is_known && is_meant(tag, entry, task.lun))
         };
         for tag in self.requests.ordered(self.numbering.cmd_sn(), is_concluded) {
             self.remove(tag);

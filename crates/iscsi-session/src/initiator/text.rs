@@ -3,7 +3,7 @@
 //!
 //! A text request is not immediate, and takes a place in the command window: some targets count immediate ones by mistake.
 
-use super::task::{Entry, Request};
+use super::task::{Entry, Request, Standing};
 use super::{Event, Session};
 use crate::keys::{Key, Rule, parse_number};
 use crate::negotiation::{answer_unknown, is_answer_only};
@@ -173,7 +173,7 @@ impl Session {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         self.connections.known(cid).count_status(pdu.stat_sn)?;
         let tag = pdu.initiator_task_tag;
-        let Some(Entry { request: Request::Text(exchange), is_sent, .. }) = self.requests.sent(cid, tag) else {
+        let Some(Entry { request: Request::Text(exchange), standing, .. }) = self.requests.sent(cid, tag) else {
             return self.check_concluded(cid, tag);
         };
         exchange.take_answer(&pdu.data)?;
@@ -190,7 +190,7 @@ impl Session {
         let target_transfer_tag = Some(pdu.target_transfer_tag.ok_or(Violation::TextResponseFlags)?);
         let text = exchange.reply(pdu.continues)?;
         exchange.question = Some(Question { text, lun: pdu.lun, target_transfer_tag });
-        *is_sent = false;
+        *standing = Standing::Queued;
         Ok(())
     }
 }

@@ -22,6 +22,10 @@ pub(super) enum Alarm {
     CleanupDue,
     /// Time2Retain is over: the target has forgotten the connection (M1 of RFC 7143 section 8.2.2).
     Forgotten,
+    /// Time2Wait is over for tasks that have lost their connection.
+    TasksDue,
+    /// Time2Retain is over: the target has ended them.
+    TasksForgotten,
 }
 
 /// How long the target remembers a connection that is gone.
@@ -48,20 +52,34 @@ pub(super) struct Timers {
     asked: Option<Instant>,
     logout: Option<Instant>,
     /// After the end of the connection, what there is to wait for; nothing else counts then.
-    end: Option<Cleanup>,
+    end: Option<Span>,
+    /// The same for tasks of other connections that are to be reassigned.
+    tasks: Option<Span>,
 }
 
+/// Between Time2Wait and Time2Retain.
 #[derive(Clone, Copy, Debug)]
-struct Cleanup {
+struct Span {
     due: Option<Instant>,
     forgotten: Option<Instant>,
+}
+
+impl Span {
+    fn new(now: Instant, Retention { wait, retain }: Retention) -> Self {
+        let due = now.checked_add(wait);
+        Self { due, forgotten: due.and_then(|due| due.checked_add(retain)) }
+    }
+
+    fn alarms(self, due: Alarm, forgotten: Alarm) -> [Option<(Instant, Alarm)>; 2] {
+        [self.due.map(|at| (at, due)), self.forgotten.map(|at| (at, forgotten))]
+    }
 }
 
 impl Timers {
     pub(super) fn new(config: SessionConfig, session_type: SessionType, now: Instant) -> Self {
         // RFC 7143 4.3: a discovery session has no pings.
         let interval = config.ping_interval.filter(|_| session_type == SessionType::Normal);
-        Self { interval, timeout: config.ping_timeout, heard: now, asked: None, logout: None, end: None }
+        Self { interval, timeout: config.ping_timeout, heard: now, asked: None, logout: None, end: None, tasks: None }
     }
 
     /// Any PDU came: the target lives.
@@ -85,43 +103,67 @@ impl Timers {
         self.logout = None;
     }
 
-    /// The connection is gone, and the target remembers it so long.
-    pub(super) fn begin_cleanup(&mut self, now: Instant, Retention { wait, retain }: Retention) {
-        let due = now.checked_add(wait);
+    /// The connection is gone, and the target remembers it for so long.
+    pub(super) fn begin_cleanup(&mut self, now: Instant, retention: Retention) {
+        let mut span = Span::new(now, retention);
         // RFC 7143 11.15.4: where nothing is retained, there is nothing to tell the target.
-        self.end = Some(Cleanup {
-            due: due.filter(|_| !retain.is_zero()),
-            forgotten: due.and_then(|due| due.checked_add(retain)),
-        });
+        span.due = span.due.filter(|_| !retention.retain.is_zero());
+        (self.end, self.tasks) = (Some(span), None);
     }
 
     /// The owner was told, or is at it.
     pub(super) fn forget_cleanup_due(&mut self) {
-        if let Some(cleanup) = &mut self.end {
-            cleanup.due = None;
+        if let Some(span) = &mut self.end {
+            span.due = None;
         }
     }
 
     /// A logout of the connection elsewhere has failed; the next may be tried after this time, if the target still remembers.
     pub(super) fn retry_cleanup(&mut self, now: Instant, wait: Duration) {
-        if let Some(cleanup) = &mut self.end {
-            cleanup.due = now.checked_add(wait);
+        if let Some(span) = &mut self.end {
+            span.due = now.checked_add(wait);
         }
+    }
+
+    /// Tasks that have lost their connection are to be reassigned to this one.
+    pub(super) fn keep_tasks(&mut self, now: Instant, retention: Retention) {
+        self.tasks = Some(Span::new(now, retention));
+    }
+
+    /// The same, in the time that another connection has for it.
+    pub(super) fn keep_tasks_as(&mut self, other: Self) {
+        self.tasks = self.tasks.or(other.tasks);
+    }
+
+    pub(super) fn forget_tasks_due(&mut self) {
+        if let Some(span) = &mut self.tasks {
+            span.due = None;
+        }
+    }
+
+    pub(super) fn forget_tasks(&mut self) {
+        self.tasks = None;
     }
 
     /// The next alarm and its time. A time that no clock reaches is none.
     fn next(&self) -> Option<(Instant, Alarm)> {
-        if let Some(Cleanup { due, forgotten }) = self.end {
-            let due = due.map(|at| (at, Alarm::CleanupDue));
-            return forgotten.map(|at| (at, Alarm::Forgotten)).into_iter().chain(due).min_by_key(|(at, _)| *at);
-        }
-        let silence = match (self.asked, self.interval) {
+        let connection = match self.end {
+            Some(span) => span.alarms(Alarm::CleanupDue, Alarm::Forgotten),
+            None => [
+                self.silence(),
+                self.logout.and_then(|at| at.checked_add(self.timeout)).map(|at| (at, Alarm::LogoutOverdue)),
+            ],
+        };
+        let tasks = self.tasks.map(|span| span.alarms(Alarm::TasksDue, Alarm::TasksForgotten)).unwrap_or_default();
+        connection.into_iter().chain(tasks).flatten().min_by_key(|(at, _)| *at)
+    }
+
+    fn silence(&self) -> Option<(Instant, Alarm)> {
+        match (self.asked, self.interval) {
             (Some(asked), _) => asked.checked_add(self.timeout).map(|at| (at, Alarm::Silent)),
             (None, Some(interval)) => self.heard.checked_add(interval).map(|at| (at, Alarm::PingDue)),
             (None, None) => None,
-        };
-        let logout = self.logout.and_then(|at| at.checked_add(self.timeout)).map(|at| (at, Alarm::LogoutOverdue));
-        silence.into_iter().chain(logout).min_by_key(|(at, _)| *at)
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -8,7 +8,7 @@
 
 use super::Transfer;
 use crate::{Parameters, Violation};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use iscsi_pdu::{DataIn, DataOut, InitiatorTaskTag, LunField, R2t, Residual, StatSn, TargetTransferTag};
 use std::collections::VecDeque;
 
@@ -42,6 +42,8 @@ pub(super) struct Read {
     expected: u32,
     received: u32,
     data_in_count: u32,
+    /// What has come may come again.
+    is_resumed: bool,
 }
 
 /// Both halves.
@@ -50,6 +52,8 @@ pub(super) struct Data {
     pub(super) write: Option<Write>,
     pub(super) read: Option<Read>,
     missing: Missing,
+    /// The task was reassigned: the target may begin again before what has come.
+    resumes: bool,
 }
 
 /// What is known of Data-In PDUs and R2Ts that have not come.
@@ -105,7 +109,7 @@ impl Data {
             Transfer::Write(data) => (Some(Write::new(data)), None),
             Transfer::Bidirectional { write, read } => (Some(Write::new(write)), Some(Read::new(read))),
         };
-        Self { write, read, missing: Missing::Nothing }
+        Self { write, read, missing: Missing::Nothing, resumes: false }
     }
 
     /// RFC 7143 11.3.4: the length of the write if there is one, else of the read.
@@ -135,7 +139,10 @@ impl Data {
     }
 
     /// Takes a Data-In.
-    pub(super) fn handle_data_in(&mut self, pdu: &DataIn, parameters: &Parameters) -> Result<Arrival, Violation> {
+    pub(super) fn handle_data_in(&mut self, pdu: &mut DataIn, parameters: &Parameters) -> Result<Arrival, Violation> {
+        if self.resumes {
+            self.begin_again(pdu.data_sn);
+        }
         let r2t_count = self.write.as_ref().map_or(0, |write| write.r2t_count);
         let read = self.read.as_mut().ok_or(Violation::DataWithoutRead)?;
         let arrival = arrival(pdu.data_sn, read.data_in_count, r2t_count);
@@ -155,6 +162,9 @@ impl Data {
 
     /// Takes an R2T.
     pub(super) fn handle_r2t(&mut self, pdu: &R2t, parameters: &Parameters) -> Result<Arrival, Violation> {
+        if self.resumes {
+            self.begin_again(pdu.r2t_sn);
+        }
         let data_in_count = self.read.map_or(0, |read| read.data_in_count);
         let write = self.write.as_mut().ok_or(Violation::R2tWithoutWrite)?;
         // RFC 7143 7.9: an R2T that comes twice is discarded.
@@ -209,11 +219,30 @@ impl Data {
         self.missing == Missing::GivenUp
     }
 
-    /// The command is sent again, of which the target has seen nothing.
-    pub(super) fn restart(&mut self) {
+    /// The connection has ended, or the command is sent again: nothing that was asked for before is to be answered.
+    pub(super) fn interrupt(&mut self) {
         if let Some(write) = &mut self.write {
             write.current = None;
             write.waiting.clear();
+        }
+        self.take_next();
+    }
+
+    /// The task was reassigned to a connection.
+    pub(super) fn resume(&mut self) {
+        self.resumes = true;
+        if let Some(read) = &mut self.read {
+            read.is_resumed = true;
+        }
+    }
+
+    /// The first PDU after a reassignment tells where the target begins: RFC 7143 7.2.2 lets it repeat what it cannot tell apart.
+    fn begin_again(&mut self, number: u32) {
+        self.resumes = false;
+        match (&mut self.read, &mut self.write) {
+            (Some(read), None) => read.data_in_count = read.data_in_count.min(number),
+            (None, Some(write)) => write.r2t_count = write.r2t_count.min(number),
+            _ => {}
         }
     }
 
@@ -258,14 +287,17 @@ fn underflow(count: u32) -> Residual {
 
 impl Read {
     fn new(expected: u32) -> Self {
-        Self { expected, received: 0, data_in_count: 0 }
+        Self { expected, received: 0, data_in_count: 0, is_resumed: false }
     }
 
-    fn handle_data(&mut self, pdu: &DataIn, parameters: &Parameters) -> Result<(), Violation> {
-        let length = pdu.data.len();
-        if length > parameters.receive_segment_bytes_max as usize {
+    fn handle_data(&mut self, pdu: &mut DataIn, parameters: &Parameters) -> Result<(), Violation> {
+        if pdu.data.len() > parameters.receive_segment_bytes_max as usize {
             return Err(Violation::SegmentTooLong);
         }
+        if self.is_resumed {
+            self.skip_received(pdu);
+        }
+        let length = pdu.data.len();
         let end = u64::from(pdu.buffer_offset) + length as u64;
         if end > u64::from(self.expected) || u64::from(self.received) + length as u64 > u64::from(self.expected) {
             return Err(Violation::DataBeyondExpected);
@@ -277,6 +309,13 @@ impl Read {
         self.received += length as u32;
         self.data_in_count = self.data_in_count.wrapping_add(1);
         Ok(())
+    }
+
+    /// Cuts off what has come already on a connection before (RFC 7143 section 11.5.6).
+    fn skip_received(&self, pdu: &mut DataIn) {
+        let again = self.received.saturating_sub(pdu.buffer_offset).min(pdu.data.len() as u32);
+        pdu.buffer_offset += again;
+        pdu.data.advance(again as usize);
     }
 
     /// What has not come is an underflow, even if the target does not say so.

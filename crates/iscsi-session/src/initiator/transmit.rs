@@ -4,7 +4,7 @@ use super::Session;
 use super::connection::Connection;
 use super::numbering::Numbering;
 use super::outbox::{Answer, Queued};
-use super::task::{Request, Requests, Task};
+use super::task::{Request, Requests, Standing, Task};
 use super::transfer::Unsolicited;
 use crate::Parameters;
 use iscsi_pdu::ahs::Ahs;
@@ -53,7 +53,7 @@ impl Connection {
 
     fn request(&mut self, requests: &mut Requests, tag: InitiatorTaskTag) -> Pdu {
         let entry = requests.get_mut(tag).expect("a request that is to be sent waits for its answer");
-        entry.is_sent = true;
+        entry.standing = Standing::Sent;
         let (cmd_sn, exp_stat_sn) = (entry.cmd_sn, self.exp_stat_sn);
         match &mut entry.request {
             Request::Command(task) => {

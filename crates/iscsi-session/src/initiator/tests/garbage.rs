@@ -76,7 +76,7 @@ fn answerable(bench: &Bench, opcode: u8) -> Vec<InitiatorTaskTag> {
         .session
         .requests
         .iter()
-        .filter(|(_, entry)| entry.is_sent && entry.cid == bench.cid && is_answer(&entry.request));
+        .filter(|(_, entry)| entry.is_sent() && entry.cid == bench.cid && is_answer(&entry.request));
     let mut tags: Vec<_> = sent.map(|(tag, _)| tag).collect();
     tags.sort_unstable();
     tags
@@ -273,6 +273,7 @@ impl Watch {
                 | Event::PduRejected { .. }
                 | Event::ConnectionClosed { .. }
                 | Event::CleanupDue { .. }
+                | Event::ReassignmentDue { .. }
                 | Event::Async(_) => {}
             }
         }
@@ -314,6 +315,8 @@ proptest! {
         for cid in 1..4 {
             watch.bench.session.handle_connection_lost(watch.bench.now, Cid(cid));
         }
+        // At level 2 the target has to forget it first.
+        watch.bench.session.handle_timeout(watch.bench.now + Duration::from_secs(1 << 18));
         watch.look();
         prop_assert!(watch.outstanding.is_empty() && watch.is_closed);
     }

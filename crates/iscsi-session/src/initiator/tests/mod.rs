@@ -8,6 +8,7 @@ mod ladders;
 mod life;
 mod management;
 mod numbers;
+mod reassignment;
 mod recovery;
 mod rejects;
 mod results;
