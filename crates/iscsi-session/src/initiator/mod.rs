@@ -15,7 +15,7 @@
 //! Guarantees, whatever the target sends:
 //!
 //! - Every tag comes back in exactly one event that ends its request, at the latest with the session.
-//! - Data that is handed out lies within the command's expected length, and comes in order and once.
+//! - Data that is handed out lies within the command's expected length, and comes once, and in order where nothing else was agreed upon.
 //! - No residual claims more data than came.
 //! - Memory is bounded by what the owner has asked for, MaxOutstandingR2T, and 1 MiB for an answer in text.
 //! - What is lost at level 1 is asked for a bounded number of times, and what waits for it is bounded.
@@ -26,6 +26,7 @@ mod async_message;
 mod cleanup;
 mod command;
 mod connection;
+mod coverage;
 mod event;
 mod login;
 mod logout;

@@ -7,8 +7,9 @@
 //! ```
 
 use super::Transfer;
+use super::coverage::Coverage;
 use crate::{Parameters, Violation};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use iscsi_pdu::{DataIn, DataOut, InitiatorTaskTag, LunField, R2t, Residual, StatSn, TargetTransferTag};
 use std::collections::VecDeque;
 
@@ -34,16 +35,20 @@ pub(super) struct Write {
     r2t_count: u32,
     /// Where the last R2T ended.
     r2t_end: u32,
+    /// What was asked for, if that may be in any order.
+    asked: Option<Box<Coverage>>,
 }
 
 /// The read half of a task.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Read {
     expected: u32,
     received: u32,
     data_in_count: u32,
     /// What has come may come again.
     is_resumed: bool,
+    /// What has come, if it may come in any order.
+    pieces: Option<Box<Coverage>>,
 }
 
 /// Both halves.
@@ -123,7 +128,7 @@ impl Data {
 
     /// RFC 7143 11.2.2.4: the length of the read beside a write.
     pub(super) fn bidirectional_read_length(&self) -> Option<u32> {
-        self.write.as_ref().and(self.read).map(|read| read.expected)
+        self.write.as_ref().and(self.read.as_ref()).map(|read| read.expected)
     }
 
     pub(super) fn has_data_to_send(&self) -> bool {
@@ -133,7 +138,7 @@ impl Data {
     /// DataSN and offset of the Data-In or R2T that would come next.
     #[cfg(test)]
     pub(super) fn next_numbers(&self, is_data_in: bool) -> (u32, u32) {
-        let read = self.read.map_or((0, 0), |read| (read.data_in_count, read.received));
+        let read = self.read.as_ref().map_or((0, 0), |read| (read.data_in_count, read.received));
         let write = self.write.as_ref().map_or((0, 0), |write| (write.r2t_count, write.r2t_end));
         (read.0 + write.0, if is_data_in { read.1 } else { write.1 })
     }
@@ -165,7 +170,7 @@ impl Data {
         if self.resumes {
             self.begin_again(pdu.r2t_sn);
         }
-        let data_in_count = self.read.map_or(0, |read| read.data_in_count);
+        let data_in_count = self.read.as_ref().map_or(0, |read| read.data_in_count);
         let write = self.write.as_mut().ok_or(Violation::R2tWithoutWrite)?;
         // RFC 7143 7.9: an R2T that comes twice is discarded.
         let arrival = arrival(pdu.r2t_sn, write.r2t_count, data_in_count);
@@ -184,7 +189,7 @@ impl Data {
 
     /// DataSN or R2TSN of the next PDU of the task: RFC 7143 4.2.2.4 counts both in one sequence.
     pub(super) fn next_data_sn(&self) -> u32 {
-        let data_ins = self.read.map_or(0, |read| read.data_in_count);
+        let data_ins = self.read.as_ref().map_or(0, |read| read.data_in_count);
         let r2ts = self.write.as_ref().map_or(0, |write| write.r2t_count);
         data_ins.wrapping_add(r2ts)
     }
@@ -287,7 +292,7 @@ fn underflow(count: u32) -> Residual {
 
 impl Read {
     fn new(expected: u32) -> Self {
-        Self { expected, received: 0, data_in_count: 0, is_resumed: false }
+        Self { expected, received: 0, data_in_count: 0, is_resumed: false, pieces: None }
     }
 
     fn handle_data(&mut self, pdu: &mut DataIn, parameters: &Parameters) -> Result<(), Violation> {
@@ -302,8 +307,10 @@ impl Read {
         if end > u64::from(self.expected) || u64::from(self.received) + length as u64 > u64::from(self.expected) {
             return Err(Violation::DataBeyondExpected);
         }
-        let in_order = parameters.data_pdu_in_order && parameters.data_sequence_in_order;
-        if in_order && length > 0 && pdu.buffer_offset != self.received {
+        if !(parameters.data_pdu_in_order && parameters.data_sequence_in_order) {
+            let pieces = self.pieces.get_or_insert_with(|| Box::new(Coverage::up_to(self.received)));
+            pieces.insert(pdu.buffer_offset, end as u32).map_err(|refusal| refusal.violation(Violation::DataTwice))?;
+        } else if length > 0 && pdu.buffer_offset != self.received {
             return Err(Violation::DataOutOfOrder);
         }
         self.received += length as u32;
@@ -313,9 +320,14 @@ impl Read {
 
     /// Cuts off what has come already on a connection before (RFC 7143 section 11.5.6).
     fn skip_received(&self, pdu: &mut DataIn) {
-        let again = self.received.saturating_sub(pdu.buffer_offset).min(pdu.data.len() as u32);
-        pdu.buffer_offset += again;
-        pdu.data.advance(again as usize);
+        let begin = pdu.buffer_offset;
+        let end = begin.saturating_add(pdu.data.len() as u32);
+        let (from, to) = match &self.pieces {
+            Some(pieces) => pieces.trimmed(begin, end),
+            None => (self.received.clamp(begin, end), end),
+        };
+        pdu.data = pdu.data.slice((from - begin) as usize..(to - begin) as usize);
+        pdu.buffer_offset = from;
     }
 
     /// What has not come is an underflow, even if the target does not say so.
@@ -332,7 +344,7 @@ impl Read {
 impl Write {
     fn new(data: Bytes) -> Self {
         assert!(u32::try_from(data.len()).is_ok(), "the data of a command is shorter than 4 GiB");
-        Self { data, current: None, waiting: VecDeque::new(), r2t_count: 0, r2t_end: 0 }
+        Self { data, current: None, waiting: VecDeque::new(), r2t_count: 0, r2t_end: 0, asked: None }
     }
 
     pub(super) fn length(&self) -> u32 {
@@ -359,6 +371,10 @@ impl Write {
         // Unsolicited data may be asked for again (RFC 7143 4.2.5.2), so only R2Ts are compared with each other.
         if parameters.data_sequence_in_order && pdu.buffer_offset < self.r2t_end && !recovers {
             return Err(Violation::R2tOutOfOrder);
+        }
+        if !parameters.data_sequence_in_order && parameters.error_recovery_level == 0 {
+            let asked = self.asked.get_or_insert_default();
+            asked.insert(pdu.buffer_offset, end).map_err(|refusal| refusal.violation(Violation::R2tOutOfOrder))?;
         }
         // RFC 7143 11.8: a recovery R2T asks for what an earlier one asked for, which may not be answered yet.
         let outstanding_max = usize::from(parameters.outstanding_r2t_max) * if recovers { 2 } else { 1 };

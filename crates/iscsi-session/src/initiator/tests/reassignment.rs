@@ -213,6 +213,29 @@ fn what_comes_again_is_handed_out_once_whatever_its_segments() {
 }
 
 #[test]
+fn in_any_order_too_what_comes_again_is_handed_out_once() {
+    let mut bench = Bench::new(Parameters { data_pdu_in_order: false, ..at_level(2) });
+    bench.submit(1, read(30));
+    bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    bench.take(bench.data_in(1, 0, 20, pattern(30).slice(20..)));
+    bench.events();
+    lose(&mut bench, CID);
+    bench.join(CID);
+    bench.now += WAIT;
+    bench.session.handle_timeout(bench.now);
+    assert_eq!(bench.events(), [due(1)]);
+    assert_eq!(reassign(&mut bench, 1).unwrap().exp_data_sn, 1);
+    answer(&mut bench, Code::FunctionComplete);
+    bench.take(bench.data_in(1, 0, 15, pattern(30).slice(15..)));
+    bench.take(bench.data_in(1, 1, 0, pattern(15)));
+    let piece =
+        |begin: usize, end| Event::Data { tag: tag(1), offset: begin as u32, data: pattern(30).slice(begin..end) };
+    assert_eq!(bench.events(), [piece(15, 20), piece(0, 15)]);
+    assert_ends(&mut bench, 1);
+}
+
+#[test]
 fn the_target_forgets_tasks_that_are_not_reassigned() {
     let mut bench = two();
     bench.submit(1, read(8));
