@@ -342,7 +342,8 @@ impl<P: PduPort> InitiatorNode<P> {
             // They come with several connections, or error recovery level 2.
             SessionEvent::ConnectionClosed { .. }
             | SessionEvent::CleanupDue { .. }
-            | SessionEvent::ReassignmentDue { .. } => {}
+            | SessionEvent::ReassignmentDue { .. }
+            | SessionEvent::EscalationDue { .. } => {}
             SessionEvent::Closed(reason) => self.end(Event::Closed(reason)),
         }
     }

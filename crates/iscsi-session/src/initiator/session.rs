@@ -1,6 +1,7 @@
 //! The session itself: the commands of its owner, and what the world does to it.
 
 use super::connection::{Connection, Connections};
+use super::escalation::Deadlines;
 use super::numbering::Numbering;
 use super::state::{SessionState, SessionTransition};
 use super::task::{Concluded, Entry, Request, Requests, Task};
@@ -20,12 +21,18 @@ pub struct SessionConfig {
     pub ping_interval: Option<Duration>,
     /// How long the target may be silent after that, or after a ping, or take for a logout, before the connection is lost.
     pub ping_timeout: Duration,
+    /// How long a SCSI command may take before [`Event::EscalationDue`], and each step of the escalation; none leaves it to the owner.
+    pub command_timeout: Option<Duration>,
 }
 
 impl Default for SessionConfig {
     /// A ping after 5 s of silence, the end after 5 s more.
     fn default() -> Self {
-        Self { ping_interval: Some(Duration::from_secs(5)), ping_timeout: Duration::from_secs(5) }
+        Self {
+            ping_interval: Some(Duration::from_secs(5)),
+            ping_timeout: Duration::from_secs(5),
+            command_timeout: None,
+        }
     }
 }
 
@@ -102,6 +109,7 @@ pub struct Session {
     pub(super) connections: Connections,
     pub(super) requests: Requests,
     pub(super) concluded: Concluded,
+    pub(super) deadlines: Deadlines,
     pub(super) events: VecDeque<Event>,
 }
 
@@ -120,6 +128,7 @@ impl Session {
             connections,
             requests: Requests::default(),
             concluded: Concluded::default(),
+            deadlines: Deadlines::default(),
             events: VecDeque::new(),
         }
     }
@@ -180,6 +189,9 @@ impl Session {
         connection.outbox.push_request(tag);
         if connection.recovery.is_some() {
             self.unacknowledged_since.get_or_insert(now);
+        }
+        if let Some(timeout) = self.config.command_timeout {
+            self.deadlines.begin(now.checked_add(timeout), tag, cmd_sn, &self.requests);
         }
         Ok(())
     }
@@ -297,6 +309,9 @@ impl Session {
         while let Some((cid, alarm)) = self.connections.iter().find_map(alarm) {
             self.handle_alarm(now, cid, alarm);
         }
+        if let Some(timeout) = self.config.command_timeout {
+            self.escalate(now, timeout);
+        }
         if self.probe_timeout().is_some_and(|at| at <= now) {
             self.unacknowledged_since = Some(now);
             // RFC 7143 7.1.3: a NOP-Out probes the numbers of the target.
@@ -334,7 +349,7 @@ impl Session {
         let times = self.connections.iter().flat_map(|connection| {
             [connection.timers.poll_timeout(), connection.recovery_timeout(after)].into_iter().flatten()
         });
-        times.chain(self.probe_timeout()).min()
+        times.chain(self.probe_timeout()).chain(self.deadlines.poll_timeout(&self.requests)).min()
     }
 
     /// The next thing that the owner has to know.

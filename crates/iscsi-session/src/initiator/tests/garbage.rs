@@ -274,6 +274,7 @@ impl Watch {
                 | Event::ConnectionClosed { .. }
                 | Event::CleanupDue { .. }
                 | Event::ReassignmentDue { .. }
+                | Event::EscalationDue { .. }
                 | Event::Async(_) => {}
             }
         }

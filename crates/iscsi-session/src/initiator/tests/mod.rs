@@ -3,6 +3,7 @@
 mod captured;
 mod charts;
 mod connections;
+mod escalation;
 mod garbage;
 mod ladders;
 mod life;
@@ -59,7 +60,11 @@ pub(super) fn outcome(parameters: Parameters) -> LoginOutcome {
 }
 
 pub(super) fn config() -> SessionConfig {
-    SessionConfig { ping_interval: Some(Duration::from_secs(5)), ping_timeout: Duration::from_secs(3) }
+    SessionConfig {
+        ping_interval: Some(Duration::from_secs(5)),
+        ping_timeout: Duration::from_secs(3),
+        command_timeout: None,
+    }
 }
 
 pub(super) fn tag(number: u32) -> InitiatorTaskTag {
