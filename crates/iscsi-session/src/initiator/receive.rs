@@ -38,6 +38,9 @@ impl Session {
             self.connections.known(cid).count_status(status.stat_sn)?;
         }
         let tag = pdu.initiator_task_tag;
+        if pdu.status.is_none() && self.is_stale(cid, tag, pdu.exp_cmd_sn) {
+            return Ok(());
+        }
         let Some(task) = self.requests.command(cid, tag) else { return self.check_concluded(cid, tag) };
         match task.data.handle_data_in(&mut pdu, &self.connections.known(cid).parameters)? {
             Arrival::New => {
@@ -99,6 +102,9 @@ impl Session {
     fn handle_r2t(&mut self, now: Instant, cid: Cid, pdu: &R2t) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         let tag = pdu.initiator_task_tag;
+        if self.is_stale(cid, tag, pdu.exp_cmd_sn) {
+            return Ok(());
+        }
         let Some(task) = self.requests.command(cid, tag) else { return self.check_concluded(cid, tag) };
         // RFC 7143 4.2.5.3: what belongs to a task says the same as the command.
         if pdu.lun != task.lun {

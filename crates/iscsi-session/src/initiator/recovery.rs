@@ -15,7 +15,7 @@ use super::snack::Wanted;
 use super::task::{Entry, Request};
 use crate::{CloseReason, Violation};
 use bytes::Bytes;
-use iscsi_pdu::{Cid, DataIn, Frame, Header, InitiatorTaskTag, Pdu, SnackType, StatSn};
+use iscsi_pdu::{Cid, CmdSn, DataIn, Frame, Header, InitiatorTaskTag, Pdu, SnackType, StatSn};
 use std::time::Instant;
 
 /// How far ahead of the one that is expected a status may be.
@@ -148,10 +148,26 @@ impl Session {
         Ok(())
     }
 
+    /// Whether a Data-In or R2T that was asked for again has come after the end of its task, whose tag may name another one now.
+    ///
+    /// RFC 7143 11.16: it carries the ExpCmdSN of the moment, which does not count a command that the target has not received.
+    pub(super) fn is_stale(&mut self, cid: Cid, tag: InitiatorTaskTag, exp_cmd_sn: CmdSn) -> bool {
+        let recovers = self.connections.known(cid).recovery.is_some();
+        recovers
+            && match self.requests.sent(cid, tag) {
+                Some(Entry { request: Request::Command(_), cmd_sn, .. }) => !cmd_sn.precedes(exp_cmd_sn),
+                _ => true,
+            }
+    }
+
     /// A PDU was discarded since its data digest does not match (RFC 7143 section 7.8).
     pub(super) fn handle_bad_digest(&mut self, now: Instant, cid: Cid, header: Header) -> Result<(), Violation> {
         match Pdu::decode(&Frame::new(header, Bytes::new(), Bytes::new())) {
-            Ok(Pdu::DataIn(pdu)) => self.ask_for_data(now, cid, pdu.initiator_task_tag),
+            Ok(Pdu::DataIn(pdu)) => {
+                let task = self.requests.command(cid, pdu.initiator_task_tag);
+                let has_come = task.is_none_or(|task| pdu.data_sn < task.data.next_data_sn());
+                if has_come { Ok(()) } else { self.ask_for_data(now, cid, pdu.initiator_task_tag) }
+            }
             Ok(Pdu::R2t(_)) => Ok(()),
             Ok(Pdu::NopIn(pdu)) if pdu.initiator_task_tag.is_none() => Ok(()),
             // Of a status, not even the number counts: it is the next after those that have come.
@@ -172,27 +188,29 @@ impl Session {
         };
         let tasks = self.requests.ordered(self.numbering.cmd_sn(), is_incomplete);
         let connection = self.connections.known(cid);
+        connection.recovery().asked_at = None;
         let is_status_missing = connection.is_status_missing();
         let exp_stat_sn = connection.exp_stat_sn;
         let recovery = connection.recovery();
-        recovery.asked_at = None;
-        if tasks.is_empty() && !is_status_missing {
-            recovery.rounds = 0;
-            return;
-        }
-        recovery.rounds += 1;
-        if recovery.rounds > ROUNDS_MAX {
-            let missing = if is_status_missing { Violation::StatSnOutOfOrder } else { Violation::MissingData };
-            return self.lose(now, cid, CloseReason::Violation(missing), self.default_retention());
-        }
-        for tag in tasks {
-            recovery.ask(now, Wanted::Data(tag));
+        if is_status_missing && recovery.ask_again(exp_stat_sn) > ROUNDS_MAX {
+            return self.lose_incomplete(now, cid, Violation::StatSnOutOfOrder);
         }
         if is_status_missing {
             let first_held = recovery.held.front().map(|(stat_sn, _)| *stat_sn);
             let end = first_held.filter(|held| exp_stat_sn.precedes(*held)).or(recovery.asked);
             recovery.ask(now, Wanted::Status(exp_stat_sn, end.unwrap_or(exp_stat_sn)));
         }
+        for tag in tasks {
+            if self.requests.command(cid, tag).map_or(0, |task| task.data.ask_again()) > ROUNDS_MAX {
+                return self.lose_incomplete(now, cid, Violation::MissingData);
+            }
+            self.connections.known(cid).recovery().ask(now, Wanted::Data(tag));
+        }
+    }
+
+    /// A connection on which what is missing does not come.
+    fn lose_incomplete(&mut self, now: Instant, cid: Cid, missing: Violation) {
+        self.lose(now, cid, CloseReason::Violation(missing), self.default_retention());
     }
 
     /// The target does not send again what a SNACK asked for. Whether it may be so is the target's choice (RFC 7143 section 7.8).
@@ -205,8 +223,7 @@ impl Session {
                 }
             }
             (SnackType::Status, _) if self.connections.known(cid).is_status_missing() => {
-                let reason = CloseReason::Violation(Violation::StatSnOutOfOrder);
-                self.lose(now, cid, reason, self.default_retention());
+                self.lose_incomplete(now, cid, Violation::StatSnOutOfOrder);
             }
             _ => {}
         }

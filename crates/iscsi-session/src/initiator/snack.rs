@@ -32,7 +32,8 @@ pub(super) struct Recovery {
     wanted: VecDeque<Wanted>,
     /// When all that is missing was asked for last.
     pub(super) asked_at: Option<Instant>,
-    pub(super) rounds: u32,
+    /// How often the statuses from the first that is missing were asked for again.
+    rounds: (StatSn, u32),
 }
 
 impl Recovery {
@@ -66,6 +67,13 @@ impl Recovery {
             _ => None,
         });
         self.ask(now, Wanted::Status(unsent.unwrap_or(begin), end));
+    }
+
+    /// How often the statuses from this one were asked for again, with this time.
+    pub(super) fn ask_again(&mut self, exp_stat_sn: StatSn) -> u32 {
+        let (first, rounds) = self.rounds;
+        self.rounds = (exp_stat_sn, if first == exp_stat_sn { rounds + 1 } else { 1 });
+        self.rounds.1
     }
 
     pub(super) fn ask(&mut self, now: Instant, wanted: Wanted) {

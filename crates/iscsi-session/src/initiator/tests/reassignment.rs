@@ -422,6 +422,7 @@ fn what_never_went_out_goes_out_on_another_connection_at_once() {
         assert_eq!(lose(&mut bench, CID), [closed(CID)]);
         let sent = bench.on(OTHER).sent();
         assert!(matches!(&sent[..], [Pdu::ScsiCommand(pdu)] if pdu.cmd_sn == FIRST_CMD_SN), "{sent:?}");
+        bench.exp_cmd_sn = FIRST_CMD_SN.next();
         bench.take(bench.r2t(1, 0, 0, 512));
         assert!(matches!(&bench.sent()[..], [Pdu::DataOut(pdu)] if pdu.is_final));
         assert_ends(&mut bench, 1);
