@@ -31,7 +31,9 @@ struct Sequence {
     data_sn: u32,
     /// Where the data ends that has come.
     high: u32,
-    /// A PDU has got lost.
+    /// A PDU has come.
+    heard: bool,
+    /// A PDU has got lost, or may come late from a sequence before that was about the same data.
     has_lost: bool,
     /// Its R2T was sent again.
     repeated: bool,
@@ -39,7 +41,7 @@ struct Sequence {
 
 impl Sequence {
     fn new(r2t_sn: Option<u32>, begin: u32, end: u32) -> Self {
-        Self { r2t_sn, begin, end, data_sn: 0, high: begin, has_lost: false, repeated: false }
+        Self { r2t_sn, begin, end, data_sn: 0, high: begin, heard: false, has_lost: false, repeated: false }
     }
 
     fn covers(&self, offset: u32, length: u32) -> bool {
@@ -77,6 +79,8 @@ pub(super) struct Assembly {
     pieces: BTreeMap<u32, Bytes>,
     /// What is on the way, oldest first.
     sequences: VecDeque<Sequence>,
+    /// Offset and end of the unsolicited data that was allowed.
+    unsolicited: Option<(u32, u32)>,
     /// Offset and length of every R2T, by R2TSN: they come before the Data-In of a task.
     asked: Vec<(u32, u32)>,
     losses: u32,
@@ -92,8 +96,10 @@ impl Assembly {
     /// A write of `expected` bytes, `immediate` of which are there; unsolicited data follows unless the command was final.
     pub(super) fn new(expected: u32, immediate: u32, unsolicited: bool, parameters: &Parameters) -> Self {
         let first_burst_end = expected.min(parameters.first_burst_bytes_max).max(immediate);
-        let sequences = unsolicited.then(|| Sequence::new(None, immediate, first_burst_end));
+        let unsolicited = unsolicited.then_some((immediate, first_burst_end));
+        let sequences = unsolicited.map(|(begin, end)| Sequence::new(None, begin, end));
         Self {
+            unsolicited,
             expected,
             tag: None,
             wanted: 0,
@@ -151,7 +157,9 @@ impl Assembly {
         // RFC 7143 11.8.4: an R2T asks for no more than MaxBurstLength.
         let length = (end - begin).min(parameters.burst_bytes_max);
         // RFC 7143 11.8: one for what was lost has the next R2TSN too.
-        self.sequences.push_back(Sequence::new(Some(self.asked.len() as u32), begin, begin + length));
+        let mut sequence = Sequence::new(Some(self.asked.len() as u32), begin, begin + length);
+        sequence.has_lost = self.was_allowed(true, begin, 1) || self.was_allowed(false, begin, 1);
+        self.sequences.push_back(sequence);
         self.asked.push((begin, length));
         self.stirred = true;
         Some((tag, begin, length))
@@ -222,8 +230,7 @@ impl Assembly {
             }
             return Ok(Some(0));
         }
-        let asked = |(begin, length)| Sequence::new(None, begin, begin + length);
-        if solicited && self.asked.iter().any(|range| asked(*range).covers(pdu.buffer_offset, length)) {
+        if parameters.error_recovery_level > 0 && self.was_allowed(solicited, pdu.buffer_offset, length) {
             return Ok(None);
         }
         let Some(place) = self.sequences.iter().position(of_kind) else {
@@ -239,6 +246,16 @@ impl Assembly {
         Err(if solicited { Violation::DataBeyondR2t } else { Violation::TooMuchUnsolicitedData })
     }
 
+    /// Whether data was waited for once that is not waited for any more.
+    fn was_allowed(&self, solicited: bool, offset: u32, length: u32) -> bool {
+        let covers = |begin, end| Sequence::new(None, begin, end).covers(offset, length);
+        if solicited {
+            self.asked.iter().any(|(begin, length)| covers(*begin, begin + length))
+        } else {
+            self.unsolicited.is_some_and(|(begin, end)| covers(begin, end))
+        }
+    }
+
     /// RFC 7143 7.3 and 7.9: DataSN goes on over what was lost, if that can be recovered.
     fn count(
         &mut self,
@@ -249,6 +266,7 @@ impl Assembly {
         parameters: &Parameters,
     ) -> Result<(), Violation> {
         let sequence = &mut self.sequences[place];
+        sequence.heard = true;
         let ahead = pdu.data_sn.wrapping_sub(sequence.data_sn) as i32;
         if ahead != 0 && parameters.error_recovery_level == 0 {
             return Err(Violation::DataOutSnOutOfOrder);
@@ -258,10 +276,8 @@ impl Assembly {
             return Ok(());
         }
         sequence.data_sn = pdu.data_sn.wrapping_add(1);
-        // RFC 7143 13.18: with DataPDUInOrder there are overlays never, and gaps only where a PDU was lost.
-        let overlaps = pdu.buffer_offset < sequence.high;
-        let leaves_gap = pdu.buffer_offset > sequence.high && !sequence.has_lost;
-        if parameters.data_pdu_in_order && (overlaps || leaves_gap) {
+        // RFC 7143 13.18: with DataPDUInOrder there are neither gaps nor overlays.
+        if parameters.data_pdu_in_order && !sequence.has_lost && pdu.buffer_offset != sequence.high {
             return Err(Violation::DataOutOffset);
         }
         sequence.high = sequence.high.max(pdu.buffer_offset + length);
@@ -314,8 +330,7 @@ impl Assembly {
             self.sequences.clear();
             return Silence::AsksAgain;
         }
-        let is_unheard = sequence.data_sn == 0 && !sequence.has_lost;
-        if let (Some(r2t_sn), true) = (sequence.r2t_sn, is_unheard && !sequence.repeated) {
+        if let (Some(r2t_sn), true) = (sequence.r2t_sn, !sequence.heard && !sequence.repeated) {
             sequence.repeated = true;
             return Silence::Repeats(r2t_sn);
         }

@@ -63,6 +63,8 @@
 //! ```
 
 mod assembly;
+#[cfg(test)]
+mod chart_page;
 mod command;
 mod connection;
 mod continuation;

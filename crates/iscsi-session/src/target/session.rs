@@ -173,6 +173,12 @@ impl Session {
         self.closed.is_some()
     }
 
+    /// ExpCmdSN and MaxCmdSN, for the login of a connection that joins.
+    #[must_use]
+    pub fn command_numbers(&self) -> (CmdSn, CmdSn) {
+        (self.window.expected(), self.window.max())
+    }
+
     /// Commands that have not ended, among them those whose answer has not left.
     #[must_use]
     pub fn tasks(&self) -> usize {

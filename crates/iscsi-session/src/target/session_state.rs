@@ -41,7 +41,7 @@ use SessionState::{Active, Failed, Free, InContinue, LoggedIn};
 use SessionTransition::{Closed, ContinuationBegun, LastConnectionGone, LoginBegun, LoginDone, LoginFailed, TimedOut};
 
 /// From where, by what, by which name in the standard, to where.
-const CHART: &[(SessionState, SessionTransition, &str, SessionState)] = &[
+pub(super) const CHART: &[(SessionState, SessionTransition, &str, SessionState)] = &[
     (Free, LoginBegun, "N1", Active),
     (Active, LoginDone, "N2", LoggedIn),
     (Active, LoginFailed, "N9", Free),

@@ -52,7 +52,7 @@ use Transition::{
 };
 
 /// From where, by what, by which name in the standard, to where.
-const CHART: &[(State, Transition, &str, State)] = &[
+pub(super) const CHART: &[(State, Transition, &str, State)] = &[
     (Free, Connected, "T3", TransportUp),
     (TransportUp, LoginBegun, "T4", InLogin),
     (TransportUp, Failed, "T6", Free),

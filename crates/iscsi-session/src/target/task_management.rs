@@ -74,8 +74,9 @@ impl Management {
     }
 }
 
+/// Whether a function is about the tasks of all logical units.
 fn is_for_target(function: Function) -> bool {
-    matches!(function, Function::TargetWarmReset | Function::TargetColdReset)
+    matches!(function, Function::TargetWarmReset | Function::TargetColdReset | Function::ItNexusReset)
 }
 
 impl Session {
@@ -135,6 +136,18 @@ impl Session {
                 None
             }
             Function::TaskReassign => self.reassign(at, pdu),
+            // RFC 7144: the last four, where that level of the protocol was agreed upon.
+            _ if self.parameters.protocol_level < 2 => Some(Response::FunctionNotSupported),
+            Function::QueryTask => Some(self.query_task(pdu)),
+            Function::QueryTaskSet => Some(self.query_tasks(|task| task.lun == pdu.lun)),
+            Function::ItNexusReset => {
+                self.gather(at, pdu);
+                None
+            }
+            Function::QueryAsynchronousEvent => {
+                self.propagate(at, pdu);
+                None
+            }
             _ => Some(Response::FunctionNotSupported),
         };
         if let Some(response) = response {
@@ -169,9 +182,10 @@ impl Session {
             // RFC 7143 11.6.1.
             Function::AbortTaskSet | Function::ClearTaskSet => true,
             // RFC 7143 4.2.3.3 d: one connection keeps the order by itself.
-            Function::LogicalUnitReset | Function::TargetWarmReset | Function::TargetColdReset => {
-                self.cids().nth(1).is_some()
-            }
+            Function::LogicalUnitReset
+            | Function::TargetWarmReset
+            | Function::TargetColdReset
+            | Function::ItNexusReset => self.cids().nth(1).is_some(),
             _ => false,
         }
     }
@@ -246,6 +260,16 @@ impl Session {
         }
         self.propagate(at, pdu);
         None
+    }
+
+    /// SAM-5 clause 7.8: whether a task is there that has not ended.
+    fn query_task(&self, pdu: &TaskManagementRequest) -> Response {
+        self.query_tasks(|task| Some(task.initiator_task_tag) == pdu.referenced_task_tag && task.lun == pdu.lun)
+    }
+
+    fn query_tasks(&self, wanted: impl Fn(&Task) -> bool) -> Response {
+        let is_there = self.tasks.iter().any(|(_, task)| wanted(task) && !task.has_ended());
+        if is_there { Response::FunctionSucceeded } else { Response::FunctionComplete }
     }
 
     /// A task that is not there: if its command may be on the way, it counts as received.

@@ -45,6 +45,16 @@ fn a_connection_that_may_not_join_is_a_bug_of_the_owner() {
     Ladder::new(Parameters::default()).add(B);
 }
 
+/// What a login that joins tells of the window.
+#[test]
+fn the_window_is_told_to_a_connection_that_joins() {
+    let mut ladder = two();
+    assert_eq!(ladder.session.command_numbers(), (CmdSn(1), CmdSn(8)));
+    ladder.on(B).i(nop_out(1, ""));
+    ladder.sent();
+    assert_eq!(ladder.session.command_numbers(), (CmdSn(2), CmdSn(9)));
+}
+
 /// RFC 7143 4.2.2.1: commands are delivered in the order of their numbers, whatever connection they come on.
 #[test]
 fn commands_come_in_order_across_connections() {

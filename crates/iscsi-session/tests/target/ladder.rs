@@ -477,7 +477,7 @@ fn cmd_sn_of(pdu: &mut Pdu) -> Option<(bool, &mut CmdSn)> {
     }
 }
 
-fn exp_stat_sn_of(pdu: &mut Pdu) -> Option<&mut StatSn> {
+pub(crate) fn exp_stat_sn_of(pdu: &mut Pdu) -> Option<&mut StatSn> {
     match pdu {
         Pdu::ScsiCommand(pdu) => Some(&mut pdu.exp_stat_sn),
         Pdu::NopOut(pdu) => Some(&mut pdu.exp_stat_sn),

@@ -10,6 +10,7 @@ mod management;
 mod numbers;
 mod random;
 mod random_connections;
+mod random_recovery;
 mod recovery;
 mod reject;
 mod residual;

@@ -69,6 +69,11 @@ impl Owner {
         }
     }
 
+    /// Whether all data of a write is there.
+    pub(crate) fn is_complete(&self, task: TaskId) -> bool {
+        self.complete.contains(&task)
+    }
+
     pub(crate) fn end(&mut self, task: TaskId) {
         let place = self.open.iter().position(|(id, ..)| *id == task).expect("every task ends once");
         self.open.swap_remove(place);

@@ -71,6 +71,8 @@ pub(super) struct Requests {
     /// StatSN of the next response.
     pub(super) stat_sn: StatSn,
     window: u32,
+    /// ExpCmdSN and MaxCmdSN of the session that the connection joins, when they are known.
+    pub(super) session_numbers: Option<(CmdSn, CmdSn)>,
 }
 
 impl Requests {
@@ -78,13 +80,20 @@ impl Requests {
     /// Begins with the first request, which [`Self::admit`] has yet to take. StatSN begins where the initiator expects it.
     pub(super) fn new(first: &LoginRequest, window: u32) -> Self {
         let leader = Leader::of(first);
-        Self { leader, stage: first.current_stage, count: 0, stat_sn: first.exp_stat_sn, window }
+        Self { leader, stage: first.current_stage, count: 0, stat_sn: first.exp_stat_sn, window, session_numbers: None }
     }
 
     /// Begins, and ends soon, with a first Login Request that means nothing.
     pub(super) fn of_undecodable(header: &Header) -> Self {
         let leader = Leader::of_undecodable(header);
-        Self { leader, stage: Stage::SecurityNegotiation, count: 0, stat_sn: StatSn(0), window: 1 }
+        Self {
+            leader,
+            stage: Stage::SecurityNegotiation,
+            count: 0,
+            stat_sn: StatSn(0),
+            window: 1,
+            session_numbers: None,
+        }
     }
 
     pub(super) fn leader(&self) -> &Leader {
@@ -138,12 +147,14 @@ impl Requests {
     }
 
     /// ExpCmdSN and MaxCmdSN. Login Requests are immediate, so the window of a session that begins stays where the first has put
-    /// it. A connection that joins does not know the window of its session: it says numbers that lie far behind, which RFC 7143
-    /// 4.2.2.1 has the initiator ignore.
+    /// it. A connection that joins says those of its session; as long as they are not known, numbers that lie far behind, which
+    /// RFC 7143 4.2.2.1 has the initiator ignore.
     pub(super) fn command_numbers(&self) -> (CmdSn, CmdSn) {
         const FAR: u32 = 1 << 30;
         let cmd_sn = self.leader.cmd_sn;
-        if self.leader.is_leading() {
+        if let Some(numbers) = self.session_numbers {
+            numbers
+        } else if self.leader.is_leading() {
             (cmd_sn, cmd_sn.advanced_by(self.window).previous())
         } else {
             let behind = CmdSn(cmd_sn.0.wrapping_sub(FAR));
@@ -186,5 +197,14 @@ mod tests {
             assert!(exp_cmd_sn.precedes(CmdSn(cmd_sn.wrapping_sub(1 << 20))));
             assert_eq!(max_cmd_sn.next(), exp_cmd_sn);
         }
+    }
+
+    #[test]
+    fn a_connection_that_joins_tells_what_its_session_has_come_to() {
+        let request = LoginRequest { tsih: Tsih(1), cmd_sn: CmdSn(7), ..LoginRequest::default() };
+        let mut requests = Requests::new(&request, 32);
+        requests.session_numbers = Some((CmdSn(5), CmdSn(20)));
+        let response = requests.response(LoginStatus::Success);
+        assert_eq!((response.exp_cmd_sn, response.max_cmd_sn), (CmdSn(5), CmdSn(20)));
     }
 }
