@@ -24,8 +24,14 @@ impl Session {
     }
 
     fn reject(&mut self, tag: InitiatorTaskTag, reason: RejectReason) -> Result<(), Violation> {
+        let Some(entry) = self.requests.get(tag) else { return Ok(()) };
+        let mut leaves_gap = !entry.request.is_immediate() && !self.numbering.is_acknowledged(entry.cmd_sn);
+        if leaves_gap && self.is_discovery() {
+            // RFC 7143 4.3: there is no NOP-Out in a discovery session, whose texts come one by one: the next takes the number.
+            self.numbering.give_back(entry.cmd_sn);
+            leaves_gap = false;
+        }
         let Some(entry) = self.remove(tag) else { return Ok(()) };
-        let leaves_gap = !entry.request.is_immediate() && !self.numbering.is_acknowledged(entry.cmd_sn);
         match entry.request {
             Request::Plug(reason) => {
                 self.events.push_back(Event::TaskRejected { tag, reason });
