@@ -30,6 +30,8 @@ pub enum IscsiCondition {
     IncorrectAmountOfData,
     /// 47h/05h.
     ProtocolServiceCrcError,
+    /// 11h/13h.
+    SnackRejected,
 }
 
 macro_rules! violations {
@@ -55,13 +57,15 @@ macro_rules! violations {
             #[must_use]
             pub const fn answer(self) -> Answer {
                 use Answer::{Close, Fail, Ignore, Refuse, Reject, RejectAndFail};
-                use IscsiCondition::{IncorrectAmountOfData, ProtocolServiceCrcError, UnexpectedUnsolicitedData};
+                use IscsiCondition::{
+                    IncorrectAmountOfData, ProtocolServiceCrcError, SnackRejected, UnexpectedUnsolicitedData,
+                };
                 use LoginStatus::{
                     AuthenticationFailure, InitiatorError, InvalidDuringLogin, MissingParameter, SessionTypeNotSupported,
                     UnsupportedVersion,
                 };
                 use RejectReason::{
-                    CommandNotSupported, DataDigestError, InvalidPduField, LongOperationReject, ProtocolError, SnackReject,
+                    CommandNotSupported, DataDigestError, InvalidDataAck, InvalidPduField, LongOperationReject, ProtocolError, SnackReject,
                     TaskInProgress, TooManyImmediateCommands, WaitingForLogout,
                 };
                 match self { $(Self::$variant => violations!(@answer $($answer)?),)* }
@@ -136,6 +140,9 @@ violations! {
     DataBeyondR2t "11.8" "more data than the R2T asked for" => Fail(IncorrectAmountOfData),
     DataShortOfR2t "11.8" "less data than the R2T asked for" => RejectAndFail(ProtocolError, IncorrectAmountOfData),
     SnackNotSupported "11.16" "a SNACK at error recovery level 0" => Reject(SnackReject),
+    SnackOutsideRun "11.16" "a SNACK for what was not sent, or was acknowledged" => Reject(ProtocolError),
+    SnackForgotten "7.8" "a SNACK for what is not kept any more" => RejectAndFail(SnackReject, SnackRejected),
+    InvalidDataAck "11.17.1" "a DataACK for data that was not sent" => Reject(InvalidDataAck),
     NopOutNotImmediate "11.18.1" "a NOP-Out that wants no answer and is not immediate" => Reject(InvalidPduField),
     TextContinuation "11.10.4" "a text request that continues what there is not" => Reject(InvalidPduField),
     TextOutstanding "11.10" "a text request before the one before it was answered" => Reject(ProtocolError),

@@ -140,7 +140,9 @@ impl Target {
                     self.session.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
                 }
                 target::Event::SendTargets { id, .. } => self.session.answer_send_targets(id, &records()),
-                target::Event::ConnectionClosed { .. } => unreachable!("the session has one connection"),
+                target::Event::ConnectionClosed { .. } | target::Event::Reassigned { .. } => {
+                    unreachable!("the session has one connection")
+                }
                 target::Event::Closed(reason) => self.closed = Some(reason),
             }
         }

@@ -275,7 +275,12 @@ impl<P: PduPort> InitiatorNode<P> {
             (Phase::FullFeature(session, cid), Received::BadDataDigest(header)) => {
                 session.handle_bad_pdu(now, *cid, header, BadPdu::DataDigest);
             }
-            (Phase::Login(..), Received::BadDataDigest(_)) => unreachable!("no digest is checked during login"),
+            (Phase::FullFeature(..), Received::BadHeaderDigest(header)) => {
+                return self.lose(now, PortError::header_digest(&header));
+            }
+            (Phase::Login(..), Received::BadDataDigest(_) | Received::BadHeaderDigest(_)) => {
+                unreachable!("no digest is checked during login")
+            }
             (Phase::Ended, _) => {}
         }
         self.handle_events(now);

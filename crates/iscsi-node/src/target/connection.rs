@@ -88,6 +88,16 @@ impl<P> Connection<P> {
         }
     }
 
+    /// Whether tasks wait until their data may be asked for.
+    pub(super) fn has_tasks_to_ask(&self) -> bool {
+        matches!(&self.phase, Phase::FullFeature(allegiance) if !allegiance.flow.waiting_for_data.is_empty())
+    }
+
+    /// Whether tasks wait until read data has left.
+    pub(super) fn has_tasks_to_start(&self) -> bool {
+        matches!(&self.phase, Phase::FullFeature(allegiance) if !allegiance.flow.waiting.is_empty())
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match (&self.phase, self.link) {
             (_, Link::Dead) => None,
@@ -155,17 +165,15 @@ impl<P: PduPort> Connection<P> {
         }
     }
 
-    /// Queues what the login has to say. Returns how many PDUs that were.
-    pub(super) fn transmit_login(&mut self) -> usize {
-        let mut queued = 0;
+    /// Queues what the login has to say. Returns whether there may be more when the port is flushed.
+    pub(super) fn transmit_login(&mut self) -> bool {
         while let Phase::Login(login) = &mut self.phase
             && self.port.can_send()
             && let Some(pdu) = login.poll_transmit()
         {
             self.port.send(pdu.encode());
-            queued += 1;
         }
-        queued
+        !self.port.can_send()
     }
 
     /// The login ends here: what it has to say goes even if the port is full, one PDU beyond its bound, and what was agreed upon holds from

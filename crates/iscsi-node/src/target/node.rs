@@ -118,7 +118,7 @@ impl<P: PduPort> TargetNode<P> {
     pub fn handle_io_done(&mut self, now: Instant, id: u64, done: IoDone) {
         let (session, task) = self.outbox.ios.remove(id as usize);
         self.with_session(now, session, |session, context| session.handle_io_done(task, done, context));
-        self.settle_session(now, session);
+        self.settle_session(session);
     }
 
     /// Time has passed.
@@ -143,7 +143,9 @@ impl<P: PduPort> TargetNode<P> {
             if self.flush_connection(now, id) {
                 self.connections.drive_later(id);
             }
-            self.settle_without_flush(now, id);
+            if let Some((session, _)) = self.settle_without_flush(now, id) {
+                self.settle_session_without_flush(session);
+            }
         }
     }
 
@@ -219,7 +221,7 @@ impl<P: PduPort> TargetNode<P> {
     pub fn request_logout(&mut self, now: Instant) {
         for id in self.session_ids(|_| true) {
             self.with_session(now, id, Session::request_logout);
-            self.settle_session(now, id);
+            self.settle_session(id);
         }
         self.end_logins(now);
     }
@@ -250,7 +252,7 @@ impl<P: PduPort> TargetNode<P> {
     fn end(&mut self, now: Instant, id: SessionId) {
         let connections = self.with_session(now, id, Session::end).unwrap_or_default();
         connections.into_iter().for_each(|connection| self.kill(now, connection));
-        self.settle_session(now, id);
+        self.settle_session(id);
     }
 
     fn end_logins(&mut self, now: Instant) {
@@ -282,7 +284,7 @@ impl<P: PduPort> TargetNode<P> {
         if session.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.with_session(now, id, Session::handle_timeout);
         }
-        self.settle_session(now, id);
+        self.settle_session(id);
     }
 }
 

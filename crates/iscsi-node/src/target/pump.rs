@@ -9,7 +9,7 @@ use super::node::TargetNode;
 use super::session::{Context, Session};
 use super::sessions::SessionId;
 use super::timers::Sleeper;
-use iscsi_pdu::Pdu;
+use iscsi_pdu::{Cid, Pdu};
 use iscsi_session::LoginOutcome;
 use iscsi_session::target::LoginEvent;
 use iscsi_transport::{Flush, PduPort, PortError, Received};
@@ -22,7 +22,6 @@ impl<P: PduPort> TargetNode<P> {
     /// Receives what has come on a connection and answers it. Returns whether there may be more to receive at once.
     pub(super) fn pump(&mut self, now: Instant, id: ConnectionId) -> bool {
         for _ in 0..PDUS_PER_TURN {
-            self.transmit(now, id);
             let Some(connection) = self.connections.get_mut(id) else { return false };
             match connection.receive() {
                 Ok(None) => return false,
@@ -32,6 +31,7 @@ impl<P: PduPort> TargetNode<P> {
                     return false;
                 }
             }
+            self.transmit(now, id);
         }
         true
     }
@@ -39,12 +39,12 @@ impl<P: PduPort> TargetNode<P> {
     /// Hands queued PDUs of a connection to the world. Returns whether receiving, which had stopped for want of room, can go on.
     pub(super) fn flush_connection(&mut self, now: Instant, id: ConnectionId) -> bool {
         loop {
-            let queued = self.transmit(now, id);
+            let more = self.transmit(now, id);
             let Some(connection) = self.connections.get_mut(id).filter(|connection| !connection.is_dead()) else {
                 return false;
             };
             match connection.port.flush() {
-                Ok(Flush::Done) if queued > 0 => {}
+                Ok(Flush::Done) if more => {}
                 Ok(Flush::Done) => {
                     if connection.is_closing() {
                         connection.kill();
@@ -60,16 +60,16 @@ impl<P: PduPort> TargetNode<P> {
         }
     }
 
-    /// Queues PDUs as long as the port takes them. Returns how many were queued.
-    fn transmit(&mut self, now: Instant, id: ConnectionId) -> usize {
+    /// Queues PDUs as long as the port takes them. Returns whether there may be more when it is flushed.
+    fn transmit(&mut self, now: Instant, id: ConnectionId) -> bool {
         let Some(connection) = self.connections.get_mut(id).filter(|connection| !connection.is_dead()) else {
-            return 0;
+            return false;
         };
         match connection.session() {
             None => connection.transmit_login(),
             Some((session, cid)) => {
-                let queued = self.with_session(now, session, |session, context| session.transmit((id, cid), context));
-                queued.unwrap_or_default()
+                let more = self.with_session(now, session, |session, context| session.transmit((id, cid), context));
+                more.unwrap_or_default()
             }
         }
     }
@@ -87,7 +87,12 @@ impl<P: PduPort> TargetNode<P> {
             }
             Phase::FullFeature(allegiance) => {
                 let (session, cid) = (allegiance.session, allegiance.cid);
-                self.with_session(now, session, |session, context| session.handle_received(cid, received, context));
+                let handle = |session: &mut Session, context: &mut Context<'_, P>| {
+                    session.handle_received(cid, received, context)
+                };
+                if let Some(Err(error)) = self.with_session(now, session, handle) {
+                    self.lose(id, error);
+                }
             }
         }
     }
@@ -154,32 +159,36 @@ impl<P: PduPort> TargetNode<P> {
 
     /// After anything was done to a connection: remembers that it may have something to flush, and when it wants to be woken.
     pub(super) fn settle(&mut self, now: Instant, id: ConnectionId) {
-        self.connections.flush_later(id);
-        if let Some((session, _)) = self.connections.get(id).and_then(|connection| connection.session()) {
-            self.settle_session(now, session);
+        match self.settle_without_flush(now, id) {
+            Some((session, _)) => self.settle_session(session),
+            None => self.connections.flush_later(id),
         }
-        self.settle_without_flush(now, id);
     }
 
-    pub(super) fn settle_without_flush(&mut self, now: Instant, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+    /// The same without its session, which is returned.
+    pub(super) fn settle_without_flush(&mut self, now: Instant, id: ConnectionId) -> Option<(SessionId, Cid)> {
+        let connection = self.connections.get_mut(id)?;
         if connection.is_dead() {
-            return self.bury(now, id);
+            self.bury(now, id);
+            return None;
         }
         let due = connection.poll_timeout();
         self.timers.set(Sleeper::Connection(id), &mut connection.timer, due);
-        if let Some((session, _)) = connection.session() {
-            self.settle_session_without_flush(session);
+        connection.session()
+    }
+
+    /// After anything was done to a session: each of its connections may have something to flush, which is when the session says when it
+    /// wants to be woken. One without connections says it now.
+    pub(super) fn settle_session(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if session.connections.is_empty() {
+            self.settle_session_without_flush(id);
+        } else {
+            session.flush_later(&mut self.connections);
         }
     }
 
-    /// After anything was done to a session: the same for it and all its connections.
-    pub(super) fn settle_session(&mut self, now: Instant, id: SessionId) {
-        self.with_session(now, id, |session, context| session.flush_later(context.connections));
-        self.settle_session_without_flush(id);
-    }
-
-    fn settle_session_without_flush(&mut self, id: SessionId) {
+    pub(super) fn settle_session_without_flush(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         if session.is_over() {
             self.timers.remove(Sleeper::Session(id), session.timer);
@@ -202,7 +211,7 @@ impl<P: PduPort> TargetNode<P> {
             self.outbox.events.push_back(Event::Ended { connection: id });
         }
         if let Some((session, _)) = session {
-            self.settle_session(now, session);
+            self.settle_session(session);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::timers::Entry;
 use iscsi_pdu::{Cid, LoginStatus, Pdu, TargetTransferTag, Tsih};
 use iscsi_session::target::{self, LoginIdentity, SessionConfig, TaskId};
 use iscsi_session::{BadPdu, LoginOutcome, SessionType};
-use iscsi_transport::{PduPort, Received};
+use iscsi_transport::{PduPort, PortError, Received};
 use scsi_block::Nexus;
 use std::time::Instant;
 
@@ -128,6 +128,7 @@ impl Session {
         self.handle_events(context);
         if let Some(old) = self.find(outcome.cid) {
             self.connections.retain(|(_, connection)| *connection != old);
+            self.release_tags(old, context);
             if let Some(connection) = context.connections.get_mut(old) {
                 connection.kill();
             }
@@ -141,7 +142,16 @@ impl Session {
         self.connections.iter().find(|(other, _)| *other == cid).map(|(_, id)| *id)
     }
 
-    pub(super) fn handle_received<P: PduPort>(&mut self, cid: Cid, received: Received, context: &mut Context<'_, P>) {
+    /// A connection has received something.
+    ///
+    /// # Errors
+    /// The connection cannot go on.
+    pub(super) fn handle_received<P: PduPort>(
+        &mut self,
+        cid: Cid,
+        received: Received,
+        context: &mut Context<'_, P>,
+    ) -> Result<(), PortError> {
         let now = context.now;
         match received {
             Received::Frame(frame) => match Pdu::decode(&frame) {
@@ -149,8 +159,12 @@ impl Session {
                 Err(error) => self.machine.handle_bad_pdu(now, cid, frame.header, BadPdu::Undecodable(error)),
             },
             Received::BadDataDigest(header) => self.machine.handle_bad_pdu(now, cid, header, BadPdu::DataDigest),
+            // RFC 7143 7.8: what is dropped is missed and asked for again, if both ends can do that.
+            Received::BadHeaderDigest(_) if self.machine.parameters().error_recovery_level > 0 => {}
+            Received::BadHeaderDigest(header) => return Err(PortError::header_digest(&header)),
         }
         self.handle_events(context);
+        Ok(())
     }
 
     pub(super) fn handle_timeout<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
@@ -158,28 +172,35 @@ impl Session {
         self.handle_events(context);
     }
 
-    /// Queues PDUs as long as a connection's port takes them, and lets tasks go on that waited for others. Returns how many were queued.
+    /// Queues PDUs as long as a connection's port takes them, and lets tasks go on that waited for others. Returns whether there may be
+    /// more when the port is flushed.
     pub(super) fn transmit<P: PduPort>(
         &mut self,
         (id, cid): (ConnectionId, Cid),
         context: &mut Context<'_, P>,
-    ) -> usize {
-        self.ask_waiting(id, context);
-        let mut queued = 0;
-        if let Some(connection) = context.connections.get_mut(id) {
-            while connection.port.can_send()
-                && let Some(pdu) = self.machine.poll_transmit(cid)
-            {
-                connection.port.send(pdu.encode());
-                queued += 1;
-            }
+    ) -> bool {
+        let Some(mut connection) = context.connections.get_mut(id) else { return false };
+        if connection.has_tasks_to_ask() {
+            self.ask_waiting(id, context);
+            let Some(found) = context.connections.get_mut(id) else { return false };
+            connection = found;
         }
-        self.start_waiting(id, context);
+        let mut queued = 0;
+        while connection.port.can_send()
+            && let Some(pdu) = self.machine.poll_transmit(cid)
+        {
+            connection.port.send(pdu.encode());
+            queued += 1;
+        }
+        let mut more = !connection.port.can_send();
+        if connection.has_tasks_to_start() {
+            more |= self.start_waiting(id, context);
+        }
         // What was sent on one may have been waited for on another.
         if queued > 0 && self.connections.len() > 1 {
             self.flush_later(context.connections);
         }
-        queued
+        more
     }
 
     /// The initiator is to log out.
@@ -204,6 +225,7 @@ impl Session {
         if self.find(cid) == Some(id) {
             self.machine.handle_connection_lost(context.now, cid);
             self.handle_events(context);
+            self.release_tags(id, context);
             self.connections.retain(|(_, connection)| *connection != id);
         }
     }
@@ -223,13 +245,13 @@ impl Session {
                 target::Event::Command(command) => self.begin(command, context),
                 target::Event::Data { task, data, .. } => self.take_data(task, data),
                 target::Event::DataComplete { task } => self.start_or_wait(task, context),
+                target::Event::Reassigned { task, cid } => self.reassign(task, cid, context),
                 target::Event::Aborted { task } => aborted.extend(self.abort(task, context)),
                 target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
                 target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
                 target::Event::ConnectionClosed { cid, reason } => {
                     if let Some(connection) = self.find(cid) {
                         close(connection, context);
-                        self.tell_of_orphans(connection, &aborted);
                         context.outbox.events.push_back(Event::ConnectionClosed { connection, reason });
                     }
                 }
@@ -239,6 +261,7 @@ impl Session {
                 }
             }
         }
+        self.tell_of_orphans(&aborted, context.connections);
     }
 }
 

@@ -10,7 +10,7 @@ use super::event::{ConnectionId, IoRequest, StoreId};
 use super::flow::Flow;
 use super::session::{Context, Session};
 use bytes::Bytes;
-use iscsi_pdu::TargetTransferTag;
+use iscsi_pdu::{Cid, TargetTransferTag};
 use iscsi_session::target::{Command, DataProgress, TaskId, TaskOutcome};
 use iscsi_transport::PduPort;
 use scsi_block::io::{IoDone, Segments};
@@ -38,6 +38,20 @@ impl OpenTask {
             && let Some(connection) = connections.get_mut(self.connection)
         {
             connection.port.release(tag);
+        }
+    }
+
+    /// Bytes of data-out that have not come.
+    fn missing(&self) -> u32 {
+        self.wanted - self.data.iter().map(|data| data.len() as u32).sum::<u32>()
+    }
+
+    /// Data is asked for.
+    fn count_asked<P>(&self, connections: &mut Connections<P>) {
+        if self.asked_bytes > 0
+            && let Some(flow) = flow(connections, self.connection)
+        {
+            flow.asked_bytes += self.asked_bytes;
         }
     }
 
@@ -89,15 +103,18 @@ impl Session {
         }
     }
 
-    /// Read data of a connection has left: tasks that waited for that may go on.
-    pub(super) fn start_waiting<P: PduPort>(&mut self, id: ConnectionId, context: &mut Context<'_, P>) {
+    /// Read data of a connection has left: tasks that waited for that may go on. Returns whether one has.
+    pub(super) fn start_waiting<P: PduPort>(&mut self, id: ConnectionId, context: &mut Context<'_, P>) -> bool {
+        let mut started = false;
         while let Some(Allegiance { cid, flow, .. }) = allegiance(context.connections, id)
             && !flow.waiting.is_empty()
             && flow.has_room_for_reads(self.machine.data_in_bytes(*cid))
             && let Some(task) = flow.waiting.pop_front()
         {
             self.start(task, context);
+            started = true;
         }
+        started
     }
 
     /// A block I/O of a task has come back.
@@ -171,34 +188,38 @@ impl Session {
         let wanted = task.data_out_length().min(expected);
         let mut data = command.data;
         data.truncate(wanted as usize);
-        let all_there = data.len() == wanted as usize;
         let data = if data.is_empty() { Segments::new() } else { Segments::from_iter([data]) };
         let (id, tag) = (command.task, None);
         self.put(OpenTask { id, task, connection, wanted, data, tag, asked_bytes: 0, in_store: false });
-        if wanted == 0 {
+        self.pursue(id, context);
+    }
+
+    /// Asks for the data of a task in its turn, or begins it if it takes none.
+    fn pursue<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
+        let Some(open) = self.open_task(id) else {
+            return; // aborted meanwhile
+        };
+        if open.wanted == 0 {
             return self.start_or_wait(id, context);
         }
-        match flow(context.connections, connection) {
-            Some(flow) if !(all_there || flow.may_ask()) => flow.waiting_for_data.push_back(id),
+        match flow(context.connections, open.connection) {
+            Some(flow) if open.missing() > 0 && !flow.may_ask() => flow.waiting_for_data.push_back(id),
             _ => self.ask_for_data(id, context),
         }
     }
 
     /// Asks for what has not come with the command.
     fn ask_for_data<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
-        let Some(open) = self.open_task(id) else {
-            return; // aborted while it waited
+        let Some(open) = self.open_task(id).filter(|open| open.tag.is_none()) else {
+            return; // aborted while it waited, or gone to another connection
         };
-        let wanted = open.wanted;
-        let missing = wanted - open.data.iter().map(|data| data.len() as u32).sum::<u32>();
+        let (wanted, missing) = (open.wanted, open.missing());
         if missing > 0
             && let Some(connection) = context.connections.get_mut(open.connection)
         {
             open.tag = Some(connection.port.reserve(missing));
             open.asked_bytes = wanted as usize;
-            if let Some(allegiance) = connection.allegiance() {
-                allegiance.flow.asked_bytes += open.asked_bytes;
-            }
+            open.count_asked(context.connections);
         }
         // A tag that is never sent may be any.
         let tag = TargetTransferTag(open.tag.unwrap_or_default());
@@ -223,8 +244,8 @@ impl Session {
 
     /// All data of the command has come.
     fn start<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
-        let Some(open) = self.open_task(id) else {
-            return; // aborted while it waited
+        let Some(open) = self.open_task(id).filter(|open| !open.in_store) else {
+            return; // aborted while it waited, or gone to another connection
         };
         let unit = open.task.unit();
         if self.has_orphans(unit, context.connections) {
@@ -243,8 +264,7 @@ impl Session {
     /// Whether block I/O of tasks that have ended with their connection is still in the store of a unit. What an initiator sends
     /// after it has learned of that end must not be overtaken.
     fn has_orphans<P>(&self, unit: usize, connections: &Connections<P>) -> bool {
-        let has_lost = |id| connections.get(id).is_none_or(|connection| !connection.is_open());
-        self.aborted_in_store.iter().any(|open| open.task.unit() == unit && has_lost(open.connection))
+        self.aborted_in_store.iter().any(|open| open.task.unit() == unit && is_lost(connections, open.connection))
     }
 
     fn act<P: PduPort>(&mut self, mut open: OpenTask, step: Step, context: &mut Context<'_, P>) {
@@ -305,11 +325,49 @@ impl Session {
         Some(bound)
     }
 
-    /// RFC 7143 11.14.5: the initiator is told by unit attention of tasks that have ended with their connection.
-    pub(super) fn tell_of_orphans(&mut self, connection: ConnectionId, aborted: &[(ConnectionId, usize)]) {
+    /// RFC 7143 11.14.5: the initiator is told by unit attention of tasks that have ended since their connection has.
+    pub(super) fn tell_of_orphans<P>(&mut self, aborted: &[(ConnectionId, usize)], connections: &Connections<P>) {
         let Some(nexus) = &mut self.nexus else { return };
-        for (_, unit) in aborted.iter().filter(|(bound, _)| *bound == connection) {
+        for (_, unit) in aborted.iter().filter(|(connection, _)| is_lost(connections, *connection)) {
             nexus.commands_cleared(*unit);
         }
     }
+
+    /// A task goes on with another connection (RFC 7143 section 7.2.2): there it waits for what it has waited for.
+    pub(super) fn reassign<P: PduPort>(&mut self, id: TaskId, cid: Cid, context: &mut Context<'_, P>) {
+        let (Some(connection), Some(_)) = (self.find(cid), self.open_task(id)) else { return };
+        let mut open = self.take(id);
+        let (in_store, missing) = (open.in_store, open.missing());
+        open.release_tag(context.connections);
+        open.forget_asked(context.connections);
+        if in_store {
+            open.forget_reading(context.connections);
+        }
+        open.connection = connection;
+        if missing > 0 {
+            open.asked_bytes = 0;
+        }
+        open.count_asked(context.connections);
+        if in_store {
+            open.count_reading(context.connections);
+        }
+        self.put(open);
+        match (in_store, missing) {
+            (true, _) => {}
+            (false, 0) => self.start_or_wait(id, context),
+            (false, _) => self.pursue(id, context),
+        }
+    }
+
+    /// A connection is no more: its port has its tags back, and tasks that are not over have none.
+    pub(super) fn release_tags<P: PduPort>(&mut self, connection: ConnectionId, context: &mut Context<'_, P>) {
+        for open in self.tasks.iter_mut().flatten().filter(|open| open.connection == connection) {
+            open.release_tag(context.connections);
+        }
+    }
+}
+
+/// Whether a connection takes nothing any more.
+fn is_lost<P>(connections: &Connections<P>, id: ConnectionId) -> bool {
+    connections.get(id).is_none_or(|connection| !connection.is_open())
 }

@@ -5,7 +5,7 @@ use iscsi_node::target::{ConnectionId, Event, IoRequest, Portal, TargetConfig, T
 use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, Isid, LoginStatus, Pdu, ScsiCommand, StatSn, Tsih};
 use iscsi_session::initiator::{Login, LoginConfig, LoginEvent};
 use iscsi_session::{Authentication, Limits, LoginOutcome, SessionType};
-use iscsi_transport::{LoopbackPort, PduPort, Received};
+use iscsi_transport::{FaultPort, LoopbackPort, PduPort, PortControl, Random, Received};
 use scsi_block::cdb::Cdb;
 use scsi_block::io::{BlockIo, IoOutput};
 use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
@@ -19,7 +19,9 @@ const BLOCKS: usize = 65_536;
 
 pub(crate) struct Bench {
     pub(crate) now: Instant,
-    pub(crate) target: TargetNode<LoopbackPort>,
+    /// What the initiator offers, and the target takes.
+    limits: Limits,
+    pub(crate) target: TargetNode<FaultPort<LoopbackPort>>,
     pub(crate) disk: Vec<u8>,
     /// Block I/O that the store has not answered, when it is told to wait.
     pub(crate) held: Option<Vec<IoRequest>>,
@@ -32,6 +34,8 @@ pub(crate) struct Bench {
 /// The initiator's end of a connection.
 pub(crate) struct Peer {
     pub(crate) port: LoopbackPort,
+    /// Trouble for what it sends.
+    pub(crate) control: PortControl,
     pub(crate) id: ConnectionId,
     pub(crate) outcome: LoginOutcome,
     /// ExpStatSN.
@@ -40,11 +44,15 @@ pub(crate) struct Peer {
 
 impl Bench {
     pub(crate) fn new(max_connections: u16) -> Self {
+        Self::with_limits(Limits { max_connections, ..Limits::default() })
+    }
+
+    pub(crate) fn with_limits(limits: Limits) -> Self {
         let geometry = Geometry { block_size: BLOCK as u32, blocks: BLOCKS as u64 };
         let unit = LogicalUnitConfig::new(geometry, "connections");
         let device = TargetDevice::new([(LogicalUnitNumber::from(0), unit)]).expect("the unit makes sense");
         let mut portal = Portal::new();
-        portal.limits.max_connections = max_connections;
+        portal.limits = limits.clone();
         portal.targets.push(TargetConfig {
             name: TARGET.into(),
             alias: None,
@@ -55,6 +63,7 @@ impl Bench {
         });
         Self {
             now: Instant::now(),
+            limits,
             target: TargetNode::new(Arc::new(portal)),
             disk: vec![0; BLOCK * BLOCKS],
             held: None,
@@ -97,11 +106,12 @@ impl Bench {
             isid: Isid([0x80, 0, 0, 0, 0, 1]),
             tsih,
             cid: Cid(cid),
-            limits: Limits { max_connections: 8, ..Limits::default() },
+            limits: self.limits.clone(),
             authentication: Authentication::None,
             timeout: Duration::from_secs(5),
         };
         let (mut port, theirs) = LoopbackPort::pair();
+        let (theirs, control) = FaultPort::new(theirs, Random::new(1));
         let mut id = self.target.accept(self.now, theirs, "127.0.0.1:3260".into(), [1; 32]);
         let mut login = Login::new(config, InitiatorTaskTag(0), [2; 32], self.now);
         loop {
@@ -119,7 +129,7 @@ impl Bench {
             match login.poll_event() {
                 None => {}
                 Some(LoginEvent::Complete(outcome)) => {
-                    return Ok(Peer { port, id, stat_sn: outcome.stat_sn, outcome: *outcome });
+                    return Ok(Peer { port, control, id, stat_sn: outcome.stat_sn, outcome: *outcome });
                 }
                 Some(LoginEvent::Failed(failure)) => return Err(failure.status().expect("a refusal")),
                 Some(other) => panic!("{other:?}"),
@@ -148,6 +158,15 @@ impl Bench {
         self.command_with(peer, cmd_sn, cdb, expected, data)
     }
 
+    /// Sends a write whose data is to be asked for.
+    pub(crate) fn write_command(&mut self, peer: &mut Peer, cdb: &Cdb, expected: usize) -> InitiatorTaskTag {
+        let command = self.new_command(peer, self.cmd_sn, cdb, expected);
+        self.cmd_sn = self.cmd_sn.next();
+        let tag = command.initiator_task_tag;
+        peer.send(ScsiCommand { write: true, ..command });
+        tag
+    }
+
     pub(crate) fn command_with(
         &mut self,
         peer: &mut Peer,
@@ -156,23 +175,25 @@ impl Bench {
         expected: usize,
         data: Bytes,
     ) -> InitiatorTaskTag {
+        let command = self.new_command(peer, cmd_sn, cdb, expected);
+        let tag = command.initiator_task_tag;
+        peer.send(ScsiCommand { read: expected > 0 && data.is_empty(), write: !data.is_empty(), data, ..command });
+        tag
+    }
+
+    fn new_command(&mut self, peer: &Peer, cmd_sn: CmdSn, cdb: &Cdb, expected: usize) -> ScsiCommand {
         self.tag += 1;
         let mut bytes = [0; 16];
         bytes[..cdb.as_bytes().len()].copy_from_slice(cdb.as_bytes());
-        let command = ScsiCommand {
+        ScsiCommand {
             is_final: true,
-            read: expected > 0 && data.is_empty(),
-            write: !data.is_empty(),
             initiator_task_tag: InitiatorTaskTag(self.tag),
             expected_data_transfer_length: expected as u32,
             cmd_sn,
             exp_stat_sn: peer.stat_sn,
             cdb: bytes,
-            data,
             ..ScsiCommand::default()
-        };
-        peer.send(command);
-        InitiatorTaskTag(self.tag)
+        }
     }
 
     /// One turn of the owner, after a connection has become ready.

@@ -7,9 +7,12 @@
 //! it had to send has left; the session ends with the last one that is open.
 
 use super::command::Stragglers;
+use super::continuation::Allegiance;
 use super::event::Event;
 use super::numbering::StatusNumbering;
+use super::retention::Retention;
 use super::session::{Immediates, Session, SessionConfig};
+use super::session_state::SessionTransition;
 use super::state::{State, Transition};
 use super::task::{Task, TaskId};
 use super::text::Exchange;
@@ -31,11 +34,14 @@ pub(super) struct Connection {
     /// A tag that the port has reserved for what places no data: pings and long texts.
     pub(super) tag: TargetTransferTag,
     pub(super) statuses: StatusNumbering,
+    pub(super) retention: Retention,
     pub(super) immediates: Immediates,
     pub(super) timers: Timers,
     pub(super) transmit: TransmitQueue,
     pub(super) stragglers: Stragglers,
     pub(super) text: Option<Exchange>,
+    /// When a connection that has failed is given up.
+    pub(super) cleanup_until: Option<Instant>,
 }
 
 impl Connection {
@@ -53,16 +59,26 @@ impl Connection {
             send_segment_bytes_max: outcome.parameters.send_segment_bytes_max,
             tag,
             statuses: StatusNumbering::new(outcome.stat_sn),
+            retention: Retention::default(),
             immediates: Immediates::default(),
             timers: Timers::new(session_type, config, now),
             transmit: TransmitQueue::new(),
             stragglers: Stragglers::default(),
             text: None,
+            cleanup_until: None,
         }
     }
 
+    /// Whether it is in the full feature phase.
+    #[inline]
     pub(super) fn is_open(&self) -> bool {
-        self.state != State::Free
+        matches!(self.state, State::LoggedIn | State::InLogout | State::LogoutRequested)
+    }
+
+    /// Length of the segments that reads are cut into, in bytes. RFC 7143 11.7.7: pieces but the last of a sequence are whole
+    /// words.
+    pub(super) fn segment_bytes(&self) -> u32 {
+        self.send_segment_bytes_max & !3
     }
 
     /// Goes a way of the connection's chart.
@@ -85,8 +101,10 @@ impl Session {
         if self.is_closed() {
             return LoginStatus::SessionDoesNotExist;
         }
-        // RFC 7143 13.21: a discovery session has one connection. 13.2: no session has more than MaxConnections.
-        let others = self.cids().filter(|other| *other != cid).count();
+        // RFC 7143 13.21: a discovery session has one connection. 13.2: no session has more than MaxConnections; those that wait for
+        // their cleanup count.
+        let unfinished = self.connections.iter().filter(|connection| connection.state != State::Free);
+        let others = unfinished.filter(|connection| connection.cid != cid).count();
         if self.session_type == SessionType::Discovery || others >= usize::from(self.parameters.max_connections) {
             return LoginStatus::TooManyConnections;
         }
@@ -113,14 +131,22 @@ impl Session {
             }
             None => self.connections.push(connection),
         }
+        self.continue_until = None;
+        self.pass(SessionTransition::ContinuationBegun);
+        self.pass(SessionTransition::LoginDone);
         self.make_progress();
     }
 
     /// The connection `at` makes room for another of its CID.
     fn reinstate(&mut self, at: usize) {
         let was_open = self.connections[at].is_open();
-        self.leave(at, Transition::EndsElsewhere);
-        self.drop_transmissions(at);
+        if self.retains() && self.connections[at].state != State::Free {
+            // RFC 7143 11.14: with connection recovery it is a logout for recovery.
+            self.free_tasks(at);
+        } else {
+            self.leave(at, Transition::EndsElsewhere);
+            self.drop_transmissions(at);
+        }
         if was_open {
             let cid = self.connections[at].cid;
             self.events.push_back(Event::ConnectionClosed { cid, reason: CloseReason::Reinstated });
@@ -131,9 +157,11 @@ impl Session {
     pub fn handle_connection_lost(&mut self, now: Instant, cid: Cid) {
         let Some(at) = self.find(cid) else { return };
         self.now = now;
-        self.fail_connection(at, CloseReason::ConnectionLost);
-        self.drop_transmissions(at);
-        if !self.connections[at].is_open() {
+        if self.connections[at].is_open() {
+            self.fail_connection(at, CloseReason::ConnectionLost);
+        }
+        if self.connections[at].state == State::Free {
+            self.drop_transmissions(at);
             self.connections.remove(at);
         }
         self.make_progress();
@@ -151,17 +179,35 @@ impl Session {
         self.find(cid).filter(|at| self.connections[*at].is_open())
     }
 
-    /// A connection does not work any more: nothing that waits for it can be sent.
-    pub(super) fn fail_connection(&mut self, at: usize, reason: CloseReason) {
-        if !self.connections[at].is_open() {
-            return;
+    /// Where the connection `cid` is, if it is open or waits for its cleanup.
+    pub(super) fn find_unfinished(&self, cid: Cid) -> Option<usize> {
+        self.find(cid).filter(|at| self.connections[*at].state != State::Free)
+    }
+
+    /// Where the connection is that a task is allegiant to.
+    #[inline]
+    pub(super) fn place_of(&self, task: &Task) -> Option<usize> {
+        match task.allegiance {
+            Allegiance::To(cid) => self.find(cid),
+            Allegiance::Failed(_) | Allegiance::Free(_) => None,
         }
+    }
+
+    /// A connection that was open does not work any more: nothing that waits for it can be sent.
+    pub(super) fn fail_connection(&mut self, at: usize, reason: CloseReason) {
         let cid = self.connections[at].cid;
-        self.end_connection(at, reason);
-        self.drop_transmissions(at);
+        if self.retains() {
+            self.suspend_failed(at);
+            self.events.push_back(Event::ConnectionClosed { cid, reason });
+            self.note_connections();
+        } else {
+            self.end_connection(at, reason);
+            self.drop_transmissions(at);
+        }
         // RFC 7143 7.1.4.3: the initiator is told on another connection.
         if let Some(other) = self.connections.iter_mut().find(|connection| connection.is_open()) {
-            let parameters = [cid.0, self.parameters.time_2_wait, 0];
+            let retain = if self.parameters.error_recovery_level == 2 { self.parameters.time_2_retain } else { 0 };
+            let parameters = [cid.0, self.parameters.time_2_wait, retain];
             other.transmit.push(Transmission::Async { event: AsyncEvent::ConnectionDrop, parameters });
         }
     }
@@ -174,20 +220,28 @@ impl Session {
 
     /// Ends a connection, and the session with its last; the caller has seen to its tasks.
     pub(super) fn close_connection(&mut self, at: usize, reason: CloseReason) {
-        if self.cids().nth(1).is_none() {
+        // RFC 7143 6.3.5: a session that waits for recovery goes on without connections.
+        if self.cids().nth(1).is_none() && !self.waits_for_recovery() {
             return self.end(reason);
         }
         self.leave(at, way_out(reason));
         self.events.push_back(Event::ConnectionClosed { cid: self.connections[at].cid, reason });
+        self.note_connections();
     }
 
     /// Takes a connection out of the session; what it has to send stays.
     pub(super) fn leave(&mut self, at: usize, way: Transition) {
-        self.abort_tasks_of(at, |task| !task.is_sending());
+        self.abort_tasks_of(at, |task| !task.has_ended());
         let connection = &mut self.connections[at];
         connection.pass(way);
         // Without connection recovery nothing waits for the cleanup.
         connection.pass(Transition::CleanupTimeout);
+        self.release_requests(at);
+    }
+
+    /// What was asked for on a connection is not answered any more.
+    pub(super) fn release_requests(&mut self, at: usize) {
+        let connection = &mut self.connections[at];
         if let Some(text) = connection.text.take()
             && text.holds_number()
         {
@@ -203,7 +257,7 @@ impl Session {
         let cid = self.connections[at].cid;
         // RFC 7143 11.14: commands that were not acknowledged are discarded, and their numbers are missing again.
         self.window.forget_held(|held| held.cid == cid);
-        self.abort_all(|task| task.cid == cid && ends(task));
+        self.abort_all(|task| task.allegiance == Allegiance::To(cid) && ends(task));
     }
 
     /// Aborts all tasks that `ends` picks.
@@ -237,6 +291,7 @@ impl Session {
             connection.pass(Transition::EndsElsewhere);
             connection.text = None;
         }
+        self.pass(SessionTransition::Closed);
         self.management.clear();
         self.fences.clear();
         self.deferred.clear();

@@ -9,6 +9,9 @@ use iscsi_pdu::{Cid, LunField, TaskAttribute, TaskManagementFunction};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(pub(super) u32);
 
+/// Data of a write, and where it belongs.
+pub(super) type DataPiece = (u32, Bytes);
+
 /// Something that the owner of a session has to know or do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -28,6 +31,14 @@ pub enum Event {
     DataComplete {
         /// The command.
         task: TaskId,
+    },
+    /// The command goes on with another connection, whose port its data and its status move through from now on. If its data was asked
+    /// for and has not all come, the owner calls [`receive_data`](super::Session::receive_data) again, with a tag of that port.
+    Reassigned {
+        /// The command.
+        task: TaskId,
+        /// Its connection.
+        cid: Cid,
     },
     /// The command is gone. Its buffers and its tag may be freed, and what is in flight for it leads nowhere.
     Aborted {

@@ -76,7 +76,9 @@ impl Session {
             // The others go on when the response was acknowledged.
             self.connections[at].transmit.push_ping();
         }
-        AtFence::Answers(task_management_response(self, at, tag, response))
+        let pdu = task_management_response(self, at, tag, response);
+        self.retain_pdu(at, &pdu);
+        AtFence::Answers(pdu)
     }
 
     /// Whether everything before a fence has been sent on every connection, and was acknowledged. The connection `at` has

@@ -1,6 +1,8 @@
 //! How a session ends by agreement: the initiator logs out, on its own or because it was asked to (RFC 7143 sections 11.9.1, 11.14
 //! and 11.15).
 
+use super::continuation::Allegiance;
+use super::event::Event;
 use super::session::{Request, Session};
 use super::state::{State, Transition};
 use super::transmit::Transmission;
@@ -56,9 +58,9 @@ impl Session {
 
     /// RFC 7143 11.14.4: ExpStatSN is that of the connection that is to be closed.
     fn acknowledge_by_logout(&mut self, at: usize, pdu: &LogoutRequest) {
-        let closing = if pdu.reason == LogoutReason::CloseSession { Some(at) } else { self.find_open(pdu.cid) };
+        let closing = if pdu.reason == LogoutReason::CloseSession { Some(at) } else { self.find_unfinished(pdu.cid) };
         if let Some(closing) = closing {
-            self.connections[closing].statuses.acknowledge(pdu.exp_stat_sn);
+            self.acknowledge(closing, pdu.exp_stat_sn);
         }
     }
 
@@ -72,13 +74,22 @@ impl Session {
     }
 
     pub(super) fn log_out(&mut self, at: usize, pdu: &LogoutRequest) {
-        match (pdu.reason, self.find_open(pdu.cid)) {
+        // RFC 7143 11.15.4: with Time2Retain 0 there is nothing to recover.
+        let nothing_to_recover = self.parameters.error_recovery_level == 2 && !self.retains();
+        let reason = match pdu.reason {
+            LogoutReason::RemoveForRecovery if nothing_to_recover => LogoutReason::CloseConnection,
+            reason => reason,
+        };
+        match (reason, self.find_unfinished(pdu.cid)) {
             (LogoutReason::CloseSession, _) => self.log_out_session(at, pdu),
             (_, None) => self.answer_logout(at, pdu, LogoutResponseCode::CidNotFound),
             (LogoutReason::CloseConnection, Some(closing)) if closing == at => {
                 self.log_out_own(at, pdu, LogoutResponseCode::Closed, CloseReason::LoggedOut);
             }
             (LogoutReason::CloseConnection, Some(closing)) => self.log_out_other(at, pdu, closing),
+            (LogoutReason::RemoveForRecovery, Some(closing)) if self.retains() => {
+                self.remove_for_recovery(at, pdu, closing);
+            }
             (LogoutReason::RemoveForRecovery, Some(closing)) if closing == at => {
                 self.log_out_own(at, pdu, LogoutResponseCode::RecoveryNotSupported, CloseReason::LogoutFailed);
             }
@@ -97,7 +108,7 @@ impl Session {
         self.connections[at].pass(Transition::LogoutReceived);
         let cid = self.connections[at].cid;
         // RFC 7143 11.14: commands that are pending end; what has ended before on this connection still goes out.
-        self.abort_all(|task| task.cid != cid || !task.is_sending());
+        self.abort_all(|task| task.allegiance != Allegiance::To(cid) || !task.has_ended());
         self.answer_logout(at, pdu, LogoutResponseCode::Closed);
         self.end(CloseReason::LoggedOut);
         for other in (0..self.connections.len()).filter(|other| *other != at) {
@@ -108,17 +119,44 @@ impl Session {
     /// A logout of the connection that it comes on. What has ended before still goes out.
     fn log_out_own(&mut self, at: usize, pdu: &LogoutRequest, response: LogoutResponseCode, reason: CloseReason) {
         self.connections[at].pass(Transition::LogoutReceived);
-        self.abort_tasks_of(at, |task| !task.is_sending());
+        self.abort_tasks_of(at, |task| !task.has_ended());
         self.answer_logout(at, pdu, response);
         self.close_connection(at, reason);
     }
 
     /// A logout of another connection, on which nothing more is sent.
     fn log_out_other(&mut self, at: usize, pdu: &LogoutRequest, closing: usize) {
+        self.answer_logout(at, pdu, LogoutResponseCode::Closed);
+        let (was_open, cid) = (self.connections[closing].is_open(), pdu.cid);
         self.connections[closing].pass(Transition::Failed);
         self.connections[closing].pass(Transition::LogoutReceived);
-        self.end_connection(closing, CloseReason::LoggedOut);
+        self.abort_all(|task| task.allegiance == Allegiance::Failed(cid));
+        self.abort_tasks_of(closing, |_| true);
+        self.leave(closing, Transition::LogoutDone);
         self.drop_transmissions(closing);
+        if was_open {
+            self.events.push_back(Event::ConnectionClosed { cid, reason: CloseReason::LoggedOut });
+        } else {
+            self.remove_connection(cid);
+        }
+    }
+
+    /// RFC 7143 11.14.1, reason 2: the tasks of a connection may be reassigned.
+    fn remove_for_recovery(&mut self, at: usize, pdu: &LogoutRequest, closing: usize) {
+        let (was_open, cid) = (self.connections[closing].is_open(), pdu.cid);
+        self.free_tasks(closing);
+        if closing != at {
+            self.connections[closing].pass(Transition::Failed);
+        }
+        self.connections[closing].pass(Transition::LogoutReceived);
         self.answer_logout(at, pdu, LogoutResponseCode::Closed);
+        self.connections[closing].pass(Transition::LogoutDone);
+        if was_open {
+            let reason = CloseReason::RemovedForRecovery;
+            self.events.push_back(Event::ConnectionClosed { cid, reason });
+        } else {
+            self.remove_connection(cid);
+        }
+        self.note_connections();
     }
 }

@@ -14,7 +14,9 @@
 //!   FirstBurstLength bytes of early data a command, one text exchange and 64 Rejects a connection.
 //! - Commands come in CmdSN order, whatever connection they come on, and end exactly once. The data of a write comes in order, without gap or overlap.
 //! - What each broken rule leads to stands in one table: [`Violation`](crate::Violation).
-//! - A command costs no allocation once the session has reached its depth. Read data is sent from the bytes that the owner
+//! - From error recovery level 1 on, what was lost is asked for and sent again, and what is kept for that is bounded by
+//!   [`SessionConfig`]; at level 0 nothing is kept.
+//! - At level 0 a command costs no allocation once the session has reached its depth. Read data is sent from the bytes that the owner
 //!   gave, and written data is handed on as it came; only unsolicited data that comes before the owner wants it is copied.
 //!
 //! ```
@@ -60,15 +62,22 @@
 //! assert!(session.poll_transmit(Cid(1)).is_none());
 //! ```
 
+mod assembly;
 mod command;
 mod connection;
+mod continuation;
 mod event;
 mod fence;
 mod login;
 mod logout;
 mod nop;
 mod numbering;
+mod receive;
+mod resumption;
+mod retention;
 mod session;
+mod session_state;
+mod snack;
 mod state;
 mod task;
 mod task_management;

@@ -7,7 +7,7 @@ use iscsi_pdu::NopOut;
 
 impl Session {
     pub(super) fn handle_nop_out(&mut self, at: usize, pdu: NopOut) {
-        self.connections[at].statuses.acknowledge(pdu.exp_stat_sn);
+        self.acknowledge(at, pdu.exp_stat_sn);
         let admitted = self.admit_nop_out(at, &pdu);
         match admitted {
             Err(violation) => self.violate(at, violation, pdu.into()),

@@ -194,6 +194,16 @@ impl StatusNumbering {
         self.acknowledged == self.next
     }
 
+    /// The first status that the initiator has not acknowledged.
+    pub(super) fn first_unacknowledged(&self) -> StatSn {
+        self.acknowledged
+    }
+
+    /// How many statuses the initiator has not acknowledged.
+    pub(super) fn unacknowledged(&self) -> usize {
+        usize::try_from(self.acknowledged.distance_to(self.next)).unwrap_or_default()
+    }
+
     /// Whether the initiator has received this status.
     pub(super) fn has_acknowledged(&self, stat_sn: StatSn) -> bool {
         stat_sn.precedes(self.acknowledged)

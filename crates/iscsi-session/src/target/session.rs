@@ -4,15 +4,15 @@ use super::connection::Connection;
 use super::event::{Command, DataProgress, Event, RequestId};
 use super::fence::Fence;
 use super::numbering::{CommandWindow, Place};
+use super::session_state::SessionState;
 use super::task::{Stage, TaskId, TaskOutcome, Tasks};
 use super::task_management::Management;
 use crate::{Answer, BadPdu, CloseReason, LoginOutcome, Parameters, SessionType, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{
-    Cid, CmdSn, DataOut, DecodeError, Frame, Header, InitiatorTaskTag, LogoutRequest, NopOut, Opcode, Pdu,
-    RejectReason, TargetTransferTag, TaskManagementRequest, TextRequest,
+    Cid, CmdSn, DecodeError, Frame, Header, InitiatorTaskTag, LogoutRequest, NopOut, Opcode, Pdu, RejectReason,
+    TargetTransferTag, TaskManagementRequest, TextRequest,
 };
-use smallvec::{SmallVec, smallvec};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,15 @@ pub struct SessionConfig {
     pub ping_timeout: Duration,
     /// How long the initiator has after [`Session::request_logout`]; sent in whole seconds, at most 65535.
     pub logout_grace: Duration,
+    /// From error recovery level 1 on: statuses that are kept on each connection until the initiator acknowledges them, at least 1; as
+    /// many for connections that are gone.
+    pub retained_statuses_max: usize,
+    /// From error recovery level 1 on: read data that was sent and is kept until the initiator acknowledges the status, in bytes. What
+    /// has not been sent comes beside that.
+    pub retained_data_bytes_max: usize,
+    /// From error recovery level 1 on: silence after which data that an R2T asked for counts as lost; noticed after this time at least
+    /// and after twice as much at most.
+    pub sequence_timeout: Duration,
 }
 
 impl Default for SessionConfig {
@@ -41,6 +50,9 @@ impl Default for SessionConfig {
             ping_interval: Some(Duration::from_secs(30)),
             ping_timeout: Duration::from_secs(10),
             logout_grace: Duration::from_secs(5),
+            retained_statuses_max: 1024,
+            retained_data_bytes_max: 16 << 20,
+            sequence_timeout: Duration::from_secs(2),
         }
     }
 }
@@ -92,14 +104,23 @@ pub struct Session {
     pub(super) session_type: SessionType,
     pub(super) target_name: Option<String>,
     pub(super) config: SessionConfig,
-    pub(super) connections: SmallVec<[Connection; 1]>,
+    pub(super) state: SessionState,
+    pub(super) connections: Vec<Connection>,
     /// The last time that the session was told of.
     pub(super) now: Instant,
     pub(super) closed: Option<CloseReason>,
+    /// When the session ends, if it has no connection until then.
+    pub(super) continue_until: Option<Instant>,
+    /// When the first task is given up that nobody has reassigned.
+    pub(super) give_up_at: Option<Instant>,
     pub(super) window: CommandWindow<Held>,
     /// MaxCmdSN as the initiator knows it.
     pub(super) announced: CmdSn,
     pub(super) tasks: Tasks,
+    /// Read data of tasks whose status was sent, in bytes.
+    pub(super) retained_bytes: usize,
+    /// When to look for data that does not come.
+    pub(super) silence_at: Option<Instant>,
     /// Immediate commands behind a task management function that has not reached the device yet.
     pub(super) deferred: VecDeque<Command>,
     pub(super) management: Vec<Management>,
@@ -120,12 +141,17 @@ impl Session {
             parameters: outcome.parameters.clone(),
             session_type: outcome.session_type,
             target_name: outcome.target_name.clone(),
-            connections: smallvec![Connection::new(outcome, outcome.session_type, &config, ping_tag, now)],
+            state: SessionState::LoggedIn,
+            connections: vec![Connection::new(outcome, outcome.session_type, &config, ping_tag, now)],
             now,
             closed: None,
+            continue_until: None,
+            give_up_at: None,
             window: CommandWindow::new(outcome.cmd_sn, max),
             announced: outcome.max_cmd_sn,
             tasks: Tasks::new(),
+            retained_bytes: 0,
+            silence_at: None,
             deferred: VecDeque::new(),
             management: Vec::new(),
             fences: Vec::new(),
@@ -150,7 +176,7 @@ impl Session {
     /// Commands that have not ended, among them those whose answer has not left.
     #[must_use]
     pub fn tasks(&self) -> usize {
-        self.tasks.len()
+        self.tasks.iter().filter(|(_, task)| !task.has_left()).count()
     }
 
     /// Read data that waits in [`poll_transmit`](Self::poll_transmit) of the connection `cid`, in bytes.
@@ -179,7 +205,7 @@ impl Session {
             Pdu::TextRequest(pdu) => self.handle_text(at, pdu),
             Pdu::TaskManagementRequest(pdu) => self.handle_task_management(at, pdu),
             Pdu::LogoutRequest(pdu) => self.handle_logout(at, pdu),
-            Pdu::Snack(_) => self.violate(at, Violation::SnackNotSupported, pdu),
+            Pdu::Snack(pdu) => self.handle_snack(at, &pdu),
             Pdu::LoginRequest(_) => self.violate(at, Violation::LoginInFullFeaturePhase, pdu),
             _ => self.violate(at, Violation::NotFromInitiator, pdu),
         }
@@ -212,9 +238,13 @@ impl Session {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_closed() {
+            return None;
+        }
         let open = self.connections.iter().filter(|connection| connection.is_open());
         let timers = open.filter_map(|connection| connection.timers.next(self.now));
-        timers.chain(self.management.iter().filter_map(Management::deadline)).min()
+        let management = self.management.iter().filter_map(Management::deadline);
+        timers.chain(management).chain(self.silence_at).chain(self.recovery_deadline()).min()
     }
 
     /// What has happened.
@@ -232,9 +262,8 @@ impl Session {
         if entry.receive.want(tag, length) {
             return DataProgress::Complete;
         }
-        if let Some((offset, data)) = entry.receive.take_early() {
-            self.events.push_back(Event::Data { task, offset, data });
-        }
+        let events = &mut self.events;
+        entry.receive.take_early(|(offset, data)| events.push_back(Event::Data { task, offset, data }));
         self.pursue_data(task);
         DataProgress::Pending
     }
@@ -366,7 +395,19 @@ impl Session {
 
     /// Whether a request with this tag is open.
     pub(super) fn has_request(&self, tag: InitiatorTaskTag) -> bool {
-        self.tasks.find(tag).is_some() || self.management.iter().any(|management| management.tag == tag)
+        let is_open = |id| self.tasks.get(id).is_some_and(|task| !task.has_left());
+        self.tasks.find(tag).is_some_and(is_open) || self.is_function(tag)
+    }
+
+    /// Whether a task management function with this tag is open.
+    fn is_function(&self, tag: InitiatorTaskTag) -> bool {
+        self.management.iter().any(|management| management.tag == tag)
+    }
+
+    /// Whether a request with this tag is open that is no SCSI command.
+    pub(super) fn is_other_request(&self, tag: InitiatorTaskTag) -> bool {
+        let is_text = |connection: &Connection| connection.text.as_ref().is_some_and(|text| text.tag == tag);
+        self.is_function(tag) || self.connections.iter().any(is_text)
     }
 
     pub(super) fn next_request_id(&mut self) -> RequestId {
@@ -391,10 +432,6 @@ impl Session {
         if !self.connections[at].transmit.push_reject(reason, header) {
             self.close(CloseReason::Violation(Violation::TooManyErrors));
         }
-    }
-
-    fn handle_damaged_data_out(&mut self, at: usize, pdu: &DataOut, header: Header) {
-        self.take_data_out(at, pdu, header.data_segment_length() as u32, true);
     }
 }
 

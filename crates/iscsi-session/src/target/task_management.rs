@@ -10,6 +10,7 @@
 //! Invariants: no command that came after a function for many tasks reaches the owner before that function; statuses that
 //! were on their way when it reached the owner leave before its response.
 
+use super::continuation::Allegiance;
 use super::event::{Event, RequestId};
 use super::session::{Request, Session};
 use super::task::{Stage, Task, TaskId};
@@ -69,7 +70,7 @@ impl Management {
         } else {
             task.cmd_sn.precedes(self.cmd_sn)
         };
-        in_scope && before && !matches!(task.stage, Stage::Sending(_))
+        in_scope && before && !task.has_ended()
     }
 }
 
@@ -79,7 +80,7 @@ fn is_for_target(function: Function) -> bool {
 
 impl Session {
     pub(super) fn handle_task_management(&mut self, at: usize, pdu: TaskManagementRequest) {
-        self.connections[at].statuses.acknowledge(pdu.exp_stat_sn);
+        self.acknowledge(at, pdu.exp_stat_sn);
         match self.admit_task_management(at, &pdu) {
             Err(violation) => self.violate(at, violation, pdu.into()),
             Ok(true) => {
@@ -133,8 +134,7 @@ impl Session {
                 self.propagate(at, pdu);
                 None
             }
-            // RFC 7143 7.2.2: tasks are reassigned at error recovery level 2 alone.
-            Function::TaskReassign => Some(Response::TaskAllegianceReassignmentNotSupported),
+            Function::TaskReassign => self.reassign(at, pdu),
             _ => Some(Response::FunctionNotSupported),
         };
         if let Some(response) = response {
@@ -176,7 +176,7 @@ impl Session {
         }
     }
 
-    fn respond(&mut self, at: usize, tag: InitiatorTaskTag, response: Response, immediate: bool) {
+    pub(super) fn respond(&mut self, at: usize, tag: InitiatorTaskTag, response: Response, immediate: bool) {
         self.connections[at].transmit.push(Transmission::TaskManagement { tag, response, immediate });
     }
 
@@ -225,11 +225,18 @@ impl Session {
             return Some(self.abort_missing(pdu));
         };
         let task = self.tasks.get(id)?;
+        // RFC 7143 7.11: its status was sent before. 11.5.1: one that was sent on a connection that is gone comes again.
+        if matches!(task.stage, Stage::Sent(_)) {
+            if !matches!(task.allegiance, Allegiance::To(_)) {
+                self.resume(at, id, 0);
+            }
+            return Some(Response::TaskDoesNotExist);
+        }
         if task.lun != pdu.lun {
             return Some(Response::TaskDoesNotExist);
         }
         // RFC 7143 11.5.1: it comes on the connection of the task, as long as there is one.
-        if task.cid != self.connections[at].cid {
+        if matches!(task.allegiance, Allegiance::To(cid) if cid != self.connections[at].cid) {
             return Some(Response::FunctionRejected);
         }
         let active = matches!(task.stage, Stage::Active);
@@ -300,7 +307,8 @@ impl Session {
         let mut drained = true;
         for (_, task) in self.tasks.iter_mut().filter(|(_, task)| management.affects(task)) {
             task.receive.discard();
-            drained &= !task.receive.has_outstanding_r2t();
+            // Nothing comes for a task without a connection.
+            drained &= !task.receive.has_outstanding_r2t() || !matches!(task.allegiance, Allegiance::To(_));
         }
         // Nobody has to send what is missing once the connection has ended.
         let all_commands = management.cid.is_none() || !self.window.expected().precedes(management.cmd_sn);

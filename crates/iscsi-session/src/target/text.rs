@@ -22,7 +22,7 @@ const TEXT_BYTES_MAX: usize = 16_384;
 /// One exchange of text requests and responses.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    tag: InitiatorTaskTag,
+    pub(super) tag: InitiatorTaskTag,
     /// Text that is not complete yet.
     assembler: Assembler,
     /// What the initiator has said in all.
@@ -130,7 +130,7 @@ fn segment_length(value: &str) -> Option<u32> {
 
 impl Session {
     pub(super) fn handle_text(&mut self, at: usize, pdu: TextRequest) {
-        self.connections[at].statuses.acknowledge(pdu.exp_stat_sn);
+        self.acknowledge(at, pdu.exp_stat_sn);
         let turn = self.admit(at, pdu.immediate, pdu.cmd_sn).and_then(|turn| {
             if self.has_request(pdu.initiator_task_tag) { Err(Violation::TagInUse) } else { Ok(turn) }
         });

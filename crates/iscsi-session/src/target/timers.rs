@@ -5,9 +5,12 @@
 //!
 //! Invariant: hearing a PDU costs one store.
 
+use super::assembly::Silence;
 use super::session::{Session, SessionConfig};
+use super::snack::Run;
+use super::task::TaskId;
 use super::transmit::Transmission;
-use crate::{CloseReason, SessionType};
+use crate::{CloseReason, IscsiCondition, SessionType};
 use iscsi_pdu::AsyncEvent;
 use std::time::{Duration, Instant};
 
@@ -94,6 +97,42 @@ impl Session {
             }
         }
         self.give_up_draining(now);
+        self.give_up_recovery(now);
+        if self.silence_at.is_some_and(|at| at <= now) && !self.is_closed() {
+            self.silence_at = None;
+            self.look_for_silence();
+        }
+    }
+
+    /// Data is waited for that may get lost.
+    pub(super) fn watch_for_silence(&mut self) {
+        if self.recovers() && self.silence_at.is_none() {
+            self.silence_at = Some(self.now + self.config.sequence_timeout);
+        }
+    }
+
+    /// RFC 7143 7.1.4.1: data that does not come counts as lost.
+    fn look_for_silence(&mut self) {
+        let looked: Vec<(TaskId, Silence)> =
+            self.tasks.iter_mut().map(|(id, task)| (id, task.receive.look_for_silence())).collect();
+        for (id, silence) in looked {
+            if silence != Silence::Nothing {
+                self.watch_for_silence();
+            }
+            match silence {
+                Silence::Nothing | Silence::Waits => {}
+                Silence::Repeats(r2t_sn) => self.repeat_r2t(id, r2t_sn),
+                Silence::AsksAgain => self.pursue_data(id),
+                Silence::Fails => self.fail_write(id, IscsiCondition::ProtocolServiceCrcError),
+            }
+        }
+    }
+
+    fn repeat_r2t(&mut self, id: TaskId, r2t_sn: u32) {
+        if let Some(at) = self.tasks.get(id).and_then(|task| self.place_of(task)) {
+            // RFC 7143 7.9: an initiator that has it already discards it.
+            self.connections[at].transmit.push_answer(Transmission::Data(id, Run { begin: r2t_sn, length: 1 }));
+        }
     }
 
     fn handle_connection_timers(&mut self, at: usize, now: Instant) {

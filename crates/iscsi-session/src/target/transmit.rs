@@ -8,19 +8,23 @@
 
 use super::event::RequestId;
 use super::fence::AtFence;
+use super::resumption::Cut;
+use super::retention::Retained;
 use super::session::Session;
+use super::snack::Run;
+use super::state::State;
 use super::task::{Stage, Task, TaskId};
 use crate::SessionType;
 use bytes::Bytes;
 use iscsi_pdu::{
     AsyncEvent, AsyncMessage, Cid, CmdSn, DataIn, DataInStatus, Header, InitiatorTaskTag, LogoutResponse,
-    LogoutResponseCode, LunField, NopIn, Pdu, R2t, Reject, RejectReason, ScsiResponse, ScsiResponseCode, StatSn,
-    TargetTransferTag, TaskManagementResponse, TaskManagementResponseCode, TextResponse,
+    LogoutResponseCode, LunField, NopIn, Pdu, R2t, Reject, RejectReason, StatSn, TargetTransferTag,
+    TaskManagementResponse, TaskManagementResponseCode, TextResponse,
 };
 use std::collections::VecDeque;
 
-/// Rejects that may wait to be sent. Who causes more, and reads none, ends the session.
-const REJECTS_MAX: usize = 64;
+/// Rejects and repetitions that may wait to be sent. Who causes more, and reads none, ends the session.
+const ANSWERS_MAX: usize = 64;
 
 /// Something to say.
 #[derive(Debug)]
@@ -29,6 +33,10 @@ pub(super) enum Transmission {
     Completion(TaskId),
     /// As many R2Ts as the task may have.
     R2t(TaskId),
+    /// Data-In PDUs and R2Ts of a task again.
+    Data(TaskId, Run),
+    /// Statuses again.
+    Statuses(Run),
     /// A ping of ours.
     Ping,
     /// The answer to a ping.
@@ -51,14 +59,15 @@ pub(super) enum Transmission {
 #[derive(Debug)]
 pub(super) struct TransmitQueue {
     queue: VecDeque<Transmission>,
-    rejects: usize,
+    /// Rejects and repetitions among them.
+    answers: usize,
     /// Data-In bytes that wait.
     pub(super) data_in_bytes: usize,
 }
 
 impl TransmitQueue {
     pub(super) fn new() -> Self {
-        Self { queue: VecDeque::new(), rejects: 0, data_in_bytes: 0 }
+        Self { queue: VecDeque::new(), answers: 0, data_in_bytes: 0 }
     }
 
     pub(super) fn push(&mut self, transmission: Transmission) {
@@ -72,17 +81,32 @@ impl TransmitQueue {
 
     /// Returns whether there was room.
     pub(super) fn push_reject(&mut self, reason: RejectReason, header: Header) -> bool {
-        if self.rejects == REJECTS_MAX {
+        self.push_answer(Transmission::Reject { reason, header: Box::new(header) })
+    }
+
+    /// The same, for what is to be sent again.
+    pub(super) fn push_answer(&mut self, answer: Transmission) -> bool {
+        if self.answers == ANSWERS_MAX {
             return false;
         }
-        self.rejects += 1;
-        self.push(Transmission::Reject { reason, header: Box::new(header) });
+        self.answers += 1;
+        self.push(answer);
         true
+    }
+
+    /// What is left of a repetition.
+    pub(super) fn push_rest(&mut self, rest: Transmission) {
+        self.queue.push_front(rest);
+    }
+
+    /// A Reject or the last of a repetition leaves.
+    pub(super) fn answer_left(&mut self) {
+        self.answers -= 1;
     }
 
     /// Forgets what waits, and tells how many places in the window that frees.
     pub(super) fn clear(&mut self) -> usize {
-        self.rejects = 0;
+        self.answers = 0;
         self.queue.drain(..).filter(Transmission::holds_number).count()
     }
 
@@ -123,6 +147,8 @@ impl Session {
             let sent = match transmission {
                 Transmission::Completion(id) => self.send_completion(at, id),
                 Transmission::R2t(id) => self.send_r2t(at, id),
+                Transmission::Data(id, run) => self.send_data_again(at, id, run),
+                Transmission::Statuses(run) => self.send_statuses_again(at, run),
                 Transmission::Fence(id) => match self.come_to_fence(at, id) {
                     AtFence::Passes => None,
                     AtFence::Answers(pdu) => Some(pdu),
@@ -131,7 +157,7 @@ impl Session {
                         return self.ask_for_acknowledgement(at);
                     }
                 },
-                other => self.send(at, other),
+                other => self.send_other(at, other),
             };
             if sent.is_some() {
                 return sent;
@@ -140,7 +166,10 @@ impl Session {
         if self.connections[at].is_open() {
             return self.send_window(at);
         }
-        self.connections.remove(at);
+        if self.connections[at].state == State::Free {
+            self.abort_tasks_of(at, |_| true);
+            self.connections.remove(at);
+        }
         None
     }
 
@@ -185,6 +214,7 @@ impl Session {
         if task.receive.may_ask(&self.parameters) {
             self.connections[at].transmit.queue.push_front(Transmission::R2t(id));
         }
+        self.watch_for_silence();
         let numbers = self.numbers();
         (r2t.exp_cmd_sn, r2t.max_cmd_sn) = (numbers.exp_cmd_sn, numbers.max_cmd_sn);
         Some(r2t.into())
@@ -192,18 +222,19 @@ impl Session {
 
     fn send_completion(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get_mut(id)?;
-        let Stage::Sending(outcome) = &mut task.stage else {
+        let Stage::Sending(outcome) = &task.stage else {
             return None;
         };
-        if outcome.data_in.is_empty() {
+        if outcome.data_in.is_empty() || task.unsent() == 0 {
             return self.send_status(at, id);
         }
         let connection = &mut self.connections[at];
-        let mut data_in = next_data_in(task, self.parameters.burst_bytes_max, connection.send_segment_bytes_max)?;
+        let mut data_in = next_data_in(id, task, self.parameters.burst_bytes_max, connection.segment_bytes())?;
         connection.transmit.data_in_bytes -= data_in.data.len();
         if let Some((status, residual)) = task.collapsed_status() {
-            data_in.status = Some(DataInStatus { status, stat_sn: connection.statuses.take(), residual });
-            self.end_task(at, id);
+            let stat_sn = connection.statuses.take();
+            data_in.status = Some(DataInStatus { status, stat_sn, residual });
+            self.end_task(at, id, stat_sn, true);
         } else {
             connection.transmit.queue.push_front(Transmission::Completion(id));
         }
@@ -214,40 +245,68 @@ impl Session {
 
     fn send_status(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get(id)?;
-        let Stage::Sending(outcome) = &task.stage else {
-            return None;
-        };
-        let (residual, bidirectional_read_residual) = task.residuals(outcome);
-        let mut response = ScsiResponse {
-            response: ScsiResponseCode::CompletedAtTarget,
-            status: outcome.status,
-            initiator_task_tag: task.initiator_task_tag,
-            snack_tag: 0,
-            stat_sn: self.connections[at].statuses.take(),
-            exp_cmd_sn: CmdSn(0),
-            max_cmd_sn: CmdSn(0),
-            // RFC 7143 11.4.8: how many Data-In PDUs were sent.
-            exp_data_sn: task.data_in_count,
-            bidirectional_read_residual,
-            residual,
-            data: outcome.response_data(),
-        };
-        self.end_task(at, id);
+        // RFC 7143 11.16.3: a status that is sent again keeps its number.
+        let stat_sn = task.stat_sn().unwrap_or_else(|| self.connections[at].statuses.take());
+        let mut response = task.response(stat_sn)?;
+        self.end_task(at, id, stat_sn, false);
         let numbers = self.numbers();
         (response.exp_cmd_sn, response.max_cmd_sn) = (numbers.exp_cmd_sn, numbers.max_cmd_sn);
         Some(response.into())
     }
 
     /// The last PDU of a task leaves.
-    fn end_task(&mut self, at: usize, id: TaskId) {
-        if let Some(task) = self.tasks.remove(id) {
+    fn end_task(&mut self, at: usize, id: TaskId, stat_sn: StatSn, collapsed: bool) {
+        if let Some(resumption) = self.tasks.get_mut(id).and_then(|task| task.resumption.as_mut()) {
+            let is_first_here = resumption.stat_sn.replace(stat_sn).is_none();
+            let is_first = !std::mem::replace(&mut resumption.has_left, true);
+            resumption.collapsed = collapsed;
+            if let Some(immediate) = self.tasks.get(id).filter(|_| is_first).map(|task| task.immediate) {
+                self.release(at, immediate);
+            }
+            if is_first_here {
+                self.retain(at, Retained::Task(id));
+            }
+            self.retain_task(at, id);
+        } else if let Some(task) = self.tasks.remove(id) {
             self.release(at, task.immediate);
         }
     }
 
+    /// Sends what has a StatSN and belongs to no SCSI task.
+    fn send_other(&mut self, at: usize, transmission: Transmission) -> Option<Pdu> {
+        let is_numbered = !matches!(transmission, Transmission::Ping);
+        let pdu = self.send(at, transmission)?;
+        if is_numbered {
+            self.retain_pdu(at, &pdu);
+        }
+        Some(pdu)
+    }
+
+    /// Gives a PDU that is sent again the numbers of this moment.
+    pub(super) fn renumber(&mut self, pdu: &mut Pdu) {
+        let numbers = self.numbers();
+        let (exp_cmd_sn, max_cmd_sn) = match pdu {
+            Pdu::DataIn(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::R2t(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::ScsiResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::NopIn(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::TextResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::TaskManagementResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::LogoutResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::Reject(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::AsyncMessage(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            _ => return,
+        };
+        (*exp_cmd_sn, *max_cmd_sn) = (numbers.exp_cmd_sn, numbers.max_cmd_sn);
+    }
+
     fn send(&mut self, at: usize, transmission: Transmission) -> Option<Pdu> {
         Some(match transmission {
-            Transmission::Completion(_) | Transmission::R2t(_) | Transmission::Fence(_) => return None,
+            Transmission::Completion(_)
+            | Transmission::R2t(_)
+            | Transmission::Data(..)
+            | Transmission::Statuses(_)
+            | Transmission::Fence(_) => return None,
             Transmission::Ping => self.ping(at),
             Transmission::Echo { tag, data, immediate } => {
                 self.release(at, immediate);
@@ -289,7 +348,7 @@ impl Session {
                 .into()
             }
             Transmission::Reject { reason, header } => {
-                self.connections[at].transmit.rejects -= 1;
+                self.connections[at].transmit.answer_left();
                 let numbers = self.numbers();
                 Reject {
                     reason,
@@ -352,22 +411,27 @@ pub(super) fn task_management_response(
 }
 
 /// Cuts the next piece off a read: no longer than the initiator receives, no sequence longer than MaxBurstLength.
-fn next_data_in(task: &mut Task, burst: u32, segment: u32) -> Option<DataIn> {
+fn next_data_in(id: TaskId, task: &mut Task, burst: u32, segment: u32) -> Option<DataIn> {
     let (initiator_task_tag, data_sn, offset) = (task.initiator_task_tag, task.input_sn(), task.sent);
+    let burst_left = (burst - offset % burst) as usize;
+    let length = task.unsent().min(burst_left).min(segment as usize);
+    task.data_in_count = task.data_in_count.wrapping_add(1);
+    task.sent += length as u32;
     let Stage::Sending(outcome) = &mut task.stage else {
         return None;
     };
-    let burst_left = (burst - offset % burst) as usize;
-    // RFC 7143 11.7.7: pieces but the last of a sequence are whole words.
-    let segment = (segment & !3) as usize;
-    let length = outcome.data_in.len().min(burst_left).min(segment);
+    if let Some(resumption) = &mut task.resumption {
+        if resumption.cut.segment_bytes != segment {
+            resumption.cut = Cut { data_sn, offset, segment_bytes: segment };
+        }
+        let data = outcome.data_in.slice(offset as usize..offset as usize + length);
+        return Some(task.data_in(id, data_sn, offset, data, burst));
+    }
     let data = if length == outcome.data_in.len() {
         std::mem::take(&mut outcome.data_in)
     } else {
         outcome.data_in.split_to(length)
     };
     let is_final = outcome.data_in.is_empty() || length == burst_left;
-    task.data_in_count = task.data_in_count.wrapping_add(1);
-    task.sent += length as u32;
     Some(DataIn { is_final, initiator_task_tag, data_sn, buffer_offset: offset, data, ..DataIn::default() })
 }

@@ -60,6 +60,7 @@ pub(crate) fn config() -> SessionConfig {
         ping_interval: Some(Duration::from_secs(30)),
         ping_timeout: Duration::from_secs(10),
         logout_grace: Duration::from_secs(5),
+        ..SessionConfig::default()
     }
 }
 
@@ -101,7 +102,12 @@ impl Ladder {
     /// A connection joins; its StatSN begins at 1.
     pub(crate) fn add(&mut self, cid: Cid) {
         let parameters = self.session.parameters().clone();
-        let login = LoginOutcome { cid, ..outcome(parameters) };
+        self.join(LoginOutcome { cid, ..outcome(parameters) });
+    }
+
+    /// A login joins.
+    pub(crate) fn join(&mut self, login: LoginOutcome) {
+        let cid = login.cid;
         self.session.add_connection(&login, TargetTransferTag(PING_TAG.0 + u32::from(cid.0)), self.now);
         self.exp_stat_sns.insert(cid, login.stat_sn);
         if cid == self.cid {
@@ -255,6 +261,7 @@ impl Ladder {
                 format!("Data {tag} {offset}+{}", data.len())
             }
             Event::DataComplete { task } => format!("DataComplete {}", self.names[&task]),
+            Event::Reassigned { task, cid } => format!("Reassigned {} {}", self.names[&task], cid.0),
             Event::Aborted { task } => format!("Aborted {}", self.names[&task]),
             Event::TaskManagement { id, function, .. } => {
                 self.requests.push(id);
@@ -379,6 +386,11 @@ pub(crate) fn show(pdu: &Pdu) -> String {
             if pdu.is_final {
                 line += " F";
             }
+            assert_eq!(pdu.target_transfer_tag.is_some(), pdu.acknowledge);
+            if pdu.acknowledge {
+                assert_eq!(pdu.lun, LUN);
+                line += " A";
+            }
             if let Some(status) = &pdu.status {
                 line += &format!(" S status {:02x} StatSN {}", status.status, status.stat_sn.0);
                 line += &show_residual("", status.residual);
@@ -397,6 +409,9 @@ pub(crate) fn show(pdu: &Pdu) -> String {
                 "Response {} status {:02x} StatSN {} ExpDataSN {}",
                 pdu.initiator_task_tag.0, pdu.status, pdu.stat_sn.0, pdu.exp_data_sn
             );
+            if pdu.snack_tag != 0 {
+                line += &format!(" SNACK Tag {}", pdu.snack_tag);
+            }
             line += &show_residual("", pdu.residual);
             line += &show_residual(" read", pdu.bidirectional_read_residual);
             if let [high, low, sense @ ..] = &*pdu.data {

@@ -2,6 +2,7 @@
 
 mod appendix;
 mod connections;
+mod continuation;
 mod data;
 mod ladder;
 mod life;
@@ -9,6 +10,7 @@ mod management;
 mod numbers;
 mod random;
 mod random_connections;
+mod recovery;
 mod reject;
 mod residual;
 mod text;

@@ -44,6 +44,7 @@ impl Owner {
                     written.extend_from_slice(&data);
                 }
                 Event::DataComplete { task } => assert!(self.complete.insert(task), "complete once"),
+                Event::Reassigned { task, .. } => self.go_on(session, task),
                 Event::Aborted { task } => self.end(task),
                 Event::TaskManagement { id, .. } => self.functions.push(id),
                 Event::SendTargets { id, .. } => self.questions.push(id),
@@ -57,6 +58,14 @@ impl Owner {
         let tag = TargetTransferTag(0x1000 + task.index() as u32);
         if session.receive_data(task, tag, length) == iscsi_session::target::DataProgress::Complete {
             assert!(self.complete.insert(task), "complete once");
+        }
+    }
+
+    /// What has not come of a write is asked for again.
+    fn go_on(&mut self, session: &mut Session, task: TaskId) {
+        let (_, length, write) = *self.open.iter().find(|(id, ..)| *id == task).expect("the command is open");
+        if write && !self.complete.contains(&task) {
+            self.want(session, task, length);
         }
     }
 

@@ -182,7 +182,10 @@ impl World {
         let exp_stat_sn = self.wires[self.pick(closing)].exp_stat_sn;
         let pdu = LogoutRequest { immediate: true, cid, cmd_sn: self.cmd_sn, exp_stat_sn, ..request };
         self.session.handle_pdu(self.now, self.wires[at].cid, pdu.into());
-        self.forget(cid);
+        // It may be one immediate request too many.
+        if self.session.cids().all(|open| open != cid) {
+            self.forget(cid);
+        }
     }
 
     /// What was on the way on a connection is lost, and sent again on another.

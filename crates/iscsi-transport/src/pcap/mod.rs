@@ -2,7 +2,7 @@
 //!
 //! In: PDUs of the port below. Out: the same PDUs, and in the capture the bytes that they have on the wire, with their padding
 //! and digests, in synthetic TCP segments. What the port below does not keep is made anew: padding of a PDU received is
-//! shown as zeros, and a PDU whose data digest did not match as a gap in the stream.
+//! shown as zeros, and a PDU with a digest that did not match as a gap in the stream.
 
 mod capture;
 mod packet;
@@ -135,7 +135,9 @@ impl<P: PduPort> PduPort for PcapPort<P> {
             Some(Received::Frame(frame)) => {
                 self.received.write(&wire(frame, self.digests), self.sent.sequence, &self.capture.0);
             }
-            Some(Received::BadDataDigest(header)) => self.received.skip(wire_length(header, self.digests)),
+            Some(Received::BadDataDigest(header) | Received::BadHeaderDigest(header)) => {
+                self.received.skip(wire_length(header, self.digests))
+            }
             None => {}
         }
         Ok(received)
