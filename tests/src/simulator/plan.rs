@@ -5,7 +5,7 @@ use iscsi_transport::Random;
 use std::time::Duration;
 
 /// Highest ErrorRecoveryLevel and most connections a session that the nodes have, and that a plan draws.
-const RECOVERY_LEVEL_MAX: u8 = 0;
+const RECOVERY_LEVEL_MAX: u8 = 1;
 const CONNECTIONS_MAX: u16 = 1;
 
 /// An initiator of the world.

@@ -158,7 +158,7 @@ impl<P: PduPort> PduPort for WirePort<P> {
         let received = self.port.receive()?;
         match &received {
             Some(Received::Frame(frame)) => self.watch_received(frame),
-            Some(Received::BadDataDigest(_)) => self.may_end_early = true,
+            Some(Received::BadDataDigest(_) | Received::BadHeaderDigest(_)) => self.may_end_early = true,
             None => {}
         }
         Ok(received)
