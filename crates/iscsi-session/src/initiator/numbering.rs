@@ -48,6 +48,11 @@ impl Numbering {
         cmd_sn
     }
 
+    /// The last command that was numbered was rejected: the next has its number.
+    pub(super) fn give_back(&mut self, cmd_sn: CmdSn) {
+        self.cmd_sn = cmd_sn;
+    }
+
     /// Whether the target has said that it has received the command of this number.
     pub(super) fn is_acknowledged(&self, cmd_sn: CmdSn) -> bool {
         cmd_sn.precedes(self.exp_cmd_sn)

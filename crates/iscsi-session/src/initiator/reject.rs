@@ -25,11 +25,16 @@ impl Session {
     }
 
     fn reject(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, reason: RejectReason) -> Result<(), Violation> {
+        let is_discovery = self.is_discovery();
         let entry = self.requests.get_mut(tag).expect("a request that was found");
         // RFC 7143 7.3: the number of a rejected command counts as not received, and has to be sent again for the session
         // to go on. A NOP-Out takes it, and the tag with it.
         if !entry.request.is_immediate() && !self.numbering.is_acknowledged(entry.cmd_sn) {
-            return if self.retry_rejected(cid, tag, reason) { Ok(()) } else { self.plug(cid, tag, reason) };
+            if !is_discovery {
+                return if self.retry_rejected(cid, tag, reason) { Ok(()) } else { self.plug(cid, tag, reason) };
+            }
+            // RFC 7143 4.3: there is no NOP-Out in a discovery session, whose texts come one by one: the next takes the number.
+            self.numbering.give_back(entry.cmd_sn);
         }
         let Some(entry) = self.remove(tag) else { return Ok(()) };
         match entry.request {

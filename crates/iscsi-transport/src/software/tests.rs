@@ -5,7 +5,7 @@ use crate::conformance::frame_with_data;
 use crate::{MemoryStream, RECEIVE_SEGMENT_BYTES_DEFAULT};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::digest::DIGEST_LENGTH;
-use iscsi_pdu::{HEADER_LENGTH, Header, digest};
+use iscsi_pdu::{HEADER_LENGTH, Header};
 use proptest::prelude::*;
 
 type Port = SoftwarePort<MemoryStream>;
@@ -116,8 +116,6 @@ proptest! {
         prop_assert!(port.received.bytes.capacity() <= CHUNK_BYTES.max(max as usize + 2048));
     }
 
-    /// RFC 7143 7.8-1, 7.8-5.
-    /// RFC 7143 13.1-2: every PDU is protected, whatever its opcode.
     #[test]
     fn under_digests_no_flipped_bit_passes(frames in frames(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
         let mut bytes = wire(&frames, BOTH);
@@ -149,18 +147,6 @@ proptest! {
     }
 }
 
-// RFC 7143 11.1-1, 11.2-1, 13.1-3: up to three zeros, which the digest covers.
-#[test]
-fn padding_is_zeros() {
-    for length in 1..=8 {
-        let frame = frame_with_data(length);
-        let bytes = wire(std::slice::from_ref(&frame), Digests { header: false, data: true });
-        let (data, digest) = bytes[HEADER_LENGTH..].split_at(length.next_multiple_of(4));
-        assert_eq!((&data[..length], &data[length..]), (&frame.data[..], &[0; 3][..data.len() - length]));
-        assert_eq!(digest, digest::of(data));
-    }
-}
-
 /// The header of a PDU that says that it has so much data.
 fn header_with_length(length: u32) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_LENGTH];
@@ -186,7 +172,6 @@ fn a_login_has_no_additional_header_segment() {
     assert_eq!(receive_all(&mut port).1.kind(), PortErrorKind::AhsTooLong);
 }
 
-/// RFC 7143 7.8-1.
 #[test]
 fn a_length_is_not_believed_before_its_digest() {
     let mut bytes = header_with_length(RECEIVE_SEGMENT_BYTES_DEFAULT + 1);

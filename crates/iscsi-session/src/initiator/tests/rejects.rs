@@ -122,3 +122,18 @@ fn rejects_of_what_we_never_sent_are_told() {
         assert_eq!(bench.events(), [Event::PduRejected { opcode: pdu.opcode(), reason: REASON }]);
     }
 }
+
+#[test]
+fn a_rejected_text_of_a_discovery_session_gives_its_number_to_the_next() {
+    let mut bench =
+        Bench::with(LoginOutcome { session_type: SessionType::Discovery, ..outcome(Parameters::default()) });
+    bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
+    bench.session.send_targets(bench.now, CID, tag(2), SendTargetsScope::All);
+    let sent = bench.sent();
+    reject(&mut bench, &sent[0], REASON);
+    assert_eq!(bench.events(), [Event::TaskRejected { tag: tag(1), reason: REASON }]);
+    // RFC 7143 4.3: no NOP-Out fills the gap.
+    let next = bench.sent();
+    let [Pdu::TextRequest(next)] = &next[..] else { panic!("{next:?}") };
+    assert_eq!((next.cmd_sn, next.initiator_task_tag), (FIRST_CMD_SN, tag(2)));
+}
