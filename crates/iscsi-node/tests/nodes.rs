@@ -207,6 +207,7 @@ fn what_is_written_is_read_back_whatever_its_size() {
     }
 }
 
+// RFC 7143 11.13.5-4: the target closes the connection of a login that it refused.
 #[test]
 fn a_target_that_is_not_there_is_not_found() {
     let mut bench = Bench::new();

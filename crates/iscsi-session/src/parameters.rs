@@ -112,7 +112,7 @@ fn narrow<T: TryFrom<u32>>(number: u32) -> T {
 /// The highest iSCSIProtocolLevel that we know: RFC 7144's.
 const PROTOCOL_LEVEL_MAX: u8 = 2;
 
-/// The digest of RFC 7143 section 13.1.
+/// RFC 7143 13.1-1: the digest that there is beside None.
 const CRC32C: &str = "CRC32C";
 
 /// What one end is ready to agree upon: the offer of an initiator, the bounds of a target. A port's abilities are inputs
@@ -166,6 +166,7 @@ impl Default for Limits {
             time_2_wait: 2,
             time_2_retain: 0,
             outstanding_r2t_max: 16,
+            // RFC 7143 7.1.5-3: what everybody can do.
             error_recovery_level: 0,
             data_pdu_in_order: true,
             data_sequence_in_order: true,
@@ -223,15 +224,16 @@ impl Limits {
             Key::DefaultTime2Retain => Limit::Number(self.time_2_retain.into()),
             Key::MaxOutstandingR2t => Limit::Number(self.outstanding_r2t_max.into()),
             Key::ErrorRecoveryLevel => Limit::Number(self.error_recovery_level.into()),
-            // The semantics of RFC 7143 section 4.2.3.3, without a promise of response fences.
+            // RFC 7143 4.2.3.3-1: its semantics, without a promise of response fences.
             Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
-            // RFC 7143 13.24: 1 is the level of this standard alone.
+            // RFC 7143 13.24-1: 1 is the level of this standard alone.
             Key::ISCSIProtocolLevel => Limit::Number(self.protocol_level_max.into()),
             _ => return None,
         })
     }
 }
 
+// RFC 7143 6.2.1-2: no digest is called None.
 fn digests(preferences: &[bool]) -> SmallVec<[&'static str; 2]> {
     preferences.iter().map(|crc32c| if *crc32c { CRC32C } else { "None" }).collect()
 }

@@ -3,6 +3,7 @@
 //! In: readiness from the kernel, messages from other cores, wake-ups from stores. Out: bytes, and messages to other cores.
 //! Every turn handles all that is ready, then writes once to each connection that has something to say.
 
+use super::busy_poll::BusyPoll;
 use super::registry::{Claim, Owner};
 use super::shared::{Mailbox, Message, Shared};
 use crate::port::{DetachedPort, Port};
@@ -85,13 +86,21 @@ impl Core {
     /// Runs until the server shuts down and the last connection has ended.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
+        let mut busy_poll = BusyPoll::new(self.shared.busy_poll);
         while !self.is_finished() {
-            let timeout = self.timeout(Instant::now());
+            let now = Instant::now();
+            let looks_again = busy_poll.looks_again(now);
+            let timeout = if looks_again { Some(Duration::ZERO) } else { self.timeout(now) };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => other?,
             }
-            self.turn(&events, Instant::now());
+            if looks_again && events.is_empty() && !self.node.has_more() {
+                continue;
+            }
+            let now = Instant::now();
+            let ios = self.turn(&events, now);
+            busy_poll.handle_turn(now, ios);
         }
         Ok(())
     }
@@ -108,7 +117,8 @@ impl Core {
         Some(due.saturating_duration_since(now))
     }
 
-    fn turn(&mut self, events: &Events, now: Instant) {
+    /// Handles all that has come. Returns how many block I/Os began.
+    fn turn(&mut self, events: &Events, now: Instant) -> usize {
         self.node.drive_more(now);
         for event in events {
             match event.token() {
@@ -125,14 +135,16 @@ impl Core {
         if self.end_at.take_if(|at| *at <= now).is_some() {
             self.node.end_all(now);
         }
-        self.serve_stores(now);
+        let ios = self.serve_stores(now);
         self.node.flush(now);
         self.handle_events(now);
         self.node.flush(now);
+        ios
     }
 
-    /// Carries block I/O to the stores and their ends back, until nothing moves.
-    fn serve_stores(&mut self, now: Instant) {
+    /// Carries block I/O to the stores and their ends back, until nothing moves. Returns how many there were.
+    fn serve_stores(&mut self, now: Instant) -> usize {
+        let mut ios = 0;
         loop {
             while let Some(IoRequest { id, store, io }) = self.node.poll_io() {
                 let found = &mut self.stores[store.target][store.unit];
@@ -140,6 +152,7 @@ impl Core {
                     self.busy_stores.push(store);
                 }
                 found.in_flight += 1;
+                ios += 1;
                 found.queue.submit(IoId(id), io);
             }
             let mut moved = false;
@@ -153,7 +166,7 @@ impl Core {
                 found.in_flight > 0
             });
             if !moved {
-                return;
+                return ios;
             }
         }
     }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What one core tells another.
 #[derive(Debug)]
@@ -68,6 +68,8 @@ pub(super) struct Shared {
     pub(super) loads: Vec<AtomicUsize>,
     /// Connections that one core takes at most.
     pub(super) connections_max: usize,
+    /// How long a busy core looks for more before it sleeps.
+    pub(super) busy_poll: Duration,
     pub(super) capture: Option<Capture>,
 }
 

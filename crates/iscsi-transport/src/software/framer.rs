@@ -93,6 +93,7 @@ impl Framer {
 
     /// A header has a bad digest, and says that its PDU is so long: that is believed once.
     fn doubt(&mut self, header: Header, pdu_bytes: usize) -> Result<Cut, PortError> {
+        // RFC 7143 7.8-1: where no later PDU can be found by other means, the connection ends.
         if self.in_doubt || self.limits.check_segment(&header).is_err() {
             return Err(PortError::header_digest(&header));
         }
