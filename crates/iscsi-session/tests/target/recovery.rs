@@ -485,6 +485,27 @@ fn snacks_without_end_end_the_session() {
     ladder.tells(&["Closed the peer broke a rule: more bad PDUs than the peer reads answers to"]);
 }
 
+/// Who cuts its data into crumbs behind a hole does not make us keep them all: the rest is asked for again.
+#[test]
+fn crumbs_behind_a_hole_are_bounded() {
+    let mut ladder = Ladder::new(Parameters { burst_bytes_max: 65_536, ..parameters() });
+    ladder.i(write(1, 5000));
+    ladder.events();
+    ladder.receive(1, 5000);
+    ladder.sends(&["R2T 1 R2TSN 0 0+5000"]);
+    for offset in 1..5000 {
+        ladder.i(data_out(1, true, offset, offset, 1, offset == 4999));
+    }
+    ladder.tells(&[]);
+    ladder.sends(&["R2T 1 R2TSN 1 0+1"]);
+    ladder.i(data_out(1, true, 0, 0, 1, true));
+    assert_eq!(ladder.events().len(), 4097);
+    ladder.sends(&["R2T 1 R2TSN 2 4097+903"]);
+    ladder.i(data_out(1, true, 0, 4097, 903, true));
+    ladder.tells(&["Data 1 4097+903", "DataComplete 1"]);
+    assert_eq!(ladder.written[&1], pattern(0, 5000));
+}
+
 /// RFC 7143 13.18: at level 0 too, PDUs of a sequence may come in any order, if that was agreed upon.
 #[test]
 fn data_comes_in_any_order() {
