@@ -60,8 +60,8 @@ impl Negotiation {
     /// Offers all that our limits speak of: an initiator's part.
     pub(crate) fn offer_all(&mut self, text: &mut BytesMut) {
         // Some targets do not know these two keys, and we have nothing to say about them.
-        let one_level = self.limits.protocol_level_max <= 1;
-        let silent = |key| key == Key::TaskReporting || key == Key::ISCSIProtocolLevel && one_level;
+        let (fences, one_level) = (self.limits.response_fence, self.limits.protocol_level_max <= 1);
+        let silent = |key| key == Key::TaskReporting && !fences || key == Key::ISCSIProtocolLevel && one_level;
         for key in Key::ALL.iter().copied().filter(|key| key.is_negotiated() && !silent(*key)) {
             if self.is_for_this_login(key) {
                 self.offer(key, text);

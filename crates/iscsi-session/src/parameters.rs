@@ -38,6 +38,8 @@ pub struct Parameters {
     pub error_recovery_level: u8,
     /// iSCSIProtocolLevel: 1 is RFC 7143 alone, 2 is RFC 7144 too.
     pub protocol_level: u8,
+    /// TaskReporting is ResponseFence: responses are fenced where RFC 7143 section 4.2.2.3.4 asks for it.
+    pub response_fence: bool,
 }
 
 impl Default for Parameters {
@@ -60,6 +62,7 @@ impl Default for Parameters {
             data_sequence_in_order: false,
             error_recovery_level: 0,
             protocol_level: 0,
+            response_fence: false,
         };
         for key in Key::ALL {
             if let Some(value) = key.default_value() {
@@ -92,7 +95,7 @@ impl Parameters {
             (Key::MaxOutstandingR2t, Value::Number(number)) => self.outstanding_r2t_max = narrow(number),
             (Key::ErrorRecoveryLevel, Value::Number(number)) => self.error_recovery_level = narrow(number),
             (Key::ISCSIProtocolLevel, Value::Number(number)) => self.protocol_level = narrow(number),
-            // TaskReporting: there is one value only that we agree upon.
+            (Key::TaskReporting, Value::Word(word)) => self.response_fence = word == RESPONSE_FENCE,
             _ => {}
         }
     }
@@ -108,6 +111,9 @@ impl Parameters {
 fn narrow<T: TryFrom<u32>>(number: u32) -> T {
     T::try_from(number).ok().expect("the table of keys holds no range beyond the type of its parameter")
 }
+
+/// The value of TaskReporting that promises response fences.
+const RESPONSE_FENCE: &str = "ResponseFence";
 
 /// The highest iSCSIProtocolLevel that we know: RFC 7144's.
 const PROTOCOL_LEVEL_MAX: u8 = 2;
@@ -149,6 +155,8 @@ pub struct Limits {
     pub data_sequence_in_order: bool,
     /// iSCSIProtocolLevel: 1 is RFC 7143 alone, 2 is RFC 7144 too.
     pub protocol_level_max: u8,
+    /// TaskReporting: `true` promises response fences, `false` the semantics of RFC 3720 alone.
+    pub response_fence: bool,
 }
 
 impl Default for Limits {
@@ -171,6 +179,7 @@ impl Default for Limits {
             data_pdu_in_order: true,
             data_sequence_in_order: true,
             protocol_level_max: 1,
+            response_fence: false,
         }
     }
 }
@@ -224,6 +233,10 @@ impl Limits {
             Key::DefaultTime2Retain => Limit::Number(self.time_2_retain.into()),
             Key::MaxOutstandingR2t => Limit::Number(self.outstanding_r2t_max.into()),
             Key::ErrorRecoveryLevel => Limit::Number(self.error_recovery_level.into()),
+            // RFC 7143 13.23: whoever offers fences offers to do without them too.
+            Key::TaskReporting if self.response_fence => {
+                Limit::Words(SmallVec::from_slice(&[RESPONSE_FENCE, "RFC3720"]))
+            }
             // RFC 7143 4.2.3.3-1: its semantics, without a promise of response fences.
             Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
             // RFC 7143 13.24-1: 1 is the level of this standard alone.
@@ -267,6 +280,7 @@ mod tests {
             data_sequence_in_order: true,
             error_recovery_level: 0,
             protocol_level: 1,
+            response_fence: false,
         };
         assert_eq!(Parameters::default(), expected);
     }

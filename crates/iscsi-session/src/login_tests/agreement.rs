@@ -15,7 +15,7 @@ fn bytes() -> impl Strategy<Value = u32> {
 
 fn limits() -> impl Strategy<Value = Limits> {
     let lengths = (bytes(), bytes(), bytes());
-    let numbers = (0..4_u16, 0..4000_u16, 0..4000_u16, 0..20_u16, 0..4_u8, any::<[bool; 2]>(), 0..4_u8);
+    let numbers = (0..4_u16, 0..4000_u16, 0..4000_u16, 0..20_u16, 0..4_u8, any::<[bool; 3]>(), 0..4_u8);
     (digests(), digests(), any::<bool>(), any::<bool>(), lengths, numbers).prop_map(
         |(header_digest, data_digest, initial_r2t, immediate_data, (receive, burst, first), numbers)| Limits {
             header_digest,
@@ -33,6 +33,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             data_pdu_in_order: numbers.5[0],
             data_sequence_in_order: numbers.5[1],
             protocol_level_max: numbers.6,
+            response_fence: numbers.5[2],
         },
     )
 }
@@ -80,6 +81,7 @@ fn is_kept(limits: &Limits, parameters: &Parameters) -> bool {
         && (parameters.data_pdu_in_order || !limits.data_pdu_in_order)
         && (parameters.data_sequence_in_order || !limits.data_sequence_in_order)
         && parameters.protocol_level <= limits.protocol_level_max
+        && (!parameters.response_fence || limits.response_fence)
 }
 
 /// Limits that leave nothing to negotiate.
@@ -100,6 +102,7 @@ fn exactly(parameters: &Parameters) -> Limits {
         data_pdu_in_order: parameters.data_pdu_in_order,
         data_sequence_in_order: parameters.data_sequence_in_order,
         protocol_level_max: parameters.protocol_level,
+        response_fence: parameters.response_fence,
     }
 }
 

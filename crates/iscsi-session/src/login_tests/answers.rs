@@ -143,6 +143,21 @@ fn with_recovery_there_is_one_r2t_at_a_time() {
     }
 }
 
+/// RFC 7143 13.23: the first of the list that the target supports.
+#[test]
+fn response_fences_are_promised_where_they_are_kept() {
+    for (ours, theirs, agreed) in [
+        (false, "FastAbort,ResponseFence,RFC3720", "RFC3720"),
+        (true, "FastAbort,ResponseFence,RFC3720", "ResponseFence"),
+        (true, "RFC3720,ResponseFence", "RFC3720"),
+    ] {
+        let limits = Limits { response_fence: ours, ..Limits::default() };
+        let (answered, parameters) = answers(limits, &[("TaskReporting", theirs)]);
+        assert_eq!(answered[0].as_deref(), Some(agreed));
+        assert_eq!(parameters.unwrap().response_fence, agreed == "ResponseFence");
+    }
+}
+
 #[test]
 fn the_level_of_the_protocol_is_the_lower_one() {
     for (ours, theirs, agreed) in [(1, "2", 1), (2, "2", 2), (2, "31", 2), (2, "1", 1)] {

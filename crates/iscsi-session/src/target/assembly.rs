@@ -9,7 +9,8 @@
 //! the first bytes that are neither there nor on the way, so that a hole is asked for like what was never asked for.
 //!
 //! Invariants: pieces do not overlap and lie behind what was handed on; no more sequences are outstanding than MaxOutstandingR2T and
-//! the unsolicited one; a task is recovered a bounded number of times.
+//! the unsolicited one; a task is recovered a bounded number of times;
+//! a piece costs the logarithm of how many there are.
 
 use super::event::DataPiece;
 use crate::{Parameters, Violation};
@@ -19,6 +20,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// How often data of one task may get lost before the task ends.
 const LOSSES_MAX: u32 = 64;
+
+/// Pieces behind a hole that are kept. What comes in more counts as lost.
+const PIECES_MAX: usize = 4096;
 
 /// Data that the initiator may send: unsolicited, or in answer to one R2T.
 #[derive(Debug)]
@@ -199,6 +203,7 @@ impl Assembly {
     ) -> Result<(), Violation> {
         self.stirred = true;
         let place = self.find(pdu, length, parameters)?;
+        let data = data.filter(|_| self.pieces.len() < PIECES_MAX || pdu.buffer_offset <= self.handed);
         if let (Some(place), false) = (place, self.discards) {
             self.count(place, pdu, length, data.is_none(), parameters)?;
         }

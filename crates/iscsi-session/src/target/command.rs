@@ -3,6 +3,7 @@
 use super::connection::allegiant;
 use super::continuation::Allegiance;
 use super::event::{Command, Event};
+use super::fence;
 use super::receive::Receive;
 use super::resumption::Resumption;
 use super::session::{Request, Session};
@@ -133,6 +134,7 @@ impl Session {
             expected: pdu.expected_data_transfer_length,
             bidirectional_read: ahs.bidirectional_read_length.unwrap_or(0),
             stage: Stage::Held,
+            fenced: false,
             failure,
             receive,
             r2t_count: 0,
@@ -287,10 +289,21 @@ impl Session {
         let Some(at) = allegiant(&self.connections, task) else {
             return;
         };
+        let fenced = task.fenced;
         let transmit = &mut self.connections[at].transmit;
         transmit.data_in_bytes += bytes;
-        if is_settled {
+        if is_settled && !fenced {
             transmit.push(Transmission::Completion(id));
+        } else if is_settled {
+            self.fence_status(id);
+        }
+    }
+
+    /// A status waits for all others before it.
+    #[cold]
+    fn fence_status(&mut self, id: TaskId) {
+        if let Some(at) = self.tasks.get(id).and_then(|task| self.place_of(task)) {
+            self.fence(self.connections[at].cid, fence::Response::Task(id));
         }
     }
 
@@ -310,8 +323,13 @@ impl Session {
             return;
         }
         if let Stage::Settling(outcome) = &mut task.stage {
+            let fenced = task.fenced;
             task.stage = Stage::Sending(std::mem::take(outcome));
-            self.send_later(id, Transmission::Completion);
+            if fenced {
+                self.fence_status(id);
+            } else {
+                self.send_later(id, Transmission::Completion);
+            }
         }
     }
 
@@ -328,6 +346,9 @@ impl Session {
         let Some(task) = self.tasks.remove(id) else {
             return;
         };
+        if task.fenced {
+            self.forget_fence_of_task(id);
+        }
         let place = self.place_of(&task);
         if let Some(at) = place {
             let connection = &mut self.connections[at];

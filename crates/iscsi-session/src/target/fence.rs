@@ -1,5 +1,6 @@
-//! Response fences: the response of a task management function that is about many tasks comes after every response before it and
-//! before every response after it, on whatever connection they are (RFC 7143 sections 4.2.2.3, 4.2.3.3 d and 11.6.1).
+//! Response fences: the response of a task management function that is about many tasks, and a status that its owner wants fenced,
+//! comes after every response before it and before every response after it, on whatever connection they are (RFC 7143 sections
+//! 4.2.2.3, 4.2.3.3 d and 11.6.1).
 //!
 //! ```text
 //!  connection of the request   … statuses ┃ fence: the response ┃ statuses …
@@ -13,6 +14,7 @@
 
 use super::event::RequestId;
 use super::session::Session;
+use super::task::TaskId;
 use super::transmit::{Transmission, task_management_response};
 use iscsi_pdu::{Cid, InitiatorTaskTag, Pdu, StatSn, TaskManagementResponseCode};
 
@@ -22,11 +24,25 @@ pub(super) struct Fence {
     id: RequestId,
     /// The connection that the request came on.
     cid: Cid,
-    tag: InitiatorTaskTag,
-    response: TaskManagementResponseCode,
-    immediate: bool,
+    response: Response,
     /// StatSN of the response, when it has left.
     answered: Option<StatSn>,
+}
+
+/// What is fenced.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Response {
+    /// The end of a task management function.
+    TaskManagement { tag: InitiatorTaskTag, response: TaskManagementResponseCode, immediate: bool },
+    /// The end of a command.
+    Task(TaskId),
+}
+
+impl Response {
+    /// Whether a place in the window is free when it has left; those of tasks are counted with the tasks.
+    fn holds_number(self) -> bool {
+        matches!(self, Self::TaskManagement { immediate: false, .. })
+    }
 }
 
 /// What a connection does that has come to a fence.
@@ -38,15 +54,9 @@ pub(super) enum AtFence {
 
 impl Session {
     /// Sets up a fence on all connections. The response is for the connection `cid`.
-    pub(super) fn fence(
-        &mut self,
-        cid: Cid,
-        tag: InitiatorTaskTag,
-        response: TaskManagementResponseCode,
-        immediate: bool,
-    ) {
+    pub(super) fn fence(&mut self, cid: Cid, response: Response) {
         let id = self.next_request_id();
-        self.fences.push(Fence { id, cid, tag, response, immediate, answered: None });
+        self.fences.push(Fence { id, cid, response, answered: None });
         for connection in self.connections.iter_mut().filter(|connection| connection.is_open()) {
             connection.transmit.push(Transmission::Fence(id));
         }
@@ -59,7 +69,7 @@ impl Session {
         let Some(place) = self.fences.iter().position(|fence| fence.id == id) else {
             return AtFence::Passes;
         };
-        let Fence { cid, tag, response, immediate, answered, .. } = self.fences[place];
+        let Fence { cid, response, answered, .. } = self.fences[place];
         if self.connections[at].cid != cid {
             return AtFence::Waits;
         }
@@ -69,7 +79,6 @@ impl Session {
         if !self.is_fence_reached(at, id) {
             return AtFence::Waits;
         }
-        self.release_function(at, immediate);
         self.fences[place].answered = Some(self.connections[at].statuses.next());
         if self.cids().nth(1).is_none() {
             self.fences.remove(place);
@@ -77,9 +86,19 @@ impl Session {
             // The others go on when the response was acknowledged.
             self.connections[at].transmit.push_ping();
         }
-        let pdu = task_management_response(self, at, tag, response);
-        self.retain_pdu(at, &pdu);
-        AtFence::Answers(pdu)
+        match response {
+            Response::TaskManagement { tag, response, immediate } => {
+                self.release_function(at, immediate);
+                let pdu = task_management_response(self, at, tag, response);
+                self.retain_pdu(at, &pdu);
+                AtFence::Answers(pdu)
+            }
+            // Its data goes first, and nothing with a StatSN comes between.
+            Response::Task(id) => {
+                self.connections[at].transmit.push_rest(Transmission::Completion(id));
+                AtFence::Passes
+            }
+        }
     }
 
     /// Whether everything before a fence has been sent on every connection, and was acknowledged. The connection `at` has
@@ -113,10 +132,16 @@ impl Session {
         });
     }
 
+    /// A task is gone: nobody waits for its status.
+    #[cold]
+    pub(super) fn forget_fence_of_task(&mut self, id: TaskId) {
+        self.fences.retain(|fence| !matches!(fence.response, Response::Task(other) if other == id));
+    }
+
     /// A connection has ended: what it waits for is not answered any more.
     pub(super) fn forget_fences_of(&mut self, cid: Cid) {
         let of = |fence: &Fence| fence.cid == cid;
-        let numbered = |fence: &Fence| of(fence) && !fence.immediate && fence.answered.is_none();
+        let numbered = |fence: &Fence| of(fence) && fence.response.holds_number() && fence.answered.is_none();
         for _ in 0..self.fences.iter().filter(|fence| numbered(fence)).count() {
             self.window.release();
         }

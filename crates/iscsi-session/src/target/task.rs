@@ -124,6 +124,8 @@ pub(super) struct Task {
     /// Expected Data Transfer Length of the read of a bidirectional command.
     pub(super) bidirectional_read: u32,
     pub(super) stage: Stage,
+    /// Its status is fenced.
+    pub(super) fenced: bool,
     /// What ends the task in place of the owner, once it is its turn.
     pub(super) failure: Option<IscsiCondition>,
     pub(super) receive: Receive,

@@ -12,6 +12,7 @@
 
 use super::continuation::Allegiance;
 use super::event::{Event, RequestId};
+use super::fence;
 use super::session::{Request, Session};
 use super::task::{Stage, Task, TaskId};
 use super::transmit::Transmission;
@@ -168,7 +169,10 @@ impl Session {
             None if immediate => {}
             None => self.window.release(),
             Some(at) if ends_session || !self.is_fenced(function) => self.respond(at, tag, response, immediate),
-            Some(at) => self.fence(self.connections[at].cid, tag, response, immediate),
+            Some(at) => {
+                let response = fence::Response::TaskManagement { tag, response, immediate };
+                self.fence(self.connections[at].cid, response);
+            }
         }
         if ends_session {
             self.close(CloseReason::TargetReset);
@@ -186,6 +190,8 @@ impl Session {
             | Function::TargetWarmReset
             | Function::TargetColdReset
             | Function::ItNexusReset => self.cids().nth(1).is_some(),
+            // RFC 7143 4.2.2.3.4 e.
+            Function::ClearAca => self.parameters.response_fence && self.cids().nth(1).is_some(),
             _ => false,
         }
     }

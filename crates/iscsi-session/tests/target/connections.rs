@@ -382,6 +382,62 @@ fn a_function_is_answered_behind_what_other_connections_send() {
     }
 }
 
+/// RFC 7143 4.2.2.3.3: a status that has to be in its place among those of other connections.
+#[test]
+fn a_status_is_fenced_where_that_was_agreed_upon() {
+    for response_fence in [true, false] {
+        let mut ladder = Ladder::new(Parameters { response_fence, ..parameters() });
+        ladder.add(B);
+        ladder.acknowledges = false;
+        for (cid, tag) in [(B, 1), (A, 2), (B, 3)] {
+            ladder.on(cid).i(read(tag, 5000));
+        }
+        ladder.events();
+        ladder.complete(1, good());
+        let unit_attention = ladder.tasks[&2];
+        ladder.session.complete_fenced(unit_attention, good_read(5000));
+        ladder.complete(3, good());
+        let first = "Response 1 status 00 StatSN 1 ExpDataSN 0 underflow 5000";
+        let second = "Response 3 status 00 StatSN 2 ExpDataSN 0 underflow 5000";
+        let data = ["Data-In 2 DataSN 0 0+4096 F", "Data-In 2 DataSN 1 4096+904 F S status 00 StatSN 1"];
+        if !response_fence {
+            ladder.on(A).sends(&data);
+            ladder.on(B).sends(&[first, second]);
+            continue;
+        }
+        ladder.on(A).sends(&[]);
+        ladder.on(B).sends(&[first, "NOP-In ping fef5"]);
+        ladder.on(B).exp_stat_sn = StatSn(2);
+        ladder.acknowledge();
+        ladder.on(B).sends(&[]);
+        ladder.on(A).sends(&[data[0], data[1], "NOP-In ping feed"]);
+        ladder.on(B).sends(&[]);
+        ladder.on(A).exp_stat_sn = StatSn(2);
+        ladder.acknowledge();
+        ladder.on(B).sends(&[second]);
+    }
+    // What is aborted holds nobody up.
+    let mut ladder = Ladder::new(Parameters { response_fence: true, ..parameters() });
+    ladder.add(B);
+    ladder.on(A).i(read(1, 5000));
+    ladder.on(B).i(read(2, 0));
+    ladder.events();
+    let task = ladder.tasks[&1];
+    ladder.session.complete_fenced(task, good_read(5000));
+    ladder.complete(2, good());
+    ladder.on(B).sends(&[]);
+    assert!(ladder.session.poll_transmit(A).is_some());
+    ladder.on(A).i(TaskManagementRequest { referenced_task_tag: Some(itt(1)), ..manage(100, Function::AbortTask) });
+    ladder.on(B).sends(&["Response 2 status 00 StatSN 1 ExpDataSN 0"]);
+    // One connection keeps the order by itself.
+    let mut ladder = Ladder::new(Parameters { response_fence: true, ..parameters() });
+    ladder.i(read(1, 8));
+    ladder.events();
+    let task = ladder.tasks[&1];
+    ladder.session.complete_fenced(task, good_read(8));
+    ladder.sends(&["Data-In 1 DataSN 0 0+8 F S status 00 StatSN 1"]);
+}
+
 /// Nothing is left to wait for when what stands before the fence has been taken back.
 #[test]
 fn an_aborted_task_does_not_hold_a_fence_up() {

@@ -347,10 +347,13 @@ proptest! {
     fn an_initiator_that_keeps_none_costs_no_more_than_its_bounds(
         moves in prop::collection::vec(hostile(), 0..300),
         immediate_max in 1..4u32,
+        error_recovery_level in 0..3u8,
+        data_pdu_in_order: bool,
         transmits: bool,
     ) {
         let parameters = Parameters { initial_r2t: false, burst_bytes_max: 1024, first_burst_bytes_max: 1024,
-            outstanding_r2t_max: 2, ..Parameters::default() };
+            outstanding_r2t_max: 2, send_segment_bytes_max: 512, error_recovery_level, data_pdu_in_order, protocol_level: 2,
+            ..Parameters::default() };
         let mut ladder = Ladder::start(outcome(parameters), SessionConfig { immediate_max, ..config() });
         let mut owner = Owner::default();
         for (number, hostile) in moves.into_iter().enumerate() {
@@ -378,6 +381,10 @@ proptest! {
             }
         }
         ladder.session.handle_connection_lost(ladder.now, CID);
+        // At level 2 it waits for another connection.
+        for _ in 0..23 {
+            ladder.pass(1);
+        }
         owner.take(&mut ladder.session, false);
         prop_assert_eq!(owner.closed, 1);
         prop_assert_eq!(owner.begun, owner.ended);
@@ -517,6 +524,24 @@ fn any_nop_out() -> impl Strategy<Value = Pdu> {
     )
 }
 
+fn any_snack() -> impl Strategy<Value = Pdu> {
+    let kinds = [SnackType::DataR2t, SnackType::Status, SnackType::DataAck, SnackType::RData];
+    (0..4usize, prop::option::of(small_tag()), 0..6u32, 0..4u32, 0..4u32, 0..3u8).prop_map(
+        move |(kind, initiator_task_tag, transfer_or_snack_tag, begin_run, run_length, lun)| {
+            Snack {
+                kind: kinds[kind],
+                initiator_task_tag,
+                transfer_or_snack_tag,
+                begin_run,
+                run_length,
+                lun: LunField([0, lun, 0, 0, 0, 0, 0, 0]),
+                exp_stat_sn: StatSn(begin_run),
+            }
+            .into()
+        },
+    )
+}
+
 pub(crate) fn hostile() -> impl Strategy<Value = Hostile> {
     prop_oneof![
         8 => any_command().prop_map(Hostile::Pdu),
@@ -533,6 +558,7 @@ pub(crate) fn hostile() -> impl Strategy<Value = Hostile> {
             header.0[4..8].fill(0);
             Hostile::Bytes(header)
         }),
+        2 => any_snack().prop_map(Hostile::Pdu),
         1 => (0..3u64).prop_map(Hostile::Pass),
     ]
 }

@@ -307,9 +307,12 @@ proptest! {
     fn an_initiator_that_keeps_no_rules_costs_no_more_than_its_bounds(
         moves in prop::collection::vec((0..CONNECTIONS, 0..40u8, hostile()), 0..300),
         immediate_max in 1..4u32,
+        error_recovery_level in 0..3u8,
+        response_fence: bool,
     ) {
         let cids: Vec<Cid> = (0..CONNECTIONS).map(|number| Cid(CID.0 + number)).collect();
-        let mut ladder = Ladder::start(outcome(parameters()), SessionConfig { immediate_max, ..config() });
+        let parameters = Parameters { error_recovery_level, response_fence, ..parameters() };
+        let mut ladder = Ladder::start(outcome(parameters), SessionConfig { immediate_max, ..config() });
         for cid in &cids[1..] {
             ladder.add(*cid);
         }

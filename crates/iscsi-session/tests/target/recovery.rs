@@ -473,6 +473,37 @@ fn a_read_that_cannot_be_sent_again_ends() {
     ]);
 }
 
+/// RFC 7143 4.2.2.4: R2Ts and Data-In PDUs of a bidirectional command count together, and come again by their numbers.
+#[test]
+fn both_directions_are_sent_again() {
+    let mut ladder = ladder();
+    let ahs = ahs::Ahs { bidirectional_read_length: Some(1500), ..ahs::Ahs::default() };
+    ladder.i(ScsiCommand { read: true, ahs: ahs.encode(), ..write(1, 8192) });
+    ladder.tells(&["Command 1 RW 8192"]);
+    ladder.receive(1, 8192);
+    ladder.sends(&["R2T 1 R2TSN 0 0+4096"]);
+    ladder.i(data_out(1, true, 0, 0, 4096, true));
+    ladder.sends(&["R2T 1 R2TSN 1 4096+4096"]);
+    ladder.i(data_snack(1, 0, 0));
+    ladder.sends(&["R2T 1 R2TSN 1 4096+4096"]);
+    ladder.i(data_out(1, true, 0, 4096, 4096, true));
+    ladder.tells(&["Data 1 0+4096", "Data 1 4096+4096", "DataComplete 1"]);
+    ladder.complete(1, iscsi_session::target::TaskOutcome { data_out_length: 8192, ..good_read(1500) });
+    let data = ["Data-In 1 DataSN 2 0+1024", "Data-In 1 DataSN 3 1024+476 F"];
+    let status = "Response 1 status 00 StatSN 1 ExpDataSN 2";
+    ladder.sends(&[data[0], data[1], status]);
+    ladder.i(data_snack(1, 3, 1));
+    ladder.sends(&data[1..]);
+    ladder.i(data_snack(1, 0, 0));
+    ladder.sends(&data);
+    ladder.i(status_snack(1, 1));
+    ladder.sends(&[status]);
+    ladder.i(data_snack(1, 1, 1));
+    ladder.sends(&["Reject StatSN 2: Protocol error, of SNACK Request"]);
+    ladder.i(Snack { transfer_or_snack_tag: 9, ..snack(SnackType::RData, Some(1), 0, 0) });
+    ladder.sends(&[data[0], data[1], "Response 1 status 00 StatSN 1 ExpDataSN 2 SNACK Tag 9"]);
+}
+
 /// Who asks for the same again and again and reads nothing ends the session.
 #[test]
 fn snacks_without_end_end_the_session() {
@@ -483,6 +514,27 @@ fn snacks_without_end_end_the_session() {
     ladder.tells(&[]);
     ladder.i(status_snack(1, 1));
     ladder.tells(&["Closed the peer broke a rule: more bad PDUs than the peer reads answers to"]);
+}
+
+/// Who cuts its data into crumbs behind a hole does not make us keep them all: the rest is asked for again.
+#[test]
+fn crumbs_behind_a_hole_are_bounded() {
+    let mut ladder = Ladder::new(Parameters { burst_bytes_max: 65_536, ..parameters() });
+    ladder.i(write(1, 5000));
+    ladder.events();
+    ladder.receive(1, 5000);
+    ladder.sends(&["R2T 1 R2TSN 0 0+5000"]);
+    for offset in 1..5000 {
+        ladder.i(data_out(1, true, offset, offset, 1, offset == 4999));
+    }
+    ladder.tells(&[]);
+    ladder.sends(&["R2T 1 R2TSN 1 0+1"]);
+    ladder.i(data_out(1, true, 0, 0, 1, true));
+    assert_eq!(ladder.events().len(), 4097);
+    ladder.sends(&["R2T 1 R2TSN 2 4097+903"]);
+    ladder.i(data_out(1, true, 0, 4097, 903, true));
+    ladder.tells(&["Data 1 4097+903", "DataComplete 1"]);
+    assert_eq!(ladder.written[&1], pattern(0, 5000));
 }
 
 /// RFC 7143 13.18: at level 0 too, PDUs of a sequence may come in any order, if that was agreed upon.
