@@ -29,6 +29,8 @@ pub(super) struct Connection {
     pub(super) timers: Timers,
     /// What is missing; none at error recovery level 0.
     pub(super) recovery: Option<Box<Recovery>>,
+    /// How many requests were sent.
+    pub(super) requests_sent: u32,
     /// How many requests are allegiant to it, or will be.
     pub(super) requests: usize,
     /// What the connection in whose place it came has left goes on with the first PDU, which tells what the target has received.
@@ -48,6 +50,7 @@ impl Connection {
             outbox: Outbox::default(),
             texts: VecDeque::new(),
             timers: Timers::new(config, outcome.session_type, now),
+            requests_sent: 0,
             requests: 0,
             adopts: false,
             reason: None,
@@ -86,7 +89,7 @@ impl Connection {
     /// Forgets a request that has ended or goes elsewhere.
     pub(super) fn forget(&mut self, tag: InitiatorTaskTag, entry: &Entry) {
         self.requests -= 1;
-        if entry.standing == Standing::Queued {
+        if entry.standing == Standing::Queued || entry.retries > 0 {
             self.outbox.remove_request(tag);
         }
         match &entry.request {

@@ -151,7 +151,7 @@ impl Session {
         };
         let entry = self.remove(tag).expect("a request that was found");
         self.events.push_back(event);
-        self.find_lost_command(now, cid, entry.cmd_sn);
+        self.find_lost_command(now, cid, entry.sent_as);
         Ok(())
     }
 }
