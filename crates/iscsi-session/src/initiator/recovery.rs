@@ -21,7 +21,7 @@ use std::time::Instant;
 /// How far ahead of the one that is expected a status may be.
 const AHEAD_MAX: i32 = 1 << 16;
 /// How often the same is asked for before the connection is given up.
-const ROUNDS_MAX: u32 = 4;
+const ROUNDS_MAX: u32 = 8;
 
 impl Session {
     /// Takes PDUs with a StatSN in its order, and others at once.

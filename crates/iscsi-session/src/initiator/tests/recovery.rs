@@ -302,7 +302,7 @@ fn what_does_not_come_is_asked_for_again_but_not_for_ever() {
     let response = bench.response(2);
     bench.take(response);
     assert_eq!(bench.sent(), [data_snack(1, 0), status_snack(FIRST_STAT_SN, 1)]);
-    for _ in 0..4 {
+    for _ in 0..8 {
         assert_eq!(bench.session.poll_timeout(), Some(bench.now + AGAIN));
         bench.now += AGAIN;
         bench.session.handle_timeout(bench.now);
