@@ -163,6 +163,7 @@ impl Session {
     /// A PDU was discarded since its data digest does not match (RFC 7143 section 7.8).
     pub(super) fn handle_bad_digest(&mut self, now: Instant, cid: Cid, header: Header) -> Result<(), Violation> {
         match Pdu::decode(&Frame::new(header, Bytes::new(), Bytes::new())) {
+            Ok(Pdu::DataIn(pdu)) if self.is_stale(cid, pdu.initiator_task_tag, pdu.exp_cmd_sn) => Ok(()),
             Ok(Pdu::DataIn(pdu)) => {
                 let task = self.requests.command(cid, pdu.initiator_task_tag);
                 let has_come = task.is_none_or(|task| pdu.data_sn < task.data.next_data_sn());
