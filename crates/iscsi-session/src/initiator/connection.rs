@@ -11,7 +11,6 @@ use super::task::{Entry, Request, Standing};
 use super::timers::{Retention, Timers};
 use crate::{CloseReason, LoginOutcome, Parameters, Violation};
 use iscsi_pdu::{Cid, InitiatorTaskTag, StatSn};
-use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -114,22 +113,25 @@ pub(super) fn joined(session: &Parameters, own: &Parameters) -> Parameters {
 /// The connections of a session, as a rule one and never many: they are searched one by one. There is one as long as the
 /// session has not ended.
 #[derive(Debug, Default)]
-pub(super) struct Connections(SmallVec<[Connection; 1]>);
+pub(super) struct Connections(Vec<Connection>);
 
 impl Connections {
     pub(super) fn push(&mut self, connection: Connection) {
         self.0.push(connection);
     }
 
+    #[inline]
     pub(super) fn get(&self, cid: Cid) -> Option<&Connection> {
         self.iter().find(|connection| connection.cid == cid)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, cid: Cid) -> Option<&mut Connection> {
         self.iter_mut().find(|connection| connection.cid == cid)
     }
 
     /// The connection, which the caller has seen before.
+    #[inline]
     pub(super) fn known(&mut self, cid: Cid) -> &mut Connection {
         self.get_mut(cid).expect("a connection is there as long as it is worked for")
     }

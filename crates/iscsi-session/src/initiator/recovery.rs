@@ -140,9 +140,9 @@ impl Session {
     ///
     /// RFC 7143 11.7.2: with a status the next ExpStatSN says it, and at level 0 the bit means nothing.
     pub(super) fn acknowledge_data(&mut self, cid: Cid, pdu: &DataIn) -> Result<(), Violation> {
-        let Some(recovery) = &mut self.connections.known(cid).recovery else { return Ok(()) };
-        if pdu.acknowledge && pdu.status.is_none() {
+        if pdu.acknowledge && pdu.status.is_none() && self.recovery_level > 0 {
             let transfer_tag = pdu.target_transfer_tag.ok_or(Violation::AcknowledgeWithoutTag)?;
+            let recovery = self.connections.known(cid).recovery();
             recovery.want(Wanted::Acknowledgement(pdu.initiator_task_tag, pdu.lun, transfer_tag));
         }
         Ok(())
@@ -152,8 +152,7 @@ impl Session {
     ///
     /// RFC 7143 11.16: it carries the ExpCmdSN of the moment, which does not count a command that the target has not received.
     pub(super) fn is_stale(&mut self, cid: Cid, tag: InitiatorTaskTag, exp_cmd_sn: CmdSn) -> bool {
-        let recovers = self.connections.known(cid).recovery.is_some();
-        recovers
+        self.recovery_level > 0
             && match self.requests.sent(cid, tag) {
                 Some(Entry { request: Request::Command(_), cmd_sn, .. }) => !cmd_sn.precedes(exp_cmd_sn),
                 _ => true,

@@ -14,7 +14,7 @@ impl Session {
     /// A ping was answered: what was sent before it on the connection has been read, so that a command whose number is
     /// still expected was lost. It is sent again (RFC 7143 section 7.2.1).
     pub(super) fn find_lost_command(&mut self, now: Instant, cid: Cid, ping: u32) {
-        if self.connections.known(cid).recovery.is_none() || !self.numbering.has_unacknowledged() {
+        if self.recovery_level == 0 || !self.numbering.has_unacknowledged() {
             return;
         }
         let expected = self.numbering.exp_cmd_sn();
@@ -31,7 +31,7 @@ impl Session {
 
     /// Whether a rejected command is sent again: only its data was bad (RFC 7143 section 7.8).
     pub(super) fn retry_rejected(&mut self, cid: Cid, tag: InitiatorTaskTag, reason: RejectReason) -> bool {
-        reason == RejectReason::DataDigestError && self.connections.known(cid).recovery.is_some() && self.retry(tag)
+        reason == RejectReason::DataDigestError && self.recovery_level > 0 && self.retry(tag)
     }
 
     /// Sends a command again, with its tag and its number, and all its data. Not for ever, and a text cannot be told again.
