@@ -25,21 +25,27 @@ const ROUNDS_MAX: u32 = 8;
 
 impl Session {
     /// Takes PDUs with a StatSN in its order, and others at once.
+    #[inline(never)]
     pub(super) fn receive_in_order(&mut self, now: Instant, cid: Cid, pdu: Pdu) -> Result<(), Violation> {
         let before = self.numbering.exp_cmd_sn();
         match numbers(&pdu) {
             Numbers::Status(stat_sn) => self.receive_status(now, cid, stat_sn, pdu)?,
             Numbers::Next(stat_sn) => {
-                self.dispatch(now, cid, pdu)?;
+                self.take_in_order(now, cid, pdu)?;
                 self.find_missing_status(now, cid, stat_sn)?;
             }
-            Numbers::None => self.dispatch(now, cid, pdu)?,
+            Numbers::None => self.take_in_order(now, cid, pdu)?,
         }
         self.release(now, cid)?;
         if before != self.numbering.exp_cmd_sn() {
             self.unacknowledged_since = self.numbering.has_unacknowledged().then_some(now);
         }
         Ok(())
+    }
+
+    #[inline(never)]
+    fn take_in_order(&mut self, now: Instant, cid: Cid, pdu: Pdu) -> Result<(), Violation> {
+        self.dispatch(now, cid, pdu)
     }
 
     fn receive_status(&mut self, now: Instant, cid: Cid, stat_sn: StatSn, pdu: Pdu) -> Result<(), Violation> {
@@ -56,7 +62,7 @@ impl Session {
         };
         let ahead = connection.exp_stat_sn.distance_to(stat_sn);
         if ahead == 0 && self.is_complete(now, cid, &pdu)? {
-            return self.dispatch(now, cid, pdu);
+            return self.take_in_order(now, cid, pdu);
         }
         // RFC 7143 11.4.9: what is sent again carries the number that it had.
         if ahead < 0 {
@@ -80,7 +86,7 @@ impl Session {
             }
             let Some(pdu) = recovery.pop() else { return Ok(()) };
             if ahead == 0 && self.is_complete(now, cid, &pdu)? {
-                self.dispatch(now, cid, pdu)?;
+                self.take_in_order(now, cid, pdu)?;
             } else if ahead == 0 {
                 self.connections.known(cid).recovery().hold(stat_sn, pdu);
                 return Ok(());
