@@ -34,7 +34,8 @@ impl World {
         let connection = self.target.accept(now, peer, "192.0.2.1:3260".into(), challenge);
         self.links.push(Link { session, connection, initiator, target, is_stalled: false, has_ended: false });
         self.live.push(link);
-        let config = SessionConfig { ping_interval: self.hosts[host].plan.ping_interval, ping_timeout: PING_TIMEOUT };
+        let ping_interval = self.hosts[host].plan.ping_interval;
+        let config = SessionConfig { ping_interval, ping_timeout: PING_TIMEOUT, ..SessionConfig::default() };
         let login = portal::login(&self.plan, &self.hosts[host]);
         let challenge = self.draw_challenge();
         self.sessions.push(Session {
