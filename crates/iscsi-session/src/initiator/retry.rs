@@ -15,7 +15,12 @@ impl Session {
     /// still expected was lost. It is sent again (RFC 7143 section 7.2.1).
     pub(super) fn find_lost_command(&mut self, now: Instant, cid: Cid, ping: CmdSn) {
         let expected = self.numbering.exp_cmd_sn();
-        if self.connections.known(cid).recovery.is_none() || !expected.precedes(ping) {
+        // A target may keep what came after a task management function, and not count it, until it has answered that.
+        let is_kept = |entry: &Entry| matches!(entry.request, Request::TaskManagement(_));
+        if self.connections.known(cid).recovery.is_none()
+            || !expected.precedes(ping)
+            || self.requests.iter().any(|(_, entry)| is_kept(entry))
+        {
             return;
         }
         let is_lost = |entry: &Entry| entry.cid == cid && entry.is_sent() && entry.cmd_sn == expected;
