@@ -171,7 +171,7 @@ impl World {
     /// RFC 7143 6.3.5: a session of a name begins after the one before it has ended.
     fn open_session(&mut self, connection: ConnectionId, outcome: &LoginOutcome) {
         let Some(link) = self.link_of(connection) else { return };
-        self.totals.sessions += 1;
+        self.totals.sessions[usize::from(outcome.parameters.error_recovery_level)] += 1;
         let opened = self.links[link].session;
         let identity = |session: &Session| {
             let host = &self.hosts[session.host];
