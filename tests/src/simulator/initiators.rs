@@ -154,6 +154,8 @@ impl World {
         let may = match reason {
             CloseReason::LoggedOut => self.sessions[session].has_left,
             CloseReason::Violation(_) | CloseReason::Malformed(_) => false,
+            // RFC 7143 7.8: from level 1 on this is recovered from.
+            CloseReason::DataDigest if self.plan.limits.error_recovery_level > 0 => false,
             _ => self.sessions[session].is_troubled,
         };
         self.verdict.check(may, || format!("a session ends: {reason}"));
