@@ -44,6 +44,7 @@ impl World {
             links: vec![link],
             tsih: None,
             has_ended: false,
+            level: 0,
             digests: Digests::default(),
             is_troubled: self.plan.has_rival(host),
             has_left: false,
@@ -151,7 +152,7 @@ impl World {
     }
 
     pub(crate) fn check_close_reason(&mut self, session: usize, reason: CloseReason) {
-        let level = self.plan.limits.error_recovery_level;
+        let level = self.sessions[session].level;
         let may =
             match reason {
                 CloseReason::LoggedOut => self.sessions[session].has_left,

@@ -173,6 +173,7 @@ impl World {
         let Some(link) = self.link_of(connection) else { return };
         self.totals.sessions[usize::from(outcome.parameters.error_recovery_level)] += 1;
         let opened = self.links[link].session;
+        self.sessions[opened].level = outcome.parameters.error_recovery_level;
         let identity = |session: &Session| {
             let host = &self.hosts[session.host];
             (host.plan.identity, host.plan.target)
