@@ -72,7 +72,11 @@ impl Session {
     }
 
     fn complete(&mut self, tag: InitiatorTaskTag, result: TaskResult) {
-        self.remove(tag);
+        let entry = self.remove(tag).expect("a command that was found");
+        // What was asked for twice, by two SNACKs, may come once more after the end.
+        if self.connections.known(entry.cid).recovery.is_some() {
+            self.concluded.push(tag);
+        }
         self.events.push_back(Event::TaskComplete { tag, result });
     }
 

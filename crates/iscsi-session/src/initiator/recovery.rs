@@ -179,6 +179,10 @@ impl Session {
             // Of a status, not even the number counts: it is the next after those that have come.
             _ => {
                 let connection = self.connections.known(cid);
+                // It may be one that was asked for and has come damaged again: that is asked for again when its time is over.
+                if connection.is_status_missing() {
+                    return Ok(());
+                }
                 let exp_stat_sn = connection.exp_stat_sn;
                 let lost = connection.recovery().unknown_from(exp_stat_sn);
                 self.find_missing_status(now, cid, lost.next())

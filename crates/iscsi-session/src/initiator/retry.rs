@@ -14,7 +14,12 @@ impl Session {
     /// A ping was answered: what was sent before it on the connection has been read, so that a command whose number is
     /// still expected was lost. It is sent again (RFC 7143 section 7.2.1).
     pub(super) fn find_lost_command(&mut self, now: Instant, cid: Cid, ping: u32) {
-        if self.recovery_level == 0 || !self.numbering.has_unacknowledged() {
+        // A target may keep what came after a task management function, and not count it, until it has answered that.
+        let is_kept = |entry: &Entry| matches!(entry.request, Request::TaskManagement(_));
+        if self.recovery_level == 0
+            || !self.numbering.has_unacknowledged()
+            || self.requests.iter().any(|(_, entry)| is_kept(entry))
+        {
             return;
         }
         let expected = self.numbering.exp_cmd_sn();
@@ -30,7 +35,7 @@ impl Session {
     }
 
     /// Whether a rejected command is sent again: only its data was bad (RFC 7143 section 7.8).
-    pub(super) fn retry_rejected(&mut self, cid: Cid, tag: InitiatorTaskTag, reason: RejectReason) -> bool {
+    pub(super) fn retry_rejected(&mut self, tag: InitiatorTaskTag, reason: RejectReason) -> bool {
         reason == RejectReason::DataDigestError && self.recovery_level > 0 && self.retry(tag)
     }
 
