@@ -11,7 +11,7 @@ use super::task::{Entry, Plugged, Request, Standing};
 use super::timers::Retention;
 use super::{Event, Session, TaskManagement};
 use iscsi_pdu::TaskManagementResponseCode as Response;
-use iscsi_pdu::{Cid, InitiatorTaskTag};
+use iscsi_pdu::{Cid, InitiatorTaskTag, TaskManagementFunction};
 use std::time::Instant;
 
 impl Session {
@@ -96,10 +96,21 @@ impl Session {
         self.requests.ordered(self.numbering.cmd_sn(), is_orphan)
     }
 
+    /// Whether the answer to a TASK REASSIGN of a task is waited for.
+    fn is_being_reassigned(&self, tag: InitiatorTaskTag) -> bool {
+        self.requests.iter().any(|(_, entry)| match &entry.request {
+            Request::TaskManagement(task) => {
+                task.asked.function == TaskManagementFunction::TaskReassign && task.asked.referenced == Some(tag)
+            }
+            _ => false,
+        })
+    }
+
     /// Time2Wait is over: tasks may be reassigned.
     pub(super) fn offer_tasks(&mut self, cid: Cid) {
         self.connections.known(cid).timers.forget_tasks_due();
-        let orphans = self.orphans(cid);
+        let mut orphans = self.orphans(cid);
+        orphans.retain(|tag| !self.is_being_reassigned(*tag));
         self.events.extend(orphans.into_iter().map(|tag| Event::ReassignmentDue { tag }));
     }
 
@@ -130,12 +141,12 @@ impl Session {
         let entry = self.requests.get(tag).ok_or(Response::TaskDoesNotExist)?;
         let holder = self.connections.get(entry.cid).filter(|holder| holder.state.is_full_feature() && !holder.adopts);
         match holder.map(|holder| holder.timers) {
-            Some(timers) if entry.standing == Standing::Orphaned => {
+            Some(timers) if entry.standing == Standing::Orphaned && !self.is_being_reassigned(tag) => {
                 self.connections.known(cid).timers.keep_tasks_as(timers);
                 self.move_to(tag, cid).standing = standing;
                 Ok(())
             }
-            // RFC 7143 7.2.2: not before the connection that it had was logged out.
+            // RFC 7143 7.2.2: not before the connection that it had was logged out, nor to two at once.
             _ => Err(Response::TaskStillAllegiant),
         }
     }

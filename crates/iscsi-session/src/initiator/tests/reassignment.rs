@@ -300,6 +300,27 @@ fn a_reassignment_waits_for_the_logout_and_may_be_refused() {
     assert_eq!(answer(&mut bench, Code::TaskAllegianceReassignmentNotSupported), [lost(1)]);
 }
 
+#[test]
+fn a_task_is_reassigned_to_one_connection_at_a_time() {
+    let mut bench = two();
+    bench.join(Cid(3)).on(CID).submit(1, read(8));
+    bench.sent();
+    acknowledge(&mut bench, 1);
+    lose(&mut bench, CID);
+    log_out(&mut bench, OTHER, Logout::ForRecovery(CID));
+    assert_eq!(answer_logout(&mut bench, 0, 30), [due(1)]);
+    reassign(&mut bench, 1).unwrap();
+    let function = TaskManagementFunction::TaskReassign;
+    let asked = TaskManagement { function, lun: LUN, referenced: Some(tag(1)) };
+    bench.session.manage_task(bench.now, Cid(3), tag(92), asked);
+    let response = Code::TaskStillAllegiant;
+    assert_eq!(bench.events(), [Event::TaskManagementComplete { tag: tag(92), response }]);
+    assert_eq!(answer(&mut bench, Code::FunctionComplete), []);
+    bench.take(bench.data_in(1, 0, 0, pattern(8)));
+    bench.events();
+    assert_ends(&mut bench, 1);
+}
+
 /// RFC 7143 11.5.1: the function takes the task over and ends it; a status that was sent comes before.
 #[test]
 fn a_task_without_a_connection_is_aborted_on_another() {
