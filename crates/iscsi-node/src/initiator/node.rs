@@ -344,9 +344,12 @@ impl<P: PduPort> InitiatorNode<P> {
             SessionEvent::LogoutRequested { grace, .. } => self.events.push_back(Event::LogoutRequested { grace }),
             // What they speak of shows in the commands that it concerns.
             SessionEvent::PduRejected { .. } | SessionEvent::Async(_) => {}
-            // They come with several connections, or error recovery level 2.
-            SessionEvent::ConnectionClosed { .. }
-            | SessionEvent::CleanupDue { .. }
+            // At error recovery level 2 the session would go on; the node has no other connection.
+            SessionEvent::ConnectionClosed { reason, .. } => {
+                self.lose_all();
+                self.end(Event::Closed(reason));
+            }
+            SessionEvent::CleanupDue { .. }
             | SessionEvent::ReassignmentDue { .. }
             | SessionEvent::EscalationDue { .. } => {}
             SessionEvent::Closed(reason) => self.end(Event::Closed(reason)),
@@ -365,17 +368,17 @@ impl<P: PduPort> InitiatorNode<P> {
     fn lose(&mut self, now: Instant, error: PortError) {
         if let Phase::FullFeature(session, cid) = &mut self.phase {
             session.handle_connection_lost(now, *cid);
-            while let Some(event) = session.poll_event() {
-                if let SessionEvent::TaskLost { tag } = event
-                    && let Some(open) = self.open.remove(&tag.0)
-                {
-                    self.events.extend(open.token.map(|token| Event::Complete { token, outcome: Outcome::Lost }));
-                }
-            }
+            self.lose_all();
         }
         if !matches!(self.phase, Phase::Ended) {
             self.end(Event::ConnectionLost(error));
         }
+    }
+
+    /// With the one connection everything is lost, whatever the session could still do with another.
+    fn lose_all(&mut self) {
+        let tokens = self.open.drain().filter_map(|(_, open)| open.token);
+        self.events.extend(tokens.map(|token| Event::Complete { token, outcome: Outcome::Lost }));
     }
 
     // RFC 7143 11.13.5-4, 11.14-5, 11.15-1: the owner drops an ended node, and with it the connection.
