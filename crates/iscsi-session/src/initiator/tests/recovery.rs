@@ -188,7 +188,14 @@ fn a_status_with_a_bad_digest_is_lost() {
     bench.take(responses[1].clone());
     let header = Pdu::from(responses[2].clone()).encode().header;
     bench.session.handle_bad_pdu(bench.now, CID, header, BadPdu::DataDigest);
-    let third = Snack { begin_run: FIRST_STAT_SN.advanced_by(2).0, ..snack(status_snack(FIRST_STAT_SN, 1)) };
+    // It may be the one that was asked for, which has come damaged again; that is found later.
+    assert_eq!(bench.sent(), []);
+    bench.take(responses[0].clone());
+    assert_eq!(completed(&bench.events()), [tag(1), tag(2)]);
+    let pdu = bench.nop_in(None, None);
+    bench.take(pdu);
+    let third =
+        Snack { exp_stat_sn: FIRST_STAT_SN.advanced_by(2), ..snack(status_snack(FIRST_STAT_SN.advanced_by(2), 1)) };
     assert_eq!(bench.sent(), [third.into()]);
     // What carries no number is no status, and an R2T has no data.
     for pdu in [Pdu::from(bench.nop_in(None, Some(7))), bench.r2t(1, 0, 0, 8).into()] {
