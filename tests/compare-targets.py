@@ -14,7 +14,8 @@ usage: compare-targets.py --target NAME=URL,PID [--target ...] [--jobs LIST] [--
 
 While one target is measured the others are stopped (SIGSTOP), so that one that polls takes nothing from the rest.
 Columns: IOPS, MiB/s, p50 and p99 in microseconds, target CPU in microseconds per I/O (user + system of that process,
-warm-up counted on both sides of the division), and ours divided by each other target, job by job (median of rounds).
+warm-up counted on both sides of the division), and ours divided by each other target, job by job (median of rounds):
+its IOPS, which is also its MiB/s, and its CPU for each I/O.
 Data on the LUN is overwritten.
 """
 import argparse
@@ -114,8 +115,9 @@ def wire_limits(path):
 
 def print_table(args, results):
     limits, ours = wire_limits(args.wire_limit), args.target[0].name
-    print('%-22s %-14s %9s %8s %8s %9s %9s  %s' %
-          ('job', 'target', 'IOPS', 'MiB/s', 'p50', 'p99', 'cpu us/io', ours + '/this'))
+    print('%-22s %-14s %9s %8s %8s %9s %9s   %s/this: %5s %6s' %
+          ('job', 'target', 'IOPS', 'MiB/s', 'p50', 'p99', 'cpu us/io', ours, 'IOPS', 'cpu'))
+    indent = len(ours + '/this: ')
     for job in args.jobs.split(','):
         base = results.get((job, ours), [])
         for target in args.target:
@@ -124,14 +126,16 @@ def print_table(args, results):
                 continue
             median = {k: statistics.median(r[k] for r in rounds)
                       for k in ('iops', 'mib_s', 'p50_us', 'p99_us', 'cpu')}
-            ratio = statistics.median(x['iops'] / y['iops'] for x, y in zip(base, rounds)) if base else float('nan')
-            print('%-22s %-14s %9.0f %8.1f %8.1f %9.1f %9.2f  %.2f' %
-                  (job, target.name, *(median[k] for k in ('iops', 'mib_s', 'p50_us', 'p99_us', 'cpu')), ratio))
+            ratios = [statistics.median(x[k] / max(y[k], 1e-9) for x, y in zip(base, rounds)) if base else float('nan')
+                      for k in ('iops', 'cpu')]
+            print('%-22s %-14s %9.0f %8.1f %8.1f %9.1f %9.2f   %*s%5.2f %6.3f' %
+                  (job, target.name, *(median[k] for k in ('iops', 'mib_s', 'p50_us', 'p99_us', 'cpu')),
+                   indent, '', *ratios))
         rw, block_size, depth, connections = job.split(':')
         limit = limits.get((rw.replace('rand', ''), depth))
         if limit and base and block_size == '4k' and connections == '1':
             iops = statistics.median(r['iops'] for r in base)
-            print('%-22s %-14s %9.0f %54.2f' % (job, '(wire limit)', limit, iops / limit))
+            print('%-22s %-14s %9.0f %40s%*s%5.2f' % (job, '(wire limit)', limit, '', indent + 1, '', iops / limit))
 
 
 def main():

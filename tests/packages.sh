@@ -6,6 +6,7 @@ PACKAGES=(
   qemu-utils qemu-block-extra                   # qemu-img and qemu-io with iscsi://
   tgt istgt                                     # other people's targets, for our initiator
   tshark                                        # the independent decoder; brings dumpcap
+  strace                                        # what the target asks of the kernel
   qemu-system-x86 kmod cpio busybox-static fio sg3-utils dmsetup   # the Linux guest
   e2fsprogs gcc libc6-dev python3 iproute2 procps util-linux
 )

@@ -1,13 +1,15 @@
-//! Values on a command line: text in; sizes, durations and names out, or what was expected.
+//! Values on a command line: text in; sizes, durations and addresses out, or what was expected.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
+use iscsi_runtime::url::Url;
 
 /// A number of bytes, or of KiB, MiB, GiB or TiB with k, m, g or t behind it.
 ///
@@ -44,6 +46,32 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let milliseconds = number(digits).and_then(|number| number.checked_mul(milliseconds)).ok_or(EXPECTED)?;
     let in_range = (1..=86_400_000).contains(&milliseconds);
     in_range.then_some(Duration::from_millis(milliseconds)).ok_or(EXPECTED.into())
+}
+
+/// The port of iSCSI (RFC 7143 section 4.2.1).
+const PORT: u16 = 3260;
+
+/// An address to listen on: IPv4, or IPv6 in brackets; with a port, or that of iSCSI.
+///
+/// # Errors
+/// What was expected.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let expected = "expected an IP address with or without a port, such as 192.0.2.1:3260, 0.0.0.0 or [::1]:3260";
+    let alone = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = |address: IpAddr| SocketAddr::new(address, PORT);
+    text.parse().or_else(|_| alone.parse().map(with_port)).map_err(|_| expected.into())
+}
+
+/// A portal as SendTargets tells it: `host:port`, a host without a port having that of iSCSI.
+///
+/// # Errors
+/// What was expected.
+pub fn portal_address(text: &str) -> Result<String, String> {
+    let expected =
+        "expected a host name or IP address and a port, such as storage.example.org:3260 or [2001:db8::1]:3260";
+    let plain = !text.contains(['/', '?', '@']);
+    let portal = plain.then(|| format!("iscsi://{text}").parse::<Url>().ok()).flatten();
+    portal.map(|url| url.address()).ok_or(expected.into())
 }
 
 /// Decimal digits alone.
@@ -103,11 +131,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn addresses_have_a_port() {
+        let listen = |text| listen_address(text).map(|address| address.to_string());
+        for (text, address) in [("127.0.0.1:0", "127.0.0.1:0"), ("0.0.0.0", "0.0.0.0:3260"), ("[::1]:5", "[::1]:5")] {
+            assert_eq!(listen(text).as_deref(), Ok(address));
+        }
+        assert_eq!(listen("[::]").as_deref(), Ok("[::]:3260"));
+        for wrong in ["", "localhost:3260", "127.0.0.1:99999", "127.0.0.1:", "[::1", "::1]", "127.1"] {
+            assert!(listen(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(portal_address("storage.example.org").as_deref(), Ok("storage.example.org:3260"));
+        assert_eq!(portal_address("[2001:db8::1]:5").as_deref(), Ok("[2001:db8::1]:5"));
+        for wrong in ["", "a b:1", "a:b", "::1", "a:0", "a/b", "me@a", "a,1"] {
+            assert!(portal_address(wrong).is_err(), "{wrong}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_parses_or_fails(text in "\\PC{0,12}") {
             let _ = size(&text);
             let _ = duration(&text);
+            let _ = listen_address(&text);
+            let _ = portal_address(&text);
         }
     }
 }

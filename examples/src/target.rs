@@ -2,20 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Parser;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Authentication, Disk, Server, StoreSpec, Target};
+use iscsi_runtime::{Authentication, Disk, Limits, Server, StartError, StoreSpec, Target};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::digest::{self, Digest};
 use crate::failure::Failure;
-use crate::parse::hidden;
+use crate::parse::{hidden, listen_address, portal_address};
 use crate::process;
 use crate::secret::CredentialFile;
 use crate::show;
@@ -25,6 +23,9 @@ pub const TARGET_NAME: &str = "iqn.2026-01.io.ferriscsi:disk";
 
 /// How long sessions may take to end, of the 5 s in which the process is to end: the stores are flushed after that.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Signals that come within this time are one wish: terminals and `timeout` send to a process and to its group at once.
+const ONE_WISH: Duration = Duration::from_millis(500);
 
 const HELP: &str = "\
 Examples:
@@ -36,13 +37,14 @@ Examples:
       serves a read-only LUN 0 and a block device as LUN 1
   iscsi-target --chap alice:/etc/iscsi/alice --mutual-chap disk:/etc/iscsi/disk
       lets in alice, whose secret is the first line of /etc/iscsi/alice, and nobody else;
-      proves to her, if she asks, to be disk
+      proves to her, if she asks, to be disk (discovery tells everybody the target's name,
+      and is proven where the initiator wants it)
   iscsi-target --listen '[::]:3260' --listen 0.0.0.0:3260 --log debug
       listens on all addresses, IPv6 and IPv4, and tells much
 
 A line `ready URL` for each --listen on stdout says that initiators may connect;
 all else goes to stderr. SIGTERM or SIGINT: no new logins, running commands end,
-disks are flushed, exit within 5 s; a second signal ends the process at once.
+disks are flushed, exit within 5 s; a later second signal ends the process at once.
 
 Exit codes:
   0  ended by a signal
@@ -54,7 +56,7 @@ Exit codes:
 #[command(name = "iscsi-target", version, after_help = HELP, max_term_width = 110)]
 pub struct Arguments {
     /// Address to listen on, IPv4 or [IPv6]; port 0 takes any free one; may be repeated
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3260")]
+    #[arg(long, value_name = "ADDRESS[:PORT]", default_value = "127.0.0.1:3260", value_parser = listen_address)]
     listen: Vec<SocketAddr>,
 
     /// Name of the target, in iqn., eui. or naa. form
@@ -86,13 +88,21 @@ pub struct Arguments {
     #[arg(long, value_name = "DIGEST", default_value = "any")]
     data_digest: Digest,
 
+    /// Connections that a session may have, if the initiator wants several
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    max_connections: u16,
+
     /// Address that discovery tells, instead of the one that was connected to; for targets behind NAT
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = portal_address)]
     advertise: Option<String>,
 
     /// Number of threads that serve [default: one a processor]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
+
+    /// Microseconds that a thread which has just served several commands looks for more before it sleeps; 0 never does
+    #[arg(long, value_name = "NUMBER", default_value = "50", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    busy_poll: u32,
 
     /// Writes everything sent and received to a pcapng file, which Wireshark reads; it grows without limit
     #[arg(long, value_name = "FILE")]
@@ -109,9 +119,13 @@ impl Arguments {
     /// # Errors
     /// What cannot be opened, read or listened on.
     pub fn start(&self) -> Result<Server, Failure> {
-        let mut builder = Server::builder().target(self.target()?);
-        builder = builder.limits(digest::limits(self.header_digest, self.data_digest));
+        let authentication = self.authentication()?;
+        let mut builder = Server::builder().discovery_authentication(authentication.clone().or_none());
+        builder = builder.target(self.target(authentication)?);
+        let digests = digest::limits(self.header_digest, self.data_digest);
+        builder = builder.limits(Limits { max_connections: self.max_connections, ..digests });
         builder = self.listen.iter().fold(builder, |builder, address| builder.listen(*address));
+        builder = builder.busy_poll(Duration::from_micros(self.busy_poll.into()));
         if let Some(address) = &self.advertise {
             builder = builder.advertise(address);
         }
@@ -121,11 +135,14 @@ impl Arguments {
         if let Some(file) = &self.capture {
             builder = builder.capture(file);
         }
-        builder.start().map_err(|error| Failure::local(error.to_string()))
+        builder.start().map_err(|error| match error {
+            StartError::Configuration(_) => Failure::usage(error.to_string()),
+            StartError::Listen { .. } | StartError::System(_) => Failure::local(error.to_string()),
+        })
     }
 
-    fn target(&self) -> Result<Target, Failure> {
-        let mut target = Target::new(&self.target).authentication(self.authentication()?);
+    fn target(&self, authentication: Authentication) -> Result<Target, Failure> {
+        let mut target = Target::new(&self.target).authentication(authentication);
         for (number, spec) in (0..).zip(&self.lun) {
             let disk = Disk::open(spec).map_err(|error| Failure::local(format!("LUN {number}: {error}")))?;
             target = target.lun(number, disk);
@@ -162,11 +179,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     process::start_log(&arguments.log)?;
     process::raise_descriptor_limit();
     // Before anybody can know that we are there, so that no signal finds us unprepared.
-    let mut signals = signals().map_err(|error| Failure::local(format!("cannot wait for signals: {error}")))?;
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(|error| Failure::local(format!("cannot wait for signals: {error}")))?;
     let server = arguments.start()?;
     arguments.urls(&server).iter().for_each(|url| show::print(&format!("ready {url}")));
     let signal = signals.forever().next();
-    tracing::info!(signal, "ending: sessions are asked to log out, a second signal ends at once");
+    tracing::info!(signal, "ending: sessions are asked to log out, another signal ends at once");
+    std::thread::spawn(move || end_when_asked_again(signals));
     server.shutdown(SHUTDOWN_PATIENCE).map_err(|error| Failure::local(error.to_string()))?;
     tracing::info!("ended");
     Ok(())
@@ -186,15 +205,13 @@ pub fn own_target(disk: Disk) -> Result<(Server, Url), Failure> {
     Ok((server, url))
 }
 
-/// SIGTERM and SIGINT, each of which ends the process at once when it or the other has come before.
-fn signals() -> std::io::Result<Signals> {
-    let second = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        // Handlers run in the order in which they were registered.
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second))?;
-        signal_hook::flag::register(signal, Arc::clone(&second))?;
+/// Somebody does not want to wait for sessions and disks any more.
+fn end_when_asked_again(mut signals: Signals) {
+    std::thread::sleep(ONE_WISH);
+    signals.pending().for_each(drop);
+    if let Some(signal) = signals.forever().next() {
+        std::process::exit(128 + signal);
     }
-    Signals::new([SIGTERM, SIGINT])
 }
 
 #[cfg(test)]
@@ -226,9 +243,11 @@ mod tests {
     fn errors_name_the_flag_and_what_was_expected() {
         let wrong = [
             (&["--lun", "memory:lots"][..], &["--lun <SPEC>", "expected a number with an optional suffix"][..]),
-            (&["--listen", "nonsense"], &["--listen <ADDRESS:PORT>"]),
+            (&["--listen", "localhost:3260"], &["--listen <ADDRESS[:PORT]>", "expected an IP address"]),
+            (&["--advertise", "storage:port"], &["--advertise <HOST[:PORT]>", "expected a host name"]),
             (&["--target", "disk"], &["--target <NAME>", "expected iqn."]),
             (&["--cores", "0"], &["--cores <NUMBER>", "1..=1024"]),
+            (&["--max-connections", "0"], &["--max-connections <NUMBER>", "1..=65535"]),
             (&["--header-digest", "md5"], &["--header-digest <DIGEST>", "none, crc32c, any"]),
             (&["--mutual-chap", "bob:/f"], &["--chap <USER:FILE>"]),
         ];

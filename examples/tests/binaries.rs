@@ -123,6 +123,8 @@ fn a_disk_is_found_described_and_measured() {
     let target_url = target.url().strip_suffix("/0").unwrap();
 
     assert_eq!(said(initiator(&["discover", portal])).trim_end(), target_url);
+    let luns: Value = serde_json::from_str(&said(initiator(&["luns", "--json", target_url]))).unwrap();
+    assert_eq!(luns[1], serde_json::json!({ "lun": "1", "bytes": 32 << 20, "blocks": 8192, "block_size": 4096 }));
     let luns = said(initiator(&["luns", target_url]));
     assert!(luns.contains("16 MiB") && luns.contains("32 MiB") && luns.contains("4096"), "{luns}");
     let capacity: Value = serde_json::from_str(&said(initiator(&["capacity", "--json", target.url()]))).unwrap();
@@ -231,7 +233,20 @@ fn secrets_open_the_door_and_are_never_told() {
     ] {
         assert!(keep(output).status.success());
     }
+    let portal = target.url().split("/iqn").next().unwrap().to_owned();
+    let discover = |flags: &[&str], secrets: &[(&str, &str)]| {
+        with_secrets(&[&["discover", "--log", "trace", &portal], flags].concat(), secrets)
+    };
+    for output in [
+        discover(&[], &[]),
+        discover(&["--chap", &alice], &[]),
+        discover(&["--chap", &alice, "--mutual-chap", &disk], &[]),
+    ] {
+        assert!(said(keep(output)).contains(target.url().strip_suffix("/0").unwrap()));
+    }
+    let impostor = secret("impostor", "hunter2hunter4").replacen("impostor", "alice", 1);
     for (output, code) in [
+        (discover(&["--chap", &impostor], &[]), 4),
         (capacity(target.url(), &[], &[]), 4),
         (capacity(&as_alice, &[], &[("ISCSI_CHAP_SECRET", "hunter2hunter3")]), 4),
         (capacity(&both_ways, &[], &[own, ("ISCSI_MUTUAL_CHAP_SECRET", "correct horse batterie")]), 4),
@@ -289,7 +304,7 @@ fn the_demonstration_succeeds() {
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn a_later_second_signal_ends_at_once() {
     let mut target = Target::start(&["--lun", "memory:1M"]);
     let words = ["bench", "--runtime", "60s", target.url()];
     let initiator = Command::new(env!("CARGO_BIN_EXE_iscsi-initiator")).args(words).stderr(Stdio::null()).spawn();
@@ -298,8 +313,11 @@ fn a_second_signal_ends_at_once() {
     let log = BufReader::new(target.child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(log.filter(|line| line.contains("logged in")).nth(1).is_some());
     kill_process(Pid::from_child(&load.0), Signal::STOP).unwrap();
-    kill_process(Pid::from_child(&target.child), Signal::TERM).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    for _ in 0..2 {
+        kill_process(Pid::from_child(&target.child), Signal::TERM).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(700));
     assert_eq!(target.child.try_wait().unwrap(), None, "it waits for the session to end");
     kill_process(Pid::from_child(&target.child), Signal::INT).unwrap();
     assert_eq!(target.child.wait().unwrap().code(), Some(128 + 2));

@@ -232,5 +232,6 @@ fn identification(options: u8) -> Identification {
         _ => Authentication::chap(vec![credential("user", "a secret of the user")], target, algorithms)
             .expect("credentials that may be used"),
     };
+    let authentication = if options & 0x10 == 0 { authentication } else { authentication.or_none() };
     Identification::Proceed(LoginPolicy { authentication, target_alias: None, portal_group_tag: 1 })
 }

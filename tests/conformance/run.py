@@ -29,6 +29,7 @@ FAILED beats SKIPPED.  FAILED, HANG, CRASH and ERROR all count as failed.
 Exit: 0 no failure, 1 failures, 2 usage or no test selected.
 """
 import argparse
+import contextlib
 import fnmatch
 import os
 import re
@@ -231,7 +232,7 @@ def main():
         print('no test selected', file=sys.stderr)
         return 2
     got = {}
-    with open(args.output, 'w') if args.output else sys.stdout as out:
+    with open(args.output, 'w') if args.output else contextlib.nullcontext(sys.stdout) as out:
         for name in todo:
             got[name], detail, seconds = run_one(args, name)
             print('%s\t%s\t%.2f\t%s' % (name, got[name], seconds, detail), file=out, flush=True)

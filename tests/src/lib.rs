@@ -1,1 +1,6 @@
-//! Tests that cross crates.
+//! Tests that cross crates, and what they share with binaries.
+
+#![forbid(unsafe_code)]
+
+pub mod compliance;
+pub mod simulator;

@@ -4,7 +4,8 @@
 usage: idle.py URL PID [--sessions N] [--seconds S]
 
 Logs in N sessions [10000] that then only answer pings, waits S seconds [10], and prints the target's resident memory
-for each session and the share of a processor that it takes. Each session needs a descriptor here and there.
+for each session and the share of a processor that it takes. Each session needs a descriptor here and there. Exit
+status 1 if a session costs more than 64 KiB, or all of them more than 1 % of a processor.
 """
 import argparse
 import os
@@ -14,6 +15,9 @@ import sys
 import time
 
 import wire
+
+SESSION_KIB_MAX = 64
+BUSY_PERCENT_MAX = 1
 
 
 def resident(pid):
@@ -59,9 +63,10 @@ def main():
                 key.data.answer_ping(pdu)
                 pings += 1
     busy = (cpu_seconds(args.pid) - busy) / args.seconds
+    session_kib, busy_percent = grown / args.sessions / 1024, busy * 100
     print('%d idle sessions: %.1f KiB each, %.2f%% of a processor (%d pings answered in %d s)' %
-          (args.sessions, grown / args.sessions / 1024, busy * 100, pings, args.seconds))
-    return 0
+          (args.sessions, session_kib, busy_percent, pings, args.seconds))
+    return 1 if session_kib > SESSION_KIB_MAX or busy_percent > BUSY_PERCENT_MAX else 0
 
 
 if __name__ == '__main__':

@@ -9,8 +9,7 @@
 //! ```
 //!
 //! In: the bytes between a header and its digest, any at all. Out: what the two types that RFC 7143 defines say. A segment that
-//! reaches beyond the bytes, is too short for its type, or comes twice is an error. A segment of a type that is not defined
-//! is skipped, like any reserved field: its length says where the next begins.
+//! reaches beyond the bytes, is too short for its type, or comes twice is an error, and so is one of a reserved type.
 
 use crate::{DecodeError, HEADER_LENGTH, Opcode, padding};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -40,7 +39,8 @@ impl Ahs {
     /// Reads all segments of a PDU. The extended CDB is shared, not copied.
     ///
     /// # Errors
-    /// The first segment that reaches beyond `segments`, whose length does not suit its type, or whose type came before.
+    /// The first segment that reaches beyond `segments`, whose length does not suit its type, or whose type is reserved or came
+    /// before.
     pub fn decode(segments: &Bytes) -> Result<Self, DecodeError> {
         let mut ahs = Self::default();
         let mut rest = segments.clone();
@@ -50,14 +50,15 @@ impl Ahs {
             match code {
                 EXTENDED_CDB => ahs.set_extended_cdb(specific, offset)?,
                 BIDIRECTIONAL_READ_LENGTH => ahs.set_bidirectional_read_length(&specific, offset)?,
-                _ => {}
+                // RFC 7143 11-3: all other types are reserved (11.2.2.1).
+                other => return Err(error("AHSType", offset + 2, other.into(), "1 or 2")),
             }
         }
         Ok(ahs)
     }
 
     fn set_extended_cdb(&mut self, mut specific: Bytes, offset: usize) -> Result<(), DecodeError> {
-        // RFC 7143 11.2.2.3: no extended CDB for a CDB of less than 17 bytes; the length counts the reserved byte.
+        // RFC 7143 11.2.2.3-1: no extended CDB for a CDB of less than 17 bytes; the length counts the reserved byte.
         if !(2..=EXTENSION_LENGTH_MAX + 1).contains(&specific.len()) {
             return Err(error("AHSLength", offset, specific.len(), "2 to 245 for an extended CDB"));
         }
@@ -87,6 +88,7 @@ impl Ahs {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut segments = BytesMut::new();
+        // RFC 7143 11.3.5-1, 11.2.2.3-1: the part of a CDB beyond its 16th byte, which there has to be.
         if let Some(cdb) = &self.extended_cdb {
             assert!((1..=EXTENSION_LENGTH_MAX).contains(&cdb.len()), "an extended CDB has 17 to 260 bytes in all");
             put_segment(&mut segments, EXTENDED_CDB, cdb);
@@ -129,6 +131,7 @@ fn error(field: &'static str, offset: usize, value: usize, expected: &'static st
 mod tests {
     use super::*;
 
+    // RFC 7143 11.3.5-1: what does not fit into the header.
     #[test]
     fn bytes_of_a_cdb_of_32_with_a_bidirectional_read() {
         let cdb = Bytes::from_static(&[
@@ -156,12 +159,14 @@ mod tests {
         assert!(Ahs::default().encode().is_empty());
     }
 
+    // RFC 7143 11-2: bits 0 and 1 of the type, and the byte behind it.
     #[test]
-    fn reserved_bits_of_the_type_and_unknown_types_are_skipped() {
-        let bytes = Bytes::from_static(&[0, 2, 0x3f, 9, 9, 0, 0, 0, 0, 5, 0xc2, 0xff, 0, 0, 0, 1]);
+    fn reserved_bits_are_ignored() {
+        let bytes = Bytes::from_static(&[0, 5, 0xc2, 0xff, 0, 0, 0, 1]);
         assert_eq!(Ahs::decode(&bytes), Ok(Ahs { extended_cdb: None, bidirectional_read_length: Some(1) }));
     }
 
+    // RFC 7143 11-3, 11.2.2.3-1: reserved types, and an extended CDB of a CDB that needs none.
     #[test]
     fn segments_that_overrun_or_do_not_suit_are_errors_at_their_place() {
         let fails = |bytes: &'static [u8]| {
@@ -171,6 +176,9 @@ mod tests {
         assert_eq!(fails(&[0, 9, 1, 0, 1, 2, 3, 4]), ("AHSLength", 48, 9));
         assert_eq!(fails(&[0xff, 0xff, 5, 0]), ("AHSLength", 48, 0xffff));
         assert_eq!(fails(&[0, 1, 1, 0]), ("AHSLength", 48, 1));
+        assert_eq!(fails(&[0, 1, 0, 0]), ("AHSType", 50, 0));
+        assert_eq!(fails(&[0, 2, 1, 0, 7, 0, 0, 0, 0, 1, 3, 0]), ("AHSType", 58, 3));
+        assert_eq!(fails(&[0, 1, 0x3f, 0]), ("AHSType", 50, 63));
         assert_eq!(fails(&[0, 5, 2, 0, 0, 0, 0, 1, 0, 4, 2, 0, 0, 0, 0, 0]), ("AHSLength", 56, 4));
         assert_eq!(fails(&[0, 5, 2, 0, 0, 0, 0, 1, 0, 5, 2, 0, 0, 0, 0, 1]), ("AHSType", 58, 2));
         assert_eq!(fails(&[0, 2, 1, 0, 7, 0, 0, 0, 0, 2, 1, 0, 7, 0, 0, 0]), ("AHSType", 58, 1));

@@ -29,13 +29,14 @@ pub fn header(header: &Header, ahs: &[u8]) -> [u8; DIGEST_LENGTH] {
     to_wire(extend(crc32c(&header.0), ahs))
 }
 
+// RFC 7143 13.1-3, 11.1-1: the padding is zeros.
 /// The digest of a data segment and of the zeros that pad it.
 #[must_use]
 pub fn data(data: &[u8]) -> [u8; DIGEST_LENGTH] {
     to_wire(extend(crc32c(data), &[0; 3][..padding(data.len())]))
 }
 
-/// The coefficient of x^31 stands in bit 7 of the first byte; the CRC's bits are reflected, so its lowest byte comes first.
+/// RFC 7143 13.1-4: the coefficient of x^31 stands in bit 7 of the first byte; the CRC's bits are reflected, so its lowest byte comes first.
 const fn to_wire(crc: u32) -> [u8; DIGEST_LENGTH] {
     crc.to_le_bytes()
 }
@@ -56,6 +57,7 @@ mod tests {
     use super::*;
     use bytes::{BufMut, BytesMut};
 
+    // RFC 7143 13.1-4: the standard's own examples.
     #[test]
     fn examples_of_rfc_7143_appendix_a_4() {
         assert_eq!(of(&[0; 32]), [0xaa, 0x36, 0x91, 0x8a]);
@@ -81,6 +83,7 @@ mod tests {
         }
     }
 
+    // RFC 7143 13.1-3: padding counts as zeros.
     #[test]
     fn parts_digest_like_their_concatenation() {
         let bytes: Vec<u8> = (0..2000u32).map(|at| (at.wrapping_mul(0x9e37_79b1) >> 24) as u8).collect();

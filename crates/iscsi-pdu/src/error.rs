@@ -4,6 +4,7 @@ use crate::Opcode;
 
 /// A field of a PDU whose value means nothing. The peer that sent it is at fault; a target answers with
 /// Reject, reason "Invalid PDU field" or "Protocol error" (RFC 7143 section 11.17.1).
+// RFC 7143 11-3: a reserved value in a field that is defined is such an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{pdu}: {field} at byte {offset} is {value:#x}: {expected}")]
 pub struct DecodeError {

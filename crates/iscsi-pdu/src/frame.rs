@@ -72,6 +72,7 @@ impl Header {
         u32::from_be_bytes([self.0[16], self.0[17], self.0[18], self.0[19]])
     }
 
+    // RFC 7143 11.2.1.5-1, 11.2.1.6-1: zero without such segments.
     pub(crate) fn set_lengths(&mut self, ahs: usize, data: usize) {
         assert!(ahs <= 1020 && ahs.is_multiple_of(4), "additional header segments are padded and at most 1020 bytes");
         assert!(data < 1 << 24, "a data segment is shorter than 16 MiB");

@@ -47,6 +47,7 @@ impl Opcode {
         DecodeError { pdu: self, field, offset, value, expected }
     }
 
+    // RFC 7143 11.2.1.8-2: the reserved tag names no task.
     /// An Initiator Task Tag that may not be left out.
     pub(crate) fn task_tag(self, field: U32) -> Result<InitiatorTaskTag, DecodeError> {
         InitiatorTaskTag::from_wire(field.get()).ok_or(self.error(
@@ -57,6 +58,7 @@ impl Opcode {
         ))
     }
 
+    // RFC 7143 11.8.5-1: the reserved tag is none.
     /// A Target Transfer Tag that may not be left out.
     pub(crate) fn transfer_tag(self, field: U32) -> Result<TargetTransferTag, DecodeError> {
         TargetTransferTag::from_wire(field.get()).ok_or(self.error(

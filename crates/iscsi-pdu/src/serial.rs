@@ -36,6 +36,7 @@ macro_rules! serial_number {
             /// Steps from this number to `other`; negative if `other` comes before.
             #[must_use]
             pub const fn distance_to(self, other: Self) -> i32 {
+                // RFC 7143 4.2.2.1-9: serial number arithmetic with 32 bits.
                 other.0.wrapping_sub(self.0) as i32
             }
         }
@@ -55,6 +56,7 @@ serial_number!(
 mod tests {
     use super::*;
 
+    /// RFC 7143 4.2.2.1-9: over the edge of 32 bits.
     #[test]
     fn wraps_and_compares_over_the_edge() {
         let last = CmdSn(u32::MAX);

@@ -2,7 +2,8 @@
 
 use block_store::{BlockStore, IoId, MemoryStore, StoreQueue};
 use bytes::Bytes;
-use iscsi_runtime::{Client, ClientConfig, Disk, Server, ShutdownError, Target};
+use iscsi_pdu::Isid;
+use iscsi_runtime::{Client, ClientConfig, ClientError, Disk, Server, ShutdownError, Target};
 use parking_lot::Mutex;
 use scsi_block::LogicalUnitConfig;
 use scsi_block::io::{BlockIo, Geometry, IoDone, IoError};
@@ -138,12 +139,26 @@ fn a_server_that_waits_for_a_store_to_end_does_not_spin() {
     assert!(writing.join().expect("no panic").is_err(), "nobody has acknowledged the write");
 }
 
+// RFC 7143 11.14-5, 11.15-1: after the logout the one place for a connection is free.
 #[test]
 fn a_client_that_nobody_waited_for_leaves_no_session() {
     let server = serve([Disk::memory(1 << 20)]);
     drop(Client::connect(config(&server)));
     std::thread::sleep(Duration::from_millis(100));
     connect_soon(&server).logout().wait().expect("a clean logout");
+}
+
+/// RFC 7143 6.3.5-1, 7.15-1, 7.15-2: the same names and ISID, and TSIH zero.
+#[test]
+fn a_session_of_the_same_name_takes_the_place_of_the_first() {
+    let target = Target::new(TARGET).lun(0, Disk::memory(1 << 20));
+    let local = "127.0.0.1:0".parse().expect("an address");
+    let server = Server::builder().listen(local).target(target).start().expect("the server starts");
+    let connect = || Client::connect(config(&server).isid(Isid([0x80, 1, 2, 3, 0, 4]))).wait().expect("a session");
+    let first = connect().disk(0).wait().expect("a disk");
+    let second = connect().disk(0).wait().expect("a disk");
+    assert!(first.read(0, 1).wait().is_err(), "the first session has ended");
+    assert!(second.read(0, 1).wait().is_ok());
 }
 
 #[test]
@@ -160,6 +175,7 @@ fn what_was_asked_goes_on_when_everybody_has_gone() {
     assert_eq!(read.iter().filter(|byte| **byte != 7).count(), 0);
 }
 
+/// RFC 7143 4.2.6-1: and the connection for the logout.
 #[test]
 fn a_logout_waits_for_what_was_asked_before() {
     let server = serve([Disk::memory(1 << 20)]);
@@ -181,4 +197,25 @@ fn no_blocks_to_be_zeroed_are_no_blocks() {
     disk.write(5, Bytes::from(vec![7; 512])).wait().expect("a write");
     disk.write_zeroes(0, 0).wait().expect("nothing to do");
     assert_eq!(disk.read(5, 1).wait().expect("a read"), vec![7; 512]);
+}
+
+// RFC 7143 11.9.1-2, 11.9.1-3: not even for a command that does not end.
+#[test]
+fn a_logout_that_the_server_asks_for_comes_in_time() {
+    let store = Stubborn::new(false);
+    let server = serve([store.disk("slow")]);
+    let client = Client::connect(config(&server)).wait().expect("a session");
+    let disk = client.disk(0).wait().expect("a disk");
+    store.holds.store(true, Ordering::SeqCst);
+    let write = disk.write(0, Bytes::from(vec![1; 512]));
+    let ending = std::thread::spawn(move || server.shutdown(Duration::from_secs(30)));
+    std::thread::sleep(Duration::from_millis(300));
+    // RFC 7143 11.9.1-4: no new command goes meanwhile.
+    let late = disk.write(1, Bytes::from(vec![1; 512])).wait();
+    assert!(matches!(late, Err(ClientError::Ended)), "{late:?}");
+    assert!(write.wait().is_err(), "nobody has acknowledged the write");
+    let end = client.ping(Bytes::new()).wait();
+    assert!(matches!(end, Err(ClientError::Ended)), "logged out, not dropped: {end:?}");
+    store.release();
+    ending.join().expect("no panic").expect("a clean end");
 }

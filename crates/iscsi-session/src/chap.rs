@@ -11,7 +11,7 @@ use sha3::Sha3_256;
 use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
-/// Longest challenge or response in bytes (RFC 7143 section 12.1.3).
+/// RFC 7143 12.1.3-7: longest challenge or response in bytes.
 pub(crate) const BINARY_BYTES_MAX: usize = 1024;
 
 macro_rules! algorithms {
@@ -57,7 +57,7 @@ impl ChapAlgorithm {
     ///
     /// A target takes the first that it knows, so MD5 is what most logins use. That is the price for logging in everywhere:
     /// some targets refuse a list that does not begin with 5 (older LIO, Synology), some know 5 alone (SPDK, istgt, FreeBSD),
-    /// and tgt answers 7 but computes SHA-1. RFC 7143 12.1.3 has 5 offered always for that reason. The hash is not what CHAP
+    /// and tgt answers 7 but computes SHA-1. RFC 7143 12.1.3-8: 5 is always offered, for that reason. The hash is not what CHAP
     /// is weakest in: a secret of 16 random bytes is safe with each of them, a password with none. Whoever wants to do without MD5
     /// configures a list without it.
     pub const INTEROPERABLE: &'static [Self] = &[Self::Md5, Self::Sha256, Self::Sha3_256, Self::Sha1];
@@ -77,6 +77,7 @@ fn digest_of<D: Digest>(parts: [&[u8]; 3]) -> Response {
     Response::from_slice(&digest.finalize())
 }
 
+// RFC 7143 12.1-2, 12.1-3: authentication is CHAP here.
 /// The proof that whoever answers knows the secret (RFC 1994 section 4.1).
 pub(crate) fn response(algorithm: ChapAlgorithm, identifier: u8, secret: &Secret, challenge: &[u8]) -> Response {
     algorithm.hash([&[identifier], secret.as_bytes(), challenge])
@@ -201,6 +202,7 @@ mod tests {
         }
     }
 
+    // RFC 7143 12.1.3-7: and no byte more.
     #[test]
     fn binary_values_have_1024_bytes_at_most() {
         assert_eq!(decode_binary(&text::hex(&[7; BINARY_BYTES_MAX])), Some(vec![7; BINARY_BYTES_MAX]));

@@ -99,6 +99,9 @@ pub enum Authentication {
         target: Option<Credential>,
         /// At a target: the algorithms that it allows. At an initiator: those that it offers, the preferred one first.
         algorithms: Vec<ChapAlgorithm>,
+        /// At a target: whether an initiator that offers no proof may log in as well. One that offers it has to give it.
+        /// Means nothing at an initiator.
+        optional: bool,
     },
 }
 
@@ -123,7 +126,7 @@ pub enum AuthenticationError {
 }
 
 impl Authentication {
-    /// CHAP with these credentials and algorithms.
+    /// CHAP with these credentials and algorithms (RFC 7143 4.2.4-1: in both directions, if there is a `target`).
     ///
     /// # Errors
     /// What cannot work, or what RFC 7143 section 9.2.1 forbids.
@@ -132,8 +135,23 @@ impl Authentication {
         target: Option<Credential>,
         algorithms: Vec<ChapAlgorithm>,
     ) -> Result<Self, AuthenticationError> {
-        let chap = Self::Chap { initiator, target, algorithms };
+        let chap = Self::Chap { initiator, target, algorithms, optional: false };
         chap.check().map(|()| chap)
+    }
+
+    /// The same for a target that takes a proof from those who offer it, and lets the others in too. Fit for discovery, for which
+    /// many initiators have credentials of their own, or none.
+    #[must_use]
+    pub fn or_none(mut self) -> Self {
+        if let Self::Chap { optional, .. } = &mut self {
+            *optional = true;
+        }
+        self
+    }
+
+    /// Whether a target lets nobody in without proof.
+    pub(crate) fn is_required(&self) -> bool {
+        matches!(self, Self::Chap { optional: false, .. })
     }
 
     /// Whether it can be used.
@@ -141,7 +159,7 @@ impl Authentication {
     /// # Errors
     /// What cannot work, or what RFC 7143 section 9.2.1 forbids.
     pub fn check(&self) -> Result<(), AuthenticationError> {
-        let Self::Chap { initiator, target, algorithms } = self else { return Ok(()) };
+        let Self::Chap { initiator, target, algorithms, .. } = self else { return Ok(()) };
         let same_secret = |target: &Credential| initiator.iter().any(|other| other.secret == target.secret);
         if initiator.is_empty() {
             Err(AuthenticationError::NoCredential)

@@ -19,7 +19,7 @@ pub(crate) enum Rule {
     Maximum(Numbers),
     /// The first word of a list that the other end takes.
     List(&'static str),
-    /// Answered with Reject (section 13.25).
+    /// RFC 7143 13.25-1, 13.25-2, 13.25-3, 13.25-4: answered with Reject.
     Obsolete,
 }
 
@@ -106,6 +106,7 @@ macro_rules! keys {
             }
         }
 
+        // RFC 7143 11.12.10-2, 11.13.8-2, 12-1: every key of chapter 13, and which may stand in the security stage.
         const TABLE: &[Row] = &[$(Row {
             name: $name, rule: $rule, sender: Sender::$sender, place: Place::$place, purpose: Use::$purpose,
         }),*];
@@ -114,8 +115,12 @@ macro_rules! keys {
 
 use Rule::{And, Declared, DeclaredNumber, List, Maximum, Minimum, Obsolete, Or, Step};
 
+// RFC 7143 6.2-9, 6.2-12, 6.2-13: every key of the standard has a row, those of methods that we do not offer too.
+//
 // One row a line. What a target answers goes by this order, so that what depends on other keys comes after them:
 // MaxOutstandingR2T after ErrorRecoveryLevel, FirstBurstLength after all that it depends on.
+//
+// RFC 7143 4.2.2.4-2, 4.2.2.4-3: no length is below 512 bytes, so no transfer takes 2^32 PDUs.
 keys! {
     InitiatorName            "InitiatorName"            Declared,                                      Initiator Any         Connection;
     InitiatorAlias           "InitiatorAlias"           Declared,                                      Initiator Any         Connection;
@@ -131,6 +136,16 @@ keys! {
     ChapChallenge            "CHAP_C"                   Step,                                          Both      Security    Connection;
     ChapName                 "CHAP_N"                   Step,                                          Both      Security    Connection;
     ChapResponse             "CHAP_R"                   Step,                                          Both      Security    Connection;
+    KerberosRequest          "KRB_AP_REQ"               Step,                                          Initiator Security    Connection;
+    KerberosResponse         "KRB_AP_REP"               Step,                                          Target    Security    Connection;
+    SrpUser                  "SRP_U"                    Step,                                          Initiator Security    Connection;
+    SrpTargetAuthentication  "TargetAuth"               Step,                                          Initiator Security    Connection;
+    SrpGroup                 "SRP_GROUP"                Step,                                          Both      Security    Connection;
+    SrpSalt                  "SRP_s"                    Step,                                          Target    Security    Connection;
+    SrpInitiatorValue        "SRP_A"                    Step,                                          Initiator Security    Connection;
+    SrpTargetValue           "SRP_B"                    Step,                                          Target    Security    Connection;
+    SrpInitiatorProof        "SRP_M"                    Step,                                          Initiator Security    Connection;
+    SrpTargetProof           "SRP_HM"                   Step,                                          Target    Security    Connection;
     HeaderDigest             "HeaderDigest"             List("None"),                                  Both      Operational Connection;
     DataDigest               "DataDigest"               List("None"),                                  Both      Operational Connection;
     MaxRecvDataSegmentLength "MaxRecvDataSegmentLength" DeclaredNumber(numbers(8192, 512, BYTES_MAX)), Both      Operational Connection;
@@ -263,6 +278,25 @@ mod tests {
             assert_eq!(Key::named(key.row().name), Some(*key));
         }
         assert_eq!(Key::named("headerdigest"), None);
+    }
+
+    /// RFC 7143 4.2.2.4-2, 4.2.2.4-3: of the longest transfer, even if each PDU has a burst of its own.
+    #[test]
+    fn a_transfer_has_fewer_than_2_to_the_32_pdus() {
+        for key in [Key::MaxRecvDataSegmentLength, Key::MaxBurstLength, Key::FirstBurstLength] {
+            let (Minimum(numbers) | DeclaredNumber(numbers)) = key.row().rule else { panic!("{key:?} is a number") };
+            assert!(2 * u64::from(u32::MAX).div_ceil(numbers.low.into()) < 1 << 32, "{key:?}");
+        }
+    }
+
+    /// RFC 7143 6.1-2: but for the one name that the standard itself begins otherwise (section 13.24).
+    #[test]
+    fn every_name_is_a_standard_label() {
+        for key in Key::ALL.iter().filter(|key| **key != Key::ISCSIProtocolLevel) {
+            let name = key.row().name;
+            assert!(name.starts_with(|first: char| first.is_ascii_uppercase()), "{name}");
+            assert!(name.len() <= iscsi_pdu::text::KEY_BYTES_MAX, "{name}");
+        }
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Default for Incoming {
 impl Incoming {
     /// Takes the data segment of a PDU and its C bit, and hands out the text when it is complete.
     pub(crate) fn push(&mut self, segment: Bytes, continues: bool) -> Result<Option<Bytes>, Violation> {
+        // RFC 7143 6.1-4, 6.1-5: as much as the longest authentication takes.
         self.bytes_left = self.bytes_left.checked_sub(segment.len()).ok_or(Violation::LoginTooLong)?;
         self.assembler.push(segment, continues).map_err(|_| Violation::LoginTooLong)
     }
@@ -158,16 +159,18 @@ impl Reader {
     fn admit(&mut self, key: Key, stage: Stage, leading: bool) -> Result<(), Breach> {
         let in_place = match key.row().place {
             Place::Any => true,
+            // RFC 7143 6.3-6: authentication has its place in the login alone.
             Place::Security => stage == Stage::SecurityNegotiation,
             Place::Operational => stage == Stage::LoginOperationalNegotiation,
             Place::FullFeature => false,
         };
         let in_use = leading || key.row().purpose == Use::Connection;
+        // RFC 7143 12-1, 13-1: in place and in use.
         // RFC 7143 6.3: a key out of its stage is a protocol error; 13: so is one that the other end or another login sends.
         if !in_place || !in_use || !key.may_come_from(self.from) {
             return Err(Violation::KeyOutOfPlace.by(key));
         }
-        // RFC 7143 6.3: nothing is declared or negotiated twice during a login.
+        // RFC 7143 6.3-10: nothing is declared or negotiated twice during a login.
         if !self.said.insert(key) && !key.may_be_repeated() {
             return Err(Violation::KeyRepeated.by(key));
         }

@@ -1,10 +1,13 @@
 //! iSCSI names (RFC 7143 section 4.2.7): of the types `iqn.`, `eui.` and `naa.`.
 //!
 //! In: a name as a person or a peer wrote it. Out: the form that is compared byte for byte, or what is wrong with it.
-//! ASCII is prepared as RFC 3722 asks; beyond ASCII letters are lower-cased, and are expected in Normalization Form C. One
+//! Names are prepared as RFC 3722 asks: in lower case and Normalization Form KC, so that what looks the same is the same. One
 //! character that RFC 3722 forbids passes, the underscore, since names in use carry it.
 
-/// Longest iSCSI name in bytes (RFC 7143 section 4.2.7.1).
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// Longest iSCSI name in bytes (RFC 7143 4.2.7.1-3).
 pub const NAME_BYTES_MAX: usize = 223;
 
 /// What is wrong with an iSCSI name.
@@ -24,7 +27,7 @@ pub enum NameError {
     Form,
 }
 
-/// The normal form of a name, which is compared byte for byte (RFC 7143 section 4.2.7.2).
+/// The normal form of a name, which is compared byte for byte (RFC 7143 4.2.7.1-5, 4.2.7.2-1).
 ///
 /// # Errors
 /// What keeps the text from being an iSCSI name.
@@ -34,14 +37,19 @@ pub enum NameError {
 /// assert_eq!(name, "iqn.2001-04.com.example:disk");
 /// ```
 pub fn normalise_name(name: &str) -> Result<String, NameError> {
-    // Before the work, which is thereby bounded, and after it, since a letter's lower case may be longer.
+    // Before the work, which is thereby bounded, and after it, since what is prepared may be longer.
     for_length(name.len())?;
-    if let Some(character) = name.chars().find(|character| !may_stand_in_a_name(*character)) {
+    let normal = if name.is_ascii() { name.to_ascii_lowercase() } else { prepare(name) };
+    if let Some(character) = normal.chars().find(|character| !may_stand_in_a_name(*character)) {
         return Err(NameError::Character(character));
     }
-    let normal = name.to_lowercase();
     for_length(normal.len())?;
     if has_form(&normal) { Ok(normal) } else { Err(NameError::Form) }
+}
+
+/// RFC 3722: compatible forms become one, then letters lower case, and what that has made is composed again.
+fn prepare(name: &str) -> String {
+    name.nfkc().flat_map(char::to_lowercase).nfkc().collect()
 }
 
 fn for_length(length: usize) -> Result<(), NameError> {
@@ -49,7 +57,7 @@ fn for_length(length: usize) -> Result<(), NameError> {
 }
 
 fn may_stand_in_a_name(character: char) -> bool {
-    matches!(character, '-' | '.' | ':' | '_') || character.is_alphanumeric()
+    matches!(character, '-' | '.' | ':' | '_') || character.is_alphanumeric() || is_combining_mark(character)
 }
 
 fn has_form(name: &str) -> bool {
@@ -78,7 +86,10 @@ fn is_hexadecimal(digits: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use unicode_normalization::is_nfc;
 
+    /// RFC 7143 4.2.7.1-5: upper case becomes lower case.
     #[test]
     fn names_of_the_three_types_come_out_in_lower_case() {
         for (name, normal) in [
@@ -88,6 +99,9 @@ mod tests {
             ("iqn.2001-04.com.EXAMPLE:Tape_1", Some("iqn.2001-04.com.example:tape_1")),
             ("iqn.2001-04.com.example:größe", None),
             ("iqn.2001-04.com.example:GRÖSSE", Some("iqn.2001-04.com.example:grösse")),
+            ("iqn.2001-04.com.example:gro\u{308}sse", Some("iqn.2001-04.com.example:grösse")),
+            ("iqn.2001-04.com.example:ＤＩＳＫ１", Some("iqn.2001-04.com.example:disk1")),
+            ("iqn.2001-04.com.example:\u{1112}\u{1161}\u{11ab}", Some("iqn.2001-04.com.example:한")),
             ("eui.02004567A425678D", Some("eui.02004567a425678d")),
             ("naa.52004567BA64678D", Some("naa.52004567ba64678d")),
             ("naa.62004567BA64678D0123456789ABCDEF", Some("naa.62004567ba64678d0123456789abcdef")),
@@ -119,6 +133,7 @@ mod tests {
         }
     }
 
+    /// RFC 7143 4.2.7.2-1: no blanks, no controls, no punctuation.
     #[test]
     fn what_no_name_has_is_refused() {
         for (name, character) in [
@@ -126,12 +141,15 @@ mod tests {
             ("iqn.2001-04.com.example:a,b", ','),
             ("iqn.2001-04.com.example:\u{7}", '\u{7}'),
             ("iqn.2001-04.com.example:a/b", '/'),
-            ("iqn.2001-04.com.example:\u{a0}", '\u{a0}'),
+            ("iqn.2001-04.com.example:\u{a0}", ' '),
+            ("iqn.2001-04.com.example:½", '\u{2044}'),
+            ("iqn.2001-04.com.example:a。b", '。'),
         ] {
             assert_eq!(normalise_name(name), Err(NameError::Character(character)));
         }
     }
 
+    /// RFC 7143 4.2.7.1-3, 4.2.7.2-1: before and after the work on it.
     #[test]
     fn a_name_of_223_bytes_is_the_longest() {
         let name = |length: usize| format!("iqn.2001-04.com.example:{}", "a".repeat(length - 24));
@@ -140,5 +158,16 @@ mod tests {
         // In lower case this letter takes a byte more.
         let grows = format!("{}İ", name(NAME_BYTES_MAX - 2));
         assert_eq!(normalise_name(&grows), Err(NameError::TooLong(224)));
+    }
+
+    proptest! {
+        /// RFC 7143 4.2.7.2-1: a name that was prepared stays as it is.
+        #[test]
+        fn the_normal_form_is_the_same_again(name in "iqn\\.2001-04\\.com\\.example:\\PC{0,40}") {
+            if let Ok(normal) = normalise_name(&name) {
+                prop_assert!(is_nfc(&normal));
+                prop_assert_eq!(normalise_name(&normal), Ok(normal.clone()));
+            }
+        }
     }
 }

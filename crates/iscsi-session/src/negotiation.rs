@@ -11,11 +11,11 @@ use crate::{Limits, Parameters, SessionType, Violation};
 use bytes::BytesMut;
 use iscsi_pdu::text;
 
-const REJECT: &str = "Reject";
+pub(crate) const REJECT: &str = "Reject";
 const IRRELEVANT: &str = "Irrelevant";
 const NOT_UNDERSTOOD: &str = "NotUnderstood";
 
-/// Whether a value is one of the answers that may never be proposed (RFC 7143 section 6.2).
+/// Whether a value is one of the answers that may never be proposed (RFC 7143 6.2-11).
 pub(crate) fn is_answer_only(value: &str) -> bool {
     matches!(value, REJECT | IRRELEVANT | NOT_UNDERSTOOD)
 }
@@ -107,9 +107,12 @@ impl Negotiation {
                 let number = admissible(value, range).ok_or(broken(Violation::ValueNotAdmissible))?;
                 self.agree(key, Value::Number(number));
             }
+            // RFC 7143 6.2.2-3: among these are the only keys that have ranges.
             Rule::Obsolete => text::push(answers, key.row().name, REJECT),
+            // RFC 7143 13.26.2-1, 13.26.2-2: X#NodeArchitecture among them.
             Rule::Declared | Rule::Step => {}
             _ if self.offered.remove(key) => self.handle_answer(key, value).map_err(broken)?,
+            // RFC 7143 6.2-11: they are no proposals.
             _ if is_answer_only(value) => return Err(broken(Violation::AnswerWithoutOffer)),
             _ => self.answer(key, value, answers).map_err(broken)?,
         }
@@ -121,9 +124,11 @@ impl Negotiation {
         match value {
             // RFC 7143 6.2: the default stays; whether we can live with it is seen at the end.
             REJECT | IRRELEVANT => Ok(()),
+            // RFC 7143 6.2-8, 6.2-10: all that we offer is of the standard, so whoever does not understand it breaks a rule.
             NOT_UNDERSTOOD => Err(Violation::KeyNotUnderstood),
             _ => {
                 let limit = self.limit(key).ok_or(Violation::ValueNotAdmissible)?;
+                // RFC 7143 6.2.1-4: nothing but what was offered, or what the key's rule makes of it.
                 let value = check(key.row().rule, &limit, value).ok_or(Violation::ValueNotAdmissible)?;
                 self.agree(key, value);
                 Ok(())
@@ -132,6 +137,8 @@ impl Negotiation {
     }
 
     /// The peer has offered what we had not.
+    ///
+    /// RFC 7143 6.2.2-1, 6.2.2-4, 6.2.2-5: every offer is answered by its own key, also where an answer could be left out.
     fn answer(&mut self, key: Key, value: &str, answers: &mut BytesMut) -> Result<(), Violation> {
         let name = key.row().name;
         let Some(limit) = self.limit(key).filter(|_| self.is_relevant(key)) else {
@@ -153,18 +160,21 @@ impl Negotiation {
         }
     }
 
+    /// RFC 7143 6.2-6: what is not said stays at its default, whatever either end would have liked.
     fn agree(&mut self, key: Key, value: Value) {
         self.parameters.set(key, value);
         self.agreed.insert(key);
     }
 
     /// The parameters, once there is nothing more to say.
+    ///
+    /// RFC 7143 6.2-16: nobody has seen them before, and nobody does if the negotiation fails.
     pub(crate) fn conclude(mut self) -> Result<Parameters, Breach> {
         for key in self.offered.iter() {
             self.settle_unanswered(key)?;
         }
         for key in Key::ALL.iter().copied().filter(|key| key.is_negotiated()) {
-            // RFC 7143 7.12: a login ends where the two ends cannot agree.
+            // RFC 7143 7.12-1: a login ends where the two ends cannot agree.
             if self.is_relevant(key) && !self.agreed.contains(key) && !self.default_is_acceptable(key) {
                 return Err(Violation::NoAgreement.by(key));
             }
@@ -187,7 +197,7 @@ impl Negotiation {
         Ok(())
     }
 
-    /// Rules between keys (RFC 7143 sections 13.14 and 13.19). Where an initiator finds one broken it keeps to the stricter value.
+    /// RFC 7143 6.2-17, 13.14-1, 13.19-2: rules between keys. An initiator keeps to the stricter value instead.
     fn check_integrity(&self) -> Result<(), Breach> {
         let parameters = &self.parameters;
         if self.end == End::Initiator {
@@ -203,6 +213,7 @@ impl Negotiation {
         Ok(())
     }
 
+    // RFC 7143 13-1: keys of the use LO have none on a connection that joins a session.
     /// Whether a key has a place in the negotiation of this connection at all.
     fn is_for_this_login(&self, key: Key) -> bool {
         match key.row().purpose {
@@ -217,6 +228,7 @@ impl Negotiation {
         self.is_for_this_login(key) && (key != Key::FirstBurstLength || self.parameters.allows_unsolicited_data())
     }
 
+    // RFC 7143 13.14-1, 13.19-2, 13.21-1: what depends on other keys.
     /// What we would agree upon, given what was agreed upon so far.
     fn limit(&self, key: Key) -> Option<Limit> {
         // An initiator offers all at once, before it knows what becomes of it.
@@ -231,7 +243,7 @@ impl Negotiation {
             End::Target => self.parameters.data_sequence_in_order,
         };
         match (key, self.limits.of(key)?) {
-            // RFC 7143 7.4.1: a discovery session recovers nothing.
+            // RFC 7143 7.4.1-1, 7.4.1-2: a discovery session recovers nothing.
             (Key::ErrorRecoveryLevel, _) if self.session_type == SessionType::Discovery => Some(Limit::Number(0)),
             // RFC 7143 13.19: with recovery and sequences in order.
             (Key::MaxOutstandingR2t, _) if recovers && in_order => Some(Limit::Number(1)),
@@ -253,7 +265,7 @@ impl Negotiation {
     }
 }
 
-/// Answers a key that the peer does not know us to understand (RFC 7143 section 6.2).
+/// Answers a key that the peer does not know us to understand (RFC 7143 6.2-7).
 pub(crate) fn answer_unknown(name: &str, answers: &mut BytesMut) {
     text::push(answers, name, NOT_UNDERSTOOD);
 }
@@ -263,6 +275,7 @@ fn select(rule: Rule, limit: &Limit, proposal: &str) -> Option<Value> {
     match (rule, limit) {
         (Rule::And(_), Limit::Flag(ours)) => Some(Value::Flag(parse_flag(proposal)? && *ours)),
         (Rule::Or(_), Limit::Flag(ours)) => Some(Value::Flag(parse_flag(proposal)? || *ours)),
+        // RFC 7143 6.2.2-2: what is answered is admissible.
         // A proposal above the range can be answered with a number within it, one below cannot.
         (Rule::Minimum(range), Limit::Number(ours)) => {
             let theirs = parse_number(proposal).filter(|number| *number >= range.low.into())?;
@@ -271,7 +284,7 @@ fn select(rule: Rule, limit: &Limit, proposal: &str) -> Option<Value> {
         (Rule::Maximum(range), Limit::Number(ours)) => {
             Some(Value::Number(admissible(proposal, at_most(range))?.max(*ours)))
         }
-        // RFC 7143 6.2.1: the first of the proposer's list; what is not understood in it is passed over.
+        // RFC 7143 6.2.1-1, 6.2.1-3: the first of the proposer's list; what is not understood in it is passed over.
         (Rule::List(_), Limit::Words(ours)) => {
             proposal.split(',').find_map(|word| ours.iter().find(|ours| **ours == word)).map(|word| Value::Word(word))
         }

@@ -118,7 +118,7 @@ const RESPONSE_FENCE: &str = "ResponseFence";
 /// The highest iSCSIProtocolLevel that we know: RFC 7144's.
 const PROTOCOL_LEVEL_MAX: u8 = 2;
 
-/// The digest of RFC 7143 section 13.1.
+/// RFC 7143 13.1-1: the digest that there is beside None.
 const CRC32C: &str = "CRC32C";
 
 /// What one end is ready to agree upon: the offer of an initiator, the bounds of a target. A port's abilities are inputs
@@ -174,6 +174,7 @@ impl Default for Limits {
             time_2_wait: 2,
             time_2_retain: 0,
             outstanding_r2t_max: 16,
+            // RFC 7143 7.1.5-3: what everybody can do.
             error_recovery_level: 0,
             data_pdu_in_order: true,
             data_sequence_in_order: true,
@@ -236,14 +237,16 @@ impl Limits {
             Key::TaskReporting if self.response_fence => {
                 Limit::Words(SmallVec::from_slice(&[RESPONSE_FENCE, "RFC3720"]))
             }
+            // RFC 7143 4.2.3.3-1: its semantics, without a promise of response fences.
             Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
-            // RFC 7143 13.24: 1 is the level of this standard alone.
+            // RFC 7143 13.24-1: 1 is the level of this standard alone.
             Key::ISCSIProtocolLevel => Limit::Number(self.protocol_level_max.into()),
             _ => return None,
         })
     }
 }
 
+// RFC 7143 6.2.1-2: no digest is called None.
 fn digests(preferences: &[bool]) -> SmallVec<[&'static str; 2]> {
     preferences.iter().map(|crc32c| if *crc32c { CRC32C } else { "None" }).collect()
 }

@@ -51,6 +51,7 @@ impl Challenge {
     /// Appends CHAP_I and CHAP_C.
     pub(crate) fn push(&self, text: &mut BytesMut) {
         text::push(text, Key::ChapIdentifier.row().name, &self.identifier.to_string());
+        // RFC 7143 6.1-3: longer than 64 bits, so in hexadecimal digits.
         text::push(text, Key::ChapChallenge.row().name, &text::hex(&self.bytes));
     }
 }

@@ -103,6 +103,10 @@ violations! {
     TextMalformed "6.1" "a text that is no list of key=value pairs",
     CommandGap "7.3" "a reject of the NOP-Out that takes the CmdSN of a rejected command",
     TargetRecordMalformed "C" "a SendTargets response that is no list of target records",
+    DataTwice "11.7.6" "data that has come before, where it may come in any order",
+    TooManyGaps "13.18" "data in any order with more gaps than there can be a reason for",
+    AcknowledgeWithoutTag "11.7.4" "a Data-In that asks for an acknowledgement without a target transfer tag",
+    WrongConnection "4.2.5.1" "an answer on another connection than that of its request",
 
     // What an initiator can do wrong in the full feature phase.
     UnknownOpcode "11.17.1" "an opcode that RFC 7143 does not define" => Reject(CommandNotSupported),

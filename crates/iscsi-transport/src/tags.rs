@@ -21,6 +21,7 @@ struct Slot {
 }
 
 impl Tags {
+    // RFC 7143 11.2.1.8-1, 11.2.1.8-2, 11.8.5-1: the tags of both ends come from here.
     /// A tag that no other has now.
     pub(crate) fn reserve(&mut self) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
@@ -50,6 +51,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    // RFC 7143 11.2.1.8-1: not while the task exists.
     #[test]
     fn live_tags_differ_and_old_ones_do_not_come_back_at_once() {
         let mut tags = Tags::default();
@@ -63,6 +65,7 @@ mod tests {
         assert!(first.is_disjoint(&second));
     }
 
+    // RFC 7143 11.2.1.8-2, 11.8.5-1: 0xffffffff is none.
     #[test]
     fn no_tag_is_the_reserved_one_however_often_it_is_used() {
         let mut tags = Tags::default();

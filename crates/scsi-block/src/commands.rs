@@ -116,7 +116,7 @@ pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
         Op::RequestSense => Plan::Done(control::request_sense(context, cdb)),
         Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
         Op::ModeSense6 | Op::ModeSense10 => Plan::Done(modes::sense(context, cdb)?),
-        Op::ModeSelect6 | Op::ModeSelect10 => modes::select(cdb)?,
+        Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
         Op::Reserve6 => control::reserve(context)?,
         Op::Release6 => control::release(context),
         Op::StartStopUnit => control::start_stop(context, cdb)?,
@@ -160,7 +160,7 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
             let block = (!zeros).then(|| medium::exactly(data, wanted)).transpose()?;
             Ok(medium::start_write_same(context.unit, extent, block, unmap, medium::durable(context, forced)))
         }
-        Work::Unmap => medium::start_unmap(context.unit, data, wanted),
+        Work::Unmap => medium::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
     }
 }

@@ -36,7 +36,8 @@ pub struct LogicalUnitConfig {
     /// How much one command may ask for.
     pub limits: Limits,
     /// Mode parameters that were saved earlier ([`LogicalUnitInfo::saved_settings`](crate::LogicalUnitInfo)), to
-    /// start with instead of the defaults.
+    /// start with instead of the defaults. `None` if nobody keeps them over a restart: then the unit says that it
+    /// cannot save mode pages, and refuses to.
     pub saved_settings: Option<ModeSettings>,
 }
 
@@ -108,6 +109,9 @@ pub enum ConfigError {
     /// Two units have the same number.
     #[error("LUN {0} is given twice")]
     Duplicate(crate::LogicalUnitNumber),
+    /// Two units have the same serial number, and would be taken for two ways to one.
+    #[error("the serial number {0} is given to two units, and initiators would take them for one")]
+    DuplicateSerial(String),
     /// A block size that is neither 512 nor 4096.
     #[error("blocks of {0} bytes are not supported; choose 512 or 4096")]
     BlockSize(u32),
@@ -156,6 +160,11 @@ impl LogicalUnitConfig {
     /// The mode parameters that a unit has before anybody changes them.
     pub fn default_settings(&self) -> ModeSettings {
         ModeSettings { write_cache: self.write_cache, ..ModeSettings::default() }
+    }
+
+    /// Whether mode parameters can be saved.
+    pub(crate) fn saves_settings(&self) -> bool {
+        self.saved_settings.is_some()
     }
 
     /// Blocks in `bytes`, as a 32-bit field of VPD page B0h has them.

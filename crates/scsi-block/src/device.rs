@@ -49,17 +49,20 @@ impl TargetDevice {
     /// Builds a device. Units keep the order in which they come.
     ///
     /// # Errors
-    /// A number is given twice or is none that a unit can have, or a configuration is wrong.
+    /// A number or a serial number is given twice, a number is none that a unit can have, or a configuration is wrong.
     pub fn new(
         logical_units: impl IntoIterator<Item = (LogicalUnitNumber, LogicalUnitConfig)>,
     ) -> Result<Self, ConfigError> {
-        let mut units = Vec::new();
+        let mut units: Vec<LogicalUnit> = Vec::new();
         let mut numbers: Vec<(u16, u32)> = Vec::new();
         for (number, config) in logical_units {
             config.check()?;
             let short = number.as_u16().ok_or(ConfigError::Number(number))?;
             if numbers.iter().any(|(other, _)| *other == short) {
                 return Err(ConfigError::Duplicate(number));
+            }
+            if units.iter().any(|other| other.config.identity.serial == config.identity.serial) {
+                return Err(ConfigError::DuplicateSerial(config.identity.serial));
             }
             numbers.push((short, units.len() as u32));
             units.push(LogicalUnit::new(LogicalUnitNumber::from(short), config));

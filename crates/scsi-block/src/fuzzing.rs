@@ -24,8 +24,8 @@ fn device() -> TargetDevice {
             transfer_bytes_optimal: TRANSFER_BYTES_MAX,
             ..Limits::default()
         };
-        let config =
-            LogicalUnitConfig { limits, thin: index == 1, ..LogicalUnitConfig::new(GEOMETRIES[index], "fuzz") };
+        let defaults = LogicalUnitConfig::new(GEOMETRIES[index], format!("fuzz-{index}"));
+        let config = LogicalUnitConfig { limits, thin: index == 1, ..defaults };
         (LogicalUnitNumber::from(index as u16), config)
     };
     TargetDevice::new([unit(0), unit(1)]).expect("the fuzzing device's configuration is right")

@@ -113,9 +113,10 @@ pub(crate) enum PageValues {
 const SAVABLE: u8 = 0x80;
 
 impl Page {
-    fn encode(&self, values: PageValues, to: &mut Vec<u8>) {
+    fn encode(&self, values: PageValues, savable: bool, to: &mut Vec<u8>) {
         let start = to.len();
-        to.extend([SAVABLE | self.code, self.body.len() as u8]);
+        let savable = if savable { SAVABLE } else { 0 };
+        to.extend([savable | self.code, self.body.len() as u8]);
         match values {
             PageValues::Settings(_) => to.extend(self.body),
             PageValues::Changeable => to.resize(to.len() + self.body.len(), 0),
@@ -138,7 +139,7 @@ pub(crate) enum NoSuchPage {
 }
 
 /// The pages that MODE SENSE asks for, one after the other.
-pub(crate) fn encode_pages(code: u8, subpage: u8, values: PageValues) -> Result<Vec<u8>, NoSuchPage> {
+pub(crate) fn encode_pages(code: u8, subpage: u8, values: PageValues, savable: bool) -> Result<Vec<u8>, NoSuchPage> {
     let matching = |page: &&Page| code == ALL_PAGES || page.code == code;
     if !PAGES.iter().any(|page| matching(&page)) {
         return Err(NoSuchPage::Code);
@@ -147,7 +148,7 @@ pub(crate) fn encode_pages(code: u8, subpage: u8, values: PageValues) -> Result<
         return Err(NoSuchPage::Subpage);
     }
     let mut bytes = Vec::new();
-    PAGES.iter().filter(matching).for_each(|page| page.encode(values, &mut bytes));
+    PAGES.iter().filter(matching).for_each(|page| page.encode(values, savable, &mut bytes));
     Ok(bytes)
 }
 
@@ -158,19 +159,19 @@ mod tests {
     #[test]
     fn pages_are_as_spc_and_sbc_draw_them() {
         let settings = ModeSettings { write_cache: true, software_write_protect: true, descriptor_sense: true };
-        let caching = encode_pages(CACHING, 0, PageValues::Settings(settings)).unwrap();
+        let caching = encode_pages(CACHING, 0, PageValues::Settings(settings), true).unwrap();
         assert_eq!(caching[..4], [0x88, 0x12, 0x04, 0]);
         assert_eq!(caching.len(), 20);
-        let control = encode_pages(CONTROL, 0, PageValues::Settings(settings)).unwrap();
+        let control = encode_pages(CONTROL, 0, PageValues::Settings(settings), true).unwrap();
         assert_eq!(control, [0x8a, 0x0a, 0x04, 0x10, 0x08, 0, 0, 0, 0xff, 0xff, 0, 0]);
-        let changeable = encode_pages(CONTROL, 0, PageValues::Changeable).unwrap();
-        assert_eq!(changeable, [0x8a, 0x0a, 0x04, 0, 0x08, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(encode_pages(ALL_PAGES, ALL_SUBPAGES, PageValues::Changeable).unwrap().len(), 32);
+        let changeable = encode_pages(CONTROL, 0, PageValues::Changeable, false).unwrap();
+        assert_eq!(changeable, [0x0a, 0x0a, 0x04, 0, 0x08, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(encode_pages(ALL_PAGES, ALL_SUBPAGES, PageValues::Changeable, true).unwrap().len(), 32);
     }
 
     #[test]
     fn no_page_is_told_from_no_subpage() {
-        assert_eq!(encode_pages(0x02, 0, PageValues::Changeable), Err(NoSuchPage::Code));
-        assert_eq!(encode_pages(CACHING, 1, PageValues::Changeable), Err(NoSuchPage::Subpage));
+        assert_eq!(encode_pages(0x02, 0, PageValues::Changeable, true), Err(NoSuchPage::Code));
+        assert_eq!(encode_pages(CACHING, 1, PageValues::Changeable, true), Err(NoSuchPage::Subpage));
     }
 }

@@ -208,6 +208,12 @@ impl Nexus {
     pub fn abort_task_set(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
         self.unit(lun).map(drop)
     }
+
+    /// The transport has ended tasks of this nexus at the unit in this place of the device, and will not say so: the nexus is told
+    /// by unit attention.
+    pub fn commands_cleared(&mut self, unit: usize) {
+        self.device.units()[unit].tell(self.id, AdditionalSense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT);
+    }
 }
 
 impl Drop for Nexus {

@@ -146,6 +146,15 @@ impl LogicalUnit {
         self.state.lock().attentions.get_mut(&nexus)?.take()
     }
 
+    /// Raises a unit attention condition for one nexus.
+    pub(crate) fn tell(&self, nexus: NexusId, condition: AdditionalSense) {
+        self.change(|state| {
+            if let Some(attentions) = state.attentions.get_mut(&nexus) {
+                attentions.post(condition);
+            }
+        });
+    }
+
     pub(crate) fn is_reserved_by_another(&self, nexus: NexusId) -> bool {
         self.look(|state| state.reservation.is_some_and(|holder| holder != nexus))
     }

@@ -29,6 +29,15 @@ fn device() -> Arc<TargetDevice> {
     Arc::new(TargetDevice::new([(lun(0), config("zero")), (lun(300), config("three hundred"))]).unwrap())
 }
 
+#[test]
+fn units_that_could_be_taken_for_one_another_are_refused() {
+    let two =
+        |first: u16, second: u16, serial| TargetDevice::new([(lun(first), config("a")), (lun(second), config(serial))]);
+    assert_eq!(two(0, 0, "b").unwrap_err(), ConfigError::Duplicate(lun(0)));
+    assert_eq!(two(0, 1, "a").unwrap_err(), ConfigError::DuplicateSerial("a".into()));
+    assert!(two(0, 1, "b").is_ok());
+}
+
 /// A nexus that has taken its first unit attentions.
 fn settled(device: &Arc<TargetDevice>, name: &str) -> Nexus {
     let mut nexus = device.connect(name);
@@ -166,9 +175,28 @@ fn select(nexus: &mut Nexus, save: bool, code: u8, byte: usize, mask: u8) {
     good(nexus, &Cdb::mode_select_6(save, list.len() as u8), &list);
 }
 
+/// A unit whose mode parameters somebody keeps.
+fn saving(config: LogicalUnitConfig) -> LogicalUnitConfig {
+    LogicalUnitConfig { saved_settings: Some(config.default_settings()), ..config }
+}
+
+#[test]
+fn mode_parameters_that_nobody_keeps_are_not_said_to_be_saved() {
+    let mut nexus = settled(&device(), "one");
+    let data = good(&mut nexus, &Cdb::mode_sense_6(0, 0x3f, 0, 255), &[]);
+    let pages = ModeData::decode_6(&data).unwrap().pages;
+    assert!(pages.iter().all(|page| !page.savable));
+    let refused = sense(&mut nexus, &Cdb::mode_sense_6(3, 0x3f, 0, 255), &[]);
+    assert_eq!(refused.additional, AdditionalSense::SAVING_PARAMETERS_NOT_SUPPORTED);
+    let list = ModeData::select_list_10(&pages);
+    let refused = sense(&mut nexus, &Cdb::mode_select_10(true, list.len() as u16), &list);
+    assert_eq!(refused.field, Some(FieldPointer { in_cdb: true, byte: 1, bit: Some(0) }));
+    good(&mut nexus, &Cdb::mode_select_10(false, list.len() as u16), &list);
+}
+
 #[test]
 fn mode_parameters_are_applied_told_and_saved() {
-    let device = device();
+    let device = Arc::new(TargetDevice::new([(lun(0), saving(config("zero")))]).unwrap());
     let (mut one, mut two) = (settled(&device, "one"), settled(&device, "two"));
     select(&mut one, false, mode::CONTROL, 4, 0x08); // SWP
     assert_eq!(attention(&mut two, lun(0)), AdditionalSense::MODE_PARAMETERS_CHANGED);

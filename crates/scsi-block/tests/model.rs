@@ -224,6 +224,25 @@ fn writes_are_durable_when_asked_or_without_a_write_cache() {
 }
 
 #[test]
+fn unmapped_blocks_are_durably_zeros_without_a_write_cache() {
+    let list = UnmapList([Extent { lba: 2, blocks: 3 }].into_iter().collect());
+    for write_cache in [true, false] {
+        let mut nexus = nexus(LogicalUnitConfig { write_cache, ..config() });
+        let cdb = Cdb::unmap(list.encode().len() as u16);
+        let Begin::Task(mut task) = nexus.begin(LogicalUnitNumber::from(0), cdb.as_bytes()) else { panic!() };
+        let data = [Bytes::from(list.encode())].into_iter().collect();
+        let Step::Io(BlockIo::Unmap(extents)) = nexus.start(&mut task, data) else { panic!() };
+        assert_eq!(extents, list.0);
+        let mut step = nexus.resume(&mut task, Ok(IoOutput::Done));
+        if !write_cache {
+            assert!(matches!(step, Step::Io(BlockIo::Flush)));
+            step = nexus.resume(&mut task, Ok(IoOutput::Done));
+        }
+        assert!(matches!(step, Step::Done(outcome) if outcome.status == Status::Good));
+    }
+}
+
+#[test]
 fn the_same_command_in_each_length_asks_for_the_same() {
     let mut nexus = nexus(config());
     for operation in [Operation::Read6, Operation::Read10, Operation::Read12, Operation::Read16] {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{TargetRecord, discover};
+use iscsi_runtime::{RemoteDisk, TargetRecord, discover};
+use scsi_block::LogicalUnitNumber;
 use serde_json::json;
 
 use super::connection::{Connection, Unit, at};
@@ -53,30 +54,37 @@ pub(super) fn luns(url: &Url, connection: &Connection, json: bool) -> Result<(),
     }
     let client = connection.connect(url)?;
     let units = client.report_luns().wait().map_err(at(url))?;
+    // A controller, or a disk that is not ready, is a unit all the same.
+    let disk = |number: &LogicalUnitNumber| number.as_u16().and_then(|number| client.disk(number).wait().ok());
+    let units: Vec<_> = units.iter().map(|number| (number.to_string(), disk(number))).collect();
     if json {
-        show::print(&json!(units.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string());
-        return Ok(());
-    }
-    let mut rows = table(&["LUN", "size", "blocks of"]);
-    for number in &units {
-        let disk = number.as_u16().map(|number| client.disk(number).wait());
-        let row = match disk {
-            Some(Ok(disk)) => {
-                let bytes = u128::from(disk.blocks()) * u128::from(disk.block_size());
-                [
-                    number.to_string(),
-                    show::size(u64::try_from(bytes).unwrap_or(u64::MAX)),
-                    disk.block_size().to_string(),
-                ]
-            }
-            // A controller, or a disk that is not ready, is a unit all the same.
-            _ => [number.to_string(), "no disk".into(), String::new()],
+        let unit = |(number, disk): &(String, Option<RemoteDisk>)| {
+            let disk = disk.as_ref();
+            json!({
+                "lun": number,
+                "bytes": disk.map(bytes),
+                "blocks": disk.map(RemoteDisk::blocks),
+                "block_size": disk.map(RemoteDisk::block_size),
+            })
         };
-        rows.add_row(row);
+        show::print(&json!(units.iter().map(unit).collect::<Vec<_>>()).to_string());
+    } else {
+        let mut rows = table(&["LUN", "size", "blocks of"]);
+        for (number, disk) in &units {
+            rows.add_row(match disk {
+                Some(disk) => [number.clone(), show::size(bytes(disk)), disk.block_size().to_string()],
+                None => [number.clone(), "no disk".into(), String::new()],
+            });
+        }
+        show::print(&rows.trim_fmt());
     }
-    show::print(&rows.trim_fmt());
     drop(client.logout().wait());
     Ok(())
+}
+
+/// The size of a disk, or the most that the number holds.
+fn bytes(disk: &RemoteDisk) -> u64 {
+    disk.blocks().saturating_mul(disk.block_size().into())
 }
 
 /// How large a disk is.
@@ -87,11 +95,10 @@ pub(super) fn capacity(url: &Url, connection: &Connection, json: bool) -> Result
     let unit = Unit::open(url, connection)?;
     let disk = unit.disk().map_err(at(url))?;
     let capacity = disk.capacity();
-    let bytes = u128::from(disk.blocks()) * u128::from(disk.block_size());
     let physical = u64::from(disk.block_size()) << capacity.physical_block_exponent.min(15);
     if json {
         let object = json!({
-            "bytes": u64::try_from(bytes).unwrap_or(u64::MAX),
+            "bytes": bytes(&disk),
             "blocks": disk.blocks(),
             "block_size": disk.block_size(),
             "physical_block_size": physical,
@@ -101,7 +108,7 @@ pub(super) fn capacity(url: &Url, connection: &Connection, json: bool) -> Result
         });
         show::print(&object.to_string());
     } else {
-        let size = show::size(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let (bytes, size) = (bytes(&disk), show::size(bytes(&disk)));
         let thin = match (capacity.provisioning, capacity.reads_zero) {
             (false, _) => "no",
             (true, false) => "yes",

@@ -2,9 +2,9 @@
 
 use super::{Completion, Request, Segments};
 use bytes::Bytes;
-use iscsi_pdu::{InitiatorTaskTag, LogoutReason, Pdu, RejectReason, ScsiResponseCode, TaskManagementFunction};
+use iscsi_pdu::{Cid, InitiatorTaskTag, Pdu, RejectReason, ScsiResponseCode, TaskManagementFunction};
 use iscsi_session::initiator::{
-    Event as SessionEvent, Login, LoginConfig, LoginEvent, Session, SessionConfig, TaskManagement, TaskResult,
+    Event as SessionEvent, Login, LoginConfig, LoginEvent, Logout, Session, SessionConfig, TaskManagement, TaskResult,
 };
 use iscsi_session::{BadPdu, CloseReason, LoginFailure, LoginOutcome, Parameters, SendTargetsScope, TargetRecord};
 use iscsi_transport::{Digests, Flush, PduPort, PortError, ReceiveLimits, Received};
@@ -72,7 +72,7 @@ pub enum Event {
 
 enum Phase {
     Login(Box<Login>, InitiatorTaskTag),
-    FullFeature(Box<Session>, iscsi_pdu::Cid),
+    FullFeature(Box<Session>, Cid),
     Ended,
 }
 
@@ -97,10 +97,12 @@ pub struct InitiatorNode<P> {
 }
 
 impl<P: PduPort> InitiatorNode<P> {
+    // RFC 7143 11.12-1: nothing goes before it.
     /// Begins a login on a port that has just been connected. `random` is unpredictable and used once.
     pub fn new(mut port: P, login: LoginConfig, session: SessionConfig, random: [u8; 32], now: Instant) -> Self {
         port.set_receive_limits(ReceiveLimits::LOGIN);
         let tag = InitiatorTaskTag(port.reserve(0));
+        // RFC 7143 4.2.4-3, 4.2.4-4: the login comes first, and the state for it is never entered again.
         Self {
             port,
             phase: Phase::Login(Box::new(Login::new(login, tag, random, now)), tag),
@@ -115,7 +117,7 @@ impl<P: PduPort> InitiatorNode<P> {
     #[must_use]
     pub fn window(&self) -> u32 {
         match &self.phase {
-            Phase::FullFeature(session, _) => session.window(),
+            Phase::FullFeature(session, cid) => session.window(*cid),
             _ => 0,
         }
     }
@@ -124,7 +126,7 @@ impl<P: PduPort> InitiatorNode<P> {
     #[must_use]
     pub fn parameters(&self) -> Option<&Parameters> {
         match &self.phase {
-            Phase::FullFeature(session, _) => Some(session.parameters()),
+            Phase::FullFeature(session, cid) => session.parameters(*cid),
             _ => None,
         }
     }
@@ -134,14 +136,14 @@ impl<P: PduPort> InitiatorNode<P> {
     /// # Errors
     /// The request itself, if the target's window has no room or there is no session.
     pub fn submit(&mut self, now: Instant, token: u64, request: Request) -> Result<(), Request> {
-        let Phase::FullFeature(session, _) = &mut self.phase else { return Err(request) };
-        if session.window() == 0 {
+        let Phase::FullFeature(session, cid) = &mut self.phase else { return Err(request) };
+        if session.window(*cid) == 0 {
             return Err(request);
         }
         let tag = self.port.reserve(request.read_bytes());
         self.open.insert(tag, Open { token: Some(token), data: Segments::new() });
         let command = request.into_command();
-        assert!(session.submit(now, InitiatorTaskTag(tag), command).is_ok(), "the window was seen to have room");
+        assert!(session.submit(now, *cid, InitiatorTaskTag(tag), command).is_ok(), "the window was seen to have room");
         Ok(())
     }
 
@@ -149,22 +151,22 @@ impl<P: PduPort> InitiatorNode<P> {
     pub fn manage(&mut self, now: Instant, token: u64, function: TaskManagementFunction, lun: LogicalUnitNumber) {
         let lun = iscsi_pdu::LunField(lun.to_wire());
         let request = TaskManagement { function, lun, referenced: None };
-        self.ask(Some(token), |session, tag| session.manage_task(now, tag, request));
+        self.ask(Some(token), |session, cid, tag| session.manage_task(now, cid, tag, request));
     }
 
     /// Sends a ping.
     pub fn ping(&mut self, now: Instant, token: u64, data: Bytes) {
-        self.ask(Some(token), |session, tag| session.ping(now, tag, data));
+        self.ask(Some(token), |session, cid, tag| session.ping(now, cid, tag, data));
     }
 
     /// Asks for targets.
     pub fn send_targets(&mut self, now: Instant, token: u64, scope: SendTargetsScope) {
-        self.ask(Some(token), |session, tag| session.send_targets(now, tag, scope));
+        self.ask(Some(token), |session, cid, tag| session.send_targets(now, cid, tag, scope));
     }
 
     /// Ends the session.
     pub fn logout(&mut self, now: Instant, token: u64) {
-        self.ask(Some(token), |session, tag| session.logout(now, tag, LogoutReason::CloseSession));
+        self.ask(Some(token), |session, cid, tag| session.logout(now, cid, tag, Logout::Session));
     }
 
     /// The port may have become readable or writable. Returns whether there may be more to receive at once: a target that sends
@@ -234,12 +236,12 @@ impl<P: PduPort> InitiatorNode<P> {
         matches!(self.phase, Phase::Ended)
     }
 
-    fn ask(&mut self, token: Option<u64>, how: impl FnOnce(&mut Session, InitiatorTaskTag)) {
+    fn ask(&mut self, token: Option<u64>, how: impl FnOnce(&mut Session, Cid, InitiatorTaskTag)) {
         match &mut self.phase {
-            Phase::FullFeature(session, _) => {
+            Phase::FullFeature(session, cid) => {
                 let tag = self.port.reserve(0);
                 self.open.insert(tag, Open { token, data: Segments::new() });
-                how(session, InitiatorTaskTag(tag));
+                how(session, *cid, InitiatorTaskTag(tag));
             }
             _ => self.events.extend(token.map(|token| Event::Complete { token, outcome: Outcome::Lost })),
         }
@@ -273,7 +275,12 @@ impl<P: PduPort> InitiatorNode<P> {
             (Phase::FullFeature(session, cid), Received::BadDataDigest(header)) => {
                 session.handle_bad_pdu(now, *cid, header, BadPdu::DataDigest);
             }
-            (Phase::Login(..), Received::BadDataDigest(_)) => unreachable!("no digest is checked during login"),
+            (Phase::FullFeature(..), Received::BadHeaderDigest(header)) => {
+                return self.lose(now, PortError::header_digest(&header));
+            }
+            (Phase::Login(..), Received::BadDataDigest(_) | Received::BadHeaderDigest(_)) => {
+                unreachable!("no digest is checked during login")
+            }
             (Phase::Ended, _) => {}
         }
         self.handle_events(now);
@@ -299,6 +306,7 @@ impl<P: PduPort> InitiatorNode<P> {
         }
     }
 
+    // RFC 7143 13.1-2: digests protect what follows the login.
     fn begin_session(&mut self, outcome: Box<LoginOutcome>, tag: InitiatorTaskTag, now: Instant) {
         self.port.release(tag.0);
         let parameters = &outcome.parameters;
@@ -327,11 +335,20 @@ impl<P: PduPort> InitiatorNode<P> {
             SessionEvent::Targets { tag, targets } => self.complete(tag, |_| Outcome::Targets(targets)),
             SessionEvent::NegotiationComplete { tag } => self.complete(tag, |_| Outcome::Lost),
             SessionEvent::LogoutComplete { tag, response } => self.complete(tag, |_| Outcome::Logout(response)),
-            SessionEvent::PingDue => self.ask(None, |session, tag| session.ping(now, tag, Bytes::new())),
-            SessionEvent::NegotiationRequested => self.ask(None, |session, tag| session.negotiate(now, tag)),
-            SessionEvent::LogoutRequested { grace } => self.events.push_back(Event::LogoutRequested { grace }),
+            SessionEvent::PingDue { .. } => {
+                self.ask(None, |session, cid, tag| session.ping(now, cid, tag, Bytes::new()))
+            }
+            SessionEvent::NegotiationRequested { .. } => {
+                self.ask(None, |session, cid, tag| session.negotiate(now, cid, tag))
+            }
+            SessionEvent::LogoutRequested { grace, .. } => self.events.push_back(Event::LogoutRequested { grace }),
             // What they speak of shows in the commands that it concerns.
             SessionEvent::PduRejected { .. } | SessionEvent::Async(_) => {}
+            // They come with several connections, or error recovery level 2.
+            SessionEvent::ConnectionClosed { .. }
+            | SessionEvent::CleanupDue { .. }
+            | SessionEvent::ReassignmentDue { .. }
+            | SessionEvent::EscalationDue { .. } => {}
             SessionEvent::Closed(reason) => self.end(Event::Closed(reason)),
         }
     }
@@ -344,6 +361,7 @@ impl<P: PduPort> InitiatorNode<P> {
         }
     }
 
+    /// RFC 7143 7.1.4.3-1, 7.14-1: the owner drops a port that has failed, and the session ends with it: session recovery.
     fn lose(&mut self, now: Instant, error: PortError) {
         if let Phase::FullFeature(session, cid) = &mut self.phase {
             session.handle_connection_lost(now, *cid);
@@ -360,6 +378,7 @@ impl<P: PduPort> InitiatorNode<P> {
         }
     }
 
+    // RFC 7143 11.13.5-4, 11.14-5, 11.15-1: the owner drops an ended node, and with it the connection.
     fn end(&mut self, event: Event) {
         self.transmit();
         self.phase = Phase::Ended;

@@ -35,7 +35,7 @@ impl TargetConfig {
 pub struct Portal {
     /// The targets.
     pub targets: Vec<TargetConfig>,
-    /// What an initiator has to prove in a discovery session.
+    /// What an initiator has to prove in a discovery session, or may.
     pub discovery_authentication: Authentication,
     /// Addresses that SendTargets tells, `host:port`; empty tells the one that the initiator has connected to.
     pub advertised_addresses: Vec<String>,

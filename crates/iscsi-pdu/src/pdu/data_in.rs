@@ -86,6 +86,7 @@ impl DataIn {
         let fields: &DataInHeader = frame.header.view();
         let flags = Flags::from_bits_retain(fields.flags);
         let status = if flags.contains(Flags::STATUS) {
+            // RFC 7143 11.7.3-4: S comes with F.
             if !flags.contains(Flags::FINAL) {
                 return Err(Self::OPCODE.error("S", 1, fields.flags.into(), "the F bit, when the S bit is set"));
             }

@@ -63,6 +63,7 @@ impl Progress {
         let transit =
             if flags & TRANSIT == 0 { None } else { Some(Stage::from_wire(flags).ok_or(error("NSG", "0, 1 or 3"))?) };
         let continues = flags & CONTINUE != 0;
+        // RFC 7143 6.2-1, 11.12.2-1, 11.13.7-1: text that goes on does not end a stage.
         if continues && transit.is_some() {
             return Err(error("C", "T or C, not both"));
         }

@@ -99,6 +99,7 @@ impl LogoutRequest {
             exp_stat_sn: self.exp_stat_sn.0.into(),
             ..LogoutRequestHeader::default()
         });
+        // RFC 7143 11.14.2-1: nothing but the header.
         Frame::new(header, Bytes::new(), Bytes::new())
     }
 }
@@ -187,6 +188,7 @@ impl LogoutResponse {
             time_2_retain: self.time_2_retain.into(),
             ..LogoutResponseHeader::default()
         });
+        // RFC 7143 11.15.2-1: nothing but the header.
         Frame::new(header, Bytes::new(), Bytes::new())
     }
 }

@@ -89,7 +89,7 @@ pdus! {
     AsyncMessage TextRequest TextResponse LoginRequest LoginResponse LogoutRequest LogoutResponse Snack Reject
 }
 
-/// RFC 7143 11.2.1.5: only a PDU that has additional header segments says that it has; that is the SCSI Command (11.2.2).
+/// RFC 7143 11.2.1.5-1: only a PDU that has additional header segments says that it has; that is the SCSI Command (11.2.2).
 fn check_ahs(frame: &Frame) -> Result<(), DecodeError> {
     let opcode = frame.header.opcode();
     if frame.ahs.is_empty() || opcode == Opcode::ScsiCommand {

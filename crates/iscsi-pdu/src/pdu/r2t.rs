@@ -59,6 +59,7 @@ impl R2t {
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &R2tHeader = frame.header.view();
         let desired_data_transfer_length = fields.desired_data_transfer_length.get();
+        // RFC 7143 11.8.4-1: an R2T asks for something.
         if desired_data_transfer_length == 0 {
             return Err(Self::OPCODE.error("Desired Data Transfer Length", 44, 0, "more than 0"));
         }
@@ -91,6 +92,7 @@ impl R2t {
             desired_data_transfer_length: self.desired_data_transfer_length.into(),
             ..R2tHeader::default()
         });
+        // RFC 7143 11.8.1-1: nothing but the header.
         Frame::new(header, Bytes::new(), Bytes::new())
     }
 }

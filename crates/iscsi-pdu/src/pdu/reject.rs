@@ -31,6 +31,7 @@ pub struct RejectHeader {
 impl HeaderLayout for RejectHeader {}
 
 open_enumeration! {
+    // RFC 7143 11.17.1-1: 0x0b is not among them.
     /// Why a PDU was rejected (RFC 7143 section 11.17.1).
     RejectReason {
         DataDigestError = 0x02 "Data digest error",

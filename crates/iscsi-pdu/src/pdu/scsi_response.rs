@@ -49,6 +49,9 @@ open_enumeration! {
     }
 }
 
+/// The values between these and those of vendors (RFC 7143 section 11.4.3).
+const RESERVED_RESPONSES: core::ops::RangeInclusive<u8> = 0x02..=0x7f;
+
 /// Difference between the expected data transfer length and what the command asked for (RFC 7143 section 11.4.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Residual {
@@ -62,6 +65,7 @@ pub enum Residual {
 }
 
 impl Residual {
+    // RFC 7143 11.4.5.1-1, 11.4.5.1-2: the count means something beside one of the bits, and nothing without.
     /// From the two flag bits, most significant first, and the count. Both bits at once mean nothing.
     pub(crate) const fn from_wire(overflow: bool, underflow: bool, count: u32) -> Option<Self> {
         match (overflow, underflow) {
@@ -80,6 +84,7 @@ impl Residual {
         matches!(self, Self::Underflow(_))
     }
 
+    // RFC 7143 11.4.5.1-1, 11.4.5.1-3: zero where there is no residual.
     pub(crate) const fn count(self) -> u32 {
         match self {
             Self::None => 0,
@@ -93,7 +98,7 @@ impl Residual {
 pub struct ScsiResponse {
     /// Whether the status means anything.
     pub response: ScsiResponseCode,
-    /// SCSI status (SAM-5 clause 5.3.1).
+    /// SCSI status (SAM-5 clause 5.3.1); zero unless the command was completed at the target.
     pub status: u8,
     /// The task.
     pub initiator_task_tag: InitiatorTaskTag,
@@ -107,9 +112,9 @@ pub struct ScsiResponse {
     pub max_cmd_sn: CmdSn,
     /// Number of Data-In PDUs and R2Ts that the target has sent for the task.
     pub exp_data_sn: u32,
-    /// Of the read half of a bidirectional command.
+    /// Of the read half of a bidirectional command; none unless the command was completed at the target.
     pub bidirectional_read_residual: Residual,
-    /// Of the read, or of the write of a write or bidirectional command.
+    /// Of the read, or of the write of a write or bidirectional command; none unless the command was completed at the target.
     pub residual: Residual,
     /// Sense and response data, each behind a length of two bytes (section 11.4.7).
     pub data: Bytes,
@@ -121,11 +126,17 @@ impl ScsiResponse {
     #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
         let fields: &ScsiResponseHeader = frame.header.view();
-        let flags = Flags::from_bits_retain(fields.flags);
+        let response = ScsiResponseCode::from_wire(fields.response);
+        if RESERVED_RESPONSES.contains(&fields.response) {
+            return Err(Self::OPCODE.error("Response", 2, fields.response.into(), "0, 1, or 0x80 to 0xff"));
+        }
+        // RFC 7143 11.4.3-1: of a failure, status and flags are not looked at.
+        let is_complete = response == ScsiResponseCode::CompletedAtTarget;
+        let flags = if is_complete { Flags::from_bits_retain(fields.flags) } else { Flags::empty() };
         let both = Self::OPCODE.error("Residual flags", 1, fields.flags.into(), "overflow or underflow, not both");
         Ok(Self {
-            response: ScsiResponseCode::from_wire(fields.response),
-            status: fields.status,
+            response,
+            status: if is_complete { fields.status } else { 0 },
             initiator_task_tag: Self::OPCODE.task_tag(fields.initiator_task_tag)?,
             snack_tag: fields.snack_tag.get(),
             stat_sn: StatSn(fields.stat_sn.get()),
@@ -150,24 +161,30 @@ impl ScsiResponse {
 
     #[inline]
     pub(crate) fn encode(&self) -> Frame {
+        // RFC 7143 11.4.1-1: a failure has no residuals.
+        let (status, residual, bidirectional_read_residual) = match self.response {
+            ScsiResponseCode::CompletedAtTarget => (self.status, self.residual, self.bidirectional_read_residual),
+            _ => Default::default(),
+        };
+        // RFC 7143 11.4.6-1: each of the two counts has bits of its own.
         let mut flags = Flags::FINAL;
-        flags.set(Flags::BIDIRECTIONAL_OVERFLOW, self.bidirectional_read_residual.is_overflow());
-        flags.set(Flags::BIDIRECTIONAL_UNDERFLOW, self.bidirectional_read_residual.is_underflow());
-        flags.set(Flags::OVERFLOW, self.residual.is_overflow());
-        flags.set(Flags::UNDERFLOW, self.residual.is_underflow());
+        flags.set(Flags::BIDIRECTIONAL_OVERFLOW, bidirectional_read_residual.is_overflow());
+        flags.set(Flags::BIDIRECTIONAL_UNDERFLOW, bidirectional_read_residual.is_underflow());
+        flags.set(Flags::OVERFLOW, residual.is_overflow());
+        flags.set(Flags::UNDERFLOW, residual.is_underflow());
         let header = Header::from_layout(&ScsiResponseHeader {
             opcode: Self::OPCODE.to_wire(),
             flags: flags.bits(),
             response: self.response.to_wire(),
-            status: self.status,
+            status,
             initiator_task_tag: self.initiator_task_tag.0.into(),
             snack_tag: self.snack_tag.into(),
             stat_sn: self.stat_sn.0.into(),
             exp_cmd_sn: self.exp_cmd_sn.0.into(),
             max_cmd_sn: self.max_cmd_sn.0.into(),
             exp_data_sn: self.exp_data_sn.into(),
-            bidirectional_read_residual_count: self.bidirectional_read_residual.count().into(),
-            residual_count: self.residual.count().into(),
+            bidirectional_read_residual_count: bidirectional_read_residual.count().into(),
+            residual_count: residual.count().into(),
             ..ScsiResponseHeader::default()
         });
         Frame::new(header, Bytes::new(), self.data.clone())

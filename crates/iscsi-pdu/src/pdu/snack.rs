@@ -2,7 +2,7 @@
 
 use super::FINAL;
 use crate::frame::{Frame, Header, HeaderLayout};
-use crate::{DecodeError, InitiatorTaskTag, LunField, Opcode, StatSn};
+use crate::{DecodeError, InitiatorTaskTag, LunField, Opcode, StatSn, TargetTransferTag, tag};
 use bytes::Bytes;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -47,6 +47,15 @@ impl SnackType {
 }
 
 /// Asks for PDUs again, or acknowledges data (RFC 7143 section 11.16).
+///
+/// Four functions make one of each type, with ExpStatSN still to be filled in:
+///
+/// ```
+/// use iscsi_pdu::{InitiatorTaskTag, Snack, StatSn};
+///
+/// let snack = Snack { exp_stat_sn: StatSn(9), ..Snack::data_r2t(InitiatorTaskTag(7), 2, 1) };
+/// assert_eq!((snack.begin_run, snack.run_length, snack.transfer_or_snack_tag), (2, 1, 0xffff_ffff));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snack {
     /// What is asked for.
@@ -67,6 +76,50 @@ pub struct Snack {
 
 impl Snack {
     pub(crate) const OPCODE: Opcode = Opcode::SnackRequest;
+
+    // RFC 7143 11.16.4-2, 11.16.5-4: the task's tag, and no other.
+    /// Asks for Data-In PDUs or R2Ts of a task again: `run_length` of them from the number `begin_run` on; zero is all that follow.
+    #[must_use]
+    pub const fn data_r2t(task: InitiatorTaskTag, begin_run: u32, run_length: u32) -> Self {
+        Self { begin_run, run_length, ..Self::of(SnackType::DataR2t, Some(task), tag::RESERVED) }
+    }
+
+    // RFC 7143 11.16.4-1, 11.16.5-4: neither tag.
+    /// Asks for numbered responses again: `run_length` of them from `begin_run` on; zero is all that follow.
+    #[must_use]
+    pub const fn status(begin_run: StatSn, run_length: u32) -> Self {
+        Self { begin_run: begin_run.0, run_length, ..Self::of(SnackType::Status, None, tag::RESERVED) }
+    }
+
+    // RFC 7143 11.16.4-1, 11.16.5-3, 11.16.7-1: what the Data-In with the A bit has brought, and no length.
+    /// Acknowledges the Data-In PDUs before the number `next`.
+    #[must_use]
+    pub const fn data_ack(lun: LunField, target_transfer_tag: TargetTransferTag, next: u32) -> Self {
+        Self { lun, begin_run: next, ..Self::of(SnackType::DataAck, None, target_transfer_tag.0) }
+    }
+
+    // RFC 7143 11.16.4-2, 11.16.5-1, 11.16.6-1, 11.16.7-1: all of a task's data, under a tag.
+    /// Asks for all Data-In PDUs of a task again that were not acknowledged, cut anew. `snack_tag` is unique for the task.
+    ///
+    /// # Panics
+    /// If the SNACK Tag is 0 or `0xffffffff`: a bug of the caller.
+    #[must_use]
+    pub const fn r_data(task: InitiatorTaskTag, snack_tag: u32) -> Self {
+        assert!(snack_tag != 0 && snack_tag != tag::RESERVED, "a SNACK Tag is neither of the reserved values");
+        Self::of(SnackType::RData, Some(task), snack_tag)
+    }
+
+    const fn of(kind: SnackType, initiator_task_tag: Option<InitiatorTaskTag>, transfer_or_snack_tag: u32) -> Self {
+        Self {
+            kind,
+            lun: LunField([0; 8]),
+            initiator_task_tag,
+            transfer_or_snack_tag,
+            exp_stat_sn: StatSn(0),
+            begin_run: 0,
+            run_length: 0,
+        }
+    }
 
     #[inline(always)]
     pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {

@@ -103,6 +103,7 @@ impl TaskManagementRequest {
             exp_data_sn: self.exp_data_sn.into(),
             ..TaskManagementRequestHeader::default()
         });
+        // RFC 7143 11.5.2-1: nothing but the header.
         Frame::new(header, Bytes::new(), Bytes::new())
     }
 }
@@ -185,6 +186,7 @@ impl TaskManagementResponse {
             max_cmd_sn: self.max_cmd_sn.0.into(),
             ..TaskManagementResponseHeader::default()
         });
+        // RFC 7143 11.6.2-1: nothing but the header.
         Frame::new(header, Bytes::new(), Bytes::new())
     }
 }

@@ -23,7 +23,7 @@ impl Flags {
         flags
     }
 
-    /// F and C exclude each other (RFC 7143 sections 11.10.2 and 11.11.2).
+    /// RFC 7143 6.2-1, 11.10.2-1, 11.11.2-1: F and C exclude each other.
     fn checked(opcode: Opcode, bits: u8) -> Result<Self, DecodeError> {
         let flags = Self::from_bits_truncate(bits);
         if flags.is_all() {

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// Most bytes that a peer may count on in one negotiation, if it is about long authentication items (RFC 7143 section 6.1).
+/// Most bytes that a peer may count on in one negotiation, if it is about long authentication items (RFC 7143 6.1-5).
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// The text goes beyond what is put together. The peer that sent it is at fault.
@@ -103,6 +103,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        /// RFC 7143 6.1-4: over however many PDUs.
         #[test]
         fn what_is_cut_is_put_together_again(text in prop::collection::vec(any::<u8>(), 0..2000), size in 1usize..600) {
             let text = Bytes::from(text);

@@ -102,7 +102,7 @@ impl<'a> Iterator for Pairs<'a> {
             return None;
         }
         let offset = self.offset;
-        // RFC 7143 6.1: every pair is followed by a zero byte, the last one too.
+        // RFC 7143 6.1-1: every pair is followed by a zero byte, the last one too.
         let Some(length) = self.rest.iter().position(|byte| *byte == 0) else {
             self.rest = &[];
             return Some(Err(TextError::Unterminated { offset }));
@@ -142,7 +142,7 @@ fn split_pair(pair: &[u8], offset: usize) -> Result<(&str, &str), TextError> {
     Ok((key, value))
 }
 
-/// Whether these bytes can be a key. `#` stands in no key-name of RFC 7143 section 6.1 but in keys that are in use
+/// Whether these bytes can be a key (RFC 7143 6.1-2). `#` stands in no key-name of section 6.1 but in keys that are in use
 /// (section 13.26), and a first letter that is no capital is answered like any other key that is not understood.
 fn is_key(key: &[u8]) -> bool {
     (1..=KEY_BYTES_MAX).contains(&key.len())
@@ -162,6 +162,7 @@ pub fn push(text: &mut BytesMut, key: &str, value: &str) {
     text.put_slice(key.as_bytes());
     text.put_u8(b'=');
     text.put_slice(value.as_bytes());
+    // RFC 7143 6.1-1: the end of the pair.
     text.put_u8(0);
 }
 
@@ -188,6 +189,7 @@ mod tests {
         assert_eq!(read(b"\0\0\0"), []);
     }
 
+    /// RFC 7143 6.1-1: a pair that no zero byte ends is none.
     #[test]
     fn an_error_names_its_place_and_ends_the_pairs() {
         assert_eq!(read(b"A=1\0B=2"), [Ok(("A", "1")), Err(TextError::Unterminated { offset: 4 })]);
@@ -197,6 +199,7 @@ mod tests {
         assert_eq!(read(b"\0A=\xff\0B=1\0"), [Err(TextError::ValueNotUtf8 { offset: 1 })]);
     }
 
+    /// RFC 7143 6.1-2: 63 bytes.
     #[test]
     fn the_longest_key_and_value_pass_and_the_next_longer_do_not() {
         let key = |length| format!("{}=v\0", "K".repeat(length)).into_bytes();

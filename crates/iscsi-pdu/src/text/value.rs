@@ -53,6 +53,7 @@ pub fn number(value: &str) -> Result<u64, ValueError> {
     if digits.starts_with('+') {
         return Err(ValueError::Number);
     }
+    // RFC 7143 6.1-3: nothing of 2^64 or more is a number.
     u64::from_str_radix(digits, radix).map_err(|_| ValueError::Number)
 }
 
@@ -86,6 +87,7 @@ pub fn binary(value: &str, bytes_max: usize) -> Result<Vec<u8>, ValueError> {
         bounded(digits.len().div_ceil(2), bytes_max)?;
         return decode_hex(digits).ok_or(ValueError::Binary);
     }
+    // RFC 7143 6.1-3: decimal digits are no binary value of ours, since no key has a length of its own.
     let digits = value.strip_prefix("0b").or_else(|| value.strip_prefix("0B")).ok_or(ValueError::Binary)?;
     let significant = digits.trim_end_matches('=').len();
     bounded(significant * 3 / 4, bytes_max)?;
@@ -135,6 +137,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// RFC 7143 6.1-3: nor is 2^64 one.
     #[test]
     fn numbers_are_what_section_6_1_calls_numbers() {
         assert_eq!(number("0"), Ok(0));
@@ -157,6 +160,7 @@ mod tests {
         assert_eq!(range("~2"), Err(ValueError::Number));
     }
 
+    /// RFC 7143 6.1-3: "12" is no binary value.
     #[test]
     fn binary_values_keep_their_leading_zeros() {
         assert_eq!(binary("0x0001", 2).unwrap(), [0, 1]);

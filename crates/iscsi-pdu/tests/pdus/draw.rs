@@ -137,17 +137,26 @@ impl Draw {
     }
 
     fn scsi_response(&mut self) -> Pdu {
+        let response = match self.u8() {
+            code @ (0x02..=0x7f) => ScsiResponseCode::from_wire(code | 0x80),
+            code => ScsiResponseCode::from_wire(code),
+        };
+        let (status, bidirectional_read_residual, residual) = match response {
+            ScsiResponseCode::CompletedAtTarget => (self.u8(), self.residual(), self.residual()),
+            // Of a failure nothing else means anything.
+            _ => Default::default(),
+        };
         ScsiResponse {
-            response: ScsiResponseCode::from_wire(self.u8()),
-            status: self.u8(),
+            response,
+            status,
             initiator_task_tag: self.initiator_task_tag(),
             snack_tag: self.u32(),
             stat_sn: self.stat_sn(),
             exp_cmd_sn: self.cmd_sn(),
             max_cmd_sn: self.cmd_sn(),
             exp_data_sn: self.u32(),
-            bidirectional_read_residual: self.residual(),
-            residual: self.residual(),
+            bidirectional_read_residual,
+            residual,
             data: self.data.clone(),
         }
         .into()

@@ -17,6 +17,7 @@ fn pdu() -> impl Strategy<Value = Pdu> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
+    // RFC 7143 11.2.1.5-1, 11.2.1.6-1: the lengths are those of the segments, zero without.
     #[test]
     fn what_is_encoded_is_decoded_again(pdu in pdu()) {
         let frame = pdu.encode();
@@ -92,6 +93,7 @@ fn full_pdu(kind: usize) -> Pdu {
             pdu.status = Some(DataInStatus { status: 1, stat_sn: StatSn(7), residual });
         }
         Pdu::ScsiResponse(pdu) => {
+            (pdu.response, pdu.status) = (ScsiResponseCode::CompletedAtTarget, 2);
             (pdu.residual, pdu.bidirectional_read_residual) = (residual, Residual::Underflow(9));
         }
         Pdu::LoginRequest(pdu) => (pdu.transit, pdu.continues) = (stage, false),
@@ -103,6 +105,7 @@ fn full_pdu(kind: usize) -> Pdu {
     pdu
 }
 
+// RFC 7143 11-1, 11-2: each bit of each PDU, sent and received.
 #[test]
 fn every_bit_means_what_the_figures_say_and_reserved_ones_are_sent_as_zero() {
     for (kind, (opcode, immediate, flags, fields)) in MEANING.into_iter().enumerate() {
@@ -135,6 +138,8 @@ fn every_bit_means_what_the_figures_say_and_reserved_ones_are_sent_as_zero() {
     }
 }
 
+/// RFC 7143 6.2-1: C with T or F among them.
+/// RFC 7143 11-3: reserved values, and what a field cannot be beside another.
 #[test]
 fn values_that_mean_nothing_are_named_with_their_place() {
     let refused = |kind: usize, at: usize, value: &[u8]| {
@@ -145,14 +150,22 @@ fn values_that_mean_nothing_are_named_with_their_place() {
     };
     let none = &[0xff; 4];
     assert_eq!(refused(2, 1, &[0x85]), (Opcode::ScsiCommand, "ATTR", 1));
+    // RFC 7143 11.2.1.8-2: this value is no tag.
     assert_eq!(refused(2, 16, none), (Opcode::ScsiCommand, "Initiator Task Tag", 16));
+    assert_eq!(refused(3, 2, &[0x02]), (Opcode::ScsiResponse, "Response", 2));
+    assert_eq!(refused(3, 2, &[0x7f]), (Opcode::ScsiResponse, "Response", 2));
     assert_eq!(refused(3, 1, &[0x98]), (Opcode::ScsiResponse, "Residual flags", 1));
+    // RFC 7143 11.7.3-4: S without F.
     assert_eq!(refused(7, 1, &[0x01]), (Opcode::DataIn, "S", 1));
     assert_eq!(refused(7, 1, &[0x87]), (Opcode::DataIn, "Residual flags", 1));
+    // RFC 7143 11.8.5-1, 11.8.4-1: an R2T without a tag, and one for nothing.
     assert_eq!(refused(8, 20, none), (Opcode::R2t, "Target Transfer Tag", 20));
     assert_eq!(refused(8, 44, &[0; 4]), (Opcode::R2t, "Desired Data Transfer Length", 44));
+    // RFC 7143 11.10.2-1, 11.11.2-1, 11.12.2-1, 11.13.7-1: C with F or T.
     assert_eq!(refused(10, 1, &[0xc0]), (Opcode::TextRequest, "C", 1));
+    assert_eq!(refused(11, 1, &[0xc0]), (Opcode::TextResponse, "C", 1));
     assert_eq!(refused(12, 1, &[0xc3]), (Opcode::LoginRequest, "C", 1));
+    assert_eq!(refused(13, 1, &[0xc3]), (Opcode::LoginResponse, "C", 1));
     assert_eq!(refused(12, 1, &[0x82]), (Opcode::LoginRequest, "NSG", 1));
     assert_eq!(refused(12, 1, &[0x0c]), (Opcode::LoginRequest, "CSG", 1));
     assert_eq!(refused(14, 1, &[0x83]), (Opcode::LogoutRequest, "Reason Code", 1));
@@ -164,4 +177,88 @@ fn values_that_mean_nothing_are_named_with_their_place() {
     assert_eq!(Pdu::decode(&frame).unwrap_err().field, "TotalAHSLength");
     let frame = Frame::new(full_pdu(17).encode().header, Bytes::new(), vec![0; 47].into());
     assert_eq!(Pdu::decode(&frame).unwrap_err().field, "DataSegmentLength");
+}
+
+/// A SCSI Response with this code and a status, both residuals and their counts beside it.
+fn response(code: ScsiResponseCode) -> ScsiResponse {
+    let mut frame = full_pdu(3).encode();
+    frame.header.0[2] = code.to_wire();
+    let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(&frame) else { panic!("a SCSI Response") };
+    response
+}
+
+// RFC 7143 11.4.3-1, 11.4.1-1: neither heard nor said.
+#[test]
+fn a_failure_at_the_target_has_neither_status_nor_residual() {
+    assert_eq!(response(ScsiResponseCode::CompletedAtTarget).residual, Residual::Overflow(5));
+    for code in [ScsiResponseCode::TargetFailure, ScsiResponseCode::Other(0x80)] {
+        let failure = response(code);
+        assert_eq!((failure.status, failure.residual), (0, Residual::None));
+        assert_eq!(failure.bidirectional_read_residual, Residual::None);
+        // Not even what excludes itself is an error there.
+        let mut frame = full_pdu(3).encode();
+        (frame.header.0[1], frame.header.0[2]) = (0x9e, code.to_wire());
+        assert_eq!(Pdu::decode(&frame), Ok(failure.clone().into()));
+        let careless = ScsiResponse { status: 2, residual: Residual::Underflow(9), ..failure.clone() };
+        assert_eq!(Pdu::from(careless).encode(), Pdu::from(failure).encode());
+    }
+}
+
+// RFC 7143 11.4.5.1-1, 11.4.5.1-2, 11.4.5.1-3, 11.4.6-1: a bit and its count belong together.
+#[test]
+fn a_residual_count_means_something_beside_its_bit() {
+    let frame = full_pdu(3).encode();
+    assert_eq!((frame.header.0[1], &frame.header.0[40..48]), (0x8c, &[0, 0, 0, 9, 0, 0, 0, 5][..]));
+    let mut without_bits = frame.clone();
+    without_bits.header.0[1] = 0x80;
+    let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(&without_bits) else { panic!("a SCSI Response") };
+    assert_eq!((response.residual, response.bidirectional_read_residual), (Residual::None, Residual::None));
+    assert_eq!(Pdu::from(response).encode().header.0[40..48], [0; 8]);
+}
+
+// RFC 7143 11.5.2-1, 11.6.2-1, 11.8.1-1, 11.14.2-1, 11.15.2-1: both lengths are zero.
+#[test]
+fn pdus_of_a_header_alone() {
+    let opcodes = [4, 5, 8, 14, 15].map(|kind| {
+        let frame = full_pdu(kind).encode();
+        assert_eq!((&frame.header.0[4..8], frame.ahs.len(), frame.data.len()), (&[0; 4][..], 0, 0));
+        frame.header.opcode()
+    });
+    let expected = [
+        Opcode::TaskManagementRequest,
+        Opcode::TaskManagementResponse,
+        Opcode::R2t,
+        Opcode::LogoutRequest,
+        Opcode::LogoutResponse,
+    ];
+    assert_eq!(opcodes, expected);
+}
+
+// RFC 7143 11.17.1-1: the reason of old is no reason of ours.
+#[test]
+fn no_reject_says_negotiation_reset() {
+    assert!(RejectReason::NAMED.iter().all(|reason| reason.to_wire() != 0x0b));
+    assert_eq!(RejectReason::from_wire(0x0b), RejectReason::Other(0x0b));
+}
+
+// RFC 7143 11.16.4-1, 11.16.4-2, 11.16.5-1, 11.16.5-3, 11.16.5-4, 11.16.6-1, 11.16.7-1: what each type carries.
+#[test]
+fn a_snack_has_the_fields_of_its_type() {
+    let (task, lun, transfer) = (InitiatorTaskTag(7), LunField([0, 3, 0, 0, 0, 0, 0, 0]), TargetTransferTag(9));
+    let fields = |snack: Snack| {
+        let header = Pdu::from(snack).encode().header;
+        let word = |at: usize| u32::from_be_bytes(header.0[at..at + 4].try_into().unwrap());
+        (header.0[1], header.0[9], word(16), word(20), word(40), word(44))
+    };
+    assert_eq!(fields(Snack::data_r2t(task, 2, 3)), (0x80, 0, 7, u32::MAX, 2, 3));
+    assert_eq!(fields(Snack::status(StatSn(2), 3)), (0x81, 0, u32::MAX, u32::MAX, 2, 3));
+    assert_eq!(fields(Snack::data_ack(lun, transfer, 2)), (0x82, 3, u32::MAX, 9, 2, 0));
+    assert_eq!(fields(Snack::r_data(task, 5)), (0x83, 0, 7, 5, 0, 0));
+}
+
+// RFC 7143 11.16.5-1: nor is zero one.
+#[test]
+#[should_panic(expected = "a SNACK Tag is neither of the reserved values")]
+fn a_snack_tag_that_means_none_is_a_bug() {
+    let _ = Snack::r_data(InitiatorTaskTag(7), 0);
 }

@@ -95,6 +95,7 @@ impl ClientConfig {
             target_name: self.target_name.clone(),
             session_type: if self.target_name.is_some() { SessionType::Normal } else { SessionType::Discovery },
             isid,
+            // RFC 7143 6.3.5-1, 7.15-1: with the ISID of another session this takes its place.
             tsih: Tsih(0),
             cid: Cid(0),
             limits: self.limits.clone(),

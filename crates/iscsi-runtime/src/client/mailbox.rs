@@ -1,6 +1,6 @@
 //! Between the callers of a client and its session's thread.
 
-use super::session::{Driver, Node};
+use super::session::{Driver, Node, logout_due};
 use super::{ClientError, Handle, session};
 use futures_channel::oneshot;
 use iscsi_node::initiator::{Completion, Event, Outcome, Request};
@@ -92,6 +92,8 @@ pub(super) struct MailboxDriver {
     waiting: VecDeque<(Request, Reply)>,
     open: Slab<Reply>,
     leave: Leave,
+    /// When the session is left even if something is open.
+    logout_due: Option<Instant>,
 }
 
 /// Whether the session is to end.
@@ -105,7 +107,8 @@ enum Leave {
 
 impl MailboxDriver {
     pub(super) fn new(mailbox: Arc<Mailbox>, begun: oneshot::Sender<Result<Handle, ClientError>>) -> Self {
-        Self { mailbox, begun: Some(begun), waiting: VecDeque::new(), open: Slab::new(), leave: Leave::No }
+        let (waiting, open) = (VecDeque::new(), Slab::new());
+        Self { mailbox, begun: Some(begun), waiting, open, leave: Leave::No, logout_due: None }
     }
 
     /// Runs the session; says to every caller why it ended.
@@ -142,13 +145,16 @@ impl MailboxDriver {
         }
     }
 
-    /// Logs out if that is wanted and nothing is open that it would cut off.
+    // RFC 7143 11.9.1-3: of the session.
+    /// Logs out if that is wanted, and nothing is open that it would cut off or the target waits no longer.
     fn leave(&mut self, now: Instant, node: &mut Node) {
+        let is_idle = self.waiting.is_empty() && self.open.is_empty();
+        let is_due = self.logout_due.is_some_and(|due| due <= now);
         if let Leave::WhenIdle(reply) = &mut self.leave
-            && self.waiting.is_empty()
-            && self.open.is_empty()
+            && (is_idle || is_due)
         {
             let token = reply.take().map_or(NOBODY, |reply| self.open.insert(reply) as u64);
+            // RFC 7143 4.2.6-1: the connection is closed after the logout.
             self.leave = Leave::Now;
             node.logout(now, token);
         }
@@ -185,16 +191,21 @@ impl Driver for MailboxDriver {
         self.leave(now, node);
     }
 
-    fn handle_event(&mut self, _: Instant, event: Event) {
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.logout_due.filter(|_| matches!(self.leave, Leave::WhenIdle(_)))
+    }
+
+    fn handle_event(&mut self, now: Instant, event: Event) {
         match event {
             Event::Complete { token, outcome } => {
                 if let Some(reply) = self.open.try_remove(token as usize) {
                     drop(reply.send(Ok(outcome)));
                 }
             }
-            // RFC 7143 11.9.1: the target takes no new command; those under way may end before the logout.
-            Event::LogoutRequested { .. } => {
+            // RFC 7143 11.9.1-4: the target takes no new command; those under way may end before the logout.
+            Event::LogoutRequested { grace } => {
                 self.refuse_waiting();
+                self.logout_due = logout_due(now, grace);
                 if matches!(self.leave, Leave::No) {
                     self.leave = Leave::WhenIdle(None);
                 }

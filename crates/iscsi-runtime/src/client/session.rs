@@ -31,6 +31,9 @@ pub(super) trait Driver {
     /// Gives what there is to ask, as far as the node takes it.
     fn submit(&mut self, now: Instant, node: &mut Node);
 
+    /// When [`Self::submit`] is to be called, if nothing happens before.
+    fn poll_timeout(&self) -> Option<Instant>;
+
     /// Something has happened.
     fn handle_event(&mut self, now: Instant, event: Event);
 }
@@ -48,6 +51,12 @@ pub(super) fn run(config: &ClientConfig, poll: &mut Poll, driver: &mut impl Driv
         }
     }
     Err(ClientError::Redirects(config.address.clone()))
+}
+
+/// RFC 7143 11.9.1-2: when an initiator logs out that was asked to at `now`, whatever is open then. Half of the time is for what is
+/// open, the other half for the logout.
+pub(super) fn logout_due(now: Instant, grace: Duration) -> Option<Instant> {
+    now.checked_add(grace / 2)
 }
 
 enum End {
@@ -97,8 +106,8 @@ impl<D: Driver> Session<'_, D> {
             if let Some(end) = self.handle_events(now)? {
                 return Ok(end);
             }
-            let due = if has_more { Some(now) } else { self.node.poll_timeout() };
-            let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let due = [has_more.then_some(now), self.node.poll_timeout(), self.driver.poll_timeout()];
+            let timeout = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(Instant::now()));
             match poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => other?,

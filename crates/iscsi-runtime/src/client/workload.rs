@@ -1,6 +1,6 @@
 //! Load on a session from its own thread, without a channel between the load and the wire.
 
-use super::session::{self, Driver, Node};
+use super::session::{self, Driver, Node, logout_due};
 use super::{ClientConfig, ClientError};
 use iscsi_node::initiator::{Event, Outcome, Request};
 use mio::Poll;
@@ -36,7 +36,8 @@ pub trait Workload {
 /// # Errors
 /// Why there was no session, or why it ended too early.
 pub fn run_workload<W: Workload>(config: &ClientConfig, workload: W) -> Result<W, ClientError> {
-    let mut driver = WorkloadDriver { workload, open: 0, waiting: None, finished: false, leaving: false };
+    let mut driver =
+        WorkloadDriver { workload, open: 0, waiting: None, finished: false, logout_due: None, leaving: false };
     match session::run(config, &mut Poll::new()?, &mut driver) {
         // Nothing was open any more; istgt at times closes the connection instead of answering a logout.
         Ok(()) | Err(ClientError::Lost(_)) if driver.leaving => Ok(driver.workload),
@@ -53,6 +54,8 @@ struct WorkloadDriver<W> {
     /// What the target's window had no room for.
     waiting: Option<(u64, Request)>,
     finished: bool,
+    /// When the session is left even if something is open.
+    logout_due: Option<Instant>,
     leaving: bool,
 }
 
@@ -83,10 +86,15 @@ impl<W: Workload> Driver for WorkloadDriver<W> {
                 }
             }
         }
-        if self.finished && self.open == 0 && !self.leaving {
+        let is_due = self.logout_due.is_some_and(|due| due <= now);
+        if self.finished && (self.open == 0 || is_due) && !self.leaving {
             self.leaving = true;
             node.logout(now, LOGOUT);
         }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.logout_due.filter(|_| !self.leaving)
     }
 
     fn handle_event(&mut self, now: Instant, event: Event) {
@@ -96,7 +104,10 @@ impl<W: Workload> Driver for WorkloadDriver<W> {
                 self.open -= 1;
                 self.workload.complete(now, token, outcome);
             }
-            Event::LogoutRequested { .. } => self.finished = true,
+            Event::LogoutRequested { grace } => {
+                self.finished = true;
+                self.logout_due = logout_due(now, grace);
+            }
             _ => {}
         }
     }

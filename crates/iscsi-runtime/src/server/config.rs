@@ -13,9 +13,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Connections that a server takes at most, unless told otherwise.
 const CONNECTIONS_MAX: usize = 16_384;
+
+/// How long a busy core looks for more before it sleeps, unless told otherwise: a little longer than to be woken takes.
+const BUSY_POLL: Duration = Duration::from_micros(50);
 
 /// Protocol identifier of iSCSI (SPC-5 clause 7.6.1).
 const ISCSI: u8 = 5;
@@ -192,6 +196,7 @@ pub struct ServerBuilder {
     portal: Portal,
     cores: Option<usize>,
     connections_max: Option<usize>,
+    busy_poll: Option<Duration>,
     capture: Option<PathBuf>,
 }
 
@@ -202,6 +207,7 @@ pub(super) struct Parts {
     pub(super) listen: Vec<SocketAddr>,
     pub(super) cores: usize,
     pub(super) connections_max: usize,
+    pub(super) busy_poll: Duration,
     pub(super) capture: Option<Capture>,
 }
 
@@ -241,7 +247,8 @@ impl ServerBuilder {
         self
     }
 
-    /// What an initiator has to prove before it may ask which targets there are.
+    /// What an initiator has to prove before it may ask which targets there are; nothing unless this is said. With
+    /// [`Authentication::or_none`] a proof is taken from those who offer it.
     #[must_use]
     pub fn discovery_authentication(mut self, authentication: Authentication) -> Self {
         self.portal.discovery_authentication = authentication;
@@ -255,9 +262,17 @@ impl ServerBuilder {
         self
     }
 
+    /// How long a core that has just served several commands looks for more before it sleeps; 50 us unless this is said, zero
+    /// never does. Latency for processor time, and only as long as more does come.
+    #[must_use]
+    pub fn busy_poll(mut self, window: Duration) -> Self {
+        self.busy_poll = Some(window);
+        self
+    }
+
     /// Time that a login may take; 15 s unless this is said.
     #[must_use]
-    pub fn login_timeout(mut self, timeout: std::time::Duration) -> Self {
+    pub fn login_timeout(mut self, timeout: Duration) -> Self {
         self.portal.login_timeout = timeout;
         self
     }
@@ -298,6 +313,7 @@ impl ServerBuilder {
             listen: self.listen,
             cores: self.cores.unwrap_or_else(processors).max(1),
             connections_max: self.connections_max.unwrap_or(CONNECTIONS_MAX),
+            busy_poll: self.busy_poll.unwrap_or(BUSY_POLL),
             capture: self.capture.map(|file| capture::create(&file)).transpose()?,
         })
     }

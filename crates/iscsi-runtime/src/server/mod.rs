@@ -1,5 +1,6 @@
 //! An iSCSI target for people who embed one: [`Server`].
 
+mod busy_poll;
 mod config;
 mod core;
 mod registry;
@@ -111,7 +112,8 @@ impl Server {
     }
 
     fn start(builder: ServerBuilder) -> Result<Self, StartError> {
-        let config::Parts { portal, stores, listen, cores, connections_max, capture } = builder.into_parts()?;
+        let config::Parts { portal, stores, listen, cores, connections_max, busy_poll, capture } =
+            builder.into_parts()?;
         let listeners = listen.into_iter().map(config::listen).collect::<Result<Vec<_>, _>>()?;
         let addresses = listeners.iter().map(mio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
         let polls = (0..cores).map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>()?;
@@ -126,6 +128,7 @@ impl Server {
             mailboxes,
             loads: (0..cores).map(|_| Default::default()).collect(),
             connections_max: connections_max.div_ceil(cores),
+            busy_poll,
             capture,
         });
         let mut server = Self { shared, addresses, threads: Vec::new() };

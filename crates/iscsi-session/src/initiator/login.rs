@@ -106,7 +106,14 @@ impl Login {
         Self::with_segments(config, tag, random, now, SEGMENT_BYTES_MAX)
     }
 
-    /// The same, with another length of our data segments.
+    /// Begins the login of a further connection, or of one that is reinstated: the configuration names the session by its TSIH,
+    /// and `cmd_sn` is the [session's](super::Session::cmd_sn) (RFC 7143 section 11.12.8). Otherwise as [`new`](Self::new).
+    #[must_use]
+    pub fn joining(config: LoginConfig, cmd_sn: CmdSn, tag: InitiatorTaskTag, random: [u8; 32], now: Instant) -> Self {
+        Self::begin(config, Some(cmd_sn), tag, random, now, SEGMENT_BYTES_MAX)
+    }
+
+    /// A login as [`new`](Self::new) begins it, with another length of our data segments.
     pub(crate) fn with_segments(
         config: LoginConfig,
         tag: InitiatorTaskTag,
@@ -114,7 +121,20 @@ impl Login {
         now: Instant,
         segment_bytes_max: usize,
     ) -> Self {
+        Self::begin(config, None, tag, random, now, segment_bytes_max)
+    }
+
+    fn begin(
+        config: LoginConfig,
+        cmd_sn: Option<CmdSn>,
+        tag: InitiatorTaskTag,
+        random: [u8; 32],
+        now: Instant,
+        segment_bytes_max: usize,
+    ) -> Self {
         let randomness = Randomness::new(random);
+        let cmd_sn = cmd_sn.unwrap_or(CmdSn(randomness.start()));
+        // RFC 7143 6.3-4, 6.3-5: security first, if there is any; the operational stage always.
         let stage = match config.authentication {
             Authentication::None => Stage::LoginOperationalNegotiation,
             Authentication::Chap { .. } => Stage::SecurityNegotiation,
@@ -122,7 +142,7 @@ impl Login {
         let mut login = Self {
             deadline: now + config.timeout,
             state: State::Over,
-            responses: Responses::new(&config, tag, CmdSn(randomness.start()), stage),
+            responses: Responses::new(&config, tag, cmd_sn, stage),
             reader: Reader::new(End::Target),
             incoming: Incoming::default(),
             outgoing: Outgoing::new(segment_bytes_max),
@@ -136,6 +156,7 @@ impl Login {
         login
     }
 
+    // RFC 7143 11.12-1, 11.12.10-1, 13.4-1, 13.4-2, 13.5-1, 13.5-2, 13.21-2: it says who we are and what we want, once.
     /// The first request (RFC 7143 section 6.3.1).
     fn introduce(&mut self, randomness: Randomness) -> Result<(), LoginFailure> {
         let LoginConfig { initiator_name, initiator_alias, target_name, session_type, authentication, .. } =
@@ -146,8 +167,10 @@ impl Login {
         if target_name.is_none() && *session_type == SessionType::Normal {
             return Err(LoginFailure::NoTarget);
         }
+        // RFC 7143 6.3-2, 6.3-3, 4.2.7.1-1, 4.2.7.1-4: both names in the first request; discovery may go without a target.
         let names = &mut self.outgoing.text;
         text::push(names, Key::InitiatorName.row().name, initiator_name);
+        // RFC 7143 13.7-1: for people.
         if let Some(alias) = initiator_alias {
             text::push(names, Key::InitiatorAlias.row().name, &printable(alias));
         }
@@ -172,8 +195,10 @@ impl Login {
         let result = match pdu {
             _ if self.is_over() => return,
             Pdu::LoginResponse(response) => self.handle_response(response),
+            // RFC 7143 4.2.4-7: nothing else comes during a login.
             _ => Err(Violation::NotDuringLogin.into()),
         };
+        // RFC 7143 6.3-12, 6.3.2-5, 7.12-1, 7.12-2: the owner closes the connection of a login that has failed.
         if let Err(breach) = result {
             self.end(LoginEvent::Failed(breach.into()));
         }
@@ -182,6 +207,7 @@ impl Login {
     /// Bytes have come that are no PDU.
     pub fn handle_undecodable(&mut self, now: Instant, _header: Header, error: DecodeError) {
         self.handle_timeout(now);
+        // RFC 7143 7.7-1, 7.7-2: a format error ends the connection.
         if !self.is_over() {
             self.end(LoginEvent::Failed(LoginFailure::Malformed(error)));
         }

@@ -80,6 +80,11 @@ impl Outbox {
         self.unsolicited.push_front(tag);
     }
 
+    /// Forgets a request that has ended before it was sent.
+    pub(super) fn remove_request(&mut self, tag: InitiatorTaskTag) {
+        self.queue.retain(|queued| !matches!(queued, Queued::Request(other) if *other == tag));
+    }
+
     /// Forgets the data of a task that has ended.
     pub(super) fn remove_data(&mut self, tag: InitiatorTaskTag) {
         self.unsolicited.retain(|other| *other != tag);

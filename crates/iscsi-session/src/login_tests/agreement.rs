@@ -117,6 +117,7 @@ fn have_a_digest_in_common(ours: &[bool], theirs: &[bool]) -> bool {
 }
 
 proptest! {
+    /// RFC 7143 6.2-16, 6.2-17, 6.2.2-2: both have the same view in the end, or none.
     #[test]
     fn both_ends_agree_within_the_limits_of_each(ours in limits(), theirs in limits(), session_type in session_type()) {
         let agreeable = have_a_digest_in_common(&ours.header_digest, &theirs.header_digest)
@@ -145,6 +146,7 @@ proptest! {
         prop_assert_eq!(target.parameters, target_again.parameters);
     }
 
+    /// RFC 7143 6.2-1, 6.2-2, 6.2-3: over however many PDUs.
     #[test]
     fn the_length_of_the_segments_changes_nothing(ours in limits(), theirs in limits(), segments in [24..600_usize, 24..600_usize]) {
         let (whole, exchanges) = run(&ours, &theirs, SessionType::Normal, [8192; 2]);
@@ -159,6 +161,7 @@ proptest! {
         );
     }
 
+    /// RFC 7143 6.1-5, 6.2-3: each part is answered with nothing.
     #[test]
     fn chap_in_segments_of_any_length_authenticates(segments in [40..300_usize, 40..300_usize]) {
         let authentication = chap(&alice(), Some(bob()));

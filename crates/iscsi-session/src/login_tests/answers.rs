@@ -29,6 +29,9 @@ fn answer(key: &str, value: &str) -> Option<String> {
     answers(limits, &[(key, value)]).0.remove(0)
 }
 
+/// RFC 7143 6.2-7, 6.2.1-1, 6.2.1-3, 6.2.2-1, 6.2.2-2, 6.2.2-3, 6.2.2-4, 6.2.2-5, 7.1.5-3.
+/// RFC 7143 11.12.10-2, 11.13.8-2: the keys of chapter 13.
+/// RFC 7143 13.24-1, 13.25-1, 13.25-2, 13.25-3, 13.25-4, 13.1-1: some by rules of their own.
 #[test]
 fn each_key_is_answered_by_its_rule() {
     for (key, offer, expected) in [
@@ -86,6 +89,8 @@ fn each_key_is_answered_by_its_rule() {
     }
 }
 
+/// RFC 7143 6.2-11, 6.2-13: a declaration of the standard is understood without a word.
+/// RFC 7143 13.26.2-1, 13.26.2-2: X#NodeArchitecture changes nothing.
 #[test]
 fn what_is_declared_or_answers_nothing_of_ours_is_not_answered() {
     assert_eq!(answer("MaxRecvDataSegmentLength", "512").as_deref(), Some("262144"), "our own declaration");
@@ -100,6 +105,8 @@ fn what_is_declared_or_answers_nothing_of_ours_is_not_answered() {
     }
 }
 
+/// RFC 7143 6.2-6, 6.2-17: whatever was offered, it stays within MaxBurstLength.
+/// RFC 7143 13.14-1: it is cut to MaxBurstLength.
 #[test]
 fn first_burst_length_follows_what_else_was_agreed_upon() {
     let ours = Limits { first_burst_bytes_max: 100_000, ..Limits::default() };
@@ -117,6 +124,7 @@ fn first_burst_length_follows_what_else_was_agreed_upon() {
     }
 }
 
+// RFC 7143 13.19-2: whatever was offered.
 #[test]
 fn with_recovery_there_is_one_r2t_at_a_time() {
     let limits = Limits { error_recovery_level: 1, outstanding_r2t_max: 8, ..Limits::default() };
@@ -160,6 +168,7 @@ fn the_level_of_the_protocol_is_the_lower_one() {
     }
 }
 
+// RFC 7143 13.6-1: with an alias that is any text.
 #[test]
 fn an_alias_is_told_in_normal_sessions_and_never_breaks_a_text() {
     let told = |keys: &[(&str, &str)], alias: &str| {

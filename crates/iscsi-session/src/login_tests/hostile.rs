@@ -32,6 +32,7 @@ fn too_long() -> Option<TargetEvent> {
     Some(TargetEvent::Closed(failure))
 }
 
+/// RFC 7143 6.2-18, 10.3-1: more than the six exchanges that are asked for.
 #[test]
 fn a_login_has_64_requests_at_most() {
     let first = Script::new().first(1, None, &[]);
@@ -41,6 +42,7 @@ fn a_login_has_64_requests_at_most() {
     assert_eq!((count, end), (65, too_long()));
 }
 
+/// RFC 7143 6.1-4, 6.1-5: so many are taken.
 #[test]
 fn a_login_has_64_kib_of_text_at_most() {
     let part = |bytes: usize, continues| LoginRequest {
@@ -64,6 +66,7 @@ fn short_questions_do_not_get_long_answers_for_ever() {
     assert_eq!((count, bytes, end), (1, 0, too_long()));
 }
 
+/// RFC 7143 6.2-18, 10.3-1: after 64 exchanges.
 #[test]
 fn an_initiator_gives_up_on_a_target_that_never_comes_to_an_end() {
     let mut login = Login::new(initiator_config(), InitiatorTaskTag(7), [1; 32], Instant::now());
@@ -154,6 +157,7 @@ proptest! {
                 data,
                 ..Script::new().request(stage, None, &[])
             };
+            let proposed = request.transit.is_some();
             let (pdus, end) = target.answer(request);
             if is_over {
                 prop_assert_eq!((pdus, end), (vec![], None));
@@ -164,11 +168,14 @@ proptest! {
             let Pdu::LoginResponse(response) = &pdus[0] else { panic!("{pdus:?}") };
             let failed = matches!(end, Some(TargetEvent::Closed(_)));
             prop_assert_eq!(response.status != LoginStatus::Success, failed);
+            // RFC 7143 11.13.6-2: no step that the initiator did not propose.
+            prop_assert!(proposed || response.transit.is_none());
             prop_assert!(!(asks_for_proof && matches!(end, Some(TargetEvent::Complete(_)))), "nobody knows the secret");
             is_over = end.is_some();
         }
     }
 
+    /// RFC 7143 6.3-1: one request at a time.
     #[test]
     fn an_initiator_survives_any_target(
         authentication in authentication(),

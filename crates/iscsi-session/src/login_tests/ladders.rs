@@ -44,6 +44,8 @@ impl Ladder {
     }
 }
 
+/// RFC 7143 4.2.4-1, 6.1-3, 6.3-4, 6.3-5, 6.3.2-1: security first, binary values in hexadecimal digits.
+/// RFC 7143 12.1.3-2, 12.1.3-5: the target's steps.
 #[test]
 fn target_chap_in_both_directions() {
     let script = Script::new();
@@ -104,6 +106,8 @@ fn target_chap_of_the_initiator_alone() {
     );
 }
 
+/// RFC 7143 6.3-4, 6.3-9, 6.3.1-1, 6.3.2-3: the operational stage alone.
+/// RFC 7143 11.13.8-1: the portal group is named.
 #[test]
 fn target_without_security_parameters() {
     let mut ladder = Ladder::new(Authentication::None);
@@ -118,6 +122,7 @@ fn target_without_security_parameters() {
     );
 }
 
+/// RFC 7143 6.2.1-1, 6.2.1-2, 6.3-7: None is chosen where it was offered.
 #[test]
 fn target_chooses_none_of_the_security_parameters() {
     let script = Script::new();
@@ -167,6 +172,7 @@ fn target_proposes_the_method_itself() {
     );
 }
 
+/// RFC 7143 6.3-7, 6.3.2-3: where that was proposed.
 #[test]
 fn a_login_may_go_from_security_to_the_full_feature_phase() {
     let mut ladder = Ladder::new(Authentication::None);
@@ -175,6 +181,9 @@ fn a_login_may_go_from_security_to_the_full_feature_phase() {
     assert_eq!(ladder.rungs[1], "T-> 0->3 TargetPortalGroupTag AuthMethod");
 }
 
+/// RFC 7143 6.3-2, 6.3-3, 6.3-6: the names first, and all of CHAP before the operational stage.
+/// RFC 7143 12.1-1, 12.1.3-1, 12.1.3-3: the initiator's steps.
+/// RFC 7143 12-1: no other keys stand beside them.
 #[test]
 fn initiator_chap_in_both_directions() {
     let mut bench = Bench::authenticating(chap(&alice(), Some(bob())), chap(&alice(), Some(bob())));

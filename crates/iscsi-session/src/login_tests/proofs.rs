@@ -21,6 +21,8 @@ fn violation(end: Option<TargetEvent>) -> Violation {
     }
 }
 
+/// RFC 7143 4.2.4-1.
+/// RFC 7143 12.1-2, 12.1-3: in one direction and in both.
 #[test]
 fn every_algorithm_proves_both_ends() {
     for algorithm in ChapAlgorithm::ALL {
@@ -33,6 +35,7 @@ fn every_algorithm_proves_both_ends() {
     }
 }
 
+// RFC 7143 12.1.3-8: MD5 is in the list that we offer unless we are told otherwise.
 #[test]
 fn the_target_takes_the_first_algorithm_of_the_initiator_that_it_allows() {
     use ChapAlgorithm::{Md5, Sha1, Sha3_256, Sha256};
@@ -68,6 +71,25 @@ fn a_target_that_asks_for_nothing_is_logged_in_to_unless_it_has_to_prove_itself(
     assert_eq!(ends.initiator, Some(LoginEvent::Failed(refused)));
 }
 
+/// RFC 7143 6.3.2-4.
+#[test]
+fn a_proof_that_is_optional_is_taken_from_those_who_offer_it() {
+    let optional = || chap(&alice(), Some(bob())).or_none();
+    for (initiator, expected) in [
+        (Authentication::None, None),
+        (chap(&alice(), None), Some("alice")),
+        (chap(&alice(), Some(bob())), Some("alice")),
+    ] {
+        let (ours, theirs) = Bench::authenticating(initiator, optional()).run().complete();
+        assert_eq!(ours.authenticated_as.as_deref(), expected);
+        assert_eq!(ours.authenticated_as, theirs.authenticated_as);
+    }
+    let stranger = chap(&credential("alice", "secret-alice-2"), None);
+    let ends = Bench::authenticating(stranger, optional()).run();
+    assert_eq!(violation(ends.target), Violation::NotAuthenticated);
+}
+
+// RFC 7143 12.1.3-4: Authentication Failure.
 #[test]
 fn a_wrong_name_and_a_wrong_secret_look_the_same() {
     let refusal = |user: &Credential| {
@@ -92,6 +114,7 @@ fn a_target_without_a_secret_of_its_own_cannot_be_asked_for_proof() {
     assert_eq!(ends.initiator, Some(LoginEvent::Failed(refused)));
 }
 
+/// RFC 7143 4.2.4-1, 6.3.2-5: it ends the login.
 #[test]
 fn the_initiator_does_not_trust_a_target_with_another_name_or_secret() {
     for target in [credential("target-bob", "secret-eve-333"), credential("target-eve", "secret-bob-22")] {
@@ -239,6 +262,7 @@ fn broke(violation: Violation, key: Option<&'static str>) -> Option<LoginEvent> 
 const METHOD: Said<'_> = (None, &[("AuthMethod", "CHAP")]);
 const CHALLENGE: Said<'_> = (None, &[("CHAP_A", "5"), ("CHAP_I", "7"), ("CHAP_C", "0x0102030405")]);
 
+// RFC 7143 12.1.3-6: or ends the login.
 #[test]
 fn the_initiator_insists_on_the_targets_proof() {
     let mutual = || chap(&alice(), Some(bob()));
@@ -261,6 +285,7 @@ fn the_initiator_insists_on_the_targets_proof() {
     }
 }
 
+/// RFC 7143 6.2.1-4, 6.3-6, 6.3-12, 6.3.2-5.
 #[test]
 fn the_initiator_does_not_step_out_of_line() {
     let one_way = || chap(&alice(), None);

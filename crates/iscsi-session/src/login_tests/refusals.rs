@@ -42,6 +42,8 @@ fn operational(keys: &[(&str, &str)]) -> Vec<LoginRequest> {
     vec![Script::new().first(1, Some(3), keys)]
 }
 
+/// RFC 7143 4.2.7.1-1, 4.2.7.1-4, 6.3-2, 6.3-3: a login without them is refused.
+/// RFC 7143 11.12.10-1: without names nobody gets in.
 #[test]
 fn names_and_types() {
     let first = |keys: &[(&str, &str)]| vec![Script::new().request(1, Some(3), keys)];
@@ -61,6 +63,8 @@ fn names_and_types() {
     assert!(matches!(open().response(first(&discovery).remove(0)).1, Some(TargetEvent::Complete(_))));
 }
 
+/// RFC 7143 6.2-9, 6.2-11, 6.2-12, 6.2-13, 6.2-17, 6.3-6, 6.3-10, 6.3-11.
+/// RFC 7143 12-1: a key out of its stage; 13.4, 13.5: names that are said again.
 #[test]
 fn keys() {
     let error = LoginStatus::InitiatorError;
@@ -81,6 +85,8 @@ fn keys() {
         (operational(&[("TargetAlias", "mine")]), Violation::KeyOutOfPlace, error),
         (operational(&[("TargetPortalGroupTag", "1")]), Violation::KeyOutOfPlace, error),
         (vec![script.first(0, None, &[("MaxBurstLength", "512")])], Violation::KeyOutOfPlace, error),
+        (operational(&[("KRB_AP_REQ", "0x60")]), Violation::KeyOutOfPlace, error),
+        (vec![script.first(0, None, &[("SRP_U", "alice")])], Violation::SecurityKeyOutOfStep, error),
         (operational(&[("MaxRecvDataSegmentLength", "511")]), Violation::ValueNotAdmissible, error),
         (operational(&[("MaxRecvDataSegmentLength", "16777216")]), Violation::ValueNotAdmissible, error),
         (operational(&[("MaxRecvDataSegmentLength", "much")]), Violation::ValueNotAdmissible, error),
@@ -101,7 +107,7 @@ fn an_initiator_that_introduces_itself_twice_as_the_same_is_let_in() {
     assert!(matches!(end, Some(TargetEvent::Complete(_))), "{end:?}");
 }
 
-/// RFC 7143 13: keys marked LO have no place on a connection that joins a session.
+/// RFC 7143 13-1: keys marked LO have no place on a connection that joins a session.
 #[test]
 fn leading_only_keys_on_a_joining_connection() {
     let mut script = Script::new();
@@ -115,6 +121,7 @@ fn leading_only_keys_on_a_joining_connection() {
     assert_eq!((response.tsih, target.identity.unwrap().tsih), (Tsih(9), Tsih(9)));
 }
 
+/// RFC 7143 7.12-1, 7.12-2: the login fails, and with it the connection.
 #[test]
 fn values_that_suit_nobody() {
     for (limits, keys, status) in [
@@ -136,7 +143,9 @@ fn values_that_suit_nobody() {
     }
 }
 
-/// What the target cannot leave at its default it offers, once, and without an answer there is no session.
+/// RFC 7143 6.2-6, 6.3-8: what the target cannot leave at its default it offers, before it takes a step, and without an answer
+/// there is no session.
+/// RFC 7143 11.13.6-1: a response with an offer has no T bit.
 #[test]
 fn silence_about_what_the_target_cannot_do_without() {
     let limits = Limits { burst_bytes_max: 4096, immediate_data: false, ..Limits::default() };
@@ -158,6 +167,8 @@ fn silence_about_what_the_target_cannot_do_without() {
     assert_eq!((outcome.parameters.burst_bytes_max, outcome.parameters.immediate_data), (512, false));
 }
 
+/// RFC 7143 4.4.3-1, 6.3-5: another TSIH, an earlier stage, and others.
+/// RFC 7143 11.12.4.1-2, 11.12.4.2-2, 11.12.6-4, 11.12.7-2: another than in the first request ends the login.
 #[test]
 fn headers() {
     let script = Script::new();
@@ -210,6 +221,7 @@ fn a_header_that_means_nothing_is_refused_if_it_is_a_login_request() {
     }
 }
 
+/// RFC 7143 4.2.4-5.
 #[test]
 fn a_stranger_is_left_without_an_answer() {
     let mut target = open();
@@ -223,6 +235,7 @@ fn a_stranger_is_left_without_an_answer() {
     assert_eq!(target.poll(), (vec![], Some(TargetEvent::Closed(LoginFailure::NotALogin(Opcode::Other(0x3e))))));
 }
 
+/// RFC 7143 4.2.4-2, 4.2.4-6.
 #[test]
 fn another_pdu_during_the_login_is_invalid() {
     let mut target = open();
@@ -234,6 +247,7 @@ fn another_pdu_during_the_login_is_invalid() {
     assert_eq!(end, Some(TargetEvent::Closed(failure)));
 }
 
+/// RFC 7143 4.2.4-1, 6.3.2-4: whoever tries is told by the status.
 #[test]
 fn security_that_is_required_cannot_be_gone_around() {
     let script = Script::new();
@@ -262,6 +276,36 @@ fn security_that_is_required_cannot_be_gone_around() {
     assert_eq!(broken(open(), &requests), (Violation::NoCommonMethod, refused));
 }
 
+/// RFC 7143 6.3.2-1, 6.3.2-2: by the key as well as by the status.
+#[test]
+fn methods_that_may_not_be_used_are_rejected() {
+    for (mut target, methods, answer) in
+        [(closed(), "KRB5,SRP,None", "Reject"), (open(), "CHAP", "Reject"), (open(), "CHAP,None", "None")]
+    {
+        let (response, _) = target.response(Script::new().first(0, Some(1), &[("AuthMethod", methods)]));
+        assert_eq!(value_of(&response.data, "AuthMethod"), Some(answer));
+        assert_eq!(response.status == LoginStatus::AuthenticationFailure, answer == "Reject");
+    }
+}
+
+#[test]
+fn security_that_is_optional_is_left_out_or_gone_through() {
+    let script = Script::new();
+    let optional = || TargetEnd::usual(chap(&alice(), None).or_none());
+    let methods = |list: &'static str| script.first(0, Some(1), &[("AuthMethod", list)]);
+    for (list, chosen) in [("CHAP,None", "CHAP"), ("KRB5,None,CHAP", "None"), ("None", "None"), ("CHAP", "CHAP")] {
+        let (response, _) = optional().response(methods(list));
+        assert_eq!(value_of(&response.data, "AuthMethod"), Some(chosen), "{list}");
+        assert_eq!(response.transit.is_some(), chosen == "None", "{list}");
+    }
+    for first in [script.first(0, Some(1), &[]), script.first(1, Some(3), &[])] {
+        assert!(optional().response(first).0.transit.is_some());
+    }
+    // Who has begun to prove himself does not get away with less.
+    let requests = [methods("CHAP,None"), script.request(0, Some(1), &[])];
+    assert_eq!(broken(optional(), &requests).1, LoginStatus::MissingParameter);
+}
+
 #[test]
 fn a_text_is_waited_for_while_it_is_continued_and_no_longer() {
     let script = Script::new();
@@ -273,7 +317,7 @@ fn a_text_is_waited_for_while_it_is_continued_and_no_longer() {
     };
     let mut target = open();
     let (response, _) = target.response(part(b"InitiatorName=iqn.1999-07.com.os:host\0Target", true));
-    // RFC 7143 6.2: the answer to a part is empty, and names no portal group yet.
+    // RFC 7143 6.2-2, 6.3.1-1: the answer to a part is empty, and names no portal group yet.
     assert_eq!((response.data.len(), response.continues, response.transit), (0, false, None));
     let (response, _) = target.response(part(b"Name=iqn.1999-07.com.example:disk\0", false));
     assert_eq!(value_of(&response.data, "TargetPortalGroupTag"), Some("1"));
@@ -284,6 +328,7 @@ fn a_text_is_waited_for_while_it_is_continued_and_no_longer() {
     assert_eq!(broken(open(), &[part(b"\xff\xff=\0", false)]), (violation, error));
 }
 
+/// RFC 7143 6.2-1, 6.2-3: without T as long as it has, and who interrupts is refused.
 #[test]
 fn a_target_that_has_more_to_say_is_listened_to() {
     let script = Script::new();
@@ -296,6 +341,7 @@ fn a_target_that_has_more_to_say_is_listened_to() {
     assert_eq!(broken(target, &[rude]), (Violation::TextInContinuation, LoginStatus::InitiatorError));
 }
 
+// RFC 7143 11.13.5-1: a redirection with its address.
 #[test]
 fn the_owner_refuses_with_every_status_before_and_after_the_login() {
     let refusals = LoginStatus::NAMED.iter().copied().filter(|status| status.class() != 0);
@@ -321,10 +367,11 @@ fn the_owner_refuses_with_every_status_before_and_after_the_login() {
     }
 }
 
+// RFC 7143 11.13.5-2: nobody has proven anything.
 #[test]
 fn a_redirection_before_chap_is_followed() {
     let owner = Owner {
-        identification: Identification::Refuse(Refusal::redirect("storage.example.com,1", false)),
+        identification: Identification::Refuse(Refusal::redirect("storage.example.com", false)),
         ..Owner::with(Authentication::None)
     };
     let config = LoginConfig { authentication: chap(&alice(), None), ..initiator_config() };
@@ -333,11 +380,12 @@ fn a_redirection_before_chap_is_followed() {
     assert_eq!(ends.initiator, Some(expected));
 }
 
+/// RFC 7143 4.2.7.1-1: not without a name.
 #[test]
 fn an_initiator_that_cannot_log_in_sends_nothing() {
     let named = |initiator_name: &str| LoginConfig { initiator_name: initiator_name.into(), ..initiator_config() };
     let nameless = LoginConfig { target_name: None, ..initiator_config() };
-    let secretless = Authentication::Chap { initiator: vec![], target: None, algorithms: vec![] };
+    let secretless = Authentication::Chap { initiator: vec![], target: None, algorithms: vec![], optional: false };
     for (config, failure) in [
         (named("joe"), LoginFailure::Name(NameError::Form)),
         (nameless, LoginFailure::NoTarget),
@@ -374,6 +422,7 @@ fn time_runs_out_at_either_end_and_what_comes_later_is_ignored() {
     assert_eq!(bench.initiator.poll_event(), None);
 }
 
+/// RFC 7143 6.3-1.
 #[test]
 fn an_initiator_speaks_when_it_is_spoken_to() {
     let mut login = target::Login::new(target_config(), [2; 32], open().now);
@@ -393,11 +442,14 @@ fn credentials_that_cannot_be_used_are_the_targets_fault() {
         initiator: vec![alice()],
         target: Some(twin),
         algorithms: crate::ChapAlgorithm::ALL.to_vec(),
+        optional: false,
     };
     let (response, _) = TargetEnd::usual(unusable).response(Script::new().first(0, Some(1), &[]));
     assert_eq!(response.status, LoginStatus::TargetError);
 }
 
+/// RFC 7143 7.4.1-1, 7.4.1-2: and the recovery level zero.
+/// RFC 7143 13.21-1: ErrorRecoveryLevel is 0.
 #[test]
 fn a_discovery_session_finds_session_keys_irrelevant() {
     let config = LoginConfig { session_type: SessionType::Discovery, target_name: None, ..initiator_config() };

@@ -16,7 +16,10 @@ struct Rogue {
 
 impl Rogue {
     fn new(limits: Limits) -> Self {
-        let config = LoginConfig { limits, authentication: Authentication::None, ..initiator_config() };
+        Self::of(LoginConfig { limits, authentication: Authentication::None, ..initiator_config() })
+    }
+
+    fn of(config: LoginConfig) -> Self {
         let mut login = Login::new(config, InitiatorTaskTag(7), [1; 32], Instant::now());
         let last = login.poll_transmit().unwrap();
         Self { login, rungs: vec![rung(&last)], stat_sn: 40, last }
@@ -52,6 +55,7 @@ impl Rogue {
     }
 }
 
+/// RFC 7143 6.2-6, 6.2-7, 6.3.3-1, 6.3.3-2: T until the target agrees, and defaults for what it left out.
 #[test]
 fn initiator_understands_partial_answers_offers_and_empty_responses() {
     let mut target = Rogue::new(Limits::default());
@@ -89,6 +93,7 @@ fn broken(mut target: Rogue) -> (Violation, Option<&'static str>) {
     }
 }
 
+/// RFC 7143 6.2.1-4, 6.2.2-2.
 #[test]
 fn answers_that_the_rules_do_not_allow() {
     for (key, value) in [
@@ -118,6 +123,7 @@ fn answers_that_the_rules_do_not_allow() {
     assert_eq!(broken(target), (Violation::ValueNotAdmissible, Some("MaxOutstandingR2T")));
 }
 
+/// RFC 7143 6.2-8, 6.2-10, 6.2-11, 6.3-6, 6.3-8, 6.3-10, 6.3-12.
 #[test]
 fn keys_that_the_target_may_not_send() {
     for (next, keys, violation, key) in [
@@ -134,6 +140,7 @@ fn keys_that_the_target_may_not_send() {
     }
 }
 
+/// RFC 7143 7.12-1, 7.12-2.
 #[test]
 fn defaults_that_the_initiator_cannot_live_with() {
     for (limits, keys) in [
@@ -147,6 +154,8 @@ fn defaults_that_the_initiator_cannot_live_with() {
     }
 }
 
+/// RFC 7143 4.2.2.2-3, 6.3-7, 6.3-9: a StatSN or a stage out of order, and others.
+/// RFC 7143 11.13.2-2: another version than the one that was active.
 #[test]
 fn headers_that_do_not_belong_to_the_login() {
     type Change = fn(&mut LoginResponse);
@@ -168,6 +177,30 @@ fn headers_that_do_not_belong_to_the_login() {
     }
 }
 
+/// RFC 7143 4.4.3-1: as the target of the session that a connection joins.
+#[test]
+fn a_session_keeps_its_handle() {
+    let joins = || Rogue::of(LoginConfig { tsih: Tsih(9), ..initiator_config() });
+    let mut target = joins();
+    target.respond_with(1, Some(3), &[], |response| response.tsih = Tsih(9));
+    assert!(matches!(target.login.poll_event(), Some(LoginEvent::Complete(outcome)) if outcome.tsih == Tsih(9)));
+    let mut target = joins();
+    target.respond_with(1, Some(3), &[], |response| response.tsih = Tsih(8));
+    assert_eq!(broken(target), (Violation::ResponseMismatch, None));
+}
+
+/// RFC 7143 7.7-1, 7.7-2: whatever is wrong with it, the connection ends.
+#[test]
+fn a_pdu_that_means_nothing_ends_the_login() {
+    let mut target = Rogue::new(Limits::default());
+    let mut frame = Pdu::from(LoginResponse::default()).encode();
+    frame.header.0[1] = 0xc0; // T and C
+    let error = Pdu::decode(&frame).unwrap_err();
+    target.login.handle_undecodable(Instant::now(), frame.header, error);
+    assert_eq!(target.login.poll_event(), Some(LoginEvent::Failed(LoginFailure::Malformed(error))));
+    assert_eq!(target.login.poll_transmit(), None);
+}
+
 #[test]
 fn a_refusal_counts_whatever_else_its_header_says() {
     let mut target = Rogue::new(Limits::default());
@@ -184,6 +217,7 @@ fn a_refusal_counts_whatever_else_its_header_says() {
     assert_eq!(broken(target), (Violation::RedirectWithoutAddress, None));
 }
 
+/// RFC 7143 4.2.4-7: a NOP-In.
 #[test]
 fn other_pdus_and_a_window_that_means_nothing() {
     let mut target = Rogue::new(Limits::default());
@@ -193,4 +227,13 @@ fn other_pdus_and_a_window_that_means_nothing() {
     target.respond_with(1, Some(3), &[], |response| response.max_cmd_sn = CmdSn(response.exp_cmd_sn.0.wrapping_sub(2)));
     let Some(LoginEvent::Complete(outcome)) = target.login.poll_event() else { panic!("{:?}", target.rungs) };
     assert_eq!(outcome.max_cmd_sn, outcome.cmd_sn.previous(), "the window is closed");
+}
+
+// RFC 7143 11.13.1-2: what a target knows beside version 0 is nothing to us.
+#[test]
+fn a_target_that_knows_more_speaks_our_version() {
+    let mut target = Rogue::new(Limits::default());
+    target.respond_with(1, None, &[], |response| response.version_max = 2);
+    target.respond_with(1, Some(3), &[], |response| response.version_max = 3);
+    assert!(matches!(target.login.poll_event(), Some(LoginEvent::Complete(_))));
 }

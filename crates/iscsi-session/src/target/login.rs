@@ -20,8 +20,8 @@ mod security;
 pub use owner::{Identification, LoginEvent, LoginIdentity, LoginPolicy, Refusal};
 
 use crate::chap::Randomness;
-use crate::keys::End;
-use crate::login_text::{Incoming, Outgoing, Pair, Reader, SEGMENT_BYTES_MAX};
+use crate::keys::{End, Key};
+use crate::login_text::{Incoming, Outgoing, Pair, Reader, SEGMENT_BYTES_MAX, printable};
 use crate::{Limits, LoginFailure, LoginOutcome, Parameters, Violation};
 use bytes::Bytes;
 use exchange::status_of;
@@ -138,7 +138,9 @@ impl Login {
         let result = match pdu {
             _ if self.is_over() => return,
             Pdu::LoginRequest(request) => self.handle_request(request),
+            // RFC 7143 4.2.4-5: a stranger gets no answer.
             other if self.requests.is_none() => return self.close(LoginFailure::NotALogin(other.opcode())),
+            // RFC 7143 4.2.4-2, 4.2.4-6: an initiator that has begun a login is told.
             _ => Err(Violation::NotDuringLogin.into()),
         };
         if let Err(breach) = result {
@@ -206,6 +208,7 @@ impl Login {
         }
     }
 
+    // RFC 7143 11.13.3-1: the handle stands in the last response.
     /// Answers [`LoginEvent::Admit`]: the session may begin under this handle. Does nothing at another time.
     ///
     /// # Panics
@@ -217,6 +220,7 @@ impl Login {
         };
         let Admission { initiator: Authenticated { identity, authenticated_as }, parameters, last_segment } =
             *admission;
+        // RFC 7143 6.3-9, 6.3.2-3: the last response names the phase that begins, and the session.
         let response = LoginResponse {
             transit: Some(Stage::FullFeaturePhase),
             tsih,
@@ -251,16 +255,18 @@ impl Login {
         self.admit(tsih);
     }
 
+    // RFC 7143 11.13.5-1: a redirection has an address.
     /// Answers [`LoginEvent::Identify`] or [`LoginEvent::Admit`], or ends the login at any other time.
     ///
     /// # Panics
     /// If the status is success, or a redirection without an address: bugs of the owner.
     pub fn refuse(&mut self, refusal: Refusal) {
-        let Refusal { status, target_address } = refusal;
+        let (status, target_address) = refusal.into_parts();
         assert!(status != LoginStatus::Success, "a refusal has a status other than success");
         assert!(status.class() != 1 || target_address.is_some(), "a redirection says where to");
         if !self.is_over() {
-            self.respond_with_status(status, target_address);
+            let target_address = target_address.as_deref().map(printable);
+            self.respond_with_status(status, target_address.as_deref().map(|address| (Key::TargetAddress, address)));
             self.close(LoginFailure::Refused(status));
         }
     }

@@ -7,6 +7,7 @@ use iscsi_pdu::{Pdu, ScsiCommand};
 use iscsi_session::Parameters;
 use iscsi_session::target::{DataProgress, TaskOutcome};
 
+/// RFC 7143 4.2.2.4-1, 4.2.5.1-2, 4.6.1.2-1, 10.2-1.
 #[test]
 fn a_1_read() {
     let mut ladder = Ladder::new(parameters());
@@ -22,6 +23,7 @@ fn a_1_read() {
     assert_eq!(ladder.read(), pattern(0, 20_480));
 }
 
+/// RFC 7143 4.2.5.1-4.
 #[test]
 fn a_2_write() {
     let mut ladder = Ladder::new(Parameters { outstanding_r2t_max: 2, ..parameters() });
@@ -43,6 +45,7 @@ fn a_2_write() {
     ladder.sends(&["Response 1 status 00 StatSN 1 ExpDataSN 0"]);
 }
 
+/// RFC 7143 4.2.2.4-1.
 #[test]
 fn a_3_1_output_numbering() {
     let mut ladder = Ladder::new(Parameters { outstanding_r2t_max: 2, burst_bytes_max: 1024, ..parameters() });

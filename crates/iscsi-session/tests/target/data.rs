@@ -157,6 +157,7 @@ fn fails(bad: DataOut, rejected: &[&str], sense: &str) {
     assert_eq!(ladder.window, (ladder.cmd_sn, ladder.cmd_sn.advanced_by(7)));
 }
 
+/// RFC 7143 7.9-2.
 #[test]
 fn a_data_sn_that_is_not_the_next_ends_the_task() {
     fails(data_out(1, true, 1, 0, 512, false), &[], "b/47/05");
@@ -177,6 +178,7 @@ fn less_data_than_the_r2t_asked_for_is_rejected_and_ends_the_task() {
     fails(data_out(1, true, 0, 0, 4095, true), &["Reject StatSN 1: Protocol error, of SCSI Data-Out"], "b/0c/0d");
 }
 
+/// RFC 7143 7.8-2, 7.8-3, 7.8-4.
 #[test]
 fn data_that_fails_its_digest_is_rejected_and_ends_the_task() {
     for is_final in [false, true] {
@@ -193,6 +195,7 @@ fn data_that_fails_its_digest_is_rejected_and_ends_the_task() {
     }
 }
 
+/// RFC 7143 4.2.5.3-1, 7.3-1.
 #[test]
 fn data_with_another_tag_lun_or_without_its_turn_is_rejected_and_the_task_goes_on() {
     let mut ladder = with_two_r2ts();
@@ -297,7 +300,7 @@ fn unsolicited_data_after_the_end_of_the_burst_ends_the_task() {
     ladder.sends(&["Response 1 status 02 StatSN 1 ExpDataSN 0 underflow 8192 sense b/0c/0c"]);
 }
 
-/// What the initiator could not know to be useless is dropped without a word.
+/// RFC 7143 10.7-2: what the initiator could not know to be useless is dropped without a word.
 #[test]
 fn data_for_a_task_that_was_ended_is_dropped() {
     let mut ladder = with_two_r2ts();

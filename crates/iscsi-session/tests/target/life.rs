@@ -151,6 +151,7 @@ fn an_initiator_that_is_asked_to_log_out_does() {
     ]);
 }
 
+/// RFC 7143 4.2.6-2.
 #[test]
 fn an_initiator_that_does_not_log_out_is_dropped() {
     let mut ladder = ladder();
@@ -165,7 +166,7 @@ fn an_initiator_that_does_not_log_out_is_dropped() {
     ladder.sends(&["Async StatSN 2: Connection drop notification 7 2 0"]);
 }
 
-/// RFC 7143 7.4.3: nothing but text and logout responses goes to a discovery session.
+/// RFC 7143 7.4.3-1: nothing but text and logout responses goes to a discovery session.
 #[test]
 fn a_discovery_session_is_dropped_without_a_word() {
     let mut ladder = Ladder::discovery();
@@ -174,6 +175,7 @@ fn a_discovery_session_is_dropped_without_a_word() {
     ladder.sends(&[]);
 }
 
+/// RFC 7143 4.2.6-2.
 #[test]
 fn the_owner_ends_a_session() {
     let mut ladder = ladder();
@@ -185,6 +187,7 @@ fn the_owner_ends_a_session() {
     ladder.sends(&["Async StatSN 1: Session drop notification 0 2 0"]);
 }
 
+/// RFC 7143 7.1.4.3-4, 7.14-1, 7.14-3.
 #[test]
 fn a_lost_connection_ends_the_session_and_the_first_reason_stays() {
     let mut ladder = ladder();

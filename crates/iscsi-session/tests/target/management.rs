@@ -37,7 +37,7 @@ fn abort_task_ends_the_task_and_asks_the_owner() {
     assert_eq!(ladder.session.tasks(), 1);
 }
 
-/// RFC 7143 7.11: the status was sent before.
+/// RFC 7143 7.11-3: the status was sent before.
 #[test]
 fn abort_task_for_a_task_that_has_ended() {
     let mut ladder = Ladder::new(open());
@@ -61,7 +61,7 @@ fn abort_task_takes_back_a_status_that_has_not_left() {
     assert_eq!(ladder.session.data_in_bytes(CID), 0);
 }
 
-/// RFC 7143 11.6.1 b: a command that has not come counts as received, and the hole is plugged.
+/// RFC 7143 7.11-2: a command that has not come counts as received, and the hole is plugged.
 #[test]
 fn abort_task_plugs_the_hole_of_a_command_that_has_not_come() {
     let mut ladder = Ladder::new(open());
@@ -138,6 +138,7 @@ fn abort_task_ends_the_wait_for_data() {
     ladder.sends(&[]);
 }
 
+/// RFC 7143 4.2.2.1-4, 4.2.3.3-1, 4.2.3.3-10: the owner answers, and what comes later goes on.
 #[test]
 fn a_set_ends_the_tasks_of_its_logical_unit_that_came_before() {
     for function in [Function::AbortTaskSet, Function::ClearTaskSet, Function::LogicalUnitReset] {
@@ -180,7 +181,7 @@ fn a_cold_reset_ends_the_session() {
     assert!(ladder.session.is_closed());
 }
 
-/// RFC 7143 4.2.3.3 b: a set waits for the commands before it; a reset of the target does not.
+/// RFC 7143 4.2.3.3-8: a set waits for the commands before it; a reset of the target does not.
 #[test]
 fn a_set_waits_for_commands_that_have_not_come() {
     let mut ladder = Ladder::new(open());
@@ -220,7 +221,7 @@ fn a_reset_of_the_target_plugs_the_holes_before_it() {
     assert_eq!(ladder.window, (CmdSn(4), CmdSn(11)));
 }
 
-/// RFC 7143 4.2.3.3 a: the data of R2Ts is waited for, and no more is asked for.
+/// RFC 7143 4.2.3.3-7: the data of R2Ts is waited for, and no more is asked for.
 #[test]
 fn a_set_waits_for_the_data_that_was_asked_for() {
     let mut ladder = Ladder::new(open());
@@ -284,7 +285,7 @@ fn data_that_never_comes_is_given_up() {
     ladder.sends(&[]);
 }
 
-/// RFC 7143 11.6.1: the response to these two waits until every status before it is acknowledged.
+/// RFC 7143 4.2.3.3-11, 4.2.3.3-13: the response to these two waits until every status before it is acknowledged.
 #[test]
 fn the_response_of_a_set_waits_for_acknowledgement() {
     for function in [Function::AbortTaskSet, Function::ClearTaskSet] {
@@ -347,7 +348,7 @@ fn a_logout_does_not_wait_for_acknowledgement() {
     ladder.sends(&["Logout 2 StatSN 2: Connection or session closed successfully"]);
 }
 
-/// RFC 7143 11.5.1: a status that is on its way leaves before the response.
+/// RFC 7143 4.2.2.1-4: a status that is on its way leaves before the response.
 #[test]
 fn statuses_that_are_on_their_way_leave_before_the_response() {
     let mut ladder = Ladder::new(open());
@@ -385,6 +386,7 @@ fn a_stronger_function_overtakes_one_that_waits() {
     ladder.sends(&["TaskManagement 100 StatSN 2: Function complete"]);
 }
 
+/// RFC 7143 7.2.2-6: TASK REASSIGN at recovery level 0.
 #[test]
 fn functions_that_are_not_there() {
     let mut ladder = Ladder::new(open());
@@ -461,7 +463,7 @@ fn a_numbered_function_comes_in_its_turn() {
     assert_eq!(ladder.window, (CmdSn(4), CmdSn(10)));
 }
 
-/// One immediate function is taken, however many other immediate commands there are.
+/// RFC 7143 4.2.2.1-5: one immediate function is taken, however many other immediate commands there are.
 #[test]
 fn functions_are_counted_apart() {
     let mut ladder = Ladder::new(open());

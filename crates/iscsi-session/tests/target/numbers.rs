@@ -18,6 +18,7 @@ fn numbered(tag: u32, cmd_sn: u32) -> ScsiCommand {
     ScsiCommand { cmd_sn: CmdSn(cmd_sn), ..read(tag, 0) }
 }
 
+/// RFC 7143 4.2.2.1-6, 4.2.2.1-12, 4.2.2.2-3.
 #[test]
 fn commands_reach_the_owner_in_order_over_the_wrap() {
     let mut ladder = at(u32::MAX - 1);
@@ -36,6 +37,7 @@ fn commands_reach_the_owner_in_order_over_the_wrap() {
     assert_eq!(ladder.window, (CmdSn(2), CmdSn(7)));
 }
 
+/// RFC 7143 4.2.2.1-11.
 #[test]
 fn what_is_outside_the_window_or_was_there_is_ignored() {
     let mut ladder = at(10);
@@ -57,6 +59,7 @@ fn what_is_outside_the_window_or_was_there_is_ignored() {
     ladder.sends(&[]);
 }
 
+/// RFC 7143 4.2.2.1-10: nor does it go back.
 #[test]
 fn the_window_closes_before_more_is_taken_and_opens_with_each_answer() {
     let mut ladder = at(1);
@@ -100,6 +103,7 @@ fn a_login_that_announced_more_than_the_window_is_kept_to() {
     assert_eq!(ladder.window, (CmdSn(2), CmdSn(21)));
 }
 
+/// RFC 7143 4.2.2.1-5.
 #[test]
 fn immediate_commands_are_delivered_at_once_and_count_no_number() {
     let mut ladder = at(1);
@@ -128,7 +132,7 @@ fn too_many_immediate_commands_are_rejected_until_an_answer_leaves() {
     ladder.tells(&["Command 3 R 0"]);
 }
 
-/// RFC 7143 7.3: the number of a rejected command was not received; the initiator fills the gap.
+/// RFC 7143 4.2.2.1-8, 7.3-2: the number of a rejected command was not received; the initiator fills the gap.
 #[test]
 fn a_rejected_command_leaves_a_gap() {
     let mut ladder = at(1);
@@ -141,6 +145,7 @@ fn a_rejected_command_leaves_a_gap() {
     ladder.tells(&["Command 2 R 0", "Command 3 R 0"]);
 }
 
+/// RFC 7143 4.2.2.1-6: of all kinds.
 #[test]
 fn numbered_requests_of_all_kinds_wait_for_their_turn() {
     let mut ladder = at(1);

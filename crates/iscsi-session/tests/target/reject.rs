@@ -49,6 +49,7 @@ fn a_rejected_request_comes_back_with_its_lengths() {
     assert_eq!(reject.rejected, Pdu::from(pdu).encode().header);
 }
 
+/// RFC 7143 7.8-2.
 #[test]
 fn data_digest_error() {
     let mut ladder = ladder();
@@ -66,6 +67,7 @@ fn data_digest_error() {
     ladder.tells(&["Command 1 W 512 immediate 512"]);
 }
 
+/// RFC 7143 7.8-7: at recovery level 0.
 #[test]
 fn snack_reject() {
     let mut ladder = ladder();
@@ -73,6 +75,7 @@ fn snack_reject() {
     ladder.sends(&["Reject StatSN 1: SNACK reject, of SNACK Request"]);
 }
 
+/// RFC 7143 4.2.4-4: a second login, among others.
 #[test]
 fn protocol_error() {
     let mut ladder = ladder();
@@ -207,6 +210,7 @@ fn garbage_whose_answers_are_read_goes_on() {
     assert!(!ladder.session.is_closed());
 }
 
+/// RFC 7143 4.3-1, 4.3-2.
 #[test]
 fn a_discovery_session_takes_nothing_but_send_targets_and_its_logout() {
     let mut ladder = Ladder::discovery();

@@ -90,6 +90,7 @@ fn a_long_answer_comes_in_parts_of_whole_pairs() {
     assert_eq!(names, 200);
 }
 
+/// RFC 7143 6.4-5: with a tag to go on with.
 #[test]
 fn an_answer_waits_until_the_initiator_has_said_all() {
     let mut ladder = ladder();
@@ -99,6 +100,7 @@ fn an_answer_waits_until_the_initiator_has_said_all() {
     ladder.sends(&["Text 1 StatSN 2 F X-b=NotUnderstood;"]);
 }
 
+/// RFC 7143 6.2-2.
 #[test]
 fn text_in_parts_is_answered_with_nothing_until_it_is_whole() {
     let mut ladder = ladder();
@@ -108,6 +110,7 @@ fn text_in_parts_is_answered_with_nothing_until_it_is_whole() {
     ladder.sends(&["Text 1 StatSN 2 F X-a=NotUnderstood;X-b=NotUnderstood;"]);
 }
 
+/// RFC 7143 6.2-16.
 #[test]
 fn the_segment_length_changes_when_the_exchange_ends() {
     let mut ladder = ladder();
@@ -128,6 +131,7 @@ fn the_segment_length_changes_when_the_exchange_ends() {
     ]);
 }
 
+/// RFC 7143 6.2-7, 6.2-13.
 #[test]
 fn keys_that_cannot_be_agreed_upon_now() {
     let mut ladder = ladder();
@@ -143,7 +147,7 @@ fn keys_that_cannot_be_agreed_upon_now() {
     }
 }
 
-/// RFC 7143 6.4 and 7.12: a negotiation that breaks a rule is rejected, and nothing of it takes effect.
+/// RFC 7143 6.4-6, 7.12-3, 7.12-4, 7.12-5: a negotiation that breaks a rule is rejected, and nothing of it takes effect.
 #[test]
 fn a_negotiation_that_breaks_a_rule_is_rejected() {
     for said in [
@@ -182,6 +186,7 @@ fn continuations_of_nothing_are_rejected() {
     ladder.sends(&["Reject StatSN 5: Invalid PDU field, of Text Request"]);
 }
 
+/// RFC 7143 6.2-5.
 #[test]
 fn one_request_at_a_time() {
     let mut ladder = ladder();
@@ -193,6 +198,7 @@ fn one_request_at_a_time() {
     ladder.sends(&["Text 1 StatSN 2 F "]);
 }
 
+/// RFC 7143 6.1-4: 8192 bytes are taken, and as many again.
 #[test]
 fn text_without_end_is_rejected() {
     let mut ladder = ladder();

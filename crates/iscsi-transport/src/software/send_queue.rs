@@ -57,6 +57,7 @@ impl SendQueue {
         self.bytes.capacity()
     }
 
+    // RFC 7143 13.1-2: every PDU, whichever it is.
     /// Queues a PDU with its padding and digests.
     pub(super) fn push(&mut self, frame: Frame, digests: Digests) {
         debug_assert_eq!(frame.header.ahs_length(), frame.ahs.len(), "a header agrees with what follows");
@@ -76,6 +77,7 @@ impl SendQueue {
 
     fn push_data(&mut self, start: usize, data: Bytes, with_digest: bool) {
         let digest = with_digest.then(|| digest::data(&data));
+        // RFC 7143 11.1-1, 11.2-1: padding is zeros.
         let padding = &[0; 3][..padding(data.len())];
         let mut behind = start;
         if data.len() <= COPY_BYTES_MAX {

@@ -241,7 +241,13 @@ pub(super) fn unmap(cdb: &Cdb) -> Plan {
     Plan::Work { work: Work::Unmap, data_in_length: 0, data_out_length }
 }
 
-pub(super) fn start_unmap(unit: &LogicalUnit, mut data: Segments, wanted: u32) -> Result<Started, Sense> {
+/// Without a write cache nobody flushes later, so the blocks are durably zeros before GOOD.
+pub(super) fn start_unmap(
+    unit: &LogicalUnit,
+    mut data: Segments,
+    wanted: u32,
+    durable: bool,
+) -> Result<Started, Sense> {
     segments::truncate(&mut data, wanted.into());
     let limits = &unit.config.limits;
     let UnmapList(mut extents) = UnmapList::decode(&segments::join(data), limits.unmap_descriptors_max)?;
@@ -251,8 +257,12 @@ pub(super) fn start_unmap(unit: &LogicalUnit, mut data: Segments, wanted: u32) -
         return Err(Sense::illegal(AdditionalSense::INVALID_FIELD_IN_PARAMETER_LIST));
     }
     extents.retain(|extent| extent.blocks > 0);
-    match extents.is_empty() {
-        true => Ok(Started::Done),
-        false => Ok(Started::Io(BlockIo::Unmap(extents), Then::End)),
+    if extents.is_empty() {
+        return Ok(Started::Done);
     }
+    let then = match durable {
+        true => Then::Continue(Box::new(Sequence::One(Some(BlockIo::Flush)))),
+        false => Then::End,
+    };
+    Ok(Started::Io(BlockIo::Unmap(extents), then))
 }

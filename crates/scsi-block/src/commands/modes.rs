@@ -22,8 +22,9 @@ fn header(cdb: &Cdb) -> ModeHeader {
 /// MODE SENSE.
 pub(super) fn sense(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
     let (code, subpage) = (cdb.get(Field::PageCode) as u8, cdb.get(Field::SubpageCode) as u8);
-    let values = page_values(context.unit, cdb.get(Field::PageControl));
-    let pages = mode::encode_pages(code, subpage, values).map_err(|error| match error {
+    let values = page_values(context.unit, cdb.get(Field::PageControl))?;
+    let savable = context.unit.config.saves_settings();
+    let pages = mode::encode_pages(code, subpage, values, savable).map_err(|error| match error {
         NoSuchPage::Code => cdb.refuse(Field::PageCode),
         NoSuchPage::Subpage => cdb.refuse(Field::SubpageCode),
     })?;
@@ -36,20 +37,27 @@ pub(super) fn sense(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
 }
 
 /// The values that PC asks for: two bits.
-fn page_values(unit: &LogicalUnit, control: u64) -> PageValues {
-    match control {
+fn page_values(unit: &LogicalUnit, control: u64) -> Result<PageValues, Sense> {
+    let values = match control {
         0 => PageValues::Settings(unit.look(|state| state.settings)),
         1 => PageValues::Changeable,
         2 => PageValues::Settings(unit.config.default_settings()),
+        _ if !unit.config.saves_settings() => {
+            return Err(Sense::illegal(AdditionalSense::SAVING_PARAMETERS_NOT_SUPPORTED));
+        }
         _ => PageValues::Settings(unit.look(|state| state.saved)),
-    }
+    };
+    Ok(values)
 }
 
-/// MODE SELECT. Pages in a vendor's own format (PF zero) are not taken.
-pub(super) fn select(cdb: &Cdb) -> Result<Plan, Sense> {
+/// MODE SELECT. Pages in a vendor's own format (PF zero) are not taken, nor saved where nobody keeps them.
+pub(super) fn select(unit: &LogicalUnit, cdb: &Cdb) -> Result<Plan, Sense> {
     let data_out_length = cdb.get(Field::ParameterListLength) as u32;
     if data_out_length > 0 && !cdb.has(Field::PageFormat) {
         return Err(cdb.refuse(Field::PageFormat));
+    }
+    if cdb.has(Field::SavePages) && !unit.config.saves_settings() {
+        return Err(cdb.refuse(Field::SavePages));
     }
     let work = Work::ModeSelect { header: header(cdb), save: cdb.has(Field::SavePages) };
     Ok(Plan::Work { work, data_in_length: 0, data_out_length })

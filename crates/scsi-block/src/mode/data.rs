@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn mode_data_comes_back() {
         let settings = ModeSettings { write_cache: true, descriptor_sense: true, ..Default::default() };
-        let pages = encode_pages(ALL_PAGES, 0, PageValues::Settings(settings)).unwrap();
+        let pages = encode_pages(ALL_PAGES, 0, PageValues::Settings(settings), true).unwrap();
         let geometry = Geometry { block_size: 4096, blocks: 1 << 33 };
         let bytes = ModeHeader::Six.encode(true, &BlockDescriptor::encode(geometry, false), &pages);
         let data = ModeData::decode_6(&bytes).unwrap();

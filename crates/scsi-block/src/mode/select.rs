@@ -62,7 +62,7 @@ fn apply(
     settings: &mut ModeSettings,
 ) -> Result<(), Sense> {
     let mut expected = Vec::with_capacity(PAGE_HEADER_BYTES + row.body.len());
-    row.encode(PageValues::Settings(current), &mut expected);
+    row.encode(PageValues::Settings(current), false, &mut expected);
     if page.len() != expected.len() {
         return Err(Sense::invalid_parameter(offset as u16 + 1, None));
     }
@@ -72,7 +72,8 @@ fn apply(
         settings.set(*setting, value != 0);
     }
     let differs = |(ours, theirs): (&u8, &u8)| (ours ^ theirs) != 0;
-    expected[0] = expected[0] & !SAVABLE | page[0] & SAVABLE;
+    // PS is reserved in MODE SELECT, and some send back what MODE SENSE has told.
+    expected[0] |= page[0] & SAVABLE;
     match expected.iter().zip(page).position(differs) {
         Some(at) => {
             let bit = 7 - (expected[at] ^ page[at]).leading_zeros() as u8;

@@ -15,7 +15,7 @@ impl Login {
         }
         self.responses.admit(&response)?;
         if !self.outgoing.is_empty() {
-            // RFC 7143 6.2: while we have more to say, the target says nothing.
+            // RFC 7143 6.2-2: while we have more to say, the target says nothing.
             if !response.data.is_empty() || response.continues {
                 return Err(Violation::TextInContinuation.into());
             }
@@ -23,6 +23,7 @@ impl Login {
             return Ok(());
         }
         let Some(text) = self.incoming.push(response.data.clone(), response.continues)? else {
+            // RFC 7143 6.2-3: text that goes on is answered with nothing.
             self.send();
             return Ok(());
         };
@@ -62,7 +63,11 @@ impl Login {
         State::ExpectOperational(Box::new(Operational { negotiation, authenticated_as }))
     }
 
+    // RFC 7143 11.2.1.2-1: Login Requests are all that goes during the login.
     /// Sends the next segment of our text, and with the last one proposes to go on, if we are ready to.
+    ///
+    /// RFC 7143 6.2-4, 6.3-1, 6.3.3-1, 6.3.3-2: one request for each response and no other, each with our wish to go on, even if it is
+    /// empty.
     pub(super) fn send(&mut self) {
         let wish = match &self.state {
             State::ExpectSecurity(security) => security.may_end().then_some(Stage::LoginOperationalNegotiation),
@@ -70,6 +75,7 @@ impl Login {
             State::Over => return,
         };
         let (segment, continues) = self.outgoing.next_segment();
+        // RFC 7143 6.2-1: not while there is more text.
         let request = self.responses.request(wish.filter(|_| !continues), continues, segment);
         self.transmit.push_back(request.into());
     }
@@ -88,7 +94,8 @@ impl Login {
         }
         let tsih = self.responses.tsih(last)?;
         let parameters = negotiation.conclude()?;
-        let cmd_sn = self.responses.cmd_sn;
+        // RFC 7143 11.12.8: a connection that joins has its commands numbered by the session.
+        let cmd_sn = if self.responses.is_leading() { self.responses.cmd_sn } else { last.exp_cmd_sn };
         // RFC 7143 4.2.2.1: a window that ends before it begins says nothing.
         let window_is_sound = last.exp_cmd_sn.previous().distance_to(last.max_cmd_sn) >= 0;
         self.end(LoginEvent::Complete(Box::new(LoginOutcome {
@@ -107,7 +114,7 @@ impl Login {
         Ok(())
     }
 
-    /// RFC 7143 11.13.5: the login is over, and its other fields mean nothing.
+    /// RFC 7143 11.13.5-2, 11.13.5-3, 11.13.5-4: the login is over, in whichever stage, and its other fields mean nothing.
     fn handle_refusal(&mut self, response: &LoginResponse) -> Result<(), Breach> {
         let permanent = match response.status {
             LoginStatus::TargetMovedTemporarily => false,

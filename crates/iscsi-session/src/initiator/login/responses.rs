@@ -5,7 +5,7 @@ use crate::Violation;
 use bytes::Bytes;
 use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, Isid, LoginRequest, LoginResponse, Stage, StatSn, Tsih};
 
-/// Most Login Responses in a login; RFC 7143 section 6.2 asks for six exchanges at least.
+/// Most Login Responses in a login; six exchanges at least are asked for (RFC 7143 6.2-18, 10.3-1).
 pub(super) const RESPONSES_MAX: u32 = 64;
 
 /// The requests that have gone, and the responses that have come.
@@ -41,6 +41,7 @@ impl Responses {
         self.stat_sn.unwrap_or_default()
     }
 
+    // RFC 7143 11.12.6-1, 11.12.6-2, 11.12.6-3, 11.12.7-1: TSIH and CID are those of the configuration in each.
     /// The next request.
     pub(super) fn request(&mut self, transit: Option<Stage>, continues: bool, data: Bytes) -> LoginRequest {
         self.proposed = transit;
@@ -48,7 +49,7 @@ impl Responses {
             transit,
             continues,
             current_stage: self.stage,
-            // RFC 7143 11.12.4: version 0.
+            // RFC 7143 11.12.4-1, 11.12.4.1-1, 11.12.4.2-1: version 0, always.
             version_max: 0,
             version_min: 0,
             isid: self.isid,
@@ -67,13 +68,14 @@ impl Responses {
         if self.count > RESPONSES_MAX {
             return Err(Violation::LoginTooLong);
         }
+        // RFC 7143 11.13.1-2, 11.13.2-2: we know version 0 alone, whatever the target knows beside it.
         if response.version_active > 0 {
             return Err(Violation::LoginVersion);
         }
         if response.initiator_task_tag != self.tag || response.isid != self.isid {
             return Err(Violation::ResponseMismatch);
         }
-        // RFC 7143 11.13.4: the first sets the count.
+        // RFC 7143 4.2.2.2-3: the first sets the count (section 11.13.4).
         if self.stat_sn.is_some_and(|expected| expected != response.stat_sn) {
             return Err(Violation::StatSnOutOfOrder);
         }
@@ -81,7 +83,7 @@ impl Responses {
         if response.current_stage != self.stage {
             return Err(Violation::WrongStage);
         }
-        // RFC 7143 6.3: we never propose more than the next stage, so the target selects that one or none.
+        // RFC 7143 6.3-7, 6.3-9: we never propose more than the next stage, so the target selects that one or none.
         if response.transit.is_some() && response.transit != self.proposed {
             return Err(Violation::StageTransition);
         }
@@ -90,6 +92,11 @@ impl Responses {
 
     /// The session's handle, from the last response (RFC 7143 section 11.13.3).
     pub(super) fn tsih(&self, last: &LoginResponse) -> Result<Tsih, Violation> {
-        if last.tsih == Tsih(0) { Err(Violation::ZeroTsih) } else { Ok(last.tsih) }
+        match last.tsih {
+            Tsih(0) => Err(Violation::ZeroTsih),
+            // RFC 7143 4.4.3-1: a session that the connection joins keeps its handle.
+            tsih if !self.is_leading() && tsih != self.tsih => Err(Violation::ResponseMismatch),
+            tsih => Ok(tsih),
+        }
     }
 }

@@ -39,7 +39,7 @@ enum Step {
 impl Security {
     /// Offers CHAP, if it is what we are to use.
     pub(super) fn begin(authentication: &Authentication, randomness: Randomness, text: &mut BytesMut) -> Option<Self> {
-        let Authentication::Chap { initiator, target, algorithms } = authentication else { return None };
+        let Authentication::Chap { initiator, target, algorithms, .. } = authentication else { return None };
         let security = Self {
             initiator: initiator.first()?.clone(),
             target: target.clone(),
@@ -93,6 +93,7 @@ impl Security {
         Ok(())
     }
 
+    // RFC 7143 12.1-1, 12.1.3-1: our algorithms go as soon as the target has chosen CHAP.
     fn take_method(&self, keys: StepKeys<'_>, answers: &mut BytesMut) -> Result<Step, Breach> {
         match keys.find(Key::AuthMethod) {
             Some("CHAP") => {
@@ -109,7 +110,7 @@ impl Security {
         }
     }
 
-    /// RFC 7143 12.1.3, the last step: our proof, and the challenge to the target if it has to prove itself.
+    /// RFC 7143 12.1.3-3: our proof, and the challenge to the target if it has to prove itself.
     fn prove(&self, keys: StepKeys<'_>, answers: &mut BytesMut) -> Result<Step, Breach> {
         let keys = keys.only(&[Key::ChapAlgorithms, Key::ChapIdentifier, Key::ChapChallenge])?;
         let number = parse_number(keys.required(Key::ChapAlgorithms)?);
@@ -133,6 +134,7 @@ impl Security {
         Ok(Step::ExpectProof { algorithm, challenge })
     }
 
+    // RFC 7143 12.1.3-6: a target that fails ends the login.
     fn verify(&self, keys: StepKeys<'_>, algorithm: ChapAlgorithm, challenge: Challenge) -> Result<Step, Breach> {
         let keys = keys.only(&[Key::ChapName, Key::ChapResponse])?;
         if keys.find(Key::ChapName).is_none() && keys.find(Key::ChapResponse).is_none() {

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::keys::Key;
 use crate::login_text::{Breach, Name, Pair, printable};
-use crate::{Answer, Authentication, LoginFailure, SessionType, Violation, normalise_name};
+use crate::negotiation::REJECT;
+use crate::{Answer, LoginFailure, SessionType, Violation, normalise_name};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::{LoginRequest, LoginResponse, LoginStatus, Stage, Tsih, text};
 
@@ -16,15 +17,17 @@ impl Login {
         let requests = self.requests.get_or_insert_with(|| Requests::new(&request, window));
         requests.admit(&request)?;
         if matches!(self.state, State::ExpectIdentification(_) | State::ExpectAdmission(_)) {
+            // RFC 7143 6.3-1: one request at a time.
             return Err(Violation::LoginOutOfTurn.into());
         }
         if !self.outgoing.is_empty() {
-            // RFC 7143 6.2: while we have more to say, the initiator says nothing.
+            // RFC 7143 6.2-3: while we have more to say, the initiator says nothing.
             let silent = request.data.is_empty() && !request.continues;
             return if silent { self.respond(request.transit) } else { Err(Violation::TextInContinuation.into()) };
         }
         match self.incoming.push(request.data, request.continues)? {
             Some(text) => self.handle_text(&text, request.transit),
+            // RFC 7143 6.2-2: text that goes on is answered with nothing.
             None => self.respond(None),
         }
     }
@@ -42,6 +45,7 @@ impl Login {
         Ok(())
     }
 
+    // RFC 7143 11.13.8-1: by the portal group.
     /// The owner has said how the initiator may log in: the first text is answered.
     pub(super) fn proceed(&mut self, policy: LoginPolicy) -> Result<(), Breach> {
         let (State::ExpectIdentification(introduction), Some(requests)) = (self.leave_state(), &self.requests) else {
@@ -49,17 +53,17 @@ impl Login {
         };
         let Introduction { identity, pairs, transit } = *introduction;
         let LoginPolicy { authentication, target_alias, portal_group_tag } = policy;
-        // RFC 7143 6.3.1: the portal group is named in the first response that may name it.
+        // RFC 7143 6.3.1-1: the portal group is named in the first response that may name it.
         let answers = &mut self.outgoing.text;
         text::push(answers, Key::TargetPortalGroupTag.row().name, &portal_group_tag.to_string());
-        // RFC 7143 13.6: in normal sessions.
+        // RFC 7143 13.6-1: in normal sessions.
         if let Some(alias) = target_alias.filter(|_| identity.session_type == SessionType::Normal) {
             text::push(answers, Key::TargetAlias.row().name, &printable(&alias));
         }
         self.state = if requests.stage == Stage::SecurityNegotiation {
             let security = Security::new(authentication, self.randomness.clone());
             State::ExpectSecurity(Box::new(SecurityStage { identity, security }))
-        } else if authentication == Authentication::None {
+        } else if !authentication.is_required() {
             let initiator = Authenticated { identity, authenticated_as: None };
             State::ExpectOperational(Box::new(self.operational_stage(initiator)))
         } else {
@@ -85,6 +89,7 @@ impl Login {
         self.respond(transit)
     }
 
+    // RFC 7143 11.13.6-2: only what the initiator proposes is taken.
     /// Sends the next segment of our text, and takes the step that the initiator proposes if it is the last one and nothing is open.
     fn respond(&mut self, transit: Option<Stage>) -> Result<(), Breach> {
         let may_end = match &mut self.state {
@@ -96,6 +101,7 @@ impl Login {
             return Err(Violation::LoginTooLong.into());
         }
         let (segment, continues) = self.outgoing.next_segment();
+        // RFC 7143 6.2-1, 6.3-8: a step is taken with the last of our text, and with nothing open.
         match transit {
             Some(next) if may_end && !continues => self.step(next, segment),
             _ => {
@@ -112,7 +118,7 @@ impl Login {
                 let SecurityStage { identity, security } = *stage;
                 let authenticated_as = security.into_authenticated_as();
                 let next = self.operational_stage(Authenticated { identity, authenticated_as });
-                // RFC 7143 6.3: the target selects the next stage, which is no later than the proposed one.
+                // RFC 7143 6.3-7: the target selects the next stage, which is no later than the proposed one.
                 if proposed == Stage::FullFeaturePhase && next.operational.may_be_skipped() {
                     return self.expect_admission(next, last_segment);
                 }
@@ -143,18 +149,23 @@ impl Login {
         self.transmit.push_back(response.into());
     }
 
-    pub(super) fn respond_with_status(&mut self, status: LoginStatus, target_address: Option<String>) {
+    /// Ends the login with a status, and perhaps a key that says more.
+    pub(super) fn respond_with_status(&mut self, status: LoginStatus, pair: Option<(Key, &str)>) {
         let Some(requests) = &mut self.requests else { return };
         let mut data = BytesMut::new();
-        if let Some(address) = target_address {
-            text::push(&mut data, Key::TargetAddress.row().name, &printable(&address));
+        if let Some((key, value)) = pair {
+            text::push(&mut data, key.row().name, value);
         }
         let response = LoginResponse { data: data.freeze(), ..requests.response(status) };
         self.transmit.push_back(response.into());
     }
 
     pub(super) fn reject(&mut self, breach: Breach) {
-        self.respond_with_status(status_of(breach.violation), None);
+        // RFC 7143 6.3.2-2: a list without a method that may be used is answered with Reject, although the login ends with it.
+        let none_suits = breach == Violation::NoCommonMethod.by(Key::AuthMethod);
+        let answer = none_suits.then_some((Key::AuthMethod, REJECT));
+        // RFC 7143 6.3-11, 6.3.2-4, 7.12-1, 7.12-2: whatever rule was broken, a response with its status is the last of the connection.
+        self.respond_with_status(status_of(breach.violation), answer);
         self.close(breach.into());
     }
 
@@ -164,7 +175,7 @@ impl Login {
     }
 }
 
-/// Who logs in, from the first text (RFC 7143 section 6.3).
+/// Who logs in, from the first text (RFC 7143 6.3-2, 6.3-3, 4.2.7.1-4).
 fn introduce(requests: &Requests, pairs: &[Pair]) -> Result<LoginIdentity, Breach> {
     let find = |key| pairs.iter().find(|pair| pair.key == Name::Known(key)).map(|pair| pair.value.as_str());
     let name = |key: Key| find(key).map(|name| normalise_name(name).map_err(|_| Violation::MalformedName.by(key)));

@@ -49,6 +49,7 @@ impl Operational {
         Ok(())
     }
 
+    // RFC 7143 11.13.6-1: what still wants an answer keeps us in the stage.
     /// The initiator wants to leave the stage. Whether it may now; if not, what we cannot leave at its default is offered.
     pub(super) fn may_end(&mut self, text: &mut BytesMut) -> bool {
         if self.offer == Offer::NotYet {

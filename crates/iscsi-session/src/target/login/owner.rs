@@ -63,7 +63,7 @@ pub struct LoginPolicy {
 pub struct Refusal {
     /// What the initiator is told.
     pub status: LoginStatus,
-    /// Where the target is now: `domainname[:port]`. A redirection has it, and nothing else.
+    /// Where the target is now: `domainname[:port]`. A redirection has it, and nothing else; a portal group tag is left out.
     pub target_address: Option<String>,
 }
 
@@ -76,6 +76,15 @@ impl Refusal {
             false => LoginStatus::TargetMovedTemporarily,
         };
         Self { status, target_address: Some(target_address.into()) }
+    }
+
+    /// What the initiator is told. RFC 7143 13.8-1: no portal group tag follows the address of a redirection.
+    pub(super) fn into_parts(self) -> (LoginStatus, Option<String>) {
+        let mut address = self.target_address;
+        if let Some(address) = &mut address {
+            address.truncate(address.find(',').unwrap_or(address.len()));
+        }
+        (self.status, address)
     }
 }
 

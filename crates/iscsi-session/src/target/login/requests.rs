@@ -9,7 +9,7 @@ use iscsi_pdu::{
     StatSn, Tsih,
 };
 
-/// Most Login Requests in a login; RFC 7143 section 6.2 asks for six exchanges at least.
+/// Most Login Requests in a login; six exchanges at least are asked for (RFC 7143 6.2-18, 10.3-1).
 pub(crate) const REQUESTS_MAX: u32 = 64;
 
 /// What all requests of a login have in common, and what the first has set.
@@ -76,6 +76,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    // RFC 7143 11.12.4.1-2, 11.12.4.2-2, 11.12.6-4, 11.12.7-2: what the first request says counts.
     /// Begins with the first request, which [`Self::admit`] has yet to take. StatSN begins where the initiator expects it.
     pub(super) fn new(first: &LoginRequest, window: u32) -> Self {
         let leader = Leader::of(first);
@@ -109,6 +110,7 @@ impl Requests {
         if request.version_min > 0 {
             return Err(Violation::LoginVersion);
         }
+        // RFC 7143 4.4.3-1: the handle among them.
         if !self.leader.is_followed_by(&Leader::of(request)) {
             return Err(Violation::LoginChanged);
         }
@@ -124,7 +126,9 @@ impl Requests {
         }
     }
 
-    /// A response with the next StatSN, and what all responses have in common.
+    /// A response with the next StatSN (RFC 7143 4.2.2.2-3), and what all responses have in common.
+    // RFC 7143 11.2.1.2-2, 11.13.1-1, 11.13.2-1: all responses are of version 0.
+    // RFC 7143 11.12.8-1: ExpCmdSN is the CmdSN of the first request.
     pub(super) fn response(&mut self, status: LoginStatus) -> LoginResponse {
         let stat_sn = self.stat_sn;
         self.stat_sn = stat_sn.next();
@@ -159,7 +163,7 @@ impl Requests {
     }
 }
 
-/// The table of RFC 7143 section 6.3.
+/// The table of section 6.3 (RFC 7143 6.3-4, 6.3-5).
 const fn follows(stage: Stage, next: Stage) -> bool {
     matches!(
         (stage, next),

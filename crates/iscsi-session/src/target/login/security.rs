@@ -47,7 +47,7 @@ impl Security {
     pub(super) fn may_end(&self) -> bool {
         match self.step {
             Step::Done { .. } => true,
-            Step::ExpectMethod => self.authentication == Authentication::None,
+            Step::ExpectMethod => !self.authentication.is_required(),
             _ => false,
         }
     }
@@ -79,24 +79,28 @@ impl Security {
     }
 
     fn choose_method(&self, keys: StepKeys<'_>, answers: &mut BytesMut) -> Result<Step, Breach> {
-        let methods = keys.only(&[Key::AuthMethod])?.find(Key::AuthMethod);
-        let (method, step) = match self.authentication {
-            Authentication::None => (NONE, Step::Done { authenticated_as: None }),
-            Authentication::Chap { .. } => (CHAP, Step::ExpectAlgorithms),
-        };
-        match methods {
-            // RFC 7143 12.1: the first of the list that we may use with this initiator, which is never more than one.
-            Some(methods) if methods.split(',').any(|other| other == method) => {
-                text::push(answers, Key::AuthMethod.row().name, method);
-                Ok(step)
+        let (method, step) = match keys.only(&[Key::AuthMethod])?.find(Key::AuthMethod) {
+            // RFC 7143 6.3.2-1: the first of the list that we may use with this initiator.
+            Some(methods) => {
+                let chosen = methods.split(',').find_map(|method| self.begin(method));
+                chosen.ok_or(Violation::NoCommonMethod.by(Key::AuthMethod))?
             }
-            Some(_) => Err(Violation::NoCommonMethod.by(Key::AuthMethod)),
-            None if self.authentication == Authentication::None => Ok(Step::ExpectMethod),
+            None if !self.authentication.is_required() => return Ok(Step::ExpectMethod),
             // RFC 7143 6.3.2: the initiator leaves it to us to propose.
-            None => {
-                text::push(answers, Key::AuthMethod.row().name, method);
-                Ok(Step::ExpectMethodAnswer)
+            None => (CHAP, Step::ExpectMethodAnswer),
+        };
+        text::push(answers, Key::AuthMethod.row().name, method);
+        Ok(step)
+    }
+
+    /// The first step of a method that the initiator offers, if we may use that one.
+    fn begin(&self, method: &str) -> Option<(&'static str, Step)> {
+        match (method, &self.authentication) {
+            (CHAP, Authentication::Chap { .. }) => Some((CHAP, Step::ExpectAlgorithms)),
+            (NONE, authentication) if !authentication.is_required() => {
+                Some((NONE, Step::Done { authenticated_as: None }))
             }
+            _ => None,
         }
     }
 
@@ -108,7 +112,7 @@ impl Security {
         }
     }
 
-    /// RFC 7143 12.1.3, the second step.
+    /// RFC 7143 12.1.3-2: the second step.
     fn challenge(&self, keys: StepKeys<'_>, answers: &mut BytesMut) -> Result<Step, Breach> {
         let Authentication::Chap { algorithms: allowed, .. } = &self.authentication else {
             return Err(Violation::SecurityKeyOutOfStep.by(Key::ChapAlgorithms));
@@ -125,7 +129,7 @@ impl Security {
         Ok(Step::ExpectProof { algorithm, challenge })
     }
 
-    /// RFC 7143 12.1.3, the last step: the initiator's proof, and ours if it asks for one.
+    /// RFC 7143 12.1.3-4, 12.1.3-5: the last step, the initiator's proof, and ours if it asks for one.
     fn verify(
         &self,
         keys: StepKeys<'_>,
