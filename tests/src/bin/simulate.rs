@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use ferriscsi_tests::simulator::{Bug, Failure, Options, Totals, run};
+use ferriscsi_tests::simulator::{Bug, Failure, Options, RECOVERY_LEVEL_MAX, Totals, run};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::ops::Range;
@@ -35,6 +35,9 @@ struct Arguments {
     /// Requests that one host makes at most
     #[arg(long, default_value_t = Options::default().requests_max)]
     requests: u32,
+    /// ErrorRecoveryLevel of all sessions [default: drawn]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(RECOVERY_LEVEL_MAX)))]
+    level: Option<u8>,
     /// Worlds to run at the same time [default: one a processor]
     #[arg(long)]
     jobs: Option<usize>,
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         requests_max: arguments.requests,
         steps_max: arguments.steps,
         rungs_max: if arguments.trace { TRACE_RUNGS_MAX } else { Options::default().rungs_max },
+        level: arguments.level,
         bug,
     };
     let seeds = arguments.seed.map_or(arguments.seeds.0.clone(), |seed| seed..seed + 1);
@@ -156,7 +160,7 @@ fn report(arguments: &Arguments, totals: &Totals, elapsed: Duration) {
             "steps": totals.steps,
             "commands": totals.commands,
             "pdus": totals.pdus,
-            "sessions": totals.sessions,
+            "sessions_by_level": totals.sessions,
             "faults": totals.faults,
             "virtual_seconds": totals.virtual_time.as_secs_f64(),
             "seconds": elapsed.as_secs_f64(),
@@ -165,15 +169,16 @@ fn report(arguments: &Arguments, totals: &Totals, elapsed: Duration) {
         println!("{object}");
     } else {
         println!(
-            "{} seeds ran clean: {} steps, {} commands, {} PDUs, {} sessions, {} faults, {:.0} s of their time\n\
+            "{} seeds ran clean: {} steps, {} commands, {} PDUs, {} faults, {:.0} s of their time\n\
+             sessions at error recovery level 0, 1, 2: {:?}\n\
              {:.1} s, {per_second:.0} commands/s",
             totals.seeds,
             totals.steps,
             totals.commands,
             totals.pdus,
-            totals.sessions,
             totals.faults,
             totals.virtual_time.as_secs_f64(),
+            totals.sessions,
             elapsed.as_secs_f64(),
         );
     }
@@ -191,6 +196,9 @@ fn explain(arguments: &Arguments, failure: &Failure) {
     }
     if arguments.steps != defaults.steps_max {
         replay += &format!(" --steps {}", arguments.steps);
+    }
+    if let Some(level) = arguments.level {
+        replay += &format!(" --level {level}");
     }
     if let Some(bug) = &arguments.bug {
         replay += &format!(" --bug {bug}");

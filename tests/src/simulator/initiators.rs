@@ -12,7 +12,7 @@ use bytes::Bytes;
 use iscsi_node::initiator::{Event, InitiatorNode, Outcome};
 use iscsi_pdu::{Residual, TaskManagementFunction as Function};
 use iscsi_session::initiator::SessionConfig;
-use iscsi_session::{CloseReason, LoginFailure, LoginOutcome, SendTargetsScope};
+use iscsi_session::{CloseReason, LoginFailure, LoginOutcome, SendTargetsScope, Violation};
 use iscsi_transport::{Digests, PortError, PortErrorKind};
 use scsi_block::LogicalUnitNumber;
 use std::time::Duration;
@@ -34,11 +34,8 @@ impl World {
         let connection = self.target.accept(now, peer, "192.0.2.1:3260".into(), challenge);
         self.links.push(Link { session, connection, initiator, target, is_stalled: false, has_ended: false });
         self.live.push(link);
-        let config = SessionConfig {
-            ping_interval: self.hosts[host].plan.ping_interval,
-            ping_timeout: PING_TIMEOUT,
-            command_timeout: None,
-        };
+        let ping_interval = self.hosts[host].plan.ping_interval;
+        let config = SessionConfig { ping_interval, ping_timeout: PING_TIMEOUT, ..SessionConfig::default() };
         let login = portal::login(&self.plan, &self.hosts[host]);
         let challenge = self.draw_challenge();
         self.sessions.push(Session {
@@ -47,6 +44,7 @@ impl World {
             links: vec![link],
             tsih: None,
             has_ended: false,
+            level: 0,
             digests: Digests::default(),
             is_troubled: self.plan.has_rival(host),
             has_left: false,
@@ -154,11 +152,19 @@ impl World {
     }
 
     pub(crate) fn check_close_reason(&mut self, session: usize, reason: CloseReason) {
-        let may = match reason {
-            CloseReason::LoggedOut => self.sessions[session].has_left,
-            CloseReason::Violation(_) | CloseReason::Malformed(_) => false,
-            _ => self.sessions[session].is_troubled,
-        };
+        let level = self.sessions[session].level;
+        let may =
+            match reason {
+                CloseReason::LoggedOut => self.sessions[session].has_left,
+                // From level 1 on, what is lost again and again is given up in the end.
+                CloseReason::Violation(
+                    Violation::CommandGap | Violation::MissingData | Violation::StatSnOutOfOrder,
+                ) if level > 0 => self.sessions[session].is_troubled,
+                CloseReason::Violation(_) | CloseReason::Malformed(_) => false,
+                // RFC 7143 7.8: from level 1 on this is recovered from.
+                CloseReason::DataDigest if level > 0 => false,
+                _ => self.sessions[session].is_troubled,
+            };
         self.verdict.check(may, || format!("a session ends: {reason}"));
     }
 

@@ -46,6 +46,7 @@ mod wire;
 mod world;
 
 pub use bugs::Bug;
+pub use plan::RECOVERY_LEVEL_MAX;
 pub use report::{Failure, Run, Totals};
 
 use iscsi_transport::Trace;
@@ -61,13 +62,15 @@ pub struct Options {
     pub steps_max: u64,
     /// PDUs that are kept for the ladder.
     pub rungs_max: usize,
+    /// ErrorRecoveryLevel of all sessions, up to [`RECOVERY_LEVEL_MAX`]; none lets the seed decide.
+    pub level: Option<u8>,
     /// A bug to put in.
     pub bug: Option<Bug>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { requests_max: 400, steps_max: 5_000_000, rungs_max: 60, bug: None }
+        Self { requests_max: 400, steps_max: 5_000_000, rungs_max: 60, level: None, bug: None }
     }
 }
 

@@ -4,8 +4,10 @@ use iscsi_session::Limits;
 use iscsi_transport::Random;
 use std::time::Duration;
 
-/// Highest ErrorRecoveryLevel and most connections a session that the nodes have, and that a plan draws.
-const RECOVERY_LEVEL_MAX: u8 = 1;
+/// Highest ErrorRecoveryLevel that both nodes have.
+pub const RECOVERY_LEVEL_MAX: u8 = 1;
+
+/// Most connections a session that both nodes have.
 const CONNECTIONS_MAX: u16 = 1;
 
 /// An initiator of the world.
@@ -54,12 +56,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn draw(random: &mut Random, requests_max: u32) -> Self {
+    pub(crate) fn draw(random: &mut Random, requests_max: u32, level: Option<u8>) -> Self {
         let targets: Vec<Vec<u64>> = (0..random.between(1, 2))
             .map(|_| (0..random.between(1, 2)).map(|_| random.pick(&[8, 24, 64, 200])).collect())
             .collect();
         let digests = random.pick(&[None, Some(false), Some(true)]);
-        let level = random.between(0, u64::from(RECOVERY_LEVEL_MAX)) as u8;
+        let drawn = random.between(0, u64::from(RECOVERY_LEVEL_MAX)) as u8;
+        let level = level.unwrap_or(drawn);
         let mut hosts: Vec<HostPlan> = (0..random.between(1, 4))
             .map(|identity| HostPlan::draw(random, identity as u8, targets.len(), digests, level, requests_max))
             .collect();

@@ -14,8 +14,8 @@ pub struct Totals {
     pub commands: u64,
     /// PDUs that were sent or received.
     pub pdus: u64,
-    /// Sessions that have begun.
-    pub sessions: u64,
+    /// Sessions that have begun, by their ErrorRecoveryLevel.
+    pub sessions: [u64; 3],
     /// Faults that were made.
     pub faults: u64,
     /// Time that has passed in the worlds.
@@ -28,7 +28,9 @@ impl AddAssign for Totals {
         self.steps += other.steps;
         self.commands += other.commands;
         self.pdus += other.pdus;
-        self.sessions += other.sessions;
+        for (level, sessions) in other.sessions.into_iter().enumerate() {
+            self.sessions[level] += sessions;
+        }
         self.faults += other.faults;
         self.virtual_time += other.virtual_time;
     }

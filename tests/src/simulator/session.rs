@@ -18,6 +18,8 @@ pub(crate) struct Session {
     pub(crate) tsih: Option<Tsih>,
     /// The target has said that it has ended, with all its block I/O.
     pub(crate) has_ended: bool,
+    /// ErrorRecoveryLevel, once the target has begun it.
+    pub(crate) level: u8,
     /// What protects its PDUs, once it has begun.
     pub(crate) digests: Digests,
     /// There was a fault, or another session takes the place: it may end.

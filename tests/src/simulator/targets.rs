@@ -171,8 +171,9 @@ impl World {
     /// RFC 7143 6.3.5: a session of a name begins after the one before it has ended.
     fn open_session(&mut self, connection: ConnectionId, outcome: &LoginOutcome) {
         let Some(link) = self.link_of(connection) else { return };
-        self.totals.sessions += 1;
+        self.totals.sessions[usize::from(outcome.parameters.error_recovery_level)] += 1;
         let opened = self.links[link].session;
+        self.sessions[opened].level = outcome.parameters.error_recovery_level;
         let identity = |session: &Session| {
             let host = &self.hosts[session.host];
             (host.plan.identity, host.plan.target)

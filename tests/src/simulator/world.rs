@@ -63,7 +63,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, options: &Options, trace: Trace) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::draw(&mut random, options.requests_max);
+        let plan = Plan::draw(&mut random, options.requests_max, options.level);
         let verdict = Verdict::default();
         let blocks: Vec<u64> = plan.targets.concat();
         let first_units: Vec<usize> =

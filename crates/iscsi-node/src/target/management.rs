@@ -58,6 +58,15 @@ impl Session {
                 context.outbox.events.push_back(Event::TargetColdReset { target });
                 Response::FunctionComplete
             }
+            Function::ItNexusReset => {
+                nexus.reset();
+                Response::FunctionComplete
+            }
+            Function::QueryAsynchronousEvent => match nexus.has_attention(lun) {
+                Ok(true) => Response::FunctionSucceeded,
+                Ok(false) => Response::FunctionComplete,
+                Err(_) => Response::LunDoesNotExist,
+            },
             _ => Response::FunctionNotSupported,
         }
     }

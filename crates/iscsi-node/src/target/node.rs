@@ -176,11 +176,11 @@ impl<P: PduPort> TargetNode<P> {
     /// the same CID (RFC 7143 section 6.3.4), and is refused if the session is no more, or has as many as were agreed upon.
     pub fn join(&mut self, now: Instant, id: ConnectionId, identity: &LoginIdentity) {
         let session = self.sessions.find(identity.tsih).and_then(|session| self.sessions.get_mut(session));
-        let admission = session.map_or(LoginStatus::SessionDoesNotExist, |session| session.admission(identity));
+        let admission = session.map_or(Err(LoginStatus::SessionDoesNotExist), |session| session.admission(identity));
         let Some(login) = self.login(id) else { return };
         match admission {
-            LoginStatus::Success => login.admit(identity.tsih),
-            status => login.refuse(status.into()),
+            Ok(command_numbers) => login.admit_joining(identity.tsih, command_numbers),
+            Err(status) => login.refuse(status.into()),
         }
         self.handle_login_events(now, id);
         self.settle(now, id);

@@ -87,12 +87,12 @@ impl<P: PduPort> TargetNode<P> {
             }
             Phase::FullFeature(allegiance) => {
                 let (session, cid) = (allegiance.session, allegiance.cid);
-                let handle = |session: &mut Session, context: &mut Context<'_, P>| {
-                    session.handle_received(cid, received, context)
-                };
-                if let Some(Err(error)) = self.with_session(now, session, handle) {
-                    self.lose(id, error);
+                if let Received::BadHeaderDigest(header) = &received
+                    && !self.sessions.get_mut(session).is_some_and(|session| session.recovers_lost_pdus())
+                {
+                    return self.lose(id, PortError::header_digest(header));
                 }
+                self.with_session(now, session, |session, context| session.handle_received(cid, received, context));
             }
         }
     }

@@ -10,10 +10,10 @@ use super::portal::Portal;
 use super::sessions::SessionId;
 use super::tasks::OpenTask;
 use super::timers::Entry;
-use iscsi_pdu::{Cid, LoginStatus, Pdu, TargetTransferTag, Tsih};
+use iscsi_pdu::{Cid, CmdSn, LoginStatus, Pdu, TargetTransferTag, Tsih};
 use iscsi_session::target::{self, LoginIdentity, SessionConfig, TaskId};
 use iscsi_session::{BadPdu, LoginOutcome, SessionType};
-use iscsi_transport::{PduPort, PortError, Received};
+use iscsi_transport::{PduPort, Received};
 use scsi_block::Nexus;
 use std::time::Instant;
 
@@ -105,14 +105,20 @@ impl Session {
         self.machine.is_closed() && self.connections.is_empty() && self.ios_in_flight == 0
     }
 
-    /// Whether a login may join the session, or the status to refuse it with.
-    pub(super) fn admission(&self, identity: &LoginIdentity) -> LoginStatus {
+    /// ExpCmdSN and MaxCmdSN for a login that may join the session.
+    ///
+    /// # Errors
+    /// The status to refuse it with.
+    pub(super) fn admission(&self, identity: &LoginIdentity) -> Result<(CmdSn, CmdSn), LoginStatus> {
         let LoginIdentity { initiator_name, target_name, isid, cid, .. } = identity;
         let ours = &self.outcome;
         if (initiator_name, target_name, isid) != (&ours.initiator_name, &ours.target_name, &ours.isid) {
-            return LoginStatus::SessionDoesNotExist;
+            return Err(LoginStatus::SessionDoesNotExist);
         }
-        self.machine.admission(*cid)
+        match self.machine.admission(*cid) {
+            LoginStatus::Success => Ok(self.machine.command_numbers()),
+            status => Err(status),
+        }
     }
 
     /// A login has joined that [`admission`](Self::admission) had nothing against. One with the same CID makes room for it.
@@ -142,16 +148,13 @@ impl Session {
         self.connections.iter().find(|(other, _)| *other == cid).map(|(_, id)| *id)
     }
 
+    /// Whether PDUs that were lost with their headers are missed and asked for again (RFC 7143 section 7.8).
+    pub(super) fn recovers_lost_pdus(&self) -> bool {
+        self.machine.parameters().error_recovery_level > 0
+    }
+
     /// A connection has received something.
-    ///
-    /// # Errors
-    /// The connection cannot go on.
-    pub(super) fn handle_received<P: PduPort>(
-        &mut self,
-        cid: Cid,
-        received: Received,
-        context: &mut Context<'_, P>,
-    ) -> Result<(), PortError> {
+    pub(super) fn handle_received<P: PduPort>(&mut self, cid: Cid, received: Received, context: &mut Context<'_, P>) {
         let now = context.now;
         match received {
             Received::Frame(frame) => match Pdu::decode(&frame) {
@@ -159,12 +162,9 @@ impl Session {
                 Err(error) => self.machine.handle_bad_pdu(now, cid, frame.header, BadPdu::Undecodable(error)),
             },
             Received::BadDataDigest(header) => self.machine.handle_bad_pdu(now, cid, header, BadPdu::DataDigest),
-            // RFC 7143 7.8: what is dropped is missed and asked for again, if both ends can do that.
-            Received::BadHeaderDigest(_) if self.machine.parameters().error_recovery_level > 0 => {}
-            Received::BadHeaderDigest(header) => return Err(PortError::header_digest(&header)),
+            Received::BadHeaderDigest(_) => {}
         }
         self.handle_events(context);
-        Ok(())
     }
 
     pub(super) fn handle_timeout<P: PduPort>(&mut self, context: &mut Context<'_, P>) {

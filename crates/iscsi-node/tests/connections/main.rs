@@ -1,6 +1,7 @@
 //! Sessions of several connections: how they join and leave, and what is true of their data.
 
 mod bench;
+mod management;
 mod recovery;
 
 use bench::{BLOCK, Bench, Peer, TSIH};

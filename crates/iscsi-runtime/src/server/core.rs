@@ -220,7 +220,7 @@ impl Core {
         if self.draining {
             return Err(io::Error::other("the target is shutting down"));
         }
-        if self.node.connections() >= self.shared.connections_max {
+        if self.is_full() {
             return Err(io::Error::other("there are as many connections as may be"));
         }
         stream.set_nodelay(true)?;
@@ -233,6 +233,11 @@ impl Core {
         self.node.accept(now, port, local.to_string(), random);
         debug!(%peer, connection = id.index, core = self.index, "connected");
         Ok(())
+    }
+
+    /// Whether no more connections are taken. A session that has none for a while counts as one.
+    fn is_full(&self) -> bool {
+        self.node.connections().max(self.node.sessions()) >= self.shared.connections_max
     }
 
     /// A connection without this core's poll and memory.
@@ -254,7 +259,7 @@ impl Core {
             self.shared.leave(self.index);
             return warn!(%error, "cannot take a connection over");
         }
-        let full = self.node.connections() >= self.shared.connections_max;
+        let full = self.is_full();
         self.node.attach(now, connection);
         debug!(connection = id.index, core = self.index, tsih = identity.tsih.0, "handed over");
         if self.draining {

@@ -12,10 +12,14 @@ use std::thread;
 
 /// A server of two cores: of two connections one after the other, each goes to a core of its own.
 fn serve(max_connections: u16) -> (Server, SocketAddr) {
+    serve_with(Limits { max_connections, ..Limits::default() })
+}
+
+fn serve_with(limits: Limits) -> (Server, SocketAddr) {
     let server = Server::builder()
         .listen("127.0.0.1:0".parse().expect("an address"))
         .cores(2)
-        .limits(Limits { max_connections, ..Limits::default() })
+        .limits(limits)
         .target(Target::new(TARGET).lun(0, Disk::memory(1 << 20)))
         .start()
         .expect("the server starts");
@@ -116,4 +120,21 @@ fn a_session_with_several_connections_is_reinstated_as_a_whole() {
     let (mut new, cmd_sn) = session(address, 1, 4);
     assert!(old.iter_mut().all(Peer::is_closed));
     move_data(&mut new, cmd_sn, 0, 2);
+}
+
+#[test]
+fn a_session_that_has_lost_all_its_connections_is_found_by_another() {
+    let (server, address) =
+        serve_with(Limits { max_connections: 2, error_recovery_level: 2, time_2_retain: 20, ..Limits::default() });
+    let (mut peers, mut cmd_sn) = session(address, 1, 2);
+    for turn in 0..4 {
+        let tsih = peers[0].outcome.tsih;
+        assert_eq!(peers[0].write(cmd_sn, turn, Bytes::from(vec![turn as u8; BLOCK])), 0);
+        drop(peers);
+        peers = (0..2).map(|cid| Peer::log_in(address, 1, tsih, cid).expect("the session is there")).collect();
+        assert_eq!(peers[1].read(cmd_sn.next(), turn, 1), vec![turn as u8; BLOCK]);
+        cmd_sn = cmd_sn.next().next();
+    }
+    drop(peers);
+    server.shutdown(std::time::Duration::from_millis(100)).expect("it does not wait for who may never come");
 }

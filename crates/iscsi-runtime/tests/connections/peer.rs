@@ -50,7 +50,7 @@ impl Peer {
             isid: Isid([0x80, 0, 0, 0, 0, isid]),
             tsih,
             cid: Cid(cid),
-            limits: Limits { max_connections: 8, ..Limits::default() },
+            limits: Limits { max_connections: 8, error_recovery_level: 2, time_2_retain: 20, ..Limits::default() },
             authentication: Authentication::None,
             timeout: PATIENCE,
         };

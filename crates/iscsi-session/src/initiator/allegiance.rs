@@ -15,14 +15,9 @@ use iscsi_pdu::{Cid, InitiatorTaskTag};
 use std::time::Instant;
 
 impl Session {
-    /// ErrorRecoveryLevel of the session.
-    fn recovery_level(&self) -> u8 {
-        self.connections.session_parameters().map_or(0, |parameters| parameters.error_recovery_level)
-    }
-
     /// Whether the target keeps the tasks of a connection that it remembers for so long.
     pub(super) fn keeps_tasks(&self, retention: Retention) -> bool {
-        self.recovery_level() >= 2 && !retention.retain.is_zero()
+        self.recovery_level >= 2 && !retention.retain.is_zero()
     }
 
     /// The requests of a connection, in the order of their numbers.
@@ -35,7 +30,7 @@ impl Session {
     pub(super) fn end_requests(&mut self, cid: Cid, retention: Retention) -> Vec<InitiatorTaskTag> {
         let mut unsent = Vec::new();
         self.connections.known(cid).texts.clear();
-        let (keeps_tasks, retries) = (self.keeps_tasks(retention), self.recovery_level() > 0);
+        let (keeps_tasks, retries) = (self.keeps_tasks(retention), self.recovery_level > 0);
         for tag in self.requests_of(cid) {
             let entry = self.requests.get_mut(tag).expect("a request that was found");
             let is_acknowledged = !entry.request.has_number() || self.numbering.is_acknowledged(entry.cmd_sn);

@@ -11,7 +11,6 @@ use super::task::{Entry, Request, Standing};
 use super::timers::{Retention, Timers};
 use crate::{CloseReason, LoginOutcome, Parameters, Violation};
 use iscsi_pdu::{Cid, InitiatorTaskTag, StatSn};
-use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -29,6 +28,8 @@ pub(super) struct Connection {
     pub(super) timers: Timers,
     /// What is missing; none at error recovery level 0.
     pub(super) recovery: Option<Box<Recovery>>,
+    /// How many requests were sent.
+    pub(super) requests_sent: u32,
     /// How many requests are allegiant to it, or will be.
     pub(super) requests: usize,
     /// What the connection in whose place it came has left goes on with the first PDU, which tells what the target has received.
@@ -48,6 +49,7 @@ impl Connection {
             outbox: Outbox::default(),
             texts: VecDeque::new(),
             timers: Timers::new(config, outcome.session_type, now),
+            requests_sent: 0,
             requests: 0,
             adopts: false,
             reason: None,
@@ -86,7 +88,7 @@ impl Connection {
     /// Forgets a request that has ended or goes elsewhere.
     pub(super) fn forget(&mut self, tag: InitiatorTaskTag, entry: &Entry) {
         self.requests -= 1;
-        if entry.standing == Standing::Queued {
+        if entry.standing == Standing::Queued || entry.retries > 0 {
             self.outbox.remove_request(tag);
         }
         match &entry.request {
@@ -111,22 +113,25 @@ pub(super) fn joined(session: &Parameters, own: &Parameters) -> Parameters {
 /// The connections of a session, as a rule one and never many: they are searched one by one. There is one as long as the
 /// session has not ended.
 #[derive(Debug, Default)]
-pub(super) struct Connections(SmallVec<[Connection; 1]>);
+pub(super) struct Connections(Vec<Connection>);
 
 impl Connections {
     pub(super) fn push(&mut self, connection: Connection) {
         self.0.push(connection);
     }
 
+    #[inline]
     pub(super) fn get(&self, cid: Cid) -> Option<&Connection> {
         self.iter().find(|connection| connection.cid == cid)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, cid: Cid) -> Option<&mut Connection> {
         self.iter_mut().find(|connection| connection.cid == cid)
     }
 
     /// The connection, which the caller has seen before.
+    #[inline]
     pub(super) fn known(&mut self, cid: Cid) -> &mut Connection {
         self.get_mut(cid).expect("a connection is there as long as it is worked for")
     }

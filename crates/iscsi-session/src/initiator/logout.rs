@@ -8,7 +8,7 @@ use crate::{CloseReason, Violation};
 use iscsi_pdu::{
     Cid, CmdSn, InitiatorTaskTag, LogoutReason, LogoutRequest, LogoutResponse, LogoutResponseCode, StatSn,
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A logout that was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -48,9 +48,9 @@ impl Logout {
 }
 
 impl Logout {
-    /// How long the target keeps the tasks after a logout that it has answered so.
-    fn retention(self, is_done: bool, told: Retention) -> Retention {
-        if is_done && matches!(self, Self::ForRecovery(_)) { told } else { Retention::from_seconds(0, 0) }
+    /// How long the target keeps the tasks after it.
+    fn retention(self, told: Retention) -> Retention {
+        if matches!(self, Self::ForRecovery(_)) { told } else { Retention::from_seconds(0, 0) }
     }
 }
 
@@ -130,14 +130,19 @@ impl Session {
         let is_done = response == LogoutResponseCode::Closed;
         let retention = Retention::from_seconds(pdu.time_2_wait, pdu.time_2_retain);
         match (task.logout.other_than(cid), task.logout) {
-            // What the target does not know needs no logout, but of its tasks it knows nothing either.
-            (Some(other), logout) if is_done || response == LogoutResponseCode::CidNotFound => {
+            (Some(other), logout) if is_done => {
                 self.connections.known(cid).timers.forget_logout();
-                self.end_cleanup(now, other, Some(cid), logout.retention(is_done, retention));
+                self.end_cleanup(now, other, Some(cid), logout.retention(retention));
+            }
+            // An earlier logout may have arrived whose answer did not; then the target has the tasks still.
+            (Some(other), logout) if response == LogoutResponseCode::CidNotFound => {
+                self.connections.known(cid).timers.forget_logout();
+                let retention = Retention { wait: Duration::ZERO, ..self.default_retention() };
+                self.end_cleanup(now, other, Some(cid), logout.retention(retention));
             }
             // RFC 7143 8.1.2: T13, or else T17.
             (None, Logout::Session) if is_done => self.close(CloseReason::LoggedOut),
-            (None, logout) if is_done => self.end_connection(now, cid, logout.retention(true, retention)),
+            (None, logout) if is_done => self.end_connection(now, cid, logout.retention(retention)),
             _ => self.fail_logout(now, cid, task, retention),
         }
         Ok(())

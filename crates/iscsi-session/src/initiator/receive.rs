@@ -15,6 +15,8 @@ use std::time::Instant;
 const CHECK_CONDITION: u8 = 0x02;
 
 impl Session {
+    // Inlined for the way without recovery, so that the PDU stays where it is.
+    #[inline(always)]
     pub(super) fn dispatch(&mut self, now: Instant, cid: Cid, pdu: Pdu) -> Result<(), Violation> {
         match pdu {
             Pdu::DataIn(pdu) => self.handle_data_in(now, cid, pdu),
@@ -42,45 +44,20 @@ impl Session {
             return Ok(());
         }
         let Some(task) = self.requests.command(cid, tag) else { return self.check_concluded(cid, tag) };
-        match task.data.handle_data_in(&mut pdu, &self.connections.known(cid).parameters)? {
-            Arrival::New => {
-                self.acknowledge_data(cid, &pdu)?;
-                self.hand_out(tag, pdu.buffer_offset, pdu.data);
+        let arrival = task.data.handle_data_in(&mut pdu, &self.connections.known(cid).parameters)?;
+        if arrival == Arrival::Early && !task.data.is_given_up() {
+            return self.ask_for_data(now, cid, tag);
+        }
+        let end = pdu.status.map(|status| read_result(task, status));
+        if arrival == Arrival::New {
+            self.acknowledge_data(cid, &pdu)?;
+            if !pdu.data.is_empty() {
+                self.events.push_back(Event::Data { tag, offset: pdu.buffer_offset, data: pdu.data });
             }
-            Arrival::Early if !task.data.is_given_up() => return self.ask_for_data(now, cid, tag),
-            Arrival::Early | Arrival::Again => {}
         }
-        match pdu.status {
-            Some(status) => self.end_read(cid, tag, status),
-            None => Ok(()),
+        if let Some(result) = end {
+            self.complete(tag, result?);
         }
-    }
-
-    fn hand_out(&mut self, tag: InitiatorTaskTag, offset: u32, data: Bytes) {
-        if !data.is_empty() {
-            self.events.push_back(Event::Data { tag, offset, data });
-        }
-    }
-
-    /// The last Data-In has brought the status.
-    fn end_read(&mut self, cid: Cid, tag: InitiatorTaskTag, status: DataInStatus) -> Result<(), Violation> {
-        let task = self.requests.command(cid, tag).expect("a command that was found");
-        // RFC 7143 11.7.3: the status of a bidirectional command, or one with sense, comes in a response.
-        if task.data.write.is_some() || status.status == CHECK_CONDITION {
-            return Err(Violation::StatusInData);
-        }
-        let (residual, bidirectional_read_residual) = task.data.checked_residuals(status.residual, Residual::None);
-        let mut result = TaskResult {
-            response: ScsiResponseCode::CompletedAtTarget,
-            status: status.status,
-            sense: Bytes::new(),
-            residual,
-            bidirectional_read_residual,
-        };
-        if task.data.is_given_up() {
-            fail(&mut result);
-        }
-        self.complete(tag, result);
         Ok(())
     }
 
@@ -95,7 +72,11 @@ impl Session {
     }
 
     fn complete(&mut self, tag: InitiatorTaskTag, result: TaskResult) {
-        self.remove(tag);
+        let entry = self.remove(tag).expect("a command that was found");
+        // What was asked for twice, by two SNACKs, may come once more after the end.
+        if self.connections.known(entry.cid).recovery.is_some() {
+            self.concluded.push(tag);
+        }
         self.events.push_back(Event::TaskComplete { tag, result });
     }
 
@@ -151,9 +132,29 @@ impl Session {
         };
         let entry = self.remove(tag).expect("a request that was found");
         self.events.push_back(event);
-        self.find_lost_command(now, cid, entry.cmd_sn);
+        self.find_lost_command(now, cid, entry.sent_as);
         Ok(())
     }
+}
+
+/// What the last Data-In says of the end of its task.
+fn read_result(task: &Task, status: DataInStatus) -> Result<TaskResult, Violation> {
+    // RFC 7143 11.7.3: the status of a bidirectional command, or one with sense, comes in a response.
+    if task.data.write.is_some() || status.status == CHECK_CONDITION {
+        return Err(Violation::StatusInData);
+    }
+    let (residual, bidirectional_read_residual) = task.data.checked_residuals(status.residual, Residual::None);
+    let mut result = TaskResult {
+        response: ScsiResponseCode::CompletedAtTarget,
+        status: status.status,
+        sense: Bytes::new(),
+        residual,
+        bidirectional_read_residual,
+    };
+    if task.data.is_given_up() {
+        fail(&mut result);
+    }
+    Ok(result)
 }
 
 fn task_result(task: &Task, pdu: &ScsiResponse) -> Result<TaskResult, Violation> {

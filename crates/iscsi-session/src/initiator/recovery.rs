@@ -21,25 +21,31 @@ use std::time::Instant;
 /// How far ahead of the one that is expected a status may be.
 const AHEAD_MAX: i32 = 1 << 16;
 /// How often the same is asked for before the connection is given up.
-const ROUNDS_MAX: u32 = 4;
+const ROUNDS_MAX: u32 = 8;
 
 impl Session {
     /// Takes PDUs with a StatSN in its order, and others at once.
+    #[inline(never)]
     pub(super) fn receive_in_order(&mut self, now: Instant, cid: Cid, pdu: Pdu) -> Result<(), Violation> {
         let before = self.numbering.exp_cmd_sn();
         match numbers(&pdu) {
             Numbers::Status(stat_sn) => self.receive_status(now, cid, stat_sn, pdu)?,
             Numbers::Next(stat_sn) => {
-                self.dispatch(now, cid, pdu)?;
+                self.take_in_order(now, cid, pdu)?;
                 self.find_missing_status(now, cid, stat_sn)?;
             }
-            Numbers::None => self.dispatch(now, cid, pdu)?,
+            Numbers::None => self.take_in_order(now, cid, pdu)?,
         }
         self.release(now, cid)?;
         if before != self.numbering.exp_cmd_sn() {
             self.unacknowledged_since = self.numbering.has_unacknowledged().then_some(now);
         }
         Ok(())
+    }
+
+    #[inline(never)]
+    fn take_in_order(&mut self, now: Instant, cid: Cid, pdu: Pdu) -> Result<(), Violation> {
+        self.dispatch(now, cid, pdu)
     }
 
     fn receive_status(&mut self, now: Instant, cid: Cid, stat_sn: StatSn, pdu: Pdu) -> Result<(), Violation> {
@@ -56,7 +62,7 @@ impl Session {
         };
         let ahead = connection.exp_stat_sn.distance_to(stat_sn);
         if ahead == 0 && self.is_complete(now, cid, &pdu)? {
-            return self.dispatch(now, cid, pdu);
+            return self.take_in_order(now, cid, pdu);
         }
         // RFC 7143 11.4.9: what is sent again carries the number that it had.
         if ahead < 0 {
@@ -80,7 +86,7 @@ impl Session {
             }
             let Some(pdu) = recovery.pop() else { return Ok(()) };
             if ahead == 0 && self.is_complete(now, cid, &pdu)? {
-                self.dispatch(now, cid, pdu)?;
+                self.take_in_order(now, cid, pdu)?;
             } else if ahead == 0 {
                 self.connections.known(cid).recovery().hold(stat_sn, pdu);
                 return Ok(());
@@ -140,9 +146,9 @@ impl Session {
     ///
     /// RFC 7143 11.7.2: with a status the next ExpStatSN says it, and at level 0 the bit means nothing.
     pub(super) fn acknowledge_data(&mut self, cid: Cid, pdu: &DataIn) -> Result<(), Violation> {
-        let Some(recovery) = &mut self.connections.known(cid).recovery else { return Ok(()) };
-        if pdu.acknowledge && pdu.status.is_none() {
+        if pdu.acknowledge && pdu.status.is_none() && self.recovery_level > 0 {
             let transfer_tag = pdu.target_transfer_tag.ok_or(Violation::AcknowledgeWithoutTag)?;
+            let recovery = self.connections.known(cid).recovery();
             recovery.want(Wanted::Acknowledgement(pdu.initiator_task_tag, pdu.lun, transfer_tag));
         }
         Ok(())
@@ -152,8 +158,7 @@ impl Session {
     ///
     /// RFC 7143 11.16: it carries the ExpCmdSN of the moment, which does not count a command that the target has not received.
     pub(super) fn is_stale(&mut self, cid: Cid, tag: InitiatorTaskTag, exp_cmd_sn: CmdSn) -> bool {
-        let recovers = self.connections.known(cid).recovery.is_some();
-        recovers
+        self.recovery_level > 0
             && match self.requests.sent(cid, tag) {
                 Some(Entry { request: Request::Command(_), cmd_sn, .. }) => !cmd_sn.precedes(exp_cmd_sn),
                 _ => true,
@@ -163,6 +168,7 @@ impl Session {
     /// A PDU was discarded since its data digest does not match (RFC 7143 section 7.8).
     pub(super) fn handle_bad_digest(&mut self, now: Instant, cid: Cid, header: Header) -> Result<(), Violation> {
         match Pdu::decode(&Frame::new(header, Bytes::new(), Bytes::new())) {
+            Ok(Pdu::DataIn(pdu)) if self.is_stale(cid, pdu.initiator_task_tag, pdu.exp_cmd_sn) => Ok(()),
             Ok(Pdu::DataIn(pdu)) => {
                 let task = self.requests.command(cid, pdu.initiator_task_tag);
                 let has_come = task.is_none_or(|task| pdu.data_sn < task.data.next_data_sn());
@@ -173,6 +179,10 @@ impl Session {
             // Of a status, not even the number counts: it is the next after those that have come.
             _ => {
                 let connection = self.connections.known(cid);
+                // It may be one that was asked for and has come damaged again: that is asked for again when its time is over.
+                if connection.is_status_missing() {
+                    return Ok(());
+                }
                 let exp_stat_sn = connection.exp_stat_sn;
                 let lost = connection.recovery().unknown_from(exp_stat_sn);
                 self.find_missing_status(now, cid, lost.next())

@@ -31,7 +31,7 @@ impl Session {
         // to go on. A NOP-Out takes it, and the tag with it.
         if !entry.request.is_immediate() && !self.numbering.is_acknowledged(entry.cmd_sn) {
             if !is_discovery {
-                return if self.retry_rejected(cid, tag, reason) { Ok(()) } else { self.plug(cid, tag, reason) };
+                return if self.retry_rejected(tag, reason) { Ok(()) } else { self.plug(cid, tag, reason) };
             }
             // RFC 7143 4.3: there is no NOP-Out in a discovery session, whose texts come one by one: the next takes the number.
             self.numbering.give_back(entry.cmd_sn);

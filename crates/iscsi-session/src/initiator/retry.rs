@@ -2,9 +2,9 @@
 //! (RFC 7143 sections 4.2.2.1 and 7.2.1).
 
 use super::Session;
-use super::task::{Entry, Request, Standing};
+use super::task::{Entry, Request};
 use crate::{CloseReason, Violation};
-use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, RejectReason};
+use iscsi_pdu::{Cid, InitiatorTaskTag, RejectReason};
 use std::time::Instant;
 
 /// How often a command is sent again.
@@ -13,12 +13,19 @@ const RETRIES_MAX: u8 = 8;
 impl Session {
     /// A ping was answered: what was sent before it on the connection has been read, so that a command whose number is
     /// still expected was lost. It is sent again (RFC 7143 section 7.2.1).
-    pub(super) fn find_lost_command(&mut self, now: Instant, cid: Cid, ping: CmdSn) {
-        let expected = self.numbering.exp_cmd_sn();
-        if self.connections.known(cid).recovery.is_none() || !expected.precedes(ping) {
+    pub(super) fn find_lost_command(&mut self, now: Instant, cid: Cid, ping: u32) {
+        // A target may keep what came after a task management function, and not count it, until it has answered that.
+        let is_kept = |entry: &Entry| matches!(entry.request, Request::TaskManagement(_));
+        if self.recovery_level == 0
+            || !self.numbering.has_unacknowledged()
+            || self.requests.iter().any(|(_, entry)| is_kept(entry))
+        {
             return;
         }
-        let is_lost = |entry: &Entry| entry.cid == cid && entry.is_sent() && entry.cmd_sn == expected;
+        let expected = self.numbering.exp_cmd_sn();
+        let is_before = |entry: &Entry| (ping.wrapping_sub(entry.sent_as) as i32) > 0;
+        let is_lost =
+            |entry: &Entry| entry.cid == cid && entry.is_sent() && entry.cmd_sn == expected && is_before(entry);
         let lost = self.requests.iter().find(|(_, entry)| is_lost(entry) && entry.request.has_number());
         if let Some((tag, _)) = lost
             && !self.retry(tag)
@@ -28,8 +35,8 @@ impl Session {
     }
 
     /// Whether a rejected command is sent again: only its data was bad (RFC 7143 section 7.8).
-    pub(super) fn retry_rejected(&mut self, cid: Cid, tag: InitiatorTaskTag, reason: RejectReason) -> bool {
-        reason == RejectReason::DataDigestError && self.connections.known(cid).recovery.is_some() && self.retry(tag)
+    pub(super) fn retry_rejected(&mut self, tag: InitiatorTaskTag, reason: RejectReason) -> bool {
+        reason == RejectReason::DataDigestError && self.recovery_level > 0 && self.retry(tag)
     }
 
     /// Sends a command again, with its tag and its number, and all its data. Not for ever, and a text cannot be told again.
@@ -39,6 +46,9 @@ impl Session {
             return false;
         }
         let connection = self.connections.known(entry.cid);
+        if connection.outbox.has_request(tag) {
+            return true;
+        }
         match &mut entry.request {
             Request::Command(task) => {
                 task.data.interrupt();
@@ -48,7 +58,6 @@ impl Session {
             _ => return false,
         }
         entry.retries += 1;
-        entry.standing = Standing::Queued;
         connection.outbox.push_request(tag);
         true
     }

@@ -102,6 +102,8 @@ impl Default for SessionConfig {
 pub struct Session {
     pub(super) config: SessionConfig,
     session_type: SessionType,
+    /// ErrorRecoveryLevel, which no negotiation changes (RFC 7143 section 13.20).
+    pub(super) recovery_level: u8,
     pub(super) state: SessionState,
     pub(super) numbering: Numbering,
     /// Since when the target has acknowledged no command, while one waits for it; from error recovery level 1.
@@ -122,6 +124,7 @@ impl Session {
         Self {
             config,
             session_type: outcome.session_type,
+            recovery_level: outcome.parameters.error_recovery_level,
             state: SessionState::Free.after(SessionTransition::Login),
             numbering: Numbering::new(outcome),
             unacknowledged_since: None,
@@ -181,13 +184,16 @@ impl Session {
     /// If `tag` is in use, the extended CDB is neither empty nor of 17 to 260 bytes, or the data to be written has 4 GiB: bugs of
     /// the caller.
     pub fn submit(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, command: Command) -> Result<(), Command> {
-        if self.window(cid) == 0 {
+        let connection = self.connections.get_mut(cid).filter(|connection| connection.state.takes_commands());
+        let Some(connection) = connection.filter(|_| self.numbering.room() > 0) else { return Err(command) };
+        if self.session_type == SessionType::Discovery {
             return Err(command);
         }
         let cmd_sn = self.numbering.take_cmd_sn();
-        let connection = self.insert(cid, tag, cmd_sn, Request::Command(Task::new(command)));
+        self.requests.insert(tag, cid, cmd_sn, Request::Command(Task::new(command)));
+        connection.requests += 1;
         connection.outbox.push_request(tag);
-        if connection.recovery.is_some() {
+        if self.recovery_level > 0 {
             self.unacknowledged_since.get_or_insert(now);
         }
         if let Some(timeout) = self.config.command_timeout {

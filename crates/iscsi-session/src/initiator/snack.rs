@@ -142,7 +142,12 @@ impl Connection {
 
     pub(super) fn is_status_missing(&self) -> bool {
         let Some(recovery) = &self.recovery else { return false };
-        !recovery.held.is_empty() || recovery.asked.is_some_and(|asked| self.exp_stat_sn.precedes(asked))
+        match recovery.held.front() {
+            // The next one is there, and waits for its data.
+            Some((stat_sn, _)) if *stat_sn == self.exp_stat_sn => false,
+            Some(_) => true,
+            None => recovery.asked.is_some_and(|asked| self.exp_stat_sn.precedes(asked)),
+        }
     }
 }
 

@@ -106,6 +106,8 @@ pub(super) struct Entry {
     /// The connection to which it is allegiant (RFC 7143 section 4.2.5.1).
     pub(super) cid: Cid,
     pub(super) standing: Standing,
+    /// When it was sent last, as a count of the requests sent on its connection.
+    pub(super) sent_as: u32,
     /// How often it was sent again.
     pub(super) retries: u8,
     pub(super) request: Request,
@@ -125,7 +127,8 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn insert(&mut self, tag: InitiatorTaskTag, cid: Cid, cmd_sn: CmdSn, request: Request) {
-        let before = self.by_tag.insert(tag, Entry { cmd_sn, cid, standing: Standing::Queued, retries: 0, request });
+        let before =
+            self.by_tag.insert(tag, Entry { cmd_sn, cid, standing: Standing::Queued, sent_as: 0, retries: 0, request });
         assert!(before.is_none(), "a tag names one request at a time");
     }
 

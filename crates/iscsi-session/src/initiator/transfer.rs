@@ -173,7 +173,12 @@ impl Data {
         let data_in_count = self.read.as_ref().map_or(0, |read| read.data_in_count);
         let write = self.write.as_mut().ok_or(Violation::R2tWithoutWrite)?;
         // RFC 7143 7.9: an R2T that comes twice is discarded.
-        let arrival = arrival(pdu.r2t_sn, write.r2t_count, data_in_count);
+        let mut arrival = arrival(pdu.r2t_sn, write.r2t_count, data_in_count);
+        if arrival == Arrival::Early && self.missing == Missing::GivenUp && self.read.is_none() {
+            // RFC 7143 7.1.4.1: what the target does not ask for again it has asked for anew.
+            (arrival, self.missing) = (Arrival::New, Missing::Nothing);
+            write.r2t_count = pdu.r2t_sn;
+        }
         if arrival == Arrival::New {
             write.handle_r2t(pdu, parameters)?;
             self.take_next();

@@ -53,7 +53,8 @@ impl Connection {
 
     fn request(&mut self, requests: &mut Requests, tag: InitiatorTaskTag) -> Pdu {
         let entry = requests.get_mut(tag).expect("a request that is to be sent waits for its answer");
-        entry.standing = Standing::Sent;
+        self.requests_sent = self.requests_sent.wrapping_add(1);
+        (entry.standing, entry.sent_as) = (Standing::Sent, self.requests_sent);
         let (cmd_sn, exp_stat_sn) = (entry.cmd_sn, self.exp_stat_sn);
         match &mut entry.request {
             Request::Command(task) => {

@@ -50,6 +50,7 @@ impl Framer {
         self.header_checked = false;
     }
 
+    // RFC 7143 13.1-2: no PDU passes without the digests that were agreed upon.
     /// Cuts off the PDU at the front. Its data shares the memory of `bytes`, unless it is to be copied.
     pub(super) fn cut(&mut self, bytes: &mut BytesMut, copy: bool) -> Result<Cut, PortError> {
         if self.to_drop > 0 && !self.drop_front(bytes) {
@@ -81,6 +82,7 @@ impl Framer {
         }
         self.header_checked = false;
         if end > data_end && digest::of(&bytes[data_start..data_end]) != bytes[data_end..end] {
+            // RFC 7143 7.8-5: the data is dropped here, at either end; what else is done is the session's to say.
             bytes.advance(end);
             return Ok(Cut::Pdu(Received::BadDataDigest(header)));
         }

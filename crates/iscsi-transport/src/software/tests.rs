@@ -4,7 +4,7 @@ use super::*;
 use crate::conformance::frame_with_data;
 use crate::{MemoryStream, RECEIVE_SEGMENT_BYTES_DEFAULT};
 use bytes::{Bytes, BytesMut};
-use iscsi_pdu::digest::DIGEST_LENGTH;
+use iscsi_pdu::digest::{self, DIGEST_LENGTH};
 use iscsi_pdu::{HEADER_LENGTH, Header};
 use proptest::prelude::*;
 
@@ -116,6 +116,8 @@ proptest! {
         prop_assert!(port.received.bytes.capacity() <= CHUNK_BYTES.max(max as usize + 2048));
     }
 
+    /// RFC 7143 7.8-1, 7.8-5.
+    /// RFC 7143 13.1-2: every PDU is protected, whatever its opcode.
     #[test]
     fn under_digests_no_flipped_bit_passes(frames in frames(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
         let mut bytes = wire(&frames, BOTH);
@@ -147,6 +149,18 @@ proptest! {
     }
 }
 
+// RFC 7143 11.1-1, 11.2-1, 13.1-3: up to three zeros, which the digest covers.
+#[test]
+fn padding_is_zeros() {
+    for length in 1..=8 {
+        let frame = frame_with_data(length);
+        let bytes = wire(std::slice::from_ref(&frame), Digests { header: false, data: true });
+        let (data, digest) = bytes[HEADER_LENGTH..].split_at(length.next_multiple_of(4));
+        assert_eq!((&data[..length], &data[length..]), (&frame.data[..], &[0; 3][..data.len() - length]));
+        assert_eq!(digest, digest::of(data));
+    }
+}
+
 /// The header of a PDU that says that it has so much data.
 fn header_with_length(length: u32) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_LENGTH];
@@ -172,6 +186,7 @@ fn a_login_has_no_additional_header_segment() {
     assert_eq!(receive_all(&mut port).1.kind(), PortErrorKind::AhsTooLong);
 }
 
+/// RFC 7143 7.8-1.
 #[test]
 fn a_length_is_not_believed_before_its_digest() {
     let mut bytes = header_with_length(RECEIVE_SEGMENT_BYTES_DEFAULT + 1);
@@ -332,6 +347,7 @@ fn with_flipped_header(byte: usize) -> Port {
     port
 }
 
+/// RFC 7143 7.8-1.
 #[test]
 fn a_header_with_a_bad_digest_is_dropped_with_its_data_if_the_next_one_is_good() {
     let (received, error) = receive_all(&mut with_flipped_header(20));
@@ -342,6 +358,7 @@ fn a_header_with_a_bad_digest_is_dropped_with_its_data_if_the_next_one_is_good()
     assert_eq!(error.kind(), PortErrorKind::Closed);
 }
 
+/// RFC 7143 7.8-1.
 #[test]
 fn a_length_that_leads_to_no_header_ends_the_connection() {
     let (received, error) = receive_all(&mut with_flipped_header(6));

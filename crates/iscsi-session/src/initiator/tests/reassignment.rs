@@ -391,6 +391,30 @@ fn a_connection_is_logged_out_for_recovery_over_itself() {
     assert_eq!(answer_logout(&mut bench, 0, 30)[0], lost(1));
 }
 
+/// The answer to a logout may be lost with its connection, and the target not know the other connection any more when it is asked again.
+#[test]
+fn a_connection_that_the_target_does_not_know_may_have_left_tasks() {
+    let mut bench = two();
+    bench.submit(1, read(8));
+    bench.sent();
+    acknowledge(&mut bench, 1);
+    lose(&mut bench, CID);
+    log_out(&mut bench, OTHER, Logout::ForRecovery(CID));
+    let stat_sn = bench.status();
+    bench.take(LogoutResponse {
+        response: LogoutResponseCode::CidNotFound,
+        initiator_task_tag: tag(LOGOUT),
+        stat_sn,
+        exp_cmd_sn: bench.exp_cmd_sn,
+        max_cmd_sn: bench.max_cmd_sn,
+        time_2_wait: 0,
+        time_2_retain: 0,
+    });
+    assert_eq!(bench.events()[1..], [due(1)]);
+    reassign(&mut bench, 1).unwrap();
+    assert_eq!(answer(&mut bench, Code::TaskDoesNotExist), [lost(1)]);
+}
+
 /// Not every target says in the login what it has received.
 #[test]
 fn the_first_pdu_may_tell_what_the_target_has_received() {

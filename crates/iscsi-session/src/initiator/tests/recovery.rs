@@ -213,6 +213,24 @@ fn a_lost_r2t_is_asked_for() {
     );
 }
 
+/// RFC 7143 7.1.4.1: the target recovers R2Ts by itself too, and need not repeat one in whose place there is another.
+#[test]
+fn an_r2t_that_does_not_come_again_is_done_without() {
+    let mut bench = bench();
+    bench.submit(1, write(1024));
+    bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    bench.take(bench.r2t(1, 1, 0, 1024));
+    let sent = bench.sent();
+    assert_eq!(sent, [data_snack(1, 0)]);
+    super::rejects::reject(&mut bench, &sent[0], RejectReason::ProtocolError);
+    bench.take(bench.r2t(1, 2, 0, 1024));
+    assert!(matches!(&bench.sent()[..], [Pdu::DataOut(pdu)] if pdu.is_final));
+    let response = bench.response(1);
+    bench.take(response);
+    assert_eq!(completed(&bench.events()), [tag(1)]);
+}
+
 #[test]
 fn a_recovery_r2t_asks_for_what_was_sent() {
     let mut bench = Bench::new(Parameters { send_segment_bytes_max: 1024, ..at_level_1() });
@@ -284,7 +302,7 @@ fn what_does_not_come_is_asked_for_again_but_not_for_ever() {
     let response = bench.response(2);
     bench.take(response);
     assert_eq!(bench.sent(), [data_snack(1, 0), status_snack(FIRST_STAT_SN, 1)]);
-    for _ in 0..4 {
+    for _ in 0..8 {
         assert_eq!(bench.session.poll_timeout(), Some(bench.now + AGAIN));
         bench.now += AGAIN;
         bench.session.handle_timeout(bench.now);
