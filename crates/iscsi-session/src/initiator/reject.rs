@@ -27,6 +27,11 @@ impl Session {
     fn reject(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, reason: RejectReason) -> Result<(), Violation> {
         let is_discovery = self.is_discovery();
         let entry = self.requests.get_mut(tag).expect("a request that was found");
+        // RFC 7143 7.2.1: the target has taken one copy of a command that was sent again: that another was damaged changes nothing.
+        let is_spare_copy = entry.retries > 0 && self.numbering.is_acknowledged(entry.cmd_sn);
+        if is_spare_copy && reason == RejectReason::DataDigestError {
+            return Ok(());
+        }
         // RFC 7143 7.3: the number of a rejected command counts as not received, and has to be sent again for the session
         // to go on. A NOP-Out takes it, and the tag with it.
         if !entry.request.is_immediate() && !self.numbering.is_acknowledged(entry.cmd_sn) {

@@ -395,6 +395,22 @@ fn a_command_whose_immediate_data_was_bad_is_sent_again() {
     assert!(matches!(&bench.sent()[..], [Pdu::NopOut(plug)] if plug.cmd_sn == FIRST_CMD_SN));
 }
 
+/// RFC 7143 7.2.1: a command that is sent again is taken once.
+#[test]
+fn a_damaged_copy_of_a_command_that_the_target_has_taken_changes_nothing() {
+    let mut bench = bench();
+    bench.submit(1, write(512));
+    let sent = bench.sent();
+    super::rejects::reject(&mut bench, &sent[0], RejectReason::DataDigestError);
+    let again = bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    super::rejects::reject(&mut bench, &again[0], RejectReason::DataDigestError);
+    assert_eq!(bench.events(), [], "it is being carried out");
+    let response = bench.response(1);
+    bench.take(response);
+    assert_eq!(completed(&bench.events()), [tag(1)]);
+}
+
 /// RFC 7143 7.1.3 and 7.2.1: a ping shows which command was lost.
 #[test]
 fn a_command_that_the_target_has_not_got_is_sent_again() {
