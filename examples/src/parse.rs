@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
+use iscsi_runtime::Isid;
 use iscsi_runtime::url::Url;
 
 /// A number of bytes, or of KiB, MiB, GiB or TiB with k, m, g or t behind it.
@@ -72,6 +73,24 @@ pub fn portal_address(text: &str) -> Result<String, String> {
     let plain = !text.contains(['/', '?', '@']);
     let portal = plain.then(|| format!("iscsi://{text}").parse::<Url>().ok()).flatten();
     portal.map(|url| url.address()).ok_or(expected.into())
+}
+
+/// The ISID of a session as its SCSI port's name shows it: twelve hexadecimal digits, with or without 0x.
+///
+/// # Errors
+/// What was expected.
+pub fn isid(text: &str) -> Result<Isid, String> {
+    const EXPECTED: &str = "expected an ISID of twelve hexadecimal digits, such as 0x80a1b2c30001";
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+    let is_whole = digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = is_whole.then(|| u64::from_str_radix(digits, 16).ok()).flatten().ok_or(EXPECTED)?;
+    let [_, _, isid @ ..] = number.to_be_bytes();
+    // RFC 7143 section 11.12.5: type 11b is reserved.
+    if isid[0] >> 6 == 0b11 {
+        Err("an ISID of this type is reserved: expected one below c00000000000".into())
+    } else {
+        Ok(Isid(isid))
+    }
 }
 
 /// Decimal digits alone.
@@ -148,6 +167,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn isids_are_six_bytes() {
+        assert_eq!(isid("0x80A1b2c30001"), Ok(Isid([0x80, 0xa1, 0xb2, 0xc3, 0, 1])));
+        assert_eq!(isid("400000000000"), Ok(Isid([0x40, 0, 0, 0, 0, 0])));
+        for wrong in ["", "0x", "80a1b2c3000", "80a1b2c300011", "80a1b2c3000g", "+0a1b2c30001", "c00000000000"] {
+            assert!(isid(wrong).is_err(), "{wrong}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_parses_or_fails(text in "\\PC{0,12}") {
@@ -155,6 +183,7 @@ mod tests {
             let _ = duration(&text);
             let _ = listen_address(&text);
             let _ = portal_address(&text);
+            let _ = isid(&text);
         }
     }
 }

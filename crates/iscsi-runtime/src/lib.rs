@@ -19,6 +19,7 @@
 
 mod capture;
 mod client;
+mod hash;
 mod port;
 mod server;
 mod socket;
@@ -32,5 +33,6 @@ pub use server::{Disk, Server, ServerBuilder, ShutdownError, StartError, Target}
 
 pub use block_store::{StoreKind, StoreSpec};
 pub use iscsi_node::initiator::{Completion, Outcome, Request};
+pub use iscsi_pdu::Isid;
 pub use iscsi_session::initiator::Transfer;
 pub use iscsi_session::{Authentication, Credential, Limits, Parameters, Secret, TargetRecord};

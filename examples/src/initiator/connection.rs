@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Authentication, Client, ClientConfig, INITIATOR_NAME, RemoteDisk, Request, Transfer};
+use iscsi_runtime::{Authentication, Client, ClientConfig, INITIATOR_NAME, Isid, RemoteDisk, Request, Transfer};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use scsi_block::LogicalUnitNumber;
 use scsi_block::cdb::Cdb;
@@ -52,6 +52,11 @@ pub struct Connection {
     #[arg(long, value_name = "NAME", default_value = INITIATOR_NAME, value_parser = normalise_name)]
     initiator_name: String,
 
+    /// Our part of the session's name, which persistent reservations go by: twelve hexadecimal digits
+    /// [default: made of our name, and the same whenever we log in]
+    #[arg(long, value_name = "ISID", value_parser = parse::isid)]
+    isid: Option<Isid>,
+
     /// Time that connecting and logging in may take
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse::duration)]
     timeout: Duration,
@@ -80,6 +85,10 @@ impl Connection {
             .authentication(self.authentication(url)?)
             .limits(digest::limits(header, data))
             .timeout(self.timeout);
+        let config = match self.isid {
+            Some(isid) => config.isid(isid),
+            None => config,
+        };
         Ok(match &self.capture {
             Some(file) => config.capture(file),
             None => config,
@@ -94,10 +103,16 @@ impl Connection {
         Client::connect(self.config(url)?).wait().map_err(at(url))
     }
 
-    /// Whether a capture was asked for. It holds one session.
-    #[must_use]
-    pub fn captures(&self) -> bool {
-        self.capture.is_some()
+    /// Refuses `sessions` at a time where there are flags that are about one.
+    ///
+    /// # Errors
+    /// There is more than one session.
+    pub fn check_sessions(&self, sessions: usize) -> Result<(), Failure> {
+        match (sessions, self.capture.is_some(), self.isid.is_some()) {
+            (0 | 1, _, _) | (_, false, false) => Ok(()),
+            (_, true, _) => Err(Failure::usage(format!("--capture holds one session, and not {sessions}"))),
+            (_, _, true) => Err(Failure::usage(format!("--isid names one session, and not {sessions}"))),
+        }
     }
 
     /// The same without a capture, for sessions that are not what it is about.

@@ -1,8 +1,10 @@
 //! What a client needs to know to log in.
 
+use super::ClientError;
+use super::isid::ClaimedIsid;
 use iscsi_pdu::{Cid, Isid, Tsih};
 use iscsi_session::initiator::LoginConfig;
-use iscsi_session::{Authentication, Limits, SessionType};
+use iscsi_session::{Authentication, Limits, SessionType, normalise_name};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,7 +67,9 @@ impl ClientConfig {
         self
     }
 
-    /// Our half of the session's name: a second session with the same ISID ends the first. A random one unless this is said.
+    /// Our half of the session's name: a second session of the same initiator with the same ISID ends the first. Unless this is said,
+    /// it stands for the initiator's name and the first free place among its sessions to the target on this host: it is the same
+    /// from login to login, so that reservations outlive a restart.
     #[must_use]
     pub fn isid(mut self, isid: Isid) -> Self {
         self.isid = Some(isid);
@@ -86,9 +90,19 @@ impl ClientConfig {
         self
     }
 
-    pub(super) fn login(&self, random: [u8; 3]) -> LoginConfig {
-        // RFC 7143 section 11.12.5: type 10b is random.
-        let isid = self.isid.unwrap_or(Isid([0x80, random[0], random[1], random[2], 0, 0]));
+    /// The ISID of all sessions that are run with this, one after the other.
+    pub(super) fn claim_isid(&self) -> Result<ClaimedIsid, ClientError> {
+        match self.isid {
+            Some(isid) => Ok(ClaimedIsid::chosen(isid)),
+            None => {
+                // One that is no name is refused at login.
+                let name = normalise_name(&self.initiator_name).unwrap_or_else(|_| self.initiator_name.clone());
+                ClaimedIsid::claim(&name, self.target_name.as_deref())
+            }
+        }
+    }
+
+    pub(super) fn login(&self, isid: Isid) -> LoginConfig {
         LoginConfig {
             initiator_name: self.initiator_name.clone(),
             initiator_alias: None,

@@ -3,6 +3,7 @@
 mod config;
 mod disk;
 mod error;
+mod isid;
 mod mailbox;
 mod operation;
 mod session;

@@ -6,6 +6,7 @@ use super::{ClientConfig, ClientError};
 use crate::port::Port;
 use crate::socket::Socket;
 use iscsi_node::initiator::{Event, InitiatorNode};
+use iscsi_pdu::Isid;
 use iscsi_session::initiator::SessionConfig;
 use iscsi_transport::BufferPool;
 use mio::net::TcpStream;
@@ -43,9 +44,10 @@ pub(super) trait Driver {
 /// # Errors
 /// Why there was no session, or why it ended other than by a logout.
 pub(super) fn run(config: &ClientConfig, poll: &mut Poll, driver: &mut impl Driver) -> Result<(), ClientError> {
+    let claimed = config.claim_isid()?;
     let mut address = config.address.clone();
     for _ in 0..=REDIRECTS_MAX {
-        match run_at(config, &address, poll, driver)? {
+        match run_at(config, &address, claimed.isid, poll, driver)? {
             End::LoggedOut => return Ok(()),
             End::Redirected(elsewhere) => address = elsewhere,
         }
@@ -64,19 +66,22 @@ enum End {
     Redirected(String),
 }
 
-fn run_at(config: &ClientConfig, address: &str, poll: &mut Poll, driver: &mut impl Driver) -> Result<End, ClientError> {
+fn run_at(
+    config: &ClientConfig,
+    address: &str,
+    isid: Isid,
+    poll: &mut Poll,
+    driver: &mut impl Driver,
+) -> Result<End, ClientError> {
     let mut stream = connect(address, config.timeout)?;
     stream.set_nodelay(true)?;
     poll.registry().register(&mut stream, SOCKET, Interest::READABLE | Interest::WRITABLE)?;
     let ends = (stream.local_addr()?, stream.peer_addr()?);
     let capture = config.capture.as_deref().map(crate::capture::create).transpose()?;
     let port = Port::new(Socket(stream), BufferPool::default(), capture.as_ref(), ends);
-    let mut random = [0; 35];
-    getrandom::fill(&mut random).map_err(|error| ClientError::System(error.to_string()))?;
-    let (isid, challenge) = random.split_at(3);
-    let login = config.login(isid.try_into().expect("three bytes were split off"));
-    let challenge = challenge.try_into().expect("32 bytes are left");
-    let node = InitiatorNode::new(port, login, SessionConfig::default(), challenge, Instant::now());
+    let mut challenge = [0; 32];
+    getrandom::fill(&mut challenge).map_err(|error| ClientError::System(error.to_string()))?;
+    let node = InitiatorNode::new(port, config.login(isid), SessionConfig::default(), challenge, Instant::now());
     Session { address, node, driver }.run(poll)
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Server, StartError};
 use crate::capture;
+use crate::hash::fnv_1a;
 use block_store::{BlockStore, MemoryStore, OpenError, StoreKind, StoreSpec};
 use iscsi_node::target::{Portal, TargetConfig};
 use iscsi_session::{Authentication, Limits};
@@ -82,11 +83,6 @@ fn default_serial(kind: &StoreKind) -> String {
             format!("file-{:016x}", fnv_1a(path.as_os_str().as_encoded_bytes()))
         }
     }
-}
-
-/// FNV-1a with 64 bits: a stable name for a path, not a defence.
-fn fnv_1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// An iSCSI target to be served.
