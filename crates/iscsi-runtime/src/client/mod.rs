@@ -1,6 +1,7 @@
 //! An iSCSI initiator for people who embed one: [`Client`].
 
 mod config;
+mod connect;
 mod disk;
 mod error;
 mod isid;
