@@ -49,6 +49,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     in_range.then_some(Duration::from_millis(milliseconds)).ok_or(EXPECTED.into())
 }
 
+/// A time as [`duration`] reads it, or `none` for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<Duration>);
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" { Ok(Self(None)) } else { duration(text).map(|time| Self(Some(time))) }
+    }
+}
+
 /// The port of iSCSI (RFC 7143 section 4.2.1).
 const PORT: u16 = 3260;
 
@@ -147,7 +159,10 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         for wrong in ["", "0", "s", "1d", "25h", "-1s", "99999999999999999999"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+            assert!(wrong.parse::<Limit>().is_err(), "{wrong}");
         }
+        assert_eq!("none".parse(), Ok(Limit(None)));
+        assert_eq!("2m".parse(), Ok(Limit(Some(Duration::from_secs(120)))));
     }
 
     #[test]

@@ -27,7 +27,8 @@ mod thread_waker;
 pub mod url;
 
 pub use client::{
-    Client, ClientConfig, ClientError, INITIATOR_NAME, Next, Operation, RemoteDisk, Workload, discover, run_workload,
+    Client, ClientConfig, ClientError, INITIATOR_NAME, Next, Operation, Reconnection, RemoteDisk, Workload, discover,
+    run_workload,
 };
 pub use server::{Disk, Server, ServerBuilder, ShutdownError, StartError, Target};
 

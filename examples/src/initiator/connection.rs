@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Authentication, Client, ClientConfig, INITIATOR_NAME, Isid, RemoteDisk, Request, Transfer};
+use iscsi_runtime::{
+    Authentication, Client, ClientConfig, INITIATOR_NAME, Isid, Reconnection, RemoteDisk, Request, Transfer,
+};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use scsi_block::LogicalUnitNumber;
 use scsi_block::cdb::Cdb;
@@ -15,7 +17,7 @@ use scsi_block::vpd::{SupportedPages, page};
 use crate::completion::{good, is_unit_attention};
 use crate::digest::{self, Digest};
 use crate::failure::{Failure, Kind};
-use crate::parse::{self, hidden};
+use crate::parse::{self, Limit, hidden};
 use crate::secret::{self, CredentialFile};
 
 /// Holds the secret of the user that a URL names.
@@ -61,6 +63,11 @@ pub struct Connection {
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse::duration)]
     timeout: Duration,
 
+    /// Logs in again after the session was lost, for so long, and gives commands again where that does no harm to a disk that nobody
+    /// else writes to; or `none`
+    #[arg(long, value_name = "TIME", default_value = "none")]
+    reconnect: Limit,
+
     /// Writes everything sent and received to a pcapng file, which Wireshark reads
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
@@ -84,7 +91,8 @@ impl Connection {
             .initiator_name(&self.initiator_name)
             .authentication(self.authentication(url)?)
             .limits(digest::limits(header, data))
-            .timeout(self.timeout);
+            .timeout(self.timeout)
+            .reconnection(self.reconnect.0.map(|outage_max| Reconnection { outage_max, ..Reconnection::default() }));
         let config = match self.isid {
             Some(isid) => config.isid(isid),
             None => config,

@@ -1,7 +1,7 @@
 //! What a client needs to know to log in.
 
-use super::ClientError;
 use super::isid::ClaimedIsid;
+use super::{ClientError, Reconnection};
 use iscsi_pdu::{Cid, Isid, Tsih};
 use iscsi_session::initiator::LoginConfig;
 use iscsi_session::{Authentication, Limits, SessionType, normalise_name};
@@ -21,6 +21,7 @@ pub struct ClientConfig {
     limits: Limits,
     isid: Option<Isid>,
     pub(super) timeout: Duration,
+    pub(super) reconnection: Option<Reconnection>,
     pub(super) capture: Option<PathBuf>,
 }
 
@@ -42,6 +43,7 @@ impl ClientConfig {
             limits: Limits::default(),
             isid: None,
             timeout: Duration::from_secs(15),
+            reconnection: None,
             capture: None,
         }
     }
@@ -80,6 +82,17 @@ impl ClientConfig {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// How the client comes back after it has lost its session; it does not unless this is said.
+    ///
+    /// Commands under way are given again where that does no harm to a disk that nobody else writes to: reads, and writes whose data
+    /// is given with them. All others end with [`ClientError::Lost`]: nobody knows whether they had an effect. On a disk that others
+    /// write to as well, a write that is given again may come after one of theirs that has followed it.
+    #[must_use]
+    pub fn reconnection(mut self, reconnection: Option<Reconnection>) -> Self {
+        self.reconnection = reconnection;
         self
     }
 
