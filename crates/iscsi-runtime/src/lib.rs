@@ -33,7 +33,7 @@ pub use client::{
 pub use server::{Disk, Server, ServerBuilder, ShutdownError, StartError, Target};
 
 pub use block_store::{StoreKind, StoreSpec};
-pub use iscsi_node::initiator::{Completion, Outcome, Request};
+pub use iscsi_node::initiator::{Completion, Escalation, Outcome, Request};
 pub use iscsi_pdu::Isid;
 pub use iscsi_session::initiator::Transfer;
 pub use iscsi_session::{Authentication, Credential, Limits, Parameters, Secret, TargetRecord};

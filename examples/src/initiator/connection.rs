@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 use iscsi_runtime::url::Url;
 use iscsi_runtime::{
-    Authentication, Client, ClientConfig, INITIATOR_NAME, Isid, Reconnection, RemoteDisk, Request, Transfer,
+    Authentication, Client, ClientConfig, Escalation, INITIATOR_NAME, Isid, Reconnection, RemoteDisk, Request, Transfer,
 };
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use scsi_block::LogicalUnitNumber;
@@ -63,6 +63,10 @@ pub struct Connection {
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse::duration)]
     timeout: Duration,
 
+    /// Time that a command may take before it is aborted, and harder measures are taken if that is no help; or `none`
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    command_timeout: Limit,
+
     /// Logs in again after the session was lost, for so long, and gives commands again where that does no harm to a disk that nobody
     /// else writes to; or `none`
     #[arg(long, value_name = "TIME", default_value = "none")]
@@ -92,6 +96,9 @@ impl Connection {
             .authentication(self.authentication(url)?)
             .limits(digest::limits(header, data))
             .timeout(self.timeout)
+            .escalation(
+                self.command_timeout.0.map(|time| Escalation { command_timeout: time, ..Escalation::default() }),
+            )
             .reconnection(self.reconnect.0.map(|outage_max| Reconnection { outage_max, ..Reconnection::default() }));
         let config = match self.isid {
             Some(isid) => config.isid(isid),

@@ -2,6 +2,7 @@
 
 use super::isid::ClaimedIsid;
 use super::{ClientError, Reconnection};
+use iscsi_node::initiator::Escalation;
 use iscsi_pdu::{Cid, Isid, Tsih};
 use iscsi_session::initiator::LoginConfig;
 use iscsi_session::{Authentication, Limits, SessionType, normalise_name};
@@ -21,6 +22,7 @@ pub struct ClientConfig {
     limits: Limits,
     isid: Option<Isid>,
     pub(super) timeout: Duration,
+    pub(super) escalation: Option<Escalation>,
     pub(super) reconnection: Option<Reconnection>,
     pub(super) capture: Option<PathBuf>,
 }
@@ -43,6 +45,7 @@ impl ClientConfig {
             limits: Limits::default(),
             isid: None,
             timeout: Duration::from_secs(15),
+            escalation: Some(Escalation::default()),
             reconnection: None,
             capture: None,
         }
@@ -82,6 +85,14 @@ impl ClientConfig {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// What is done about commands that do not end: they are aborted after 30 s, unless this is said. None waits for ever. A client
+    /// whose session is ended by this comes back as after any other loss.
+    #[must_use]
+    pub fn escalation(mut self, escalation: Option<Escalation>) -> Self {
+        self.escalation = escalation;
         self
     }
 

@@ -188,6 +188,7 @@ pub(super) fn failure(outcome: &Outcome) -> ClientError {
     match outcome {
         Outcome::TargetFailure => ClientError::TargetFailure,
         Outcome::Aborted => ClientError::Aborted,
+        Outcome::TimedOut => ClientError::TimedOut,
         Outcome::Rejected(reason) => ClientError::Rejected(*reason),
         Outcome::TaskManagement(response) => ClientError::TaskManagement(*response),
         _ => ClientError::Lost("the session has ended".into()),

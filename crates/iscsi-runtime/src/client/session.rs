@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 /// The node's name for the logout; no task has it.
 const LOGOUT: u64 = u64::MAX;
 
+const UNRESPONSIVE: &str = "the target neither ends a command nor aborts it";
+
 /// Who uses a session: gives requests and takes their ends, on the session's thread.
 pub(super) trait Driver {
     /// A session has begun. There may be several, one after the other.
@@ -191,6 +193,7 @@ impl<'a, D: Driver> Session<'a, D> {
                 }
                 Event::Closed(reason) => return Some(self.end(reason)),
                 Event::ConnectionLost(error) => return Some(self.lose(ClientError::Lost(error.to_string()))),
+                Event::Unresponsive => return Some(self.lose(ClientError::Lost(UNRESPONSIVE.into()))),
             }
         }
         None

@@ -113,7 +113,8 @@ impl<'a> Sessions<'a> {
         let mut challenge = [0; 32];
         getrandom::fill(&mut challenge).map_err(|error| ClientError::System(error.to_string()))?;
         let login = self.config.login(self.isid.isid);
-        let node = InitiatorNode::new(port, login, SessionConfig::default(), challenge, Instant::now());
+        let mut node = InitiatorNode::new(port, login, SessionConfig::default(), challenge, Instant::now());
+        node.set_escalation(self.config.escalation);
         Ok(Session::new(address, node, tasks, driver).run(poll)?)
     }
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use iscsi_pdu::{
     AsyncEvent, AsyncMessage, CmdSn, DataIn, DataInStatus, Frame, HEADER_LENGTH, Header, LoginRequest, LoginResponse,
     LoginStatus, LogoutResponse, LogoutResponseCode, LunField, NopIn, NopOut, Pdu, Residual, ScsiCommand, ScsiResponse,
-    ScsiResponseCode, Stage, StatSn, Tsih, padding,
+    ScsiResponseCode, Stage, StatSn, TaskManagementRequest, TaskManagementResponse, TaskManagementResponseCode, Tsih,
+    padding,
 };
 use iscsi_runtime::{ClientConfig, Limits, Reconnection};
 use scsi_block::sense::{AdditionalSense, Sense, SenseFormat, SenseKey};
@@ -95,6 +96,12 @@ impl Connection {
         command
     }
 
+    /// The next PDU, which is a task management function.
+    pub(crate) fn task_management(&mut self) -> TaskManagementRequest {
+        let Some(Pdu::TaskManagementRequest(request)) = self.receive() else { panic!("a task management function") };
+        request
+    }
+
     /// Takes a ping and answers it.
     pub(crate) fn answer_ping(&mut self) {
         let Some(Pdu::NopOut(NopOut { initiator_task_tag, lun, data, .. })) = self.receive() else { panic!("a ping") };
@@ -167,6 +174,14 @@ impl Connection {
             ..DataIn::default()
         };
         self.send(data_in.into());
+    }
+
+    /// Ends a task management function.
+    pub(crate) fn manage(&mut self, request: &TaskManagementRequest, response: TaskManagementResponseCode) {
+        let stat_sn = self.next_stat_sn();
+        let (exp_cmd_sn, max_cmd_sn) = self.window();
+        let initiator_task_tag = request.initiator_task_tag;
+        self.send(TaskManagementResponse { response, initiator_task_tag, stat_sn, exp_cmd_sn, max_cmd_sn }.into());
     }
 
     fn respond(&mut self, command: &ScsiCommand, status: u8, data: Bytes) {
