@@ -87,6 +87,25 @@ pub fn portal_address(text: &str) -> Result<String, String> {
     portal.map(|url| url.address()).ok_or(expected.into())
 }
 
+/// Where initiators are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirection {
+    /// `host:port`.
+    pub address: String,
+    /// For good.
+    pub permanent: bool,
+}
+
+/// A portal, with `,permanent` behind it if initiators are sent there for good.
+///
+/// # Errors
+/// What was expected.
+pub fn redirection(text: &str) -> Result<Redirection, String> {
+    let stripped = text.strip_suffix(",permanent");
+    let address = portal_address(stripped.unwrap_or(text))?;
+    Ok(Redirection { address, permanent: stripped.is_some() })
+}
+
 /// The ISID of a session as its SCSI port's name shows it: twelve hexadecimal digits, with or without 0x.
 ///
 /// # Errors
@@ -179,7 +198,10 @@ mod tests {
         assert_eq!(portal_address("[2001:db8::1]:5").as_deref(), Ok("[2001:db8::1]:5"));
         for wrong in ["", "a b:1", "a:b", "::1", "a:0", "a/b", "me@a", "a,1"] {
             assert!(portal_address(wrong).is_err(), "{wrong}");
+            assert!(redirection(wrong).is_err() && redirection(&format!("{wrong},permanent")).is_err(), "{wrong}");
         }
+        let moved = |permanent| Ok(Redirection { address: "a:5".into(), permanent });
+        assert_eq!([redirection("a:5"), redirection("a:5,permanent")], [moved(false), moved(true)]);
     }
 
     #[test]

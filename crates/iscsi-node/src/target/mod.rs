@@ -8,7 +8,7 @@ mod node;
 mod portal;
 
 pub use node::{ConnectionId, Event, IoRequest, StoreId, TargetNode};
-pub use portal::{Portal, TargetConfig};
+pub use portal::{Moved, Portal, TargetConfig};
 
 /// Read data that one connection holds for its peer before it starts no further command, in bytes.
 pub const DATA_IN_BYTES_MAX: usize = 32 << 20;
