@@ -8,6 +8,7 @@
 
 use super::footprint::{Footprint, Repeat};
 use iscsi_node::initiator::{Completion, InitiatorNode, Outcome, Request};
+use iscsi_pdu::RejectReason;
 use iscsi_transport::PduPort;
 use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
 use scsi_block::{LogicalUnitNumber, Status};
@@ -17,6 +18,9 @@ use std::time::Instant;
 
 /// High byte of the additional sense codes that tell of a power on, a reset or the loss of the nexus (SPC-5 annex F).
 const RESET: u16 = 0x29;
+
+/// PROTOCOL SERVICE CRC ERROR: a digest has not matched (RFC 7143 section 11.4.7.2).
+const CRC_ERROR: AdditionalSense = AdditionalSense::from_code(0x4705);
 
 struct Task {
     /// The asker's name for it.
@@ -162,28 +166,37 @@ impl Tasks {
     fn goes_on(&mut self, key: usize, outcome: &Outcome) -> bool {
         let (Some(kept), Some(repeats_max)) = (&self.open[key].kept, self.repeats_max) else { return false };
         let lun = kept.footprint.lun;
+        let is_bound = self.bound.contains(&lun);
+        let may_be_repeated = kept.times_given <= repeats_max;
         match outcome {
-            Outcome::Lost => {
-                kept.footprint.repeat == Repeat::Safe && kept.times_given <= repeats_max && !self.bound.contains(&lun)
-            }
-            // It was not carried out: the unit had to tell first what came with the new session.
-            Outcome::Command(completion) if self.sessions > 1 && tells_of_reset(completion) => {
-                let is_expected = !self.told.contains(&lun) && !self.bound.contains(&lun);
-                self.told.extend(is_expected.then_some(lun));
-                is_expected
-            }
+            Outcome::Lost => may_be_repeated && kept.footprint.repeat == Repeat::Safe && !is_bound,
+            // RFC 7143 section 7.8: the command has not come as it was sent, and was not begun.
+            Outcome::Rejected(RejectReason::DataDigestError) => may_be_repeated,
+            Outcome::Command(completion) => match unit_says(completion) {
+                // RFC 7143 section 7.8: data of the command has not come as it was sent; the target has ended the command.
+                Some((SenseKey::AbortedCommand, CRC_ERROR)) => may_be_repeated && kept.footprint.repeat == Repeat::Safe,
+                // It was not carried out: the unit had to tell first what came with the new session.
+                Some((SenseKey::UnitAttention, code)) if self.sessions > 1 && comes_with_a_session(code) => {
+                    let is_expected = !is_bound && !self.told.contains(&lun);
+                    self.told.extend(is_expected.then_some(lun));
+                    is_expected
+                }
+                _ => false,
+            },
             _ => false,
         }
     }
 }
 
-/// Whether a unit tells of what a new session may bring with it: a reset or the loss of the nexus. A power cut is another matter:
-/// it may have taken data that was acknowledged and not flushed.
-fn tells_of_reset(completion: &Completion) -> bool {
-    completion.status == Status::CheckCondition.code()
-        && Sense::decode(&completion.sense).is_ok_and(|sense| {
-            sense.key == SenseKey::UnitAttention
-                && sense.additional.code() >> 8 == RESET
-                && sense.additional != AdditionalSense::POWER_ON
-        })
+/// The sense of a command that has failed.
+fn unit_says(completion: &Completion) -> Option<(SenseKey, AdditionalSense)> {
+    let has_failed = completion.status == Status::CheckCondition.code();
+    let sense = has_failed.then(|| Sense::decode(&completion.sense).ok()).flatten();
+    sense.map(|sense| (sense.key, sense.additional))
+}
+
+/// Whether a unit attention tells of what a new session may bring with it: a reset or the loss of the nexus. A power cut is another
+/// matter: it may have taken data that was acknowledged and not flushed.
+fn comes_with_a_session(code: AdditionalSense) -> bool {
+    code.code() >> 8 == RESET && code != AdditionalSense::POWER_ON
 }

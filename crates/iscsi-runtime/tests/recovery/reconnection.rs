@@ -6,9 +6,12 @@ use bytes::Bytes;
 use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_runtime::{ClientError, Completion, Operation, Transfer};
 use scsi_block::cdb::Cdb;
-use scsi_block::sense::{AdditionalSense, Sense};
+use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+/// PROTOCOL SERVICE CRC ERROR
+const CRC_ERROR: AdditionalSense = AdditionalSense::from_code(0x4705);
 
 /// The code of a unit attention.
 fn attention(end: Operation<Completion>) -> AdditionalSense {
@@ -62,6 +65,30 @@ fn a_command_whose_second_time_would_be_another_ends_unknown() {
     let read = read(&client, 9);
     assert!(is_lost(compare) && is_lost(sense) && is_good(read));
     client.ping(Bytes::new()).wait().expect("an answer");
+    client.logout().wait().expect("a clean end");
+    served.join().expect("the target has seen what it expected");
+}
+
+#[test]
+fn what_has_not_come_as_it_was_sent_is_given_again() {
+    let (config, served) = target(|listener| {
+        let mut connection = Connection::log_in(listener);
+        let first = connection.command();
+        connection.reject_data(&first);
+        let second = connection.command();
+        connection.fail(&second, SenseKey::AbortedCommand, CRC_ERROR);
+        let third = connection.command();
+        assert_eq!((&third.cdb, &third.data), (&first.cdb, &first.data));
+        connection.good(&third);
+        // What was aborted may have had an effect.
+        let compare = connection.command();
+        connection.fail(&compare, SenseKey::AbortedCommand, CRC_ERROR);
+        connection.answer_logout();
+    });
+    let client = connect(config);
+    assert!(is_good(write(&client, 5, 1)));
+    let compare = execute(&client, &Cdb::compare_and_write(0, 1), Transfer::Write(vec![0; 2 * BLOCK].into()));
+    assert_eq!(compare.wait().expect("an answer").status, 2);
     client.logout().wait().expect("a clean end");
     served.join().expect("the target has seen what it expected");
 }

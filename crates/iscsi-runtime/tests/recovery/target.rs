@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use iscsi_pdu::{
     AsyncEvent, AsyncMessage, CmdSn, DataIn, DataInStatus, Frame, HEADER_LENGTH, Header, LoginRequest, LoginResponse,
-    LoginStatus, LogoutResponse, LogoutResponseCode, LunField, NopIn, NopOut, Pdu, Residual, ScsiCommand, ScsiResponse,
-    ScsiResponseCode, Stage, StatSn, TaskManagementRequest, TaskManagementResponse, TaskManagementResponseCode, Tsih,
-    padding,
+    LoginStatus, LogoutResponse, LogoutResponseCode, LunField, NopIn, NopOut, Pdu, Reject, RejectReason, Residual,
+    ScsiCommand, ScsiResponse, ScsiResponseCode, Stage, StatSn, TaskManagementRequest, TaskManagementResponse,
+    TaskManagementResponseCode, Tsih, padding,
 };
 use iscsi_runtime::{ClientConfig, Limits, Reconnection};
 use scsi_block::sense::{AdditionalSense, Sense, SenseFormat, SenseKey};
@@ -155,7 +155,21 @@ impl Connection {
 
     /// Ends a command with CHECK CONDITION and a unit attention.
     pub(crate) fn attention(&mut self, command: &ScsiCommand, code: AdditionalSense) {
-        let sense = Sense::new(SenseKey::UnitAttention, code).encode(SenseFormat::Fixed);
+        self.fail(command, SenseKey::UnitAttention, code);
+    }
+
+    /// Refuses a command, since its data has not come as it was sent.
+    pub(crate) fn reject_data(&mut self, command: &ScsiCommand) {
+        let stat_sn = self.next_stat_sn();
+        let (exp_cmd_sn, max_cmd_sn) = self.window();
+        let reason = RejectReason::DataDigestError;
+        let rejected = Pdu::from(command.clone()).encode().header;
+        self.send(Reject { reason, stat_sn, exp_cmd_sn, max_cmd_sn, data_sn: 0, rejected }.into());
+    }
+
+    /// Ends a command with CHECK CONDITION.
+    pub(crate) fn fail(&mut self, command: &ScsiCommand, key: SenseKey, code: AdditionalSense) {
+        let sense = Sense::new(key, code).encode(SenseFormat::Fixed);
         self.respond(command, 2, [&(sense.len() as u16).to_be_bytes()[..], &sense].concat().into());
     }
 
