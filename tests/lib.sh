@@ -224,7 +224,7 @@ start_istgt() {
   MaxConnections 4
   MaxR2T 32
   MaxOutstandingR2T 16
-  DefaultTime2Wait 2
+  DefaultTime2Wait 0
   DefaultTime2Retain 0
   FirstBurstLength 262144
   MaxBurstLength 1048576
@@ -261,6 +261,19 @@ CONF
   await_listener "$name" "$port"
   target_is "iscsi://127.0.0.1:$port/iqn.2026-01.test:istgt/0"
 }
+
+# start_relay NAME URL [FLAG...]: a bad network before URL, with FLAGs as relay has them. Afterwards RELAY_URL is
+# the way through it, and faults are told in $WORK/NAME.out.
+start_relay() {
+  local name=$1 rest=${2#iscsi://}
+  shift 2
+  "$BIN/relay" "${rest%%/*}" "$@" </dev/null >"$WORK/$name.out" 2>"$WORK/$name.err" &
+  remember "$name" $!
+  wait_until 20 ready_or_gone "$name" "$(pid_of "$name")" || true
+  grep -q '^ready ' "$WORK/$name.out" || { cat "$WORK/$name.err" >&2; die "no relay: $*"; }
+  RELAY_URL=iscsi://$(sed -n 's/^ready //p' "$WORK/$name.out")/${rest#*/}
+}
+faults_of() { grep -c "^$2" "$WORK/$1.out" || true; }     # faults_of NAME cut|flip|stall: how many there were
 
 # --- results within a step -----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
+use iscsi_runtime::Isid;
 use iscsi_runtime::url::Url;
 
 /// A number of bytes, or of KiB, MiB, GiB or TiB with k, m, g or t behind it.
@@ -48,6 +49,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     in_range.then_some(Duration::from_millis(milliseconds)).ok_or(EXPECTED.into())
 }
 
+/// A time as [`duration`] reads it, or `none` for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<Duration>);
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" { Ok(Self(None)) } else { duration(text).map(|time| Self(Some(time))) }
+    }
+}
+
 /// The port of iSCSI (RFC 7143 section 4.2.1).
 const PORT: u16 = 3260;
 
@@ -72,6 +85,43 @@ pub fn portal_address(text: &str) -> Result<String, String> {
     let plain = !text.contains(['/', '?', '@']);
     let portal = plain.then(|| format!("iscsi://{text}").parse::<Url>().ok()).flatten();
     portal.map(|url| url.address()).ok_or(expected.into())
+}
+
+/// Where initiators are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirection {
+    /// `host:port`.
+    pub address: String,
+    /// For good.
+    pub permanent: bool,
+}
+
+/// A portal, with `,permanent` behind it if initiators are sent there for good.
+///
+/// # Errors
+/// What was expected.
+pub fn redirection(text: &str) -> Result<Redirection, String> {
+    let stripped = text.strip_suffix(",permanent");
+    let address = portal_address(stripped.unwrap_or(text))?;
+    Ok(Redirection { address, permanent: stripped.is_some() })
+}
+
+/// The ISID of a session as its SCSI port's name shows it: twelve hexadecimal digits, with or without 0x.
+///
+/// # Errors
+/// What was expected.
+pub fn isid(text: &str) -> Result<Isid, String> {
+    const EXPECTED: &str = "expected an ISID of twelve hexadecimal digits, such as 0x80a1b2c30001";
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+    let is_whole = digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = is_whole.then(|| u64::from_str_radix(digits, 16).ok()).flatten().ok_or(EXPECTED)?;
+    let [_, _, isid @ ..] = number.to_be_bytes();
+    // RFC 7143 section 11.12.5: type 11b is reserved.
+    if isid[0] >> 6 == 0b11 {
+        Err("an ISID of this type is reserved: expected one below c00000000000".into())
+    } else {
+        Ok(Isid(isid))
+    }
 }
 
 /// Decimal digits alone.
@@ -128,7 +178,10 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         for wrong in ["", "0", "s", "1d", "25h", "-1s", "99999999999999999999"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+            assert!(wrong.parse::<Limit>().is_err(), "{wrong}");
         }
+        assert_eq!("none".parse(), Ok(Limit(None)));
+        assert_eq!("2m".parse(), Ok(Limit(Some(Duration::from_secs(120)))));
     }
 
     #[test]
@@ -145,6 +198,18 @@ mod tests {
         assert_eq!(portal_address("[2001:db8::1]:5").as_deref(), Ok("[2001:db8::1]:5"));
         for wrong in ["", "a b:1", "a:b", "::1", "a:0", "a/b", "me@a", "a,1"] {
             assert!(portal_address(wrong).is_err(), "{wrong}");
+            assert!(redirection(wrong).is_err() && redirection(&format!("{wrong},permanent")).is_err(), "{wrong}");
+        }
+        let moved = |permanent| Ok(Redirection { address: "a:5".into(), permanent });
+        assert_eq!([redirection("a:5"), redirection("a:5,permanent")], [moved(false), moved(true)]);
+    }
+
+    #[test]
+    fn isids_are_six_bytes() {
+        assert_eq!(isid("0x80A1b2c30001"), Ok(Isid([0x80, 0xa1, 0xb2, 0xc3, 0, 1])));
+        assert_eq!(isid("400000000000"), Ok(Isid([0x40, 0, 0, 0, 0, 0])));
+        for wrong in ["", "0x", "80a1b2c3000", "80a1b2c300011", "80a1b2c3000g", "+0a1b2c30001", "c00000000000"] {
+            assert!(isid(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -155,6 +220,7 @@ mod tests {
             let _ = duration(&text);
             let _ = listen_address(&text);
             let _ = portal_address(&text);
+            let _ = isid(&text);
         }
     }
 }

@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 
 use crate::digest::{self, Digest};
 use crate::failure::Failure;
-use crate::parse::{hidden, listen_address, portal_address};
+use crate::parse::{Redirection, hidden, listen_address, portal_address, redirection};
 use crate::process;
 use crate::secret::CredentialFile;
 use crate::show;
@@ -96,6 +96,10 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST[:PORT]", value_parser = portal_address)]
     advertise: Option<String>,
 
+    /// Sends initiators that log in to this address, for a time, or for good with `,permanent`; nobody is let in here
+    #[arg(long, value_name = "HOST[:PORT][,permanent]", value_parser = redirection)]
+    redirect: Option<Redirection>,
+
     /// Number of threads that serve [default: one a processor]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
@@ -146,6 +150,9 @@ impl Arguments {
         for (number, spec) in (0..).zip(&self.lun) {
             let disk = Disk::open(spec).map_err(|error| Failure::local(format!("LUN {number}: {error}")))?;
             target = target.lun(number, disk);
+        }
+        if let Some(Redirection { address, permanent }) = &self.redirect {
+            target = target.redirect(address, *permanent);
         }
         Ok(self.allow_initiator.iter().fold(target, |target, name| target.allow_initiator(name)))
     }
@@ -245,6 +252,7 @@ mod tests {
             (&["--lun", "memory:lots"][..], &["--lun <SPEC>", "expected a number with an optional suffix"][..]),
             (&["--listen", "localhost:3260"], &["--listen <ADDRESS[:PORT]>", "expected an IP address"]),
             (&["--advertise", "storage:port"], &["--advertise <HOST[:PORT]>", "expected a host name"]),
+            (&["--redirect", "storage,forever"], &["--redirect <HOST[:PORT][,permanent]>", "expected a host name"]),
             (&["--target", "disk"], &["--target <NAME>", "expected iqn."]),
             (&["--cores", "0"], &["--cores <NUMBER>", "1..=1024"]),
             (&["--max-connections", "0"], &["--max-connections <NUMBER>", "1..=65535"]),

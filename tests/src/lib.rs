@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod compliance;
+pub mod relay;
 pub mod simulator;

@@ -71,6 +71,7 @@ fn portal() -> Arc<Portal> {
         authentication: iscsi_session::Authentication::None,
         initiators: None,
         resettable: false,
+        moved: None,
     });
     Arc::new(portal)
 }

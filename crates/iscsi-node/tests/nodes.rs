@@ -51,6 +51,7 @@ impl Bench {
             authentication: Authentication::None,
             initiators: None,
             resettable: false,
+            moved: None,
         });
         change(&mut portal);
         Self {

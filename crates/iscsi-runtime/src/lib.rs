@@ -19,6 +19,7 @@
 
 mod capture;
 mod client;
+mod hash;
 mod port;
 mod server;
 mod socket;
@@ -26,11 +27,13 @@ mod thread_waker;
 pub mod url;
 
 pub use client::{
-    Client, ClientConfig, ClientError, INITIATOR_NAME, Next, Operation, RemoteDisk, Workload, discover, run_workload,
+    Client, ClientConfig, ClientError, INITIATOR_NAME, Next, Operation, Reconnection, RemoteDisk, Workload, discover,
+    run_workload,
 };
 pub use server::{Disk, Server, ServerBuilder, ShutdownError, StartError, Target};
 
 pub use block_store::{StoreKind, StoreSpec};
-pub use iscsi_node::initiator::{Completion, Outcome, Request};
+pub use iscsi_node::initiator::{Completion, Escalation, Outcome, Request};
+pub use iscsi_pdu::Isid;
 pub use iscsi_session::initiator::Transfer;
 pub use iscsi_session::{Authentication, Credential, Limits, Parameters, Secret, TargetRecord};

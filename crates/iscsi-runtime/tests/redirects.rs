@@ -1,6 +1,6 @@
 //! A target that has moved (RFC 7143 section 11.13.5, status class 1), as a client meets it.
 
-use iscsi_runtime::{Client, ClientConfig, ClientError, Disk, Server, Target};
+use iscsi_runtime::{Client, ClientConfig, ClientError, Disk, Server, StartError, Target};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
@@ -68,4 +68,60 @@ fn a_target_that_moves_without_end_is_given_up() {
     let failure = Client::connect(ClientConfig::new(address.clone(), NAME)).wait().unwrap_err();
     assert!(matches!(failure, ClientError::Redirects(first) if first == address));
     assert_eq!(portal.join().unwrap(), 6, "the first address, and five more");
+}
+
+fn serve(target: Target) -> Server {
+    Server::builder().listen(LOOPBACK).target(target).start().unwrap()
+}
+
+fn address(server: &Server) -> String {
+    server.addresses()[0].to_string()
+}
+
+// RFC 7143 11.13.5-1, 11.13.5-2: by both of our ends.
+#[test]
+fn a_target_of_ours_sends_its_initiators_elsewhere() {
+    let there = serve(Target::new(NAME).lun(0, Disk::memory(1 << 20)));
+    for permanent in [false, true] {
+        let here = serve(Target::new(NAME).redirect(address(&there), permanent));
+        let client = Client::connect(ClientConfig::new(address(&here), NAME)).wait().unwrap();
+        assert_eq!(client.disk(0).wait().unwrap().blocks(), 2048);
+        client.logout().wait().unwrap();
+    }
+}
+
+#[test]
+fn who_may_not_log_in_is_not_told_where_a_target_is() {
+    let here = serve(Target::new(NAME).redirect("127.0.0.1:1", false).allow_initiator("iqn.2026-01.test:friend"));
+    let failure = Client::connect(ClientConfig::new(address(&here), NAME)).wait().unwrap_err();
+    assert!(matches!(failure, ClientError::Login { .. }), "{failure}");
+}
+
+#[test]
+fn addresses_that_lead_nowhere_are_told() {
+    // Nobody listens on a port that was just given back.
+    let closed = listen().1;
+    let (listener, address) = listen();
+    let nowhere = [&closed, "nowhere.invalid", ":", "[", "127.0.0.1:0", "127.0.0.1:99999", "a b", ",1"];
+    let nowhere = nowhere.map(String::from);
+    let told = nowhere.clone();
+    let portal = thread::spawn(move || {
+        for elsewhere in told {
+            moved(listener.try_clone().unwrap(), 1, elsewhere).join().unwrap();
+        }
+    });
+    for elsewhere in nowhere {
+        let failure = Client::connect(ClientConfig::new(address.clone(), NAME)).wait().unwrap_err();
+        assert!(matches!(failure, ClientError::Connect { .. } | ClientError::Login { .. }), "{elsewhere}: {failure}");
+    }
+    portal.join().unwrap();
+}
+
+#[test]
+fn a_target_cannot_send_its_initiators_to_what_is_no_address() {
+    for wrong in ["", "a b", "host:port", "host:1/target", "me@host"] {
+        let target = Target::new(NAME).redirect(wrong, false);
+        let end = Server::builder().listen(LOOPBACK).target(target).start().map(drop);
+        assert!(matches!(end, Err(StartError::Configuration(_))), "{wrong}: {end:?}");
+    }
 }

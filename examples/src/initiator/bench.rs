@@ -65,6 +65,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn run(&self) -> Result<(), Failure> {
+        self.connection.check_sessions(self.jobs as usize)?;
         let report = match &self.url {
             Some(url) => {
                 let geometry = self.geometry(url)?;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Authentication, Client, ClientConfig, INITIATOR_NAME, RemoteDisk, Request, Transfer};
+use iscsi_runtime::{
+    Authentication, Client, ClientConfig, Escalation, INITIATOR_NAME, Isid, Reconnection, RemoteDisk, Request, Transfer,
+};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use scsi_block::LogicalUnitNumber;
 use scsi_block::cdb::Cdb;
@@ -15,7 +17,7 @@ use scsi_block::vpd::{SupportedPages, page};
 use crate::completion::{good, is_unit_attention};
 use crate::digest::{self, Digest};
 use crate::failure::{Failure, Kind};
-use crate::parse::{self, hidden};
+use crate::parse::{self, Limit, hidden};
 use crate::secret::{self, CredentialFile};
 
 /// Holds the secret of the user that a URL names.
@@ -52,9 +54,23 @@ pub struct Connection {
     #[arg(long, value_name = "NAME", default_value = INITIATOR_NAME, value_parser = normalise_name)]
     initiator_name: String,
 
+    /// Our part of the session's name, which persistent reservations go by: twelve hexadecimal digits
+    /// [default: made of our name, and the same whenever we log in]
+    #[arg(long, value_name = "ISID", value_parser = parse::isid)]
+    isid: Option<Isid>,
+
     /// Time that connecting and logging in may take
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse::duration)]
     timeout: Duration,
+
+    /// Time that a command may take before it is aborted, and harder measures are taken if that is no help; or `none`
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    command_timeout: Limit,
+
+    /// Logs in again after the session was lost, for so long, and gives commands again where that does no harm to a disk that nobody
+    /// else writes to; or `none`
+    #[arg(long, value_name = "TIME", default_value = "none")]
+    reconnect: Limit,
 
     /// Writes everything sent and received to a pcapng file, which Wireshark reads
     #[arg(long, value_name = "FILE")]
@@ -79,7 +95,15 @@ impl Connection {
             .initiator_name(&self.initiator_name)
             .authentication(self.authentication(url)?)
             .limits(digest::limits(header, data))
-            .timeout(self.timeout);
+            .timeout(self.timeout)
+            .escalation(
+                self.command_timeout.0.map(|time| Escalation { command_timeout: time, ..Escalation::default() }),
+            )
+            .reconnection(self.reconnect.0.map(|outage_max| Reconnection { outage_max, ..Reconnection::default() }));
+        let config = match self.isid {
+            Some(isid) => config.isid(isid),
+            None => config,
+        };
         Ok(match &self.capture {
             Some(file) => config.capture(file),
             None => config,
@@ -94,10 +118,16 @@ impl Connection {
         Client::connect(self.config(url)?).wait().map_err(at(url))
     }
 
-    /// Whether a capture was asked for. It holds one session.
-    #[must_use]
-    pub fn captures(&self) -> bool {
-        self.capture.is_some()
+    /// Refuses `sessions` at a time where there are flags that are about one.
+    ///
+    /// # Errors
+    /// There is more than one session.
+    pub fn check_sessions(&self, sessions: usize) -> Result<(), Failure> {
+        match (sessions, self.capture.is_some(), self.isid.is_some()) {
+            (0 | 1, _, _) | (_, false, false) => Ok(()),
+            (_, true, _) => Err(Failure::usage(format!("--capture holds one session, and not {sessions}"))),
+            (_, _, true) => Err(Failure::usage(format!("--isid names one session, and not {sessions}"))),
+        }
     }
 
     /// The same without a capture, for sessions that are not what it is about.

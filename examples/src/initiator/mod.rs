@@ -147,6 +147,8 @@ mod tests {
             (&["bench", "--block-size", "odd"], &["--block-size", "expected a size such as 4096"]),
             (&["bench", "--runtime", "0"], &["--runtime", "expected a time"]),
             (&["ping", "iscsi://h", "--initiator-name", "me"], &["--initiator-name", "expected iqn."]),
+            (&["ping", "iscsi://h", "--command-timeout", "soon"], &["--command-timeout", "expected a time"]),
+            (&["ping", "iscsi://h", "--isid", "0xc00000000000"], &["--isid", "reserved"]),
         ];
         for (words, expected) in wrong {
             let error = error(words);

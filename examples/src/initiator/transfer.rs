@@ -55,7 +55,7 @@ pub(super) struct Compare {
 /// Copies, and compares afterwards if that was asked for.
 pub(super) fn copy(arguments: &Copy) -> Result<(), Failure> {
     let Copy { from, to, verify, size, connection } = arguments;
-    one_capture(&[from, to], connection)?;
+    check_sessions(&[from, to], connection)?;
     let source = Opened::open(from, connection)?;
     let size = limited(*size, source.storage().size(), from)?;
     let destination = match to {
@@ -89,7 +89,7 @@ pub(super) fn copy(arguments: &Copy) -> Result<(), Failure> {
 /// Compares, and says so if there is no difference.
 pub(super) fn compare(arguments: &Compare) -> Result<(), Failure> {
     let Compare { one, other, size, connection } = arguments;
-    one_capture(&[one, other], connection)?;
+    check_sessions(&[one, other], connection)?;
     let (left, right) = (Opened::open(one, connection)?, Opened::open(other, connection)?);
     let sizes = [left.storage().size(), right.storage().size()];
     if let Some(size) = *size {
@@ -148,13 +148,9 @@ impl Opened {
     }
 }
 
-/// A capture holds one session.
-fn one_capture(locations: &[&Location], connection: &Connection) -> Result<(), Failure> {
-    let sessions = locations.iter().filter(|location| matches!(location, Location::Url(_))).count();
-    if sessions > 1 && connection.captures() {
-        return Err(Failure::usage("--capture holds one session, and two URLs are two"));
-    }
-    Ok(())
+/// Refuses flags that are about one session, if there are two.
+fn check_sessions(locations: &[&Location], connection: &Connection) -> Result<(), Failure> {
+    connection.check_sessions(locations.iter().filter(|location| matches!(location, Location::Url(_))).count())
 }
 
 /// The bytes to work on: all that there are, unless fewer are asked for.

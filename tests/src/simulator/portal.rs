@@ -19,6 +19,7 @@ pub(crate) fn of(plan: &Plan) -> Portal {
         authentication: authentication(plan),
         initiators: None,
         resettable: plan.resettable,
+        moved: None,
     };
     Portal {
         targets: plan.targets.iter().enumerate().map(target).collect(),

@@ -2,8 +2,10 @@
 //!
 //! In: requests, readiness, time. Out: PDUs through the port, events. See [`InitiatorNode`].
 
+mod escalation;
 mod node;
 mod request;
 
+pub use escalation::Escalation;
 pub use node::{Event, InitiatorNode, Outcome};
 pub use request::{Completion, Request, Segments};

@@ -1,8 +1,11 @@
 //! The node: one port, and the login or session on it.
 
+use super::escalation::{Escalation, Measure, Watch, Watchdog};
 use super::{Completion, Request, Segments};
 use bytes::Bytes;
-use iscsi_pdu::{Cid, InitiatorTaskTag, Pdu, RejectReason, ScsiResponseCode, TaskManagementFunction};
+use iscsi_pdu::{
+    Cid, InitiatorTaskTag, Pdu, RejectReason, ScsiResponseCode, TaskManagementFunction, TaskManagementResponseCode,
+};
 use iscsi_session::initiator::{
     Event as SessionEvent, Login, LoginConfig, LoginEvent, Logout, Session, SessionConfig, TaskManagement, TaskResult,
 };
@@ -32,6 +35,8 @@ pub enum Outcome {
     TargetFailure,
     /// The command was ended by a task management function or by the target; its effects are unknown.
     Aborted,
+    /// The command had not ended in its time and was aborted; its effects are unknown.
+    TimedOut,
     /// The target did not take the request; it had no effect.
     Rejected(RejectReason),
     /// No answer will come; the effects are unknown.
@@ -68,6 +73,9 @@ pub enum Event {
     Closed(CloseReason),
     /// The port has failed; every request has come back before.
     ConnectionLost(PortError),
+    /// The target does not end a command, nor a task management function that is to end it: this connection is over; every request
+    /// has come back before.
+    Unresponsive,
 }
 
 enum Phase {
@@ -77,9 +85,19 @@ enum Phase {
 }
 
 struct Open {
-    /// The owner's name; none for the node's own pings.
+    /// The owner's name; none for what the node asks by itself.
     token: Option<u64>,
     data: Segments,
+    purpose: Purpose,
+}
+
+/// What a request is for, as far as the node has to know.
+enum Purpose {
+    /// A command that has a time to end in.
+    Watched(Watch),
+    /// To end a command that has not.
+    Measure(Measure),
+    Other,
 }
 
 /// One session of an initiator.
@@ -90,6 +108,7 @@ pub struct InitiatorNode<P> {
     port: P,
     phase: Phase,
     config: SessionConfig,
+    watchdog: Watchdog,
     open: HashMap<u32, Open>,
     events: VecDeque<Event>,
     /// Receiving stopped because the port could not take an answer.
@@ -107,10 +126,17 @@ impl<P: PduPort> InitiatorNode<P> {
             port,
             phase: Phase::Login(Box::new(Login::new(login, tag, random, now)), tag),
             config: session,
+            watchdog: Watchdog::default(),
             open: HashMap::new(),
             events: VecDeque::new(),
             stalled: false,
         }
+    }
+
+    /// Sets what is done about commands that do not end in time; nothing is, unless this is called. It holds for commands that are
+    /// submitted afterwards.
+    pub fn set_escalation(&mut self, plan: Option<Escalation>) {
+        self.watchdog = Watchdog::new(plan);
     }
 
     /// Commands that the target takes at this moment.
@@ -141,8 +167,10 @@ impl<P: PduPort> InitiatorNode<P> {
             return Err(request);
         }
         let tag = self.port.reserve(request.read_bytes());
-        self.open.insert(tag, Open { token: Some(token), data: Segments::new() });
         let command = request.into_command();
+        let watch = self.watchdog.watch(now, command.lun, command.cdb[0]);
+        let purpose = watch.map_or(Purpose::Other, Purpose::Watched);
+        self.open.insert(tag, Open { token: Some(token), data: Segments::new(), purpose });
         assert!(session.submit(now, *cid, InitiatorTaskTag(tag), command).is_ok(), "the window was seen to have room");
         Ok(())
     }
@@ -182,7 +210,7 @@ impl<P: PduPort> InitiatorNode<P> {
                 Ok(None) => return false,
                 Ok(Some(received)) => self.handle_received(now, received),
                 Err(error) => {
-                    self.lose(now, error);
+                    self.lose(now, Event::ConnectionLost(error));
                     return false;
                 }
             }
@@ -198,7 +226,7 @@ impl<P: PduPort> InitiatorNode<P> {
                 Ok(Flush::Done) if queued > 0 => {}
                 Ok(_) => return self.stalled && self.port.can_send(),
                 Err(error) => {
-                    self.lose(now, error);
+                    self.lose(now, Event::ConnectionLost(error));
                     return false;
                 }
             }
@@ -213,6 +241,9 @@ impl<P: PduPort> InitiatorNode<P> {
             Phase::Ended => {}
         }
         self.handle_events(now);
+        for measure in self.watchdog.handle_timeout(now, watches(&mut self.open)) {
+            self.take(now, measure);
+        }
     }
 
     /// When `handle_timeout` is to be called.
@@ -220,7 +251,9 @@ impl<P: PduPort> InitiatorNode<P> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Login(login, _) => login.poll_timeout(),
-            Phase::FullFeature(session, _) => session.poll_timeout(),
+            Phase::FullFeature(session, _) => {
+                [session.poll_timeout(), self.watchdog.poll_timeout()].into_iter().flatten().min()
+            }
             Phase::Ended => None,
         }
     }
@@ -237,10 +270,14 @@ impl<P: PduPort> InitiatorNode<P> {
     }
 
     fn ask(&mut self, token: Option<u64>, how: impl FnOnce(&mut Session, Cid, InitiatorTaskTag)) {
+        self.ask_for(Purpose::Other, token, how);
+    }
+
+    fn ask_for(&mut self, purpose: Purpose, token: Option<u64>, how: impl FnOnce(&mut Session, Cid, InitiatorTaskTag)) {
         match &mut self.phase {
             Phase::FullFeature(session, cid) => {
                 let tag = self.port.reserve(0);
-                self.open.insert(tag, Open { token, data: Segments::new() });
+                self.open.insert(tag, Open { token, data: Segments::new(), purpose });
                 how(session, *cid, InitiatorTaskTag(tag));
             }
             _ => self.events.extend(token.map(|token| Event::Complete { token, outcome: Outcome::Lost })),
@@ -276,7 +313,7 @@ impl<P: PduPort> InitiatorNode<P> {
                 session.handle_bad_pdu(now, *cid, header, BadPdu::DataDigest);
             }
             (Phase::FullFeature(..), Received::BadHeaderDigest(header)) => {
-                return self.lose(now, PortError::header_digest(&header));
+                return self.lose(now, Event::ConnectionLost(PortError::header_digest(&header)));
             }
             (Phase::Login(..), Received::BadDataDigest(_) | Received::BadHeaderDigest(_)) => {
                 unreachable!("no digest is checked during login")
@@ -325,10 +362,19 @@ impl<P: PduPort> InitiatorNode<P> {
                 }
             }
             SessionEvent::TaskComplete { tag, result } => self.complete(tag, |data| command_outcome(result, data)),
-            SessionEvent::TaskAborted { tag } => self.complete(tag, |_| Outcome::Aborted),
-            SessionEvent::TaskRejected { tag, reason } => self.complete(tag, |_| Outcome::Rejected(reason)),
+            SessionEvent::TaskAborted { tag } => self.complete_aborted(tag),
+            SessionEvent::TaskRejected { tag, reason } => {
+                self.check_measure(now, tag, false);
+                self.complete(tag, |_| Outcome::Rejected(reason));
+            }
             SessionEvent::TaskLost { tag } => self.complete(tag, |_| Outcome::Lost),
             SessionEvent::TaskManagementComplete { tag, response } => {
+                // A task that does not exist was ended by the target, or is about to be.
+                let has_worked = matches!(
+                    response,
+                    TaskManagementResponseCode::FunctionComplete | TaskManagementResponseCode::TaskDoesNotExist
+                );
+                self.check_measure(now, tag, has_worked);
                 self.complete(tag, |_| Outcome::TaskManagement(response));
             }
             SessionEvent::PingComplete { tag, data } => self.complete(tag, |_| Outcome::Ping(data)),
@@ -364,14 +410,41 @@ impl<P: PduPort> InitiatorNode<P> {
         }
     }
 
+    fn complete_aborted(&mut self, tag: InitiatorTaskTag) {
+        let purpose = self.open.get(&tag.0).map(|open| &open.purpose);
+        let is_overdue = matches!(purpose, Some(Purpose::Watched(watch)) if watch.is_overdue());
+        self.complete(tag, |_| if is_overdue { Outcome::TimedOut } else { Outcome::Aborted });
+    }
+
+    // RFC 7143 7.11-1
+    /// Does what is to be done about commands that have not ended in time.
+    fn take(&mut self, now: Instant, measure: Measure) {
+        let (function, lun, referenced) = match measure {
+            Measure::AbortTask(tag, lun) => (TaskManagementFunction::AbortTask, lun, Some(InitiatorTaskTag(tag))),
+            Measure::ResetUnit(lun) => (TaskManagementFunction::LogicalUnitReset, lun, None),
+            Measure::EndSession => return self.lose(now, Event::Unresponsive),
+        };
+        let request = TaskManagement { function, lun, referenced };
+        self.ask_for(Purpose::Measure(measure), None, |session, cid, tag| session.manage_task(now, cid, tag, request));
+        self.handle_events(now);
+    }
+
+    /// Goes on to the next measure if one has failed that was taken with this tag.
+    fn check_measure(&mut self, now: Instant, tag: InitiatorTaskTag, has_worked: bool) {
+        if !has_worked && let Some(Open { purpose: Purpose::Measure(measure), .. }) = self.open.get(&tag.0) {
+            let measure = *measure;
+            self.watchdog.handle_failure(now, measure, watches(&mut self.open));
+        }
+    }
+
     /// RFC 7143 7.1.4.3-1, 7.14-1: the owner drops a port that has failed, and the session ends with it: session recovery.
-    fn lose(&mut self, now: Instant, error: PortError) {
+    fn lose(&mut self, now: Instant, why: Event) {
         if let Phase::FullFeature(session, cid) = &mut self.phase {
             session.handle_connection_lost(now, *cid);
             self.lose_all();
         }
         if !matches!(self.phase, Phase::Ended) {
-            self.end(Event::ConnectionLost(error));
+            self.end(why);
         }
     }
 
@@ -387,6 +460,14 @@ impl<P: PduPort> InitiatorNode<P> {
         self.phase = Phase::Ended;
         self.events.push_back(event);
     }
+}
+
+/// The commands that are watched, by their tags.
+fn watches(open: &mut HashMap<u32, Open>) -> impl Iterator<Item = (u32, &mut Watch)> {
+    open.iter_mut().filter_map(|(tag, open)| match &mut open.purpose {
+        Purpose::Watched(watch) => Some((*tag, watch)),
+        Purpose::Measure(_) | Purpose::Other => None,
+    })
 }
 
 fn command_outcome(result: TaskResult, data: Segments) -> Outcome {

@@ -22,6 +22,17 @@ pub struct TargetConfig {
     pub initiators: Option<Vec<String>>,
     /// Whether an initiator may reset the target for all others (TARGET WARM RESET, TARGET COLD RESET).
     pub resettable: bool,
+    /// Where initiators are sent that log in; `None` lets them in here.
+    pub moved: Option<Moved>,
+}
+
+/// Where a target is to be found instead (RFC 7143 section 11.13.5, status class 1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// `host[:port]`, an IPv6 address in brackets.
+    pub address: String,
+    /// Whether it stays there, so that nobody need ask here again.
+    pub permanent: bool,
 }
 
 impl TargetConfig {
@@ -88,6 +99,9 @@ impl Portal {
                 None => return refuse(LoginStatus::NotFound),
                 Some(target) if !target.allows(&identity.initiator_name) => {
                     return refuse(LoginStatus::AuthorizationFailure);
+                }
+                Some(TargetConfig { moved: Some(Moved { address, permanent }), .. }) => {
+                    return Identification::Refuse(Refusal::redirect(address, *permanent));
                 }
                 Some(target) => (&target.authentication, target.alias.clone()),
             },

@@ -60,6 +60,7 @@ impl Bench {
             authentication: Authentication::None,
             initiators: None,
             resettable: false,
+            moved: None,
         });
         Self {
             now: Instant::now(),

@@ -1,8 +1,11 @@
 //! What a client needs to know to log in.
 
+use super::isid::ClaimedIsid;
+use super::{ClientError, Reconnection};
+use iscsi_node::initiator::Escalation;
 use iscsi_pdu::{Cid, Isid, Tsih};
 use iscsi_session::initiator::LoginConfig;
-use iscsi_session::{Authentication, Limits, SessionType};
+use iscsi_session::{Authentication, Limits, SessionType, normalise_name};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +22,8 @@ pub struct ClientConfig {
     limits: Limits,
     isid: Option<Isid>,
     pub(super) timeout: Duration,
+    pub(super) escalation: Option<Escalation>,
+    pub(super) reconnection: Option<Reconnection>,
     pub(super) capture: Option<PathBuf>,
 }
 
@@ -40,6 +45,8 @@ impl ClientConfig {
             limits: Limits::default(),
             isid: None,
             timeout: Duration::from_secs(15),
+            escalation: Some(Escalation::default()),
+            reconnection: None,
             capture: None,
         }
     }
@@ -65,7 +72,9 @@ impl ClientConfig {
         self
     }
 
-    /// Our half of the session's name: a second session with the same ISID ends the first. A random one unless this is said.
+    /// Our half of the session's name: a second session of the same initiator with the same ISID ends the first. Unless this is said,
+    /// it stands for the initiator's name and the first free place among its sessions to the target on this host: it is the same
+    /// from login to login, so that reservations outlive a restart.
     #[must_use]
     pub fn isid(mut self, isid: Isid) -> Self {
         self.isid = Some(isid);
@@ -79,6 +88,25 @@ impl ClientConfig {
         self
     }
 
+    /// What is done about commands that do not end: they are aborted after 30 s, unless this is said. None waits for ever. A client
+    /// whose session is ended by this comes back as after any other loss.
+    #[must_use]
+    pub fn escalation(mut self, escalation: Option<Escalation>) -> Self {
+        self.escalation = escalation;
+        self
+    }
+
+    /// How the client comes back after it has lost its session; it does not unless this is said.
+    ///
+    /// Commands under way are given again where that does no harm to a disk that nobody else writes to: reads, and writes whose data
+    /// is given with them. All others end with [`ClientError::Lost`]: nobody knows whether they had an effect. On a disk that others
+    /// write to as well, a write that is given again may come after one of theirs that has followed it.
+    #[must_use]
+    pub fn reconnection(mut self, reconnection: Option<Reconnection>) -> Self {
+        self.reconnection = reconnection;
+        self
+    }
+
     /// Writes all that is sent and received to a pcapng file, payload included.
     #[must_use]
     pub fn capture(mut self, file: impl Into<PathBuf>) -> Self {
@@ -86,9 +114,19 @@ impl ClientConfig {
         self
     }
 
-    pub(super) fn login(&self, random: [u8; 3]) -> LoginConfig {
-        // RFC 7143 section 11.12.5: type 10b is random.
-        let isid = self.isid.unwrap_or(Isid([0x80, random[0], random[1], random[2], 0, 0]));
+    /// The ISID of all sessions that are run with this, one after the other.
+    pub(super) fn claim_isid(&self) -> Result<ClaimedIsid, ClientError> {
+        match self.isid {
+            Some(isid) => Ok(ClaimedIsid::chosen(isid)),
+            None => {
+                // One that is no name is refused at login.
+                let name = normalise_name(&self.initiator_name).unwrap_or_else(|_| self.initiator_name.clone());
+                ClaimedIsid::claim(&name, self.target_name.as_deref())
+            }
+        }
+    }
+
+    pub(super) fn login(&self, isid: Isid) -> LoginConfig {
         LoginConfig {
             initiator_name: self.initiator_name.clone(),
             initiator_alias: None,

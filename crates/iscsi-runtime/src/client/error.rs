@@ -36,6 +36,9 @@ pub enum ClientError {
     /// The target has ended the command, after a reset for example: its effects are unknown.
     #[error("the command was aborted; whether it had an effect is unknown")]
     Aborted,
+    /// The command did not end in its time and was aborted: its effects are unknown.
+    #[error("the command did not end in time and was aborted; whether it had an effect is unknown")]
+    TimedOut,
     /// The target did not take the request; it had no effect.
     #[error("the target has rejected the request: {0}")]
     Rejected(RejectReason),

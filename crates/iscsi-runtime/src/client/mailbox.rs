@@ -1,11 +1,11 @@
 //! Between the callers of a client and its session's thread.
 
-use super::session::{Driver, Node, logout_due};
-use super::{ClientError, Handle, session};
+use super::session::{Driver, Link};
+use super::{ClientError, Handle, sessions};
 use futures_channel::oneshot;
-use iscsi_node::initiator::{Completion, Event, Outcome, Request};
-use iscsi_pdu::TaskManagementFunction;
-use iscsi_session::SendTargetsScope;
+use iscsi_node::initiator::{Completion, Outcome, Request};
+use iscsi_pdu::{LogoutResponseCode, TaskManagementFunction};
+use iscsi_session::{Parameters, SendTargetsScope};
 use parking_lot::Mutex;
 use scsi_block::LogicalUnitNumber;
 use slab::Slab;
@@ -81,137 +81,97 @@ impl Mailbox {
     }
 }
 
-/// Token of a request whose end nobody waits for.
-const NOBODY: u64 = u64::MAX;
-
 /// The session's end.
 pub(super) struct MailboxDriver {
     mailbox: Arc<Mailbox>,
     /// Says once that the session has begun.
     begun: Option<oneshot::Sender<Result<Handle, ClientError>>>,
-    waiting: VecDeque<(Request, Reply)>,
+    /// Commands that wait for room.
+    commands: VecDeque<(Request, Reply)>,
+    /// Other requests, which wait for a session at most.
+    others: VecDeque<(Ask, Reply)>,
     open: Slab<Reply>,
-    leave: Leave,
-    /// When the session is left even if something is open.
-    logout_due: Option<Instant>,
-}
-
-/// Whether the session is to end.
-enum Leave {
-    No,
-    /// Once nothing is open; with whoever is to be told, if anybody is.
-    WhenIdle(Option<Reply>),
-    /// A logout was asked for.
-    Now,
+    /// Who asked for the logout.
+    leave: Option<Reply>,
 }
 
 impl MailboxDriver {
     pub(super) fn new(mailbox: Arc<Mailbox>, begun: oneshot::Sender<Result<Handle, ClientError>>) -> Self {
-        let (waiting, open) = (VecDeque::new(), Slab::new());
-        Self { mailbox, begun: Some(begun), waiting, open, leave: Leave::No, logout_due: None }
+        let (commands, others) = (VecDeque::new(), VecDeque::new());
+        Self { mailbox, begun: Some(begun), commands, others, open: Slab::new(), leave: None }
     }
 
-    /// Runs the session; says to every caller why it ended.
+    /// Runs sessions until the last has ended; says to every caller why it ended.
     pub(super) fn run(mut self, config: &super::ClientConfig, mut poll: mio::Poll) {
-        let end = session::run(config, &mut poll, &mut self).err();
-        if let (Some(begun), Some(error)) = (self.begun.take(), &end) {
+        let end = sessions::run(config, &mut poll, &mut self);
+        if let (Some(begun), Err(error)) = (self.begun.take(), &end) {
             drop(begun.send(Err(error.clone())));
         }
-        self.refuse_waiting();
-        for reply in self.open.drain() {
-            drop(reply.send(Err(failure(&Outcome::Lost))));
+        // What was not sent had no effect.
+        let unsent =
+            self.commands.drain(..).map(|(_, reply)| reply).chain(self.others.drain(..).map(|(_, reply)| reply));
+        unsent.for_each(|reply| drop(reply.send(Err(ClientError::Ended))));
+        if let Some(reply) = self.leave.take() {
+            drop(reply.send(end.clone().map(|()| Outcome::Logout(LogoutResponseCode::Closed))));
         }
-        self.mailbox.close(end);
+        self.mailbox.close(end.err());
     }
 
-    fn take(&mut self, now: Instant, node: &mut Node, ask: Ask, reply: Reply) {
-        if !matches!(self.leave, Leave::No) {
-            drop(reply.send(Err(ClientError::Ended)));
-            return;
-        }
-        match ask {
-            Ask::Command(request) => self.waiting.push_back((request, reply)),
-            Ask::Ping(data) => node.ping(now, self.open.insert(reply) as u64, data),
-            Ask::Targets(scope) => node.send_targets(now, self.open.insert(reply) as u64, scope),
-            Ask::Manage(function, lun) => node.manage(now, self.open.insert(reply) as u64, function, lun),
-            Ask::Logout => self.leave = Leave::WhenIdle(Some(reply)),
-        }
-    }
-
-    /// What was not sent had no effect.
-    fn refuse_waiting(&mut self) {
-        for (_, reply) in self.waiting.drain(..) {
-            drop(reply.send(Err(ClientError::Ended)));
+    /// Empties the mailbox.
+    fn collect(&mut self) {
+        let asks = std::mem::take(&mut self.mailbox.queue.lock().asks);
+        for (ask, reply) in asks {
+            match ask {
+                _ if self.leave.is_some() => drop(reply.send(Err(ClientError::Ended))),
+                Ask::Command(request) => self.commands.push_back((request, reply)),
+                Ask::Logout => self.leave = Some(reply),
+                other => self.others.push_back((other, reply)),
+            }
         }
     }
 
-    // RFC 7143 11.9.1-3: of the session.
-    /// Logs out if that is wanted, and nothing is open that it would cut off or the target waits no longer.
-    fn leave(&mut self, now: Instant, node: &mut Node) {
-        let is_idle = self.waiting.is_empty() && self.open.is_empty();
-        let is_due = self.logout_due.is_some_and(|due| due <= now);
-        if let Leave::WhenIdle(reply) = &mut self.leave
-            && (is_idle || is_due)
-        {
-            let token = reply.take().map_or(NOBODY, |reply| self.open.insert(reply) as u64);
-            // RFC 7143 4.2.6-1: the connection is closed after the logout.
-            self.leave = Leave::Now;
-            node.logout(now, token);
-        }
-    }
-
-    fn submit_commands(&mut self, now: Instant, node: &mut Node) {
-        while let Some((request, reply)) = self.waiting.pop_front() {
+    fn submit_commands(&mut self, link: &mut Link<'_>) {
+        while let Some((request, reply)) = self.commands.pop_front() {
             let entry = self.open.vacant_entry();
-            match node.submit(now, entry.key() as u64, request) {
+            match link.submit(entry.key() as u64, request) {
                 Ok(()) => drop(entry.insert(reply)),
-                Err(request) => return self.waiting.push_front((request, reply)),
+                Err(request) => return self.commands.push_front((request, reply)),
             }
         }
     }
 }
 
 impl Driver for MailboxDriver {
-    fn begin(&mut self, node: &Node) {
-        if let (Some(begun), Some(parameters)) = (self.begun.take(), node.parameters()) {
+    fn begin(&mut self, parameters: &Parameters) {
+        if let Some(begun) = self.begun.take() {
             let mailbox = Arc::clone(&self.mailbox);
             drop(begun.send(Ok(Handle { mailbox, parameters: parameters.clone() })));
         }
     }
 
-    fn submit(&mut self, now: Instant, node: &mut Node) {
-        if node.parameters().is_none() {
-            return;
+    fn submit(&mut self, link: &mut Link<'_>) {
+        self.collect();
+        self.submit_commands(link);
+        for (ask, reply) in self.others.drain(..) {
+            let token = self.open.insert(reply) as u64;
+            match ask {
+                Ask::Ping(data) => link.ping(token, data),
+                Ask::Targets(scope) => link.send_targets(token, scope),
+                Ask::Manage(function, lun) => link.manage(token, function, lun),
+                Ask::Command(_) | Ask::Logout => unreachable!("they were put elsewhere"),
+            }
         }
-        let asks = std::mem::take(&mut self.mailbox.queue.lock().asks);
-        for (ask, reply) in asks {
-            self.take(now, node, ask, reply);
-        }
-        self.submit_commands(now, node);
-        self.leave(now, node);
     }
 
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.logout_due.filter(|_| matches!(self.leave, Leave::WhenIdle(_)))
+    fn handle_end(&mut self, _: Instant, token: u64, outcome: Outcome) {
+        if let Some(reply) = self.open.try_remove(token as usize) {
+            drop(reply.send(Ok(outcome)));
+        }
     }
 
-    fn handle_event(&mut self, now: Instant, event: Event) {
-        match event {
-            Event::Complete { token, outcome } => {
-                if let Some(reply) = self.open.try_remove(token as usize) {
-                    drop(reply.send(Ok(outcome)));
-                }
-            }
-            // RFC 7143 11.9.1-4: the target takes no new command; those under way may end before the logout.
-            Event::LogoutRequested { grace } => {
-                self.refuse_waiting();
-                self.logout_due = logout_due(now, grace);
-                if matches!(self.leave, Leave::No) {
-                    self.leave = Leave::WhenIdle(None);
-                }
-            }
-            _ => {}
-        }
+    fn is_leaving(&mut self) -> bool {
+        self.collect();
+        self.leave.is_some() && self.commands.is_empty() && self.others.is_empty()
     }
 }
 
@@ -228,6 +188,7 @@ pub(super) fn failure(outcome: &Outcome) -> ClientError {
     match outcome {
         Outcome::TargetFailure => ClientError::TargetFailure,
         Outcome::Aborted => ClientError::Aborted,
+        Outcome::TimedOut => ClientError::TimedOut,
         Outcome::Rejected(reason) => ClientError::Rejected(*reason),
         Outcome::TaskManagement(response) => ClientError::TaskManagement(*response),
         _ => ClientError::Lost("the session has ended".into()),

@@ -1,17 +1,24 @@
 //! An iSCSI initiator for people who embed one: [`Client`].
 
 mod config;
+mod connect;
 mod disk;
 mod error;
+mod footprint;
+mod isid;
 mod mailbox;
 mod operation;
+mod reconnection;
 mod session;
+mod sessions;
+mod tasks;
 mod workload;
 
 pub use config::{ClientConfig, INITIATOR_NAME};
 pub use disk::RemoteDisk;
 pub use error::ClientError;
 pub use operation::Operation;
+pub use reconnection::Reconnection;
 pub use workload::{Next, Workload, run_workload};
 
 use self::mailbox::{Ask, Mailbox, MailboxDriver, completion, failure};
@@ -75,7 +82,7 @@ impl Client {
 
     fn spawn(config: ClientConfig) -> Result<oneshot::Receiver<Result<Handle, ClientError>>, ClientError> {
         let poll = mio::Poll::new()?;
-        let mailbox = Mailbox::new(mio::Waker::new(poll.registry(), session::WAKER)?);
+        let mailbox = Mailbox::new(mio::Waker::new(poll.registry(), sessions::WAKER)?);
         let (begun, begins) = oneshot::channel();
         let driver = MailboxDriver::new(mailbox, begun);
         std::thread::Builder::new().name("iscsi-session".into()).spawn(move || driver.run(&config, poll))?;

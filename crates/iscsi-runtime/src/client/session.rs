@@ -1,112 +1,138 @@
 //! The loop of one session: a socket and time around an [`InitiatorNode`].
 //!
-//! In: readiness from the kernel, requests from a [`Driver`]. Out: bytes, and ends of requests to the driver.
+//! In: readiness from the kernel, requests from a [`Driver`]. Out: bytes, ends of requests to the driver, and how the session ended.
 
-use super::{ClientConfig, ClientError};
+use super::ClientError;
+use super::tasks::Tasks;
 use crate::port::Port;
-use crate::socket::Socket;
-use iscsi_node::initiator::{Event, InitiatorNode};
-use iscsi_session::initiator::SessionConfig;
-use iscsi_transport::BufferPool;
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use bytes::Bytes;
+use iscsi_node::initiator::{Event, InitiatorNode, Outcome, Request};
+use iscsi_pdu::TaskManagementFunction;
+use iscsi_session::{CloseReason, Parameters, SendTargetsScope};
+use mio::{Events, Poll};
+use scsi_block::LogicalUnitNumber;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-const SOCKET: Token = Token(0);
-/// Token of a waker that a driver may have.
-pub(super) const WAKER: Token = Token(1);
-const REDIRECTS_MAX: usize = 5;
-const PORT: u16 = 3260;
+/// The node's name for the logout; no task has it.
+const LOGOUT: u64 = u64::MAX;
 
-/// A session's node.
-pub(super) type Node = InitiatorNode<Port>;
+const UNRESPONSIVE: &str = "the target neither ends a command nor aborts it";
 
 /// Who uses a session: gives requests and takes their ends, on the session's thread.
 pub(super) trait Driver {
-    /// The session has begun.
-    fn begin(&mut self, node: &Node);
+    /// A session has begun. There may be several, one after the other.
+    fn begin(&mut self, parameters: &Parameters);
 
-    /// Gives what there is to ask, as far as the node takes it.
-    fn submit(&mut self, now: Instant, node: &mut Node);
+    /// Gives what there is to ask, as far as the session takes it.
+    fn submit(&mut self, link: &mut Link<'_>);
 
-    /// When [`Self::submit`] is to be called, if nothing happens before.
-    fn poll_timeout(&self) -> Option<Instant>;
+    /// A request has ended.
+    fn handle_end(&mut self, now: Instant, token: u64, outcome: Outcome);
 
-    /// Something has happened.
-    fn handle_event(&mut self, now: Instant, event: Event);
+    /// Whether there is nothing more to ask: the session ends once all has ended that was asked.
+    fn is_leaving(&mut self) -> bool;
 }
 
-/// Logs in and runs the session until it ends. Follows redirects.
-///
-/// # Errors
-/// Why there was no session, or why it ended other than by a logout.
-pub(super) fn run(config: &ClientConfig, poll: &mut Poll, driver: &mut impl Driver) -> Result<(), ClientError> {
-    let mut address = config.address.clone();
-    for _ in 0..=REDIRECTS_MAX {
-        match run_at(config, &address, poll, driver)? {
-            End::LoggedOut => return Ok(()),
-            End::Redirected(elsewhere) => address = elsewhere,
-        }
+/// What a driver gives its requests to.
+pub(super) struct Link<'a> {
+    pub(super) now: Instant,
+    node: &'a mut InitiatorNode<Port>,
+    tasks: &'a mut Tasks,
+}
+
+impl Link<'_> {
+    /// Sends a SCSI command, whose end comes with `token`.
+    ///
+    /// # Errors
+    /// The request, if there is no room for it now.
+    pub(super) fn submit(&mut self, token: u64, request: Request) -> Result<(), Request> {
+        self.tasks.submit(self.now, self.node, token, request)
     }
-    Err(ClientError::Redirects(config.address.clone()))
+
+    pub(super) fn ping(&mut self, token: u64, data: Bytes) {
+        self.node.ping(self.now, self.tasks.insert(token), data);
+    }
+
+    pub(super) fn send_targets(&mut self, token: u64, scope: SendTargetsScope) {
+        self.node.send_targets(self.now, self.tasks.insert(token), scope);
+    }
+
+    pub(super) fn manage(&mut self, token: u64, function: TaskManagementFunction, lun: LogicalUnitNumber) {
+        self.node.manage(self.now, self.tasks.insert(token), function, lun);
+    }
 }
 
-/// RFC 7143 11.9.1-2: when an initiator logs out that was asked to at `now`, whatever is open then. Half of the time is for what is
-/// open, the other half for the logout.
-pub(super) fn logout_due(now: Instant, grace: Duration) -> Option<Instant> {
-    now.checked_add(grace / 2)
+/// How a connection to a target ended.
+pub(super) enum End {
+    /// By a logout, which one side wanted.
+    LoggedOut(Life),
+    /// The target is elsewhere.
+    Redirected { address: String, permanent: bool },
+    /// There was no session.
+    Failed(ClientError),
+    /// There was one, and it ended without a logout.
+    Lost(ClientError, Life),
 }
 
-enum End {
-    LoggedOut,
-    Redirected(String),
+/// What is remembered of a session that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    pub(super) since: Instant,
+    /// RFC 7143 section 13.15: how long its state may keep a target busy.
+    pub(super) time_2_wait: Duration,
 }
 
-fn run_at(config: &ClientConfig, address: &str, poll: &mut Poll, driver: &mut impl Driver) -> Result<End, ClientError> {
-    let mut stream = connect(address, config.timeout)?;
-    stream.set_nodelay(true)?;
-    poll.registry().register(&mut stream, SOCKET, Interest::READABLE | Interest::WRITABLE)?;
-    let ends = (stream.local_addr()?, stream.peer_addr()?);
-    let capture = config.capture.as_deref().map(crate::capture::create).transpose()?;
-    let port = Port::new(Socket(stream), BufferPool::default(), capture.as_ref(), ends);
-    let mut random = [0; 35];
-    getrandom::fill(&mut random).map_err(|error| ClientError::System(error.to_string()))?;
-    let (isid, challenge) = random.split_at(3);
-    let login = config.login(isid.try_into().expect("three bytes were split off"));
-    let challenge = challenge.try_into().expect("32 bytes are left");
-    let node = InitiatorNode::new(port, login, SessionConfig::default(), challenge, Instant::now());
-    Session { address, node, driver }.run(poll)
+/// Whether a logout was asked for.
+#[derive(Clone, Copy)]
+enum Leave {
+    No,
+    /// The target wants it; then it is due even if something is under way. A time that no clock reaches is none.
+    Asked(Option<Instant>),
+    /// It is under way.
+    Begun,
 }
 
-struct Session<'a, D> {
+pub(super) struct Session<'a, D> {
     address: &'a str,
-    node: Node,
+    node: InitiatorNode<Port>,
+    tasks: &'a mut Tasks,
     driver: &'a mut D,
+    leave: Leave,
+    /// None before the login has ended.
+    life: Option<Life>,
 }
 
-impl<D: Driver> Session<'_, D> {
-    fn run(mut self, poll: &mut Poll) -> Result<End, ClientError> {
+impl<'a, D: Driver> Session<'a, D> {
+    /// A connection to `address` on which a login has begun.
+    pub(super) fn new(address: &'a str, node: InitiatorNode<Port>, tasks: &'a mut Tasks, driver: &'a mut D) -> Self {
+        Self { address, node, tasks, driver, leave: Leave::No, life: None }
+    }
+
+    /// Runs it until it has ended.
+    ///
+    /// # Errors
+    /// The system refuses to wait for the socket.
+    pub(super) fn run(mut self, poll: &mut Poll) -> io::Result<End> {
         let mut events = Events::with_capacity(8);
         loop {
             let now = Instant::now();
             let mut has_more = self.node.drive(now);
             self.node.handle_timeout(now);
             loop {
-                if let Some(end) = self.handle_events(now)? {
+                if let Some(end) = self.handle_events(now) {
                     return Ok(end);
                 }
-                self.driver.submit(now, &mut self.node);
+                self.submit(now);
                 if !self.node.flush(now) {
                     break;
                 }
                 has_more |= self.node.drive(now);
             }
-            if let Some(end) = self.handle_events(now)? {
+            if let Some(end) = self.handle_events(now) {
                 return Ok(end);
             }
-            let due = [has_more.then_some(now), self.node.poll_timeout(), self.driver.poll_timeout()];
+            let due = [has_more.then_some(now), self.node.poll_timeout(), self.poll_leave()];
             let timeout = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(Instant::now()));
             match poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -119,63 +145,88 @@ impl<D: Driver> Session<'_, D> {
         }
     }
 
+    fn submit(&mut self, now: Instant) {
+        if self.life.is_some() {
+            self.tasks.give_again(now, &mut self.node);
+            self.driver.submit(&mut Link { now, node: &mut self.node, tasks: &mut *self.tasks });
+            self.leave(now);
+        }
+    }
+
+    // RFC 7143 4.2.6-1, 11.9.1-3: of the session, and the connection is closed after it.
+    /// Logs out if that is wanted, and nothing is open that it would cut off or the target waits no longer.
+    fn leave(&mut self, now: Instant) {
+        let is_time = match self.leave {
+            Leave::No => self.tasks.is_empty() && self.driver.is_leaving(),
+            Leave::Asked(due) => self.tasks.are_at_rest() || due.is_some_and(|due| due <= now),
+            Leave::Begun => false,
+        };
+        if is_time {
+            self.leave = Leave::Begun;
+            self.node.logout(now, LOGOUT);
+        }
+    }
+
+    fn poll_leave(&self) -> Option<Instant> {
+        if let Leave::Asked(due) = self.leave { due } else { None }
+    }
+
     /// Returns how the session ended, once it has.
-    fn handle_events(&mut self, now: Instant) -> Result<Option<End>, ClientError> {
-        let mut end = None;
+    fn handle_events(&mut self, now: Instant) -> Option<End> {
         while let Some(event) = self.node.poll_event() {
-            let address = || self.address.to_owned();
             match event {
-                Event::LoggedIn(_) => self.driver.begin(&self.node),
-                Event::Redirected { address, .. } => end = Some(Ok(End::Redirected(address))),
-                Event::LoginFailed(failure) => end = Some(Err(ClientError::Login { address: address(), failure })),
-                Event::Closed(iscsi_session::CloseReason::LoggedOut) => end = Some(Ok(End::LoggedOut)),
-                Event::Closed(reason) => end = Some(Err(reason.into())),
-                Event::ConnectionLost(error) => end = Some(Err(ClientError::Lost(error.to_string()))),
-                event => self.driver.handle_event(now, event),
+                Event::LoggedIn(outcome) => self.begin(now, &outcome.parameters),
+                Event::Complete { token: LOGOUT, .. } => {}
+                Event::Complete { token, outcome } => {
+                    if let Some((token, outcome)) = self.tasks.handle_end(token, outcome) {
+                        self.driver.handle_end(now, token, outcome);
+                    }
+                }
+                // RFC 7143 11.9.1-4: the target takes no new command; those under way may end before the logout.
+                Event::LogoutRequested { grace } if matches!(self.leave, Leave::No) => {
+                    self.leave = Leave::Asked(logout_due(now, grace));
+                }
+                Event::LogoutRequested { .. } => {}
+                Event::Redirected { address, permanent } => return Some(End::Redirected { address, permanent }),
+                Event::LoginFailed(failure) => {
+                    return Some(End::Failed(ClientError::Login { address: self.address.to_owned(), failure }));
+                }
+                Event::Closed(reason) => return Some(self.end(reason)),
+                Event::ConnectionLost(error) => return Some(self.lose(ClientError::Lost(error.to_string()))),
+                Event::Unresponsive => return Some(self.lose(ClientError::Lost(UNRESPONSIVE.into()))),
             }
         }
-        end.transpose()
+        None
     }
-}
 
-/// Connects within `timeout`, to any of the addresses that a name has.
-fn connect(address: &str, timeout: Duration) -> Result<TcpStream, ClientError> {
-    let failed = |error: io::Error| ClientError::Connect { address: address.into(), error: error.to_string() };
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for candidate in resolve(address).map_err(failed)? {
-        match std::net::TcpStream::connect_timeout(&candidate, timeout) {
-            Ok(stream) => {
-                stream.set_nonblocking(true)?;
-                return Ok(TcpStream::from_std(stream));
-            }
-            Err(error) => last = error,
+    fn begin(&mut self, now: Instant, parameters: &Parameters) {
+        self.life = Some(Life { since: now, time_2_wait: Duration::from_secs(parameters.time_2_wait.into()) });
+        self.tasks.begin_session();
+        self.driver.begin(parameters);
+    }
+
+    fn end(&mut self, reason: CloseReason) -> End {
+        if let (CloseReason::Dropped { time_2_wait }, Some(life)) = (&reason, &mut self.life) {
+            life.time_2_wait = Duration::from_secs((*time_2_wait).into());
+        }
+        match (reason, self.life) {
+            (CloseReason::LoggedOut, Some(life)) => End::LoggedOut(life),
+            (reason, _) => self.lose(reason.into()),
         }
     }
-    Err(failed(last))
-}
 
-fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
-    // RFC 7143 section 13.8 writes IPv6 addresses in brackets and leaves out the port, and a redirect may carry a group tag.
-    let address = address.split(',').next().unwrap_or_default();
-    let has_port = address
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']')));
-    let with_port = if has_port { address.to_owned() } else { format!("{address}:{PORT}") };
-    Ok(with_port.to_socket_addrs()?.collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_may_leave_out_its_port() {
-        let one = |text: &str| resolve(text).unwrap()[0].to_string();
-        assert_eq!(one("127.0.0.1"), "127.0.0.1:3260");
-        assert_eq!(one("127.0.0.1:1"), "127.0.0.1:1");
-        assert_eq!(one("[::1]"), "[::1]:3260");
-        assert_eq!(one("[::1]:7"), "[::1]:7");
-        assert_eq!(one("127.0.0.1:5,1"), "127.0.0.1:5");
-        assert!(resolve("").is_err());
+    fn lose(&self, error: ClientError) -> End {
+        match self.life {
+            None => End::Failed(error),
+            // Nothing was open any more; istgt at times closes the connection instead of answering a logout.
+            Some(life) if matches!(self.leave, Leave::Begun) => End::LoggedOut(life),
+            Some(life) => End::Lost(error, life),
+        }
     }
+}
+
+/// RFC 7143 11.9.1-2: when an initiator logs out that was asked to at `now`, whatever is open then. Half of the time is for what is
+/// open, the other half for the logout.
+fn logout_due(now: Instant, grace: Duration) -> Option<Instant> {
+    now.checked_add(grace / 2)
 }

@@ -2,8 +2,10 @@
 
 use super::{Server, StartError};
 use crate::capture;
+use crate::hash::fnv_1a;
+use crate::url::Url;
 use block_store::{BlockStore, MemoryStore, OpenError, StoreKind, StoreSpec};
-use iscsi_node::target::{Portal, TargetConfig};
+use iscsi_node::target::{Moved, Portal, TargetConfig};
 use iscsi_session::{Authentication, Limits};
 use iscsi_transport::Capture;
 use mio::net::TcpListener;
@@ -84,11 +86,6 @@ fn default_serial(kind: &StoreKind) -> String {
     }
 }
 
-/// FNV-1a with 64 bits: a stable name for a path, not a defence.
-fn fnv_1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 /// An iSCSI target to be served.
 #[derive(Debug)]
 pub struct Target {
@@ -98,6 +95,7 @@ pub struct Target {
     authentication: Authentication,
     initiators: Option<Vec<String>>,
     resettable: bool,
+    moved: Option<Moved>,
 }
 
 impl Target {
@@ -111,6 +109,7 @@ impl Target {
             authentication: Authentication::None,
             initiators: None,
             resettable: false,
+            moved: None,
         }
     }
 
@@ -149,6 +148,13 @@ impl Target {
         self
     }
 
+    /// Sends initiators that log in to `address`, `host[:port]`, for good or for a time; nobody is let in here.
+    #[must_use]
+    pub fn redirect(mut self, address: impl Into<String>, permanent: bool) -> Self {
+        self.moved = Some(Moved { address: address.into(), permanent });
+        self
+    }
+
     /// The configuration of the target, and the stores of its units in the device's order.
     fn into_config(mut self) -> Result<(TargetConfig, Vec<Arc<dyn BlockStore>>), StartError> {
         let wrong = |error: &dyn std::fmt::Display| StartError::Configuration(error.to_string());
@@ -170,6 +176,7 @@ impl Target {
             authentication: self.authentication,
             initiators,
             resettable: self.resettable,
+            moved: self.moved.map(check_moved).transpose()?,
         };
         Ok((config, self.disks.into_iter().map(|(_, disk)| disk.store).collect()))
     }
@@ -182,6 +189,14 @@ fn distinct_serial(target: &str, number: u16, serial: &str) -> String {
     } else {
         serial.into()
     }
+}
+
+/// What an initiator cannot go to is not told to it.
+fn check_moved(moved: Moved) -> Result<Moved, StartError> {
+    let wrong = || StartError::Configuration(format!("{:?} is no host[:port] to send initiators to", moved.address));
+    let is_portal =
+        !moved.address.contains(['/', '?', '@']) && format!("iscsi://{}", moved.address).parse::<Url>().is_ok();
+    if is_portal { Ok(moved) } else { Err(wrong()) }
 }
 
 fn normalise(name: &str) -> Result<String, StartError> {

@@ -1,0 +1,105 @@
+//! Commands that do not end in time.
+
+use crate::target::{Connection, target};
+use crate::{BLOCK, connect, is_good, is_lost, read, write};
+use iscsi_pdu::{Pdu, TaskManagementFunction, TaskManagementResponseCode as Response};
+use iscsi_runtime::{ClientConfig, ClientError, Completion, Escalation, Operation};
+use std::time::Duration;
+
+/// Time for a command: more than one needs that is answered.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A client that gives a function so much time.
+fn impatient(config: ClientConfig, management_timeout: Duration) -> ClientConfig {
+    config.escalation(Some(Escalation { command_timeout: COMMAND_TIMEOUT, management_timeout }))
+}
+
+fn has_timed_out(end: Operation<Completion>) -> bool {
+    matches!(end.wait(), Err(ClientError::TimedOut))
+}
+
+// RFC 7143 7.11-1
+#[test]
+fn a_command_that_does_not_end_is_aborted() {
+    let (config, served) = target(|listener| {
+        let mut connection = Connection::log_in(listener);
+        let command = connection.command();
+        let abort = connection.task_management();
+        assert_eq!(abort.function, TaskManagementFunction::AbortTask);
+        assert_eq!(abort.referenced_task_tag, Some(command.initiator_task_tag));
+        assert_eq!((abort.ref_cmd_sn, abort.lun), (command.cmd_sn, command.lun));
+        connection.manage(&abort, Response::FunctionComplete);
+        let command = connection.command();
+        connection.good(&command);
+        connection.answer_logout();
+    });
+    let client = connect(impatient(config, Duration::from_secs(10)));
+    assert!(has_timed_out(write(&client, 0, 1)));
+    assert!(is_good(write(&client, 0, 2)), "the session goes on");
+    client.logout().wait().expect("a clean end");
+    served.join().expect("the target has seen what it expected");
+}
+
+#[test]
+fn a_unit_is_reset_if_it_aborts_nothing() {
+    let (config, served) = target(|listener| {
+        let mut connection = Connection::log_in(listener);
+        let command = connection.command();
+        let abort = connection.task_management();
+        connection.manage(&abort, Response::FunctionNotSupported);
+        let reset = connection.task_management();
+        assert_eq!((reset.function, reset.lun), (TaskManagementFunction::LogicalUnitReset, command.lun));
+        connection.manage(&reset, Response::FunctionComplete);
+        connection.answer_logout();
+    });
+    let client = connect(impatient(config, Duration::from_secs(10)));
+    assert!(has_timed_out(write(&client, 0, 1)));
+    client.logout().wait().expect("a clean end");
+    served.join().expect("the target has seen what it expected");
+}
+
+/// A target that hears what it is told, and does nothing, until the initiator has gone.
+fn be_deaf(connection: &mut Connection) {
+    connection.command();
+    let functions = [connection.task_management().function, connection.task_management().function];
+    assert_eq!(functions, [TaskManagementFunction::AbortTask, TaskManagementFunction::LogicalUnitReset]);
+    assert_eq!(connection.receive(), None::<Pdu>);
+}
+
+#[test]
+fn a_session_in_which_nothing_helps_is_ended() {
+    let (config, served) = target(|listener| be_deaf(&mut Connection::log_in(listener)));
+    let client = connect(impatient(config, Duration::from_millis(50)).reconnection(None));
+    assert!(is_lost(write(&client, 0, 1)));
+    served.join().expect("the target has seen what it expected");
+}
+
+#[test]
+fn a_client_comes_back_after_it_has_ended_a_session() {
+    let (config, served) = target(|listener| {
+        be_deaf(&mut Connection::log_in(listener));
+        let mut second = Connection::log_in(listener);
+        let command = second.command();
+        second.data(&command, vec![7; BLOCK]);
+        second.answer_logout();
+    });
+    let client = connect(impatient(config, Duration::from_millis(50)));
+    assert!(is_good(read(&client, 0)));
+    client.logout().wait().expect("a clean end");
+    served.join().expect("the target has seen what it expected");
+}
+
+#[test]
+fn a_command_may_take_as_long_as_it_likes_if_nobody_minds() {
+    let (config, served) = target(|listener| {
+        let mut connection = Connection::log_in(listener);
+        let command = connection.command();
+        std::thread::sleep(Duration::from_millis(300));
+        connection.good(&command);
+        connection.answer_logout();
+    });
+    let client = connect(config.escalation(None));
+    assert!(is_good(write(&client, 0, 1)));
+    client.logout().wait().expect("a clean end");
+    served.join().expect("the target has seen what it expected");
+}
