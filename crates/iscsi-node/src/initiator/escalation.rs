@@ -14,14 +14,15 @@ pub struct Escalation {
     /// Time for a command, after which it is aborted. Those that may have more to do than to move their data, such as UNMAP, have
     /// four times as long; those that may take hours, such as FORMAT UNIT, are not watched.
     pub command_timeout: Duration,
-    /// Time for a task management function, after which a harder measure is taken.
+    /// Time for a task management function, after which a harder measure is taken. If the owner has asked for the function, that is
+    /// the end of the session.
     pub management_timeout: Duration,
 }
 
 impl Default for Escalation {
-    /// 30 s for a command, 10 s for a function.
+    /// 30 s for a command, 15 s for a function.
     fn default() -> Self {
-        Self { command_timeout: Duration::from_secs(30), management_timeout: Duration::from_secs(10) }
+        Self { command_timeout: Duration::from_secs(30), management_timeout: Duration::from_secs(15) }
     }
 }
 
@@ -100,8 +101,18 @@ impl Watchdog {
             long if LONG_OPCODES.contains(&long) => now.checked_add(timeout.saturating_mul(LONG_FACTOR)),
             _ => now.checked_add(timeout),
         }?;
-        self.next = Some(self.next.map_or(due, |next| next.min(due)));
-        Some(Watch { lun, stage: Stage::Nothing, due })
+        Some(self.begin(Watch { lun, stage: Stage::Nothing, due }))
+    }
+
+    /// The owner asks for a function, beyond which there is only one measure.
+    pub(super) fn watch_function(&mut self, now: Instant, lun: LunField) -> Option<Watch> {
+        let due = now.checked_add(self.plan?.management_timeout)?;
+        Some(self.begin(Watch { lun, stage: Stage::Reset, due }))
+    }
+
+    fn begin(&mut self, watch: Watch) -> Watch {
+        self.next = Some(self.next.map_or(watch.due, |next| next.min(watch.due)));
+        watch
     }
 
     // RFC 7143 7.11-1
@@ -235,6 +246,14 @@ mod tests {
         kennel.end(1);
         assert_eq!(kennel.wait(), (SECOND / 2, vec![]));
         assert_eq!(kennel.wait(), (SECOND / 2, vec![Measure::AbortTask(2, UNIT)]));
+    }
+
+    #[test]
+    fn a_function_that_does_not_end_ends_the_session() {
+        let mut kennel = Kennel::new();
+        let watch = kennel.watchdog.watch_function(kennel.now, UNIT).expect("a function is watched");
+        kennel.watches.push((1, watch));
+        assert_eq!(kennel.wait(), (SECOND, vec![Measure::EndSession]));
     }
 
     #[test]

@@ -93,7 +93,7 @@ struct Open {
 
 /// What a request is for, as far as the node has to know.
 enum Purpose {
-    /// A command that has a time to end in.
+    /// A command, or a function of the owner's, that has a time to end in.
     Watched(Watch),
     /// To end a command that has not.
     Measure(Measure),
@@ -179,7 +179,8 @@ impl<P: PduPort> InitiatorNode<P> {
     pub fn manage(&mut self, now: Instant, token: u64, function: TaskManagementFunction, lun: LogicalUnitNumber) {
         let lun = iscsi_pdu::LunField(lun.to_wire());
         let request = TaskManagement { function, lun, referenced: None };
-        self.ask(Some(token), |session, cid, tag| session.manage_task(now, cid, tag, request));
+        let purpose = self.watchdog.watch_function(now, lun).map_or(Purpose::Other, Purpose::Watched);
+        self.ask_for(purpose, Some(token), |session, cid, tag| session.manage_task(now, cid, tag, request));
     }
 
     /// Sends a ping.

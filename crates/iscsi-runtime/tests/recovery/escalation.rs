@@ -103,3 +103,15 @@ fn a_command_may_take_as_long_as_it_likes_if_nobody_minds() {
     client.logout().wait().expect("a clean end");
     served.join().expect("the target has seen what it expected");
 }
+
+#[test]
+fn a_function_that_does_not_end_ends_the_session() {
+    let (config, served) = target(|listener| {
+        let mut connection = Connection::log_in(listener);
+        assert_eq!(connection.task_management().function, TaskManagementFunction::LogicalUnitReset);
+        assert_eq!(connection.receive(), None::<Pdu>);
+    });
+    let client = connect(impatient(config, Duration::from_millis(50)).reconnection(None));
+    assert!(matches!(client.reset(0).wait(), Err(ClientError::Lost(_))));
+    served.join().expect("the target has seen what it expected");
+}

@@ -3,7 +3,7 @@
 use crate::target::{Connection, listen, target};
 use crate::{BLOCK, connect, execute, is_good, is_lost, read, write};
 use bytes::Bytes;
-use iscsi_pdu::{LoginStatus, Tsih};
+use iscsi_pdu::{AsyncEvent, LoginStatus, Tsih};
 use iscsi_runtime::{ClientError, Completion, Operation, Transfer};
 use scsi_block::cdb::Cdb;
 use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
@@ -242,14 +242,13 @@ fn without_reconnection_a_loss_is_told_at_once() {
     served.join().expect("the target has seen what it expected");
 }
 
-// RFC 7143 section 13.15: DefaultTime2Wait is what both ends want at least.
-#[test]
-fn the_next_login_waits_for_time_2_wait() {
+/// How long after a loss a client comes back.
+fn time_to_come_back(text: &'static str, lose: impl FnOnce(Connection) + Send + 'static) -> Duration {
     let (sender, times) = mpsc::channel();
     let (config, served) = target(move |listener| {
-        let mut first = Connection::log_in_with(listener, "DefaultTime2Wait=1\0");
+        let mut first = Connection::log_in_with(listener, text);
         first.command();
-        drop(first);
+        lose(first);
         sender.send(Instant::now()).expect("somebody listens");
         let mut second = Connection::log_in(listener);
         sender.send(Instant::now()).expect("somebody listens");
@@ -260,14 +259,34 @@ fn the_next_login_waits_for_time_2_wait() {
     assert!(is_good(write(&client, 0, 1)));
     served.join().expect("the target has seen what it expected");
     let [lost, back] = [times.recv().expect("a time"), times.recv().expect("another")];
-    assert!(back - lost >= Duration::from_millis(900), "{:?}", back - lost);
+    back - lost
+}
+
+// RFC 7143 section 13.15: DefaultTime2Wait is what both ends want at least.
+#[test]
+fn the_next_login_waits_for_time_2_wait() {
+    let time = time_to_come_back("DefaultTime2Wait=1\0", drop);
+    assert!(time >= Duration::from_millis(900), "{time:?}");
+}
+
+// RFC 7143 section 11.9: a target that drops a session may want another wait.
+#[test]
+fn the_next_login_waits_for_as_long_as_the_target_has_said() {
+    let time = time_to_come_back("DefaultTime2Wait=0\0", |mut connection| {
+        connection.announce(AsyncEvent::SessionDrop, [0, 1, 0]);
+        assert_eq!(connection.receive(), None);
+    });
+    assert!(time >= Duration::from_millis(900), "{time:?}");
 }
 
 // RFC 7143 11.9.1-3: and comes back.
 #[test]
 fn a_client_that_was_asked_to_leave_comes_back() {
     let (config, served) = target(|listener| {
-        Connection::log_in(listener).end_by_logout();
+        let mut first = Connection::log_in(listener);
+        first.announce(AsyncEvent::LogoutRequest, [0, 0, 3]);
+        first.answer_logout();
+        drop(first);
         let mut second = Connection::log_in(listener);
         let command = second.command();
         second.good(&command);

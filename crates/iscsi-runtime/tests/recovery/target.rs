@@ -110,24 +110,23 @@ impl Connection {
         self.send(NopIn { initiator_task_tag, lun, data, stat_sn, exp_cmd_sn, max_cmd_sn, ..NopIn::default() }.into());
     }
 
-    /// Asks for a logout, takes it and answers it.
-    pub(crate) fn end_by_logout(&mut self) {
+    /// Says that something has happened.
+    pub(crate) fn announce(&mut self, event: AsyncEvent, [parameter_1, parameter_2, parameter_3]: [u16; 3]) {
         let stat_sn = self.next_stat_sn();
         let (exp_cmd_sn, max_cmd_sn) = self.window();
         let message = AsyncMessage {
-            event: AsyncEvent::LogoutRequest,
+            event,
             vendor_code: 0,
             lun: LunField::default(),
             stat_sn,
             exp_cmd_sn,
             max_cmd_sn,
-            parameter_1: 0,
-            parameter_2: 0,
-            parameter_3: 3,
+            parameter_1,
+            parameter_2,
+            parameter_3,
             data: Bytes::new(),
         };
         self.send(message.into());
-        self.answer_logout();
     }
 
     /// Takes a logout and answers it.
