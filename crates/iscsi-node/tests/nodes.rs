@@ -237,6 +237,7 @@ fn an_initiator_that_is_not_named_is_not_let_in_and_learns_of_no_target() {
     assert!(matches!(bench.only_outcome(discovery), Outcome::Targets(targets) if targets.is_empty()));
 }
 
+// RFC 7143 13.8-2: with the tag.
 #[test]
 fn discovery_tells_the_targets_and_their_address() {
     let mut bench = Bench::new();
@@ -253,6 +254,7 @@ fn discovery_tells_the_targets_and_their_address() {
     assert_eq!(bench.target.connections(), 0);
 }
 
+// RFC 7143 11.5.1-12.
 #[test]
 fn a_reset_is_answered_after_the_writes_that_it_ends_have_come_back() {
     let mut bench = Bench::new();
@@ -277,6 +279,7 @@ fn a_reset_is_answered_after_the_writes_that_it_ends_have_come_back() {
     assert!(matches!(code(2), Some(Outcome::TaskManagement(response)) if *response == complete), "{outcomes:?}");
 }
 
+// RFC 7143 11.5.1-13: by the owner's word.
 #[test]
 fn a_target_reset_is_refused_without_the_right_to_it() {
     let mut bench = Bench::new();

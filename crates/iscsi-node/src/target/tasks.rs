@@ -291,6 +291,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.4.5.3-1, 11.4.5.3-2, 11.4.5.3-3: presented is what SCSI has left after its truncation.
     fn complete(&mut self, id: TaskId, task: &Task, outcome: Outcome) {
         let data_in_length = task.data_in_length().max(outcome.data_in.len() as u32);
         let good = outcome.sense.is_empty();

@@ -196,6 +196,7 @@ impl Session {
         Ok(())
     }
 
+    // RFC 7143 11.5.1-4: data that was asked for still goes.
     /// Asks for a task management function; immediate. [`Event::TaskManagementComplete`] ends it.
     ///
     /// An ABORT TASK is for a SCSI command, and goes on the connection of that command, whatever `cid` is; one for a tag that names
@@ -271,6 +272,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.7-1, 7.7-2, 7.8-5, 7.8-11: nothing of it is taken.
     /// Takes a PDU of which only the header can be trusted. One that means nothing ends the session (RFC 7143 section 7.7), a bad
     /// digest at error recovery level 0 the connection (section 7.8). Above, it is asked for again.
     pub fn handle_bad_pdu(&mut self, now: Instant, cid: Cid, header: Header, what: BadPdu) {

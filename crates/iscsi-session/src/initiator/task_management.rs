@@ -41,6 +41,7 @@ const fn scope(function: Function) -> Scope {
 }
 
 impl TaskManagementTask {
+    // RFC 7143 11.5.1-19, 11.5.4-1: always immediate.
     pub(super) fn request(&self, tag: InitiatorTaskTag, cmd_sn: CmdSn, exp_stat_sn: StatSn) -> TaskManagementRequest {
         TaskManagementRequest {
             immediate: true,
@@ -67,6 +68,7 @@ impl TaskManagementTask {
 }
 
 impl Session {
+    // RFC 7143 11.5.1-9: while that is there.
     /// The connection on which a function goes, or the answer that needs no target.
     pub(super) fn way_of(&mut self, cid: Cid, asked: TaskManagement) -> Result<Cid, Response> {
         match asked.function {
@@ -87,6 +89,7 @@ impl Session {
         Ok(cid)
     }
 
+    // RFC 7143 11.5.1-8, 11.5.5-2, 11.5.6-1, 11.5.6-3: of the command that is referred to; ExpDataSN acknowledges all that has come, and nothing else was kept.
     /// A function with what it says of the command that it refers to, while that is outstanding.
     pub(super) fn task_management(&self, asked: TaskManagement) -> TaskManagementTask {
         let entry = asked.referenced.and_then(|tag| self.requests.get(tag));
@@ -105,6 +108,7 @@ impl Session {
         TaskManagementTask { asked, ref_cmd_sn, exp_data_sn }
     }
 
+    // RFC 7143 11.5.1-2: what it has ended is not answered to the owner any more.
     pub(super) fn handle_task_management_response(
         &mut self,
         cid: Cid,

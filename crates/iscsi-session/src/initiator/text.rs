@@ -73,6 +73,7 @@ impl TextExchange {
         Self { purpose, question, is_queued: false, answer, empty_responses: 0, segment_bytes_max: None }
     }
 
+    // RFC 7143 6.4-1, 6.4-2, 11.10.3-1, 11.10.3-2, 11.10.5-1: the same tag and bits throughout, F among them.
     /// The request that asks the question.
     pub(super) fn request(&mut self, tag: InitiatorTaskTag, cmd_sn: CmdSn, exp_stat_sn: StatSn) -> TextRequest {
         self.is_queued = false;
@@ -154,6 +155,7 @@ fn declared_bytes(value: &str) -> Result<u32, Violation> {
 }
 
 impl Session {
+    // RFC 7143 6.2-5, 11.10-1: one request at a time.
     /// Asks the next question of the exchange under way on each connection, as far as the command window has room.
     pub(super) fn go_on_with_texts(&mut self) {
         for connection in self.connections.iter_mut() {
@@ -169,6 +171,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.10.4-2, 11.11.4-3: tag and LUN are copied, but for those of the last.
     pub(super) fn handle_text_response(&mut self, cid: Cid, pdu: TextResponse) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         self.connections.known(cid).count_status(pdu.stat_sn)?;

@@ -378,6 +378,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.8-2: answered and dropped.
     /// RFC 7143 7.8: a PDU with a wrong data digest is discarded, but the header counts.
     fn handle_data_digest_error(&mut self, at: usize, header: Header) {
         let frame = Frame { header, ahs: Bytes::new(), data: Bytes::new() };
@@ -425,6 +426,7 @@ impl Session {
         self.violate_by_header(at, violation, pdu.encode().header);
     }
 
+    // RFC 7143 7.3-2: a number that was not counted is missing still.
     /// Does what the table says about a PDU that belongs to no task of ours.
     pub(super) fn violate_by_header(&mut self, at: usize, violation: Violation, header: Header) {
         match violation.answer() {

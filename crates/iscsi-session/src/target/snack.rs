@@ -21,6 +21,7 @@ pub(super) struct Run {
 }
 
 impl Run {
+    // RFC 7143 11.16-7: neither what was never sent nor what was acknowledged.
     /// The run that BegRun and RunLength mean, when `first` is the first number that was not acknowledged and `next` the one that
     /// was not used yet.
     fn of(pdu: &Snack, first: u32, next: u32) -> Result<Self, Violation> {
@@ -48,6 +49,7 @@ impl Run {
 }
 
 impl Session {
+    // RFC 7143 7.8-7, 11.16-1: all four types.
     pub(super) fn handle_snack(&mut self, at: usize, pdu: &Snack) {
         self.acknowledge(at, pdu.exp_stat_sn);
         let done = match pdu.kind {
@@ -131,6 +133,7 @@ impl Session {
         Ok(())
     }
 
+    // RFC 7143 11.16.3-2: the response will name it.
     /// RFC 7143 11.16.3: the data that was not acknowledged is sent again, in segments as they are now, and then the status.
     fn cut_anew(&mut self, at: usize, pdu: &Snack) -> Result<(), Violation> {
         let id = self.snacked_task(at, pdu)?;
@@ -174,6 +177,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.8-8: with SNACK rejected.
     /// RFC 7143 7.8 a.1: a task whose data cannot be sent again ends, if its status has not left.
     fn fail_read(&mut self, id: TaskId, condition: IscsiCondition) {
         let Some(task) = self.tasks.get(id) else { return };
@@ -196,6 +200,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.16-4, 11.16-5, 11.16-6: as it was, but for the numbers of the moment.
     /// The first PDU of a run of Data-In PDUs and R2Ts.
     pub(super) fn send_data_again(&mut self, at: usize, id: TaskId, run: Run) -> Option<Pdu> {
         let rest = run.rest();
@@ -215,6 +220,7 @@ impl Session {
         Some(pdu)
     }
 
+    // RFC 7143 11.16-2: as they were.
     /// The first PDU of a run of statuses.
     pub(super) fn send_statuses_again(&mut self, at: usize, run: Run) -> Option<Pdu> {
         match run.rest() {

@@ -119,6 +119,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.5.1-1: every function has its response.
     /// Begins a function whose turn it is.
     pub(super) fn manage(&mut self, at: usize, pdu: &TaskManagementRequest) {
         let response = match pdu.function {
@@ -155,6 +156,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.5.1-14, 11.6.1-1: the owner ends the other sessions.
     /// The answer to [`Event::TaskManagement`]: the device has done its half, and nothing of the tasks that it ended is in flight.
     pub fn answer_task_management(&mut self, id: RequestId, response: Response) {
         let Some(index) = self.management.iter().position(|management| management.id == id && !management.gathers())
@@ -176,6 +178,7 @@ impl Session {
         self.make_progress();
     }
 
+    // RFC 7143 11.6.1-2: these two wait for every status before them.
     /// Whether the response to a function waits until every status before it is acknowledged.
     fn is_fenced(&self, function: Function) -> bool {
         match function {
@@ -224,6 +227,7 @@ impl Session {
         self.events.push_back(Event::TaskManagement { id, function: pdu.function, lun: pdu.lun });
     }
 
+    // RFC 7143 7.11-3, 11.5.1-10, 11.5.1-11: a function is not aborted, nor what is over.
     /// RFC 7143 11.5.1, 11.6.1 and 7.11. The response, unless the owner is asked.
     fn abort_task(&mut self, at: usize, pdu: &TaskManagementRequest) -> Option<Response> {
         let Some(tag) = pdu.referenced_task_tag else {
@@ -272,6 +276,7 @@ impl Session {
         if is_there { Response::FunctionSucceeded } else { Response::FunctionComplete }
     }
 
+    // RFC 7143 7.11-2: its number counts.
     /// A task that is not there: if its command may be on the way, it counts as received.
     fn abort_missing(&mut self, pdu: &TaskManagementRequest) -> Response {
         if pdu.ref_cmd_sn.precedes(pdu.cmd_sn) && self.window.plug(pdu.ref_cmd_sn) {
@@ -304,6 +309,7 @@ impl Session {
         )
     }
 
+    // RFC 7143 11.5.1-3, 13.23-6: what it ends sends no status after the response.
     /// Hands a function to the owner that has gathered all it waits for. Returns whether there was one.
     pub(super) fn advance_management(&mut self) -> bool {
         let Some(index) = (0..self.management.len()).find(|index| self.has_gathered(*index)) else {
@@ -322,6 +328,7 @@ impl Session {
         true
     }
 
+    // RFC 7143 11.5.1-6: the data of R2Ts has come.
     /// Whether a function has all it waits for. No more data is asked for meanwhile.
     fn has_gathered(&mut self, index: usize) -> bool {
         let management = &self.management[index];

@@ -96,6 +96,7 @@ impl Transfer {
             && outstanding < u32::from(parameters.outstanding_r2t_max)
     }
 
+    // RFC 7143 11.8-9, 11.8.4-2: each R2T begins where the one before ended.
     /// The tag, offset and length of the R2T that may be sent now. It counts as sent.
     pub(super) fn next_r2t(&mut self, parameters: &Parameters) -> Option<(TargetTransferTag, u32, u32)> {
         let tag = self.tag.filter(|_| self.may_ask(parameters))?;
@@ -144,6 +145,7 @@ impl Transfer {
         }
     }
 
+    // RFC 7143 7.9-2: a gap is treated like data with a bad digest.
     fn check(&self, pdu: &DataOut, length: u32, end: u32) -> Result<(), Violation> {
         let solicited = pdu.target_transfer_tag.is_some();
         // RFC 7143 7.9: a DataSN that is not the next means that a PDU before was lost.

@@ -180,6 +180,7 @@ impl Session {
         due.then(|| self.ping(at))
     }
 
+    // RFC 7143 11.4.11-1: nobody else says it.
     /// RFC 7143 11.4.11: a MaxCmdSN that has changed is announced by a NOP-In if no other PDU does it.
     fn send_window(&mut self, at: usize) -> Option<Pdu> {
         if self.announced == self.window.max()
@@ -243,6 +244,7 @@ impl Session {
         Some(data_in.into())
     }
 
+    // RFC 7143 11.4.9-1: a status that is sent again is the same.
     fn send_status(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get(id)?;
         // RFC 7143 11.16.3: a status that is sent again keeps its number.
@@ -282,6 +284,7 @@ impl Session {
         Some(pdu)
     }
 
+    // RFC 7143 11.16-3, 11.16-6: of this moment are the numbers of the window alone.
     /// Gives a PDU that is sent again the numbers of this moment.
     pub(super) fn renumber(&mut self, pdu: &mut Pdu) {
         let numbers = self.numbers();
@@ -379,11 +382,13 @@ impl Session {
         })
     }
 
+    // RFC 7143 11.19.3-1: of LUN 0, which every target has.
     fn ping(&mut self, at: usize) -> Pdu {
         let tag = self.connections[at].tag;
         self.nop_in(at, Some(tag))
     }
 
+    // RFC 7143 11.19-5, 11.19-6, 11.19-7, 11.19.1-1: nothing but numbers.
     /// A NOP-In that answers nothing: it carries the next StatSN without using it (RFC 7143 section 11.19.2).
     fn nop_in(&mut self, at: usize, target_transfer_tag: Option<TargetTransferTag>) -> Pdu {
         let stat_sn: StatSn = self.connections[at].statuses.next();
@@ -410,6 +415,7 @@ pub(super) fn task_management_response(
     .into()
 }
 
+// RFC 7143 11.7.1-1, 11.7.1-2, 11.7.2-2, 11.7.7-2, 13.19-1: in order and in whole words; no A bit at level 0.
 /// Cuts the next piece off a read: no longer than the initiator receives, no sequence longer than MaxBurstLength.
 fn next_data_in(id: TaskId, task: &mut Task, burst: u32, segment: u32) -> Option<DataIn> {
     let (initiator_task_tag, data_sn, offset) = (task.initiator_task_tag, task.input_sn(), task.sent);

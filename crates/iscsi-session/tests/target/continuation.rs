@@ -52,6 +52,7 @@ fn lose_b(ladder: &mut Ladder) {
     assert!(sent[1].ends_with("Connection or session closed successfully"), "{sent:?}");
 }
 
+// RFC 7143 7.2.2-2, 7.2.2-3, 7.2.2-8, 11.5.1-16, 11.5.6-2, 11.6-1, 11.7.2-1: the response comes first.
 #[test]
 fn a_read_goes_on_from_what_was_received() {
     let mut ladder = two();
@@ -103,6 +104,7 @@ fn a_read_goes_on_in_other_segments() {
     );
 }
 
+// RFC 7143 7.2.2-5.
 /// A status that was sent and not acknowledged comes again, with the numbers of its new connection.
 #[test]
 fn a_status_is_sent_anew() {
@@ -216,6 +218,7 @@ fn lose_nothing(ladder: &mut Ladder) {
     ladder.on(B).sends(&[]);
 }
 
+// RFC 7143 7.2.2-7, 11.5.1-17, 11.5.1-18.
 /// RFC 7143 7.2.2: not before the logout, not twice, not what is no SCSI command.
 #[test]
 fn reassignments_that_are_refused() {
@@ -257,6 +260,7 @@ fn reassignments_that_are_refused() {
     );
 }
 
+// RFC 7143 7.14-3, 11.14-4.
 /// RFC 7143 7.14 and 11.14: immediate commands end, and what waits for its turn is discarded.
 #[test]
 fn what_does_not_outlive_its_connection() {
@@ -274,6 +278,7 @@ fn what_does_not_outlive_its_connection() {
     ladder.tells(&["Command 5 R 8", "Command 4 R 8"]);
 }
 
+// RFC 7143 7.5-2.
 /// RFC 7143 7.5: Time2Wait and Time2Retain, and not longer.
 #[test]
 fn a_failed_connection_is_given_up_in_time() {
@@ -329,6 +334,7 @@ fn a_session_goes_on_with_a_new_connection() {
     ladder.tells(&[]);
 }
 
+// RFC 7143 7.5-2, 7.14-1.
 #[test]
 fn a_session_that_nobody_continues_ends_in_time() {
     let mut ladder = one();

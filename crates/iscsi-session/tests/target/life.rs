@@ -13,6 +13,7 @@ fn pong() -> NopOut {
     NopOut { immediate: true, target_transfer_tag: Some(PING_TAG), ..NopOut::default() }
 }
 
+// RFC 7143 11.18.1-3, 11.19-1, 11.19-2, 11.19-3, 11.19-4: and no further.
 #[test]
 fn a_ping_is_echoed_as_far_as_the_initiator_receives() {
     let mut ladder = Ladder::new(Parameters { send_segment_bytes_max: 512, ..Parameters::default() });
@@ -89,6 +90,7 @@ fn a_silent_discovery_session_ends_without_a_ping() {
     ladder.tells(&["Closed the peer has gone silent"]);
 }
 
+// RFC 7143 11.14-3: without an answer.
 #[test]
 fn a_logout_of_the_session_or_its_connection_ends_all_tasks() {
     for reason in [LogoutReason::CloseSession, LogoutReason::CloseConnection] {
@@ -134,6 +136,7 @@ fn a_logout_for_recovery_is_not_supported() {
     ladder.sends(&["Logout 3 StatSN 1: Connection recovery is not supported"]);
 }
 
+// RFC 7143 11.9.1-1: on its connection.
 #[test]
 fn an_initiator_that_is_asked_to_log_out_does() {
     let mut ladder = ladder();

@@ -71,6 +71,7 @@ fn cuts() -> impl Strategy<Value = Vec<usize>> {
 }
 
 proptest! {
+    // RFC 7143 11.1-1, 11.2-1.
     #[test]
     fn frames_do_not_depend_on_where_the_stream_is_cut(frames in frames(), digests in digests(), cuts in cuts()) {
         let mut port = port_with(&wire(&frames, digests), cuts);
@@ -116,6 +117,7 @@ proptest! {
         prop_assert!(port.received.bytes.capacity() <= CHUNK_BYTES.max(max as usize + 2048));
     }
 
+    // RFC 7143 7.8-1, 13.1-2: every PDU is protected, whatever its opcode.
     #[test]
     fn under_digests_no_flipped_bit_passes(frames in frames(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
         let mut bytes = wire(&frames, BOTH);
@@ -172,6 +174,7 @@ fn a_login_has_no_additional_header_segment() {
     assert_eq!(receive_all(&mut port).1.kind(), PortErrorKind::AhsTooLong);
 }
 
+// RFC 7143 7.8-1.
 #[test]
 fn a_length_is_not_believed_before_its_digest() {
     let mut bytes = header_with_length(RECEIVE_SEGMENT_BYTES_DEFAULT + 1);

@@ -96,6 +96,7 @@ fn bidirectional() -> Command {
     Command { lun: LUN, cdb: [0x53; 16], data, ..Command::default() }
 }
 
+// RFC 7143 11.3.1-2, 11.3.4-1: with its read length.
 /// A.3.3, with R2Ts and Data-Ins numbered apart as the example has it, and in one sequence as section 4.2.2.4 wants it.
 #[test]
 fn bidirectional_numbers() {
@@ -120,6 +121,7 @@ fn bidirectional_numbers() {
     }
 }
 
+// RFC 7143 11.3.1-1: W without F, then F.
 /// A.3.4: immediate data, unsolicited data, and the rest on request.
 #[test]
 fn write_unsolicited() {

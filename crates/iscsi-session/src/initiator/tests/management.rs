@@ -51,6 +51,7 @@ fn aborted(function: Function, referenced: Option<u32>, response: Code) -> Vec<u
         .collect()
 }
 
+// RFC 7143 11.5.1-8, 11.5.1-19, 11.5.4-1, 11.5.5-2.
 #[test]
 fn requests_carry_what_the_function_needs() {
     let (_, request) = around(Function::AbortTask, Some(2));
@@ -103,6 +104,7 @@ fn a_response_before_that_of_the_function_counts() {
     assert_eq!(*of, tag(2));
 }
 
+// RFC 7143 11.5.1-2: in silence.
 #[test]
 fn what_comes_late_for_an_aborted_task_is_discarded() {
     let (mut bench, _) = around(Function::AbortTaskSet, None);
@@ -119,6 +121,7 @@ fn what_comes_late_for_an_aborted_task_is_discarded() {
     assert!(matches!(bench.events()[..], [Event::TaskComplete { .. }]));
 }
 
+// RFC 7143 11.5.1-4.
 #[test]
 fn r2ts_are_answered_until_the_function_completes() {
     let mut bench = Bench::new(Parameters { immediate_data: false, ..Parameters::default() });

@@ -110,6 +110,7 @@ fn assert_ends(bench: &mut Bench, number: u32) {
     );
 }
 
+// RFC 7143 7.1.4.3-2, 7.2.1-3, 7.2.2-1, 7.5-1, 11.5.1-15, 11.5.1-19, 11.5.6-3.
 #[test]
 fn a_read_goes_on_where_it_was() {
     let mut bench = two();
@@ -183,6 +184,7 @@ fn the_only_connection_is_reinstated_and_a_write_goes_on() {
     assert_ends(&mut bench, 1);
 }
 
+// RFC 7143 11.5.6-1.
 #[test]
 fn what_comes_again_is_handed_out_once_whatever_its_segments() {
     let mut bench = two();
@@ -235,6 +237,7 @@ fn in_any_order_too_what_comes_again_is_handed_out_once() {
     assert_ends(&mut bench, 1);
 }
 
+// RFC 7143 7.5-2.
 #[test]
 fn the_target_forgets_tasks_that_are_not_reassigned() {
     let mut bench = two();
@@ -271,6 +274,7 @@ fn where_nothing_is_retained_nothing_is_recovered() {
     assert_eq!(lose(&mut bench, CID), [lost(1), Event::Closed(CloseReason::ConnectionLost)]);
 }
 
+// RFC 7143 7.2.2-1, 11.5.1-15.
 #[test]
 fn a_reassignment_waits_for_the_logout_and_may_be_refused() {
     let mut bench = two();

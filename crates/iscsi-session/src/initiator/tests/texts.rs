@@ -81,6 +81,7 @@ fn no_targets_is_an_answer() {
     assert_eq!(bench.events(), [Event::Targets { tag: tag(1), targets: vec![] }]);
 }
 
+// RFC 7143 6.2-5, 11.10-1.
 #[test]
 fn exchanges_take_turns() {
     let mut bench = discovery();
@@ -219,6 +220,7 @@ fn negotiating() -> Bench {
     bench
 }
 
+// RFC 7143 11.9.1-5, 11.10.5-1: answers of at most 512 bytes.
 #[test]
 fn a_negotiation_answers_what_the_target_offers() {
     let mut bench = negotiating();
