@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use iscsi_node::initiator::{self, InitiatorNode, Outcome, Request};
 use iscsi_node::target::{self, ConnectionId, IoRequest, Portal, TargetConfig, TargetNode};
-use iscsi_pdu::{Cid, Isid, LoginStatus, TaskManagementFunction, TaskManagementResponseCode, Tsih};
+use iscsi_pdu::{Cid, Isid, LoginStatus, Residual, TaskManagementFunction, TaskManagementResponseCode, Tsih};
 use iscsi_session::initiator::{LoginConfig, SessionConfig, Transfer};
 use iscsi_session::{Authentication, Limits, SendTargetsScope, SessionType};
 use iscsi_transport::LoopbackPort;
@@ -235,6 +235,24 @@ fn an_initiator_that_is_not_named_is_not_let_in_and_learns_of_no_target() {
     bench.initiators[discovery].send_targets(bench.now, 1, SendTargetsScope::All);
     bench.run();
     assert!(matches!(bench.only_outcome(discovery), Outcome::Targets(targets) if targets.is_empty()));
+}
+
+// RFC 7143 11.4.5.3-1, 11.4.5.3-2, 11.4.5.3-3: what SCSI has cut is not counted.
+#[test]
+fn a_truncation_of_scsi_is_no_overflow() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    let mut residual = |allocation_length, expected| {
+        bench.command(initiator, 1, &Cdb::inquiry(allocation_length), Transfer::Read(expected));
+        bench.run();
+        let Outcome::Command(done) = bench.only_outcome(initiator) else { panic!("the command has ended") };
+        assert_eq!(done.status, 0);
+        (done.data.concat().len(), done.residual)
+    };
+    assert_eq!(residual(8, 8), (8, Residual::None));
+    assert_eq!(residual(8, 36), (8, Residual::Underflow(28)));
+    let (length, short) = residual(4096, 4096);
+    assert_eq!(short, Residual::Underflow(4096 - length as u32));
 }
 
 // RFC 7143 13.8-2: with the tag.

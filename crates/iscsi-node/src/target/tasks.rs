@@ -330,6 +330,7 @@ impl Session {
     pub(super) fn tell_of_orphans<P>(&mut self, aborted: &[(ConnectionId, usize)], connections: &Connections<P>) {
         let Some(nexus) = &mut self.nexus else { return };
         for (_, unit) in aborted.iter().filter(|(connection, _)| is_lost(connections, *connection)) {
+            // RFC 7143 11.14.5-1: what the transport has ended.
             nexus.commands_cleared(*unit);
         }
     }

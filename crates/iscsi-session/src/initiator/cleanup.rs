@@ -37,7 +37,7 @@ impl Session {
         self.adopt_logged_out(now, cid);
     }
 
-    // RFC 7143 11.14-6: a login takes the place of a logout.
+    // RFC 7143 6.3.4-4, 11.14-6: a login does what a logout would, for one that the owner has closed.
     fn reinstate(&mut self, now: Instant, connection: Connection, is_told: bool) {
         let cid = connection.cid;
         let retention = self.default_retention();

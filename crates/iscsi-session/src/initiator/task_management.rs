@@ -40,6 +40,11 @@ const fn scope(function: Function) -> Scope {
     }
 }
 
+/// Whether a function is about one task: the others name none.
+const fn refers_to_task(function: Function) -> bool {
+    matches!(function, Function::AbortTask | Function::TaskReassign | Function::QueryTask)
+}
+
 impl TaskManagementTask {
     // RFC 7143 11.5.1-19, 11.5.4-1: always immediate.
     pub(super) fn request(&self, tag: InitiatorTaskTag, cmd_sn: CmdSn, exp_stat_sn: StatSn) -> TaskManagementRequest {
@@ -48,7 +53,7 @@ impl TaskManagementTask {
             function: self.asked.function,
             lun: self.asked.lun,
             initiator_task_tag: tag,
-            referenced_task_tag: self.asked.referenced,
+            referenced_task_tag: self.asked.referenced.filter(|_| refers_to_task(self.asked.function)),
             cmd_sn,
             exp_stat_sn,
             ref_cmd_sn: self.ref_cmd_sn,
@@ -89,7 +94,8 @@ impl Session {
         Ok(cid)
     }
 
-    // RFC 7143 11.5.1-8, 11.5.5-2, 11.5.6-1, 11.5.6-3: of the command that is referred to; ExpDataSN acknowledges all that has come, and nothing else was kept.
+    // RFC 7143 11.5.1-8, 11.5.5-2, 11.5.6-1, 11.5.6-3: of the command that is meant; all data that has come is
+    // acknowledged, and no other was kept.
     /// A function with what it says of the command that it refers to, while that is outstanding.
     pub(super) fn task_management(&self, asked: TaskManagement) -> TaskManagementTask {
         let entry = asked.referenced.and_then(|tag| self.requests.get(tag));

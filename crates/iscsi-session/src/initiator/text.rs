@@ -10,6 +10,7 @@ use crate::negotiation::{answer_unknown, is_answer_only};
 use crate::{SendTargetsScope, TargetRecord, Violation};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, LunField, StatSn, TargetTransferTag, TextRequest, TextResponse, text};
+use std::collections::HashSet;
 
 /// Longest answer that is read, in bytes: thousands of targets.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -128,11 +129,15 @@ impl TextExchange {
         if answers.is_empty() { Ok(Event::NegotiationComplete { tag }) } else { Err(Violation::TextResponseFlags) }
     }
 
+    // RFC 7143 6.4-7: with the session the negotiation ends.
     /// Of the standard's keys, a target may only declare the longest segment that it takes, after the login (section 13.12).
     fn answer_offers(&mut self, offers: &[u8]) -> Result<Bytes, Violation> {
-        let mut answers = BytesMut::new();
+        let (mut answers, mut names) = (BytesMut::new(), HashSet::new());
         for pair in text::pairs(offers) {
             let (name, value) = pair.map_err(|_| Violation::TextMalformed)?;
+            if !names.insert(name) {
+                return Err(Violation::KeyRepeated);
+            }
             match Key::named(name) {
                 Some(Key::MaxRecvDataSegmentLength) => self.segment_bytes_max = Some(declared_bytes(value)?),
                 Some(key) if key.row().rule == Rule::Declared => {}

@@ -107,6 +107,7 @@ impl Transfer {
         Some((tag, offset, length))
     }
 
+    // RFC 7143 7.3-4: there is no recovery R2T here.
     /// Takes the header of a Data-Out of `length` bytes.
     pub(super) fn accept(&mut self, pdu: &DataOut, length: u32, parameters: &Parameters) -> Result<(), Violation> {
         let end = self.burst_end(pdu.target_transfer_tag, parameters)?;

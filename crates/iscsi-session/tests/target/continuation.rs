@@ -77,6 +77,39 @@ fn a_read_goes_on_from_what_was_received() {
     assert_eq!(ladder.window, (CmdSn(2), CmdSn(9)));
 }
 
+// RFC 7143 11.5.6-4: neither zero nor a number that was sent.
+#[test]
+fn a_number_that_means_nothing_is_ignored() {
+    let mut ladder = two();
+    ladder.on(B).i(read(1, 1500));
+    ladder.events();
+    ladder.complete(1, good_read(1500));
+    assert!(ladder.session.poll_transmit(B).is_some());
+    lose_b(&mut ladder);
+    ladder.on(A).i(reassign(100, 1, 9));
+    ladder.sends(&[
+        "TaskManagement 100 StatSN 3: Function complete",
+        "Data-In 1 DataSN 0 0+1024",
+        "Data-In 1 DataSN 1 1024+476 F S status 00 StatSN 4",
+    ]);
+}
+
+// RFC 7143 7.2.2-9.
+#[test]
+fn a_snack_tag_does_not_outlive_its_connection() {
+    let mut ladder = two();
+    ladder.on(B).i(read(1, 8));
+    ladder.events();
+    ladder.complete(1, good_read(8));
+    ladder.on(B).sent();
+    let kind = SnackType::RData;
+    ladder.i(Snack { kind, initiator_task_tag: Some(itt(1)), transfer_or_snack_tag: 77, ..Snack::default() });
+    assert!(ladder.sent()[1].ends_with("SNACK Tag 77"));
+    lose_b(&mut ladder);
+    ladder.on(A).i(reassign(100, 1, 0));
+    assert_eq!(ladder.sent()[1], "Data-In 1 DataSN 0 0+8 F S status 00 StatSN 4");
+}
+
 #[test]
 fn a_read_goes_on_in_other_segments() {
     let mut ladder = one();
@@ -393,6 +426,7 @@ fn a_live_connection_is_removed_on_another() {
     ladder.tells(&["Command 2 R 8"]);
 }
 
+// RFC 7143 6.3.4-2.
 /// A live connection is reinstated: the tasks of the old one do not go on with the new one by themselves.
 #[test]
 fn tasks_wait_when_their_connection_is_reinstated() {

@@ -322,7 +322,7 @@ fn data_for_a_task_that_was_ended_is_dropped() {
     ladder.sends(&["Reject StatSN 1: Data digest error, of SCSI Command"]);
 }
 
-// RFC 7143 11.7.1-1, 11.7.1-2, 11.7.7-2, 13.19-1: whatever was agreed upon.
+// RFC 7143 11.7.1-1, 11.7.1-2, 11.7.2-2, 11.7.7-2, 13.19-1: whatever was agreed upon; no A bit.
 #[test]
 fn data_in_is_cut_at_segments_and_bursts_of_any_length() {
     let parameters = Parameters { send_segment_bytes_max: 1022, burst_bytes_max: 2500, ..Parameters::default() };

@@ -27,6 +27,7 @@ fn a_ping_is_echoed_as_far_as_the_initiator_receives() {
     ladder.sends(&[]);
 }
 
+// RFC 7143 11.19-5, 11.19-6, 11.19-7, 11.19.3-1.
 #[test]
 fn silence_is_answered_by_a_ping_and_a_ping_by_life() {
     let mut ladder = ladder();
@@ -35,6 +36,8 @@ fn silence_is_answered_by_a_ping_and_a_ping_by_life() {
     ladder.sends(&[]);
     ladder.pass(1);
     ladder.sends(&["NOP-In ping feed"]);
+    let Pdu::NopIn(ping) = &ladder.last[0] else { panic!("a NOP-In") };
+    assert_eq!((ping.initiator_task_tag, ping.lun, ping.data.len()), (None, Default::default(), 0));
     ladder.pass(9);
     ladder.i(pong());
     assert_eq!(ladder.session.poll_timeout(), Some(ladder.now + Duration::from_secs(30)));

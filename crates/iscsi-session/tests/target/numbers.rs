@@ -81,7 +81,7 @@ fn the_window_closes_before_more_is_taken_and_opens_with_each_answer() {
     assert_eq!(ladder.window, (CmdSn(10), CmdSn(9)));
 }
 
-// RFC 7143 11.4.11-1.
+// RFC 7143 11.4.11-1, 11.19-5, 11.19.1-1.
 /// RFC 7143 11.4.11: a MaxCmdSN that no other PDU announces is announced by a NOP-In.
 #[test]
 fn room_that_comes_without_an_answer_is_announced() {

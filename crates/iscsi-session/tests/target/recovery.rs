@@ -250,7 +250,7 @@ fn data_of_other_segments_is_not_sent_again_as_it_was() {
     ladder.sends(&["Reject StatSN 3: SNACK reject, of SNACK Request"]);
 }
 
-// RFC 7143 7.8-2, 7.8-3.
+// RFC 7143 7.3-4, 7.8-2, 7.8-3: the DataSN after it is the next.
 #[test]
 fn damaged_data_is_rejected_and_asked_for_again() {
     let mut ladder = ladder();
@@ -326,7 +326,7 @@ fn a_sequence_that_stops_is_asked_for_again() {
     ladder.sends(&[]);
 }
 
-// RFC 7143 11.16-2: the same R2T.
+// RFC 7143 11.16-2, 11.16-4: the same R2T; with the StatSN of the moment.
 /// RFC 7143 7.9 and 7.1.4.1: an R2T to which nothing comes may have got lost: it comes again, and then one with the next number.
 #[test]
 fn an_r2t_without_an_answer_is_repeated() {
@@ -343,12 +343,14 @@ fn an_r2t_without_an_answer_is_repeated() {
     ladder.sends(&[]);
     ladder.pass(2);
     ladder.sends(&["R2T 1 R2TSN 1 0+4096"]);
+    ladder.i(nop_out(2, ""));
     ladder.i(data_snack(1, 0, 1));
-    ladder.sends(&["R2T 1 R2TSN 0 0+4096"]);
+    ladder.sends(&["NOP-In 2 StatSN 1 ", "R2T 1 R2TSN 0 0+4096"]);
+    assert!(matches!(&ladder.last[1], Pdu::R2t(again) if again.stat_sn == StatSn(2)));
     ladder.i(data_out(1, true, 0, 0, 4096, true));
     ladder.tells(&["Data 1 0+4096"]);
     ladder.i(data_snack(1, 1, 1));
-    ladder.sends(&["Reject StatSN 1: Protocol error, of SNACK Request"]);
+    ladder.sends(&["Reject StatSN 2: Protocol error, of SNACK Request"]);
     ladder.i(data_out(1, true, 0, 0, 4096, true));
     ladder.tells(&["DataComplete 1"]);
 }

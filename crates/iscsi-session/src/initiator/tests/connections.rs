@@ -531,6 +531,7 @@ fn each_connection_has_one_text_exchange_at_a_time() {
     assert_eq!(plugs(&bench.sent())[0], (tag(1), FIRST_CMD_SN));
 }
 
+// RFC 7143 6.3.4-1.
 /// RFC 7143 11.12.8: the login of a further connection carries the session's CmdSN, and speaks of the connection's keys alone.
 #[test]
 fn a_login_that_joins() {

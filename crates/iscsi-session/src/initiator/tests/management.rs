@@ -59,8 +59,10 @@ fn requests_carry_what_the_function_needs() {
     assert_eq!(request.referenced_task_tag, Some(tag(2)));
     // RFC 7143 11.5.5.
     assert_eq!((request.ref_cmd_sn, request.cmd_sn), (FIRST_CMD_SN.next(), FIRST_CMD_SN.advanced_by(3)));
-    let (_, request) = around(Function::LogicalUnitReset, None);
-    assert_eq!((request.referenced_task_tag, request.ref_cmd_sn, request.lun), (None, CmdSn(0), LUN));
+    for referenced in [None, Some(2)] {
+        let (_, request) = around(Function::LogicalUnitReset, referenced);
+        assert_eq!((request.referenced_task_tag, request.ref_cmd_sn, request.lun), (None, CmdSn(0), LUN));
+    }
 }
 
 #[test]

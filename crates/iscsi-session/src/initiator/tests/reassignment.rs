@@ -152,6 +152,7 @@ fn a_read_goes_on_where_it_was() {
     assert_eq!(bench.session.parameters(CID), None);
 }
 
+// RFC 7143 6.3.4-4.
 #[test]
 fn the_only_connection_is_reinstated_and_a_write_goes_on() {
     let mut bench = one();
@@ -212,6 +213,25 @@ fn what_comes_again_is_handed_out_once_whatever_its_segments() {
     assert!(matches!(pieces[0], Event::Data { offset: 2000, .. }));
     assert_eq!(data, pattern(3000).slice(2000..));
     assert_ends(&mut bench, 1);
+}
+
+// RFC 7143 7.2.2-4: nothing before ExpDataSN.
+#[test]
+fn what_was_received_is_not_asked_for_again() {
+    let mut bench = two();
+    bench.submit(1, read(3000));
+    bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    bench.take(bench.data_in(1, 0, 0, pattern(1000)));
+    bench.events();
+    lose(&mut bench, CID);
+    log_out(&mut bench, OTHER, Logout::ForRecovery(CID));
+    assert_eq!(answer_logout(&mut bench, 0, 30), [due(1)]);
+    assert_eq!(reassign(&mut bench, 1).unwrap().exp_data_sn, 1);
+    answer(&mut bench, Code::FunctionComplete);
+    bench.take(bench.data_in(1, 2, 2000, pattern(3000).slice(2000..)));
+    let sent = bench.sent();
+    assert!(matches!(&sent[..], [Pdu::Snack(snack)] if (snack.begin_run, snack.run_length) == (1, 0)), "{sent:?}");
 }
 
 #[test]
