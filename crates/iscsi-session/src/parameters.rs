@@ -226,6 +226,7 @@ impl Limits {
             // RFC 7143 7.1.5-1, 7.1.5-2: the sessions do every level up to it.
             Key::ErrorRecoveryLevel => Limit::Number(self.error_recovery_level.into()),
             // RFC 7143 4.2.3.3-1: its semantics, without a promise of response fences.
+            // RFC 7143 13.23-1: what section 4.2.3.3 says.
             Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
             // RFC 7143 13.24-1: 1 is the level of this standard alone.
             Key::ISCSIProtocolLevel => Limit::Number(self.protocol_level_max.into()),

@@ -47,7 +47,7 @@ impl Session {
         }
     }
 
-    // RFC 7143 11.9.1-6: first no more data, then the acknowledgement.
+    // RFC 7143 4.2.3.4-5, 4.2.3.5-4, 11.9.1-6: first no more data, then the acknowledgement.
     /// Ends the commands of a connection to a logical unit that the target has received, and says that no data follows for them.
     /// A command that is still on its way will be answered.
     fn handle_task_termination(&mut self, cid: Cid, lun: LunField) -> Result<(), Violation> {

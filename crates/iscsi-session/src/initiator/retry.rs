@@ -33,7 +33,7 @@ impl Session {
         reason == RejectReason::DataDigestError && self.connections.known(cid).recovery.is_some() && self.retry(tag)
     }
 
-    // RFC 7143 7.2.1-2, 7.2.1-3: the same, and where it was sent first.
+    // RFC 7143 4.2.2.1-14, 7.2.1-2, 7.2.1-3: the same on the same connection; no window reaches 2^31 beyond it.
     /// Sends a command again, with its tag and its number, and all its data. Not for ever, and a text cannot be told again.
     fn retry(&mut self, tag: InitiatorTaskTag) -> bool {
         let Some(entry) = self.requests.get_mut(tag) else { return false };

@@ -196,7 +196,7 @@ impl Session {
         Ok(())
     }
 
-    // RFC 7143 11.5.1-4: data that was asked for still goes.
+    // RFC 7143 4.2.3.3-2, 11.5.1-4: data that was asked for still goes.
     /// Asks for a task management function; immediate. [`Event::TaskManagementComplete`] ends it.
     ///
     /// An ABORT TASK is for a SCSI command, and goes on the connection of that command, whatever `cid` is; one for a tag that names
@@ -396,6 +396,7 @@ impl Session {
         takes_requests
     }
 
+    // RFC 7143 4.2.2.1-1, 4.2.2.1-2: the number of the command that comes next.
     /// Whether the request goes; if not, it is answered.
     pub(super) fn request_immediately(&mut self, cid: Cid, tag: InitiatorTaskTag, request: Request) -> bool {
         if !self.takes_requests(cid, tag) {

@@ -93,7 +93,7 @@ pub(super) struct Unsolicited {
 }
 
 impl Unsolicited {
-    // RFC 7143 11.3.4-3, 11.8-1, 13.11-1, 13.11-3, 13.12-1: what both have agreed to.
+    // RFC 7143 4.2.5.2-1, 4.2.5.2-2, 11.3.4-3, 11.8-1, 13.11-1, 13.11-3, 13.12-1: what both have agreed to; no more, and no less.
     /// RFC 7143 11.3.4: either immediate data alone, or all that FirstBurstLength allows.
     pub(super) fn of(length: u32, parameters: &Parameters) -> Self {
         let first_burst = length.min(parameters.first_burst_bytes_max);
@@ -408,7 +408,7 @@ impl Write {
         Ok(())
     }
 
-    // RFC 7143 11.7.1-2, 11.8-2, 11.8-3, 11.8-4, 11.8-5, 11.8-6, 11.8-7, 11.8-8, 13.19-1: each burst from end to end.
+    // RFC 7143 4.2.2.4-1, 4.2.5.2-3, 11.7.1-2, 11.8-2, 11.8-3, 11.8-4, 11.8-5, 11.8-6, 11.8-7, 11.8-8, 13.19-1: each burst from end to end.
     /// The next Data-Out of the sequence that is being sent.
     pub(super) fn next_data_out(
         &mut self,

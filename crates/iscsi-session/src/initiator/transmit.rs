@@ -77,6 +77,7 @@ impl Connection {
         }
     }
 
+    // RFC 7143 4.2.5.1-1, 4.2.5.1-3: of the tasks of this connection.
     fn next_data_out(&mut self, requests: &mut Requests) -> Option<DataOut> {
         let tag = self.outbox.pop_data()?;
         let Some(Request::Command(task)) = requests.get_mut(tag).map(|entry| &mut entry.request) else {

@@ -363,6 +363,7 @@ impl Session {
 }
 
 impl Task {
+    // RFC 7143 4.2.5.1-1, 4.2.5.3-1: on its connection, and in agreement with it.
     /// RFC 7143 4.2.5.3: the fields of a PDU agree with those of the task.
     fn check_data_out(&self, cid: Cid, pdu: &DataOut) -> Result<(), Violation> {
         // RFC 7143 4.2.5.1: data comes on the connection of its command.

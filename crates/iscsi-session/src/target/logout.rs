@@ -34,6 +34,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.2.6-2: so the initiator is told.
     /// Ends the session: another one takes its place, or the target goes away. The initiator is told by an asynchronous message.
     pub fn terminate(&mut self) {
         if self.session_type == SessionType::Normal {

@@ -130,6 +130,7 @@ pub struct Session {
 }
 
 impl Session {
+    // RFC 7143 4.2.1-1, 4.2.2.1-10: it begins with its leading connection, and MaxCmdSN never goes back.
     /// A session that begins when the final Login Response of its leading connection was sent. `ping_tag` is a tag of the port's
     /// that places nothing.
     #[must_use]
@@ -326,6 +327,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.2.2.1-5: one immediate command too.
     /// Whether a request may be taken now: `true` if it is its turn, `false` if it has to be held.
     pub(super) fn admit(&self, at: usize, immediate: bool, cmd_sn: CmdSn) -> Result<bool, Violation> {
         if immediate {
@@ -392,6 +394,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.3-1, 4.3-2.
     /// RFC 7143 4.3: a discovery session takes SendTargets and a logout, nothing else.
     pub(super) fn refuse_in_discovery(&self) -> Result<(), Violation> {
         match self.session_type {

@@ -68,6 +68,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.2.5.1-5: on the connection of the task.
     /// The task that a SNACK is about.
     fn snacked_task(&self, at: usize, pdu: &Snack) -> Result<TaskId, Violation> {
         let id = pdu.initiator_task_tag.and_then(|tag| self.tasks.find(tag)).ok_or(Violation::SnackOutsideRun)?;

@@ -96,6 +96,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.2.2.1-5: one immediate function is always taken.
     fn admit_task_management(&self, at: usize, pdu: &TaskManagementRequest) -> Result<bool, Violation> {
         self.refuse_in_discovery()?;
         // RFC 7143 4.2.2.1: one immediate function is always taken, whatever else is.
@@ -300,6 +301,7 @@ impl Session {
         self.add(at, &pdu, Progress::Gathers(Some(self.now + DRAIN_TIME)));
     }
 
+    // RFC 7143 4.2.2.1-4, 4.2.3.3-8: what came later waits.
     /// The first CmdSN that no command may have to be delivered.
     pub(super) fn barrier(&self) -> Option<CmdSn> {
         let mut gathering = self.management.iter().filter(|management| management.gathers());
@@ -309,7 +311,7 @@ impl Session {
         )
     }
 
-    // RFC 7143 11.5.1-3, 13.23-6: what it ends sends no status after the response.
+    // RFC 7143 4.2.3.3-10, 11.5.1-3, 13.23-6: what it ends sends no status after the response; then it is the device's turn.
     /// Hands a function to the owner that has gathered all it waits for. Returns whether there was one.
     pub(super) fn advance_management(&mut self) -> bool {
         let Some(index) = (0..self.management.len()).find(|index| self.has_gathered(*index)) else {
@@ -328,7 +330,7 @@ impl Session {
         true
     }
 
-    // RFC 7143 11.5.1-6: the data of R2Ts has come.
+    // RFC 7143 4.2.3.3-7, 4.2.3.3-8, 11.5.1-6: the data of R2Ts has come; the commands and the data before it, though not for ever.
     /// Whether a function has all it waits for. No more data is asked for meanwhile.
     fn has_gathered(&mut self, index: usize) -> bool {
         let management = &self.management[index];

@@ -146,7 +146,7 @@ impl Transfer {
         }
     }
 
-    // RFC 7143 7.9-2: a gap is treated like data with a bad digest.
+    // RFC 7143 4.2.5.2-4, 4.2.5.2-6, 7.9-2: in order; a gap is like data with a bad digest, and the task fails.
     fn check(&self, pdu: &DataOut, length: u32, end: u32) -> Result<(), Violation> {
         let solicited = pdu.target_transfer_tag.is_some();
         // RFC 7143 7.9: a DataSN that is not the next means that a PDU before was lost.

@@ -192,11 +192,13 @@ impl Session {
         Some(self.nop_in(at, None))
     }
 
+    // RFC 7143 4.2.2.1-15: what is answered was acknowledged before, by this or another PDU.
     fn numbers(&mut self) -> Numbers {
         self.announced = self.window.max();
         Numbers { exp_cmd_sn: self.window.expected(), max_cmd_sn: self.window.max() }
     }
 
+    // RFC 7143 4.2.2.4-1, 4.2.5.1-4, 4.2.5.3-2: on the connection of its command, with its LUN and the next number.
     fn send_r2t(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get_mut(id)?;
         let (target_transfer_tag, buffer_offset, desired_data_transfer_length) =
@@ -221,6 +223,7 @@ impl Session {
         Some(r2t.into())
     }
 
+    // RFC 7143 4.2.5.1-1, 4.2.5.1-2, 4.2.5.1-4: where the task is.
     fn send_completion(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get_mut(id)?;
         let Stage::Sending(outcome) = &task.stage else {

@@ -86,6 +86,7 @@ fn a_command_says_where_its_data_moves() {
     }
 }
 
+// RFC 7143 4.2.5.1-1, 4.2.5.1-2, 4.2.5.1-3, 4.2.5.1-4: and is refused elsewhere.
 /// RFC 7143 4.2.5.1: R2Ts, data and status move on the connection of the command, and nowhere else.
 #[test]
 fn data_moves_on_the_connection_of_its_command() {
@@ -352,7 +353,7 @@ fn a_task_is_not_aborted_on_another_connection() {
     ladder.tells(&["Aborted 1", "TaskManagement ABORT TASK"]);
 }
 
-// RFC 7143 11.6.1-2.
+// RFC 7143 4.2.2.3.2-1, 4.2.2.3.2-2, 4.2.2.3.2-3, 4.2.2.3.3-2, 4.2.2.3.3-3, 4.2.2.3.3-4, 11.6.1-2.
 /// RFC 7143 4.2.3.3 d and 11.6.1: the response comes after every response before it, wherever that is, and before all after it.
 #[test]
 fn a_function_is_answered_behind_what_other_connections_send() {

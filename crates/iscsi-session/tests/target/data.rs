@@ -37,7 +37,7 @@ fn immediate_data_alone_is_there_at_once() {
     assert_eq!(ladder.session.tasks(), 0);
 }
 
-// RFC 7143 11.8-9, 11.8.4-2: each begins where the last ended.
+// RFC 7143 4.2.2.4-1, 4.2.5.3-2, 11.8-9, 11.8.4-2: each begins where the last ended; with the LUN of the command, which the ladder checks.
 #[test]
 fn no_more_r2ts_are_outstanding_than_agreed_and_none_is_longer_than_a_burst() {
     let mut ladder = Ladder::new(Parameters { outstanding_r2t_max: 3, ..open() });
@@ -166,6 +166,7 @@ fn a_data_sn_that_is_not_the_next_ends_the_task() {
     fails(data_out(1, true, 1, 0, 512, false), &[], "b/47/05");
 }
 
+// RFC 7143 4.2.5.2-4, 4.2.5.2-6.
 #[test]
 fn an_offset_that_is_not_the_next_is_rejected_and_ends_the_task() {
     fails(data_out(1, true, 0, 512, 512, false), &["Reject StatSN 1: Invalid PDU field, of SCSI Data-Out"], "b/0c/0d");

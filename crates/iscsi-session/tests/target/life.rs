@@ -193,7 +193,7 @@ fn the_owner_ends_a_session() {
     ladder.sends(&["Async StatSN 1: Session drop notification 0 2 0"]);
 }
 
-/// RFC 7143 7.1.4.3-4, 7.14-1, 7.14-3.
+/// RFC 7143 4.2.1-1, 7.1.4.3-4, 7.14-1, 7.14-3: it ends with its last connection.
 #[test]
 fn a_lost_connection_ends_the_session_and_the_first_reason_stays() {
     let mut ladder = ladder();

@@ -18,7 +18,7 @@ fn numbered(tag: u32, cmd_sn: u32) -> ScsiCommand {
     ScsiCommand { cmd_sn: CmdSn(cmd_sn), ..read(tag, 0) }
 }
 
-/// RFC 7143 4.2.2.1-6, 4.2.2.1-12, 4.2.2.2-3.
+/// RFC 7143 4.2.2.1-6, 4.2.2.1-12, 4.2.2.1-15, 4.2.2.2-3.
 #[test]
 fn commands_reach_the_owner_in_order_over_the_wrap() {
     let mut ladder = at(u32::MAX - 1);

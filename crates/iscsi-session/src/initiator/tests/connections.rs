@@ -95,6 +95,7 @@ fn digests_and_segments_are_each_connection_s_own_and_the_rest_is_the_session_s(
     assert!(matches!(sent, Some(Pdu::ScsiCommand(command)) if command.data.len() == 512));
 }
 
+// RFC 7143 4.2.5.1-1.
 #[test]
 fn an_answer_on_another_connection_breaks_the_allegiance() {
     let mut bench = two();

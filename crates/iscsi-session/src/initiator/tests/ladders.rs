@@ -47,6 +47,7 @@ fn read() {
     assert_good(&mut bench, 1);
 }
 
+// RFC 7143 10.6-1.
 /// A.2: one R2T answered, then two at once.
 #[test]
 fn write() {
@@ -54,7 +55,7 @@ fn write() {
     bench.submit(1, super::write(3072));
     let sent = bench.sent();
     let [Pdu::ScsiCommand(command)] = &sent[..] else { panic!("one command, not {sent:?}") };
-    assert!(command.write && !command.read && command.is_final && command.data.is_empty());
+    assert!(command.write && !command.read && !command.immediate && command.is_final && command.data.is_empty());
 
     bench.take(bench.r2t(1, 0, 0, 1024));
     let sent = bench.sent();

@@ -220,7 +220,7 @@ fn events_of_scsi_and_of_vendors_are_passed_on() {
     }
 }
 
-// RFC 7143 11.9.1-6: data stops, then the NOP-Out.
+// RFC 7143 4.2.3.4-5, 4.2.3.5-4, 11.9.1-6: data stops, then the NOP-Out.
 #[test]
 fn task_termination_ends_the_commands_that_the_target_has() {
     let mut bench = Bench::new(Parameters { immediate_data: false, ..Parameters::default() });

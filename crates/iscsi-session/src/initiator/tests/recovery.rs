@@ -73,7 +73,7 @@ fn snack(pdu: Pdu) -> Snack {
     if let Pdu::Snack(snack) = pdu { snack } else { panic!("a SNACK, not {pdu:?}") }
 }
 
-// RFC 7143 7.9-1, 7.9-5, 11.16.2-3: nothing that had come.
+// RFC 7143 4.2.5.1-5, 7.9-1, 7.9-5, 11.16.2-3: nothing that had come.
 #[test]
 fn a_lost_data_in_is_asked_for_with_all_that_follows() {
     let mut bench = reading();
