@@ -96,7 +96,7 @@ impl Session {
         self.connections.iter().filter(|connection| connection.is_open()).map(|connection| connection.cid)
     }
 
-    // RFC 7143 6.3.4-2, 6.3.4-3: one that takes the place of another does not count.
+    // RFC 7143 4.2.1-2, 6.3.4-2, 6.3.4-3: one that takes the place of another does not count.
     /// Whether a login may join this session as the connection `cid`: success, or the status to refuse it with.
     #[must_use]
     pub fn admission(&self, cid: Cid) -> LoginStatus {

@@ -295,7 +295,7 @@ fn a_connection_is_reinstated() {
     ladder.sends(&["Response 4 status 00 StatSN 1 ExpDataSN 0"]);
 }
 
-// RFC 7143 6.3.4-3.
+// RFC 7143 4.2.1-2, 6.3.4-3.
 #[test]
 fn the_only_connection_is_reinstated() {
     let mut ladder = Ladder::new(Parameters::default());
