@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use iscsi_node::initiator::{self, InitiatorNode, Outcome, Request};
 use iscsi_node::target::{self, ConnectionId, IoRequest, Portal, TargetConfig, TargetNode};
-use iscsi_pdu::{Cid, Isid, LoginStatus, TaskManagementFunction, TaskManagementResponseCode, Tsih};
+use iscsi_pdu::{Cid, Isid, LoginStatus, Residual, TaskManagementFunction, TaskManagementResponseCode, Tsih};
 use iscsi_session::initiator::{LoginConfig, SessionConfig, Transfer};
 use iscsi_session::{Authentication, Limits, SendTargetsScope, SessionType};
 use iscsi_transport::LoopbackPort;
@@ -238,6 +238,25 @@ fn an_initiator_that_is_not_named_is_not_let_in_and_learns_of_no_target() {
     assert!(matches!(bench.only_outcome(discovery), Outcome::Targets(targets) if targets.is_empty()));
 }
 
+// RFC 7143 11.4.5.3-1, 11.4.5.3-2, 11.4.5.3-3: what SCSI has cut is not counted.
+#[test]
+fn a_truncation_of_scsi_is_no_overflow() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    let mut residual = |allocation_length, expected| {
+        bench.command(initiator, 1, &Cdb::inquiry(allocation_length), Transfer::Read(expected));
+        bench.run();
+        let Outcome::Command(done) = bench.only_outcome(initiator) else { panic!("the command has ended") };
+        assert_eq!(done.status, 0);
+        (done.data.concat().len(), done.residual)
+    };
+    assert_eq!(residual(8, 8), (8, Residual::None));
+    assert_eq!(residual(8, 36), (8, Residual::Underflow(28)));
+    let (length, short) = residual(4096, 4096);
+    assert_eq!(short, Residual::Underflow(4096 - length as u32));
+}
+
+// RFC 7143 13.8-2: with the tag.
 #[test]
 fn discovery_tells_the_targets_and_their_address() {
     let mut bench = Bench::new();
@@ -254,6 +273,7 @@ fn discovery_tells_the_targets_and_their_address() {
     assert_eq!(bench.target.connections(), 0);
 }
 
+// RFC 7143 11.5.1-12.
 #[test]
 fn a_reset_is_answered_after_the_writes_that_it_ends_have_come_back() {
     let mut bench = Bench::new();
@@ -278,6 +298,7 @@ fn a_reset_is_answered_after_the_writes_that_it_ends_have_come_back() {
     assert!(matches!(code(2), Some(Outcome::TaskManagement(response)) if *response == complete), "{outcomes:?}");
 }
 
+// RFC 7143 11.5.1-13: by the owner's word.
 #[test]
 fn a_target_reset_is_refused_without_the_right_to_it() {
     let mut bench = Bench::new();

@@ -232,12 +232,14 @@ impl Limits {
             Key::DefaultTime2Wait => Limit::Number(self.time_2_wait.into()),
             Key::DefaultTime2Retain => Limit::Number(self.time_2_retain.into()),
             Key::MaxOutstandingR2t => Limit::Number(self.outstanding_r2t_max.into()),
+            // RFC 7143 7.1.5-1, 7.1.5-2: the sessions do every level up to it.
             Key::ErrorRecoveryLevel => Limit::Number(self.error_recovery_level.into()),
             // RFC 7143 13.23: whoever offers fences offers to do without them too.
             Key::TaskReporting if self.response_fence => {
                 Limit::Words(SmallVec::from_slice(&[RESPONSE_FENCE, "RFC3720"]))
             }
             // RFC 7143 4.2.3.3-1: its semantics, without a promise of response fences.
+            // RFC 7143 13.23-1: what section 4.2.3.3 says.
             Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
             // RFC 7143 13.24-1: 1 is the level of this standard alone.
             Key::ISCSIProtocolLevel => Limit::Number(self.protocol_level_max.into()),
@@ -285,6 +287,7 @@ mod tests {
         assert_eq!(Parameters::default(), expected);
     }
 
+    // RFC 7143 7.1.5-1, 7.1.5-2: none beyond 2.
     #[test]
     fn limits_beyond_a_range_are_moved_into_it() {
         let limits = Limits {

@@ -223,6 +223,7 @@ impl Nexus {
         self.unit(lun).map(|unit| unit.has_attention(self.id))
     }
 
+    // RFC 7143 11.14.5-1.
     /// The transport has ended tasks of this nexus at the unit in this place of the device, and will not say so: the nexus is told
     /// by unit attention.
     pub fn commands_cleared(&mut self, unit: usize) {

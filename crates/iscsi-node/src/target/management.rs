@@ -28,6 +28,7 @@ impl Session {
         self.answer_management();
     }
 
+    // RFC 7143 11.5.1-12, 11.5.1-13: by right only.
     /// The device's half of a task management function.
     fn manage_device<P: PduPort>(
         &mut self,

@@ -202,6 +202,7 @@ impl<P: PduPort> TargetNode<P> {
         }
     }
 
+    // RFC 7143 11.5.1-14, 11.6.1-1: of all initiators.
     /// Ends all sessions of one target without a word (RFC 7143 section 11.5.1, TARGET COLD RESET).
     pub fn end_sessions_of(&mut self, now: Instant, target: usize) {
         for id in self.session_ids(|session| session.target() == Some(target)) {

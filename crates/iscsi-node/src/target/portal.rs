@@ -113,6 +113,7 @@ impl Portal {
         })
     }
 
+    // RFC 7143 13.8-2: host, port and tag.
     /// The targets that an initiator may know of, with the addresses at which it finds them.
     pub(crate) fn records(&self, initiator: &str, local_address: &str, only: Option<&str>) -> Vec<TargetRecord> {
         let addresses: Vec<String> = if self.advertised_addresses.is_empty() {

@@ -71,6 +71,7 @@ impl Session {
         };
         let isid = outcome.isid.0.map(|byte| format!("{byte:02x}")).concat();
         // SAM-5 and RFC 7143 section 4.4.2: the initiator port's name is the initiator's name with the ISID.
+        // RFC 7143 4.4.2-2.
         let initiator_port = format!("{},i,0x{isid}", outcome.initiator_name);
         Self {
             id,

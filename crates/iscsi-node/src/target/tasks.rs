@@ -291,6 +291,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.4.5.3-1, 11.4.5.3-2, 11.4.5.3-3: presented is what SCSI has left after its truncation.
     fn complete(&mut self, id: TaskId, task: &Task, outcome: Outcome) {
         let data_in_length = task.data_in_length().max(outcome.data_in.len() as u32);
         let good = outcome.sense.is_empty();
@@ -329,6 +330,7 @@ impl Session {
     pub(super) fn tell_of_orphans<P>(&mut self, aborted: &[(ConnectionId, usize)], connections: &Connections<P>) {
         let Some(nexus) = &mut self.nexus else { return };
         for (_, unit) in aborted.iter().filter(|(connection, _)| is_lost(connections, *connection)) {
+            // RFC 7143 11.14.5-1: what the transport has ended.
             nexus.commands_cleared(*unit);
         }
     }

@@ -125,6 +125,7 @@ fn a_session_goes_on_without_the_connection_that_was_lost() {
     assert!(bench.events.iter().any(ended), "{:?}", bench.events);
 }
 
+// RFC 7143 11.14.5-1: once, with the next command.
 #[test]
 fn a_connection_that_is_reinstated_is_not_overtaken_by_what_it_wrote_before() {
     let mut bench = Bench::new(2);

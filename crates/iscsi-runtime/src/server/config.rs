@@ -164,6 +164,7 @@ impl Target {
         let units = self.disks.iter().map(|(number, disk)| {
             let mut unit = disk.unit.clone();
             unit.identity.serial = distinct_serial(&name, *number, &unit.identity.serial);
+            // RFC 7143 4.4.2-1: the device has the name of the node.
             unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), &name));
             unit.identity.transport_version = Some(ISCSI_VERSION);
             (LogicalUnitNumber::from(*number), unit)

@@ -61,6 +61,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
+    // RFC 7143 7.4.2.1-2, 7.4.2.1-3, 7.4.2.1-4, 7.15-2: discovery sessions touch no other; a normal one gives way at any time.
     /// A login asks to become a session.
     pub(super) fn claim(&mut self, owner: Owner, identity: &LoginIdentity) -> Claim {
         if identity.session_type == SessionType::Discovery {
@@ -161,6 +162,7 @@ mod tests {
         assert_eq!(registry.claim(owner(2), &identity(2, 0)), Claim::Granted(Tsih(2)));
     }
 
+    // RFC 7143 7.15-2.
     #[test]
     fn a_session_is_reinstated_after_the_old_one_has_ended() {
         let mut registry = Registry::default();
@@ -194,6 +196,7 @@ mod tests {
         assert_eq!(registry.claim(owner(2), &identity(1, 1)), Claim::Refused(LoginStatus::SessionDoesNotExist));
     }
 
+    // RFC 7143 7.4.2.1-2, 7.4.2.1-3, 7.4.2.1-4: none takes the place of another.
     #[test]
     fn a_discovery_session_has_a_handle_and_one_connection() {
         let mut registry = Registry::default();

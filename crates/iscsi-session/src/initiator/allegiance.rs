@@ -51,6 +51,7 @@ impl Session {
         unsent
     }
 
+    // RFC 7143 7.1.4.3-2, 7.2.1-3: what is missing is sent again, the rest reassigned.
     /// Goes on with the requests of a connection that the target knows to be gone: what it misses is sent, what it has is to be
     /// reassigned. Before that, a second command of the same number might meet the first still on its way (RFC 7143 7.2.1).
     pub(super) fn adopt(&mut self, now: Instant, cid: Cid, over: Cid, retention: Retention) {
@@ -114,6 +115,7 @@ impl Session {
         self.events.extend(orphans.into_iter().map(|tag| Event::ReassignmentDue { tag }));
     }
 
+    // RFC 7143 7.5-2: the target has forgotten them.
     /// Time2Retain is over: the target has ended the tasks that were not reassigned.
     pub(super) fn end_orphans(&mut self, cid: Cid) {
         self.connections.known(cid).timers.forget_tasks();
@@ -135,6 +137,7 @@ impl Session {
         self.events.push_back(event);
     }
 
+    // RFC 7143 7.2.2-1, 11.5.1-15: not before the connection that it had was logged out.
     /// Takes a task that has no connection to the one on which a function about it goes, or gives the answer that the target would.
     pub(super) fn take_over(&mut self, cid: Cid, asked: TaskManagement, standing: Standing) -> Result<(), Response> {
         let tag = asked.referenced.ok_or(Response::TaskDoesNotExist)?;

@@ -9,6 +9,7 @@ use iscsi_pdu::{AsyncEvent, AsyncMessage, Cid, LunField};
 use std::time::{Duration, Instant};
 
 impl Session {
+    // RFC 7143 7.1.4.3-3, 7.14-2: what the target says it has dropped is gone.
     pub(super) fn handle_async_message(&mut self, now: Instant, cid: Cid, pdu: AsyncMessage) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         self.connections.known(cid).count_status(pdu.stat_sn)?;
@@ -37,6 +38,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.9.1-5: a negotiation that is under way is an answer.
     fn handle_negotiation_request(&mut self, cid: Cid) {
         let connection = self.connections.known(cid);
         // A text exchange that is under way is an answer already.
@@ -45,6 +47,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.2.3.4-5, 4.2.3.5-4, 11.9.1-6: first no more data, then the acknowledgement.
     /// Ends the commands of a connection to a logical unit that the target has received, and says that no data follows for them.
     /// A command that is still on its way will be answered.
     fn handle_task_termination(&mut self, cid: Cid, lun: LunField) -> Result<(), Violation> {

@@ -37,6 +37,7 @@ impl Session {
         self.adopt_logged_out(now, cid);
     }
 
+    // RFC 7143 6.3.4-4, 11.14-6: a login does what a logout would, for one that the owner has closed.
     fn reinstate(&mut self, now: Instant, connection: Connection, is_told: bool) {
         let cid = connection.cid;
         let retention = self.default_retention();
@@ -78,6 +79,7 @@ impl Session {
         })
     }
 
+    // RFC 7143 7.1.4.3-1, 7.14-1, 7.14-2: its tasks wait or end.
     /// A connection is gone without a logout.
     pub(super) fn lose(&mut self, now: Instant, cid: Cid, reason: CloseReason, retention: Retention) {
         if !self.cids().any(|other| other == cid) {

@@ -75,6 +75,7 @@ impl Connection {
         self.timers.begin_cleanup(now, retention);
     }
 
+    // RFC 7143 7.9-3: at level 0 nothing asks for it again.
     /// Counts a status. At error recovery level 0 a lost one cannot be had again, and none comes twice; above, PDUs are put in
     /// order before.
     pub(super) fn count_status(&mut self, stat_sn: StatSn) -> Result<(), Violation> {

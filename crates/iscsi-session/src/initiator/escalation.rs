@@ -71,6 +71,7 @@ impl Deadlines {
 }
 
 impl Session {
+    // RFC 7143 7.11-1: aborted first, and in the end given up with its session.
     /// Tells which commands take too long now.
     pub(super) fn escalate(&mut self, now: Instant, after: Duration) {
         while let Some(deadline) = self.deadlines.0.pop_front_if(|deadline| deadline.at <= now) {

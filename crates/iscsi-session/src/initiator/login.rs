@@ -196,6 +196,7 @@ impl Login {
             _ if self.is_over() => return,
             Pdu::LoginResponse(response) => self.handle_response(response),
             // RFC 7143 4.2.4-7: nothing else comes during a login.
+            // RFC 7143 11.17.1-2: among others a Reject that resets the negotiation.
             _ => Err(Violation::NotDuringLogin.into()),
         };
         // RFC 7143 6.3-12, 6.3.2-5, 7.12-1, 7.12-2: the owner closes the connection of a login that has failed.

@@ -102,6 +102,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.14-6: over another connection.
     /// Logs out a connection that is gone (CSM-E of RFC 7143 section 8.2).
     fn clean_up(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, logout: Logout, other: Cid) {
         let task = LogoutTask { logout, exp_stat_sn: Some(self.connections.known(other).exp_stat_sn) };

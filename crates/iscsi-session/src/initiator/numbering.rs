@@ -41,6 +41,7 @@ impl Numbering {
         self.exp_cmd_sn.precedes(self.cmd_sn)
     }
 
+    // RFC 7143 4.2.2.1-3, 4.2.2.1-12: one for each command.
     /// Uses the number of the next command.
     pub(super) fn take_cmd_sn(&mut self) -> CmdSn {
         let cmd_sn = self.cmd_sn;

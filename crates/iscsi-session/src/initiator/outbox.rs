@@ -37,6 +37,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    // RFC 7143 4.2.2.1-7: they leave in the order in which they were numbered.
     pub(super) fn push_request(&mut self, tag: InitiatorTaskTag) {
         self.queue.push_back(Queued::Request(tag));
     }
@@ -69,6 +70,7 @@ impl Outbox {
         Some(queued)
     }
 
+    // RFC 7143 4.2.5.2-6, 4.2.5.2-7, 4.2.5.2-8: unsolicited data first, and of one command after the other.
     /// The task whose data is next. It is to be pushed back if it has solicited data left, and
     /// [kept at the front](Self::keep_unsolicited) if its unsolicited data goes on.
     pub(super) fn pop_data(&mut self) -> Option<InitiatorTaskTag> {

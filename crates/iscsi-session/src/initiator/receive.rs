@@ -34,6 +34,7 @@ impl Session {
         Ok(())
     }
 
+    // RFC 7143 7.9-1, 11.7-1: a status may come with the data.
     fn handle_data_in(&mut self, now: Instant, cid: Cid, mut pdu: DataIn) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         if let Some(status) = &pdu.status {
@@ -101,6 +102,7 @@ impl Session {
         Ok(())
     }
 
+    // RFC 7143 11.18-1, 11.18-3: only a ping is answered.
     fn handle_nop_in(&mut self, now: Instant, cid: Cid, pdu: NopIn) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         match (pdu.initiator_task_tag, pdu.target_transfer_tag) {
@@ -157,6 +159,7 @@ fn read_result(task: &Task, status: DataInStatus) -> Result<TaskResult, Violatio
     Ok(result)
 }
 
+// RFC 7143 11.4.3-1: of a failure nothing else is read.
 fn task_result(task: &Task, pdu: &ScsiResponse) -> Result<TaskResult, Violation> {
     let response = pdu.response;
     let mut result = TaskResult {
@@ -186,6 +189,7 @@ fn task_result(task: &Task, pdu: &ScsiResponse) -> Result<TaskResult, Violation>
     Ok(result)
 }
 
+// RFC 7143 7.8-9: whatever the status was.
 /// RFC 7143 7.8: data that the target does not send again makes the status worthless. The command ends as if with the condition
 /// Protocol Service CRC error of section 11.4.7.2, in sense data of fixed format (SPC-5 clause 4.4.3).
 fn fail(result: &mut TaskResult) {

@@ -95,6 +95,7 @@ impl Session {
         Ok(())
     }
 
+    // RFC 7143 4.2.2.2-1, 4.2.2.2-2, 7.9-3: one by one, up to a bound.
     /// Asks for the statuses before `next`, if some have not come and were not asked for.
     fn find_missing_status(&mut self, now: Instant, cid: Cid, next: StatSn) -> Result<(), Violation> {
         let Some(connection) = self.connections.get_mut(cid) else { return Ok(()) };
@@ -113,6 +114,7 @@ impl Session {
         Ok(())
     }
 
+    // RFC 7143 7.9-4, 11.7.2-6, 11.16.1-1: the status waits, and with it those behind it.
     /// Whether a PDU that ends a task comes after all of the task's data; otherwise the data is asked for.
     ///
     /// RFC 7143 7.9: the status may not be acknowledged before.
@@ -131,6 +133,7 @@ impl Session {
         Ok(false)
     }
 
+    // RFC 7143 7.9-1: at level 0 the session ends.
     /// A Data-In or R2T of a task is missing.
     pub(super) fn ask_for_data(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag) -> Result<(), Violation> {
         let Some(recovery) = &mut self.connections.known(cid).recovery else {
@@ -142,6 +145,7 @@ impl Session {
         Ok(())
     }
 
+    // RFC 7143 11.7.2-3, 11.7.2-4, 11.7.2-5, 11.16.2-1, 11.16.2-2: once nothing before it is missing.
     /// A Data-In has come whose A bit asks for an acknowledgement.
     ///
     /// RFC 7143 11.7.2: with a status the next ExpStatSN says it, and at level 0 the bit means nothing.
@@ -165,6 +169,7 @@ impl Session {
             }
     }
 
+    // RFC 7143 7.8-5, 7.8-6, 7.8-10, 7.8-11, 7.8-12: nothing of it counts but what it was.
     /// A PDU was discarded since its data digest does not match (RFC 7143 section 7.8).
     pub(super) fn handle_bad_digest(&mut self, now: Instant, cid: Cid, header: Header) -> Result<(), Violation> {
         match Pdu::decode(&Frame::new(header, Bytes::new(), Bytes::new())) {
@@ -223,6 +228,7 @@ impl Session {
         self.lose(now, cid, CloseReason::Violation(missing), self.default_retention());
     }
 
+    // RFC 7143 7.8-9: the task waits for its status.
     /// The target does not send again what a SNACK asked for. Whether it may be so is the target's choice (RFC 7143 section 7.8).
     fn handle_rejected_snack(&mut self, now: Instant, cid: Cid, header: Header) {
         let Ok(Pdu::Snack(snack)) = Pdu::decode(&Frame::new(header, Bytes::new(), Bytes::new())) else { return };

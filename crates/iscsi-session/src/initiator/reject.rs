@@ -24,6 +24,7 @@ impl Session {
         self.requests.sent(cid, tag).is_some_and(|entry| entry.request.opcode() == opcode)
     }
 
+    // RFC 7143 7.3-3: the gap is filled.
     fn reject(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, reason: RejectReason) -> Result<(), Violation> {
         let is_discovery = self.is_discovery();
         let entry = self.requests.get_mut(tag).expect("a request that was found");

@@ -11,6 +11,7 @@ use std::time::Instant;
 const RETRIES_MAX: u8 = 8;
 
 impl Session {
+    // RFC 7143 7.2.1-1: the number that the target waits for.
     /// A ping was answered: what was sent before it on the connection has been read, so that a command whose number is
     /// still expected was lost. It is sent again (RFC 7143 section 7.2.1).
     pub(super) fn find_lost_command(&mut self, now: Instant, cid: Cid, ping: u32) {
@@ -39,6 +40,7 @@ impl Session {
         reason == RejectReason::DataDigestError && self.recovery_level > 0 && self.retry(tag)
     }
 
+    // RFC 7143 4.2.2.1-14, 7.2.1-2, 7.2.1-3: the same on the same connection; no window reaches 2^31 beyond it.
     /// Sends a command again, with its tag and its number, and all its data. Not for ever, and a text cannot be told again.
     fn retry(&mut self, tag: InitiatorTaskTag) -> bool {
         let Some(entry) = self.requests.get_mut(tag) else { return false };

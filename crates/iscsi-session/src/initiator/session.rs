@@ -202,6 +202,7 @@ impl Session {
         Ok(())
     }
 
+    // RFC 7143 4.2.3.3-2, 11.5.1-4: data that was asked for still goes.
     /// Asks for a task management function; immediate. [`Event::TaskManagementComplete`] ends it.
     ///
     /// An ABORT TASK is for a SCSI command, and goes on the connection of that command, whatever `cid` is; one for a tag that names
@@ -277,6 +278,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.7-1, 7.7-2, 7.8-5, 7.8-11: nothing of it is taken.
     /// Takes a PDU of which only the header can be trusted. One that means nothing ends the session (RFC 7143 section 7.7), a bad
     /// digest at error recovery level 0 the connection (section 7.8). Above, it is asked for again.
     pub fn handle_bad_pdu(&mut self, now: Instant, cid: Cid, header: Header, what: BadPdu) {
@@ -400,6 +402,7 @@ impl Session {
         takes_requests
     }
 
+    // RFC 7143 4.2.2.1-1, 4.2.2.1-2: the number of the command that comes next.
     /// Whether the request goes; if not, it is answered.
     pub(super) fn request_immediately(&mut self, cid: Cid, tag: InitiatorTaskTag, request: Request) -> bool {
         if !self.takes_requests(cid, tag) {

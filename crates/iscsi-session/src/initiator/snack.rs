@@ -105,6 +105,7 @@ impl Connection {
         self.recovery.as_mut().expect("a connection on which PDUs are taken in their order")
     }
 
+    // RFC 7143 4.2.5.1-5, 7.2.2-4, 11.16.2-3: from the first number that is missing, while it is missing; each connection asks for its own.
     /// The next SNACK. What has come in the meantime is not asked for.
     pub(super) fn next_snack(&mut self, requests: &mut Requests) -> Option<Snack> {
         let recovery = self.recovery.as_mut()?;

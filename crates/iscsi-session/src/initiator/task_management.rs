@@ -40,14 +40,20 @@ const fn scope(function: Function) -> Scope {
     }
 }
 
+/// Whether a function is about one task: the others name none.
+const fn refers_to_task(function: Function) -> bool {
+    matches!(function, Function::AbortTask | Function::TaskReassign | Function::QueryTask)
+}
+
 impl TaskManagementTask {
+    // RFC 7143 11.5.1-19, 11.5.4-1: always immediate.
     pub(super) fn request(&self, tag: InitiatorTaskTag, cmd_sn: CmdSn, exp_stat_sn: StatSn) -> TaskManagementRequest {
         TaskManagementRequest {
             immediate: true,
             function: self.asked.function,
             lun: self.asked.lun,
             initiator_task_tag: tag,
-            referenced_task_tag: self.asked.referenced,
+            referenced_task_tag: self.asked.referenced.filter(|_| refers_to_task(self.asked.function)),
             cmd_sn,
             exp_stat_sn,
             ref_cmd_sn: self.ref_cmd_sn,
@@ -67,6 +73,7 @@ impl TaskManagementTask {
 }
 
 impl Session {
+    // RFC 7143 11.5.1-9: while that is there.
     /// The connection on which a function goes, or the answer that needs no target.
     pub(super) fn way_of(&mut self, cid: Cid, asked: TaskManagement) -> Result<Cid, Response> {
         match asked.function {
@@ -87,6 +94,8 @@ impl Session {
         Ok(cid)
     }
 
+    // RFC 7143 11.5.1-8, 11.5.5-2, 11.5.6-1, 11.5.6-3: of the command that is meant; all data that has come is
+    // acknowledged, and no other was kept.
     /// A function with what it says of the command that it refers to, while that is outstanding.
     pub(super) fn task_management(&self, asked: TaskManagement) -> TaskManagementTask {
         let entry = asked.referenced.and_then(|tag| self.requests.get(tag));
@@ -105,6 +114,7 @@ impl Session {
         TaskManagementTask { asked, ref_cmd_sn, exp_data_sn }
     }
 
+    // RFC 7143 4.2.3.3-3, 4.2.3.3-4, 4.2.3.3-5, 4.2.3.3-6, 11.5.1-2: what it has ended is not answered to the owner any more.
     pub(super) fn handle_task_management_response(
         &mut self,
         cid: Cid,

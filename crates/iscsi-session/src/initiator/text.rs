@@ -10,6 +10,7 @@ use crate::negotiation::{answer_unknown, is_answer_only};
 use crate::{SendTargetsScope, TargetRecord, Violation};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, LunField, StatSn, TargetTransferTag, TextRequest, TextResponse, text};
+use std::collections::HashSet;
 
 /// Longest answer that is read, in bytes: thousands of targets.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -73,6 +74,7 @@ impl TextExchange {
         Self { purpose, question, is_queued: false, answer, empty_responses: 0, segment_bytes_max: None }
     }
 
+    // RFC 7143 6.4-1, 6.4-2, 11.10.3-1, 11.10.3-2, 11.10.5-1: the same tag and bits throughout, F among them.
     /// The request that asks the question.
     pub(super) fn request(&mut self, tag: InitiatorTaskTag, cmd_sn: CmdSn, exp_stat_sn: StatSn) -> TextRequest {
         self.is_queued = false;
@@ -127,11 +129,15 @@ impl TextExchange {
         if answers.is_empty() { Ok(Event::NegotiationComplete { tag }) } else { Err(Violation::TextResponseFlags) }
     }
 
+    // RFC 7143 6.4-7: with the session the negotiation ends.
     /// Of the standard's keys, a target may only declare the longest segment that it takes, after the login (section 13.12).
     fn answer_offers(&mut self, offers: &[u8]) -> Result<Bytes, Violation> {
-        let mut answers = BytesMut::new();
+        let (mut answers, mut names) = (BytesMut::new(), HashSet::new());
         for pair in text::pairs(offers) {
             let (name, value) = pair.map_err(|_| Violation::TextMalformed)?;
+            if !names.insert(name) {
+                return Err(Violation::KeyRepeated);
+            }
             match Key::named(name) {
                 Some(Key::MaxRecvDataSegmentLength) => self.segment_bytes_max = Some(declared_bytes(value)?),
                 Some(key) if key.row().rule == Rule::Declared => {}
@@ -154,6 +160,7 @@ fn declared_bytes(value: &str) -> Result<u32, Violation> {
 }
 
 impl Session {
+    // RFC 7143 6.2-5, 11.10-1: one request at a time.
     /// Asks the next question of the exchange under way on each connection, as far as the command window has room.
     pub(super) fn go_on_with_texts(&mut self) {
         for connection in self.connections.iter_mut() {
@@ -169,6 +176,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.10.4-2, 11.11.4-3: tag and LUN are copied, but for those of the last.
     pub(super) fn handle_text_response(&mut self, cid: Cid, pdu: TextResponse) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         self.connections.known(cid).count_status(pdu.stat_sn)?;

@@ -103,6 +103,7 @@ impl Timers {
         self.logout = None;
     }
 
+    // RFC 7143 7.5-1: Time2Wait comes first.
     /// The connection is gone, and the target remembers it for so long.
     pub(super) fn begin_cleanup(&mut self, now: Instant, retention: Retention) {
         let mut span = Span::new(now, retention);

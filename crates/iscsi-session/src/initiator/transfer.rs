@@ -93,6 +93,7 @@ pub(super) struct Unsolicited {
 }
 
 impl Unsolicited {
+    // RFC 7143 4.2.5.2-1, 4.2.5.2-2, 11.3.4-3, 11.8-1, 13.11-1, 13.11-3, 13.12-1: what both have agreed to; no more, and no less.
     /// RFC 7143 11.3.4: either immediate data alone, or all that FirstBurstLength allows.
     pub(super) fn of(length: u32, parameters: &Parameters) -> Self {
         let first_burst = length.min(parameters.first_burst_bytes_max);
@@ -101,6 +102,7 @@ impl Unsolicited {
     }
 }
 
+// RFC 7143 11.7.1-1, 11.7.7-2: no longer than the target receives.
 /// The longest data segment that we send: whole words, unless it is the last of its sequence (RFC 7143 11.7.7).
 fn segment_bytes_max(parameters: &Parameters) -> u32 {
     parameters.send_segment_bytes_max & !3
@@ -279,6 +281,7 @@ impl Data {
     }
 }
 
+// RFC 7143 7.9-5: what has come before is not taken again.
 /// Where a DataSN or R2TSN stands among those of its task.
 ///
 /// RFC 7143 4.2.2.4 has a bidirectional task number both in one sequence, its example A.3.3 has them number apart: `own` is
@@ -311,6 +314,7 @@ impl Read {
         Self { expected, received: 0, data_in_count: 0, is_resumed: false, pieces: None }
     }
 
+    // RFC 7143 11.7.7-1: a piece may be empty.
     fn handle_data(&mut self, pdu: &mut DataIn, parameters: &Parameters) -> Result<(), Violation> {
         if pdu.data.len() > parameters.receive_segment_bytes_max as usize {
             return Err(Violation::SegmentTooLong);
@@ -409,6 +413,7 @@ impl Write {
         Ok(())
     }
 
+    // RFC 7143 4.2.2.4-1, 4.2.5.2-3, 11.7.1-2, 11.8-2, 11.8-3, 11.8-4, 11.8-5, 11.8-6, 11.8-7, 11.8-8, 13.19-1: each burst from end to end.
     /// The next Data-Out of the sequence that is being sent.
     pub(super) fn next_data_out(
         &mut self,

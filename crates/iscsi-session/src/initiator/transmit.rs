@@ -11,6 +11,7 @@ use iscsi_pdu::ahs::Ahs;
 use iscsi_pdu::{Cid, CmdSn, DataOut, InitiatorTaskTag, NopOut, Pdu, ScsiCommand, StatSn};
 
 impl Session {
+    // RFC 7143 11.14-1, 11.14-2: an outbox is shut with the logout.
     /// The next PDU to be sent on a connection. After its logout request there is none.
     pub fn poll_transmit(&mut self, cid: Cid) -> Option<Pdu> {
         let connection = self.connections.get_mut(cid).filter(|connection| !connection.outbox.is_shut())?;
@@ -38,6 +39,7 @@ impl Connection {
         })
     }
 
+    // RFC 7143 11.18-1, 11.18-2, 11.18.1-2, 11.18.1-4, 11.18.2-1, 11.18.2-3: the tag and the LUN of the ping, and no more.
     /// RFC 7143 11.18.1: a NOP-Out that wants no answer has no Initiator Task Tag and is immediate.
     fn answer(&self, Answer { lun, target_transfer_tag }: Answer, cmd_sn: CmdSn) -> NopOut {
         NopOut {
@@ -76,6 +78,7 @@ impl Connection {
         }
     }
 
+    // RFC 7143 4.2.5.1-1, 4.2.5.1-3: of the tasks of this connection.
     fn next_data_out(&mut self, requests: &mut Requests) -> Option<DataOut> {
         let tag = self.outbox.pop_data()?;
         let Some(Request::Command(task)) = requests.get_mut(tag).map(|entry| &mut entry.request) else {
@@ -92,6 +95,7 @@ impl Connection {
     }
 }
 
+// RFC 7143 10.6-1, 11.3.1-1, 11.3.1-2, 11.3.4-1, 11.3.4-2: never immediate; flags and segments follow from the data.
 fn scsi_command(
     task: &mut Task,
     tag: InitiatorTaskTag,
@@ -125,6 +129,7 @@ fn scsi_command(
     }
 }
 
+// RFC 7143 11.18.1-1, 11.18.2-2: a ping has a task tag and no transfer tag.
 fn nop_out(request: &mut Request, tag: InitiatorTaskTag, cmd_sn: CmdSn, exp_stat_sn: StatSn) -> NopOut {
     NopOut {
         immediate: request.is_immediate(),

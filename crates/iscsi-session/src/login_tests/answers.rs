@@ -29,7 +29,7 @@ fn answer(key: &str, value: &str) -> Option<String> {
     answers(limits, &[(key, value)]).0.remove(0)
 }
 
-/// RFC 7143 6.2-7, 6.2.1-1, 6.2.1-3, 6.2.2-1, 6.2.2-2, 6.2.2-3, 6.2.2-4, 6.2.2-5, 7.1.5-3.
+/// RFC 7143 6.2-7, 6.2.1-1, 6.2.1-3, 6.2.2-1, 6.2.2-2, 6.2.2-3, 6.2.2-4, 6.2.2-5, 7.1.5-3, 13.23-1: TaskReporting among them.
 /// RFC 7143 11.12.10-2, 11.13.8-2: the keys of chapter 13.
 /// RFC 7143 13.24-1, 13.25-1, 13.25-2, 13.25-3, 13.25-4, 13.1-1: some by rules of their own.
 #[test]

@@ -3,7 +3,10 @@
 use super::bench::{TSIH, initiator_config, keys_of, rung, stage_of};
 use crate::initiator::{Login, LoginConfig, LoginEvent};
 use crate::{Authentication, Limits, LoginFailure, Violation};
-use iscsi_pdu::{CmdSn, InitiatorTaskTag, Isid, LoginResponse, LoginStatus, NopIn, Pdu, StatSn, Tsih};
+use iscsi_pdu::{
+    CmdSn, InitiatorTaskTag, Isid, LoginRequest, LoginResponse, LoginStatus, NopIn, Pdu, Reject, RejectReason, StatSn,
+    Tsih,
+};
 use std::time::Instant;
 
 /// Our initiator with a target that says what it is told.
@@ -154,7 +157,7 @@ fn defaults_that_the_initiator_cannot_live_with() {
     }
 }
 
-/// RFC 7143 4.2.2.2-3, 6.3-7, 6.3-9: a StatSN or a stage out of order, and others.
+/// RFC 7143 4.2.2.2-3, 6.3-7, 6.3-9, 7.1.4-1: a StatSN or a stage out of order, and others; a gap is not filled.
 /// RFC 7143 11.13.2-2: another version than the one that was active.
 #[test]
 fn headers_that_do_not_belong_to_the_login() {
@@ -217,11 +220,22 @@ fn a_refusal_counts_whatever_else_its_header_says() {
     assert_eq!(broken(target), (Violation::RedirectWithoutAddress, None));
 }
 
-/// RFC 7143 4.2.4-7: a NOP-In.
+/// RFC 7143 4.2.4-7, 11.17.1-2: a NOP-In; a Reject.
 #[test]
 fn other_pdus_and_a_window_that_means_nothing() {
     let mut target = Rogue::new(Limits::default());
     target.login.handle_pdu(Instant::now(), NopIn::default().into());
+    assert_eq!(broken(target), (Violation::NotDuringLogin, None));
+    let mut target = Rogue::new(Limits::default());
+    let negotiation_reset = Reject {
+        reason: RejectReason::Other(0x0b),
+        stat_sn: StatSn(1),
+        exp_cmd_sn: CmdSn(1),
+        max_cmd_sn: CmdSn(1),
+        data_sn: 0,
+        rejected: Pdu::from(LoginRequest::default()).encode().header,
+    };
+    target.login.handle_pdu(Instant::now(), negotiation_reset.into());
     assert_eq!(broken(target), (Violation::NotDuringLogin, None));
     let mut target = Rogue::new(Limits::default());
     target.respond_with(1, Some(3), &[], |response| response.max_cmd_sn = CmdSn(response.exp_cmd_sn.0.wrapping_sub(2)));

@@ -193,6 +193,7 @@ impl Assembly {
         asked.is_some_and(|(begin, length)| !self.discards && !self.is_there(*begin, begin + length))
     }
 
+    // RFC 7143 7.3-4: what was damaged counts in its sequence.
     /// Takes a Data-Out of `length` bytes; its data is not there if it was damaged.
     pub(super) fn accept(
         &mut self,

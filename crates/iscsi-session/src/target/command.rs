@@ -78,6 +78,7 @@ impl Session {
         self.begin(command);
     }
 
+    // RFC 7143 11.3.1-1, 11.3.1-2, 11.3.4-1: flags that a command cannot have are refused.
     fn admit_command(&self, at: usize, pdu: &ScsiCommand, ahs: &Ahs) -> Result<bool, Violation> {
         self.refuse_in_discovery()?;
         let turn = self.admit(at, pdu.immediate, pdu.cmd_sn)?;
@@ -144,6 +145,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.8-1, 13.11-2: what was not agreed upon is refused.
     /// RFC 7143 4.2.5.2 and 13.10, 13.11, 13.14: what may come without an R2T.
     fn check_unsolicited(&self, pdu: &ScsiCommand) -> Result<(), Violation> {
         let length = pdu.data.len() as u64;
@@ -172,6 +174,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.7.7-1: with or without data.
     pub(super) fn handle_data_out(&mut self, at: usize, mut pdu: DataOut) {
         let data = std::mem::take(&mut pdu.data);
         let Some(id) = self.take_data_out(at, &pdu, data.len() as u32, Some(&data)) else {
@@ -185,6 +188,7 @@ impl Session {
         self.pursue_data(id);
     }
 
+    // RFC 7143 7.8-2, 7.8-3: rejected, and asked for again or failed.
     /// RFC 7143 7.8: the data is discarded, and asked for again where that was agreed upon.
     pub(super) fn handle_damaged_data_out(&mut self, at: usize, pdu: &DataOut, header: Header) {
         if let Some(id) = self.take_data_out(at, pdu, header.data_segment_length() as u32, None) {
@@ -193,6 +197,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.3-1, 10.7-2: a Reject alone ends no task, and data of a task that is gone has no answer.
     /// Takes the header of a Data-Out, whose data is not there if it was damaged. Returns its task if that goes on.
     fn take_data_out(&mut self, at: usize, pdu: &DataOut, length: u32, data: Option<&Bytes>) -> Option<TaskId> {
         self.acknowledge(at, pdu.exp_stat_sn);
@@ -226,6 +231,7 @@ impl Session {
         None
     }
 
+    // RFC 7143 7.8-4, 11.17.1-3: whose data was rejected ends with CHECK CONDITION, after all that was asked for.
     /// Ends a task because of a Data-Out; if that was the last that was to come, the status goes out.
     fn fail(&mut self, id: TaskId, pdu: &DataOut, length: u32, condition: IscsiCondition) {
         let Some(task) = self.tasks.get_mut(id) else {
@@ -272,6 +278,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.4.2-1, 11.17.1-4: the status waits for the data that is still to come.
     /// A task has ended; its status waits for the data that the initiator may still send (RFC 7143 section 11.4.2).
     pub(super) fn settle(&mut self, id: TaskId, mut outcome: TaskOutcome) {
         let Some(task) = self.tasks.get_mut(id) else {
@@ -380,6 +387,7 @@ impl Session {
 }
 
 impl Task {
+    // RFC 7143 4.2.5.1-1, 4.2.5.3-1: on its connection, and in agreement with it.
     /// RFC 7143 4.2.5.3: the fields of a PDU agree with those of the task.
     fn check_data_out(&self, cid: Cid, pdu: &DataOut) -> Result<(), Violation> {
         // RFC 7143 4.2.5.1: data comes on the connection of its command.

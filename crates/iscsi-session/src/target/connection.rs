@@ -75,6 +75,7 @@ impl Connection {
         matches!(self.state, State::LoggedIn | State::InLogout | State::LogoutRequested)
     }
 
+    // RFC 7143 11.7.7-2.
     /// Length of the segments that reads are cut into, in bytes. RFC 7143 11.7.7: pieces but the last of a sequence are whole
     /// words.
     pub(super) fn segment_bytes(&self) -> u32 {
@@ -95,6 +96,7 @@ impl Session {
         self.connections.iter().filter(|connection| connection.is_open()).map(|connection| connection.cid)
     }
 
+    // RFC 7143 4.2.1-2, 6.3.4-2, 6.3.4-3: one that takes the place of another does not count.
     /// Whether a login may join this session as the connection `cid`: success, or the status to refuse it with.
     #[must_use]
     pub fn admission(&self, cid: Cid) -> LoginStatus {
@@ -153,6 +155,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.14-2: a session without connections that does not recover is over.
     /// A connection has ended. The session ends with its last.
     pub fn handle_connection_lost(&mut self, now: Instant, cid: Cid) {
         let Some(at) = self.find(cid) else { return };
@@ -190,6 +193,7 @@ impl Session {
         allegiant(&self.connections, task)
     }
 
+    // RFC 7143 7.1.4.3-4, 7.1.4.3-5, 7.14-1: its tasks wait or end, and the initiator is told elsewhere.
     /// A connection that was open does not work any more: nothing that waits for it can be sent.
     pub(super) fn fail_connection(&mut self, at: usize, reason: CloseReason) {
         let cid = self.connections[at].cid;

@@ -74,6 +74,7 @@ impl Session {
         self.give_up_at(until);
     }
 
+    // RFC 7143 7.14-3, 11.14-4: what is immediate or was not acknowledged ends, the rest waits.
     /// Takes the tasks of a connection off it, and everything else that was to be sent on it.
     fn suspend(&mut self, at: usize, allegiance: Allegiance) {
         let cid = self.connections[at].cid;
@@ -135,6 +136,7 @@ impl Session {
         cleanups.chain(self.give_up_at).chain(self.continue_until).min()
     }
 
+    // RFC 7143 7.5-2: not a moment longer.
     /// Gives up what nobody has recovered in time.
     pub(super) fn give_up_recovery(&mut self, now: Instant) {
         let has_come = |until: Option<Instant>| until.is_some_and(|until| until <= now);
@@ -160,6 +162,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.2.2-6, 7.2.2-7, 7.2.2-8, 11.5.1-16, 11.5.1-17, 11.5.1-18, 11.6-1: refused or answered first.
     /// TASK REASSIGN on the connection `at` (RFC 7143 sections 7.2.2 and 11.5.1). The response, unless it has been queued.
     pub(super) fn reassign(&mut self, at: usize, pdu: &TaskManagementRequest) -> Option<Response> {
         if self.parameters.error_recovery_level < 2 {
@@ -186,6 +189,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.2.2-2, 7.2.2-5: data where there is some to send, and then the status.
     /// A task without allegiance goes on with the connection `at`. The initiator has received all R2Ts and Data-In PDUs before
     /// `exp_data_sn`; zero says nothing.
     pub(super) fn resume(&mut self, at: usize, id: TaskId, exp_data_sn: u32) {
@@ -222,6 +226,7 @@ impl Task {
         self.receive.restart(self.r2t_count);
     }
 
+    // RFC 7143 7.2.2-3, 11.5.6-2, 11.5.6-4: from the first number that was not acknowledged.
     /// RFC 7143 11.5.6: data is sent again from the first that was not acknowledged, in segments of the new connection. What is not
     /// kept any more cannot be sent again.
     fn restart_data_in(&mut self, exp_data_sn: u32, burst_bytes: u32, segment_bytes: u32) {

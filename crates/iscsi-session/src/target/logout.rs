@@ -11,6 +11,7 @@ use iscsi_pdu::{AsyncEvent, LogoutReason, LogoutRequest, LogoutResponseCode};
 use std::time::Instant;
 
 impl Session {
+    // RFC 7143 7.4.3-1, 11.9.1-1: on the connection that is to go, and none in a discovery session.
     /// Asks the initiator to log out, by an asynchronous message on every connection; after the grace period the connections are
     /// dropped. A discovery session is dropped at once.
     pub fn request_logout(&mut self, now: Instant) {
@@ -33,6 +34,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.2.6-2: so the initiator is told.
     /// Ends the session: another one takes its place, or the target goes away. The initiator is told by an asynchronous message.
     pub fn terminate(&mut self) {
         if self.session_type == SessionType::Normal {
@@ -104,6 +106,7 @@ impl Session {
         self.connections[at].transmit.push(Transmission::Logout { tag, response, immediate });
     }
 
+    // RFC 7143 11.14-3: of the whole session.
     fn log_out_session(&mut self, at: usize, pdu: &LogoutRequest) {
         self.connections[at].pass(Transition::LogoutReceived);
         let cid = self.connections[at].cid;
@@ -116,6 +119,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.14-3: of this connection.
     /// A logout of the connection that it comes on. What has ended before still goes out.
     fn log_out_own(&mut self, at: usize, pdu: &LogoutRequest, response: LogoutResponseCode, reason: CloseReason) {
         self.connections[at].pass(Transition::LogoutReceived);

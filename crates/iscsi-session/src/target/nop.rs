@@ -6,6 +6,7 @@ use crate::Violation;
 use iscsi_pdu::NopOut;
 
 impl Session {
+    // RFC 7143 11.19-4: a NOP-Out without a task tag is not answered.
     pub(super) fn handle_nop_out(&mut self, at: usize, pdu: NopOut) {
         self.acknowledge(at, pdu.exp_stat_sn);
         let admitted = self.admit_nop_out(at, &pdu);
@@ -20,6 +21,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.18.1-4: without a task tag it is immediate.
     fn admit_nop_out(&mut self, at: usize, pdu: &NopOut) -> Result<bool, Violation> {
         // RFC 7143 11.18.2: a target transfer tag answers the ping that carried it.
         match pdu.target_transfer_tag {
@@ -36,6 +38,7 @@ impl Session {
         if self.has_request(tag) { Err(Violation::TagInUse) } else { Ok(turn) }
     }
 
+    // RFC 7143 11.18.1-3, 11.19-1, 11.19-2, 11.19-3: with its tag and as much of its data as fits.
     /// RFC 7143 11.19: a NOP-In duplicates as much of the ping data as the initiator receives.
     pub(super) fn echo(&mut self, at: usize, pdu: NopOut) {
         let Some(tag) = pdu.initiator_task_tag else {

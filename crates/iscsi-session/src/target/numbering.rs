@@ -51,6 +51,7 @@ impl<R> CommandWindow<R> {
         self.max
     }
 
+    // RFC 7143 4.2.2.1-11: outside, or there already.
     /// Where a request with this CmdSN stands.
     pub(super) fn place(&self, cmd_sn: CmdSn) -> Place {
         if cmd_sn == self.expected && self.slots.is_empty() && self.expected != self.max.next() {
@@ -100,6 +101,7 @@ impl<R> CommandWindow<R> {
         !self.slots.is_empty()
     }
 
+    // RFC 7143 4.2.2.1-6, 4.2.2.1-8, 4.2.2.1-12: in order, and not over a gap.
     /// The next request that was held, if its turn has come and its CmdSN comes before `barrier`.
     pub(super) fn next_held(&mut self, barrier: Option<CmdSn>) -> Option<R> {
         loop {
@@ -139,6 +141,7 @@ impl<R> CommandWindow<R> {
         }
     }
 
+    // RFC 7143 4.2.2.1-10: it only grows.
     /// The answer to a numbered request leaves: one more may come.
     pub(super) fn release(&mut self) {
         self.max = self.max.next();

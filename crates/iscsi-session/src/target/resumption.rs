@@ -58,6 +58,7 @@ pub(super) struct Resumption {
 }
 
 impl Resumption {
+    // RFC 7143 7.2.2-9: the SNACK Tag belongs to the connection before.
     /// Cuts what was not acknowledged anew.
     pub(super) fn restart(&mut self, segment_bytes: u32) {
         let (data_sn, offset) = self.acknowledged;

@@ -130,6 +130,7 @@ pub struct Session {
 }
 
 impl Session {
+    // RFC 7143 4.2.1-1, 4.2.2.1-10: it begins with its leading connection, and MaxCmdSN never goes back.
     /// A session that begins when the final Login Response of its leading connection was sent. `ping_tag` is a tag of the port's
     /// that places nothing.
     #[must_use]
@@ -338,6 +339,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.2.2.1-5: one immediate command too.
     /// Whether a request may be taken now: `true` if it is its turn, `false` if it has to be held.
     pub(super) fn admit(&self, at: usize, immediate: bool, cmd_sn: CmdSn) -> Result<bool, Violation> {
         if immediate {
@@ -390,6 +392,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.8-2: answered and dropped.
     /// RFC 7143 7.8: a PDU with a wrong data digest is discarded, but the header counts.
     fn handle_data_digest_error(&mut self, at: usize, header: Header) {
         let frame = Frame { header, ahs: Bytes::new(), data: Bytes::new() };
@@ -403,6 +406,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.3-1, 4.3-2.
     /// RFC 7143 4.3: a discovery session takes SendTargets and a logout, nothing else.
     pub(super) fn refuse_in_discovery(&self) -> Result<(), Violation> {
         match self.session_type {
@@ -437,6 +441,7 @@ impl Session {
         self.violate_by_header(at, violation, pdu.encode().header);
     }
 
+    // RFC 7143 7.3-2: a number that was not counted is missing still.
     /// Does what the table says about a PDU that belongs to no task of ours.
     pub(super) fn violate_by_header(&mut self, at: usize, violation: Violation, header: Header) {
         match violation.answer() {

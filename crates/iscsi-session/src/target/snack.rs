@@ -21,6 +21,7 @@ pub(super) struct Run {
 }
 
 impl Run {
+    // RFC 7143 11.16-7: neither what was never sent nor what was acknowledged.
     /// The run that BegRun and RunLength mean, when `first` is the first number that was not acknowledged and `next` the one that
     /// was not used yet.
     fn of(pdu: &Snack, first: u32, next: u32) -> Result<Self, Violation> {
@@ -48,6 +49,7 @@ impl Run {
 }
 
 impl Session {
+    // RFC 7143 7.8-7, 11.16-1: all four types.
     #[cold]
     pub(super) fn handle_snack(&mut self, at: usize, pdu: &Snack) {
         self.acknowledge(at, pdu.exp_stat_sn);
@@ -67,6 +69,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.2.5.1-5: on the connection of the task.
     /// The task that a SNACK is about.
     fn snacked_task(&self, at: usize, pdu: &Snack) -> Result<TaskId, Violation> {
         let id = pdu.initiator_task_tag.and_then(|tag| self.tasks.find(tag)).ok_or(Violation::SnackOutsideRun)?;
@@ -132,6 +135,7 @@ impl Session {
         Ok(())
     }
 
+    // RFC 7143 11.16.3-2: the response will name it.
     /// RFC 7143 11.16.3: the data that was not acknowledged is sent again, in segments as they are now, and then the status.
     fn cut_anew(&mut self, at: usize, pdu: &Snack) -> Result<(), Violation> {
         let id = self.snacked_task(at, pdu)?;
@@ -175,6 +179,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.8-8: with SNACK rejected.
     /// RFC 7143 7.8 a.1: a task whose data cannot be sent again ends, if its status has not left.
     fn fail_read(&mut self, id: TaskId, condition: IscsiCondition) {
         let Some(task) = self.tasks.get(id) else { return };
@@ -197,6 +202,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.16-4, 11.16-5, 11.16-6: as it was, but for the numbers of the moment.
     /// The first PDU of a run of Data-In PDUs and R2Ts.
     #[cold]
     pub(super) fn send_data_again(&mut self, at: usize, id: TaskId, run: Run) -> Option<Pdu> {
@@ -217,6 +223,7 @@ impl Session {
         Some(pdu)
     }
 
+    // RFC 7143 11.16-2: as they were.
     /// The first PDU of a run of statuses.
     #[cold]
     pub(super) fn send_statuses_again(&mut self, at: usize, run: Run) -> Option<Pdu> {

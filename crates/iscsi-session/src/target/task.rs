@@ -75,11 +75,13 @@ impl TaskOutcome {
         Self { status: CHECK_CONDITION, sense: Bytes::copy_from_slice(&sense), ..Self::default() }
     }
 
+    // RFC 7143 11.7.3-1, 11.7.3-2: an exception goes in a response.
     /// Whether the status may come with the last data (RFC 7143 section 11.7.3).
     fn fits_data_in(&self) -> bool {
         matches!(self.status, GOOD | CONDITION_MET) && self.sense.is_empty()
     }
 
+    // RFC 7143 4.6.1.2-1, 10.2-1, 11.4.7-1, 11.4.7-2: sense comes with the status.
     /// The data segment of a SCSI Response: the sense data behind its length (RFC 7143 section 11.4.7).
     pub(super) fn response_data(&self) -> Bytes {
         if self.sense.is_empty() {
@@ -180,6 +182,7 @@ impl Task {
         self.resumption.as_ref()?.cut.piece(data_sn, burst_bytes, total)
     }
 
+    // RFC 7143 11.7.2-1, 11.7.4-1, 11.7.4-2: with the A bit come a tag and the LUN of the command.
     /// A piece of data that can be sent again.
     pub(super) fn data_in(&self, id: TaskId, data_sn: u32, offset: u32, data: Bytes, burst_bytes: u32) -> DataIn {
         let end = offset + data.len() as u32;
@@ -199,6 +202,7 @@ impl Task {
         }
     }
 
+    // RFC 7143 11.4.8-1, 11.16.3-2, 11.16.5-2: it counts the Data-In PDUs and names the last R-Data SNACK.
     /// Its SCSI Response, but for ExpCmdSN and MaxCmdSN.
     pub(super) fn response(&self, stat_sn: StatSn) -> Option<ScsiResponse> {
         let outcome = self.outcome()?;
@@ -238,6 +242,7 @@ impl Task {
         self.r2t_count.wrapping_add(self.data_in_count)
     }
 
+    // RFC 7143 11.7.3-3: a bidirectional command has a response.
     /// The status that comes with the last data, if that has been taken and the status may: never so for a bidirectional
     /// command (RFC 7143 section 11.7.3).
     pub(super) fn collapsed_status(&self) -> Option<(u8, Residual)> {
@@ -269,6 +274,7 @@ impl Task {
     }
 }
 
+// RFC 7143 11.4.5.2-1, 11.4.5.2-2, 11.4.5.2-3, 11.4.5.2-4: the difference and its sign.
 fn residual(expected: u32, presented: u32) -> Residual {
     match presented.cmp(&expected) {
         std::cmp::Ordering::Less => Residual::Underflow(expected - presented),

@@ -97,6 +97,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.2.2.1-5: one immediate function is always taken.
     fn admit_task_management(&self, at: usize, pdu: &TaskManagementRequest) -> Result<bool, Violation> {
         self.refuse_in_discovery()?;
         // RFC 7143 4.2.2.1: one immediate function is always taken, whatever else is.
@@ -120,6 +121,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.5.1-1: every function has its response.
     /// Begins a function whose turn it is.
     pub(super) fn manage(&mut self, at: usize, pdu: &TaskManagementRequest) {
         let response = match pdu.function {
@@ -156,6 +158,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 11.5.1-14, 11.6.1-1: the owner ends the other sessions.
     /// The answer to [`Event::TaskManagement`]: the device has done its half, and nothing of the tasks that it ended is in flight.
     pub fn answer_task_management(&mut self, id: RequestId, response: Response) {
         let Some(index) = self.management.iter().position(|management| management.id == id && !management.gathers())
@@ -180,6 +183,7 @@ impl Session {
         self.make_progress();
     }
 
+    // RFC 7143 11.6.1-2: these two wait for every status before them.
     /// Whether the response to a function waits until every status before it is acknowledged.
     fn is_fenced(&self, function: Function) -> bool {
         match function {
@@ -230,6 +234,7 @@ impl Session {
         self.events.push_back(Event::TaskManagement { id, function: pdu.function, lun: pdu.lun });
     }
 
+    // RFC 7143 7.11-3, 11.5.1-10, 11.5.1-11: a function is not aborted, nor what is over.
     /// RFC 7143 11.5.1, 11.6.1 and 7.11. The response, unless the owner is asked.
     fn abort_task(&mut self, at: usize, pdu: &TaskManagementRequest) -> Option<Response> {
         let Some(tag) = pdu.referenced_task_tag else {
@@ -278,6 +283,7 @@ impl Session {
         if is_there { Response::FunctionSucceeded } else { Response::FunctionComplete }
     }
 
+    // RFC 7143 7.11-2: its number counts.
     /// A task that is not there: if its command may be on the way, it counts as received.
     fn abort_missing(&mut self, pdu: &TaskManagementRequest) -> Response {
         if pdu.ref_cmd_sn.precedes(pdu.cmd_sn) && self.window.plug(pdu.ref_cmd_sn) {
@@ -301,6 +307,7 @@ impl Session {
         self.add(at, &pdu, Progress::Gathers(Some(self.now + DRAIN_TIME)));
     }
 
+    // RFC 7143 4.2.2.1-4, 4.2.3.3-8: what came later waits.
     /// The first CmdSN that no command may have to be delivered.
     pub(super) fn barrier(&self) -> Option<CmdSn> {
         let mut gathering = self.management.iter().filter(|management| management.gathers());
@@ -310,6 +317,7 @@ impl Session {
         )
     }
 
+    // RFC 7143 4.2.3.3-10, 11.5.1-3, 13.23-6: what it ends sends no status after the response; then it is the device's turn.
     /// Hands a function to the owner that has gathered all it waits for. Returns whether there was one.
     pub(super) fn advance_management(&mut self) -> bool {
         let Some(index) = (0..self.management.len()).find(|index| self.has_gathered(*index)) else {
@@ -328,6 +336,7 @@ impl Session {
         true
     }
 
+    // RFC 7143 4.2.3.3-7, 4.2.3.3-8, 11.5.1-6: the data of R2Ts has come; the commands and the data before it, though not for ever.
     /// Whether a function has all it waits for. No more data is asked for meanwhile.
     fn has_gathered(&mut self, index: usize) -> bool {
         let management = &self.management[index];

@@ -71,6 +71,7 @@ impl Exchange {
         self.assembler.push(pdu.data.clone(), pdu.continues).map_err(|_| Violation::TextOutOfResources)
     }
 
+    // RFC 7143 6.4-6: a key that is said twice.
     /// Takes a complete text. Returns the value of SendTargets, if that was asked for.
     fn negotiate(&mut self, said: &[u8], session_type: SessionType) -> Result<Option<String>, Violation> {
         let mut answer = BytesMut::new();
@@ -96,6 +97,7 @@ impl Exchange {
         Ok(send_targets)
     }
 
+    // RFC 7143 6.4-4, 11.11.1-1: answers alone.
     /// The answer to a key, if it wants one. All but two belong to the login (RFC 7143 section 13: use IO and LO).
     fn reply(&mut self, key: &str, value: &str) -> Option<&'static str> {
         match Key::named(key) {
@@ -109,6 +111,7 @@ impl Exchange {
         }
     }
 
+    // RFC 7143 11.11.6-1: no longer than the initiator receives.
     /// Cuts off the next part of the answer, after a whole pair if there is one.
     fn next_part(&mut self, length_max: usize) -> Bytes {
         if self.answer.len() <= length_max {
@@ -144,6 +147,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 6.2-5, 7.12-3, 7.12-4, 7.12-5: one request at a time; an exchange that fails is dropped with all it said.
     /// Goes on with an exchange, or begins one. A request that breaks a rule ends it (RFC 7143 section 7.12).
     pub(super) fn converse(&mut self, at: usize, pdu: &TextRequest) -> Result<(), Violation> {
         let connection = &mut self.connections[at];
@@ -202,6 +206,7 @@ impl Session {
         self.events.push_back(Event::SendTargets { id, scope });
     }
 
+    // RFC 7143 13.8-2: the owner gives addresses with their tag.
     /// The answer to [`Event::SendTargets`].
     ///
     /// # Panics
@@ -225,6 +230,7 @@ impl Session {
         self.answer_text(at, exchange, question.is_final, question.immediate);
     }
 
+    // RFC 7143 6.4-3: F is answered with F, unless there is more to say.
     /// Sends the next part of an answer; the exchange ends with the last part, if the initiator has said all.
     fn answer_text(&mut self, at: usize, mut exchange: Exchange, is_final: bool, immediate: bool) {
         let part = exchange.next_part(self.connections[at].send_segment_bytes_max as usize);
@@ -232,6 +238,7 @@ impl Session {
         self.say(at, exchange, part, ends, immediate);
     }
 
+    // RFC 7143 6.4-5, 11.10.4-1, 11.10.4-3, 11.11.1-2, 11.11.1-3, 11.11.4-1, 11.11.4-2: a tag to go on with, or F.
     fn say(&mut self, at: usize, exchange: Exchange, data: Bytes, is_final: bool, immediate: bool) {
         let connection = &mut self.connections[at];
         let response = TextResponse {

@@ -96,6 +96,7 @@ impl Transfer {
             && outstanding < u32::from(parameters.outstanding_r2t_max)
     }
 
+    // RFC 7143 11.8-9, 11.8.4-2: each R2T begins where the one before ended.
     /// The tag, offset and length of the R2T that may be sent now. It counts as sent.
     pub(super) fn next_r2t(&mut self, parameters: &Parameters) -> Option<(TargetTransferTag, u32, u32)> {
         let tag = self.tag.filter(|_| self.may_ask(parameters))?;
@@ -106,6 +107,7 @@ impl Transfer {
         Some((tag, offset, length))
     }
 
+    // RFC 7143 7.3-4: there is no recovery R2T here.
     /// Takes the header of a Data-Out of `length` bytes.
     pub(super) fn accept(&mut self, pdu: &DataOut, length: u32, parameters: &Parameters) -> Result<(), Violation> {
         let end = self.burst_end(pdu.target_transfer_tag, parameters)?;
@@ -144,6 +146,7 @@ impl Transfer {
         }
     }
 
+    // RFC 7143 4.2.5.2-4, 4.2.5.2-6, 7.9-2: in order; a gap is like data with a bad digest, and the task fails.
     fn check(&self, pdu: &DataOut, length: u32, end: u32) -> Result<(), Violation> {
         let solicited = pdu.target_transfer_tag.is_some();
         // RFC 7143 7.9: a DataSN that is not the next means that a PDU before was lost.

@@ -180,6 +180,7 @@ impl Session {
         due.then(|| self.ping(at))
     }
 
+    // RFC 7143 11.4.11-1: nobody else says it.
     /// RFC 7143 11.4.11: a MaxCmdSN that has changed is announced by a NOP-In if no other PDU does it.
     fn send_window(&mut self, at: usize) -> Option<Pdu> {
         if self.announced == self.window.max()
@@ -191,11 +192,13 @@ impl Session {
         Some(self.nop_in(at, None))
     }
 
+    // RFC 7143 4.2.2.1-15: what is answered was acknowledged before, by this or another PDU.
     fn numbers(&mut self) -> Numbers {
         self.announced = self.window.max();
         Numbers { exp_cmd_sn: self.window.expected(), max_cmd_sn: self.window.max() }
     }
 
+    // RFC 7143 4.2.2.4-1, 4.2.5.1-4, 4.2.5.3-2: on the connection of its command, with its LUN and the next number.
     fn send_r2t(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get_mut(id)?;
         let (target_transfer_tag, buffer_offset, desired_data_transfer_length) =
@@ -220,6 +223,7 @@ impl Session {
         Some(r2t.into())
     }
 
+    // RFC 7143 4.2.5.1-1, 4.2.5.1-2, 4.2.5.1-4: where the task is.
     fn send_completion(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get_mut(id)?;
         let Stage::Sending(outcome) = &task.stage else {
@@ -243,6 +247,7 @@ impl Session {
         Some(data_in.into())
     }
 
+    // RFC 7143 11.4.9-1: a status that is sent again is the same.
     fn send_status(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get(id)?;
         // RFC 7143 11.16.3: a status that is sent again keeps its number.
@@ -293,6 +298,7 @@ impl Session {
         Some(pdu)
     }
 
+    // RFC 7143 11.16-3, 11.16-6: of this moment are the numbers of the window alone.
     /// Gives a PDU that is sent again the numbers of this moment.
     pub(super) fn renumber(&mut self, pdu: &mut Pdu) {
         let numbers = self.numbers();
@@ -390,11 +396,13 @@ impl Session {
         })
     }
 
+    // RFC 7143 11.19.3-1: of LUN 0, which every target has.
     fn ping(&mut self, at: usize) -> Pdu {
         let tag = self.connections[at].tag;
         self.nop_in(at, Some(tag))
     }
 
+    // RFC 7143 11.19-5, 11.19-6, 11.19-7, 11.19.1-1: nothing but numbers.
     /// A NOP-In that answers nothing: it carries the next StatSN without using it (RFC 7143 section 11.19.2).
     fn nop_in(&mut self, at: usize, target_transfer_tag: Option<TargetTransferTag>) -> Pdu {
         let stat_sn: StatSn = self.connections[at].statuses.next();
@@ -421,6 +429,7 @@ pub(super) fn task_management_response(
     .into()
 }
 
+// RFC 7143 11.7.1-1, 11.7.1-2, 11.7.2-2, 11.7.7-2, 13.19-1: in order and in whole words; no A bit at level 0.
 /// Cuts the next piece off a read: no longer than the initiator receives, no sequence longer than MaxBurstLength.
 fn next_data_in(id: TaskId, task: &mut Task, burst: u32, segment: u32) -> Option<DataIn> {
     let (initiator_task_tag, data_sn, offset) = (task.initiator_task_tag, task.input_sn(), task.sent);

@@ -86,6 +86,7 @@ fn a_command_says_where_its_data_moves() {
     }
 }
 
+// RFC 7143 4.2.5.1-1, 4.2.5.1-2, 4.2.5.1-3, 4.2.5.1-4: and is refused elsewhere.
 /// RFC 7143 4.2.5.1: R2Ts, data and status move on the connection of the command, and nowhere else.
 #[test]
 fn data_moves_on_the_connection_of_its_command() {
@@ -145,6 +146,7 @@ fn immediate_commands_are_counted_by_connection() {
     ladder.sends(&["Reject StatSN 1: Too many immediate commands, of SCSI Command"]);
 }
 
+// RFC 7143 7.1.4.3-4, 7.1.4.3-5: and the others hear of it.
 /// RFC 7143 7.14 and 7.6 b: the tasks of a connection end with it, the others go on; the initiator is told on another connection.
 #[test]
 fn a_connection_that_breaks_takes_its_tasks_with_it() {
@@ -243,6 +245,7 @@ fn a_connection_is_logged_out_on_another() {
     assert_eq!(ladder.session.tasks(), 1);
 }
 
+// RFC 7143 11.14-3: and every task.
 #[test]
 fn a_logout_of_the_session_ends_every_connection() {
     let mut ladder = two();
@@ -292,6 +295,7 @@ fn a_connection_is_reinstated() {
     ladder.sends(&["Response 4 status 00 StatSN 1 ExpDataSN 0"]);
 }
 
+// RFC 7143 4.2.1-2, 6.3.4-3.
 #[test]
 fn the_only_connection_is_reinstated() {
     let mut ladder = Ladder::new(Parameters::default());
@@ -303,6 +307,7 @@ fn the_only_connection_is_reinstated() {
     ladder.tells(&["Command 2 R 0"]);
 }
 
+// RFC 7143 11.9.1-1: each on its own.
 #[test]
 fn all_connections_are_asked_to_log_out() {
     let mut ladder = two();
@@ -348,6 +353,7 @@ fn a_task_is_not_aborted_on_another_connection() {
     ladder.tells(&["Aborted 1", "TaskManagement ABORT TASK"]);
 }
 
+// RFC 7143 4.2.2.3.2-1, 4.2.2.3.2-2, 4.2.2.3.2-3, 4.2.2.3.3-2, 4.2.2.3.3-3, 4.2.2.3.3-4, 11.6.1-2.
 /// RFC 7143 4.2.3.3 d and 11.6.1: the response comes after every response before it, wherever that is, and before all after it.
 #[test]
 fn a_function_is_answered_behind_what_other_connections_send() {
@@ -538,6 +544,7 @@ fn a_function_without_its_connection_waits_for_no_commands() {
     assert_eq!(ladder.session.tasks(), 0);
 }
 
+// RFC 7143 11.5.1-14, 11.6.1-1: of the session.
 /// RFC 7143 11.5.1, TARGET COLD RESET: nobody waits for anybody.
 #[test]
 fn a_cold_reset_ends_every_connection() {

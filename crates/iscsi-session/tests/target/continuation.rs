@@ -52,6 +52,7 @@ fn lose_b(ladder: &mut Ladder) {
     assert!(sent[1].ends_with("Connection or session closed successfully"), "{sent:?}");
 }
 
+// RFC 7143 7.2.2-2, 7.2.2-3, 7.2.2-8, 11.5.1-16, 11.5.6-2, 11.6-1, 11.7.2-1: the response comes first.
 #[test]
 fn a_read_goes_on_from_what_was_received() {
     let mut ladder = two();
@@ -74,6 +75,39 @@ fn a_read_goes_on_from_what_was_received() {
     ]);
     assert_eq!((ladder.session.data_in_bytes(A), ladder.session.tasks()), (0, 0));
     assert_eq!(ladder.window, (CmdSn(2), CmdSn(9)));
+}
+
+// RFC 7143 11.5.6-4: neither zero nor a number that was sent.
+#[test]
+fn a_number_that_means_nothing_is_ignored() {
+    let mut ladder = two();
+    ladder.on(B).i(read(1, 1500));
+    ladder.events();
+    ladder.complete(1, good_read(1500));
+    assert!(ladder.session.poll_transmit(B).is_some());
+    lose_b(&mut ladder);
+    ladder.on(A).i(reassign(100, 1, 9));
+    ladder.sends(&[
+        "TaskManagement 100 StatSN 3: Function complete",
+        "Data-In 1 DataSN 0 0+1024",
+        "Data-In 1 DataSN 1 1024+476 F S status 00 StatSN 4",
+    ]);
+}
+
+// RFC 7143 7.2.2-9.
+#[test]
+fn a_snack_tag_does_not_outlive_its_connection() {
+    let mut ladder = two();
+    ladder.on(B).i(read(1, 8));
+    ladder.events();
+    ladder.complete(1, good_read(8));
+    ladder.on(B).sent();
+    let kind = SnackType::RData;
+    ladder.i(Snack { kind, initiator_task_tag: Some(itt(1)), transfer_or_snack_tag: 77, ..Snack::default() });
+    assert!(ladder.sent()[1].ends_with("SNACK Tag 77"));
+    lose_b(&mut ladder);
+    ladder.on(A).i(reassign(100, 1, 0));
+    assert_eq!(ladder.sent()[1], "Data-In 1 DataSN 0 0+8 F S status 00 StatSN 4");
 }
 
 #[test]
@@ -103,6 +137,7 @@ fn a_read_goes_on_in_other_segments() {
     );
 }
 
+// RFC 7143 7.2.2-5.
 /// A status that was sent and not acknowledged comes again, with the numbers of its new connection.
 #[test]
 fn a_status_is_sent_anew() {
@@ -216,6 +251,7 @@ fn lose_nothing(ladder: &mut Ladder) {
     ladder.on(B).sends(&[]);
 }
 
+// RFC 7143 7.2.2-7, 11.5.1-17, 11.5.1-18.
 /// RFC 7143 7.2.2: not before the logout, not twice, not what is no SCSI command.
 #[test]
 fn reassignments_that_are_refused() {
@@ -257,6 +293,7 @@ fn reassignments_that_are_refused() {
     );
 }
 
+// RFC 7143 7.14-3, 11.14-4.
 /// RFC 7143 7.14 and 11.14: immediate commands end, and what waits for its turn is discarded.
 #[test]
 fn what_does_not_outlive_its_connection() {
@@ -274,6 +311,7 @@ fn what_does_not_outlive_its_connection() {
     ladder.tells(&["Command 5 R 8", "Command 4 R 8"]);
 }
 
+// RFC 7143 7.5-2.
 /// RFC 7143 7.5: Time2Wait and Time2Retain, and not longer.
 #[test]
 fn a_failed_connection_is_given_up_in_time() {
@@ -329,6 +367,7 @@ fn a_session_goes_on_with_a_new_connection() {
     ladder.tells(&[]);
 }
 
+// RFC 7143 7.5-2, 7.14-1.
 #[test]
 fn a_session_that_nobody_continues_ends_in_time() {
     let mut ladder = one();
@@ -387,6 +426,7 @@ fn a_live_connection_is_removed_on_another() {
     ladder.tells(&["Command 2 R 8"]);
 }
 
+// RFC 7143 6.3.4-2.
 /// A live connection is reinstated: the tasks of the old one do not go on with the new one by themselves.
 #[test]
 fn tasks_wait_when_their_connection_is_reinstated() {

@@ -37,6 +37,7 @@ fn immediate_data_alone_is_there_at_once() {
     assert_eq!(ladder.session.tasks(), 0);
 }
 
+// RFC 7143 4.2.2.4-1, 4.2.5.3-2, 11.8-9, 11.8.4-2: each begins where the last ended; with the LUN of the command, which the ladder checks.
 #[test]
 fn no_more_r2ts_are_outstanding_than_agreed_and_none_is_longer_than_a_burst() {
     let mut ladder = Ladder::new(Parameters { outstanding_r2t_max: 3, ..open() });
@@ -111,6 +112,7 @@ fn all_data_that_came_early_completes_the_command() {
     ladder.tells(&["Data 1 0+2048", "DataComplete 1"]);
 }
 
+// RFC 7143 11.4.2-1, 11.4.7-1, 11.4.7-2.
 /// RFC 7143 11.4.2: the status waits for the F bit of the last sequence that is expected.
 #[test]
 fn an_error_of_the_device_waits_for_all_data_that_was_asked_for() {
@@ -126,6 +128,7 @@ fn an_error_of_the_device_waits_for_all_data_that_was_asked_for() {
     ladder.sends(&["Response 1 status 02 StatSN 1 ExpDataSN 0 underflow 8192 sense [115, 101, 110, 115, 101]"]);
 }
 
+// RFC 7143 11.7.7-1: by the target.
 #[test]
 fn empty_data_and_a_final_bit_of_its_own_are_taken() {
     let mut ladder = with_two_r2ts();
@@ -163,6 +166,7 @@ fn a_data_sn_that_is_not_the_next_ends_the_task() {
     fails(data_out(1, true, 1, 0, 512, false), &[], "b/47/05");
 }
 
+// RFC 7143 4.2.5.2-4, 4.2.5.2-6.
 #[test]
 fn an_offset_that_is_not_the_next_is_rejected_and_ends_the_task() {
     fails(data_out(1, true, 0, 512, 512, false), &["Reject StatSN 1: Invalid PDU field, of SCSI Data-Out"], "b/0c/0d");
@@ -173,6 +177,7 @@ fn more_data_than_the_r2t_asked_for_ends_the_task() {
     fails(data_out(1, true, 0, 0, 4097, true), &[], "b/0c/0d");
 }
 
+// RFC 7143 11.17.1-3, 11.17.1-4.
 #[test]
 fn less_data_than_the_r2t_asked_for_is_rejected_and_ends_the_task() {
     fails(data_out(1, true, 0, 0, 4095, true), &["Reject StatSN 1: Protocol error, of SCSI Data-Out"], "b/0c/0d");
@@ -243,6 +248,7 @@ fn refused(parameters: Parameters, command: ScsiCommand, more: &[DataOut], sense
     assert_eq!(ladder.window.0, ladder.cmd_sn, "the command was taken");
 }
 
+// RFC 7143 11.8-1, 13.11-2: three ways.
 #[test]
 fn unsolicited_data_beyond_what_was_agreed_upon() {
     let no_immediate = Parameters { immediate_data: false, ..open() };
@@ -317,6 +323,7 @@ fn data_for_a_task_that_was_ended_is_dropped() {
     ladder.sends(&["Reject StatSN 1: Data digest error, of SCSI Command"]);
 }
 
+// RFC 7143 11.7.1-1, 11.7.1-2, 11.7.2-2, 11.7.7-2, 13.19-1: whatever was agreed upon; no A bit.
 #[test]
 fn data_in_is_cut_at_segments_and_bursts_of_any_length() {
     let parameters = Parameters { send_segment_bytes_max: 1022, burst_bytes_max: 2500, ..Parameters::default() };

@@ -13,6 +13,7 @@ fn pong() -> NopOut {
     NopOut { immediate: true, target_transfer_tag: Some(PING_TAG), ..NopOut::default() }
 }
 
+// RFC 7143 11.18.1-3, 11.19-1, 11.19-2, 11.19-3, 11.19-4: and no further.
 #[test]
 fn a_ping_is_echoed_as_far_as_the_initiator_receives() {
     let mut ladder = Ladder::new(Parameters { send_segment_bytes_max: 512, ..Parameters::default() });
@@ -26,6 +27,7 @@ fn a_ping_is_echoed_as_far_as_the_initiator_receives() {
     ladder.sends(&[]);
 }
 
+// RFC 7143 11.19-5, 11.19-6, 11.19-7, 11.19.3-1.
 #[test]
 fn silence_is_answered_by_a_ping_and_a_ping_by_life() {
     let mut ladder = ladder();
@@ -34,6 +36,8 @@ fn silence_is_answered_by_a_ping_and_a_ping_by_life() {
     ladder.sends(&[]);
     ladder.pass(1);
     ladder.sends(&["NOP-In ping feed"]);
+    let Pdu::NopIn(ping) = &ladder.last[0] else { panic!("a NOP-In") };
+    assert_eq!((ping.initiator_task_tag, ping.lun, ping.data.len()), (None, Default::default(), 0));
     ladder.pass(9);
     ladder.i(pong());
     assert_eq!(ladder.session.poll_timeout(), Some(ladder.now + Duration::from_secs(30)));
@@ -89,6 +93,7 @@ fn a_silent_discovery_session_ends_without_a_ping() {
     ladder.tells(&["Closed the peer has gone silent"]);
 }
 
+// RFC 7143 11.14-3: without an answer.
 #[test]
 fn a_logout_of_the_session_or_its_connection_ends_all_tasks() {
     for reason in [LogoutReason::CloseSession, LogoutReason::CloseConnection] {
@@ -134,6 +139,7 @@ fn a_logout_for_recovery_is_not_supported() {
     ladder.sends(&["Logout 3 StatSN 1: Connection recovery is not supported"]);
 }
 
+// RFC 7143 11.9.1-1: on its connection.
 #[test]
 fn an_initiator_that_is_asked_to_log_out_does() {
     let mut ladder = ladder();
@@ -187,7 +193,7 @@ fn the_owner_ends_a_session() {
     ladder.sends(&["Async StatSN 1: Session drop notification 0 2 0"]);
 }
 
-/// RFC 7143 7.1.4.3-4, 7.14-1, 7.14-3.
+/// RFC 7143 4.2.1-1, 7.1.4.3-4, 7.14-1, 7.14-3: it ends with its last connection.
 #[test]
 fn a_lost_connection_ends_the_session_and_the_first_reason_stays() {
     let mut ladder = ladder();

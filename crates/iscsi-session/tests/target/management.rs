@@ -112,6 +112,7 @@ fn abort_task_outside_the_window_or_for_no_task() {
     ladder.tells(&["Command 1 R 0"]);
 }
 
+// RFC 7143 11.5.1-10, 11.5.1-11.
 /// RFC 7143 11.5.1: a task management request cannot be aborted.
 #[test]
 fn abort_task_for_a_function_is_rejected() {
@@ -138,7 +139,7 @@ fn abort_task_ends_the_wait_for_data() {
     ladder.sends(&[]);
 }
 
-/// RFC 7143 4.2.2.1-4, 4.2.3.3-1, 4.2.3.3-10: the owner answers, and what comes later goes on.
+/// RFC 7143 4.2.2.1-4, 4.2.3.3-1, 4.2.3.3-10, 13.23-6: the owner answers, and what comes later goes on; without FastAbort.
 #[test]
 fn a_set_ends_the_tasks_of_its_logical_unit_that_came_before() {
     for function in [Function::AbortTaskSet, Function::ClearTaskSet, Function::LogicalUnitReset] {
@@ -221,7 +222,7 @@ fn a_reset_of_the_target_plugs_the_holes_before_it() {
     assert_eq!(ladder.window, (CmdSn(4), CmdSn(11)));
 }
 
-/// RFC 7143 4.2.3.3-7: the data of R2Ts is waited for, and no more is asked for.
+/// RFC 7143 4.2.3.3-7, 11.5.1-6: the data of R2Ts is waited for, and no more is asked for.
 #[test]
 fn a_set_waits_for_the_data_that_was_asked_for() {
     let mut ladder = Ladder::new(open());
@@ -285,7 +286,7 @@ fn data_that_never_comes_is_given_up() {
     ladder.sends(&[]);
 }
 
-/// RFC 7143 4.2.3.3-11, 4.2.3.3-13: the response to these two waits until every status before it is acknowledged.
+/// RFC 7143 4.2.3.3-11, 4.2.3.3-13, 11.6.1-2: the response to these two waits until every status before it is acknowledged.
 #[test]
 fn the_response_of_a_set_waits_for_acknowledgement() {
     for function in [Function::AbortTaskSet, Function::ClearTaskSet] {
@@ -348,7 +349,7 @@ fn a_logout_does_not_wait_for_acknowledgement() {
     ladder.sends(&["Logout 2 StatSN 2: Connection or session closed successfully"]);
 }
 
-/// RFC 7143 4.2.2.1-4: a status that is on its way leaves before the response.
+/// RFC 7143 4.2.2.1-4, 11.5.1-3: a status that is on its way leaves before the response.
 #[test]
 fn statuses_that_are_on_their_way_leave_before_the_response() {
     let mut ladder = Ladder::new(open());
@@ -386,7 +387,7 @@ fn a_stronger_function_overtakes_one_that_waits() {
     ladder.sends(&["TaskManagement 100 StatSN 2: Function complete"]);
 }
 
-/// RFC 7143 7.2.2-6: TASK REASSIGN at recovery level 0.
+/// RFC 7143 7.2.2-6, 11.5.1-1: TASK REASSIGN at recovery level 0; even these.
 #[test]
 fn functions_that_are_not_there() {
     let mut ladder = Ladder::new(open());

@@ -18,7 +18,7 @@ fn numbered(tag: u32, cmd_sn: u32) -> ScsiCommand {
     ScsiCommand { cmd_sn: CmdSn(cmd_sn), ..read(tag, 0) }
 }
 
-/// RFC 7143 4.2.2.1-6, 4.2.2.1-12, 4.2.2.2-3.
+/// RFC 7143 4.2.2.1-6, 4.2.2.1-12, 4.2.2.1-15, 4.2.2.2-3.
 #[test]
 fn commands_reach_the_owner_in_order_over_the_wrap() {
     let mut ladder = at(u32::MAX - 1);
@@ -81,6 +81,7 @@ fn the_window_closes_before_more_is_taken_and_opens_with_each_answer() {
     assert_eq!(ladder.window, (CmdSn(10), CmdSn(9)));
 }
 
+// RFC 7143 11.4.11-1, 11.19-5, 11.19.1-1.
 /// RFC 7143 11.4.11: a MaxCmdSN that no other PDU announces is announced by a NOP-In.
 #[test]
 fn room_that_comes_without_an_answer_is_announced() {

@@ -484,6 +484,7 @@ proptest! {
     }
 
     #[test]
+    // RFC 7143 7.1.5-2: what was agreed upon is done.
     fn what_loses_its_connection_goes_on(steps in prop::collection::vec(step(), 0..150), seed: u64, faults in 3..40u64) {
         run(2, seed, faults, &steps);
     }

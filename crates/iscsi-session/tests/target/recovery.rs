@@ -61,6 +61,7 @@ fn acknowledgement(ladder: &Ladder, begin_run: u32) -> Snack {
     Snack { transfer_or_snack_tag: tag.0, lun: LUN, ..snack(SnackType::DataAck, None, begin_run, 0) }
 }
 
+// RFC 7143 7.8-7, 11.16-1, 11.16-5.
 #[test]
 fn data_is_sent_again_as_it_was() {
     let mut ladder = after_a_read();
@@ -74,6 +75,7 @@ fn data_is_sent_again_as_it_was() {
     assert!(ladder.read() == pattern(0, 5000));
 }
 
+// RFC 7143 11.16-3, 11.16-6.
 /// RFC 7143 11.16: the numbers of this moment go with what is sent again.
 #[test]
 fn what_is_sent_again_tells_the_window_as_it_is() {
@@ -107,6 +109,7 @@ fn a_place_in_the_window_is_free_although_the_task_is_kept() {
     assert_eq!(ladder.window, (CmdSn(2), CmdSn(9)));
 }
 
+// RFC 7143 11.16-7.
 /// RFC 7143 11.16: nothing is asked for that was not sent or was acknowledged.
 #[test]
 fn a_snack_beyond_what_was_sent_is_a_protocol_error() {
@@ -124,6 +127,7 @@ fn a_snack_beyond_what_was_sent_is_a_protocol_error() {
     }
 }
 
+// RFC 7143 11.7.4-1, 11.7.4-2, 11.16-1: with the tag and the LUN that it was asked by.
 #[test]
 fn acknowledged_data_is_not_sent_again() {
     let mut ladder = after_a_read();
@@ -152,6 +156,7 @@ fn an_acknowledgement_of_what_was_not_sent_is_rejected() {
     }
 }
 
+// RFC 7143 11.4.9-1, 11.16-1, 11.16-2.
 #[test]
 fn statuses_of_all_kinds_are_sent_again() {
     let mut ladder = after_a_read();
@@ -176,6 +181,7 @@ fn statuses_of_all_kinds_are_sent_again() {
     assert_eq!(ladder.sent(), before[3..]);
 }
 
+// RFC 7143 11.16-1, 11.16.3-2, 11.16.5-2.
 /// RFC 7143 11.16.3: the data that was not acknowledged is cut anew, and the status comes by itself, with its old number.
 #[test]
 fn r_data_is_cut_anew() {
@@ -244,6 +250,7 @@ fn data_of_other_segments_is_not_sent_again_as_it_was() {
     ladder.sends(&["Reject StatSN 3: SNACK reject, of SNACK Request"]);
 }
 
+// RFC 7143 7.3-4, 7.8-2, 7.8-3: the DataSN after it is the next.
 #[test]
 fn damaged_data_is_rejected_and_asked_for_again() {
     let mut ladder = ladder();
@@ -262,6 +269,7 @@ fn damaged_data_is_rejected_and_asked_for_again() {
     assert_eq!(ladder.written[&1], pattern(0, 4096));
 }
 
+// RFC 7143 7.9-2.
 /// RFC 7143 7.9: a gap in DataSN is a lost PDU, and so is a damaged last one.
 #[test]
 fn lost_data_is_asked_for_again() {
@@ -318,6 +326,7 @@ fn a_sequence_that_stops_is_asked_for_again() {
     ladder.sends(&[]);
 }
 
+// RFC 7143 11.16-2, 11.16-4: the same R2T; with the StatSN of the moment.
 /// RFC 7143 7.9 and 7.1.4.1: an R2T to which nothing comes may have got lost: it comes again, and then one with the next number.
 #[test]
 fn an_r2t_without_an_answer_is_repeated() {
@@ -334,12 +343,14 @@ fn an_r2t_without_an_answer_is_repeated() {
     ladder.sends(&[]);
     ladder.pass(2);
     ladder.sends(&["R2T 1 R2TSN 1 0+4096"]);
+    ladder.i(nop_out(2, ""));
     ladder.i(data_snack(1, 0, 1));
-    ladder.sends(&["R2T 1 R2TSN 0 0+4096"]);
+    ladder.sends(&["NOP-In 2 StatSN 1 ", "R2T 1 R2TSN 0 0+4096"]);
+    assert!(matches!(&ladder.last[1], Pdu::R2t(again) if again.stat_sn == StatSn(2)));
     ladder.i(data_out(1, true, 0, 0, 4096, true));
     ladder.tells(&["Data 1 0+4096"]);
     ladder.i(data_snack(1, 1, 1));
-    ladder.sends(&["Reject StatSN 1: Protocol error, of SNACK Request"]);
+    ladder.sends(&["Reject StatSN 2: Protocol error, of SNACK Request"]);
     ladder.i(data_out(1, true, 0, 0, 4096, true));
     ladder.tells(&["DataComplete 1"]);
 }
@@ -454,6 +465,7 @@ fn what_is_kept_is_bounded() {
     assert_eq!(ladder.sent().len(), 2);
 }
 
+// RFC 7143 7.8-8.
 /// RFC 7143 7.8 a.1: a task that cannot be recovered ends.
 #[test]
 fn a_read_that_cannot_be_sent_again_ends() {

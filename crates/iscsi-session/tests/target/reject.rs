@@ -99,6 +99,7 @@ fn protocol_error() {
     ]);
 }
 
+// RFC 7143 11.3.1-1, 11.3.1-2, 11.3.4-1, 11.18.1-4.
 #[test]
 fn invalid_pdu_field() {
     let mut ladder = ladder();

@@ -16,6 +16,7 @@ fn last_line(command: ScsiCommand, outcome: TaskOutcome) -> String {
     ladder.sent().pop().unwrap()
 }
 
+// RFC 7143 11.4.5.2-1, 11.4.5.2-2, 11.4.5.2-3, 11.4.5.2-4, 11.4.8-1: both ways.
 #[test]
 fn of_reads() {
     let read_of = |expected, presented| last_line(read(1, expected), good_read(presented));
@@ -27,6 +28,7 @@ fn of_reads() {
     assert_eq!(read_of(0, 0), "Response 1 status 00 StatSN 1 ExpDataSN 0");
 }
 
+// RFC 7143 11.4.5.2-1, 11.4.5.2-2, 11.4.5.2-3, 11.4.5.2-4: both ways.
 #[test]
 fn of_writes() {
     let write_of =
@@ -47,6 +49,7 @@ fn of_commands_that_were_to_move_nothing_or_the_other_way() {
     assert_eq!(last_line(written, good_read(512)), "Response 1 status 00 StatSN 1 ExpDataSN 0 underflow 512");
 }
 
+// RFC 7143 11.4.8-1, 11.7.3-3: each direction has its own.
 #[test]
 fn of_bidirectional_commands() {
     let both = |written, read| {
@@ -59,6 +62,7 @@ fn of_bidirectional_commands() {
     assert_eq!(both(600, 200), "Response 1 status 00 StatSN 1 ExpDataSN 1 overflow 88 read underflow 56");
 }
 
+// RFC 7143 11.7.3-1, 11.7.3-2.
 /// RFC 7143 11.7.3: only a status without exception comes with the data.
 #[test]
 fn only_good_statuses_come_with_the_data() {

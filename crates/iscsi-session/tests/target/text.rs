@@ -63,6 +63,7 @@ fn send_targets_in_a_normal_session() {
     ladder.sends(&["Text 3 StatSN 3 F ", "Reject StatSN 4: Protocol error, of Text Request"]);
 }
 
+// RFC 7143 11.10.4-1, 11.10.4-3, 11.11.1-3, 11.11.4-1, 11.11.6-1: with a tag until the last.
 /// The example of section 11.10.4: a long answer in parts.
 #[test]
 fn a_long_answer_comes_in_parts_of_whole_pairs() {
@@ -78,6 +79,8 @@ fn a_long_answer_comes_in_parts_of_whole_pairs() {
         assert!(response.data.len() <= 8192);
         assert_eq!(response.data.last(), Some(&0), "cut after a pair");
         assert_eq!(response.continues, !response.is_final);
+        assert_eq!(response.target_transfer_tag.is_some(), !response.is_final);
+        assert_eq!(response.lun, Default::default(), "what the next request says");
         said.extend_from_slice(&response.data);
         parts += 1;
         if response.is_final {
@@ -90,7 +93,7 @@ fn a_long_answer_comes_in_parts_of_whole_pairs() {
     assert_eq!(names, 200);
 }
 
-/// RFC 7143 6.4-5: with a tag to go on with.
+/// RFC 7143 6.4-3, 6.4-5, 11.11.1-2, 11.11.4-2: with a tag to go on with; F comes last, without a tag.
 #[test]
 fn an_answer_waits_until_the_initiator_has_said_all() {
     let mut ladder = ladder();
@@ -131,7 +134,7 @@ fn the_segment_length_changes_when_the_exchange_ends() {
     ]);
 }
 
-/// RFC 7143 6.2-7, 6.2-13.
+/// RFC 7143 6.2-7, 6.2-13, 6.4-4, 11.11.1-1: nothing but answers.
 #[test]
 fn keys_that_cannot_be_agreed_upon_now() {
     let mut ladder = ladder();

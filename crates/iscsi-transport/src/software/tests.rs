@@ -71,6 +71,7 @@ fn cuts() -> impl Strategy<Value = Vec<usize>> {
 }
 
 proptest! {
+    // RFC 7143 11.1-1, 11.2-1.
     #[test]
     fn frames_do_not_depend_on_where_the_stream_is_cut(frames in frames(), digests in digests(), cuts in cuts()) {
         let mut port = port_with(&wire(&frames, digests), cuts);

@@ -53,6 +53,7 @@ impl Responses {
             version_max: 0,
             version_min: 0,
             isid: self.isid,
+            // RFC 7143 6.3.4-1: that of the session, for a connection that joins or comes again.
             tsih: self.tsih,
             initiator_task_tag: self.tag,
             cid: self.cid,
@@ -62,6 +63,7 @@ impl Responses {
         }
     }
 
+    // RFC 7143 7.1.4-1: a number that is not the next ends the login.
     /// Takes the header of a response that lets the login go on.
     pub(super) fn admit(&mut self, response: &LoginResponse) -> Result<(), Violation> {
         self.count += 1;

@@ -95,6 +95,7 @@ fn digests_and_segments_are_each_connection_s_own_and_the_rest_is_the_session_s(
     assert!(matches!(sent, Some(Pdu::ScsiCommand(command)) if command.data.len() == 512));
 }
 
+// RFC 7143 4.2.5.1-1.
 #[test]
 fn an_answer_on_another_connection_breaks_the_allegiance() {
     let mut bench = two();
@@ -143,6 +144,7 @@ fn a_ping_is_asked_for_on_each_silent_connection() {
     assert_eq!(bench.session.cids().collect::<Vec<_>>(), [OTHER]);
 }
 
+// RFC 7143 7.1.4.3-1, 7.14-1.
 #[test]
 fn a_connection_that_dies_takes_its_own_requests_along() {
     let mut bench = two();
@@ -359,6 +361,7 @@ fn a_logout_of_a_living_connection_over_another_closes_it_first() {
     assert_eq!(answer_logout(&mut bench, 9, LogoutResponseCode::Closed), []);
 }
 
+// RFC 7143 11.14-2.
 #[test]
 fn a_logout_of_the_session_ends_all_connections() {
     let mut bench = two();
@@ -377,6 +380,7 @@ fn a_logout_of_the_session_ends_all_connections() {
     assert_eq!(lose(&mut bench, CID), [lost(9), Event::Closed(CloseReason::ConnectionLost)]);
 }
 
+// RFC 7143 11.14-6: by a login.
 #[test]
 fn a_connection_is_reinstated_in_the_place_of_one_that_was_lost() {
     let mut bench = two();
@@ -409,6 +413,7 @@ fn the_only_connection_is_reinstated_before_its_loss_was_seen() {
     assert_eq!(plugs(&bench.sent()), [(tag(1), FIRST_CMD_SN)]);
 }
 
+// RFC 7143 11.5.1-9.
 #[test]
 fn an_abort_goes_where_its_task_is_and_a_function_for_all_ends_tasks_everywhere() {
     let mut bench = two();
@@ -510,6 +515,7 @@ fn a_bad_digest_ends_its_connection() {
     assert_eq!(bench.events(), []);
 }
 
+// RFC 7143 11.10-1: on each.
 #[test]
 fn each_connection_has_one_text_exchange_at_a_time() {
     let mut bench = two();
@@ -526,6 +532,7 @@ fn each_connection_has_one_text_exchange_at_a_time() {
     assert_eq!(plugs(&bench.sent())[0], (tag(1), FIRST_CMD_SN));
 }
 
+// RFC 7143 6.3.4-1.
 /// RFC 7143 11.12.8: the login of a further connection carries the session's CmdSN, and speaks of the connection's keys alone.
 #[test]
 fn a_login_that_joins() {

@@ -16,6 +16,7 @@ fn due(number: u32, step: EscalationStep) -> Event {
     Event::EscalationDue { tag: tag(number), step }
 }
 
+// RFC 7143 7.11-1.
 /// RFC 7143 7.11: a command is aborted, then its logical unit reset, and in the end the session is given up.
 #[test]
 fn a_command_that_takes_too_long_is_escalated_step_by_step() {

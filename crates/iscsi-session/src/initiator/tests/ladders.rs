@@ -47,6 +47,7 @@ fn read() {
     assert_good(&mut bench, 1);
 }
 
+// RFC 7143 10.6-1.
 /// A.2: one R2T answered, then two at once.
 #[test]
 fn write() {
@@ -54,7 +55,7 @@ fn write() {
     bench.submit(1, super::write(3072));
     let sent = bench.sent();
     let [Pdu::ScsiCommand(command)] = &sent[..] else { panic!("one command, not {sent:?}") };
-    assert!(command.write && !command.read && command.is_final && command.data.is_empty());
+    assert!(command.write && !command.read && !command.immediate && command.is_final && command.data.is_empty());
 
     bench.take(bench.r2t(1, 0, 0, 1024));
     let sent = bench.sent();
@@ -96,6 +97,7 @@ fn bidirectional() -> Command {
     Command { lun: LUN, cdb: [0x53; 16], data, ..Command::default() }
 }
 
+// RFC 7143 11.3.1-2, 11.3.4-1: with its read length.
 /// A.3.3, with R2Ts and Data-Ins numbered apart as the example has it, and in one sequence as section 4.2.2.4 wants it.
 #[test]
 fn bidirectional_numbers() {
@@ -120,6 +122,7 @@ fn bidirectional_numbers() {
     }
 }
 
+// RFC 7143 11.3.1-1: W without F, then F.
 /// A.3.4: immediate data, unsolicited data, and the rest on request.
 #[test]
 fn write_unsolicited() {

@@ -32,6 +32,7 @@ fn logout_response(bench: &mut Bench, number: u32, response: LogoutResponseCode)
     });
 }
 
+// RFC 7143 11.18.1-1, 11.18.2-2: with a task tag alone.
 #[test]
 fn a_ping_is_echoed() {
     let mut bench = Bench::new(Parameters::default());
@@ -56,6 +57,7 @@ fn ping_data_is_cut_to_what_the_target_takes() {
     assert!(matches!(&bench.sent()[..], [Pdu::NopOut(ping)] if ping.data == pattern(512)));
 }
 
+// RFC 7143 11.18-1, 11.18-2, 11.18-3, 11.18.1-2, 11.18.1-4, 11.18.2-1, 11.18.2-3: once.
 #[test]
 fn pings_of_the_target_are_answered() {
     let mut bench = Bench::new(Parameters::default());
@@ -115,6 +117,7 @@ fn without_an_interval_only_pings_are_timed() {
     assert_eq!(session.poll_timeout(), None, "a time that no clock reaches");
 }
 
+// RFC 7143 11.14-1, 11.14-2.
 #[test]
 fn logout_goes_last_and_ends_the_session() {
     let mut bench = Bench::new(Parameters { immediate_data: false, ..Parameters::default() });
@@ -188,6 +191,7 @@ fn a_logout_request_of_the_target_stops_new_commands() {
     assert_eq!(bench.events().len(), 2);
 }
 
+// RFC 7143 7.1.4.3-3, 7.14-2.
 #[test]
 fn drop_notifications_end_the_session_that_they_name() {
     for (event, cid) in [(AsyncEvent::SessionDrop, 0), (AsyncEvent::ConnectionDrop, CID.0)] {
@@ -216,6 +220,7 @@ fn events_of_scsi_and_of_vendors_are_passed_on() {
     }
 }
 
+// RFC 7143 4.2.3.4-5, 4.2.3.5-4, 11.9.1-6: data stops, then the NOP-Out.
 #[test]
 fn task_termination_ends_the_commands_that_the_target_has() {
     let mut bench = Bench::new(Parameters { immediate_data: false, ..Parameters::default() });

@@ -51,6 +51,7 @@ fn aborted(function: Function, referenced: Option<u32>, response: Code) -> Vec<u
         .collect()
 }
 
+// RFC 7143 4.2.2.1-1, 4.2.2.1-2, 11.5.1-8, 11.5.1-19, 11.5.4-1, 11.5.5-2: the number of the next command.
 #[test]
 fn requests_carry_what_the_function_needs() {
     let (_, request) = around(Function::AbortTask, Some(2));
@@ -58,10 +59,13 @@ fn requests_carry_what_the_function_needs() {
     assert_eq!(request.referenced_task_tag, Some(tag(2)));
     // RFC 7143 11.5.5.
     assert_eq!((request.ref_cmd_sn, request.cmd_sn), (FIRST_CMD_SN.next(), FIRST_CMD_SN.advanced_by(3)));
-    let (_, request) = around(Function::LogicalUnitReset, None);
-    assert_eq!((request.referenced_task_tag, request.ref_cmd_sn, request.lun), (None, CmdSn(0), LUN));
+    for referenced in [None, Some(2)] {
+        let (_, request) = around(Function::LogicalUnitReset, referenced);
+        assert_eq!((request.referenced_task_tag, request.ref_cmd_sn, request.lun), (None, CmdSn(0), LUN));
+    }
 }
 
+// RFC 7143 4.2.3.3-5.
 #[test]
 fn each_function_ends_the_commands_before_it_in_its_scope() {
     let done = Code::FunctionComplete;
@@ -90,6 +94,7 @@ fn a_task_that_the_target_does_not_know_is_over() {
     assert_eq!(aborted(Function::AbortTask, Some(2), Code::TaskDoesNotExist), [2]);
 }
 
+// RFC 7143 4.2.3.3-3, 4.2.3.3-4.
 #[test]
 fn a_response_before_that_of_the_function_counts() {
     let (mut bench, _) = around(Function::AbortTask, Some(2));
@@ -103,6 +108,7 @@ fn a_response_before_that_of_the_function_counts() {
     assert_eq!(*of, tag(2));
 }
 
+// RFC 7143 4.2.3.3-6, 11.5.1-2: in silence.
 #[test]
 fn what_comes_late_for_an_aborted_task_is_discarded() {
     let (mut bench, _) = around(Function::AbortTaskSet, None);
@@ -119,6 +125,7 @@ fn what_comes_late_for_an_aborted_task_is_discarded() {
     assert!(matches!(bench.events()[..], [Event::TaskComplete { .. }]));
 }
 
+// RFC 7143 4.2.3.3-2, 11.5.1-4.
 #[test]
 fn r2ts_are_answered_until_the_function_completes() {
     let mut bench = Bench::new(Parameters { immediate_data: false, ..Parameters::default() });
@@ -155,6 +162,7 @@ fn aborting_what_has_ended_is_answered_at_once() {
     assert_eq!(bench.sent(), []);
 }
 
+// RFC 7143 4.2.2.1-7.
 #[test]
 fn a_function_follows_the_commands_that_wait_before_it() {
     let mut bench = Bench::new(Parameters::default());

@@ -66,6 +66,7 @@ pub(super) fn cmd_sn(pdu: &Pdu) -> CmdSn {
     }
 }
 
+// RFC 7143 4.2.2.1-1, 4.2.2.1-2, 4.2.2.1-3.
 /// Commands and statuses pass 2^32 without anybody noticing, and each command acknowledges the statuses before it.
 #[test]
 fn all_numbers_wrap() {

@@ -110,6 +110,7 @@ fn assert_ends(bench: &mut Bench, number: u32) {
     );
 }
 
+// RFC 7143 7.1.4.3-2, 7.2.1-3, 7.2.2-1, 7.5-1, 11.5.1-15, 11.5.1-19, 11.5.6-3.
 #[test]
 fn a_read_goes_on_where_it_was() {
     let mut bench = two();
@@ -151,6 +152,7 @@ fn a_read_goes_on_where_it_was() {
     assert_eq!(bench.session.parameters(CID), None);
 }
 
+// RFC 7143 6.3.4-4.
 #[test]
 fn the_only_connection_is_reinstated_and_a_write_goes_on() {
     let mut bench = one();
@@ -183,6 +185,7 @@ fn the_only_connection_is_reinstated_and_a_write_goes_on() {
     assert_ends(&mut bench, 1);
 }
 
+// RFC 7143 11.5.6-1.
 #[test]
 fn what_comes_again_is_handed_out_once_whatever_its_segments() {
     let mut bench = two();
@@ -212,6 +215,25 @@ fn what_comes_again_is_handed_out_once_whatever_its_segments() {
     assert_ends(&mut bench, 1);
 }
 
+// RFC 7143 7.2.2-4: nothing before ExpDataSN.
+#[test]
+fn what_was_received_is_not_asked_for_again() {
+    let mut bench = two();
+    bench.submit(1, read(3000));
+    bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    bench.take(bench.data_in(1, 0, 0, pattern(1000)));
+    bench.events();
+    lose(&mut bench, CID);
+    log_out(&mut bench, OTHER, Logout::ForRecovery(CID));
+    assert_eq!(answer_logout(&mut bench, 0, 30), [due(1)]);
+    assert_eq!(reassign(&mut bench, 1).unwrap().exp_data_sn, 1);
+    answer(&mut bench, Code::FunctionComplete);
+    bench.take(bench.data_in(1, 2, 2000, pattern(3000).slice(2000..)));
+    let sent = bench.sent();
+    assert!(matches!(&sent[..], [Pdu::Snack(snack)] if (snack.begin_run, snack.run_length) == (1, 0)), "{sent:?}");
+}
+
 #[test]
 fn in_any_order_too_what_comes_again_is_handed_out_once() {
     let mut bench = Bench::new(Parameters { data_pdu_in_order: false, ..at_level(2) });
@@ -235,6 +257,7 @@ fn in_any_order_too_what_comes_again_is_handed_out_once() {
     assert_ends(&mut bench, 1);
 }
 
+// RFC 7143 7.5-2.
 #[test]
 fn the_target_forgets_tasks_that_are_not_reassigned() {
     let mut bench = two();
@@ -271,6 +294,7 @@ fn where_nothing_is_retained_nothing_is_recovered() {
     assert_eq!(lose(&mut bench, CID), [lost(1), Event::Closed(CloseReason::ConnectionLost)]);
 }
 
+// RFC 7143 7.2.2-1, 11.5.1-15.
 #[test]
 fn a_reassignment_waits_for_the_logout_and_may_be_refused() {
     let mut bench = two();

@@ -73,6 +73,7 @@ fn snack(pdu: Pdu) -> Snack {
     if let Pdu::Snack(snack) = pdu { snack } else { panic!("a SNACK, not {pdu:?}") }
 }
 
+// RFC 7143 4.2.5.1-5, 7.9-1, 7.9-5, 11.16.2-3: nothing that had come.
 #[test]
 fn a_lost_data_in_is_asked_for_with_all_that_follows() {
     let mut bench = reading();
@@ -91,6 +92,7 @@ fn a_lost_data_in_is_asked_for_with_all_that_follows() {
     assert_eq!(bench.sent(), []);
 }
 
+// RFC 7143 7.8-5, 7.8-6.
 #[test]
 fn a_data_in_with_a_bad_digest_is_asked_for() {
     let mut bench = reading();
@@ -104,6 +106,7 @@ fn a_data_in_with_a_bad_digest_is_asked_for() {
     assert_eq!(offsets(&bench.events()), [0, 1000]);
 }
 
+// RFC 7143 7.9-4, 11.7.2-6, 11.16.1-1: and is acknowledged then.
 /// RFC 7143 7.9: a status is not acknowledged before the data of its task has come.
 #[test]
 fn a_status_waits_for_its_data() {
@@ -142,6 +145,7 @@ fn a_status_with_data_waits_for_the_data_before_it() {
     assert_eq!(bench.events(), []);
 }
 
+// RFC 7143 7.9-3.
 #[test]
 fn lost_statuses_are_asked_for_and_taken_in_order() {
     let mut bench = bench();
@@ -176,6 +180,7 @@ fn a_status_that_is_the_last_is_missed_too() {
     }
 }
 
+// RFC 7143 7.8-10, 7.8-11, 7.8-12.
 #[test]
 fn a_status_with_a_bad_digest_is_lost() {
     let mut bench = bench();
@@ -260,6 +265,7 @@ fn a_recovery_r2t_asks_for_what_was_sent() {
     bench.assert_violation(Violation::TooManyR2ts, &[1]);
 }
 
+// RFC 7143 11.7.2-3, 11.7.2-4, 11.7.2-5, 11.16.2-1, 11.16.2-2.
 #[test]
 fn the_acknowledge_bit_is_answered_once_all_has_come() {
     let mut bench = reading();
@@ -324,6 +330,7 @@ fn what_does_not_come_is_asked_for_again_but_not_for_ever() {
     assert_eq!(bench.events().pop(), Some(Event::Closed(reason)));
 }
 
+// RFC 7143 7.8-9.
 /// RFC 7143 7.8: the data is lost, and with it the worth of the status.
 #[test]
 fn a_rejected_snack_fails_its_task() {
@@ -367,6 +374,7 @@ fn a_status_that_cannot_be_had_again_costs_the_connection() {
     bench.assert_violation(Violation::StatSnOutOfOrder, &[1, 2]);
 }
 
+// RFC 7143 7.2.1-2.
 #[test]
 fn a_command_whose_immediate_data_was_bad_is_sent_again() {
     let mut bench = Bench::new(Parameters { immediate_data: true, initial_r2t: false, ..at_level_1() });
@@ -411,6 +419,7 @@ fn a_damaged_copy_of_a_command_that_the_target_has_taken_changes_nothing() {
     assert_eq!(completed(&bench.events()), [tag(1)]);
 }
 
+// RFC 7143 7.2.1-1, 7.2.1-2, 7.2.1-3.
 /// RFC 7143 7.1.3 and 7.2.1: a ping shows which command was lost.
 #[test]
 fn a_command_that_the_target_has_not_got_is_sent_again() {
@@ -456,6 +465,7 @@ fn where_all_is_acknowledged_nothing_is_probed() {
     assert_eq!(bench.session.poll_timeout(), Some(bench.now + Duration::from_secs(5)));
 }
 
+// RFC 7143 4.2.2.2-1, 4.2.2.2-2.
 #[test]
 fn what_waits_is_bounded() {
     let mut bench = bench();

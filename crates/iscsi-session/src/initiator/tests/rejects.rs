@@ -16,6 +16,7 @@ pub(super) fn reject(bench: &mut Bench, rejected: &Pdu, reason: RejectReason) {
 
 const REASON: RejectReason = RejectReason::InvalidPduField;
 
+// RFC 7143 7.3-3.
 #[test]
 fn a_rejected_command_leaves_a_gap_that_is_filled() {
     let mut bench = Bench::new(Parameters::default());

@@ -70,6 +70,7 @@ fn sense_data_comes_without_its_length() {
     assert_eq!(split_sense(&Bytes::new()), Some((Bytes::new(), Bytes::new())));
 }
 
+// RFC 7143 11.4.3-1: whatever stands there.
 #[test]
 fn of_a_target_failure_nothing_else_is_read() {
     let result = read_result(0, |pdu| ScsiResponse {
@@ -90,6 +91,7 @@ fn of_a_target_failure_nothing_else_is_read() {
     assert_eq!(result, expected);
 }
 
+// RFC 7143 11.7-1: and counts.
 #[test]
 fn a_status_may_come_with_the_last_data() {
     let mut bench = Bench::new(Parameters::default());
@@ -107,6 +109,7 @@ fn a_status_may_come_with_the_last_data() {
     assert_eq!(command.exp_stat_sn, FIRST_STAT_SN.next());
 }
 
+// RFC 7143 11.7.7-1: by the initiator.
 #[test]
 fn empty_data_ins_say_nothing() {
     let mut bench = Bench::new(Parameters::default());

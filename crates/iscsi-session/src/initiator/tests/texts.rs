@@ -48,6 +48,7 @@ fn each_scope_has_its_value() {
     }
 }
 
+// RFC 7143 6.4-1, 6.4-2, 11.10.3-1, 11.10.3-2, 11.11.4-3.
 #[test]
 fn a_long_answer_is_asked_for_piece_by_piece() {
     let mut bench = discovery();
@@ -56,6 +57,7 @@ fn a_long_answer_is_asked_for_piece_by_piece() {
     // RFC 7143 11.10.5: a pair may go over the edge of a PDU.
     answer(&mut bench, 1, b"TargetName=iqn.2026-01.a:one\0TargetAddress=10.0.0.1:3260,1\0Target", Some(7));
     let next = request(&mut bench);
+    assert_eq!(next.initiator_task_tag, tag(1));
     assert_eq!(
         (next.target_transfer_tag, next.lun, next.cmd_sn),
         (Some(TargetTransferTag(7)), LUN, FIRST_CMD_SN.next())
@@ -72,15 +74,19 @@ fn a_long_answer_is_asked_for_piece_by_piece() {
     assert_eq!(bench.events(), [Event::Targets { tag: tag(1), targets }]);
 }
 
+// RFC 7143 11.10.4-2.
 #[test]
 fn no_targets_is_an_answer() {
     let mut bench = discovery();
     bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
     request(&mut bench);
-    answer(&mut bench, 1, b"", None);
-    assert_eq!(bench.events(), [Event::Targets { tag: tag(1), targets: vec![] }]);
+    // A tag beside F means nothing.
+    let response = text_response(&mut bench, 1, b"", Some(7));
+    bench.take(TextResponse { is_final: true, ..response });
+    assert_eq!((bench.events(), bench.sent()), (vec![Event::Targets { tag: tag(1), targets: vec![] }], vec![]));
 }
 
+// RFC 7143 6.2-5, 11.10-1.
 #[test]
 fn exchanges_take_turns() {
     let mut bench = discovery();
@@ -219,6 +225,7 @@ fn negotiating() -> Bench {
     bench
 }
 
+// RFC 7143 11.9.1-5, 11.10.5-1: answers of at most 512 bytes.
 #[test]
 fn a_negotiation_answers_what_the_target_offers() {
     let mut bench = negotiating();
@@ -231,6 +238,7 @@ fn a_negotiation_answers_what_the_target_offers() {
     assert!(matches!(&bench.sent()[..], [Pdu::ScsiCommand(command)] if command.data.len() == 1024));
 }
 
+// RFC 7143 6.4-7.
 #[test]
 fn a_negotiation_that_breaks_the_rules() {
     for (text, violation) in [
@@ -239,6 +247,7 @@ fn a_negotiation_that_breaks_the_rules() {
         (b"MaxRecvDataSegmentLength=16777216\0", Violation::ValueNotAdmissible),
         (b"MaxRecvDataSegmentLength=-1\0", Violation::ValueNotAdmissible),
         (b"X-org.example.speed=9\0", Violation::TextResponseFlags),
+        (b"MaxRecvDataSegmentLength=1024\0MaxRecvDataSegmentLength=1024\0", Violation::KeyRepeated),
     ] {
         let mut bench = negotiating();
         answer(&mut bench, 1, text, None);

@@ -75,6 +75,7 @@ fn an_answer_after_the_task_has_ended() {
     bench.assert_violation(Violation::UnknownInitiatorTaskTag, &[2]);
 }
 
+// RFC 7143 7.9-3.
 #[test]
 fn status_numbers() {
     for wrong in [FIRST_STAT_SN.next(), FIRST_STAT_SN.previous(), FIRST_STAT_SN.advanced_by(1 << 31)] {
@@ -85,6 +86,7 @@ fn status_numbers() {
     }
 }
 
+// RFC 7143 7.9-1.
 #[test]
 fn data_numbers() {
     assert_breaks(Violation::DataSnOutOfOrder, |bench| bench.take(bench.data_in(1, 1, 0, pattern(8))));
@@ -192,6 +194,7 @@ fn nop_ins() {
     bench.assert_violation(Violation::TooManyPings, &[1, 2]);
 }
 
+// RFC 7143 7.7-1, 7.7-2, 7.8-5, 7.8-11.
 #[test]
 fn bad_pdus() {
     let error = Pdu::decode(&Frame::new(Header([0x3e; 48]), Bytes::new(), Bytes::new())).unwrap_err();

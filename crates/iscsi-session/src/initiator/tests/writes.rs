@@ -9,6 +9,7 @@ fn unsolicited(length: u32, parameters: &Parameters) -> (u32, u32) {
     (immediate, total)
 }
 
+// RFC 7143 4.2.5.2-1, 4.2.5.2-2, 11.3.4-3, 11.7.7-2, 11.8-1, 13.11-1, 13.11-3, 13.12-1: all four ways.
 #[test]
 fn unsolicited_data_is_bounded_by_first_burst_length() {
     let parameters = |initial_r2t, immediate_data| Parameters {
@@ -39,6 +40,7 @@ fn order(sent: &[Pdu]) -> Vec<(&'static str, u32)> {
         .collect()
 }
 
+// RFC 7143 4.2.5.2-6, 4.2.5.2-7, 4.2.5.2-8.
 #[test]
 fn unsolicited_data_keeps_the_order_of_its_commands() {
     let parameters =
@@ -92,6 +94,7 @@ fn a_task_that_ends_early_sends_no_more_data() {
     assert_eq!(order(&bench.sent()), [("command", 1), ("data", 1)]);
 }
 
+// RFC 7143 7.9-5.
 #[test]
 fn an_r2t_that_comes_twice_is_answered_once() {
     let mut bench = Bench::new(Parameters { immediate_data: false, ..Parameters::default() });
@@ -136,6 +139,7 @@ fn extended_cdb_goes_in_an_additional_header_segment() {
 }
 
 proptest! {
+    // RFC 7143 4.2.5.2-3, 11.3.4-2, 11.7.1-1, 11.7.1-2, 11.8-2, 11.8-3, 11.8-4, 11.8-5, 11.8-6, 11.8-7, 11.8-8, 13.12-1, 13.19-1.
     /// Whatever is negotiated and however the target asks, the bytes that go are the bytes of the write, each PDU within the
     /// limits, each sequence ended by F, and nothing twice.
     #[test]
