@@ -3,7 +3,7 @@
 //! In: turns, and how much there was to do in them. Out: whether to look at once, or to sleep until something comes.
 //!
 //! To fall asleep and to be woken takes a processor longer than it takes a busy initiator to send its next commands. So after a
-//! turn with several commands a loop goes on looking for a while. What comes of that is watched: after a look in vain the
+//! turn with several commands a loop goes on looking for a while, and again after what it finds. What comes of that is watched: after a look in vain the
 //! next turns sleep at once, the more of them the more often it was in vain, so that it costs little where nothing comes of it: a
 //! slow initiator, or one on the same processor.
 
@@ -34,16 +34,17 @@ impl BusyPoll {
 
     /// A turn has ended, in which so many block I/Os began.
     pub(super) fn handle_turn(&mut self, now: Instant, ios: usize) {
-        if self.until.take().is_some() {
-            self.next_rest_turns = 1;
-        }
-        if self.window.is_zero() || ios < IOS_MIN {
+        if self.window.is_zero() || ios == 0 {
             return;
         }
-        if self.rest_turns > 0 {
-            self.rest_turns -= 1;
-        } else {
-            self.until = Some(now + self.window);
+        if self.until.is_some() {
+            // Who is looked for finds turns short: one command is enough to go on.
+            (self.until, self.next_rest_turns) = (Some(now + self.window), 1);
+        } else if ios >= IOS_MIN {
+            match self.rest_turns.checked_sub(1) {
+                Some(rest_turns) => self.rest_turns = rest_turns,
+                None => self.until = Some(now + self.window),
+            }
         }
     }
 
@@ -83,8 +84,12 @@ mod tests {
         busy_poll.handle_turn(now, IOS_MIN - 1);
         assert!(!busy_poll.looks_again(now));
         busy_poll.handle_turn(now, IOS_MIN);
-        assert!(busy_poll.looks_again(now + WINDOW / 2));
-        assert!(!busy_poll.looks_again(now + WINDOW));
+        let later = now + WINDOW / 2;
+        assert!(busy_poll.looks_again(later));
+        busy_poll.handle_turn(later, 1);
+        assert!(busy_poll.looks_again(now + WINDOW), "one command that was found is enough to go on");
+        busy_poll.handle_turn(now + WINDOW, 0);
+        assert!(!busy_poll.looks_again(later + WINDOW), "what is no command is not");
     }
 
     #[test]
