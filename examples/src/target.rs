@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Authentication, Disk, Server, StartError, StoreSpec, Target};
+use iscsi_runtime::{Authentication, Disk, Limits, Server, StartError, StoreSpec, Target};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -88,6 +88,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIGEST", default_value = "any")]
     data_digest: Digest,
 
+    /// Connections that a session may have, if the initiator wants several
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    max_connections: u16,
+
     /// Address that discovery tells, instead of the one that was connected to; for targets behind NAT
     #[arg(long, value_name = "HOST[:PORT]", value_parser = portal_address)]
     advertise: Option<String>,
@@ -122,7 +126,8 @@ impl Arguments {
         let authentication = self.authentication()?;
         let mut builder = Server::builder().discovery_authentication(authentication.clone().or_none());
         builder = builder.target(self.target(authentication)?);
-        builder = builder.limits(digest::limits(self.header_digest, self.data_digest));
+        let digests = digest::limits(self.header_digest, self.data_digest);
+        builder = builder.limits(Limits { max_connections: self.max_connections, ..digests });
         builder = self.listen.iter().fold(builder, |builder, address| builder.listen(*address));
         builder = builder.busy_poll(Duration::from_micros(self.busy_poll.into()));
         if let Some(address) = &self.advertise {
@@ -250,6 +255,7 @@ mod tests {
             (&["--redirect", "storage,forever"], &["--redirect <HOST[:PORT][,permanent]>", "expected a host name"]),
             (&["--target", "disk"], &["--target <NAME>", "expected iqn."]),
             (&["--cores", "0"], &["--cores <NUMBER>", "1..=1024"]),
+            (&["--max-connections", "0"], &["--max-connections <NUMBER>", "1..=65535"]),
             (&["--header-digest", "md5"], &["--header-digest <DIGEST>", "none, crc32c, any"]),
             (&["--mutual-chap", "bob:/f"], &["--chap <USER:FILE>"]),
         ];

@@ -24,7 +24,7 @@ pub fn framer(mut input: &[u8]) {
 fn length(received: &Received) -> usize {
     match received {
         Received::Frame(frame) => HEADER_LENGTH + frame.ahs.len() + frame.data.len(),
-        Received::BadDataDigest(_) => HEADER_LENGTH,
+        Received::BadDataDigest(_) | Received::BadHeaderDigest(_) => HEADER_LENGTH,
     }
 }
 

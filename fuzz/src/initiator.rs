@@ -3,15 +3,16 @@
 use crate::input::{check_sent, frames};
 use bytes::Bytes;
 use iscsi_pdu::{
-    Cid, Frame, Header, InitiatorTaskTag, Isid, LogoutReason, LunField, Opcode, Pdu, TaskManagementFunction, Tsih,
+    Cid, Frame, Header, InitiatorTaskTag, Isid, LunField, Opcode, Pdu, TaskManagementFunction, Tsih,
 };
 use iscsi_session::initiator::{
-    Command, Event, Login, LoginConfig, LoginEvent, Session, SessionConfig, TaskManagement, Transfer,
+    Command, Event, Login, LoginConfig, LoginEvent, Logout, Session, SessionConfig, TaskManagement, Transfer,
 };
 use iscsi_session::{Authentication, BadPdu, Limits, SendTargetsScope, SessionType};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+const CID: Cid = Cid(0);
 const TRANSFER_BYTES: u32 = 65536;
 static DATA_OUT: [u8; TRANSFER_BYTES as usize] = [0x5a; TRANSFER_BYTES as usize];
 /// PDUs or events that one PDU may cause, and more.
@@ -68,7 +69,7 @@ impl Initiator {
             session_type: SessionType::Normal,
             isid: Isid(isid),
             tsih: Tsih(0),
-            cid: Cid(0),
+            cid: CID,
             limits: Limits::default(),
             authentication: Authentication::None,
             timeout: Duration::from_secs(60),
@@ -107,21 +108,21 @@ impl Initiator {
                     Transfer::None | Transfer::Write(_) => 0,
                 };
                 let lun = LunField(header.0[8..16].try_into().expect("eight bytes"));
-                if session.submit(now, tag, Command { lun, data, ..Command::default() }).is_err() {
+                if session.submit(now, CID, tag, Command { lun, data, ..Command::default() }).is_err() {
                     return;
                 }
             }
-            Opcode::NopIn => session.ping(now, tag, Bytes::from_static(b"ping")),
+            Opcode::NopIn => session.ping(now, CID, tag, Bytes::from_static(b"ping")),
             Opcode::TaskManagementResponse => {
                 let referenced = self.requests.keys().next().copied();
                 let function = match referenced {
                     Some(_) if header.0[20] & 1 == 0 => TaskManagementFunction::AbortTask,
                     _ => TaskManagementFunction::LogicalUnitReset,
                 };
-                session.manage_task(now, tag, TaskManagement { function, lun: LunField::default(), referenced });
+                session.manage_task(now, CID, tag, TaskManagement { function, lun: LunField::default(), referenced });
             }
-            Opcode::TextResponse => session.send_targets(now, tag, SendTargetsScope::ThisTarget),
-            Opcode::LogoutResponse => session.logout(now, tag, LogoutReason::CloseSession),
+            Opcode::TextResponse => session.send_targets(now, CID, tag, SendTargetsScope::ThisTarget),
+            Opcode::LogoutResponse => session.logout(now, CID, tag, Logout::Session),
             _ => return,
         }
         self.requests.insert(tag, readable);
@@ -132,9 +133,9 @@ impl Initiator {
         match (&mut self.end, Pdu::decode(&frame)) {
             (End::Login(login), Ok(pdu)) => login.handle_pdu(now, pdu),
             (End::Login(login), Err(error)) => login.handle_undecodable(now, frame.header, error),
-            (End::Session(session), Ok(pdu)) => session.handle_pdu(now, Cid(0), pdu),
+            (End::Session(session), Ok(pdu)) => session.handle_pdu(now, CID, pdu),
             (End::Session(session), Err(error)) => {
-                session.handle_bad_pdu(now, Cid(0), frame.header, BadPdu::Undecodable(error));
+                session.handle_bad_pdu(now, CID, frame.header, BadPdu::Undecodable(error));
             }
         }
     }
@@ -182,7 +183,7 @@ impl Initiator {
             session.handle_timeout(now);
             assert!(session.poll_timeout().is_none_or(|at| at > now), "a time-out that was handled is over");
         }
-        if let Some(pdu) = session.poll_transmit(Cid(0)) {
+        if let Some(pdu) = session.poll_transmit(CID) {
             check_sent(&pdu);
             return false;
         }
@@ -213,8 +214,12 @@ impl Initiator {
                 assert!(!self.closed && self.requests.is_empty(), "every request ends before the session does");
                 self.closed = true;
             }
-            Event::PingDue
-            | Event::NegotiationRequested
+            Event::PingDue { .. }
+            | Event::NegotiationRequested { .. }
+            | Event::ConnectionClosed { .. }
+            | Event::CleanupDue { .. }
+            | Event::ReassignmentDue { .. }
+            | Event::EscalationDue { .. }
             | Event::LogoutRequested { .. }
             | Event::PduRejected { .. }
             | Event::Async(_) => assert!(!self.closed, "nothing comes after the end"),

@@ -167,6 +167,7 @@ impl Target {
                 };
                 session.answer_send_targets(id, &(0..200).map(record).collect::<Vec<_>>());
             }
+            Event::ConnectionClosed { .. } | Event::Reassigned { .. } => unreachable!("the session has one connection"),
             Event::Closed(_) => self.closed = true,
         }
     }

@@ -1,6 +1,7 @@
-//! Tests that cross crates.
+//! Tests that cross crates, and what they share with binaries.
 
 #![forbid(unsafe_code)]
 
 pub mod compliance;
 pub mod relay;
+pub mod simulator;

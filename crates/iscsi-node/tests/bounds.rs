@@ -101,7 +101,7 @@ fn a_peer_that_never_stops_has_one_turn_at_a_time_however_often_it_is_ready() {
         peer.send(Pdu::from(first.clone()).encode());
         peer.flush().expect("a loopback takes a login");
         node.drive(now, id);
-        node.flush();
+        node.flush(now);
         let mut opened = false;
         while let Some(event) = node.poll_event() {
             match event {
@@ -110,7 +110,7 @@ fn a_peer_that_never_stops_has_one_turn_at_a_time_however_often_it_is_ready() {
                 other => panic!("{other:?}"),
             }
         }
-        node.flush();
+        node.flush(now);
         if opened {
             break;
         }
@@ -133,10 +133,11 @@ fn a_connection_that_is_gone_leaves_no_timer() {
     let now = Instant::now();
     let mut node = TargetNode::new(portal());
     for step in 0..100 {
-        let (_peer, port) = LoopbackPort::pair();
+        let (peer, port) = LoopbackPort::pair();
         let id = node.accept(now + Duration::from_millis(step), port, "127.0.0.1:3260".into(), [1; 32]);
-        node.end(id);
-        node.flush();
+        drop(peer);
+        node.drive(now, id);
+        node.flush(now);
     }
     assert_eq!(node.connections(), 0);
     assert_eq!(node.poll_timeout(), None);
@@ -174,7 +175,7 @@ fn a_target_that_never_stops_leaves_its_initiator_time() {
                 other => panic!("{other:?}"),
             }
         }
-        target.flush();
+        target.flush(now);
         assert!(!initiator.drive(now), "there is no more than the login");
     }
 

@@ -118,9 +118,9 @@ impl Bench {
             }
             self.serve_disk();
             self.target.drive_more(self.now);
-            self.target.flush();
+            self.target.flush(self.now);
             self.handle_target_events();
-            self.target.flush();
+            self.target.flush(self.now);
         }
     }
 
@@ -150,7 +150,7 @@ impl Bench {
             }
             _ => IoOutput::Done,
         };
-        self.target.handle_io_done(request.id, Ok(output));
+        self.target.handle_io_done(self.now, request.id, Ok(output));
     }
 
     /// Lets the store answer all that it holds, and from now on at once.
@@ -290,26 +290,53 @@ fn a_target_reset_is_refused_without_the_right_to_it() {
 }
 
 #[test]
-fn a_connection_ends_only_after_its_writes_have_come_back() {
+fn a_session_ends_only_after_its_writes_have_come_back() {
     let mut bench = Bench::new();
     let initiator = bench.ready(1);
     bench.held = Some(Vec::new());
     bench.command(initiator, 1, &Cdb::write_16(0, 1), Transfer::Write(pattern(BLOCK)));
     bench.run();
-    let connection = bench.connections[initiator];
-    bench.target.end(connection);
+    bench.target.end_session(bench.now, Tsih(1));
     bench.run();
     let ended = |bench: &Bench| {
-        bench
-            .target_events
-            .iter()
-            .any(|event| matches!(event, target::Event::Ended { connection: c } if *c == connection))
+        bench.target_events.iter().any(|event| matches!(event, target::Event::SessionEnded { tsih: Tsih(1) }))
     };
+    assert_eq!((bench.target.connections(), bench.target.sessions()), (0, 1));
     assert!(!ended(&bench), "the write is still in the store");
     bench.release();
     bench.run();
     assert!(ended(&bench));
-    assert_eq!(bench.target.connections(), 0);
+    assert_eq!(bench.target.sessions(), 0);
+}
+
+#[test]
+fn a_cold_reset_ends_the_session_when_its_writes_have_come_back() {
+    let mut bench = Bench::with_portal(|portal| portal.targets[0].resettable = true);
+    let initiator = bench.ready(1);
+    bench.held = Some(Vec::new());
+    bench.command(initiator, 1, &Cdb::write_16(0, 1), Transfer::Write(pattern(BLOCK)));
+    bench.run();
+    let lun = LogicalUnitNumber::from(0);
+    bench.initiators[initiator].manage(bench.now, 2, TaskManagementFunction::TargetColdReset, lun);
+    bench.run();
+    assert_eq!(bench.target.sessions(), 1, "the write is still in the store");
+    bench.release();
+    bench.run();
+    assert_eq!((bench.target.connections(), bench.target.sessions()), (0, 0));
+    let outcomes = bench.outcomes(initiator);
+    assert!(outcomes.iter().any(|(token, end)| (*token, matches!(end, Outcome::TaskManagement(_))) == (2, true)));
+}
+
+#[test]
+fn a_handle_for_a_login_that_is_over_comes_back() {
+    let mut bench = Bench::new();
+    let (peer, port) = LoopbackPort::pair();
+    let connection = bench.target.accept(bench.now, port, "127.0.0.1:3260".into(), [1; 32]);
+    drop(peer);
+    bench.target.drive(bench.now, connection);
+    bench.target.admit(bench.now, connection, Tsih(7));
+    let events: Vec<_> = std::iter::from_fn(|| bench.target.poll_event()).collect();
+    assert!(matches!(events.last(), Some(target::Event::SessionEnded { tsih: Tsih(7) })), "{events:?}");
 }
 
 #[test]
@@ -336,11 +363,11 @@ fn a_login_that_never_ends_is_ended() {
     bench.target.accept(bench.now, port, "127.0.0.1:3260".into(), [1; 32]);
     bench.now += Duration::from_secs(14);
     bench.target.handle_timeout(bench.now);
-    bench.target.flush();
+    bench.target.flush(bench.now);
     assert_eq!(bench.target.connections(), 1);
     bench.now += Duration::from_secs(2);
     bench.target.handle_timeout(bench.now);
-    bench.target.flush();
+    bench.target.flush(bench.now);
     assert_eq!(bench.target.connections(), 0);
 }
 
@@ -354,8 +381,8 @@ fn a_shutdown_asks_for_a_logout_and_drops_who_does_not_answer() {
     assert!(bench.events[initiator].iter().any(asked), "{:?}", bench.events[initiator]);
     bench.now += Duration::from_secs(30);
     bench.target.handle_timeout(bench.now);
-    bench.target.flush();
-    bench.target.flush();
+    bench.target.flush(bench.now);
+    bench.target.flush(bench.now);
     assert_eq!(bench.target.connections(), 0);
 }
 
@@ -413,9 +440,9 @@ fn what_a_flush_has_set_going_is_seen_before_the_owner_sleeps() {
     bench.run();
     bench.release();
     // One turn of the owner, in the order of its documentation.
-    bench.target.flush();
+    bench.target.flush(bench.now);
     bench.handle_target_events();
-    bench.target.flush();
+    bench.target.flush(bench.now);
     assert!(bench.target.has_more() || bench.target.poll_io().is_none(), "the fifth read waits for nobody");
     bench.run();
     assert_eq!(bench.outcomes(initiator).len(), 5);

@@ -10,7 +10,7 @@
 //!
 //! Guarantees:
 //!
-//! - A connection lives and dies on one core; cores meet only at logins, at ends of sessions, and inside the disks.
+//! - A session lives and dies on one core; cores meet only at logins, at ends of sessions, and inside the disks.
 //! - Each turn of a loop reads all that has come and writes once to each connection; nothing is done for idle ones.
 //! - Of two sessions with the same name, the second begins only after the first and all its block I/O have ended.
 //! - [`Server::shutdown`] returns only after every store has been flushed.

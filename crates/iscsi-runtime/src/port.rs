@@ -6,14 +6,17 @@ use iscsi_transport::{
     BufferPool, Capabilities, Capture, Digests, Flush, PcapPort, PduPort, PortError, ReceiveLimits, Received,
     SoftwarePort,
 };
+use mio::net::TcpStream;
 use std::net::SocketAddr;
 
 /// A software port over TCP.
-#[expect(clippy::large_enum_variant, reason = "the plain port is the usual one, and one step nearer")]
-pub(crate) enum Port {
-    Plain(SoftwarePort<Socket>),
-    Captured(Box<PcapPort<SoftwarePort<Socket>>>),
+pub(crate) enum Port<P = SoftwarePort<Socket>> {
+    Plain(P),
+    Captured(Box<PcapPort<P>>),
 }
+
+/// A port on its way to another core.
+pub(crate) type DetachedPort = Port<iscsi_transport::DetachedPort<Socket>>;
 
 impl Port {
     /// A port that writes to `capture` if there is one; `ends` are our address and the peer's.
@@ -28,6 +31,38 @@ impl Port {
             None => Self::Plain(port),
             Some(capture) => Self::Captured(Box::new(PcapPort::new(port, capture.clone(), ends.0, ends.1))),
         }
+    }
+}
+
+impl<P> Port<P> {
+    fn map<Q>(self, change: impl FnOnce(P) -> Q) -> Port<Q> {
+        match self {
+            Self::Plain(port) => Port::Plain(change(port)),
+            Self::Captured(port) => Port::Captured(Box::new(port.map_port(change))),
+        }
+    }
+}
+
+impl Port {
+    /// The port without the memory of its core.
+    pub(crate) fn detach(self) -> DetachedPort {
+        self.map(SoftwarePort::detach)
+    }
+
+    /// The connection, to be registered with whoever says when it is ready.
+    pub(crate) fn stream_mut(&mut self) -> &mut TcpStream {
+        let socket = match self {
+            Self::Plain(port) => port.stream_mut(),
+            Self::Captured(port) => port.port_mut().stream_mut(),
+        };
+        &mut socket.0
+    }
+}
+
+impl DetachedPort {
+    /// The port with the memory of another core.
+    pub(crate) fn attach(self, buffers: &BufferPool) -> Port {
+        self.map(|port| port.attach(buffers.clone()))
     }
 }
 

@@ -47,7 +47,7 @@ impl Pair {
         for tag in 0..DEPTH {
             let data = transfer(&self.data);
             let command = Command { lun: LunField::default(), cdb: [0x28; 16], data, ..Command::default() };
-            self.session.submit(self.now, InitiatorTaskTag(tag), command).expect("the window is open");
+            self.session.submit(self.now, CID, InitiatorTaskTag(tag), command).expect("the window is open");
         }
         self.cmd_sn = self.cmd_sn.advanced_by(DEPTH);
     }

@@ -18,6 +18,15 @@ pub enum CloseReason {
     /// The transport connection broke.
     #[error("the connection was lost")]
     ConnectionLost,
+    /// Another connection with the same CID has taken its place (RFC 7143 section 6.3.4).
+    #[error("another connection has taken its place")]
+    Reinstated,
+    /// It was removed so that its tasks go on with another connection (RFC 7143 section 11.14.1, reason 2).
+    #[error("removed for recovery")]
+    RemovedForRecovery,
+    /// The session had no connection for longer than Time2Wait and Time2Retain (RFC 7143 section 6.3.5).
+    #[error("nobody has continued the session in time")]
+    NotContinued,
     /// The peer answers no ping (RFC 7143 section 7.14).
     #[error("the peer has gone silent")]
     PeerSilent,

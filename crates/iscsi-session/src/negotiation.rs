@@ -60,7 +60,8 @@ impl Negotiation {
     /// Offers all that our limits speak of: an initiator's part.
     pub(crate) fn offer_all(&mut self, text: &mut BytesMut) {
         // Some targets do not know these two keys, and we have nothing to say about them.
-        let silent = |key| matches!(key, Key::TaskReporting | Key::ISCSIProtocolLevel);
+        let (fences, one_level) = (self.limits.response_fence, self.limits.protocol_level_max <= 1);
+        let silent = |key| key == Key::TaskReporting && !fences || key == Key::ISCSIProtocolLevel && one_level;
         for key in Key::ALL.iter().copied().filter(|key| key.is_negotiated() && !silent(*key)) {
             if self.is_for_this_login(key) {
                 self.offer(key, text);
@@ -236,11 +237,16 @@ impl Negotiation {
             true => self.parameters.error_recovery_level > 0,
             false => self.limits.error_recovery_level > 0,
         };
+        // What an initiator offers is what it would like; what a target answers follows what was agreed upon before.
+        let in_order = match self.end {
+            End::Initiator => self.limits.data_sequence_in_order,
+            End::Target => self.parameters.data_sequence_in_order,
+        };
         match (key, self.limits.of(key)?) {
             // RFC 7143 7.4.1-1, 7.4.1-2: a discovery session recovers nothing.
             (Key::ErrorRecoveryLevel, _) if self.session_type == SessionType::Discovery => Some(Limit::Number(0)),
-            // RFC 7143 13.19: with recovery and sequences in order, as ours are.
-            (Key::MaxOutstandingR2t, _) if recovers => Some(Limit::Number(1)),
+            // RFC 7143 13.19: with recovery and sequences in order.
+            (Key::MaxOutstandingR2t, _) if recovers && in_order => Some(Limit::Number(1)),
             // RFC 7143 13.14: FirstBurstLength is no more than MaxBurstLength, which an initiator offers at the same time.
             (Key::FirstBurstLength, Limit::Number(bytes)) if self.end == End::Target => {
                 Some(Limit::Number(bytes.min(self.parameters.burst_bytes_max)))

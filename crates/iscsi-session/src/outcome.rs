@@ -30,7 +30,8 @@ pub struct LoginOutcome {
     pub cid: Cid,
     /// What was negotiated.
     pub parameters: Parameters,
-    /// The CmdSN that comes next: for a target the ExpCmdSN, for an initiator the one that it uses next.
+    /// The CmdSN that comes next: for a target the ExpCmdSN, for an initiator the one that it uses next, or the ExpCmdSN that the
+    /// target told a connection that joins.
     pub cmd_sn: CmdSn,
     /// For a target the StatSN that it uses next, for an initiator the ExpStatSN.
     pub stat_sn: StatSn,

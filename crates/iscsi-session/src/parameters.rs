@@ -36,6 +36,10 @@ pub struct Parameters {
     pub data_sequence_in_order: bool,
     /// ErrorRecoveryLevel: 0 to 2.
     pub error_recovery_level: u8,
+    /// iSCSIProtocolLevel: 1 is RFC 7143 alone, 2 is RFC 7144 too.
+    pub protocol_level: u8,
+    /// TaskReporting is ResponseFence: responses are fenced where RFC 7143 section 4.2.2.3.4 asks for it.
+    pub response_fence: bool,
 }
 
 impl Default for Parameters {
@@ -57,6 +61,8 @@ impl Default for Parameters {
             data_pdu_in_order: false,
             data_sequence_in_order: false,
             error_recovery_level: 0,
+            protocol_level: 0,
+            response_fence: false,
         };
         for key in Key::ALL {
             if let Some(value) = key.default_value() {
@@ -88,7 +94,8 @@ impl Parameters {
             (Key::DefaultTime2Retain, Value::Number(number)) => self.time_2_retain = narrow(number),
             (Key::MaxOutstandingR2t, Value::Number(number)) => self.outstanding_r2t_max = narrow(number),
             (Key::ErrorRecoveryLevel, Value::Number(number)) => self.error_recovery_level = narrow(number),
-            // TaskReporting and iSCSIProtocolLevel: there is one value only that we agree upon.
+            (Key::ISCSIProtocolLevel, Value::Number(number)) => self.protocol_level = narrow(number),
+            (Key::TaskReporting, Value::Word(word)) => self.response_fence = word == RESPONSE_FENCE,
             _ => {}
         }
     }
@@ -104,6 +111,12 @@ impl Parameters {
 fn narrow<T: TryFrom<u32>>(number: u32) -> T {
     T::try_from(number).ok().expect("the table of keys holds no range beyond the type of its parameter")
 }
+
+/// The value of TaskReporting that promises response fences.
+const RESPONSE_FENCE: &str = "ResponseFence";
+
+/// The highest iSCSIProtocolLevel that we know: RFC 7144's.
+const PROTOCOL_LEVEL_MAX: u8 = 2;
 
 /// RFC 7143 13.1-1: the digest that there is beside None.
 const CRC32C: &str = "CRC32C";
@@ -136,6 +149,14 @@ pub struct Limits {
     pub outstanding_r2t_max: u16,
     /// ErrorRecoveryLevel: 0 to 2.
     pub error_recovery_level: u8,
+    /// DataPDUInOrder: `false` lets the PDUs of a sequence come in any order.
+    pub data_pdu_in_order: bool,
+    /// DataSequenceInOrder: `false` lets sequences come in any order. With recovery, only then may several R2Ts be outstanding.
+    pub data_sequence_in_order: bool,
+    /// iSCSIProtocolLevel: 1 is RFC 7143 alone, 2 is RFC 7144 too.
+    pub protocol_level_max: u8,
+    /// TaskReporting: `true` promises response fences, `false` the semantics of RFC 3720 alone.
+    pub response_fence: bool,
 }
 
 impl Default for Limits {
@@ -155,6 +176,10 @@ impl Default for Limits {
             outstanding_r2t_max: 16,
             // RFC 7143 7.1.5-3: what everybody can do.
             error_recovery_level: 0,
+            data_pdu_in_order: true,
+            data_sequence_in_order: true,
+            protocol_level_max: 1,
+            response_fence: false,
         }
     }
 }
@@ -181,6 +206,7 @@ impl Limits {
         clamp(&mut self.time_2_retain, Key::DefaultTime2Retain);
         clamp(&mut self.outstanding_r2t_max, Key::MaxOutstandingR2t);
         clamp(&mut self.error_recovery_level, Key::ErrorRecoveryLevel);
+        self.protocol_level_max = self.protocol_level_max.clamp(1, PROTOCOL_LEVEL_MAX);
         self.first_burst_bytes_max = self.first_burst_bytes_max.min(self.burst_bytes_max);
         for digests in [&mut self.header_digest, &mut self.data_digest] {
             if digests.is_empty() {
@@ -197,8 +223,8 @@ impl Limits {
             Key::DataDigest => Limit::Words(digests(&self.data_digest)),
             Key::InitialR2t => Limit::Flag(self.initial_r2t),
             Key::ImmediateData => Limit::Flag(self.immediate_data),
-            // We neither send nor take data out of order.
-            Key::DataPduInOrder | Key::DataSequenceInOrder => Limit::Flag(true),
+            Key::DataPduInOrder => Limit::Flag(self.data_pdu_in_order),
+            Key::DataSequenceInOrder => Limit::Flag(self.data_sequence_in_order),
             Key::MaxRecvDataSegmentLength => Limit::Number(self.receive_segment_bytes_max),
             Key::MaxBurstLength => Limit::Number(self.burst_bytes_max),
             Key::FirstBurstLength => Limit::Number(self.first_burst_bytes_max),
@@ -207,10 +233,14 @@ impl Limits {
             Key::DefaultTime2Retain => Limit::Number(self.time_2_retain.into()),
             Key::MaxOutstandingR2t => Limit::Number(self.outstanding_r2t_max.into()),
             Key::ErrorRecoveryLevel => Limit::Number(self.error_recovery_level.into()),
+            // RFC 7143 13.23: whoever offers fences offers to do without them too.
+            Key::TaskReporting if self.response_fence => {
+                Limit::Words(SmallVec::from_slice(&[RESPONSE_FENCE, "RFC3720"]))
+            }
             // RFC 7143 4.2.3.3-1: its semantics, without a promise of response fences.
             Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
             // RFC 7143 13.24-1: 1 is the level of this standard alone.
-            Key::ISCSIProtocolLevel => Limit::Number(1),
+            Key::ISCSIProtocolLevel => Limit::Number(self.protocol_level_max.into()),
             _ => return None,
         })
     }
@@ -249,6 +279,8 @@ mod tests {
             data_pdu_in_order: true,
             data_sequence_in_order: true,
             error_recovery_level: 0,
+            protocol_level: 1,
+            response_fence: false,
         };
         assert_eq!(Parameters::default(), expected);
     }
@@ -263,6 +295,7 @@ mod tests {
             time_2_wait: u16::MAX,
             max_connections: 0,
             error_recovery_level: 7,
+            protocol_level_max: 31,
             ..Limits::default()
         }
         .within_ranges();
@@ -274,6 +307,7 @@ mod tests {
             time_2_wait: 3600,
             max_connections: 1,
             error_recovery_level: 2,
+            protocol_level_max: 2,
             ..Limits::default()
         };
         assert_eq!(limits, expected);

@@ -30,6 +30,8 @@ pub enum IscsiCondition {
     IncorrectAmountOfData,
     /// 47h/05h.
     ProtocolServiceCrcError,
+    /// 11h/13h.
+    SnackRejected,
 }
 
 macro_rules! violations {
@@ -55,13 +57,15 @@ macro_rules! violations {
             #[must_use]
             pub const fn answer(self) -> Answer {
                 use Answer::{Close, Fail, Ignore, Refuse, Reject, RejectAndFail};
-                use IscsiCondition::{IncorrectAmountOfData, ProtocolServiceCrcError, UnexpectedUnsolicitedData};
+                use IscsiCondition::{
+                    IncorrectAmountOfData, ProtocolServiceCrcError, SnackRejected, UnexpectedUnsolicitedData,
+                };
                 use LoginStatus::{
                     AuthenticationFailure, InitiatorError, InvalidDuringLogin, MissingParameter, SessionTypeNotSupported,
                     UnsupportedVersion,
                 };
                 use RejectReason::{
-                    CommandNotSupported, DataDigestError, InvalidPduField, LongOperationReject, ProtocolError, SnackReject,
+                    CommandNotSupported, DataDigestError, InvalidDataAck, InvalidPduField, LongOperationReject, ProtocolError, SnackReject,
                     TaskInProgress, TooManyImmediateCommands, WaitingForLogout,
                 };
                 match self { $(Self::$variant => violations!(@answer $($answer)?),)* }
@@ -99,6 +103,10 @@ violations! {
     TextMalformed "6.1" "a text that is no list of key=value pairs",
     CommandGap "7.3" "a reject of the NOP-Out that takes the CmdSN of a rejected command",
     TargetRecordMalformed "C" "a SendTargets response that is no list of target records",
+    DataTwice "11.7.6" "data that has come before, where it may come in any order",
+    TooManyGaps "13.18" "data in any order with more gaps than there can be a reason for",
+    AcknowledgeWithoutTag "11.7.4" "a Data-In that asks for an acknowledgement without a target transfer tag",
+    WrongConnection "4.2.5.1" "an answer on another connection than that of its request",
 
     // What an initiator can do wrong in the full feature phase.
     UnknownOpcode "11.17.1" "an opcode that RFC 7143 does not define" => Reject(CommandNotSupported),
@@ -127,6 +135,7 @@ violations! {
         => Fail(IncorrectAmountOfData),
     DataForUnknownTask "11.17.1" "data for a task that there is not" => Reject(InvalidPduField),
     DataForNonWrite "11.7" "data for a task that writes nothing" => Reject(ProtocolError),
+    OtherConnection "4.2.5.1" "data on another connection than its command" => Reject(ProtocolError),
     UnknownTransferTag "11.17.1" "a target transfer tag that is not outstanding" => Reject(InvalidPduField),
     WrongLun "4.2.5.3" "a LUN that is not the task's" => Reject(InvalidPduField),
     DataOutSnOutOfOrder "7.9" "a Data-Out whose DataSN is not the next" => Fail(ProtocolServiceCrcError),
@@ -135,6 +144,9 @@ violations! {
     DataBeyondR2t "11.8" "more data than the R2T asked for" => Fail(IncorrectAmountOfData),
     DataShortOfR2t "11.8" "less data than the R2T asked for" => RejectAndFail(ProtocolError, IncorrectAmountOfData),
     SnackNotSupported "11.16" "a SNACK at error recovery level 0" => Reject(SnackReject),
+    SnackOutsideRun "11.16" "a SNACK for what was not sent, or was acknowledged" => Reject(ProtocolError),
+    SnackForgotten "7.8" "a SNACK for what is not kept any more" => RejectAndFail(SnackReject, SnackRejected),
+    InvalidDataAck "11.17.1" "a DataACK for data that was not sent" => Reject(InvalidDataAck),
     NopOutNotImmediate "11.18.1" "a NOP-Out that wants no answer and is not immediate" => Reject(InvalidPduField),
     TextContinuation "11.10.4" "a text request that continues what there is not" => Reject(InvalidPduField),
     TextOutstanding "11.10" "a text request before the one before it was answered" => Reject(ProtocolError),

@@ -140,6 +140,9 @@ impl Target {
                     self.session.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
                 }
                 target::Event::SendTargets { id, .. } => self.session.answer_send_targets(id, &records()),
+                target::Event::ConnectionClosed { .. } | target::Event::Reassigned { .. } => {
+                    unreachable!("the session has one connection")
+                }
                 target::Event::Closed(reason) => self.closed = Some(reason),
             }
         }
@@ -221,7 +224,7 @@ impl Initiator {
 
     fn submit(&mut self, now: Instant, dice: &mut Dice) {
         let number = dice.below(self.slots.len());
-        if self.commands_left == 0 || self.session.window() == 0 || !matches!(self.slots[number], Slot::Idle) {
+        if self.commands_left == 0 || self.session.window(CID) == 0 || !matches!(self.slots[number], Slot::Idle) {
             return;
         }
         let (slot, data) = match &self.parts[number] {
@@ -241,7 +244,7 @@ impl Initiator {
         cdb[2..6].copy_from_slice(&((number * PART_BYTES + offset) as u32).to_be_bytes());
         cdb[6..10].copy_from_slice(&(length as u32).to_be_bytes());
         let command = initiator::Command { cdb, data, ..initiator::Command::default() };
-        self.session.submit(now, InitiatorTaskTag(number as u32), command).expect("the window has room");
+        self.session.submit(now, CID, InitiatorTaskTag(number as u32), command).expect("the window has room");
         self.slots[number] = slot;
         self.commands_left -= 1;
     }
@@ -261,7 +264,7 @@ impl Initiator {
         let referenced = InitiatorTaskTag(dice.below(self.slots.len()) as u32);
         let referenced = (function == TaskManagementFunction::AbortTask).then_some(referenced);
         let lun = LunField::default();
-        self.session.manage_task(now, FUNCTION, initiator::TaskManagement { function, lun, referenced });
+        self.session.manage_task(now, CID, FUNCTION, initiator::TaskManagement { function, lun, referenced });
     }
 
     fn handle_events(&mut self, now: Instant) {
@@ -284,9 +287,9 @@ impl Initiator {
                 }
                 initiator::Event::TaskManagementComplete { tag: FUNCTION, .. } => self.is_managing = false,
                 initiator::Event::PingComplete { tag: PING, .. } => self.is_pinging = false,
-                initiator::Event::PingDue => {
+                initiator::Event::PingDue { .. } => {
                     assert!(!std::mem::replace(&mut self.is_pinging, true));
-                    self.session.ping(now, PING, Bytes::from_static(b"still there?"));
+                    self.session.ping(now, CID, PING, Bytes::from_static(b"still there?"));
                 }
                 initiator::Event::Targets { tag: TARGETS, targets } => {
                     self.targets = Some(targets);
@@ -353,6 +356,7 @@ impl Pair {
         let config = initiator::SessionConfig {
             ping_interval: Some(Duration::from_secs(3)),
             ping_timeout: Duration::from_secs(60),
+            command_timeout: None,
         };
         let initiator = Initiator {
             session: initiator::Session::new(&ours, config, now),
@@ -425,7 +429,7 @@ impl Pair {
     }
 
     fn log_out(&mut self) {
-        self.initiator.session.logout(self.now, LOGOUT, LogoutReason::CloseSession);
+        self.initiator.session.logout(self.now, CID, LOGOUT, initiator::Logout::Session);
         self.run_until(|pair| pair.initiator.closed.is_some() && pair.target.closed.is_some());
         assert_eq!(self.initiator.closed, Some(CloseReason::LoggedOut));
         assert_eq!(self.target.closed, Some(CloseReason::LoggedOut));
@@ -479,7 +483,7 @@ proptest! {
         let outcomes = log_in(ours, theirs, SessionType::Discovery, now);
         let mut pair = Pair::new(outcomes, 0, 0, seed, now);
         pair.initiator.is_asking = true;
-        pair.initiator.session.send_targets(now, TARGETS, SendTargetsScope::All);
+        pair.initiator.session.send_targets(now, CID, TARGETS, SendTargetsScope::All);
         pair.run_until(|pair| pair.initiator.is_idle());
         prop_assert_eq!(pair.initiator.targets.take(), Some(records()));
         pair.log_out();

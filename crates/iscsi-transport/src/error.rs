@@ -1,5 +1,6 @@
 //! Why a port has ended.
 
+use iscsi_pdu::Header;
 use std::borrow::Cow;
 use std::io;
 
@@ -21,7 +22,7 @@ pub enum PortErrorKind {
     Closed,
     /// The connection was broken off.
     Reset,
-    /// A header digest did not match: where the next PDU begins is not known any more (RFC 7143 section 7.8).
+    /// A header digest did not match, and where the next PDU begins is not known any more (RFC 7143 section 7.8).
     HeaderDigest,
     /// A data segment is longer than this side has declared that it receives (RFC 7143 section 13.12).
     SegmentTooLong,
@@ -36,6 +37,12 @@ impl PortError {
     #[must_use]
     pub fn new(kind: PortErrorKind, text: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, text: text.into() }
+    }
+
+    /// The digest of a header does not match, and the connection cannot go on.
+    #[must_use]
+    pub fn header_digest(header: &Header) -> Self {
+        Self::new(PortErrorKind::HeaderDigest, format!("the digest of a header does not match: {header:?}"))
     }
 
     /// What kind of error it is.

@@ -64,6 +64,8 @@ pub struct FaultPort<P> {
     digests: Digests,
     /// The last flush got rid of nothing.
     refuses: bool,
+    /// The last header had a bad digest.
+    in_doubt: bool,
     failure: Option<PortError>,
 }
 
@@ -71,8 +73,15 @@ impl<P: PduPort> FaultPort<P> {
     /// `port`, without trouble at first; what there is comes through the control.
     pub fn new(port: P, random: Random) -> (Self, PortControl) {
         let control = PortControl::default();
-        let port =
-            Self { port, control: control.clone(), random, digests: Digests::default(), refuses: false, failure: None };
+        let port = Self {
+            port,
+            control: control.clone(),
+            random,
+            digests: Digests::default(),
+            refuses: false,
+            in_doubt: false,
+            failure: None,
+        };
         (port, control)
     }
 
@@ -102,13 +111,18 @@ impl<P: PduPort> FaultPort<P> {
         let one_in = self.faults().flipped_one_in;
         let covered = Digests { data: self.digests.data && !frame.data.is_empty(), ..self.digests };
         if covered == Digests::default() || !self.random.one_in(one_in) {
+            self.in_doubt = false;
             return Ok(Received::Frame(frame));
         }
         self.control.0.flipped.set(self.control.0.flipped.get() + 1);
         if covered.data && (!covered.header || self.random.one_in(2)) {
+            self.in_doubt = false;
             return Ok(Received::BadDataDigest(frame.header));
         }
-        let error = PortError::new(PortErrorKind::HeaderDigest, "the header digest does not match the header");
+        if !std::mem::replace(&mut self.in_doubt, true) {
+            return Ok(Received::BadHeaderDigest(frame.header));
+        }
+        let error = PortError::header_digest(&frame.header);
         self.failure = Some(error.clone());
         Err(error)
     }
@@ -230,10 +244,12 @@ mod tests {
         assert_eq!(next(Digests::default()).unwrap(), Some(Received::Frame(ping())), "nobody would notice");
         let bad = next(Digests { header: false, data: true }).unwrap();
         assert_eq!(bad, Some(Received::BadDataDigest(ping().header)));
-        let error = next(Digests { header: true, data: false }).unwrap_err();
+        let header = Digests { header: true, data: false };
+        assert_eq!(next(header).unwrap(), Some(Received::BadHeaderDigest(ping().header)));
+        let error = next(header).unwrap_err();
         assert_eq!(error.kind(), PortErrorKind::HeaderDigest);
         assert_eq!(next(Digests::default()), Err(error), "once given, an error is given again");
-        assert_eq!(control.flipped(), 2);
+        assert_eq!(control.flipped(), 3);
     }
 
     #[test]

@@ -63,6 +63,6 @@ pub use port::{
 };
 pub use random::Random;
 pub use ready_stream::ReadyStream;
-pub use software::{BufferPool, CHUNK_BYTES, SEND_QUEUE_BYTES_MAX, SoftwarePort};
+pub use software::{BufferPool, CHUNK_BYTES, DetachedPort, SEND_QUEUE_BYTES_MAX, SoftwarePort};
 pub use stream::ByteStream;
 pub use trace_port::{Trace, TracePort};

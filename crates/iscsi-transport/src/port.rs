@@ -65,6 +65,10 @@ pub enum Received {
     Frame(Frame),
     /// A PDU whose header can be trusted, but not its data, which is dropped (RFC 7143 section 7.8).
     BadDataDigest(Header),
+    /// A header that cannot be trusted, nor anything behind it. It is dropped, and as many bytes as it says; if the header that is
+    /// found there has no digest that matches either, the connection is over. An owner that does not recover from the loss of a
+    /// PDU closes the connection (RFC 7143 section 7.8).
+    BadHeaderDigest(Header),
 }
 
 /// How far a [`PduPort::flush`] has come.

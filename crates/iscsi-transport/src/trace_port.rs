@@ -34,6 +34,7 @@ enum What {
     Sent(Header),
     Received(Header),
     BadDataDigest(Header),
+    BadHeaderDigest(Header),
     Failed(PortError),
 }
 
@@ -65,7 +66,11 @@ impl Trace {
     fn note(&self, name: &Arc<str>, what: What) {
         let mut inner = self.lock();
         let at = inner.now;
-        if let What::Sent(header) | What::Received(header) | What::BadDataDigest(header) = &what {
+        if let What::Sent(header)
+        | What::Received(header)
+        | What::BadDataDigest(header)
+        | What::BadHeaderDigest(header) = &what
+        {
             inner.pdus += 1;
             inner.fingerprint = mix(inner.fingerprint, at.as_nanos() as u64);
             for word in header.0.chunks_exact(8) {
@@ -101,6 +106,7 @@ impl fmt::Display for Rung {
             What::Sent(header) => write!(formatter, "-> {}", Described(header)),
             What::Received(header) => write!(formatter, "<- {}", Described(header)),
             What::BadDataDigest(header) => write!(formatter, "<- bad data digest: {}", Described(header)),
+            What::BadHeaderDigest(header) => write!(formatter, "<- bad header digest: {}", Described(header)),
             What::Failed(error) => write!(formatter, "-- {error}"),
         }
     }
@@ -193,6 +199,7 @@ impl<P: PduPort> PduPort for TracePort<P> {
         match &received {
             Ok(Some(Received::Frame(frame))) => self.trace.note(&self.name, What::Received(frame.header)),
             Ok(Some(Received::BadDataDigest(header))) => self.trace.note(&self.name, What::BadDataDigest(*header)),
+            Ok(Some(Received::BadHeaderDigest(header))) => self.trace.note(&self.name, What::BadHeaderDigest(*header)),
             Ok(None) => {}
             Err(error) => self.note_failure(error),
         }

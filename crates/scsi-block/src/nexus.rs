@@ -208,6 +208,26 @@ impl Nexus {
     pub fn abort_task_set(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
         self.unit(lun).map(drop)
     }
+
+    /// I_T NEXUS RESET (SAM-5 7.6): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
+    /// its reservations end, and it is told by unit attention.
+    pub fn reset(&mut self) {
+        self.device.units().iter().for_each(|unit| unit.reset_nexus(self.id));
+    }
+
+    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7.10): whether a unit attention condition waits for a command of this nexus.
+    ///
+    /// # Errors
+    /// The LUN has no unit.
+    pub fn has_attention(&self, lun: LogicalUnitNumber) -> Result<bool, NoSuchLogicalUnit> {
+        self.unit(lun).map(|unit| unit.has_attention(self.id))
+    }
+
+    /// The transport has ended tasks of this nexus at the unit in this place of the device, and will not say so: the nexus is told
+    /// by unit attention.
+    pub fn commands_cleared(&mut self, unit: usize) {
+        self.device.units()[unit].tell(self.id, AdditionalSense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT);
+    }
 }
 
 impl Drop for Nexus {

@@ -146,6 +146,28 @@ impl LogicalUnit {
         self.state.lock().attentions.get_mut(&nexus)?.take()
     }
 
+    /// Whether a unit attention condition waits for a command of `nexus`.
+    pub(crate) fn has_attention(&self, nexus: NexusId) -> bool {
+        self.look(|state| state.attentions.get(&nexus).is_some_and(UnitAttentions::any))
+    }
+
+    /// What the loss of a nexus does to the unit, for one that goes on: its reservation ends, and it is told (SAM-5 6.3.4).
+    pub(crate) fn reset_nexus(&self, nexus: NexusId) {
+        self.change(|state| {
+            state.reservation.take_if(|holder| *holder == nexus);
+        });
+        self.tell(nexus, AdditionalSense::I_T_NEXUS_LOSS);
+    }
+
+    /// Raises a unit attention condition for one nexus.
+    pub(crate) fn tell(&self, nexus: NexusId, condition: AdditionalSense) {
+        self.change(|state| {
+            if let Some(attentions) = state.attentions.get_mut(&nexus) {
+                attentions.post(condition);
+            }
+        });
+    }
+
     pub(crate) fn is_reserved_by_another(&self, nexus: NexusId) -> bool {
         self.look(|state| state.reservation.is_some_and(|holder| holder != nexus))
     }

@@ -22,6 +22,11 @@ impl UnitAttentions {
         }
     }
 
+    /// Whether a condition waits to be reported.
+    pub(crate) fn any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Takes the oldest condition.
     pub(crate) fn take(&mut self) -> Option<AdditionalSense> {
         (!self.0.is_empty()).then(|| self.0.remove(0))

@@ -4,11 +4,10 @@ use super::escalation::{Escalation, Measure, Watch, Watchdog};
 use super::{Completion, Request, Segments};
 use bytes::Bytes;
 use iscsi_pdu::{
-    InitiatorTaskTag, LogoutReason, Pdu, RejectReason, ScsiResponseCode, TaskManagementFunction,
-    TaskManagementResponseCode,
+    Cid, InitiatorTaskTag, Pdu, RejectReason, ScsiResponseCode, TaskManagementFunction, TaskManagementResponseCode,
 };
 use iscsi_session::initiator::{
-    Event as SessionEvent, Login, LoginConfig, LoginEvent, Session, SessionConfig, TaskManagement, TaskResult,
+    Event as SessionEvent, Login, LoginConfig, LoginEvent, Logout, Session, SessionConfig, TaskManagement, TaskResult,
 };
 use iscsi_session::{BadPdu, CloseReason, LoginFailure, LoginOutcome, Parameters, SendTargetsScope, TargetRecord};
 use iscsi_transport::{Digests, Flush, PduPort, PortError, ReceiveLimits, Received};
@@ -81,7 +80,7 @@ pub enum Event {
 
 enum Phase {
     Login(Box<Login>, InitiatorTaskTag),
-    FullFeature(Box<Session>, iscsi_pdu::Cid),
+    FullFeature(Box<Session>, Cid),
     Ended,
 }
 
@@ -144,7 +143,7 @@ impl<P: PduPort> InitiatorNode<P> {
     #[must_use]
     pub fn window(&self) -> u32 {
         match &self.phase {
-            Phase::FullFeature(session, _) => session.window(),
+            Phase::FullFeature(session, cid) => session.window(*cid),
             _ => 0,
         }
     }
@@ -153,7 +152,7 @@ impl<P: PduPort> InitiatorNode<P> {
     #[must_use]
     pub fn parameters(&self) -> Option<&Parameters> {
         match &self.phase {
-            Phase::FullFeature(session, _) => Some(session.parameters()),
+            Phase::FullFeature(session, cid) => session.parameters(*cid),
             _ => None,
         }
     }
@@ -163,8 +162,8 @@ impl<P: PduPort> InitiatorNode<P> {
     /// # Errors
     /// The request itself, if the target's window has no room or there is no session.
     pub fn submit(&mut self, now: Instant, token: u64, request: Request) -> Result<(), Request> {
-        let Phase::FullFeature(session, _) = &mut self.phase else { return Err(request) };
-        if session.window() == 0 {
+        let Phase::FullFeature(session, cid) = &mut self.phase else { return Err(request) };
+        if session.window(*cid) == 0 {
             return Err(request);
         }
         let tag = self.port.reserve(request.read_bytes());
@@ -172,7 +171,7 @@ impl<P: PduPort> InitiatorNode<P> {
         let watch = self.watchdog.watch(now, command.lun, command.cdb[0]);
         let purpose = watch.map_or(Purpose::Other, Purpose::Watched);
         self.open.insert(tag, Open { token: Some(token), data: Segments::new(), purpose });
-        assert!(session.submit(now, InitiatorTaskTag(tag), command).is_ok(), "the window was seen to have room");
+        assert!(session.submit(now, *cid, InitiatorTaskTag(tag), command).is_ok(), "the window was seen to have room");
         Ok(())
     }
 
@@ -181,22 +180,22 @@ impl<P: PduPort> InitiatorNode<P> {
         let lun = iscsi_pdu::LunField(lun.to_wire());
         let request = TaskManagement { function, lun, referenced: None };
         let purpose = self.watchdog.watch_function(now, lun).map_or(Purpose::Other, Purpose::Watched);
-        self.ask_for(purpose, Some(token), |session, tag| session.manage_task(now, tag, request));
+        self.ask_for(purpose, Some(token), |session, cid, tag| session.manage_task(now, cid, tag, request));
     }
 
     /// Sends a ping.
     pub fn ping(&mut self, now: Instant, token: u64, data: Bytes) {
-        self.ask(Some(token), |session, tag| session.ping(now, tag, data));
+        self.ask(Some(token), |session, cid, tag| session.ping(now, cid, tag, data));
     }
 
     /// Asks for targets.
     pub fn send_targets(&mut self, now: Instant, token: u64, scope: SendTargetsScope) {
-        self.ask(Some(token), |session, tag| session.send_targets(now, tag, scope));
+        self.ask(Some(token), |session, cid, tag| session.send_targets(now, cid, tag, scope));
     }
 
     /// Ends the session.
     pub fn logout(&mut self, now: Instant, token: u64) {
-        self.ask(Some(token), |session, tag| session.logout(now, tag, LogoutReason::CloseSession));
+        self.ask(Some(token), |session, cid, tag| session.logout(now, cid, tag, Logout::Session));
     }
 
     /// The port may have become readable or writable. Returns whether there may be more to receive at once: a target that sends
@@ -271,16 +270,16 @@ impl<P: PduPort> InitiatorNode<P> {
         matches!(self.phase, Phase::Ended)
     }
 
-    fn ask(&mut self, token: Option<u64>, how: impl FnOnce(&mut Session, InitiatorTaskTag)) {
+    fn ask(&mut self, token: Option<u64>, how: impl FnOnce(&mut Session, Cid, InitiatorTaskTag)) {
         self.ask_for(Purpose::Other, token, how);
     }
 
-    fn ask_for(&mut self, purpose: Purpose, token: Option<u64>, how: impl FnOnce(&mut Session, InitiatorTaskTag)) {
+    fn ask_for(&mut self, purpose: Purpose, token: Option<u64>, how: impl FnOnce(&mut Session, Cid, InitiatorTaskTag)) {
         match &mut self.phase {
-            Phase::FullFeature(session, _) => {
+            Phase::FullFeature(session, cid) => {
                 let tag = self.port.reserve(0);
                 self.open.insert(tag, Open { token, data: Segments::new(), purpose });
-                how(session, InitiatorTaskTag(tag));
+                how(session, *cid, InitiatorTaskTag(tag));
             }
             _ => self.events.extend(token.map(|token| Event::Complete { token, outcome: Outcome::Lost })),
         }
@@ -314,7 +313,12 @@ impl<P: PduPort> InitiatorNode<P> {
             (Phase::FullFeature(session, cid), Received::BadDataDigest(header)) => {
                 session.handle_bad_pdu(now, *cid, header, BadPdu::DataDigest);
             }
-            (Phase::Login(..), Received::BadDataDigest(_)) => unreachable!("no digest is checked during login"),
+            (Phase::FullFeature(..), Received::BadHeaderDigest(header)) => {
+                return self.lose(now, Event::ConnectionLost(PortError::header_digest(&header)));
+            }
+            (Phase::Login(..), Received::BadDataDigest(_) | Received::BadHeaderDigest(_)) => {
+                unreachable!("no digest is checked during login")
+            }
             (Phase::Ended, _) => {}
         }
         self.handle_events(now);
@@ -378,11 +382,23 @@ impl<P: PduPort> InitiatorNode<P> {
             SessionEvent::Targets { tag, targets } => self.complete(tag, |_| Outcome::Targets(targets)),
             SessionEvent::NegotiationComplete { tag } => self.complete(tag, |_| Outcome::Lost),
             SessionEvent::LogoutComplete { tag, response } => self.complete(tag, |_| Outcome::Logout(response)),
-            SessionEvent::PingDue => self.ask(None, |session, tag| session.ping(now, tag, Bytes::new())),
-            SessionEvent::NegotiationRequested => self.ask(None, |session, tag| session.negotiate(now, tag)),
-            SessionEvent::LogoutRequested { grace } => self.events.push_back(Event::LogoutRequested { grace }),
+            SessionEvent::PingDue { .. } => {
+                self.ask(None, |session, cid, tag| session.ping(now, cid, tag, Bytes::new()))
+            }
+            SessionEvent::NegotiationRequested { .. } => {
+                self.ask(None, |session, cid, tag| session.negotiate(now, cid, tag))
+            }
+            SessionEvent::LogoutRequested { grace, .. } => self.events.push_back(Event::LogoutRequested { grace }),
             // What they speak of shows in the commands that it concerns.
             SessionEvent::PduRejected { .. } | SessionEvent::Async(_) => {}
+            // At error recovery level 2 the session would go on; the node has no other connection.
+            SessionEvent::ConnectionClosed { reason, .. } => {
+                self.lose_all();
+                self.end(Event::Closed(reason));
+            }
+            SessionEvent::CleanupDue { .. }
+            | SessionEvent::ReassignmentDue { .. }
+            | SessionEvent::EscalationDue { .. } => {}
             SessionEvent::Closed(reason) => self.end(Event::Closed(reason)),
         }
     }
@@ -410,7 +426,7 @@ impl<P: PduPort> InitiatorNode<P> {
             Measure::EndSession => return self.lose(now, Event::Unresponsive),
         };
         let request = TaskManagement { function, lun, referenced };
-        self.ask_for(Purpose::Measure(measure), None, |session, tag| session.manage_task(now, tag, request));
+        self.ask_for(Purpose::Measure(measure), None, |session, cid, tag| session.manage_task(now, cid, tag, request));
         self.handle_events(now);
     }
 
@@ -426,17 +442,17 @@ impl<P: PduPort> InitiatorNode<P> {
     fn lose(&mut self, now: Instant, why: Event) {
         if let Phase::FullFeature(session, cid) = &mut self.phase {
             session.handle_connection_lost(now, *cid);
-            while let Some(event) = session.poll_event() {
-                if let SessionEvent::TaskLost { tag } = event
-                    && let Some(open) = self.open.remove(&tag.0)
-                {
-                    self.events.extend(open.token.map(|token| Event::Complete { token, outcome: Outcome::Lost }));
-                }
-            }
+            self.lose_all();
         }
         if !matches!(self.phase, Phase::Ended) {
             self.end(why);
         }
+    }
+
+    /// With the one connection everything is lost, whatever the session could still do with another.
+    fn lose_all(&mut self) {
+        let tokens = self.open.drain().filter_map(|(_, open)| open.token);
+        self.events.extend(tokens.map(|token| Event::Complete { token, outcome: Outcome::Lost }));
     }
 
     // RFC 7143 11.13.5-4, 11.14-5, 11.15-1: the owner drops an ended node, and with it the connection.

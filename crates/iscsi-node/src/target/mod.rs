@@ -3,11 +3,22 @@
 //! In: ports, readiness, ends of block I/O, time. Out: block I/O, events. See [`TargetNode`].
 
 mod connection;
-mod full_feature;
+mod connections;
+mod detached;
+mod event;
+mod flow;
+mod management;
 mod node;
 mod portal;
+mod pump;
+mod session;
+mod sessions;
+mod tasks;
+mod timers;
 
-pub use node::{ConnectionId, Event, IoRequest, StoreId, TargetNode};
+pub use detached::Detached;
+pub use event::{ConnectionId, Event, IoRequest, StoreId};
+pub use node::TargetNode;
 pub use portal::{Moved, Portal, TargetConfig};
 
 /// Read data that one connection holds for its peer before it starts no further command, in bytes.

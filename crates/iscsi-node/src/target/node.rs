@@ -1,123 +1,33 @@
-//! The node: all connections of one core.
+//! The node: all connections and sessions of one core.
 
-use super::connection::Connection;
+use super::connection::{Connection, Phase};
+use super::connections::Connections;
+use super::detached::Detached;
+use super::event::{ConnectionId, Event, IoRequest, Outbox};
 use super::portal::Portal;
-use iscsi_pdu::Tsih;
-use iscsi_session::target::{Login, LoginConfig, LoginIdentity, Refusal, TaskId};
-use iscsi_session::{CloseReason, LoginFailure, LoginOutcome};
-use iscsi_transport::{PduPort, PortError};
-use scsi_block::io::{BlockIo, IoDone};
-use slab::Slab;
-use std::collections::{BTreeSet, VecDeque};
+use super::session::Session;
+use super::sessions::{SessionId, Sessions};
+use super::timers::{Sleeper, Timers};
+use iscsi_pdu::{LoginStatus, Tsih};
+use iscsi_session::target::{Login, LoginConfig, LoginIdentity, Refusal};
+use iscsi_transport::PduPort;
+use scsi_block::io::IoDone;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Names a connection of one node. No later connection of the node has the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId {
-    /// A small number that is free for another connection after this one has ended.
-    pub index: u32,
-    /// Tells connections with the same index apart.
-    pub generation: u32,
-}
-
-/// Names a store: a logical unit of one of the portal's targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StoreId {
-    /// Place of the target in [`Portal::targets`].
-    pub target: usize,
-    /// Place of the logical unit in the target's device.
-    pub unit: usize,
-}
-
-/// Block I/O for a store; to be answered with [`TargetNode::handle_io_done`].
-#[derive(Debug)]
-pub struct IoRequest {
-    /// Names the request.
-    pub id: u64,
-    /// Where it goes.
-    pub store: StoreId,
-    /// What is asked.
-    pub io: BlockIo,
-}
-
-/// What the owner of a node has to know or to decide.
-#[derive(Debug)]
-pub enum Event {
-    /// A login is about to become a session: the owner ends a session of the same identity if there is one, then calls
-    /// [`TargetNode::admit`] or [`TargetNode::refuse`].
-    Admit {
-        /// The connection.
-        connection: ConnectionId,
-        /// Who wants what.
-        identity: LoginIdentity,
-    },
-    /// A session has begun.
-    SessionOpened {
-        /// The connection.
-        connection: ConnectionId,
-        /// What was agreed upon.
-        outcome: Box<LoginOutcome>,
-    },
-    /// A session has ended, and its connection will.
-    SessionClosed {
-        /// The connection.
-        connection: ConnectionId,
-        /// Why.
-        reason: CloseReason,
-    },
-    /// A login has failed, and its connection will end.
-    LoginFailed {
-        /// The connection.
-        connection: ConnectionId,
-        /// Why.
-        failure: LoginFailure,
-    },
-    /// The port has failed.
-    ConnectionLost {
-        /// The connection.
-        connection: ConnectionId,
-        /// Why.
-        error: PortError,
-    },
-    /// An initiator that may do so has reset a target: all its sessions are to end, on every core, with
-    /// [`TargetNode::end_sessions_of`].
-    TargetColdReset {
-        /// Place of the target in [`Portal::targets`].
-        target: usize,
-    },
-    /// The connection is over, all its block I/O has come back, and its port has been dropped. A session of it, if there was one, is no more.
-    Ended {
-        /// The connection.
-        connection: ConnectionId,
-    },
-}
-
-/// What the connections of a node put out.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    pub(super) events: VecDeque<Event>,
-    pub(super) requests: VecDeque<IoRequest>,
-    /// Whose block I/O is in flight.
-    pub(super) ios: Slab<(ConnectionId, TaskId)>,
-}
-
-/// All connections of one core.
+/// All connections of one core, and their sessions.
 ///
 /// The owner's turn: `accept` new ports; `drive` connections whose port became ready; `handle_timeout` when `poll_timeout` has
 /// passed; carry `poll_io` to the stores and their ends to `handle_io_done`; `flush`; `poll_event`; and again, `drive_more` first, while
 /// `has_more`.
+///
+/// The owner knows a session by its handle (TSIH), which it chooses: no other session of the node has the same at the same time.
 pub struct TargetNode<P> {
-    portal: Arc<Portal>,
-    connections: Slab<Connection<P>>,
-    generation: u32,
-    outbox: Outbox,
-    /// Connections with something to receive whose turn was over, each once.
-    more: VecDeque<ConnectionId>,
-    /// Connections that may have something to flush.
-    to_flush: Vec<ConnectionId>,
-    /// One entry a connection that has a time-out, no later than that.
-    timers: BTreeSet<(Instant, ConnectionId)>,
+    pub(super) portal: Arc<Portal>,
+    pub(super) connections: Connections<P>,
+    pub(super) sessions: Sessions,
+    pub(super) timers: Timers,
+    pub(super) outbox: Outbox,
 }
 
 impl<P: PduPort> TargetNode<P> {
@@ -126,19 +36,17 @@ impl<P: PduPort> TargetNode<P> {
     pub fn new(portal: Arc<Portal>) -> Self {
         Self {
             portal,
-            connections: Slab::new(),
-            generation: 0,
+            connections: Connections::new(),
+            sessions: Sessions::default(),
+            timers: Timers::default(),
             outbox: Outbox::default(),
-            more: VecDeque::new(),
-            to_flush: Vec::new(),
-            timers: BTreeSet::new(),
         }
     }
 
     /// The name that the next connection will have.
     #[must_use]
     pub fn next_connection(&self) -> ConnectionId {
-        ConnectionId { index: self.connections.vacant_key() as u32, generation: self.generation.wrapping_add(1) }
+        self.connections.next_id()
     }
 
     /// Takes a new connection. `local_address` is what the initiator has connected to, `host:port`; `random` is unpredictable and
@@ -149,26 +57,42 @@ impl<P: PduPort> TargetNode<P> {
             timeout: self.portal.login_timeout,
             window: self.portal.window,
         };
-        let id = self.next_connection();
-        self.generation = id.generation;
-        self.connections.insert(Connection::new(id, port, Login::new(config, random, now), local_address));
-        self.settle(id);
+        let login = Box::new(Login::new(config, random, now));
+        let id = self.connections.insert(|id| Connection::new(id, port, login, local_address));
+        self.settle(now, id);
+        id
+    }
+
+    /// Takes a connection in login out of the node, to be attached to the one that has the session which it joins. Nothing more is
+    /// said of it here. None if it is there no more, or not in login.
+    pub fn detach(&mut self, id: ConnectionId) -> Option<Detached<P>> {
+        self.login(id)?;
+        let connection = self.connections.remove(id)?;
+        self.timers.remove(Sleeper::Connection(id), connection.timer);
+        connection.detach()
+    }
+
+    /// Takes a connection of another node, which waits for [`Self::join`] or [`Self::refuse`].
+    pub fn attach(&mut self, now: Instant, connection: Detached<P>) -> ConnectionId {
+        let Detached { port, login, local_address } = connection;
+        let id = self.connections.insert(|id| Connection::new(id, port, login, local_address));
+        // What has come is not told again.
+        self.connections.drive_later(id);
+        self.settle(now, id);
         id
     }
 
     /// The port of a connection may have become readable or writable.
     pub fn drive(&mut self, now: Instant, id: ConnectionId) {
-        if let Some(connection) = find(&mut self.connections, id) {
-            if connection.pump(now, &self.portal, &mut self.outbox) {
-                self.drive_later(id);
-            }
-            self.settle(id);
+        if self.pump(now, id) {
+            self.connections.drive_later(id);
         }
+        self.settle(now, id);
     }
 
     /// As `drive`, for the connection with this index, if there is one. `read_closed` says that its peer sends no more.
     pub fn drive_index(&mut self, now: Instant, index: usize, read_closed: bool) {
-        if let Some(connection) = self.connections.get_mut(index) {
+        if let Some(connection) = self.connections.at_mut(index) {
             connection.read_closed |= read_closed;
             let id = connection.id();
             self.drive(now, id);
@@ -178,42 +102,31 @@ impl<P: PduPort> TargetNode<P> {
     /// Whether there is something to do at once, without waiting for the world: in `drive_more`, `poll_io` or `poll_event`.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        !self.more.is_empty() || !self.outbox.requests.is_empty() || !self.outbox.events.is_empty()
+        self.connections.to_drive() > 0 || !self.outbox.requests.is_empty() || !self.outbox.events.is_empty()
     }
 
     /// Gives a turn to each connection that had more to receive than one turn allows.
     pub fn drive_more(&mut self, now: Instant) {
-        for _ in 0..self.more.len() {
-            if let Some(id) = self.more.pop_front() {
-                if let Some(connection) = find(&mut self.connections, id) {
-                    connection.has_more = false;
-                }
+        for _ in 0..self.connections.to_drive() {
+            if let Some(id) = self.connections.next_to_drive() {
                 self.drive(now, id);
             }
         }
     }
 
     /// A block I/O has ended.
-    pub fn handle_io_done(&mut self, id: u64, done: IoDone) {
-        let (connection, task) = self.outbox.ios.remove(id as usize);
-        if let Some(found) = find(&mut self.connections, connection) {
-            found.handle_io_done(task, done, &self.portal, &mut self.outbox);
-            self.settle(connection);
-        }
+    pub fn handle_io_done(&mut self, now: Instant, id: u64, done: IoDone) {
+        let (session, task) = self.outbox.ios.remove(id as usize);
+        self.with_session(now, session, |session, context| session.handle_io_done(task, done, context));
+        self.settle_session(session);
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((at, id)) = self.timers.first().copied()
-            && at <= now
-        {
-            self.timers.pop_first();
-            if let Some(connection) = find(&mut self.connections, id) {
-                connection.timer_at = None;
-                if connection.poll_timeout().is_some_and(|due| due <= now) {
-                    connection.handle_timeout(now, &self.portal, &mut self.outbox);
-                }
-                self.settle(id);
+        while let Some(sleeper) = self.timers.pop(now) {
+            match sleeper {
+                Sleeper::Connection(id) => self.wake_connection(now, id),
+                Sleeper::Session(id) => self.wake_session(now, id),
             }
         }
     }
@@ -221,23 +134,19 @@ impl<P: PduPort> TargetNode<P> {
     /// When `handle_timeout` is to be called; it may find nothing to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        self.timers.next()
     }
 
     /// Hands everything that was queued to the world: one gathered write a connection.
-    pub fn flush(&mut self) {
-        let mut list = std::mem::take(&mut self.to_flush);
-        for id in list.drain(..) {
-            if let Some(connection) = find(&mut self.connections, id) {
-                connection.to_flush = false;
-                if connection.flush(&self.portal, &mut self.outbox) {
-                    self.drive_later(id);
-                }
-                self.settle_without_flush(id);
+    pub fn flush(&mut self, now: Instant) {
+        while let Some(id) = self.connections.next_to_flush() {
+            if self.flush_connection(now, id) {
+                self.connections.drive_later(id);
+            }
+            if let Some((session, _)) = self.settle_without_flush(now, id) {
+                self.settle_session_without_flush(session);
             }
         }
-        list.append(&mut self.to_flush);
-        self.to_flush = list;
     }
 
     /// The next block I/O for a store.
@@ -250,52 +159,71 @@ impl<P: PduPort> TargetNode<P> {
         self.outbox.events.pop_front()
     }
 
-    /// Answers [`Event::Admit`]: the session may begin under this handle.
+    /// Answers [`Event::Admit`]: a session may begin under this handle, which comes back with [`Event::SessionEnded`]; at once if the
+    /// login is over.
     pub fn admit(&mut self, now: Instant, id: ConnectionId, tsih: Tsih) {
-        if let Some(connection) = find(&mut self.connections, id) {
-            connection.admit(now, tsih, &self.portal, &mut self.outbox);
-            self.settle(id);
+        if let Some(login) = self.login(id) {
+            login.admit(tsih);
+            self.handle_login_events(now, id);
+            self.settle(now, id);
         }
+        if self.sessions.find(tsih).is_none() {
+            self.outbox.events.push_back(Event::SessionEnded { tsih });
+        }
+    }
+
+    /// Answers [`Event::Admit`] of a login that names a session of this node: the connection may join it. It takes the place of one with
+    /// the same CID (RFC 7143 section 6.3.4), and is refused if the session is no more, or has as many as were agreed upon.
+    pub fn join(&mut self, now: Instant, id: ConnectionId, identity: &LoginIdentity) {
+        let session = self.sessions.find(identity.tsih).and_then(|session| self.sessions.get_mut(session));
+        let admission = session.map_or(Err(LoginStatus::SessionDoesNotExist), |session| session.admission(identity));
+        let Some(login) = self.login(id) else { return };
+        match admission {
+            Ok(command_numbers) => login.admit_joining(identity.tsih, command_numbers),
+            Err(status) => login.refuse(status.into()),
+        }
+        self.handle_login_events(now, id);
+        self.settle(now, id);
     }
 
     /// Answers [`Event::Admit`]: the session may not begin.
     pub fn refuse(&mut self, now: Instant, id: ConnectionId, refusal: Refusal) {
-        if let Some(connection) = find(&mut self.connections, id) {
-            connection.refuse(now, refusal, &self.portal, &mut self.outbox);
-            self.settle(id);
+        if let Some(login) = self.login(id) {
+            login.refuse(refusal);
+            self.handle_login_events(now, id);
+            self.settle(now, id);
         }
     }
 
-    /// Ends a connection without a word, as session reinstatement does (RFC 7143 section 6.3.5).
-    pub fn end(&mut self, id: ConnectionId) {
-        if let Some(connection) = find(&mut self.connections, id) {
-            connection.kill();
-            self.settle(id);
+    /// Ends a session and its connections without a word, as session reinstatement does (RFC 7143 section 6.3.5).
+    pub fn end_session(&mut self, now: Instant, tsih: Tsih) {
+        if let Some(id) = self.sessions.find(tsih) {
+            self.end(now, id);
         }
     }
 
     /// Ends all sessions of one target without a word (RFC 7143 section 11.5.1, TARGET COLD RESET).
-    pub fn end_sessions_of(&mut self, target: usize) {
-        for id in self.ids(|connection| connection.target() == Some(target)) {
-            self.end(id);
+    pub fn end_sessions_of(&mut self, now: Instant, target: usize) {
+        for id in self.session_ids(|session| session.target() == Some(target)) {
+            self.end(now, id);
         }
     }
 
-    /// Ends all connections without a word.
-    pub fn end_all(&mut self) {
-        for id in self.ids(|_| true) {
-            self.end(id);
+    /// Ends all sessions and all logins without a word.
+    pub fn end_all(&mut self, now: Instant) {
+        for id in self.session_ids(|_| true) {
+            self.end(now, id);
         }
+        self.end_logins(now);
     }
 
     /// Asks every initiator to log out, and drops logins that are under way.
     pub fn request_logout(&mut self, now: Instant) {
-        for id in self.ids(|_| true) {
-            if let Some(connection) = find(&mut self.connections, id) {
-                connection.request_logout(now, &self.portal, &mut self.outbox);
-                self.settle(id);
-            }
+        for id in self.session_ids(|_| true) {
+            self.with_session(now, id, Session::request_logout);
+            self.settle_session(id);
         }
+        self.end_logins(now);
     }
 
     /// Number of connections.
@@ -304,61 +232,68 @@ impl<P: PduPort> TargetNode<P> {
         self.connections.len()
     }
 
-    fn ids(&self, wanted: impl Fn(&Connection<P>) -> bool) -> Vec<ConnectionId> {
-        self.connections.iter().map(|(_, c)| c).filter(|c| wanted(c)).map(Connection::id).collect()
+    /// Number of sessions, those among them whose connections are over and whose block I/O has not come back.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
     }
 
-    /// Gives a connection a turn of its own, one however often it is asked for: who is always ready is served like the others.
-    fn drive_later(&mut self, id: ConnectionId) {
-        if let Some(connection) = find(&mut self.connections, id)
-            && !connection.has_more
-        {
-            connection.has_more = true;
-            self.more.push_back(id);
+    fn login(&mut self, id: ConnectionId) -> Option<&mut Login> {
+        match &mut self.connections.get_mut(id)?.phase {
+            Phase::Login(login) => Some(login),
+            Phase::FullFeature(_) => None,
         }
     }
 
-    /// After anything was done to a connection: remembers that it may have something to flush, and when it wants to be woken.
-    fn settle(&mut self, id: ConnectionId) {
-        if let Some(connection) = find(&mut self.connections, id)
-            && !connection.to_flush
-        {
-            connection.to_flush = true;
-            self.to_flush.push(id);
-        }
-        self.settle_without_flush(id);
+    fn session_ids(&self, wanted: impl Fn(&Session) -> bool) -> Vec<SessionId> {
+        self.sessions.iter().filter(|session| wanted(session)).map(Session::id).collect()
     }
 
-    fn settle_without_flush(&mut self, id: ConnectionId) {
-        let Some(connection) = find(&mut self.connections, id) else { return };
-        if connection.is_over() {
-            if let Some(at) = connection.timer_at {
-                self.timers.remove(&(at, id));
-            }
-            self.connections.remove(id.index as usize);
-            self.outbox.events.push_back(Event::Ended { connection: id });
-            return;
+    fn end(&mut self, now: Instant, id: SessionId) {
+        let connections = self.with_session(now, id, Session::end).unwrap_or_default();
+        connections.into_iter().for_each(|connection| self.kill(now, connection));
+        self.settle_session(id);
+    }
+
+    fn end_logins(&mut self, now: Instant) {
+        let logins = self.connections.iter().filter(|connection| connection.session().is_none());
+        let ids: Vec<_> = logins.map(Connection::id).collect();
+        ids.into_iter().for_each(|id| self.kill(now, id));
+    }
+
+    fn kill(&mut self, now: Instant, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.kill();
+            self.settle(now, id);
         }
-        if let Some(due) = connection.poll_timeout()
-            && connection.timer_at.is_none_or(|at| due < at)
-        {
-            if let Some(at) = connection.timer_at.replace(due) {
-                self.timers.remove(&(at, id));
-            }
-            self.timers.insert((due, id));
+    }
+
+    fn wake_connection(&mut self, now: Instant, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connection.timer = None;
+        if connection.poll_timeout().is_some_and(|due| due <= now) {
+            connection.handle_timeout(now);
+            self.handle_login_events(now, id);
         }
+        self.settle(now, id);
+    }
+
+    fn wake_session(&mut self, now: Instant, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.timer = None;
+        if session.machine.poll_timeout().is_some_and(|due| due <= now) {
+            self.with_session(now, id, Session::handle_timeout);
+        }
+        self.settle_session(id);
     }
 }
 
 impl<P> std::fmt::Debug for TargetNode<P> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("TargetNode").field("connections", &self.connections.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("TargetNode")
+            .field("connections", &self.connections.len())
+            .field("sessions", &self.sessions.len())
+            .finish_non_exhaustive()
     }
-}
-
-fn find<P>(connections: &mut Slab<Connection<P>>, id: ConnectionId) -> Option<&mut Connection<P>>
-where
-    P: PduPort,
-{
-    connections.get_mut(id.index as usize).filter(|connection| connection.id() == id)
 }

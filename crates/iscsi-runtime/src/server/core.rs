@@ -6,11 +6,12 @@
 use super::busy_poll::BusyPoll;
 use super::registry::{Claim, Owner};
 use super::shared::{Mailbox, Message, Shared};
-use crate::port::Port;
+use crate::port::{DetachedPort, Port};
 use crate::socket::Socket;
 use block_store::{IoId, StoreQueue};
-use iscsi_node::target::{ConnectionId, Event, IoRequest, StoreId, TargetNode};
-use iscsi_session::target::Refusal;
+use iscsi_node::target::{ConnectionId, Detached, Event, IoRequest, StoreId, TargetNode};
+use iscsi_pdu::{LoginStatus, Tsih};
+use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -105,7 +106,7 @@ impl Core {
     }
 
     fn is_finished(&self) -> bool {
-        self.draining && self.node.connections() == 0
+        self.draining && self.node.connections() == 0 && self.node.sessions() == 0
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
@@ -132,17 +133,17 @@ impl Core {
         }
         self.node.handle_timeout(now);
         if self.end_at.take_if(|at| *at <= now).is_some() {
-            self.node.end_all();
+            self.node.end_all(now);
         }
-        let ios = self.serve_stores();
-        self.node.flush();
+        let ios = self.serve_stores(now);
+        self.node.flush(now);
         self.handle_events(now);
-        self.node.flush();
+        self.node.flush(now);
         ios
     }
 
     /// Carries block I/O to the stores and their ends back, until nothing moves. Returns how many there were.
-    fn serve_stores(&mut self) -> usize {
+    fn serve_stores(&mut self, now: Instant) -> usize {
         let mut ios = 0;
         loop {
             while let Some(IoRequest { id, store, io }) = self.node.poll_io() {
@@ -160,7 +161,7 @@ impl Core {
                 while let Some((IoId(id), done)) = found.queue.poll() {
                     found.in_flight -= 1;
                     moved = true;
-                    self.node.handle_io_done(id, done);
+                    self.node.handle_io_done(now, id, done);
                 }
                 found.in_flight > 0
             });
@@ -174,9 +175,10 @@ impl Core {
         for message in self.shared.mailboxes[self.index].take() {
             match message {
                 Message::Connection(stream, peer) => self.adopt(stream, peer, now),
-                Message::End(connection) => self.node.end(connection),
+                Message::Join(connection, identity) => self.join(*connection, &identity, now),
+                Message::End(tsih) => self.node.end_session(now, tsih),
                 Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
-                Message::EndSessionsOf(target) => self.node.end_sessions_of(target),
+                Message::EndSessionsOf(target) => self.node.end_sessions_of(now, target),
                 Message::Drain(until) => {
                     self.listeners.clear();
                     (self.draining, self.end_at) = (true, Some(until));
@@ -218,7 +220,7 @@ impl Core {
         if self.draining {
             return Err(io::Error::other("the target is shutting down"));
         }
-        if self.node.connections() >= self.shared.connections_max {
+        if self.is_full() {
             return Err(io::Error::other("there are as many connections as may be"));
         }
         stream.set_nodelay(true)?;
@@ -226,15 +228,51 @@ impl Core {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let id = self.node.next_connection();
-        self.poll.registry().register(
-            &mut stream,
-            Token(id.index as usize),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
+        self.register(&mut stream, id)?;
         let port = Port::new(Socket(stream), self.buffers.clone(), self.shared.capture.as_ref(), (local, peer));
         self.node.accept(now, port, local.to_string(), random);
         debug!(%peer, connection = id.index, core = self.index, "connected");
         Ok(())
+    }
+
+    /// Whether no more connections are taken. A session that has none for a while counts as one.
+    fn is_full(&self) -> bool {
+        self.node.connections().max(self.node.sessions()) >= self.shared.connections_max
+    }
+
+    /// A connection without this core's poll and memory.
+    fn detach(&mut self, connection: ConnectionId) -> Option<Detached<DetachedPort>> {
+        let mut detached = self.node.detach(connection)?;
+        self.shared.leave(self.index);
+        if let Err(error) = self.poll.registry().deregister(detached.port_mut().stream_mut()) {
+            warn!(%error, "cannot hand a connection over");
+            return None;
+        }
+        Some(detached.map_port(Port::detach))
+    }
+
+    /// A connection of another core joins a session of this one.
+    fn join(&mut self, connection: Detached<DetachedPort>, identity: &LoginIdentity, now: Instant) {
+        let mut connection = connection.map_port(|port| port.attach(&self.buffers));
+        let id = self.node.next_connection();
+        if let Err(error) = self.register(connection.port_mut().stream_mut(), id) {
+            self.shared.leave(self.index);
+            return warn!(%error, "cannot take a connection over");
+        }
+        let full = self.is_full();
+        self.node.attach(now, connection);
+        debug!(connection = id.index, core = self.index, tsih = identity.tsih.0, "handed over");
+        if self.draining {
+            self.node.refuse(now, id, LoginStatus::ServiceUnavailable.into());
+        } else if full {
+            self.node.refuse(now, id, LoginStatus::OutOfResources.into());
+        } else {
+            self.node.join(now, id, identity);
+        }
+    }
+
+    fn register(&self, stream: &mut TcpStream, id: ConnectionId) -> io::Result<()> {
+        self.poll.registry().register(stream, Token(id.index as usize), Interest::READABLE | Interest::WRITABLE)
     }
 
     fn handle_events(&mut self, now: Instant) {
@@ -248,9 +286,13 @@ impl Core {
                     tsih = outcome.tsih.0,
                     "logged in"
                 ),
-                Event::SessionClosed { connection, reason } => {
-                    info!(connection = connection.index, %reason, "session closed");
+                Event::ConnectionJoined { connection, outcome } => {
+                    info!(connection = connection.index, tsih = outcome.tsih.0, cid = outcome.cid.0, "joined");
                 }
+                Event::ConnectionClosed { connection, reason } => {
+                    info!(connection = connection.index, %reason, "left its session");
+                }
+                Event::SessionClosed { tsih, reason } => info!(tsih = tsih.0, %reason, "session closed"),
                 Event::LoginFailed { connection, failure } => {
                     warn!(connection = connection.index, %failure, "login failed");
                 }
@@ -260,35 +302,38 @@ impl Core {
                 Event::TargetColdReset { target } => {
                     self.shared.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::EndSessionsOf(target)));
                 }
-                Event::Ended { connection } => self.release(connection, now),
+                Event::Ended { connection } => {
+                    self.shared.leave(self.index);
+                    self.shared.registry.lock().withdraw(self.owner(connection));
+                }
+                Event::SessionEnded { tsih } => self.release(tsih),
             }
         }
     }
 
-    fn claim(&mut self, connection: ConnectionId, identity: &iscsi_session::target::LoginIdentity, now: Instant) {
-        let claim = self.shared.registry.lock().claim(self.owner(connection), identity);
-        match claim {
+    /// Messages that follow from a claim or a release are left while the registry is locked, so that they come in its order: none ends
+    /// a session that has yet to begin.
+    fn claim(&mut self, connection: ConnectionId, identity: &LoginIdentity, now: Instant) {
+        let shared = Arc::clone(&self.shared);
+        let mut registry = shared.registry.lock();
+        match registry.claim(self.owner(connection), identity) {
             Claim::Granted(tsih) => self.node.admit(now, connection, tsih),
-            Claim::Ends(owner) => self.send(owner.core, Message::End(owner.connection), now),
-            Claim::Refused(status) => {
-                self.node.refuse(now, connection, Refusal { status, target_address: None });
+            Claim::Joins(core) if core == self.index => self.node.join(now, connection, identity),
+            Claim::Joins(core) => {
+                if let Some(connection) = self.detach(connection) {
+                    self.shared.enter(core);
+                    self.shared.mailboxes[core].send(Message::Join(Box::new(connection), identity.clone()));
+                }
             }
+            Claim::Ends(core, tsih) => self.shared.mailboxes[core].send(Message::End(tsih)),
+            Claim::Refused(status) => self.node.refuse(now, connection, status.into()),
         }
     }
 
-    fn release(&mut self, connection: ConnectionId, now: Instant) {
-        self.shared.leave(self.index);
-        let next = self.shared.registry.lock().release(self.owner(connection));
-        if let Some((owner, tsih)) = next {
-            self.send(owner.core, Message::Admit(owner.connection, tsih), now);
-        }
-    }
-
-    fn send(&mut self, core: usize, message: Message, now: Instant) {
-        match message {
-            Message::End(connection) if core == self.index => self.node.end(connection),
-            Message::Admit(connection, tsih) if core == self.index => self.node.admit(now, connection, tsih),
-            message => self.shared.mailboxes[core].send(message),
+    fn release(&self, tsih: Tsih) {
+        let mut registry = self.shared.registry.lock();
+        if let Some((owner, tsih)) = registry.release(tsih) {
+            self.shared.mailboxes[owner.core].send(Message::Admit(owner.connection, tsih));
         }
     }
 

@@ -1,15 +1,17 @@
 //! Which sessions there are, over all cores: a name admits one session at a time.
 //!
-//! In: claims of logins that are about to become sessions, and ends of connections. Out: handles (TSIH) for those that may begin,
-//! and whom to end first. RFC 7143 section 6.3.5 (session reinstatement), 6.3.4 (connection reinstatement), 4.4.3.1 (the ISID rule).
+//! In: claims of logins that are about to become sessions, and ends of sessions. Out: handles (TSIH) for those that may begin,
+//! and which one to end first. RFC 7143 section 6.3.5 (session reinstatement), 6.3.4 (connection reinstatement), 4.4.3.1 (the ISID
+//! rule).
 //!
-//! Invariant: of two sessions with the same name, the second begins after the first has ended.
+//! Invariants: of two sessions with the same name, the second begins after the first has ended; a handle is given to one session at
+//! a time, and is in use until that session has ended.
 
 use iscsi_node::target::ConnectionId;
-use iscsi_pdu::{Cid, Isid, LoginStatus, Tsih};
+use iscsi_pdu::{Isid, LoginStatus, Tsih};
 use iscsi_session::SessionType;
 use iscsi_session::target::LoginIdentity;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// A connection of one of the cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,11 +30,10 @@ struct Name {
 
 #[derive(Debug)]
 struct Session {
-    owner: Owner,
+    core: usize,
     tsih: Tsih,
-    cid: Cid,
     /// The login that takes its place once it has ended.
-    successor: Option<(Owner, Cid)>,
+    successor: Option<Owner>,
 }
 
 /// What becomes of a claim.
@@ -40,8 +41,10 @@ struct Session {
 pub(super) enum Claim {
     /// The session may begin.
     Granted(Tsih),
-    /// This connection is to be ended; its end grants the claim.
-    Ends(Owner),
+    /// The session is there, on this core: the connection may join it.
+    Joins(usize),
+    /// This session of a core is to be ended; its end grants the claim.
+    Ends(usize, Tsih),
     /// The session may not begin.
     Refused(LoginStatus),
 }
@@ -50,77 +53,80 @@ pub(super) enum Claim {
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     sessions: HashMap<Name, Session>,
-    names: HashMap<Owner, Name>,
-    handles: HashMap<Owner, Tsih>,
-    taken: HashSet<Tsih>,
+    /// The handles in use, and whose they are; a discovery session has no name.
+    handles: HashMap<Tsih, Option<Name>>,
+    /// Logins that wait for the end of a session.
+    waiting: HashMap<Owner, Name>,
     last_tsih: Tsih,
 }
 
 impl Registry {
     /// A login asks to become a session.
     pub(super) fn claim(&mut self, owner: Owner, identity: &LoginIdentity) -> Claim {
+        if identity.session_type == SessionType::Discovery {
+            // RFC 7143 4.3: a discovery session has one connection.
+            if identity.tsih != Tsih(0) {
+                return Claim::Refused(LoginStatus::SessionDoesNotExist);
+            }
+            return self.allocate(None).map_or(Claim::Refused(LoginStatus::OutOfResources), Claim::Granted);
+        }
         let name = Name {
             initiator: identity.initiator_name.clone(),
             isid: identity.isid,
             target: identity.target_name.clone(),
         };
-        if identity.session_type == SessionType::Discovery {
-            return self.grant_new(owner);
-        }
         let Some(session) = self.sessions.get_mut(&name) else {
             if identity.tsih != Tsih(0) {
                 return Claim::Refused(LoginStatus::SessionDoesNotExist);
             }
-            let Some(tsih) = self.allocate(owner) else { return Claim::Refused(LoginStatus::OutOfResources) };
-            self.sessions.insert(name.clone(), Session { owner, tsih, cid: identity.cid, successor: None });
-            self.names.insert(owner, name);
-            return Claim::Granted(tsih);
+            let granted = self.begin(name, owner);
+            return granted.map_or(Claim::Refused(LoginStatus::OutOfResources), Claim::Granted);
         };
-        if identity.tsih != Tsih(0) && identity.tsih != session.tsih {
-            return Claim::Refused(LoginStatus::SessionDoesNotExist);
+        if identity.tsih == session.tsih {
+            return Claim::Joins(session.core);
         }
-        if identity.tsih != Tsih(0) && identity.cid != session.cid {
-            return Claim::Refused(LoginStatus::TooManyConnections);
+        if identity.tsih != Tsih(0) {
+            return Claim::Refused(LoginStatus::SessionDoesNotExist);
         }
         if session.successor.is_some() {
             // Two logins race for one name: the later one comes again when the first is done.
             return Claim::Refused(LoginStatus::OutOfResources);
         }
-        session.successor = Some((owner, identity.cid));
-        self.names.insert(owner, name);
-        Claim::Ends(session.owner)
+        session.successor = Some(owner);
+        self.waiting.insert(owner, name);
+        Claim::Ends(session.core, session.tsih)
     }
 
-    /// A connection has ended. Gives the login that may begin now, if one has waited for that.
-    pub(super) fn release(&mut self, owner: Owner) -> Option<(Owner, Tsih)> {
-        if let Some(tsih) = self.handles.remove(&owner) {
-            self.taken.remove(&tsih);
-        }
-        let name = self.names.remove(&owner)?;
-        let session = self.sessions.get_mut(&name)?;
-        if session.owner != owner {
-            session.successor = None;
-            return None;
-        }
-        let session = self.sessions.remove(&name)?;
-        let (successor, cid) = session.successor?;
-        let tsih = self.allocate(successor)?;
-        self.sessions.insert(name, Session { owner: successor, tsih, cid, successor: None });
+    /// A session has ended. Gives the login that may begin now, and its handle, if one has waited for that.
+    pub(super) fn release(&mut self, tsih: Tsih) -> Option<(Owner, Tsih)> {
+        let name = self.handles.remove(&tsih)??;
+        let successor = self.sessions.remove(&name)?.successor?;
+        self.waiting.remove(&successor);
+        let tsih = self.begin(name, successor)?;
         Some((successor, tsih))
     }
 
-    fn grant_new(&mut self, owner: Owner) -> Claim {
-        self.allocate(owner).map_or(Claim::Refused(LoginStatus::OutOfResources), Claim::Granted)
+    /// A connection has ended: if it has waited for the end of a session, it does no more.
+    pub(super) fn withdraw(&mut self, owner: Owner) {
+        if let Some(session) = self.waiting.remove(&owner).and_then(|name| self.sessions.get_mut(&name)) {
+            session.successor = None;
+        }
     }
 
-    fn allocate(&mut self, owner: Owner) -> Option<Tsih> {
-        if self.taken.len() >= usize::from(u16::MAX) {
+    fn begin(&mut self, name: Name, owner: Owner) -> Option<Tsih> {
+        let tsih = self.allocate(Some(name.clone()))?;
+        self.sessions.insert(name, Session { core: owner.core, tsih, successor: None });
+        Some(tsih)
+    }
+
+    fn allocate(&mut self, name: Option<Name>) -> Option<Tsih> {
+        if self.handles.len() >= usize::from(u16::MAX) {
             return None;
         }
         loop {
             self.last_tsih = Tsih(self.last_tsih.0.wrapping_add(1));
-            if self.last_tsih != Tsih(0) && self.taken.insert(self.last_tsih) {
-                self.handles.insert(owner, self.last_tsih);
+            if self.last_tsih != Tsih(0) && !self.handles.contains_key(&self.last_tsih) {
+                self.handles.insert(self.last_tsih, name);
                 return Some(self.last_tsih);
             }
         }
@@ -130,12 +136,13 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iscsi_pdu::Cid;
 
     fn owner(index: u32) -> Owner {
         Owner { core: 0, connection: ConnectionId { index, generation: 0 } }
     }
 
-    fn identity(isid: u8, tsih: u16, cid: u16) -> LoginIdentity {
+    fn identity(isid: u8, tsih: u16) -> LoginIdentity {
         LoginIdentity {
             initiator_name: "iqn.2026-01.test:initiator".into(),
             initiator_alias: None,
@@ -143,45 +150,57 @@ mod tests {
             session_type: SessionType::Normal,
             isid: Isid([0x80, 0, 0, 0, 0, isid]),
             tsih: Tsih(tsih),
-            cid: Cid(cid),
+            cid: Cid(0),
         }
     }
 
     #[test]
     fn two_names_have_two_sessions() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 0, 0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(2, 0, 0)), Claim::Granted(Tsih(2)));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(2, 0)), Claim::Granted(Tsih(2)));
     }
 
     #[test]
     fn a_session_is_reinstated_after_the_old_one_has_ended() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 0, 0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(1, 0, 0)), Claim::Ends(owner(1)));
-        assert_eq!(registry.release(owner(1)), Some((owner(2), Tsih(2))));
-        assert_eq!(registry.release(owner(2)), None);
-        assert_eq!(registry.claim(owner(3), &identity(1, 0, 0)), Claim::Granted(Tsih(3)));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(1, 0)), Claim::Ends(0, Tsih(1)));
+        assert_eq!(registry.release(Tsih(1)), Some((owner(2), Tsih(2))));
+        assert_eq!(registry.release(Tsih(2)), None);
+        assert_eq!(registry.claim(owner(3), &identity(1, 0)), Claim::Granted(Tsih(3)));
     }
 
     #[test]
     fn a_successor_that_goes_away_leaves_the_session_to_end_alone() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 0, 0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(1, 0, 0)), Claim::Ends(owner(1)));
-        assert_eq!(registry.claim(owner(3), &identity(1, 0, 0)), Claim::Refused(LoginStatus::OutOfResources));
-        assert_eq!(registry.release(owner(2)), None);
-        assert_eq!(registry.release(owner(1)), None);
-        assert_eq!(registry.claim(owner(4), &identity(1, 0, 0)), Claim::Granted(Tsih(2)));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(1, 0)), Claim::Ends(0, Tsih(1)));
+        assert_eq!(registry.claim(owner(3), &identity(1, 0)), Claim::Refused(LoginStatus::OutOfResources));
+        registry.withdraw(owner(2));
+        assert_eq!(registry.release(Tsih(1)), None);
+        assert_eq!(registry.claim(owner(4), &identity(1, 0)), Claim::Granted(Tsih(2)));
     }
 
     #[test]
     fn a_handle_must_be_that_of_the_session() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 9, 0)), Claim::Refused(LoginStatus::SessionDoesNotExist));
-        assert_eq!(registry.claim(owner(1), &identity(1, 0, 5)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(1, 9, 5)), Claim::Refused(LoginStatus::SessionDoesNotExist));
-        assert_eq!(registry.claim(owner(2), &identity(1, 1, 6)), Claim::Refused(LoginStatus::TooManyConnections));
-        assert_eq!(registry.claim(owner(2), &identity(1, 1, 5)), Claim::Ends(owner(1)));
+        assert_eq!(registry.claim(owner(1), &identity(1, 9)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(2, 1)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(2), &identity(1, 9)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(2), &identity(1, 1)), Claim::Joins(0));
+        assert_eq!(registry.release(Tsih(1)), None);
+        assert_eq!(registry.claim(owner(2), &identity(1, 1)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+    }
+
+    #[test]
+    fn a_discovery_session_has_a_handle_and_one_connection() {
+        let mut registry = Registry::default();
+        let discovery = |tsih| LoginIdentity { session_type: SessionType::Discovery, ..identity(1, tsih) };
+        assert_eq!(registry.claim(owner(1), &discovery(0)), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &discovery(0)), Claim::Granted(Tsih(2)));
+        assert_eq!(registry.claim(owner(3), &discovery(1)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.release(Tsih(1)), None);
     }
 }

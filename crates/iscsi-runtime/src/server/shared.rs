@@ -1,9 +1,11 @@
 //! What the cores of a server share: the portal, the stores, the registry of sessions, and a mailbox for each core.
 
 use super::registry::Registry;
+use crate::port::DetachedPort;
 use block_store::BlockStore;
-use iscsi_node::target::{ConnectionId, Portal};
+use iscsi_node::target::{ConnectionId, Detached, Portal};
 use iscsi_pdu::Tsih;
+use iscsi_session::target::LoginIdentity;
 use iscsi_transport::Capture;
 use mio::net::TcpStream;
 use parking_lot::Mutex;
@@ -17,8 +19,10 @@ use std::time::{Duration, Instant};
 pub(super) enum Message {
     /// Serve this connection.
     Connection(TcpStream, SocketAddr),
-    /// End this connection: another takes the place of its session.
-    End(ConnectionId),
+    /// This connection asks to join a session of yours.
+    Join(Box<Detached<DetachedPort>>, LoginIdentity),
+    /// End this session: another takes its place.
+    End(Tsih),
     /// The session that this one replaces has ended.
     Admit(ConnectionId, Tsih),
     /// End all sessions of a target.
@@ -74,11 +78,16 @@ impl Shared {
     pub(super) fn place(&self, own: usize) -> usize {
         let load = |core: usize| self.loads[core].load(Ordering::Relaxed);
         let least = (0..self.loads.len()).min_by_key(|core| (load(*core), *core != own)).unwrap_or(own);
-        self.loads[least].fetch_add(1, Ordering::Relaxed);
+        self.enter(least);
         least
     }
 
-    /// A connection of a core has ended.
+    /// A core has one more connection.
+    pub(super) fn enter(&self, core: usize) {
+        self.loads[core].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection of a core has ended, or gone to another.
     pub(super) fn leave(&self, core: usize) {
         self.loads[core].fetch_sub(1, Ordering::Relaxed);
     }

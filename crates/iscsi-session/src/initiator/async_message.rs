@@ -1,48 +1,57 @@
 //! Asynchronous messages (RFC 7143 section 11.9).
 
 use super::outbox::Answer;
-use super::state::Transition;
+use super::state::ConnectionTransition;
+use super::timers::Retention;
 use super::{Event, Session};
 use crate::{CloseReason, Violation};
-use iscsi_pdu::{AsyncEvent, AsyncMessage, LunField};
-use std::time::Duration;
+use iscsi_pdu::{AsyncEvent, AsyncMessage, Cid, LunField};
+use std::time::{Duration, Instant};
 
 impl Session {
-    pub(super) fn handle_async_message(&mut self, pdu: AsyncMessage) -> Result<(), Violation> {
+    pub(super) fn handle_async_message(&mut self, now: Instant, cid: Cid, pdu: AsyncMessage) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
-        self.numbering.count_status(pdu.stat_sn)?;
+        self.connections.known(cid).count_status(pdu.stat_sn)?;
+        let dropped = CloseReason::Dropped { time_2_wait: pdu.parameter_2 };
+        let retention = Retention::from_seconds(pdu.parameter_2, pdu.parameter_3);
         match pdu.event {
-            AsyncEvent::LogoutRequest => self.handle_logout_request(pdu.parameter_3),
-            AsyncEvent::ConnectionDrop if pdu.parameter_1 != self.cid.0 => {}
-            AsyncEvent::ConnectionDrop | AsyncEvent::SessionDrop => {
-                self.close(CloseReason::Dropped { time_2_wait: pdu.parameter_2 });
+            AsyncEvent::LogoutRequest => self.handle_logout_request(cid, pdu.parameter_3),
+            AsyncEvent::ConnectionDrop => self.lose(now, Cid(pdu.parameter_1), dropped, retention),
+            AsyncEvent::SessionDrop if self.keeps_tasks(retention) => {
+                let cids: Vec<_> = self.cids().collect();
+                cids.into_iter().for_each(|cid| self.lose(now, cid, dropped, retention));
             }
-            // A text exchange that is under way is an answer already.
-            AsyncEvent::NegotiationRequest
-                if self.texts.is_empty() && self.state.takes_requests() && !self.is_discovery() =>
-            {
-                self.events.push_back(Event::NegotiationRequested);
-            }
-            AsyncEvent::NegotiationRequest => {}
-            AsyncEvent::TaskTermination => return self.handle_task_termination(pdu.lun),
+            AsyncEvent::SessionDrop => self.close(dropped),
+            AsyncEvent::NegotiationRequest => self.handle_negotiation_request(cid),
+            AsyncEvent::TaskTermination => return self.handle_task_termination(cid, pdu.lun),
             _ => self.events.push_back(Event::Async(pdu)),
         }
         Ok(())
     }
 
-    fn handle_logout_request(&mut self, seconds: u16) {
-        if self.state.takes_requests() {
-            self.state = self.state.after(Transition::LogoutRequest);
-            self.events.push_back(Event::LogoutRequested { grace: Duration::from_secs(seconds.into()) });
+    fn handle_logout_request(&mut self, cid: Cid, seconds: u16) {
+        let connection = self.connections.known(cid);
+        if connection.state.takes_requests() {
+            connection.make(ConnectionTransition::LogoutRequest);
+            self.events.push_back(Event::LogoutRequested { cid, grace: Duration::from_secs(seconds.into()) });
         }
     }
 
-    /// Ends the commands to a logical unit that the target has received, and says that no data follows for them. A command that
-    /// is still on its way will be answered.
-    fn handle_task_termination(&mut self, lun: LunField) -> Result<(), Violation> {
+    fn handle_negotiation_request(&mut self, cid: Cid) {
+        let connection = self.connections.known(cid);
+        // A text exchange that is under way is an answer already.
+        if connection.texts.is_empty() && connection.state.takes_requests() && !self.is_discovery() {
+            self.events.push_back(Event::NegotiationRequested { cid });
+        }
+    }
+
+    /// Ends the commands of a connection to a logical unit that the target has received, and says that no data follows for them.
+    /// A command that is still on its way will be answered.
+    fn handle_task_termination(&mut self, cid: Cid, lun: LunField) -> Result<(), Violation> {
         let numbering = self.numbering;
-        self.conclude(|_, of_command, cmd_sn| of_command == lun && numbering.is_acknowledged(cmd_sn));
-        let answer = Answer { lun, target_transfer_tag: None };
-        if self.outbox.push_answer(answer) { Ok(()) } else { Err(Violation::TooManyPings) }
+        self.conclude(|_, entry, of_command| {
+            entry.cid == cid && of_command == lun && numbering.is_acknowledged(entry.cmd_sn)
+        });
+        self.answer(cid, Answer { lun, target_transfer_tag: None })
     }
 }

@@ -1,7 +1,7 @@
 //! What the owner of a session asks for, and what a SCSI command ends in.
 
 use bytes::Bytes;
-use iscsi_pdu::{InitiatorTaskTag, LunField, Residual, ScsiResponseCode, TaskAttribute, TaskManagementFunction};
+use iscsi_pdu::{Cid, InitiatorTaskTag, LunField, Residual, ScsiResponseCode, TaskAttribute, TaskManagementFunction};
 
 /// A SCSI command (RFC 7143 section 11.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,4 +73,15 @@ pub struct TaskManagement {
     pub lun: LunField,
     /// The SCSI command that is meant, for functions about one.
     pub referenced: Option<InitiatorTaskTag>,
+}
+
+/// What a logout ends (RFC 7143 section 11.14.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logout {
+    /// The session with all its connections.
+    Session,
+    /// One connection; its tasks end with it.
+    Connection(Cid),
+    /// One connection; at error recovery level 2 its tasks go on elsewhere.
+    ForRecovery(Cid),
 }

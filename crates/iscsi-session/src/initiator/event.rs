@@ -1,9 +1,11 @@
 //! What a session tells its owner.
 
-use super::TaskResult;
+use super::{EscalationStep, TaskResult};
 use crate::{CloseReason, TargetRecord};
 use bytes::Bytes;
-use iscsi_pdu::{AsyncMessage, InitiatorTaskTag, LogoutResponseCode, Opcode, RejectReason, TaskManagementResponseCode};
+use iscsi_pdu::{
+    AsyncMessage, Cid, InitiatorTaskTag, LogoutResponseCode, Opcode, RejectReason, TaskManagementResponseCode,
+};
 use std::time::Duration;
 
 /// Something that the owner of a session has to know.
@@ -41,7 +43,7 @@ pub enum Event {
         /// Why.
         reason: RejectReason,
     },
-    /// No answer will come to a request, since the session has ended; its effects are unknown.
+    /// No answer will come to a request, since its connection or the session has ended; its effects are unknown.
     TaskLost {
         /// The request.
         tag: InitiatorTaskTag,
@@ -72,19 +74,27 @@ pub enum Event {
         /// The request.
         tag: InitiatorTaskTag,
     },
-    /// The target has answered a logout; the session ends with it.
+    /// The target has answered a logout.
     LogoutComplete {
         /// The request.
         tag: InitiatorTaskTag,
         /// How it went.
         response: LogoutResponseCode,
     },
-    /// The target has been silent for the ping interval: it is time for a [`ping`](super::Session::ping).
-    PingDue,
+    /// The target has been silent on a connection for the ping interval: it is time for a [`ping`](super::Session::ping).
+    PingDue {
+        /// The connection.
+        cid: Cid,
+    },
     /// The target wants to negotiate: it is time for a [`negotiate`](super::Session::negotiate).
-    NegotiationRequested,
-    /// The target wants the session to end: no command is taken any more, and a logout has to follow.
+    NegotiationRequested {
+        /// The connection.
+        cid: Cid,
+    },
+    /// The target wants a connection to end: it takes no command any more, and a [`logout`](super::Session::logout) has to follow.
     LogoutRequested {
+        /// The connection.
+        cid: Cid,
         /// How long the target waits for it.
         grace: Duration,
     },
@@ -97,6 +107,37 @@ pub enum Event {
     },
     /// The target speaks of something that is not the session's: a SCSI event or a vendor's. See [`split_sense`](super::split_sense).
     Async(AsyncMessage),
-    /// The session has ended: close the connection. Nothing comes after this.
+    /// A connection has ended, and the session goes on: close its port. The requests that are lost with it came before, as
+    /// [`TaskLost`](Self::TaskLost). Others end later: at error recovery level 2 tasks wait for another connection; below, commands
+    /// whose number the target may miss wait until it is filled, and no later command is executed before (RFC 7143 section 4.2.2.1).
+    ConnectionClosed {
+        /// The connection.
+        cid: Cid,
+        /// Why it has ended.
+        reason: CloseReason,
+    },
+    /// The target may be told now that a connection is gone: by a [`logout`](super::Session::logout) of it over another, or by a
+    /// new login with the same CID and [`add_connection`](super::Session::add_connection). At error recovery level 2 the logout is
+    /// to be one for recovery. Otherwise the target forgets the connection by itself, after Time2Retain, and its tasks with it.
+    CleanupDue {
+        /// The connection.
+        cid: Cid,
+    },
+    /// A command has lost its connection, and may go on on another: it is time for a TASK REASSIGN by
+    /// [`manage_task`](super::Session::manage_task), on the connection that is to have it. Otherwise the command is lost, when
+    /// Time2Retain has passed.
+    ReassignmentDue {
+        /// The command.
+        tag: InitiatorTaskTag,
+    },
+    /// A command has taken longer than [`SessionConfig::command_timeout`](super::SessionConfig::command_timeout), or the step before
+    /// this one has not ended it in that time.
+    EscalationDue {
+        /// The command.
+        tag: InitiatorTaskTag,
+        /// What to do.
+        step: EscalationStep,
+    },
+    /// The session has ended: close all connections. Nothing comes after this.
     Closed(CloseReason),
 }

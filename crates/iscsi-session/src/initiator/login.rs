@@ -106,7 +106,14 @@ impl Login {
         Self::with_segments(config, tag, random, now, SEGMENT_BYTES_MAX)
     }
 
-    /// The same, with another length of our data segments.
+    /// Begins the login of a further connection, or of one that is reinstated: the configuration names the session by its TSIH,
+    /// and `cmd_sn` is the [session's](super::Session::cmd_sn) (RFC 7143 section 11.12.8). Otherwise as [`new`](Self::new).
+    #[must_use]
+    pub fn joining(config: LoginConfig, cmd_sn: CmdSn, tag: InitiatorTaskTag, random: [u8; 32], now: Instant) -> Self {
+        Self::begin(config, Some(cmd_sn), tag, random, now, SEGMENT_BYTES_MAX)
+    }
+
+    /// A login as [`new`](Self::new) begins it, with another length of our data segments.
     pub(crate) fn with_segments(
         config: LoginConfig,
         tag: InitiatorTaskTag,
@@ -114,7 +121,19 @@ impl Login {
         now: Instant,
         segment_bytes_max: usize,
     ) -> Self {
+        Self::begin(config, None, tag, random, now, segment_bytes_max)
+    }
+
+    fn begin(
+        config: LoginConfig,
+        cmd_sn: Option<CmdSn>,
+        tag: InitiatorTaskTag,
+        random: [u8; 32],
+        now: Instant,
+        segment_bytes_max: usize,
+    ) -> Self {
         let randomness = Randomness::new(random);
+        let cmd_sn = cmd_sn.unwrap_or(CmdSn(randomness.start()));
         // RFC 7143 6.3-4, 6.3-5: security first, if there is any; the operational stage always.
         let stage = match config.authentication {
             Authentication::None => Stage::LoginOperationalNegotiation,
@@ -123,7 +142,7 @@ impl Login {
         let mut login = Self {
             deadline: now + config.timeout,
             state: State::Over,
-            responses: Responses::new(&config, tag, CmdSn(randomness.start()), stage),
+            responses: Responses::new(&config, tag, cmd_sn, stage),
             reader: Reader::new(End::Target),
             incoming: Incoming::default(),
             outgoing: Outgoing::new(segment_bytes_max),

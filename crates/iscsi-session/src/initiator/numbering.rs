@@ -1,10 +1,10 @@
-//! CmdSN and StatSN as the initiator keeps them (RFC 7143 sections 4.2.2.1 and 4.2.2.2).
+//! CmdSN as the initiator keeps it, for all connections of a session (RFC 7143 section 4.2.2.1).
 //!
-//! In: the numbers of every PDU from the target. Out: the number of the next command, how many more the target takes, and
-//! whether a status was lost. All comparisons are serial arithmetic.
+//! In: the numbers of every PDU from the target. Out: the number of the next command, and how many more the target takes. All
+//! comparisons are serial arithmetic.
 
-use crate::{LoginOutcome, Violation};
-use iscsi_pdu::{CmdSn, StatSn};
+use crate::LoginOutcome;
+use iscsi_pdu::CmdSn;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Numbering {
@@ -14,18 +14,11 @@ pub(super) struct Numbering {
     exp_cmd_sn: CmdSn,
     /// The last number that the target takes.
     max_cmd_sn: CmdSn,
-    /// The number that the next status must have.
-    exp_stat_sn: StatSn,
 }
 
 impl Numbering {
     pub(super) fn new(outcome: &LoginOutcome) -> Self {
-        Self {
-            cmd_sn: outcome.cmd_sn,
-            exp_cmd_sn: outcome.cmd_sn,
-            max_cmd_sn: outcome.max_cmd_sn,
-            exp_stat_sn: outcome.stat_sn,
-        }
+        Self { cmd_sn: outcome.cmd_sn, exp_cmd_sn: outcome.cmd_sn, max_cmd_sn: outcome.max_cmd_sn }
     }
 
     /// How many more commands the target takes.
@@ -38,6 +31,16 @@ impl Numbering {
         self.cmd_sn
     }
 
+    /// The target has received all commands before this one.
+    pub(super) fn exp_cmd_sn(&self) -> CmdSn {
+        self.exp_cmd_sn
+    }
+
+    /// Whether there is a command of which the target has not said that it has received it.
+    pub(super) fn has_unacknowledged(&self) -> bool {
+        self.exp_cmd_sn.precedes(self.cmd_sn)
+    }
+
     /// Uses the number of the next command.
     pub(super) fn take_cmd_sn(&mut self) -> CmdSn {
         let cmd_sn = self.cmd_sn;
@@ -45,13 +48,14 @@ impl Numbering {
         cmd_sn
     }
 
+    /// The last command that was numbered was rejected: the next has its number.
+    pub(super) fn give_back(&mut self, cmd_sn: CmdSn) {
+        self.cmd_sn = cmd_sn;
+    }
+
     /// Whether the target has said that it has received the command of this number.
     pub(super) fn is_acknowledged(&self, cmd_sn: CmdSn) -> bool {
         cmd_sn.precedes(self.exp_cmd_sn)
-    }
-
-    pub(super) fn exp_stat_sn(&self) -> StatSn {
-        self.exp_stat_sn
     }
 
     /// Takes ExpCmdSN and MaxCmdSN of any PDU.
@@ -66,14 +70,5 @@ impl Numbering {
         if self.exp_cmd_sn.precedes(exp_cmd_sn) {
             self.exp_cmd_sn = exp_cmd_sn;
         }
-    }
-
-    /// Counts a status. At error recovery level 0 a lost one cannot be had again, and none comes twice.
-    pub(super) fn count_status(&mut self, stat_sn: StatSn) -> Result<(), Violation> {
-        if stat_sn != self.exp_stat_sn {
-            return Err(Violation::StatSnOutOfOrder);
-        }
-        self.exp_stat_sn = stat_sn.next();
-        Ok(())
     }
 }

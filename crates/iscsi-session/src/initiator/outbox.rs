@@ -80,6 +80,16 @@ impl Outbox {
         self.unsolicited.push_front(tag);
     }
 
+    /// Whether a request waits to be sent.
+    pub(super) fn has_request(&self, tag: InitiatorTaskTag) -> bool {
+        self.queue.iter().any(|queued| matches!(queued, Queued::Request(other) if *other == tag))
+    }
+
+    /// Forgets a request that has ended before it was sent.
+    pub(super) fn remove_request(&mut self, tag: InitiatorTaskTag) {
+        self.queue.retain(|queued| !matches!(queued, Queued::Request(other) if *other == tag));
+    }
+
     /// Forgets the data of a task that has ended.
     pub(super) fn remove_data(&mut self, tag: InitiatorTaskTag) {
         self.unsolicited.retain(|other| *other != tag);

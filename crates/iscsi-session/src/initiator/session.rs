@@ -1,34 +1,38 @@
-//! The session itself: the commands of its owner, and how it ends.
+//! The session itself: the commands of its owner, and what the world does to it.
 
+use super::connection::{Connection, Connections};
+use super::escalation::Deadlines;
 use super::numbering::Numbering;
-use super::outbox::Outbox;
-use super::state::{State, Transition};
+use super::state::{SessionState, SessionTransition};
 use super::task::{Concluded, Entry, Request, Requests, Task};
-use super::task_management::TaskManagementTask;
 use super::text::TextExchange;
-use super::timers::{Alarm, Timers};
+use super::timers::Alarm;
 use super::{Command, Event, TaskManagement};
 use crate::{BadPdu, CloseReason, LoginOutcome, Parameters, SendTargetsScope, SessionType, Violation};
 use bytes::Bytes;
-use iscsi_pdu::{
-    Cid, Header, InitiatorTaskTag, LogoutReason, Pdu, RejectReason, TaskManagementFunction, TaskManagementResponseCode,
-};
+use iscsi_pdu::{Cid, CmdSn, Header, InitiatorTaskTag, Pdu, RejectReason};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How a session looks after its connection.
+/// How a session looks after its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
-    /// How long the target may be silent before [`Event::PingDue`]; none leaves pings to the owner. Not for discovery sessions.
+    /// How long the target may be silent on a connection before [`Event::PingDue`]; none leaves pings to the owner. Not for discovery sessions.
     pub ping_interval: Option<Duration>,
-    /// How long the target may be silent after that, or after a ping, or take for a logout, before the session ends.
+    /// How long the target may be silent after that, or after a ping, or take for a logout, before the connection is lost.
     pub ping_timeout: Duration,
+    /// How long a SCSI command may take before [`Event::EscalationDue`], and each step of the escalation; none leaves it to the owner.
+    pub command_timeout: Option<Duration>,
 }
 
 impl Default for SessionConfig {
     /// A ping after 5 s of silence, the end after 5 s more.
     fn default() -> Self {
-        Self { ping_interval: Some(Duration::from_secs(5)), ping_timeout: Duration::from_secs(5) }
+        Self {
+            ping_interval: Some(Duration::from_secs(5)),
+            ping_timeout: Duration::from_secs(5),
+            command_timeout: None,
+        }
     }
 }
 
@@ -42,7 +46,11 @@ impl Default for SessionConfig {
 /// what waits is bounded by what the owner has submitted.
 ///
 /// Tags belong to the owner. A tag is in use from the command that takes it to the event that ends the request, and must not be
-/// given again in between.
+/// given again in between, on no connection.
+///
+/// A session begins with one connection. Others [join](Self::add_connection) it; the owner chooses the connection of each
+/// request. A connection is known by its CID until [`Event::ConnectionClosed`]: then its port is to be closed. What comes on a
+/// connection that has ended is ignored, and a request on it is answered as after the end of the session.
 ///
 /// After [`Event::Closed`] everything is ignored, and a command is answered by the event that no answer will come.
 ///
@@ -67,7 +75,7 @@ impl Default for SessionConfig {
 /// # let now = std::time::Instant::now();
 /// let mut session = Session::new(&outcome, SessionConfig::default(), now);
 /// let write = Command { cdb: [0x2a; 16], data: Transfer::Write(vec![0x5a; 4096].into()), ..Command::default() };
-/// session.submit(now, InitiatorTaskTag(7), write).expect("the target takes commands");
+/// session.submit(now, outcome.cid, InitiatorTaskTag(7), write).expect("the target takes commands");
 /// while let Some(pdu) = session.poll_transmit(outcome.cid) {
 ///     assert!(matches!(pdu, Pdu::ScsiCommand(command) if command.data.len() == 4096)); // to be sent
 /// }
@@ -92,90 +100,127 @@ impl Default for SessionConfig {
 /// ```
 #[derive(Debug)]
 pub struct Session {
-    pub(super) cid: Cid,
-    pub(super) parameters: Parameters,
+    pub(super) config: SessionConfig,
     session_type: SessionType,
-    pub(super) state: State,
+    /// ErrorRecoveryLevel, which no negotiation changes (RFC 7143 section 13.20).
+    pub(super) recovery_level: u8,
+    pub(super) state: SessionState,
     pub(super) numbering: Numbering,
+    /// Since when the target has acknowledged no command, while one waits for it; from error recovery level 1.
+    pub(super) unacknowledged_since: Option<Instant>,
+    pub(super) connections: Connections,
     pub(super) requests: Requests,
     pub(super) concluded: Concluded,
-    pub(super) outbox: Outbox,
-    /// Text exchanges, one at a time (RFC 7143 section 11.10); the first is under way.
-    pub(super) texts: VecDeque<InitiatorTaskTag>,
-    pub(super) timers: Timers,
+    pub(super) deadlines: Deadlines,
     pub(super) events: VecDeque<Event>,
 }
 
 impl Session {
-    /// A session that has just been logged in to.
+    /// A session that has just been logged in to, with its leading connection.
     #[must_use]
     pub fn new(outcome: &LoginOutcome, config: SessionConfig, now: Instant) -> Self {
+        let mut connections = Connections::default();
+        connections.push(Connection::new(outcome, outcome.parameters.clone(), config, now));
         Self {
-            cid: outcome.cid,
-            parameters: outcome.parameters.clone(),
+            config,
             session_type: outcome.session_type,
-            state: State::LoggedIn,
+            recovery_level: outcome.parameters.error_recovery_level,
+            state: SessionState::Free.after(SessionTransition::Login),
             numbering: Numbering::new(outcome),
+            unacknowledged_since: None,
+            connections,
             requests: Requests::default(),
             concluded: Concluded::default(),
-            outbox: Outbox::default(),
-            texts: VecDeque::new(),
-            timers: Timers::new(config, outcome.session_type, now),
+            deadlines: Deadlines::default(),
             events: VecDeque::new(),
         }
     }
 
-    /// What was negotiated.
+    /// What was negotiated for a connection and the session; none for a connection that has ended.
     #[must_use]
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
+    pub fn parameters(&self, cid: Cid) -> Option<&Parameters> {
+        self.connections.get(cid).map(|connection| &connection.parameters)
+    }
+
+    /// The connections on which PDUs come and go.
+    pub fn cids(&self) -> impl Iterator<Item = Cid> {
+        self.connections.iter().filter(|connection| connection.state.is_full_feature()).map(|connection| connection.cid)
+    }
+
+    /// The connection that takes commands and has the fewest requests; none if no connection takes commands.
+    #[must_use]
+    pub fn least_busy(&self) -> Option<Cid> {
+        let connections = self.connections.iter().filter(|connection| connection.state.takes_commands());
+        connections.min_by_key(|connection| connection.requests).map(|connection| connection.cid)
+    }
+
+    /// The CmdSN that comes next: what the login of a further connection carries (RFC 7143 section 11.12.8).
+    #[must_use]
+    pub fn cmd_sn(&self) -> CmdSn {
+        self.numbering.cmd_sn()
     }
 
     /// Whether the session has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.state == State::Ended
+        self.state == SessionState::Free
     }
 
-    /// How many more commands [`submit`](Self::submit) takes now: the room in the target's command window, none in a discovery
-    /// session, or once a logout was asked for by either side.
+    /// How many more commands [`submit`](Self::submit) takes now on a connection: the room in the target's command window, which
+    /// all connections share; none in a discovery session, or once a logout was asked for by either side.
     #[must_use]
-    pub fn window(&self) -> u32 {
-        if self.state.takes_commands() && !self.is_discovery() { self.numbering.room() } else { 0 }
+    pub fn window(&self, cid: Cid) -> u32 {
+        let takes_commands = self.connections.get(cid).is_some_and(|connection| connection.state.takes_commands());
+        if takes_commands && !self.is_discovery() { self.numbering.room() } else { 0 }
     }
 
-    /// Submits a SCSI command.
+    /// Submits a SCSI command on a connection, which carries all that belongs to it (RFC 7143 section 4.2.5.1).
     ///
     /// # Errors
     /// The command, if the [`window`](Self::window) is closed. It may open after any PDU from the target; it stays closed for a
-    /// session that ends.
+    /// connection that ends.
     ///
     /// # Panics
     /// If `tag` is in use, the extended CDB is neither empty nor of 17 to 260 bytes, or the data to be written has 4 GiB: bugs of
     /// the caller.
-    pub fn submit(&mut self, _now: Instant, tag: InitiatorTaskTag, command: Command) -> Result<(), Command> {
-        if self.window() == 0 {
+    pub fn submit(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, command: Command) -> Result<(), Command> {
+        let connection = self.connections.get_mut(cid).filter(|connection| connection.state.takes_commands());
+        let Some(connection) = connection.filter(|_| self.numbering.room() > 0) else { return Err(command) };
+        if self.session_type == SessionType::Discovery {
             return Err(command);
         }
         let cmd_sn = self.numbering.take_cmd_sn();
-        self.requests.insert(tag, cmd_sn, Request::Command(Task::new(command)));
-        self.outbox.push_request(tag);
+        self.requests.insert(tag, cid, cmd_sn, Request::Command(Task::new(command)));
+        connection.requests += 1;
+        connection.outbox.push_request(tag);
+        if self.recovery_level > 0 {
+            self.unacknowledged_since.get_or_insert(now);
+        }
+        if let Some(timeout) = self.config.command_timeout {
+            self.deadlines.begin(now.checked_add(timeout), tag, cmd_sn, &self.requests);
+        }
         Ok(())
     }
 
     /// Asks for a task management function; immediate. [`Event::TaskManagementComplete`] ends it.
     ///
-    /// An ABORT TASK is for a SCSI command; one for a tag that names none, since it has ended, is answered here.
+    /// An ABORT TASK is for a SCSI command, and goes on the connection of that command, whatever `cid` is; one for a tag that names
+    /// none, since it has ended, is answered here. TASK REASSIGN is for a command that [`Event::ReassignmentDue`] has named, and
+    /// brings it to the connection `cid`.
     ///
     /// # Panics
     /// If `tag` is in use: a bug of the caller.
-    pub fn manage_task(&mut self, _now: Instant, tag: InitiatorTaskTag, asked: TaskManagement) {
-        let task = TaskManagementTask { asked, ref_cmd_sn: self.ref_cmd_sn(asked) };
-        if asked.function == TaskManagementFunction::AbortTask && task.ref_cmd_sn.is_none() {
-            let response = TaskManagementResponseCode::TaskDoesNotExist;
-            return self.events.push_back(Event::TaskManagementComplete { tag, response });
+    pub fn manage_task(&mut self, _now: Instant, cid: Cid, tag: InitiatorTaskTag, asked: TaskManagement) {
+        if !self.takes_requests(cid, tag) {
+            return;
         }
-        self.request_immediately(tag, Request::TaskManagement(task));
+        match self.way_of(cid, asked) {
+            Ok(cid) => {
+                let task = self.task_management(asked);
+                self.request_immediately(cid, tag, Request::TaskManagement(task));
+            }
+            Err(response) => self.events.push_back(Event::TaskManagementComplete { tag, response }),
+        }
     }
 
     /// Pings the target with `data`, cut to the longest segment that the target takes; immediate. [`Event::PingComplete`] ends it.
@@ -183,24 +228,24 @@ impl Session {
     ///
     /// # Panics
     /// If `tag` is in use: a bug of the caller.
-    pub fn ping(&mut self, now: Instant, tag: InitiatorTaskTag, mut data: Bytes) {
-        data.truncate(self.parameters.send_segment_bytes_max as usize);
-        if self.request_immediately(tag, Request::Ping(data)) {
-            self.timers.expect_pdu(now);
+    pub fn ping(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, mut data: Bytes) {
+        let bytes_max = self.parameters(cid).map_or(0, |parameters| parameters.send_segment_bytes_max);
+        data.truncate(bytes_max as usize);
+        if self.request_immediately(cid, tag, Request::Ping(data)) {
+            self.connections.known(cid).timers.expect_pdu(now);
         }
     }
 
     /// Asks which targets there are. [`Event::Targets`] ends it.
     ///
-    /// It takes its turn after text exchanges that are under way, and a place in the command window.
+    /// It takes its turn after text exchanges that are under way on the connection, and a place in the command window.
     ///
     /// # Panics
     /// If `tag` is in use, or the name has no form that a key may have: bugs of the caller.
-    pub fn send_targets(&mut self, now: Instant, tag: InitiatorTaskTag, scope: SendTargetsScope) {
-        if self.is_discovery() {
-            self.timers.expect_pdu(now);
+    pub fn send_targets(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, scope: SendTargetsScope) {
+        if self.exchange_text(cid, tag, TextExchange::send_targets(&scope)) && self.is_discovery() {
+            self.connections.known(cid).timers.expect_pdu(now);
         }
-        self.exchange_text(tag, TextExchange::send_targets(&scope));
     }
 
     /// Begins a parameter negotiation without an offer of our own, as the target has asked for by
@@ -208,72 +253,109 @@ impl Session {
     ///
     /// # Panics
     /// If `tag` is in use: a bug of the caller.
-    pub fn negotiate(&mut self, _now: Instant, tag: InitiatorTaskTag) {
-        self.exchange_text(tag, TextExchange::negotiation());
-    }
-
-    /// Ends the session, or its connection, which is the same with one connection; immediate. What was asked for before is sent
-    /// first, but nothing after. [`Event::LogoutComplete`] and [`Event::Closed`] end it; requests without an answer are lost.
-    ///
-    /// # Panics
-    /// If `tag` is in use: a bug of the caller.
-    pub fn logout(&mut self, now: Instant, tag: InitiatorTaskTag, reason: LogoutReason) {
-        // RFC 7143 4.3: a discovery session ends as a whole.
-        let reason = if self.is_discovery() { LogoutReason::CloseSession } else { reason };
-        if self.request_immediately(tag, Request::Logout(reason)) {
-            self.timers.expect_logout(now);
-            self.state = self.state.after(Transition::Logout);
-        }
+    pub fn negotiate(&mut self, _now: Instant, cid: Cid, tag: InitiatorTaskTag) {
+        self.exchange_text(cid, tag, TextExchange::negotiation());
     }
 
     /// Takes a PDU from the target.
     pub fn handle_pdu(&mut self, now: Instant, cid: Cid, pdu: Pdu) {
-        self.check_cid(cid);
-        if self.is_closed() {
+        let Some(connection) = self.connections.get_mut(cid) else { return };
+        if !connection.state.is_full_feature() {
             return;
         }
-        self.timers.heard(now);
-        if let Err(violation) = self.dispatch(pdu) {
+        connection.timers.heard(now);
+        let adopts = connection.adopts;
+        let result = match connection.recovery {
+            None => self.dispatch(now, cid, pdu),
+            Some(_) => self.receive_in_order(now, cid, pdu),
+        };
+        if let Err(violation) = result {
             self.close(CloseReason::Violation(violation));
+        }
+        if adopts {
+            self.adopt_late(now, cid);
         }
     }
 
-    /// Takes a PDU of which only the header can be trusted. At error recovery level 0 it ends the session (RFC 7143 sections 7.7
-    /// and 7.8).
-    pub fn handle_bad_pdu(&mut self, _now: Instant, cid: Cid, _header: Header, what: BadPdu) {
-        self.check_cid(cid);
-        self.close(match what {
-            BadPdu::Undecodable(error) => CloseReason::Malformed(error),
-            BadPdu::DataDigest => CloseReason::DataDigest,
-        });
+    /// Takes a PDU of which only the header can be trusted. One that means nothing ends the session (RFC 7143 section 7.7), a bad
+    /// digest at error recovery level 0 the connection (section 7.8). Above, it is asked for again.
+    pub fn handle_bad_pdu(&mut self, now: Instant, cid: Cid, header: Header, what: BadPdu) {
+        let Some(connection) = self.connections.get_mut(cid).filter(|connection| connection.state.is_full_feature())
+        else {
+            return;
+        };
+        match what {
+            BadPdu::Undecodable(error) => self.close(CloseReason::Malformed(error)),
+            BadPdu::DataDigest if connection.recovery.is_none() => {
+                self.lose(now, cid, CloseReason::DataDigest, self.default_retention());
+            }
+            BadPdu::DataDigest => {
+                connection.timers.heard(now);
+                if let Err(violation) = self.handle_bad_digest(now, cid, header) {
+                    self.close(CloseReason::Violation(violation));
+                }
+            }
+        }
     }
 
-    /// The connection broke.
-    pub fn handle_connection_lost(&mut self, _now: Instant, cid: Cid) {
-        self.check_cid(cid);
-        self.close(CloseReason::ConnectionLost);
+    /// A connection broke.
+    pub fn handle_connection_lost(&mut self, now: Instant, cid: Cid) {
+        self.lose(now, cid, CloseReason::ConnectionLost, self.default_retention());
     }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come, or may have.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.is_closed() {
-            return;
+        let after = self.config.ping_timeout;
+        let alarm = |connection: &Connection| {
+            let is_missing = || connection.recovery_timeout(after).is_some_and(|at| at <= now);
+            let alarm = connection.timers.alarm(now).or_else(|| is_missing().then_some(Alarm::StillMissing))?;
+            Some((connection.cid, alarm))
+        };
+        // Each alarm ends the waiting that it comes from.
+        while let Some((cid, alarm)) = self.connections.iter().find_map(alarm) {
+            self.handle_alarm(now, cid, alarm);
         }
-        match self.timers.alarm(now) {
-            Some(Alarm::PingDue) => {
-                self.timers.expect_pdu(now);
-                self.events.push_back(Event::PingDue);
+        if let Some(timeout) = self.config.command_timeout {
+            self.escalate(now, timeout);
+        }
+        if self.probe_timeout().is_some_and(|at| at <= now) {
+            self.unacknowledged_since = Some(now);
+            // RFC 7143 7.1.3: a NOP-Out probes the numbers of the target.
+            self.events.extend(self.connection_of_expected().map(|cid| Event::PingDue { cid }));
+        }
+    }
+
+    fn probe_timeout(&self) -> Option<Instant> {
+        self.unacknowledged_since?.checked_add(self.config.ping_timeout)
+    }
+
+    fn handle_alarm(&mut self, now: Instant, cid: Cid, alarm: Alarm) {
+        match alarm {
+            Alarm::PingDue => {
+                self.connections.known(cid).timers.expect_pdu(now);
+                self.events.push_back(Event::PingDue { cid });
             }
-            Some(Alarm::Silent) => self.close(CloseReason::PeerSilent),
-            Some(Alarm::LogoutOverdue) => self.close(CloseReason::LogoutFailed),
-            None => {}
+            Alarm::Silent => self.lose(now, cid, CloseReason::PeerSilent, self.default_retention()),
+            Alarm::LogoutOverdue => self.handle_logout_overdue(now, cid),
+            Alarm::StillMissing => self.handle_recovery_timeout(now, cid),
+            Alarm::CleanupDue => {
+                self.connections.known(cid).timers.forget_cleanup_due();
+                self.events.push_back(Event::CleanupDue { cid });
+            }
+            Alarm::Forgotten => self.handle_forgotten(now, cid),
+            Alarm::TasksDue => self.offer_tasks(cid),
+            Alarm::TasksForgotten => self.end_orphans(cid),
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.is_closed() { None } else { self.timers.poll_timeout() }
+        let after = self.config.ping_timeout;
+        let times = self.connections.iter().flat_map(|connection| {
+            [connection.timers.poll_timeout(), connection.recovery_timeout(after)].into_iter().flatten()
+        });
+        times.chain(self.probe_timeout()).chain(self.deadlines.poll_timeout(&self.requests)).min()
     }
 
     /// The next thing that the owner has to know.
@@ -281,13 +363,13 @@ impl Session {
         self.events.pop_front()
     }
 
-    pub(super) fn check_cid(&self, cid: Cid) {
-        assert_eq!(cid, self.cid, "the session has one connection, which is the one that logged in");
-    }
-
-    /// Whether a request of this tag was ended without its response; if not, the target speaks of one that never was.
-    pub(super) fn check_concluded(&self, tag: InitiatorTaskTag) -> Result<(), Violation> {
-        if self.concluded.contains(tag) { Ok(()) } else { Err(Violation::UnknownInitiatorTaskTag) }
+    /// Whether what the target speaks of, and is not outstanding on this connection, was ended without its response.
+    pub(super) fn check_concluded(&self, cid: Cid, tag: InitiatorTaskTag) -> Result<(), Violation> {
+        if self.concluded.contains(tag) {
+            return Ok(());
+        }
+        let is_elsewhere = self.requests.get(tag).is_some_and(|entry| entry.is_sent() && entry.cid != cid);
+        Err(if is_elsewhere { Violation::WrongConnection } else { Violation::UnknownInitiatorTaskTag })
     }
 
     /// RFC 7143 4.3: a session of text requests and a logout alone.
@@ -295,53 +377,61 @@ impl Session {
         self.session_type == SessionType::Discovery
     }
 
-    /// Whether the request goes; if not, it is answered.
-    fn request_immediately(&mut self, tag: InitiatorTaskTag, request: Request) -> bool {
-        if !self.state.takes_requests() {
+    /// Keeps a request until it is answered, and gives its connection.
+    pub(super) fn insert(
+        &mut self,
+        cid: Cid,
+        tag: InitiatorTaskTag,
+        cmd_sn: CmdSn,
+        request: Request,
+    ) -> &mut Connection {
+        self.requests.insert(tag, cid, cmd_sn, request);
+        let connection = self.connections.known(cid);
+        connection.requests += 1;
+        connection
+    }
+
+    /// Whether a connection takes requests; if not, this one is lost.
+    pub(super) fn takes_requests(&mut self, cid: Cid, tag: InitiatorTaskTag) -> bool {
+        let takes_requests = self.connections.get(cid).is_some_and(|connection| connection.state.takes_requests());
+        if !takes_requests {
             self.events.push_back(Event::TaskLost { tag });
+        }
+        takes_requests
+    }
+
+    /// Whether the request goes; if not, it is answered.
+    pub(super) fn request_immediately(&mut self, cid: Cid, tag: InitiatorTaskTag, request: Request) -> bool {
+        if !self.takes_requests(cid, tag) {
             return false;
         }
         if self.is_discovery() && !matches!(request, Request::Logout(_)) {
             self.events.push_back(Event::TaskRejected { tag, reason: RejectReason::CommandNotSupported });
             return false;
         }
-        self.requests.insert(tag, self.numbering.cmd_sn(), request);
-        self.outbox.push_request(tag);
+        let cmd_sn = self.numbering.cmd_sn();
+        self.insert(cid, tag, cmd_sn, request).outbox.push_request(tag);
         true
     }
 
-    fn exchange_text(&mut self, tag: InitiatorTaskTag, exchange: TextExchange) {
-        if !self.state.takes_requests() {
-            return self.events.push_back(Event::TaskLost { tag });
+    /// Whether the exchange takes its turn; if not, it is answered.
+    fn exchange_text(&mut self, cid: Cid, tag: InitiatorTaskTag, exchange: TextExchange) -> bool {
+        if !self.takes_requests(cid, tag) {
+            return false;
         }
-        self.requests.insert(tag, self.numbering.cmd_sn(), Request::Text(Box::new(exchange)));
-        self.texts.push_back(tag);
-        self.go_on_with_text();
+        let cmd_sn = self.numbering.cmd_sn();
+        self.insert(cid, tag, cmd_sn, Request::Text(Box::new(exchange))).texts.push_back(tag);
+        self.go_on_with_texts();
+        true
     }
 
     /// Takes a request that has ended out of everything that knows of it.
     pub(super) fn remove(&mut self, tag: InitiatorTaskTag) -> Option<Entry> {
         let entry = self.requests.remove(tag)?;
-        match &entry.request {
-            Request::Command(task) if task.data.has_data_to_send() => self.outbox.remove_data(tag),
-            Request::Text(_) => {
-                self.texts.retain(|other| *other != tag);
-                self.go_on_with_text();
-            }
-            _ => {}
+        self.connections.known(entry.cid).forget(tag, &entry);
+        if let Request::Text(_) = entry.request {
+            self.go_on_with_texts();
         }
         Some(entry)
-    }
-
-    /// Ends the session, once: every request is lost.
-    pub(super) fn close(&mut self, reason: CloseReason) {
-        if self.is_closed() {
-            return;
-        }
-        self.state = self.state.after(Transition::End);
-        self.outbox.shut();
-        self.texts.clear();
-        self.events.extend(self.requests.drain().map(|tag| Event::TaskLost { tag }));
-        self.events.push_back(Event::Closed(reason));
     }
 }

@@ -1,11 +1,12 @@
 //! The requests that wait for an answer, by the tags that the owner gave them.
 
-use super::Command;
+use super::logout::LogoutTask;
 use super::task_management::TaskManagementTask;
 use super::text::TextExchange;
 use super::transfer::Data;
+use super::{Command, Event};
 use bytes::Bytes;
-use iscsi_pdu::{CmdSn, InitiatorTaskTag, LogoutReason, LunField, Opcode, RejectReason, TaskAttribute};
+use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, LunField, Opcode, RejectReason, TaskAttribute};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -34,9 +35,28 @@ pub(super) enum Request {
     /// NOP-Out, with the ping data until it is sent.
     Ping(Bytes),
     Text(Box<TextExchange>),
-    Logout(LogoutReason),
-    /// NOP-Out in the place of a command that was rejected for this reason.
-    Plug(RejectReason),
+    Logout(LogoutTask),
+    /// NOP-Out in the place of a command whose number the target misses.
+    Plug(Plugged),
+}
+
+/// What became of a command whose number is taken by a NOP-Out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plugged {
+    /// The target has rejected it.
+    Rejected(RejectReason),
+    /// Its connection has ended.
+    Lost,
+}
+
+impl Plugged {
+    /// The end of the request, once its number has arrived.
+    pub(super) const fn event(self, tag: InitiatorTaskTag) -> Event {
+        match self {
+            Self::Rejected(reason) => Event::TaskRejected { tag, reason },
+            Self::Lost => Event::TaskLost { tag },
+        }
+    }
 }
 
 impl Request {
@@ -51,10 +71,31 @@ impl Request {
         }
     }
 
+    /// Whether the number of its entry is its own: an immediate request shares it with the command after it, and a text that
+    /// waits for its turn has none yet.
+    pub(super) const fn has_number(&self) -> bool {
+        match self {
+            Self::Command(_) | Self::Plug(_) => true,
+            Self::Text(exchange) => exchange.is_under_way(),
+            Self::TaskManagement(_) | Self::Ping(_) | Self::Logout(_) => false,
+        }
+    }
+
     /// Whether it uses up no CmdSN.
     pub(super) const fn is_immediate(&self) -> bool {
         matches!(self, Self::TaskManagement(_) | Self::Ping(_) | Self::Logout(_))
     }
+}
+
+/// Where a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The target cannot know of it: it waits to be sent, or for what it has to say.
+    Queued,
+    /// Its answer is waited for.
+    Sent,
+    /// It was sent on a connection that has ended.
+    Orphaned,
 }
 
 /// A request and its place among the others.
@@ -62,9 +103,20 @@ impl Request {
 pub(super) struct Entry {
     /// The number that it carries; an immediate one shares it with the command after it.
     pub(super) cmd_sn: CmdSn,
-    /// Whether the target can know of it.
-    pub(super) is_sent: bool,
+    /// The connection to which it is allegiant (RFC 7143 section 4.2.5.1).
+    pub(super) cid: Cid,
+    pub(super) standing: Standing,
+    /// When it was sent last, as a count of the requests sent on its connection.
+    pub(super) sent_as: u32,
+    /// How often it was sent again.
+    pub(super) retries: u8,
     pub(super) request: Request,
+}
+
+impl Entry {
+    pub(super) fn is_sent(&self) -> bool {
+        self.standing == Standing::Sent
+    }
 }
 
 /// Requests by tag. Tags are ours, so a fast hash without a secret does.
@@ -74,8 +126,9 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn insert(&mut self, tag: InitiatorTaskTag, cmd_sn: CmdSn, request: Request) {
-        let before = self.by_tag.insert(tag, Entry { cmd_sn, is_sent: false, request });
+    pub(super) fn insert(&mut self, tag: InitiatorTaskTag, cid: Cid, cmd_sn: CmdSn, request: Request) {
+        let before =
+            self.by_tag.insert(tag, Entry { cmd_sn, cid, standing: Standing::Queued, sent_as: 0, retries: 0, request });
         assert!(before.is_none(), "a tag names one request at a time");
     }
 
@@ -91,9 +144,33 @@ impl Requests {
         self.by_tag.remove(&tag)
     }
 
-    /// A request that was sent, if `tag` names one.
-    pub(super) fn sent(&mut self, tag: InitiatorTaskTag) -> Option<&mut Entry> {
-        self.by_tag.get_mut(&tag).filter(|entry| entry.is_sent)
+    /// A request that was sent on this connection, if `tag` names one.
+    pub(super) fn sent(&mut self, cid: Cid, tag: InitiatorTaskTag) -> Option<&mut Entry> {
+        self.by_tag.get_mut(&tag).filter(|entry| entry.is_sent() && entry.cid == cid)
+    }
+
+    /// A SCSI command that was sent on this connection, if `tag` names one.
+    pub(super) fn command(&mut self, cid: Cid, tag: InitiatorTaskTag) -> Option<&mut Task> {
+        match self.sent(cid, tag) {
+            Some(Entry { request: Request::Command(task), .. }) => Some(task),
+            _ => None,
+        }
+    }
+
+    /// The requests that are meant, in the order of their numbers, which end before `next`.
+    pub(super) fn ordered(
+        &self,
+        next: CmdSn,
+        is_meant: impl Fn(InitiatorTaskTag, &Entry) -> bool,
+    ) -> Vec<InitiatorTaskTag> {
+        let meant = self.iter().filter(|(tag, entry)| is_meant(*tag, entry));
+        let mut meant: Vec<_> = meant.map(|(tag, entry)| (entry.cmd_sn.distance_to(next), tag)).collect();
+        meant.sort_unstable_by(|one, other| other.cmp(one));
+        meant.into_iter().map(|(_, tag)| tag).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_tag.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (InitiatorTaskTag, &Entry)> {

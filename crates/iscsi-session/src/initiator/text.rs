@@ -3,13 +3,13 @@
 //!
 //! A text request is not immediate, and takes a place in the command window: some targets count immediate ones by mistake.
 
-use super::task::{Entry, Request};
+use super::task::{Entry, Request, Standing};
 use super::{Event, Session};
 use crate::keys::{Key, Rule, parse_number};
 use crate::negotiation::{answer_unknown, is_answer_only};
 use crate::{SendTargetsScope, TargetRecord, Violation};
 use bytes::{Bytes, BytesMut};
-use iscsi_pdu::{CmdSn, InitiatorTaskTag, LunField, StatSn, TargetTransferTag, TextRequest, TextResponse, text};
+use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, LunField, StatSn, TargetTransferTag, TextRequest, TextResponse, text};
 
 /// Longest answer that is read, in bytes: thousands of targets.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -90,6 +90,11 @@ impl TextExchange {
         }
     }
 
+    /// Whether a question was given a number and has not been answered.
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.is_queued || self.question.is_none()
+    }
+
     /// Adds what a response brought. An exchange is bounded in length, and in responses that bring nothing.
     fn take_answer(&mut self, text: &[u8]) -> Result<(), Violation> {
         self.empty_responses = if text.is_empty() { self.empty_responses + 1 } else { 0 };
@@ -149,31 +154,34 @@ fn declared_bytes(value: &str) -> Result<u32, Violation> {
 }
 
 impl Session {
-    /// Asks the next question of the exchange under way, if there is one and the command window has room.
-    pub(super) fn go_on_with_text(&mut self) {
-        let Some(tag) = self.texts.front() else { return };
-        let entry = self.requests.get_mut(*tag).expect("a text exchange under way is a request");
-        let Request::Text(exchange) = &mut entry.request else { return };
-        if exchange.is_queued || exchange.question.is_none() || self.numbering.room() == 0 {
-            return;
+    /// Asks the next question of the exchange under way on each connection, as far as the command window has room.
+    pub(super) fn go_on_with_texts(&mut self) {
+        for connection in self.connections.iter_mut() {
+            let Some(tag) = connection.texts.front() else { continue };
+            let entry = self.requests.get_mut(*tag).expect("a text exchange under way is a request");
+            let Request::Text(exchange) = &mut entry.request else { continue };
+            if exchange.is_queued || exchange.question.is_none() || self.numbering.room() == 0 {
+                continue;
+            }
+            exchange.is_queued = true;
+            entry.cmd_sn = self.numbering.take_cmd_sn();
+            connection.outbox.push_request(*tag);
         }
-        exchange.is_queued = true;
-        entry.cmd_sn = self.numbering.take_cmd_sn();
-        self.outbox.push_request(*tag);
     }
 
-    pub(super) fn handle_text_response(&mut self, pdu: TextResponse) -> Result<(), Violation> {
+    pub(super) fn handle_text_response(&mut self, cid: Cid, pdu: TextResponse) -> Result<(), Violation> {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
-        self.numbering.count_status(pdu.stat_sn)?;
+        self.connections.known(cid).count_status(pdu.stat_sn)?;
         let tag = pdu.initiator_task_tag;
-        let Some(Entry { request: Request::Text(exchange), is_sent, .. }) = self.requests.sent(tag) else {
-            return self.check_concluded(tag);
+        let Some(Entry { request: Request::Text(exchange), standing, .. }) = self.requests.sent(cid, tag) else {
+            return self.check_concluded(cid, tag);
         };
         exchange.take_answer(&pdu.data)?;
         if pdu.is_final {
             let event = exchange.end(tag)?;
             let declared = exchange.segment_bytes_max;
-            self.parameters.send_segment_bytes_max = declared.unwrap_or(self.parameters.send_segment_bytes_max);
+            let parameters = &mut self.connections.known(cid).parameters;
+            parameters.send_segment_bytes_max = declared.unwrap_or(parameters.send_segment_bytes_max);
             self.remove(tag);
             self.events.push_back(event);
             return Ok(());
@@ -182,7 +190,7 @@ impl Session {
         let target_transfer_tag = Some(pdu.target_transfer_tag.ok_or(Violation::TextResponseFlags)?);
         let text = exchange.reply(pdu.continues)?;
         exchange.question = Some(Question { text, lun: pdu.lun, target_transfer_tag });
-        *is_sent = false;
+        *standing = Standing::Queued;
         Ok(())
     }
 }

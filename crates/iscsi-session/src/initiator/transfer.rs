@@ -7,6 +7,7 @@
 //! ```
 
 use super::Transfer;
+use super::coverage::Coverage;
 use crate::{Parameters, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{DataIn, DataOut, InitiatorTaskTag, LunField, R2t, Residual, StatSn, TargetTransferTag};
@@ -34,14 +35,20 @@ pub(super) struct Write {
     r2t_count: u32,
     /// Where the last R2T ended.
     r2t_end: u32,
+    /// What was asked for, if that may be in any order.
+    asked: Option<Box<Coverage>>,
 }
 
 /// The read half of a task.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Read {
     expected: u32,
     received: u32,
     data_in_count: u32,
+    /// What has come may come again.
+    is_resumed: bool,
+    /// What has come, if it may come in any order.
+    pieces: Option<Box<Coverage>>,
 }
 
 /// Both halves.
@@ -49,6 +56,31 @@ pub(super) struct Read {
 pub(super) struct Data {
     pub(super) write: Option<Write>,
     pub(super) read: Option<Read>,
+    missing: Missing,
+    /// The task was reassigned: the target may begin again before what has come.
+    resumes: bool,
+}
+
+/// What is known of Data-In PDUs and R2Ts that have not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    /// Nothing.
+    Nothing,
+    /// The next was asked for, and so often again.
+    AskedFor(u32),
+    /// The target will not send it.
+    GivenUp,
+}
+
+/// Where a Data-In or R2T stands in its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It is the next, and was taken.
+    New,
+    /// It has come before.
+    Again,
+    /// Another is missing before it; it was not taken.
+    Early,
 }
 
 /// How much of a write goes without being asked for, in bytes from its beginning.
@@ -76,14 +108,13 @@ fn segment_bytes_max(parameters: &Parameters) -> u32 {
 
 impl Data {
     pub(super) fn new(transfer: Transfer) -> Self {
-        match transfer {
-            Transfer::None => Self { write: None, read: None },
-            Transfer::Read(expected) => Self { write: None, read: Some(Read::new(expected)) },
-            Transfer::Write(data) => Self { write: Some(Write::new(data)), read: None },
-            Transfer::Bidirectional { write, read } => {
-                Self { write: Some(Write::new(write)), read: Some(Read::new(read)) }
-            }
-        }
+        let (write, read) = match transfer {
+            Transfer::None => (None, None),
+            Transfer::Read(expected) => (None, Some(Read::new(expected))),
+            Transfer::Write(data) => (Some(Write::new(data)), None),
+            Transfer::Bidirectional { write, read } => (Some(Write::new(write)), Some(Read::new(read))),
+        };
+        Self { write, read, missing: Missing::Nothing, resumes: false }
     }
 
     /// RFC 7143 11.3.4: the length of the write if there is one, else of the read.
@@ -97,7 +128,7 @@ impl Data {
 
     /// RFC 7143 11.2.2.4: the length of the read beside a write.
     pub(super) fn bidirectional_read_length(&self) -> Option<u32> {
-        self.write.as_ref().and(self.read).map(|read| read.expected)
+        self.write.as_ref().and(self.read.as_ref()).map(|read| read.expected)
     }
 
     pub(super) fn has_data_to_send(&self) -> bool {
@@ -107,42 +138,133 @@ impl Data {
     /// DataSN and offset of the Data-In or R2T that would come next.
     #[cfg(test)]
     pub(super) fn next_numbers(&self, is_data_in: bool) -> (u32, u32) {
-        let read = self.read.map_or((0, 0), |read| (read.data_in_count, read.received));
+        let read = self.read.as_ref().map_or((0, 0), |read| (read.data_in_count, read.received));
         let write = self.write.as_ref().map_or((0, 0), |write| (write.r2t_count, write.r2t_end));
         (read.0 + write.0, if is_data_in { read.1 } else { write.1 })
     }
 
-    /// Takes a Data-In: returns whether it is new.
-    pub(super) fn handle_data_in(&mut self, pdu: &DataIn, parameters: &Parameters) -> Result<bool, Violation> {
+    /// Takes a Data-In.
+    pub(super) fn handle_data_in(&mut self, pdu: &mut DataIn, parameters: &Parameters) -> Result<Arrival, Violation> {
+        if self.resumes {
+            self.begin_again(pdu.data_sn);
+        }
         let r2t_count = self.write.as_ref().map_or(0, |write| write.r2t_count);
         let read = self.read.as_mut().ok_or(Violation::DataWithoutRead)?;
-        if !is_next(pdu.data_sn, read.data_in_count, r2t_count)? {
-            // A status counts once, so it cannot stand in a PDU that comes twice.
-            return if pdu.status.is_none() { Ok(false) } else { Err(Violation::DataSnOutOfOrder) };
+        let arrival = arrival(pdu.data_sn, read.data_in_count, r2t_count);
+        match arrival {
+            Arrival::New => {
+                read.handle_data(pdu, parameters)?;
+                self.take_next();
+            }
+            // At level 0 a status counts once, so it cannot stand in a PDU that comes twice.
+            Arrival::Again if pdu.status.is_some() && parameters.error_recovery_level == 0 => {
+                return Err(Violation::DataSnOutOfOrder);
+            }
+            Arrival::Again | Arrival::Early => {}
         }
-        read.handle_data(pdu, parameters)?;
-        Ok(true)
+        Ok(arrival)
     }
 
-    /// Takes an R2T: returns whether there is data to send now where there was none before.
-    pub(super) fn handle_r2t(&mut self, pdu: &R2t, parameters: &Parameters) -> Result<bool, Violation> {
-        let data_in_count = self.read.map_or(0, |read| read.data_in_count);
+    /// Takes an R2T.
+    pub(super) fn handle_r2t(&mut self, pdu: &R2t, parameters: &Parameters) -> Result<Arrival, Violation> {
+        if self.resumes {
+            self.begin_again(pdu.r2t_sn);
+        }
+        let data_in_count = self.read.as_ref().map_or(0, |read| read.data_in_count);
         let write = self.write.as_mut().ok_or(Violation::R2tWithoutWrite)?;
         // RFC 7143 7.9: an R2T that comes twice is discarded.
-        if !is_next(pdu.r2t_sn, write.r2t_count, data_in_count)? {
-            return Ok(false);
+        let mut arrival = arrival(pdu.r2t_sn, write.r2t_count, data_in_count);
+        if arrival == Arrival::Early && self.missing == Missing::GivenUp && self.read.is_none() {
+            // RFC 7143 7.1.4.1: what the target does not ask for again it has asked for anew.
+            (arrival, self.missing) = (Arrival::New, Missing::Nothing);
+            write.r2t_count = pdu.r2t_sn;
         }
-        write.handle_r2t(pdu, parameters)
+        if arrival == Arrival::New {
+            write.handle_r2t(pdu, parameters)?;
+            self.take_next();
+        }
+        Ok(arrival)
     }
 
-    /// Checks the count of Data-In PDUs in a response.
+    fn take_next(&mut self) {
+        if let Missing::AskedFor(_) = self.missing {
+            self.missing = Missing::Nothing;
+        }
+    }
+
+    /// DataSN or R2TSN of the next PDU of the task: RFC 7143 4.2.2.4 counts both in one sequence.
+    pub(super) fn next_data_sn(&self) -> u32 {
+        let data_ins = self.read.as_ref().map_or(0, |read| read.data_in_count);
+        let r2ts = self.write.as_ref().map_or(0, |write| write.r2t_count);
+        data_ins.wrapping_add(r2ts)
+    }
+
+    /// Whether as many Data-In PDUs have come as a response counts, or as stand before one of this DataSN.
     ///
     /// RFC 7143 7.9: only a count of PDUs that have not come is an error. Some targets leave it zero, and the older RFC 3720
     /// had R2Ts counted too.
-    pub(super) fn check_exp_data_sn(&self, exp_data_sn: u32) -> Result<(), Violation> {
-        let data_ins = self.read.map_or(0, |read| read.data_in_count);
-        let r2ts = self.write.as_ref().map_or(0, |write| write.r2t_count);
-        if exp_data_sn > data_ins.saturating_add(r2ts) { Err(Violation::MissingData) } else { Ok(()) }
+    pub(super) fn has_all_before(&self, data_sn: u32) -> bool {
+        data_sn <= self.next_data_sn()
+    }
+
+    /// The next PDU is asked for: returns whether it was not before.
+    pub(super) fn begin_asking(&mut self) -> bool {
+        let begins = self.missing == Missing::Nothing;
+        if begins {
+            self.missing = Missing::AskedFor(0);
+        }
+        begins
+    }
+
+    /// The next PDU was asked for and has not come: it is asked for again. Returns how often, with this time.
+    pub(super) fn ask_again(&mut self) -> u32 {
+        match &mut self.missing {
+            Missing::AskedFor(rounds) => {
+                *rounds += 1;
+                *rounds
+            }
+            Missing::Nothing | Missing::GivenUp => 0,
+        }
+    }
+
+    pub(super) fn is_asked_for(&self) -> bool {
+        matches!(self.missing, Missing::AskedFor(_))
+    }
+
+    /// What is missing will not come.
+    pub(super) fn give_up(&mut self) {
+        self.missing = Missing::GivenUp;
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.missing == Missing::GivenUp
+    }
+
+    /// The connection has ended, or the command is sent again: nothing that was asked for before is to be answered.
+    pub(super) fn interrupt(&mut self) {
+        if let Some(write) = &mut self.write {
+            write.current = None;
+            write.waiting.clear();
+        }
+        self.take_next();
+    }
+
+    /// The task was reassigned to a connection.
+    pub(super) fn resume(&mut self) {
+        self.resumes = true;
+        if let Some(read) = &mut self.read {
+            read.is_resumed = true;
+        }
+    }
+
+    /// The first PDU after a reassignment tells where the target begins: RFC 7143 7.2.2 lets it repeat what it cannot tell apart.
+    fn begin_again(&mut self, number: u32) {
+        self.resumes = false;
+        match (&mut self.read, &mut self.write) {
+            (Some(read), None) => read.data_in_count = read.data_in_count.min(number),
+            (None, Some(write)) => write.r2t_count = write.r2t_count.min(number),
+            _ => {}
+        }
     }
 
     /// The residual of the first direction, and that of the read of a bidirectional command, such that neither claims more
@@ -157,18 +279,18 @@ impl Data {
     }
 }
 
-/// Whether a DataSN or R2TSN is the next of its task, not one that came before.
+/// Where a DataSN or R2TSN stands among those of its task.
 ///
 /// RFC 7143 4.2.2.4 has a bidirectional task number both in one sequence, its example A.3.3 has them number apart: `own` is
 /// the count of the PDU's kind, `other` of the other kind, and either is accepted.
-fn is_next(number: u32, own: u32, other: u32) -> Result<bool, Violation> {
+fn arrival(number: u32, own: u32, other: u32) -> Arrival {
     let shared = own.wrapping_add(other);
     if number == own || number == shared {
-        Ok(true)
+        Arrival::New
     } else if number < shared {
-        Ok(false)
+        Arrival::Again
     } else {
-        Err(Violation::DataSnOutOfOrder)
+        Arrival::Early
     }
 }
 
@@ -186,25 +308,42 @@ fn underflow(count: u32) -> Residual {
 
 impl Read {
     fn new(expected: u32) -> Self {
-        Self { expected, received: 0, data_in_count: 0 }
+        Self { expected, received: 0, data_in_count: 0, is_resumed: false, pieces: None }
     }
 
-    fn handle_data(&mut self, pdu: &DataIn, parameters: &Parameters) -> Result<(), Violation> {
-        let length = pdu.data.len();
-        if length > parameters.receive_segment_bytes_max as usize {
+    fn handle_data(&mut self, pdu: &mut DataIn, parameters: &Parameters) -> Result<(), Violation> {
+        if pdu.data.len() > parameters.receive_segment_bytes_max as usize {
             return Err(Violation::SegmentTooLong);
         }
+        if self.is_resumed {
+            self.skip_received(pdu);
+        }
+        let length = pdu.data.len();
         let end = u64::from(pdu.buffer_offset) + length as u64;
         if end > u64::from(self.expected) || u64::from(self.received) + length as u64 > u64::from(self.expected) {
             return Err(Violation::DataBeyondExpected);
         }
-        let in_order = parameters.data_pdu_in_order && parameters.data_sequence_in_order;
-        if in_order && length > 0 && pdu.buffer_offset != self.received {
+        if !(parameters.data_pdu_in_order && parameters.data_sequence_in_order) {
+            let pieces = self.pieces.get_or_insert_with(|| Box::new(Coverage::up_to(self.received)));
+            pieces.insert(pdu.buffer_offset, end as u32).map_err(|refusal| refusal.violation(Violation::DataTwice))?;
+        } else if length > 0 && pdu.buffer_offset != self.received {
             return Err(Violation::DataOutOfOrder);
         }
         self.received += length as u32;
         self.data_in_count = self.data_in_count.wrapping_add(1);
         Ok(())
+    }
+
+    /// Cuts off what has come already on a connection before (RFC 7143 section 11.5.6).
+    fn skip_received(&self, pdu: &mut DataIn) {
+        let begin = pdu.buffer_offset;
+        let end = begin.saturating_add(pdu.data.len() as u32);
+        let (from, to) = match &self.pieces {
+            Some(pieces) => pieces.trimmed(begin, end),
+            None => (self.received.clamp(begin, end), end),
+        };
+        pdu.data = pdu.data.slice((from - begin) as usize..(to - begin) as usize);
+        pdu.buffer_offset = from;
     }
 
     /// What has not come is an underflow, even if the target does not say so.
@@ -221,7 +360,7 @@ impl Read {
 impl Write {
     fn new(data: Bytes) -> Self {
         assert!(u32::try_from(data.len()).is_ok(), "the data of a command is shorter than 4 GiB");
-        Self { data, current: None, waiting: VecDeque::new(), r2t_count: 0, r2t_end: 0 }
+        Self { data, current: None, waiting: VecDeque::new(), r2t_count: 0, r2t_end: 0, asked: None }
     }
 
     pub(super) fn length(&self) -> u32 {
@@ -237,31 +376,37 @@ impl Write {
         self.slice(0, unsolicited.immediate)
     }
 
-    fn handle_r2t(&mut self, pdu: &R2t, parameters: &Parameters) -> Result<bool, Violation> {
+    fn handle_r2t(&mut self, pdu: &R2t, parameters: &Parameters) -> Result<(), Violation> {
         let length = pdu.desired_data_transfer_length;
         let end = pdu.buffer_offset.checked_add(length).filter(|end| *end <= self.length());
         let end = end.ok_or(Violation::R2tBeyondExpected)?;
         if length > parameters.burst_bytes_max {
             return Err(Violation::R2tTooLong);
         }
+        let recovers = parameters.error_recovery_level > 0 && pdu.buffer_offset < self.r2t_end;
         // Unsolicited data may be asked for again (RFC 7143 4.2.5.2), so only R2Ts are compared with each other.
-        if parameters.data_sequence_in_order && pdu.buffer_offset < self.r2t_end {
+        if parameters.data_sequence_in_order && pdu.buffer_offset < self.r2t_end && !recovers {
             return Err(Violation::R2tOutOfOrder);
         }
+        if !parameters.data_sequence_in_order && parameters.error_recovery_level == 0 {
+            let asked = self.asked.get_or_insert_default();
+            asked.insert(pdu.buffer_offset, end).map_err(|refusal| refusal.violation(Violation::R2tOutOfOrder))?;
+        }
+        // RFC 7143 11.8: a recovery R2T asks for what an earlier one asked for, which may not be answered yet.
+        let outstanding_max = usize::from(parameters.outstanding_r2t_max) * if recovers { 2 } else { 1 };
         let solicited = self.current.iter().chain(&self.waiting).filter(|burst| burst.target_transfer_tag.is_some());
-        if solicited.count() >= usize::from(parameters.outstanding_r2t_max) {
+        if solicited.count() >= outstanding_max {
             return Err(Violation::TooManyR2ts);
         }
         self.r2t_count = self.r2t_count.wrapping_add(1);
-        self.r2t_end = end;
+        self.r2t_end = self.r2t_end.max(end);
         let target_transfer_tag = Some(pdu.target_transfer_tag);
         let burst = Burst { target_transfer_tag, offset: pdu.buffer_offset, end, data_sn: 0 };
-        if self.current.is_some() {
-            self.waiting.push_back(burst);
-            return Ok(false);
+        match self.current {
+            Some(_) => self.waiting.push_back(burst),
+            None => self.current = Some(burst),
         }
-        self.current = Some(burst);
-        Ok(true)
+        Ok(())
     }
 
     /// The next Data-Out of the sequence that is being sent.

@@ -15,7 +15,7 @@ fn bytes() -> impl Strategy<Value = u32> {
 
 fn limits() -> impl Strategy<Value = Limits> {
     let lengths = (bytes(), bytes(), bytes());
-    let numbers = (0..4_u16, 0..4000_u16, 0..4000_u16, 0..20_u16, 0..4_u8);
+    let numbers = (0..4_u16, 0..4000_u16, 0..4000_u16, 0..20_u16, 0..4_u8, any::<[bool; 3]>(), 0..4_u8);
     (digests(), digests(), any::<bool>(), any::<bool>(), lengths, numbers).prop_map(
         |(header_digest, data_digest, initial_r2t, immediate_data, (receive, burst, first), numbers)| Limits {
             header_digest,
@@ -30,6 +30,10 @@ fn limits() -> impl Strategy<Value = Limits> {
             time_2_retain: numbers.2,
             outstanding_r2t_max: numbers.3,
             error_recovery_level: numbers.4,
+            data_pdu_in_order: numbers.5[0],
+            data_sequence_in_order: numbers.5[1],
+            protocol_level_max: numbers.6,
+            response_fence: numbers.5[2],
         },
     )
 }
@@ -71,9 +75,13 @@ fn is_kept(limits: &Limits, parameters: &Parameters) -> bool {
         && parameters.time_2_retain <= limits.time_2_retain
         && parameters.outstanding_r2t_max <= limits.outstanding_r2t_max
         && parameters.error_recovery_level <= limits.error_recovery_level
-        && (parameters.error_recovery_level == 0 || parameters.outstanding_r2t_max == 1)
-        && parameters.data_pdu_in_order
-        && parameters.data_sequence_in_order
+        && (parameters.error_recovery_level == 0
+            || !parameters.data_sequence_in_order
+            || parameters.outstanding_r2t_max == 1)
+        && (parameters.data_pdu_in_order || !limits.data_pdu_in_order)
+        && (parameters.data_sequence_in_order || !limits.data_sequence_in_order)
+        && parameters.protocol_level <= limits.protocol_level_max
+        && (!parameters.response_fence || limits.response_fence)
 }
 
 /// Limits that leave nothing to negotiate.
@@ -91,6 +99,10 @@ fn exactly(parameters: &Parameters) -> Limits {
         time_2_retain: parameters.time_2_retain,
         outstanding_r2t_max: parameters.outstanding_r2t_max,
         error_recovery_level: parameters.error_recovery_level,
+        data_pdu_in_order: parameters.data_pdu_in_order,
+        data_sequence_in_order: parameters.data_sequence_in_order,
+        protocol_level_max: parameters.protocol_level,
+        response_fence: parameters.response_fence,
     }
 }
 

@@ -130,8 +130,42 @@ fn with_recovery_there_is_one_r2t_at_a_time() {
     let limits = Limits { error_recovery_level: 1, outstanding_r2t_max: 8, ..Limits::default() };
     let (both, _) = answers(limits.clone(), &[("MaxOutstandingR2T", "8"), ("ErrorRecoveryLevel", "2")]);
     assert_eq!(both, [Some("1".to_owned()), Some("1".to_owned())]);
-    let (none, _) = answers(limits, &[("MaxOutstandingR2T", "8"), ("ErrorRecoveryLevel", "0")]);
+    let (none, _) = answers(limits.clone(), &[("MaxOutstandingR2T", "8"), ("ErrorRecoveryLevel", "0")]);
     assert_eq!(none[0].as_deref(), Some("8"));
+    // RFC 7143 13.19: unless sequences may come in any order.
+    let any_order = Limits { data_sequence_in_order: false, ..limits };
+    for (order, outstanding) in [("No", "8"), ("Yes", "1")] {
+        let keys = [("MaxOutstandingR2T", "8"), ("DataSequenceInOrder", order), ("ErrorRecoveryLevel", "1")];
+        let (answered, parameters) = answers(any_order.clone(), &keys);
+        assert_eq!(answered[0].as_deref(), Some(outstanding), "{order}");
+        assert_eq!(answered[1].as_deref(), Some(order));
+        assert_eq!(parameters.unwrap().data_sequence_in_order, order == "Yes");
+    }
+}
+
+/// RFC 7143 13.23: the first of the list that the target supports.
+#[test]
+fn response_fences_are_promised_where_they_are_kept() {
+    for (ours, theirs, agreed) in [
+        (false, "FastAbort,ResponseFence,RFC3720", "RFC3720"),
+        (true, "FastAbort,ResponseFence,RFC3720", "ResponseFence"),
+        (true, "RFC3720,ResponseFence", "RFC3720"),
+    ] {
+        let limits = Limits { response_fence: ours, ..Limits::default() };
+        let (answered, parameters) = answers(limits, &[("TaskReporting", theirs)]);
+        assert_eq!(answered[0].as_deref(), Some(agreed));
+        assert_eq!(parameters.unwrap().response_fence, agreed == "ResponseFence");
+    }
+}
+
+#[test]
+fn the_level_of_the_protocol_is_the_lower_one() {
+    for (ours, theirs, agreed) in [(1, "2", 1), (2, "2", 2), (2, "31", 2), (2, "1", 1)] {
+        let limits = Limits { protocol_level_max: ours, ..Limits::default() };
+        let (answered, parameters) = answers(limits, &[("iSCSIProtocolLevel", theirs)]);
+        assert_eq!(answered[0].as_deref(), Some(&*agreed.to_string()));
+        assert_eq!(parameters.unwrap().protocol_level, agreed);
+    }
 }
 
 // RFC 7143 13.6-1: with an alias that is any text.

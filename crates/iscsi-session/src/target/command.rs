@@ -1,15 +1,19 @@
 //! SCSI commands and the data of writes, as they come (RFC 7143 sections 11.3, 11.4 and 11.7).
 
+use super::connection::allegiant;
+use super::continuation::Allegiance;
 use super::event::{Command, Event};
+use super::fence;
+use super::receive::Receive;
+use super::resumption::Resumption;
 use super::session::{Request, Session};
 use super::state::State;
 use super::task::{Stage, Task, TaskId, TaskOutcome};
-use super::transfer::Receive;
 use super::transmit::Transmission;
 use crate::{Answer, CloseReason, IscsiCondition, Violation};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::ahs::Ahs;
-use iscsi_pdu::{DataOut, Header, InitiatorTaskTag, Pdu, ScsiCommand};
+use iscsi_pdu::{Cid, DataOut, Header, InitiatorTaskTag, Pdu, RejectReason, ScsiCommand};
 use std::collections::VecDeque;
 
 /// Tags of tasks that are gone while data for them may be on the way: it is dropped in silence, since the initiator could not
@@ -36,43 +40,49 @@ impl Stragglers {
 }
 
 impl Session {
-    pub(super) fn handle_command(&mut self, pdu: ScsiCommand) {
-        self.statuses.acknowledge(pdu.exp_stat_sn);
+    pub(super) fn handle_command(&mut self, at: usize, pdu: ScsiCommand) {
+        self.acknowledge(at, pdu.exp_stat_sn);
         let ahs = match Ahs::decode(&pdu.ahs) {
             Ok(ahs) => ahs,
             Err(error) => return self.close(CloseReason::Malformed(error)),
         };
-        let turn = self.admit_command(&pdu, &ahs);
+        let turn = self.admit_command(at, &pdu, &ahs);
         let inserted = turn.and_then(|turn| {
-            let task = self.new_task(&pdu, &ahs);
+            let task = self.new_task(self.connections[at].cid, &pdu, &ahs);
+            if self.recovers() {
+                self.free_tag(&pdu);
+            }
             self.tasks.insert(task).map(|id| (turn, id)).ok_or(Violation::TagInUse)
         });
         let (turn, id) = match inserted {
             Ok(inserted) => inserted,
             Err(violation) => {
                 if !pdu.is_final {
-                    self.stragglers.add(pdu.initiator_task_tag);
+                    self.connections[at].stragglers.add(pdu.initiator_task_tag);
                 }
-                return self.violate(violation, pdu.into());
+                return self.violate(at, violation, pdu.into());
             }
         };
-        let (immediate, cmd_sn) = (pdu.immediate, pdu.cmd_sn);
-        let command = new_command(id, pdu, ahs);
-        if !turn {
-            return self.window.hold(cmd_sn, Request::Command(command));
+        if !pdu.is_final {
+            self.watch_for_silence();
         }
-        self.count(immediate);
+        let (immediate, cmd_sn) = (pdu.immediate, pdu.cmd_sn);
+        let command = new_command(id, self.connections[at].cid, pdu, ahs);
+        if !turn {
+            return self.hold(at, cmd_sn, Request::Command(command));
+        }
+        self.count(at, immediate);
         if immediate && self.barrier().is_some() {
             return self.deferred.push_back(command);
         }
         self.begin(command);
     }
 
-    fn admit_command(&self, pdu: &ScsiCommand, ahs: &Ahs) -> Result<bool, Violation> {
+    fn admit_command(&self, at: usize, pdu: &ScsiCommand, ahs: &Ahs) -> Result<bool, Violation> {
         self.refuse_in_discovery()?;
-        let turn = self.admit(pdu.immediate, pdu.cmd_sn)?;
+        let turn = self.admit(at, pdu.immediate, pdu.cmd_sn)?;
         // A numbered command is not refused: the gap in the numbers would keep the logout from its turn.
-        if pdu.immediate && self.state == State::LogoutRequested {
+        if pdu.immediate && self.connections[at].state == State::LogoutRequested {
             return Err(Violation::CommandAfterLogoutRequest);
         }
         // RFC 7143 11.3.1: at least one of W and F is set.
@@ -92,17 +102,29 @@ impl Session {
         Ok(turn)
     }
 
-    fn new_task(&self, pdu: &ScsiCommand, ahs: &Ahs) -> Task {
+    /// An initiator that uses the tag of a task again has received its status, although it may not have acknowledged all before.
+    #[cold]
+    fn free_tag(&mut self, pdu: &ScsiCommand) {
+        if !pdu.immediate
+            && let Some(id) = self.tasks.find(pdu.initiator_task_tag)
+            && self.tasks.get(id).is_some_and(|task| matches!(task.stage, Stage::Sent(_)))
+        {
+            self.remove_task(id);
+        }
+    }
+
+    fn new_task(&self, cid: Cid, pdu: &ScsiCommand, ahs: &Ahs) -> Task {
         let writes = if pdu.write { pdu.expected_data_transfer_length } else { 0 };
         // What was not agreed upon is not waited for.
         let unsolicited = !pdu.is_final && !self.parameters.initial_r2t;
-        let mut receive = Receive::new(writes, writes.min(pdu.data.len() as u32), unsolicited);
+        let mut receive = Receive::new(writes, writes.min(pdu.data.len() as u32), unsolicited, &self.parameters);
         let failure = self.check_unsolicited(pdu).err().and_then(condition);
         if failure.is_some() {
             receive.discard();
         }
         Task {
             generation: 0,
+            allegiance: Allegiance::To(cid),
             initiator_task_tag: pdu.initiator_task_tag,
             lun: pdu.lun,
             cmd_sn: pdu.cmd_sn,
@@ -112,11 +134,13 @@ impl Session {
             expected: pdu.expected_data_transfer_length,
             bidirectional_read: ahs.bidirectional_read_length.unwrap_or(0),
             stage: Stage::Held,
+            fenced: false,
             failure,
             receive,
             r2t_count: 0,
             data_in_count: 0,
             sent: 0,
+            resumption: None,
         }
     }
 
@@ -148,39 +172,53 @@ impl Session {
         }
     }
 
-    pub(super) fn handle_data_out(&mut self, mut pdu: DataOut) {
+    pub(super) fn handle_data_out(&mut self, at: usize, mut pdu: DataOut) {
         let data = std::mem::take(&mut pdu.data);
-        let Some(id) = self.take_data_out(&pdu, data.len() as u32, false) else {
+        let Some(id) = self.take_data_out(at, &pdu, data.len() as u32, Some(&data)) else {
             return;
         };
-        if let Some(task) = self.tasks.get_mut(id)
-            && let Some((offset, data)) = task.receive.take(pdu.buffer_offset, data)
-        {
-            self.events.push_back(Event::Data { task: id, offset, data });
+        if let Some(task) = self.tasks.get_mut(id) {
+            let events = &mut self.events;
+            let give = |(offset, data)| events.push_back(Event::Data { task: id, offset, data });
+            task.receive.take(pdu.buffer_offset, data, give);
         }
         self.pursue_data(id);
     }
 
-    /// Takes the header of a Data-Out. Returns its task if its data may be taken too.
-    pub(super) fn take_data_out(&mut self, pdu: &DataOut, length: u32, damaged: bool) -> Option<TaskId> {
-        self.statuses.acknowledge(pdu.exp_stat_sn);
+    /// RFC 7143 7.8: the data is discarded, and asked for again where that was agreed upon.
+    pub(super) fn handle_damaged_data_out(&mut self, at: usize, pdu: &DataOut, header: Header) {
+        if let Some(id) = self.take_data_out(at, pdu, header.data_segment_length() as u32, None) {
+            self.reject(at, RejectReason::DataDigestError, header);
+            self.pursue_data(id);
+        }
+    }
+
+    /// Takes the header of a Data-Out, whose data is not there if it was damaged. Returns its task if that goes on.
+    fn take_data_out(&mut self, at: usize, pdu: &DataOut, length: u32, data: Option<&Bytes>) -> Option<TaskId> {
+        self.acknowledge(at, pdu.exp_stat_sn);
+        let connection = &self.connections[at];
         let Some(id) = self.tasks.find(pdu.initiator_task_tag) else {
-            if !self.stragglers.contains(pdu.initiator_task_tag) {
-                self.violate_by_header(Violation::DataForUnknownTask, header(pdu, length));
+            if !connection.stragglers.contains(pdu.initiator_task_tag) {
+                self.violate_by_header(at, Violation::DataForUnknownTask, header(pdu, length));
             }
             return None;
         };
         let task = self.tasks.get_mut(id)?;
-        let accepted = match task.check_data_out(pdu) {
-            Ok(()) if damaged => Err(Violation::DataOutDigestMismatch),
-            Ok(()) => task.receive.accept(pdu, length, &self.parameters),
+        let accepted = match task.check_data_out(connection.cid, pdu) {
+            Ok(()) if data.is_none() && !task.receive.recovers(&self.parameters) => {
+                Err(Violation::DataOutDigestMismatch)
+            }
+            Ok(()) => task.receive.accept(pdu, length, data, &self.parameters),
             refused => refused,
         };
         let Err(violation) = accepted else {
             return Some(id);
         };
-        if let Answer::Reject(reason) | Answer::RejectAndFail(reason, _) = violation.answer() {
-            self.reject(reason, header(pdu, length));
+        match violation.answer() {
+            // RFC 7143 7.8: whatever else is wrong with it.
+            _ if data.is_none() => self.reject(at, RejectReason::DataDigestError, header(pdu, length)),
+            Answer::Reject(reason) | Answer::RejectAndFail(reason, _) => self.reject(at, reason, header(pdu, length)),
+            _ => {}
         }
         if let Some(condition) = condition(violation) {
             self.fail(id, pdu, length, condition);
@@ -195,14 +233,23 @@ impl Session {
         };
         task.receive.discard();
         // Its F bit counts, if it belongs to anything.
-        let _ = task.receive.accept(pdu, length, &self.parameters);
+        let _ = task.receive.accept(pdu, length, None, &self.parameters);
+        self.fail_write(id, condition);
+    }
+
+    /// Ends a task whose data is of no use any more.
+    pub(super) fn fail_write(&mut self, id: TaskId, condition: IscsiCondition) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        task.receive.discard();
         match task.stage {
             Stage::Held => task.failure = task.failure.or(Some(condition)),
             Stage::Active => {
                 self.events.push_back(Event::Aborted { task: id });
                 self.settle(id, TaskOutcome::failed(condition));
             }
-            Stage::Settling(_) | Stage::Sending(_) => self.finish_if_settled(id),
+            Stage::Settling(_) | Stage::Sending(_) | Stage::Sent(_) => self.finish_if_settled(id),
         }
     }
 
@@ -217,11 +264,11 @@ impl Session {
                 if task.receive.becomes_complete() {
                     self.events.push_back(Event::DataComplete { task: id });
                 } else if task.receive.may_ask(&self.parameters) {
-                    self.transmit.push(Transmission::R2t(id));
+                    self.send_later(id, Transmission::R2t);
                 }
             }
             Stage::Settling(_) => self.finish_if_settled(id),
-            Stage::Sending(_) => {}
+            Stage::Sending(_) | Stage::Sent(_) => {}
         }
     }
 
@@ -232,12 +279,38 @@ impl Session {
         };
         outcome.data_in_length = outcome.data_in_length.max(outcome.data_in.len() as u32);
         outcome.data_in.truncate(task.read_length() as usize);
-        self.transmit.data_in_bytes += outcome.data_in.len();
-        if task.receive.is_settled() {
-            task.stage = Stage::Sending(outcome);
-            self.transmit.push(Transmission::Completion(id));
-        } else {
-            task.stage = Stage::Settling(outcome);
+        let bytes = outcome.data_in.len();
+        let is_settled = task.receive.is_settled();
+        task.stage = if is_settled { Stage::Sending(outcome) } else { Stage::Settling(outcome) };
+        if self.parameters.error_recovery_level > 0 {
+            // The segments are those of the connection that the data leaves on.
+            task.resumption = Some(Box::new(Resumption::new(task.r2t_count, 4)));
+        }
+        let Some(at) = allegiant(&self.connections, task) else {
+            return;
+        };
+        let fenced = task.fenced;
+        let transmit = &mut self.connections[at].transmit;
+        transmit.data_in_bytes += bytes;
+        if is_settled && !fenced {
+            transmit.push(Transmission::Completion(id));
+        } else if is_settled {
+            self.fence_status(id);
+        }
+    }
+
+    /// A status waits for all others before it.
+    #[cold]
+    fn fence_status(&mut self, id: TaskId) {
+        if let Some(at) = self.tasks.get(id).and_then(|task| self.place_of(task)) {
+            self.fence(self.connections[at].cid, fence::Response::Task(id));
+        }
+    }
+
+    /// Queues what a task has to say on its connection.
+    fn send_later(&mut self, id: TaskId, transmission: impl FnOnce(TaskId) -> Transmission) {
+        if let Some(at) = self.tasks.get(id).and_then(|task| self.place_of(task)) {
+            self.connections[at].transmit.push(transmission(id));
         }
     }
 
@@ -250,8 +323,13 @@ impl Session {
             return;
         }
         if let Stage::Settling(outcome) = &mut task.stage {
+            let fenced = task.fenced;
             task.stage = Stage::Sending(std::mem::take(outcome));
-            self.transmit.push(Transmission::Completion(id));
+            if fenced {
+                self.fence_status(id);
+            } else {
+                self.send_later(id, Transmission::Completion);
+            }
         }
     }
 
@@ -263,38 +341,51 @@ impl Session {
         self.remove_task(id);
     }
 
-    /// Aborts all tasks in the stages that `ends` picks.
-    pub(super) fn abort_all(&mut self, ends: impl Fn(&Stage) -> bool) {
-        let ending: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| ends(&task.stage)).map(|(id, _)| id).collect();
-        for id in ending {
-            self.abort(id);
-        }
-    }
-
     /// Forgets a task that sends no status.
     pub(super) fn remove_task(&mut self, id: TaskId) {
         let Some(task) = self.tasks.remove(id) else {
             return;
         };
-        if !task.receive.is_settled() {
-            self.stragglers.add(task.initiator_task_tag);
+        if task.fenced {
+            self.forget_fence_of_task(id);
         }
-        if let Stage::Settling(outcome) | Stage::Sending(outcome) = &task.stage {
-            self.transmit.data_in_bytes -= outcome.data_in.len();
+        let place = self.place_of(&task);
+        if let Some(at) = place {
+            let connection = &mut self.connections[at];
+            if !task.receive.is_settled() {
+                connection.stragglers.add(task.initiator_task_tag);
+            }
+            if matches!(task.stage, Stage::Settling(_) | Stage::Sending(_)) {
+                connection.transmit.data_in_bytes -= task.unsent();
+            }
+        }
+        if let Stage::Sent(outcome) = &task.stage {
+            self.retained_bytes -= outcome.data_in.len();
+        }
+        // Its place was free when the status left.
+        if task.has_left() {
+            return;
         }
         if matches!(task.stage, Stage::Held) && !task.immediate {
             // Its number is given back when its turn comes.
-            self.window.plug_held(|request| matches!(request, Request::Command(command) if command.task == id));
+            self.window.plug_held(|held| matches!(&held.request, Request::Command(command) if command.task == id));
         } else {
             self.deferred.retain(|command| command.task != id);
-            self.release(task.immediate);
+            match place {
+                Some(at) => self.release(at, task.immediate),
+                None => self.window.release(),
+            }
         }
     }
 }
 
 impl Task {
     /// RFC 7143 4.2.5.3: the fields of a PDU agree with those of the task.
-    fn check_data_out(&self, pdu: &DataOut) -> Result<(), Violation> {
+    fn check_data_out(&self, cid: Cid, pdu: &DataOut) -> Result<(), Violation> {
+        // RFC 7143 4.2.5.1: data comes on the connection of its command.
+        if self.allegiance != Allegiance::To(cid) {
+            return Err(Violation::OtherConnection);
+        }
         if !self.write && self.failure.is_none() {
             return Err(Violation::DataForNonWrite);
         }
@@ -319,9 +410,10 @@ fn header(pdu: &DataOut, length: u32) -> Header {
     header
 }
 
-fn new_command(task: TaskId, pdu: ScsiCommand, ahs: Ahs) -> Command {
+fn new_command(task: TaskId, cid: Cid, pdu: ScsiCommand, ahs: Ahs) -> Command {
     Command {
         task,
+        cid,
         lun: pdu.lun,
         cdb: pdu.cdb,
         extended_cdb: ahs.extended_cdb.map_or_else(Bytes::new, |rest| {

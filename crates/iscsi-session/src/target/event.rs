@@ -3,11 +3,14 @@
 use super::TaskId;
 use crate::{CloseReason, SendTargetsScope};
 use bytes::Bytes;
-use iscsi_pdu::{LunField, TaskAttribute, TaskManagementFunction};
+use iscsi_pdu::{Cid, LunField, TaskAttribute, TaskManagementFunction};
 
 /// Names a request of the initiator that the owner answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(pub(super) u32);
+
+/// Data of a write, and where it belongs.
+pub(super) type DataPiece = (u32, Bytes);
 
 /// Something that the owner of a session has to know or do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,14 @@ pub enum Event {
     DataComplete {
         /// The command.
         task: TaskId,
+    },
+    /// The command goes on with another connection, whose port its data and its status move through from now on. If its data was asked
+    /// for and has not all come, the owner calls [`receive_data`](super::Session::receive_data) again, with a tag of that port.
+    Reassigned {
+        /// The command.
+        task: TaskId,
+        /// Its connection.
+        cid: Cid,
     },
     /// The command is gone. Its buffers and its tag may be freed, and what is in flight for it leads nowhere.
     Aborted {
@@ -53,8 +64,17 @@ pub enum Event {
         /// Which ones.
         scope: SendTargetsScope,
     },
-    /// The session has ended. The connection is to be closed when [`poll_transmit`](super::Session::poll_transmit) has nothing
-    /// left. No event comes after this one.
+    /// A connection has ended, and the session goes on. The connection is to be closed when
+    /// [`poll_transmit`](super::Session::poll_transmit) has nothing left for it. The tasks that end with it came before, as
+    /// [`Aborted`](Self::Aborted).
+    ConnectionClosed {
+        /// The connection.
+        cid: Cid,
+        /// Why it has ended.
+        reason: CloseReason,
+    },
+    /// The session has ended, and with it all its connections. Each is to be closed when [`poll_transmit`](super::Session::poll_transmit) has nothing
+    /// left for it. No event comes after this one.
     Closed(CloseReason),
 }
 
@@ -63,6 +83,8 @@ pub enum Event {
 pub struct Command {
     /// Names it from now on.
     pub task: TaskId,
+    /// The connection that its data and its status move on: where its tag is to be reserved.
+    pub cid: Cid,
     /// The logical unit.
     pub lun: LunField,
     /// The CDB, if it has no more than 16 bytes; else its first 16.

@@ -25,7 +25,7 @@ use crate::login_text::{Incoming, Outgoing, Pair, Reader, SEGMENT_BYTES_MAX, pri
 use crate::{Limits, LoginFailure, LoginOutcome, Parameters, Violation};
 use bytes::Bytes;
 use exchange::status_of;
-use iscsi_pdu::{DecodeError, Header, LoginResponse, LoginStatus, Opcode, Pdu, Stage, Tsih};
+use iscsi_pdu::{CmdSn, DecodeError, Header, LoginResponse, LoginStatus, Opcode, Pdu, Stage, Tsih};
 use operational::Operational;
 use requests::Requests;
 use security::Security;
@@ -238,9 +238,21 @@ impl Login {
             parameters,
             cmd_sn: requests.leader().cmd_sn,
             stat_sn: requests.stat_sn,
-            max_cmd_sn: requests.max_cmd_sn(),
+            max_cmd_sn: requests.command_numbers().1,
             authenticated_as,
         })));
+    }
+
+    /// Answers [`LoginEvent::Admit`] for a connection that joins a session: as [`admit`](Self::admit), and the last response tells
+    /// the session's [`command_numbers`](super::Session::command_numbers).
+    ///
+    /// # Panics
+    /// If the handle is zero.
+    pub fn admit_joining(&mut self, tsih: Tsih, command_numbers: (CmdSn, CmdSn)) {
+        if let Some(requests) = &mut self.requests {
+            requests.session_numbers = Some(command_numbers);
+        }
+        self.admit(tsih);
     }
 
     // RFC 7143 11.13.5-1: a redirection has an address.

@@ -5,16 +5,18 @@
 //!      <── poll_transmit                 poll_transmit <── receive_data, complete, discard, answer_…
 //! ```
 //!
-//! A [`Login`] ends in a [`LoginOutcome`](crate::LoginOutcome), from which a [`Session`] begins. Both are state machines without
-//! input or output of their own; their owner moves PDUs and carries out the events.
+//! A [`Login`] ends in a [`LoginOutcome`](crate::LoginOutcome), from which a [`Session`] begins, or with which a connection joins one.
+//! Both are state machines without input or output of their own; their owner moves PDUs and carries out the events.
 //!
 //! Guarantees of a session, whatever the initiator sends:
 //!
-//! - It does not panic, and holds no more than its window of commands, as many immediate ones as it was told to take,
-//!   FirstBurstLength bytes of early data a command, one text exchange, and 64 Rejects.
-//! - Commands come in CmdSN order and end exactly once. The data of a write comes in order, without gap or overlap.
+//! - It does not panic, and holds no more than its window of commands, as many immediate ones a connection as it was told to take,
+//!   FirstBurstLength bytes of early data a command, one text exchange and 64 Rejects a connection.
+//! - Commands come in CmdSN order, whatever connection they come on, and end exactly once. The data of a write comes in order, without gap or overlap.
 //! - What each broken rule leads to stands in one table: [`Violation`](crate::Violation).
-//! - A command costs no allocation once the session has reached its depth. Read data is sent from the bytes that the owner
+//! - From error recovery level 1 on, what was lost is asked for and sent again, and what is kept for that is bounded by
+//!   [`SessionConfig`]; at level 0 nothing is kept.
+//! - At level 0 a command costs no allocation once the session has reached its depth. Read data is sent from the bytes that the owner
 //!   gave, and written data is handed on as it came; only unsolicited data that comes before the owner wants it is copied.
 //!
 //! ```
@@ -60,13 +62,24 @@
 //! assert!(session.poll_transmit(Cid(1)).is_none());
 //! ```
 
+mod assembly;
+#[cfg(test)]
+mod chart_page;
 mod command;
+mod connection;
+mod continuation;
 mod event;
+mod fence;
 mod login;
 mod logout;
 mod nop;
 mod numbering;
+mod receive;
+mod resumption;
+mod retention;
 mod session;
+mod session_state;
+mod snack;
 mod state;
 mod task;
 mod task_management;

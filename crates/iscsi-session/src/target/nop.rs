@@ -6,24 +6,24 @@ use crate::Violation;
 use iscsi_pdu::NopOut;
 
 impl Session {
-    pub(super) fn handle_nop_out(&mut self, pdu: NopOut) {
-        self.statuses.acknowledge(pdu.exp_stat_sn);
-        let admitted = self.admit_nop_out(&pdu);
+    pub(super) fn handle_nop_out(&mut self, at: usize, pdu: NopOut) {
+        self.acknowledge(at, pdu.exp_stat_sn);
+        let admitted = self.admit_nop_out(at, &pdu);
         match admitted {
-            Err(violation) => self.violate(violation, pdu.into()),
+            Err(violation) => self.violate(at, violation, pdu.into()),
             Ok(_) if pdu.initiator_task_tag.is_none() => {}
             Ok(true) => {
-                self.count(pdu.immediate);
-                self.echo(pdu);
+                self.count(at, pdu.immediate);
+                self.echo(at, pdu);
             }
-            Ok(false) => self.window.hold(pdu.cmd_sn, Request::NopOut(pdu)),
+            Ok(false) => self.hold(at, pdu.cmd_sn, Request::NopOut(pdu)),
         }
     }
 
-    fn admit_nop_out(&mut self, pdu: &NopOut) -> Result<bool, Violation> {
+    fn admit_nop_out(&mut self, at: usize, pdu: &NopOut) -> Result<bool, Violation> {
         // RFC 7143 11.18.2: a target transfer tag answers the ping that carried it.
         match pdu.target_transfer_tag {
-            Some(tag) if tag == self.tag => self.timers.hear_ping_answer(),
+            Some(tag) if tag == self.connections[at].tag => self.connections[at].timers.hear_ping_answer(),
             Some(_) => return Err(Violation::UnknownTransferTag),
             None => {}
         }
@@ -32,17 +32,18 @@ impl Session {
             return if pdu.immediate { Ok(true) } else { Err(Violation::NopOutNotImmediate) };
         };
         self.refuse_in_discovery()?;
-        let turn = self.admit(pdu.immediate, pdu.cmd_sn)?;
+        let turn = self.admit(at, pdu.immediate, pdu.cmd_sn)?;
         if self.has_request(tag) { Err(Violation::TagInUse) } else { Ok(turn) }
     }
 
     /// RFC 7143 11.19: a NOP-In duplicates as much of the ping data as the initiator receives.
-    pub(super) fn echo(&mut self, pdu: NopOut) {
+    pub(super) fn echo(&mut self, at: usize, pdu: NopOut) {
         let Some(tag) = pdu.initiator_task_tag else {
             return;
         };
         let mut data = pdu.data;
-        data.truncate(self.parameters.send_segment_bytes_max as usize);
-        self.transmit.push(Transmission::Echo { tag, data, immediate: pdu.immediate });
+        let connection = &mut self.connections[at];
+        data.truncate(connection.send_segment_bytes_max as usize);
+        connection.transmit.push(Transmission::Echo { tag, data, immediate: pdu.immediate });
     }
 }

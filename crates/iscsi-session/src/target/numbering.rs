@@ -127,6 +127,18 @@ impl<R> CommandWindow<R> {
         }
     }
 
+    /// The held requests that `ends` picks were never received: their numbers are missing again.
+    pub(super) fn forget_held(&mut self, mut ends: impl FnMut(&R) -> bool) {
+        for slot in &mut self.slots {
+            if matches!(slot, Slot::Held(request) if ends(request)) {
+                *slot = Slot::Missing;
+            }
+        }
+        while matches!(self.slots.back(), Some(Slot::Missing)) {
+            self.slots.pop_back();
+        }
+    }
+
     /// The answer to a numbered request leaves: one more may come.
     pub(super) fn release(&mut self) {
         self.max = self.max.next();
@@ -181,6 +193,21 @@ impl StatusNumbering {
     pub(super) fn all_acknowledged(&self) -> bool {
         self.acknowledged == self.next
     }
+
+    /// The first status that the initiator has not acknowledged.
+    pub(super) fn first_unacknowledged(&self) -> StatSn {
+        self.acknowledged
+    }
+
+    /// How many statuses the initiator has not acknowledged.
+    pub(super) fn unacknowledged(&self) -> usize {
+        usize::try_from(self.acknowledged.distance_to(self.next)).unwrap_or_default()
+    }
+
+    /// Whether the initiator has received this status.
+    pub(super) fn has_acknowledged(&self, stat_sn: StatSn) -> bool {
+        stat_sn.precedes(self.acknowledged)
+    }
 }
 
 #[cfg(test)]
@@ -225,6 +252,18 @@ mod tests {
         assert_eq!(window.expected(), CmdSn(2));
         assert_eq!(window.max(), CmdSn(7), "the plugged number was given back");
         assert!(!window.holds_any());
+    }
+
+    #[test]
+    fn what_is_forgotten_is_missing_again() {
+        let mut window = window(1, 8);
+        window.hold(CmdSn(2), 2);
+        window.hold(CmdSn(4), 4);
+        window.forget_held(|request| *request == 2);
+        assert_eq!((window.place(CmdSn(2)), window.place(CmdSn(4))), (Place::Ahead, Place::Outside));
+        window.forget_held(|_| true);
+        assert!(!window.holds_any());
+        assert_eq!((window.place(CmdSn(1)), window.max()), (Place::Next, CmdSn(8)), "nothing was given back");
     }
 
     #[test]

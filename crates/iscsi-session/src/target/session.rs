@@ -1,19 +1,17 @@
-//! One session in the full feature phase, as a target has it (RFC 7143 sections 4.2 and 7).
+//! One session in the full feature phase, as a target has it (RFC 7143 sections 4.2 and 7): what its connections have in common.
 
-use super::command::Stragglers;
+use super::connection::Connection;
 use super::event::{Command, DataProgress, Event, RequestId};
-use super::numbering::{CommandWindow, Place, StatusNumbering};
-use super::state::{State, Transition};
+use super::fence::Fence;
+use super::numbering::{CommandWindow, Place};
+use super::session_state::SessionState;
 use super::task::{Stage, TaskId, TaskOutcome, Tasks};
 use super::task_management::Management;
-use super::text::Exchange;
-use super::timers::Timers;
-use super::transmit::TransmitQueue;
 use crate::{Answer, BadPdu, CloseReason, LoginOutcome, Parameters, SessionType, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{
-    Cid, CmdSn, DataOut, DecodeError, Frame, Header, InitiatorTaskTag, LogoutRequest, NopOut, Opcode, Pdu,
-    RejectReason, TargetTransferTag, TaskManagementRequest, TextRequest,
+    Cid, CmdSn, DecodeError, Frame, Header, InitiatorTaskTag, LogoutRequest, NopOut, Opcode, Pdu, RejectReason,
+    TargetTransferTag, TaskManagementRequest, TextRequest,
 };
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -23,15 +21,25 @@ use std::time::{Duration, Instant};
 pub struct SessionConfig {
     /// Commands that may be outstanding at once, at least 1: MaxCmdSN closes when there are so many.
     pub window: u32,
-    /// Immediate commands that may be outstanding beside them, at least 1; as many immediate task management functions.
+    /// Immediate commands that may be outstanding beside them on each connection, at least 1; as many immediate task management
+    /// functions.
     pub immediate_max: u32,
     /// Silence after which the initiator is pinged; none for never. A discovery session is not pinged but ends after this and
     /// `ping_timeout`.
     pub ping_interval: Option<Duration>,
-    /// Silence after a ping that ends the session.
+    /// Silence after a ping that ends the connection.
     pub ping_timeout: Duration,
     /// How long the initiator has after [`Session::request_logout`]; sent in whole seconds, at most 65535.
     pub logout_grace: Duration,
+    /// From error recovery level 1 on: statuses that are kept on each connection until the initiator acknowledges them, at least 1; as
+    /// many for connections that are gone.
+    pub retained_statuses_max: usize,
+    /// From error recovery level 1 on: read data that was sent and is kept until the initiator acknowledges the status, in bytes. What
+    /// has not been sent comes beside that.
+    pub retained_data_bytes_max: usize,
+    /// From error recovery level 1 on: silence after which data that an R2T asked for counts as lost; noticed after this time at least
+    /// and after twice as much at most.
+    pub sequence_timeout: Duration,
 }
 
 impl Default for SessionConfig {
@@ -42,11 +50,20 @@ impl Default for SessionConfig {
             ping_interval: Some(Duration::from_secs(30)),
             ping_timeout: Duration::from_secs(10),
             logout_grace: Duration::from_secs(5),
+            retained_statuses_max: 1024,
+            retained_data_bytes_max: 16 << 20,
+            sequence_timeout: Duration::from_secs(2),
         }
     }
 }
 
-/// A request that waits for its turn in the window.
+/// A request that waits for its turn in the window, and the connection that it came on.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) cid: Cid,
+    pub(super) request: Request,
+}
+
 #[derive(Debug)]
 pub(super) enum Request {
     Command(Command),
@@ -56,7 +73,7 @@ pub(super) enum Request {
     TaskManagement(TaskManagementRequest),
 }
 
-/// Immediate requests whose answer has not left yet.
+/// Immediate requests of a connection whose answer has not left yet.
 #[derive(Debug, Default)]
 pub(super) struct Immediates {
     pub(super) commands: u32,
@@ -68,43 +85,53 @@ pub(super) struct Immediates {
 /// It is a state machine without input or output of its own. `handle_*` takes what the world did and returns nothing. The
 /// other methods with `&mut self` say what the owner wants. [`poll_event`](Self::poll_event),
 /// [`poll_transmit`](Self::poll_transmit) and [`poll_timeout`](Self::poll_timeout) give every consequence: after any call
-/// the owner polls the first two until they return `None`, then asks when to call [`handle_timeout`](Self::handle_timeout). It may
-/// leave PDUs in `poll_transmit` while the connection takes no more; what waits there is bounded by the window.
+/// the owner polls the first two until they return `None`, for all connections in turn, then asks when to call
+/// [`handle_timeout`](Self::handle_timeout). It may leave PDUs in `poll_transmit` while a connection takes no more; what waits there is
+/// bounded by the window.
+///
+/// A session begins with one connection; others join it by [`add_connection`](Self::add_connection), and each ends by
+/// [`Event::ConnectionClosed`] or with the session. They are named by their CIDs.
 ///
 /// Commands reach the owner in CmdSN order, immediate ones at once. Every [`Event::Command`] ends exactly once: by
 /// [`complete`](Self::complete), by [`discard`](Self::discard) or with [`Event::Aborted`]. What the owner says about a task that has ended
 /// meanwhile is ignored.
 ///
-/// A session that is closed stays closed, with its first reason; what is to be sent before the connection ends still comes from
+/// A session that is closed stays closed, with its first reason; what is to be sent before its connections end still comes from
 /// `poll_transmit`.
 #[derive(Debug)]
 pub struct Session {
     pub(super) parameters: Parameters,
     pub(super) session_type: SessionType,
     pub(super) target_name: Option<String>,
-    pub(super) cid: Cid,
     pub(super) config: SessionConfig,
-    /// A tag that the port has reserved for what places no data: pings and long texts.
-    pub(super) tag: TargetTransferTag,
-    pub(super) state: State,
+    pub(super) state: SessionState,
+    pub(super) connections: Vec<Connection>,
+    /// The last time that the session was told of.
+    pub(super) now: Instant,
     pub(super) closed: Option<CloseReason>,
-    pub(super) window: CommandWindow<Request>,
-    pub(super) statuses: StatusNumbering,
-    pub(super) immediates: Immediates,
+    /// When the session ends, if it has no connection until then.
+    pub(super) continue_until: Option<Instant>,
+    /// When the first task is given up that nobody has reassigned.
+    pub(super) give_up_at: Option<Instant>,
+    pub(super) window: CommandWindow<Held>,
+    /// MaxCmdSN as the initiator knows it.
+    pub(super) announced: CmdSn,
     pub(super) tasks: Tasks,
+    /// Read data of tasks whose status was sent, in bytes.
+    pub(super) retained_bytes: usize,
+    /// When to look for data that does not come.
+    pub(super) silence_at: Option<Instant>,
     /// Immediate commands behind a task management function that has not reached the device yet.
     pub(super) deferred: VecDeque<Command>,
-    pub(super) stragglers: Stragglers,
     pub(super) management: Vec<Management>,
-    pub(super) text: Option<Exchange>,
+    pub(super) fences: Vec<Fence>,
     pub(super) requests: u32,
-    pub(super) timers: Timers,
-    pub(super) transmit: TransmitQueue,
     pub(super) events: VecDeque<Event>,
 }
 
 impl Session {
-    /// A session that begins when the final Login Response was sent. `ping_tag` is a tag of the port's that places nothing.
+    /// A session that begins when the final Login Response of its leading connection was sent. `ping_tag` is a tag of the port's
+    /// that places nothing.
     #[must_use]
     pub fn new(outcome: &LoginOutcome, config: SessionConfig, ping_tag: TargetTransferTag, now: Instant) -> Self {
         // MaxCmdSN never goes back: what the login has announced holds.
@@ -114,27 +141,27 @@ impl Session {
             parameters: outcome.parameters.clone(),
             session_type: outcome.session_type,
             target_name: outcome.target_name.clone(),
-            cid: outcome.cid,
-            tag: ping_tag,
-            state: State::LoggedIn,
+            state: SessionState::LoggedIn,
+            connections: vec![Connection::new(outcome, outcome.session_type, &config, ping_tag, now)],
+            now,
             closed: None,
+            continue_until: None,
+            give_up_at: None,
             window: CommandWindow::new(outcome.cmd_sn, max),
-            statuses: StatusNumbering::new(outcome.stat_sn),
-            immediates: Immediates::default(),
+            announced: outcome.max_cmd_sn,
             tasks: Tasks::new(),
+            retained_bytes: 0,
+            silence_at: None,
             deferred: VecDeque::new(),
-            stragglers: Stragglers::default(),
             management: Vec::new(),
-            text: None,
+            fences: Vec::new(),
             requests: 0,
-            timers: Timers::new(outcome.session_type, &config, now),
-            transmit: TransmitQueue::new(outcome.max_cmd_sn),
             events: VecDeque::new(),
             config,
         }
     }
 
-    /// What was negotiated.
+    /// What was negotiated; what belongs to a connection is the leading connection's.
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
@@ -146,78 +173,84 @@ impl Session {
         self.closed.is_some()
     }
 
+    /// ExpCmdSN and MaxCmdSN, for the login of a connection that joins.
+    #[must_use]
+    pub fn command_numbers(&self) -> (CmdSn, CmdSn) {
+        (self.window.expected(), self.window.max())
+    }
+
     /// Commands that have not ended, among them those whose answer has not left.
     #[must_use]
     pub fn tasks(&self) -> usize {
-        self.tasks.len()
+        self.tasks.iter().filter(|(_, task)| !task.has_left()).count()
     }
 
-    /// Read data that waits in [`poll_transmit`](Self::poll_transmit), in bytes.
+    /// Read data that waits in [`poll_transmit`](Self::poll_transmit) of the connection `cid`, in bytes.
     #[must_use]
-    pub fn data_in_bytes(&self) -> usize {
-        self.transmit.data_in_bytes
+    pub fn data_in_bytes(&self, cid: Cid) -> usize {
+        self.find(cid).map_or(0, |at| self.connections[at].transmit.data_in_bytes)
+    }
+
+    /// MaxRecvDataSegmentLength that the initiator has declared on the connection `cid`, in bytes; none if there is none.
+    #[must_use]
+    pub fn send_segment_bytes_max(&self, cid: Cid) -> Option<u32> {
+        self.find(cid).map(|at| self.connections[at].send_segment_bytes_max)
     }
 
     /// A PDU has come on the connection `cid`.
     pub fn handle_pdu(&mut self, now: Instant, cid: Cid, pdu: Pdu) {
-        if self.closed.is_some() || cid != self.cid {
-            return;
-        }
-        self.timers.hear(now);
-        if data_length(&pdu) > self.parameters.receive_segment_bytes_max as usize {
+        let Some(at) = self.find_open(cid) else { return };
+        self.hear(at, now);
+        if data_length(&pdu) > self.connections[at].receive_segment_bytes_max as usize {
             return self.close(CloseReason::Violation(Violation::SegmentTooLong));
         }
         match pdu {
-            Pdu::ScsiCommand(pdu) => self.handle_command(pdu),
-            Pdu::DataOut(pdu) => self.handle_data_out(pdu),
-            Pdu::NopOut(pdu) => self.handle_nop_out(pdu),
-            Pdu::TextRequest(pdu) => self.handle_text(pdu),
-            Pdu::TaskManagementRequest(pdu) => self.handle_task_management(pdu),
-            Pdu::LogoutRequest(pdu) => self.handle_logout(pdu),
-            Pdu::Snack(_) => self.violate(Violation::SnackNotSupported, pdu),
-            Pdu::LoginRequest(_) => self.violate(Violation::LoginInFullFeaturePhase, pdu),
-            _ => self.violate(Violation::NotFromInitiator, pdu),
+            Pdu::ScsiCommand(pdu) => self.handle_command(at, pdu),
+            Pdu::DataOut(pdu) => self.handle_data_out(at, pdu),
+            Pdu::NopOut(pdu) => self.handle_nop_out(at, pdu),
+            Pdu::TextRequest(pdu) => self.handle_text(at, pdu),
+            Pdu::TaskManagementRequest(pdu) => self.handle_task_management(at, pdu),
+            Pdu::LogoutRequest(pdu) => self.handle_logout(at, pdu),
+            Pdu::Snack(pdu) => self.handle_snack(at, &pdu),
+            Pdu::LoginRequest(_) => self.violate(at, Violation::LoginInFullFeaturePhase, pdu),
+            _ => self.violate(at, Violation::NotFromInitiator, pdu),
         }
         self.make_progress();
     }
 
     /// A PDU has come of which only the header can be used.
     pub fn handle_bad_pdu(&mut self, now: Instant, cid: Cid, header: Header, what: BadPdu) {
-        if self.closed.is_some() || cid != self.cid {
-            return;
-        }
-        self.timers.hear(now);
+        let Some(at) = self.find_open(cid) else { return };
+        self.hear(at, now);
         match what {
-            BadPdu::Undecodable(error) => self.handle_undecodable(header, error),
-            BadPdu::DataDigest => self.handle_data_digest_error(header),
+            BadPdu::Undecodable(error) => self.handle_undecodable(at, header, error),
+            BadPdu::DataDigest => self.handle_data_digest_error(at, header),
         }
         self.make_progress();
     }
 
-    /// The connection has ended.
-    pub fn handle_connection_lost(&mut self, _now: Instant, cid: Cid) {
-        if cid == self.cid {
-            self.close(CloseReason::ConnectionLost);
-            self.transmit.clear();
-        }
+    fn hear(&mut self, at: usize, now: Instant) {
+        self.now = now;
+        self.connections[at].timers.hear(now);
     }
 
     /// The time that [`poll_timeout`](Self::poll_timeout) gave has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.closed.is_none() {
-            self.handle_timers(now);
-            self.make_progress();
-        }
+        self.now = now;
+        self.handle_timers(now);
+        self.make_progress();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.closed.is_some() {
+        if self.is_closed() {
             return None;
         }
-        let drain = self.management.iter().filter_map(Management::deadline).min();
-        [self.timers.next(), drain].into_iter().flatten().min()
+        let open = self.connections.iter().filter(|connection| connection.is_open());
+        let timers = open.filter_map(|connection| connection.timers.next(self.now));
+        let management = self.management.iter().filter_map(Management::deadline);
+        timers.chain(management).chain(self.silence_at).chain(self.recovery_deadline()).min()
     }
 
     /// What has happened.
@@ -235,9 +268,8 @@ impl Session {
         if entry.receive.want(tag, length) {
             return DataProgress::Complete;
         }
-        if let Some((offset, data)) = entry.receive.take_early() {
-            self.events.push_back(Event::Data { task, offset, data });
-        }
+        let events = &mut self.events;
+        entry.receive.take_early(|(offset, data)| events.push_back(Event::Data { task, offset, data }));
         self.pursue_data(task);
         DataProgress::Pending
     }
@@ -249,6 +281,18 @@ impl Session {
         };
         entry.receive.discard();
         self.settle(task, outcome);
+    }
+
+    /// As [`complete`](Self::complete), for a status that the order of the responses matters to (RFC 7143 section 4.2.2.3.4): the first
+    /// with a unit attention after a function for many tasks, one that establishes an auto contingent allegiance or is the first to
+    /// speak of it, and that of PREEMPT AND ABORT. Where response fences were agreed upon, and there are several connections, the
+    /// status leaves after all before it were acknowledged, and all others after it was.
+    pub fn complete_fenced(&mut self, task: TaskId, outcome: TaskOutcome) {
+        let has_others = self.cids().nth(1).is_some();
+        if let Some(entry) = self.tasks.get_mut(task).filter(|_| self.parameters.response_fence && has_others) {
+            entry.fenced = true;
+        }
+        self.complete(task, outcome);
     }
 
     /// Ends a command without a word to the initiator: another one has aborted it.
@@ -266,8 +310,8 @@ impl Session {
         }
         while self.closed.is_none() {
             let barrier = self.barrier();
-            if let Some(request) = self.window.next_held(barrier) {
-                self.execute_held(request);
+            if let Some(held) = self.window.next_held(barrier) {
+                self.execute_held(held);
             } else if barrier.is_none()
                 && let Some(command) = self.deferred.pop_front()
             {
@@ -278,25 +322,26 @@ impl Session {
         }
     }
 
-    fn execute_held(&mut self, request: Request) {
-        match request {
+    fn execute_held(&mut self, held: Held) {
+        let Some(at) = self.find_open(held.cid) else { return };
+        match held.request {
             Request::Command(command) => self.begin(command),
-            Request::NopOut(pdu) => self.echo(pdu),
-            Request::Logout(pdu) => self.log_out(&pdu),
-            Request::TaskManagement(pdu) => self.manage(&pdu),
+            Request::NopOut(pdu) => self.echo(at, pdu),
+            Request::Logout(pdu) => self.log_out(at, &pdu),
+            Request::TaskManagement(pdu) => self.manage(at, &pdu),
             Request::Text(pdu) => {
-                if let Err(violation) = self.converse(&pdu) {
+                if let Err(violation) = self.converse(at, &pdu) {
                     self.window.release();
-                    self.violate(violation, pdu.into());
+                    self.violate(at, violation, pdu.into());
                 }
             }
         }
     }
 
     /// Whether a request may be taken now: `true` if it is its turn, `false` if it has to be held.
-    pub(super) fn admit(&self, immediate: bool, cmd_sn: CmdSn) -> Result<bool, Violation> {
+    pub(super) fn admit(&self, at: usize, immediate: bool, cmd_sn: CmdSn) -> Result<bool, Violation> {
         if immediate {
-            return if self.immediates.commands < self.config.immediate_max.max(1) {
+            return if self.connections[at].immediates.commands < self.config.immediate_max.max(1) {
                 Ok(true)
             } else {
                 Err(Violation::TooManyImmediate)
@@ -309,45 +354,52 @@ impl Session {
         }
     }
 
+    /// Keeps a request of the connection `at` until its turn.
+    pub(super) fn hold(&mut self, at: usize, cmd_sn: CmdSn, request: Request) {
+        self.window.hold(cmd_sn, Held { cid: self.connections[at].cid, request });
+    }
+
     /// An immediate request is taken, or a numbered one in its turn.
-    pub(super) fn count(&mut self, immediate: bool) {
+    pub(super) fn count(&mut self, at: usize, immediate: bool) {
         if immediate {
-            self.immediates.commands += 1;
+            self.connections[at].immediates.commands += 1;
         } else {
             self.window.advance();
         }
     }
 
     /// The answer to a request leaves.
-    pub(super) fn release(&mut self, immediate: bool) {
+    pub(super) fn release(&mut self, at: usize, immediate: bool) {
         if immediate {
-            self.immediates.commands -= 1;
+            self.connections[at].immediates.commands -= 1;
         } else {
             self.window.release();
         }
     }
 
-    fn handle_undecodable(&mut self, header: Header, error: DecodeError) {
+    fn handle_undecodable(&mut self, at: usize, header: Header, error: DecodeError) {
         match (header.opcode(), error.field) {
             // RFC 7143 7.7: a header whose segments do not add up cannot be trusted.
             (Opcode::ScsiCommand, "AHSLength" | "AHSType") => self.close(CloseReason::Malformed(error)),
-            (Opcode::Other(_), _) => self.violate_by_header(Violation::UnknownOpcode, header),
-            (Opcode::LoginRequest, _) => self.violate_by_header(Violation::LoginInFullFeaturePhase, header),
-            (opcode, _) if !opcode.is_from_initiator() => self.violate_by_header(Violation::NotFromInitiator, header),
-            _ => self.violate_by_header(Violation::MalformedField, header),
+            (Opcode::Other(_), _) => self.violate_by_header(at, Violation::UnknownOpcode, header),
+            (Opcode::LoginRequest, _) => self.violate_by_header(at, Violation::LoginInFullFeaturePhase, header),
+            (opcode, _) if !opcode.is_from_initiator() => {
+                self.violate_by_header(at, Violation::NotFromInitiator, header)
+            }
+            _ => self.violate_by_header(at, Violation::MalformedField, header),
         }
     }
 
     /// RFC 7143 7.8: a PDU with a wrong data digest is discarded, but the header counts.
-    fn handle_data_digest_error(&mut self, header: Header) {
+    fn handle_data_digest_error(&mut self, at: usize, header: Header) {
         let frame = Frame { header, ahs: Bytes::new(), data: Bytes::new() };
         match Pdu::decode(&frame) {
-            Ok(Pdu::DataOut(pdu)) => self.handle_damaged_data_out(&pdu, header),
+            Ok(Pdu::DataOut(pdu)) => self.handle_damaged_data_out(at, &pdu, header),
             Ok(Pdu::ScsiCommand(pdu)) if !pdu.is_final => {
-                self.stragglers.add(pdu.initiator_task_tag);
-                self.violate_by_header(Violation::DataDigestMismatch, header);
+                self.connections[at].stragglers.add(pdu.initiator_task_tag);
+                self.violate_by_header(at, Violation::DataDigestMismatch, header);
             }
-            _ => self.violate_by_header(Violation::DataDigestMismatch, header),
+            _ => self.violate_by_header(at, Violation::DataDigestMismatch, header),
         }
     }
 
@@ -361,7 +413,19 @@ impl Session {
 
     /// Whether a request with this tag is open.
     pub(super) fn has_request(&self, tag: InitiatorTaskTag) -> bool {
-        self.tasks.find(tag).is_some() || self.management.iter().any(|management| management.tag == tag)
+        let is_open = |id| self.tasks.get(id).is_some_and(|task| !task.has_left());
+        self.tasks.find(tag).is_some_and(is_open) || self.is_function(tag)
+    }
+
+    /// Whether a task management function with this tag is open.
+    fn is_function(&self, tag: InitiatorTaskTag) -> bool {
+        self.management.iter().any(|management| management.tag == tag)
+    }
+
+    /// Whether a request with this tag is open that is no SCSI command.
+    pub(super) fn is_other_request(&self, tag: InitiatorTaskTag) -> bool {
+        let is_text = |connection: &Connection| connection.text.as_ref().is_some_and(|text| text.tag == tag);
+        self.is_function(tag) || self.connections.iter().any(is_text)
     }
 
     pub(super) fn next_request_id(&mut self) -> RequestId {
@@ -369,58 +433,23 @@ impl Session {
         RequestId(self.requests)
     }
 
-    pub(super) fn violate(&mut self, violation: Violation, pdu: Pdu) {
-        self.violate_by_header(violation, pdu.encode().header);
+    pub(super) fn violate(&mut self, at: usize, violation: Violation, pdu: Pdu) {
+        self.violate_by_header(at, violation, pdu.encode().header);
     }
 
     /// Does what the table says about a PDU that belongs to no task of ours.
-    pub(super) fn violate_by_header(&mut self, violation: Violation, header: Header) {
+    pub(super) fn violate_by_header(&mut self, at: usize, violation: Violation, header: Header) {
         match violation.answer() {
             Answer::Ignore | Answer::Fail(_) | Answer::Refuse(_) => {}
-            Answer::Reject(reason) | Answer::RejectAndFail(reason, _) => self.reject(reason, header),
+            Answer::Reject(reason) | Answer::RejectAndFail(reason, _) => self.reject(at, reason, header),
             Answer::Close => self.close(CloseReason::Violation(violation)),
         }
     }
 
-    pub(super) fn reject(&mut self, reason: RejectReason, header: Header) {
-        if !self.transmit.push_reject(reason, header) {
+    pub(super) fn reject(&mut self, at: usize, reason: RejectReason, header: Header) {
+        if !self.connections[at].transmit.push_reject(reason, header) {
             self.close(CloseReason::Violation(Violation::TooManyErrors));
         }
-    }
-
-    /// Goes a way of the connection's chart.
-    pub(super) fn pass(&mut self, transition: Transition) {
-        if let Some(state) = self.state.after(transition) {
-            self.state = state;
-        }
-    }
-
-    /// Ends the session and all its tasks.
-    pub(super) fn close(&mut self, reason: CloseReason) {
-        if self.closed.is_none() {
-            self.abort_all(|_| true);
-            self.end(reason);
-        }
-    }
-
-    /// Ends the session; the caller has seen to its tasks.
-    pub(super) fn end(&mut self, reason: CloseReason) {
-        self.pass(match reason {
-            CloseReason::LoggedOut => Transition::LogoutDone,
-            CloseReason::Terminated | CloseReason::TargetReset => Transition::SessionEnds,
-            _ => Transition::Failed,
-        });
-        // One connection alone: nobody else can clean up.
-        self.pass(Transition::CleanupTimeout);
-        self.management.clear();
-        self.deferred.clear();
-        self.text = None;
-        self.closed = Some(reason);
-        self.events.push_back(Event::Closed(reason));
-    }
-
-    fn handle_damaged_data_out(&mut self, pdu: &DataOut, header: Header) {
-        self.take_data_out(pdu, header.data_segment_length() as u32, true);
     }
 }
 

@@ -6,10 +6,14 @@
 //! Invariants: no two tasks have the same tag at once; a `TaskId` never finds a later task in the same place. The initiator
 //! chooses the tags, so they are hashed with a number that it cannot know.
 
-use super::transfer::Receive;
+use super::continuation::Allegiance;
+use super::receive::Receive;
+use super::resumption::Resumption;
 use crate::IscsiCondition;
 use bytes::{BufMut, Bytes, BytesMut};
-use iscsi_pdu::{CmdSn, InitiatorTaskTag, LunField, Residual};
+use iscsi_pdu::{
+    CmdSn, DataIn, InitiatorTaskTag, LunField, Residual, ScsiResponse, ScsiResponseCode, StatSn, TargetTransferTag,
+};
 use slab::Slab;
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -34,6 +38,11 @@ impl TaskId {
     #[must_use]
     pub const fn index(self) -> usize {
         self.index as usize
+    }
+
+    /// How many tasks have come since this one, when `next` is the next generation.
+    pub(super) const fn age(self, next: u32) -> u32 {
+        next.wrapping_sub(self.generation)
     }
 }
 
@@ -60,6 +69,7 @@ impl TaskOutcome {
             IscsiCondition::UnexpectedUnsolicitedData => (0x0c, 0x0c),
             IscsiCondition::IncorrectAmountOfData => (0x0c, 0x0d),
             IscsiCondition::ProtocolServiceCrcError => (0x47, 0x05),
+            IscsiCondition::SnackRejected => (0x11, 0x13),
         };
         let sense = [0x70, 0, ABORTED_COMMAND, 0, 0, 0, 0, 10, 0, 0, 0, 0, code, qualifier, 0, 0, 0, 0];
         Self { status: CHECK_CONDITION, sense: Bytes::copy_from_slice(&sense), ..Self::default() }
@@ -92,14 +102,17 @@ pub(super) enum Stage {
     Active,
     /// Ended, but data that the initiator was allowed to send is still on the way.
     Settling(TaskOutcome),
-    /// On its way to the initiator: what `data_in` still holds, then the status.
+    /// On its way to the initiator: what `data_in` still holds, then the status. If it can be sent again, `data_in` holds all.
     Sending(TaskOutcome),
+    /// All of it was sent, and is kept until the initiator acknowledges the status.
+    Sent(TaskOutcome),
 }
 
 /// One SCSI command.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) generation: u32,
+    pub(super) allegiance: Allegiance,
     pub(super) initiator_task_tag: InitiatorTaskTag,
     pub(super) lun: LunField,
     pub(super) cmd_sn: CmdSn,
@@ -111,6 +124,8 @@ pub(super) struct Task {
     /// Expected Data Transfer Length of the read of a bidirectional command.
     pub(super) bidirectional_read: u32,
     pub(super) stage: Stage,
+    /// Its status is fenced.
+    pub(super) fenced: bool,
     /// What ends the task in place of the owner, once it is its turn.
     pub(super) failure: Option<IscsiCondition>,
     pub(super) receive: Receive,
@@ -120,9 +135,91 @@ pub(super) struct Task {
     pub(super) data_in_count: u32,
     /// Data-In bytes sent.
     pub(super) sent: u32,
+    /// From its end on, if it can be sent again.
+    pub(super) resumption: Option<Box<Resumption>>,
 }
 
 impl Task {
+    /// Whether its status is on its way.
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(self.stage, Stage::Sending(_))
+    }
+
+    /// Whether its status is on its way or was sent.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Sending(_) | Stage::Sent(_))
+    }
+
+    /// Whether its status was sent once: then it is not outstanding any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.resumption.as_ref().is_some_and(|resumption| resumption.has_left)
+    }
+
+    /// StatSN of its status, if that was sent.
+    pub(super) fn stat_sn(&self) -> Option<StatSn> {
+        self.resumption.as_ref()?.stat_sn
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn outcome(&self) -> Option<&TaskOutcome> {
+        match &self.stage {
+            Stage::Settling(outcome) | Stage::Sending(outcome) | Stage::Sent(outcome) => Some(outcome),
+            Stage::Held | Stage::Active => None,
+        }
+    }
+
+    /// Data-In bytes that have not been sent.
+    pub(super) fn unsent(&self) -> usize {
+        let data_in = self.outcome().map_or(0, |outcome| outcome.data_in.len());
+        if self.resumption.is_some() { data_in.saturating_sub(self.sent as usize) } else { data_in }
+    }
+
+    /// Offset and length of a Data-In that was sent, if it can be sent again.
+    pub(super) fn piece(&self, data_sn: u32, burst_bytes: u32) -> Option<(u32, u32)> {
+        let total = self.outcome()?.data_in.len() as u32;
+        self.resumption.as_ref()?.cut.piece(data_sn, burst_bytes, total)
+    }
+
+    /// A piece of data that can be sent again.
+    pub(super) fn data_in(&self, id: TaskId, data_sn: u32, offset: u32, data: Bytes, burst_bytes: u32) -> DataIn {
+        let end = offset + data.len() as u32;
+        let is_last = self.outcome().is_some_and(|outcome| end as usize == outcome.data_in.len());
+        // RFC 7143 11.7.2: an acknowledgement is asked for once every MaxBurstLength bytes; the status asks for that of the last.
+        let acknowledge = end.is_multiple_of(burst_bytes) && !is_last;
+        DataIn {
+            is_final: is_last || acknowledge,
+            acknowledge,
+            lun: if acknowledge { self.lun } else { LunField::default() },
+            target_transfer_tag: acknowledge.then_some(TargetTransferTag(id.index)),
+            initiator_task_tag: self.initiator_task_tag,
+            data_sn,
+            buffer_offset: offset,
+            data,
+            ..DataIn::default()
+        }
+    }
+
+    /// Its SCSI Response, but for ExpCmdSN and MaxCmdSN.
+    pub(super) fn response(&self, stat_sn: StatSn) -> Option<ScsiResponse> {
+        let outcome = self.outcome()?;
+        let (residual, bidirectional_read_residual) = self.residuals(outcome);
+        Some(ScsiResponse {
+            response: ScsiResponseCode::CompletedAtTarget,
+            status: outcome.status,
+            initiator_task_tag: self.initiator_task_tag,
+            // RFC 7143 11.16.3: the tag of the last R-Data SNACK.
+            snack_tag: self.resumption.as_ref().map_or(0, |resumption| resumption.snack_tag),
+            stat_sn,
+            exp_cmd_sn: CmdSn(0),
+            max_cmd_sn: CmdSn(0),
+            // RFC 7143 11.4.8: how many Data-In PDUs were sent.
+            exp_data_sn: self.data_in_count,
+            bidirectional_read_residual,
+            residual,
+            data: outcome.response_data(),
+        })
+    }
+
     fn is_bidirectional(&self) -> bool {
         self.read && self.write
     }
@@ -144,9 +241,13 @@ impl Task {
     /// The status that comes with the last data, if that has been taken and the status may: never so for a bidirectional
     /// command (RFC 7143 section 11.7.3).
     pub(super) fn collapsed_status(&self) -> Option<(u8, Residual)> {
+        let may_collapse = |resumption: &Resumption| resumption.stat_sn.is_none() && resumption.snack_tag == 0;
         match &self.stage {
             Stage::Sending(outcome)
-                if outcome.data_in.is_empty() && outcome.fits_data_in() && !self.is_bidirectional() =>
+                if self.unsent() == 0
+                    && outcome.fits_data_in()
+                    && !self.is_bidirectional()
+                    && self.resumption.as_deref().is_none_or(may_collapse) =>
             {
                 Some((outcome.status, self.residuals(outcome).0))
             }
@@ -189,10 +290,6 @@ impl Tasks {
         Self { tasks: Slab::new(), by_tag: HashMap::with_hasher(TagHashing::random()), generation: 0 }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.tasks.len()
-    }
-
     /// The generation of the task that comes next: those before have lower ones, by wrapping distance.
     pub(super) fn next_generation(&self) -> u32 {
         self.generation
@@ -214,6 +311,11 @@ impl Tasks {
     pub(super) fn find(&self, tag: InitiatorTaskTag) -> Option<TaskId> {
         let index = *self.by_tag.get(&tag)?;
         Some(TaskId { index, generation: self.tasks[index as usize].generation })
+    }
+
+    /// The task in this place.
+    pub(super) fn at_mut(&mut self, index: u32) -> Option<&mut Task> {
+        self.tasks.get_mut(index as usize)
     }
 
     pub(super) fn get(&self, id: TaskId) -> Option<&Task> {

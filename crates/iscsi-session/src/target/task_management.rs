@@ -10,13 +10,15 @@
 //! Invariants: no command that came after a function for many tasks reaches the owner before that function; statuses that
 //! were on their way when it reached the owner leave before its response.
 
+use super::continuation::Allegiance;
 use super::event::{Event, RequestId};
+use super::fence;
 use super::session::{Request, Session};
 use super::task::{Stage, Task, TaskId};
 use super::transmit::Transmission;
 use crate::{CloseReason, Violation};
 use iscsi_pdu::{
-    CmdSn, InitiatorTaskTag, LunField, TaskManagementFunction as Function, TaskManagementRequest,
+    Cid, CmdSn, InitiatorTaskTag, LunField, TaskManagementFunction as Function, TaskManagementRequest,
     TaskManagementResponseCode as Response,
 };
 use std::time::{Duration, Instant};
@@ -29,6 +31,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Management {
     id: RequestId,
+    /// The connection that waits for the response; none if it has ended.
+    cid: Option<Cid>,
     pub(super) tag: InitiatorTaskTag,
     function: Function,
     lun: LunField,
@@ -67,76 +71,88 @@ impl Management {
         } else {
             task.cmd_sn.precedes(self.cmd_sn)
         };
-        in_scope && before && !matches!(task.stage, Stage::Sending(_))
+        in_scope && before && !task.has_ended()
     }
 }
 
+/// Whether a function is about the tasks of all logical units.
 fn is_for_target(function: Function) -> bool {
-    matches!(function, Function::TargetWarmReset | Function::TargetColdReset)
+    matches!(function, Function::TargetWarmReset | Function::TargetColdReset | Function::ItNexusReset)
 }
 
 impl Session {
-    pub(super) fn handle_task_management(&mut self, pdu: TaskManagementRequest) {
-        self.statuses.acknowledge(pdu.exp_stat_sn);
-        match self.admit_task_management(&pdu) {
-            Err(violation) => self.violate(violation, pdu.into()),
+    pub(super) fn handle_task_management(&mut self, at: usize, pdu: TaskManagementRequest) {
+        self.acknowledge(at, pdu.exp_stat_sn);
+        match self.admit_task_management(at, &pdu) {
+            Err(violation) => self.violate(at, violation, pdu.into()),
             Ok(true) => {
                 if pdu.immediate {
-                    self.immediates.functions += 1;
+                    self.connections[at].immediates.functions += 1;
                 } else {
                     self.window.advance();
                 }
-                self.manage(&pdu);
+                self.manage(at, &pdu);
             }
-            Ok(false) => self.window.hold(pdu.cmd_sn, Request::TaskManagement(pdu)),
+            Ok(false) => self.hold(at, pdu.cmd_sn, Request::TaskManagement(pdu)),
         }
     }
 
-    fn admit_task_management(&self, pdu: &TaskManagementRequest) -> Result<bool, Violation> {
+    fn admit_task_management(&self, at: usize, pdu: &TaskManagementRequest) -> Result<bool, Violation> {
         self.refuse_in_discovery()?;
         // RFC 7143 4.2.2.1: one immediate function is always taken, whatever else is.
         let turn = if pdu.immediate {
-            if self.immediates.functions >= self.config.immediate_max.max(1) {
+            if self.connections[at].immediates.functions >= self.config.immediate_max.max(1) {
                 return Err(Violation::TooManyImmediate);
             }
             true
         } else {
-            self.admit(false, pdu.cmd_sn)?
+            self.admit(at, false, pdu.cmd_sn)?
         };
         if self.has_request(pdu.initiator_task_tag) { Err(Violation::TagInUse) } else { Ok(turn) }
     }
 
     /// A response leaves.
-    pub(super) fn release_function(&mut self, immediate: bool) {
+    pub(super) fn release_function(&mut self, at: usize, immediate: bool) {
         if immediate {
-            self.immediates.functions -= 1;
+            self.connections[at].immediates.functions -= 1;
         } else {
             self.window.release();
         }
     }
 
     /// Begins a function whose turn it is.
-    pub(super) fn manage(&mut self, pdu: &TaskManagementRequest) {
+    pub(super) fn manage(&mut self, at: usize, pdu: &TaskManagementRequest) {
         let response = match pdu.function {
-            Function::AbortTask => self.abort_task(pdu),
+            Function::AbortTask => self.abort_task(at, pdu),
             Function::AbortTaskSet
             | Function::ClearTaskSet
             | Function::LogicalUnitReset
             | Function::TargetWarmReset
             | Function::TargetColdReset => {
-                self.gather(pdu);
+                self.gather(at, pdu);
                 None
             }
             Function::ClearAca => {
-                self.propagate(pdu);
+                self.propagate(at, pdu);
                 None
             }
-            // RFC 7143 7.2.2: tasks are reassigned at error recovery level 2 alone.
-            Function::TaskReassign => Some(Response::TaskAllegianceReassignmentNotSupported),
+            Function::TaskReassign => self.reassign(at, pdu),
+            // RFC 7144: the last four, where that level of the protocol was agreed upon.
+            _ if self.parameters.protocol_level < 2 => Some(Response::FunctionNotSupported),
+            Function::QueryTask => Some(self.query_task(pdu)),
+            Function::QueryTaskSet => Some(self.query_tasks(|task| task.lun == pdu.lun)),
+            Function::ItNexusReset => {
+                self.gather(at, pdu);
+                None
+            }
+            Function::QueryAsynchronousEvent => {
+                self.propagate(at, pdu);
+                None
+            }
             _ => Some(Response::FunctionNotSupported),
         };
         if let Some(response) = response {
-            self.respond(pdu.initiator_task_tag, response, false, pdu.immediate);
+            self.respond(at, pdu.initiator_task_tag, response, pdu.immediate);
         }
     }
 
@@ -146,24 +162,56 @@ impl Session {
         else {
             return;
         };
-        let Management { tag, function, immediate, .. } = self.management.swap_remove(index);
-        // RFC 7143 11.6.1: these two wait until every status before them is acknowledged.
-        let fenced = matches!(function, Function::AbortTaskSet | Function::ClearTaskSet);
-        self.respond(tag, response, fenced, immediate);
-        if function == Function::TargetColdReset && response == Response::FunctionComplete {
+        let Management { cid, tag, function, immediate, .. } = self.management.swap_remove(index);
+        let ends_session = function == Function::TargetColdReset && response == Response::FunctionComplete;
+        match cid.and_then(|cid| self.find_open(cid)) {
+            // Nobody waits for the response any more.
+            None if immediate => {}
+            None => self.window.release(),
+            Some(at) if ends_session || !self.is_fenced(function) => self.respond(at, tag, response, immediate),
+            Some(at) => {
+                let response = fence::Response::TaskManagement { tag, response, immediate };
+                self.fence(self.connections[at].cid, response);
+            }
+        }
+        if ends_session {
             self.close(CloseReason::TargetReset);
         }
         self.make_progress();
     }
 
-    fn respond(&mut self, tag: InitiatorTaskTag, response: Response, fenced: bool, immediate: bool) {
-        self.transmit.push(Transmission::TaskManagement { tag, response, fenced, immediate });
+    /// Whether the response to a function waits until every status before it is acknowledged.
+    fn is_fenced(&self, function: Function) -> bool {
+        match function {
+            // RFC 7143 11.6.1.
+            Function::AbortTaskSet | Function::ClearTaskSet => true,
+            // RFC 7143 4.2.3.3 d: one connection keeps the order by itself.
+            Function::LogicalUnitReset
+            | Function::TargetWarmReset
+            | Function::TargetColdReset
+            | Function::ItNexusReset => self.cids().nth(1).is_some(),
+            // RFC 7143 4.2.2.3.4 e.
+            Function::ClearAca => self.parameters.response_fence && self.cids().nth(1).is_some(),
+            _ => false,
+        }
     }
 
-    fn add(&mut self, pdu: &TaskManagementRequest, progress: Progress) -> RequestId {
+    pub(super) fn respond(&mut self, at: usize, tag: InitiatorTaskTag, response: Response, immediate: bool) {
+        self.connections[at].transmit.push(Transmission::TaskManagement { tag, response, immediate });
+    }
+
+    /// A connection has ended: the functions that it asked for are carried out, but not answered.
+    pub(super) fn orphan_functions(&mut self, cid: Cid) {
+        for management in self.management.iter_mut().filter(|management| management.cid == Some(cid)) {
+            management.cid = None;
+        }
+    }
+
+    fn add(&mut self, at: usize, pdu: &TaskManagementRequest, progress: Progress) -> RequestId {
         let id = self.next_request_id();
         let management = Management {
             id,
+            cid: Some(self.connections[at].cid),
             tag: pdu.initiator_task_tag,
             function: pdu.function,
             lun: pdu.lun,
@@ -177,13 +225,13 @@ impl Session {
     }
 
     /// Hands a function to the owner at once.
-    fn propagate(&mut self, pdu: &TaskManagementRequest) {
-        let id = self.add(pdu, Progress::InDevice);
+    fn propagate(&mut self, at: usize, pdu: &TaskManagementRequest) {
+        let id = self.add(at, pdu, Progress::InDevice);
         self.events.push_back(Event::TaskManagement { id, function: pdu.function, lun: pdu.lun });
     }
 
     /// RFC 7143 11.5.1, 11.6.1 and 7.11. The response, unless the owner is asked.
-    fn abort_task(&mut self, pdu: &TaskManagementRequest) -> Option<Response> {
+    fn abort_task(&mut self, at: usize, pdu: &TaskManagementRequest) -> Option<Response> {
         let Some(tag) = pdu.referenced_task_tag else {
             return Some(Response::TaskDoesNotExist);
         };
@@ -197,16 +245,37 @@ impl Session {
             return Some(self.abort_missing(pdu));
         };
         let task = self.tasks.get(id)?;
+        // RFC 7143 7.11: its status was sent before. 11.5.1: one that was sent on a connection that is gone comes again.
+        if matches!(task.stage, Stage::Sent(_)) {
+            if !matches!(task.allegiance, Allegiance::To(_)) {
+                self.resume(at, id, 0);
+            }
+            return Some(Response::TaskDoesNotExist);
+        }
         if task.lun != pdu.lun {
             return Some(Response::TaskDoesNotExist);
+        }
+        // RFC 7143 11.5.1: it comes on the connection of the task, as long as there is one.
+        if matches!(task.allegiance, Allegiance::To(cid) if cid != self.connections[at].cid) {
+            return Some(Response::FunctionRejected);
         }
         let active = matches!(task.stage, Stage::Active);
         self.abort(id);
         if !active {
             return Some(Response::FunctionComplete);
         }
-        self.propagate(pdu);
+        self.propagate(at, pdu);
         None
+    }
+
+    /// SAM-5 clause 7.8: whether a task is there that has not ended.
+    fn query_task(&self, pdu: &TaskManagementRequest) -> Response {
+        self.query_tasks(|task| Some(task.initiator_task_tag) == pdu.referenced_task_tag && task.lun == pdu.lun)
+    }
+
+    fn query_tasks(&self, wanted: impl Fn(&Task) -> bool) -> Response {
+        let is_there = self.tasks.iter().any(|(_, task)| wanted(task) && !task.has_ended());
+        if is_there { Response::FunctionSucceeded } else { Response::FunctionComplete }
     }
 
     /// A task that is not there: if its command may be on the way, it counts as received.
@@ -219,7 +288,7 @@ impl Session {
     }
 
     /// Begins a function for many tasks.
-    fn gather(&mut self, pdu: &TaskManagementRequest) {
+    fn gather(&mut self, at: usize, pdu: &TaskManagementRequest) {
         let mut pdu = pdu.clone();
         // No command beyond the window can have been sent before it.
         if self.window.max().next().precedes(pdu.cmd_sn) {
@@ -229,7 +298,7 @@ impl Session {
             // RFC 7143 4.2.3.3 b: a reset of the target does not wait for commands.
             self.window.plug_until(pdu.cmd_sn);
         }
-        self.add(&pdu, Progress::Gathers(Some(self.timers.now + DRAIN_TIME)));
+        self.add(at, &pdu, Progress::Gathers(Some(self.now + DRAIN_TIME)));
     }
 
     /// The first CmdSN that no command may have to be delivered.
@@ -268,9 +337,11 @@ impl Session {
         let mut drained = true;
         for (_, task) in self.tasks.iter_mut().filter(|(_, task)| management.affects(task)) {
             task.receive.discard();
-            drained &= !task.receive.has_outstanding_r2t();
+            // Nothing comes for a task without a connection.
+            drained &= !task.receive.has_outstanding_r2t() || !matches!(task.allegiance, Allegiance::To(_));
         }
-        let all_commands = !self.window.expected().precedes(management.cmd_sn);
+        // Nobody has to send what is missing once the connection has ended.
+        let all_commands = management.cid.is_none() || !self.window.expected().precedes(management.cmd_sn);
         all_commands && (drained || deadline.is_none())
     }
 

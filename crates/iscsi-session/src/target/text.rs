@@ -22,7 +22,7 @@ const TEXT_BYTES_MAX: usize = 16_384;
 /// One exchange of text requests and responses.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    tag: InitiatorTaskTag,
+    pub(super) tag: InitiatorTaskTag,
     /// Text that is not complete yet.
     assembler: Assembler,
     /// What the initiator has said in all.
@@ -55,6 +55,11 @@ impl Exchange {
             segment_bytes_max: None,
             question: None,
         }
+    }
+
+    /// Whether a place in the window is free once the question is answered.
+    pub(super) fn holds_number(&self) -> bool {
+        self.question.is_some_and(|question| !question.immediate)
     }
 
     /// Takes what a request says. Returns the text, once it is complete.
@@ -124,31 +129,33 @@ fn segment_length(value: &str) -> Option<u32> {
 }
 
 impl Session {
-    pub(super) fn handle_text(&mut self, pdu: TextRequest) {
-        self.statuses.acknowledge(pdu.exp_stat_sn);
-        let turn = self.admit(pdu.immediate, pdu.cmd_sn).and_then(|turn| {
+    pub(super) fn handle_text(&mut self, at: usize, pdu: TextRequest) {
+        self.acknowledge(at, pdu.exp_stat_sn);
+        let turn = self.admit(at, pdu.immediate, pdu.cmd_sn).and_then(|turn| {
             if self.has_request(pdu.initiator_task_tag) { Err(Violation::TagInUse) } else { Ok(turn) }
         });
         match turn {
-            Ok(false) => self.window.hold(pdu.cmd_sn, Request::Text(pdu)),
-            Ok(true) => match self.converse(&pdu) {
-                Ok(()) => self.count(pdu.immediate),
-                Err(violation) => self.violate(violation, pdu.into()),
+            Ok(false) => self.hold(at, pdu.cmd_sn, Request::Text(pdu)),
+            Ok(true) => match self.converse(at, &pdu) {
+                Ok(()) => self.count(at, pdu.immediate),
+                Err(violation) => self.violate(at, violation, pdu.into()),
             },
-            Err(violation) => self.violate(violation, pdu.into()),
+            Err(violation) => self.violate(at, violation, pdu.into()),
         }
     }
 
     /// Goes on with an exchange, or begins one. A request that breaks a rule ends it (RFC 7143 section 7.12).
-    pub(super) fn converse(&mut self, pdu: &TextRequest) -> Result<(), Violation> {
+    pub(super) fn converse(&mut self, at: usize, pdu: &TextRequest) -> Result<(), Violation> {
+        let connection = &mut self.connections[at];
         // RFC 7143 11.10: one request at a time.
-        if self.text.as_ref().is_some_and(|exchange| exchange.question.is_some()) {
+        if connection.text.as_ref().is_some_and(|exchange| exchange.question.is_some()) {
             return Err(Violation::TextOutstanding);
         }
-        let mut exchange = match (pdu.target_transfer_tag, self.text.take()) {
+        let own_tag = connection.tag;
+        let mut exchange = match (pdu.target_transfer_tag, connection.text.take()) {
             // RFC 7143 11.10.4: no transfer tag begins anew.
             (None, _) => Exchange::new(pdu.initiator_task_tag),
-            (Some(tag), Some(ongoing)) if tag == self.tag && ongoing.tag == pdu.initiator_task_tag => ongoing,
+            (Some(tag), Some(ongoing)) if tag == own_tag && ongoing.tag == pdu.initiator_task_tag => ongoing,
             (Some(_), _) => return Err(Violation::TextContinuation),
         };
         let answering = !exchange.answer.is_empty();
@@ -157,7 +164,7 @@ impl Session {
         }
         let Some(said) = exchange.hear(pdu)? else {
             // RFC 7143 6.2: text that goes on is answered with nothing.
-            self.say(exchange, Bytes::new(), false, pdu.immediate);
+            self.say(at, exchange, Bytes::new(), false, pdu.immediate);
             return Ok(());
         };
         if !answering {
@@ -167,11 +174,11 @@ impl Session {
                 self.refuse_in_discovery()?;
             }
             if let Some(scope) = question.map(|value| self.scope(value)).transpose()?.flatten() {
-                self.ask(exchange, scope, pdu);
+                self.ask(at, exchange, scope, pdu);
                 return Ok(());
             }
         }
-        self.answer_text(exchange, pdu.is_final, pdu.immediate);
+        self.answer_text(at, exchange, pdu.is_final, pdu.immediate);
         Ok(())
     }
 
@@ -188,10 +195,10 @@ impl Session {
         }
     }
 
-    fn ask(&mut self, mut exchange: Exchange, scope: SendTargetsScope, pdu: &TextRequest) {
+    fn ask(&mut self, at: usize, mut exchange: Exchange, scope: SendTargetsScope, pdu: &TextRequest) {
         let id = self.next_request_id();
         exchange.question = Some(Question { id, is_final: pdu.is_final, immediate: pdu.immediate });
-        self.text = Some(exchange);
+        self.connections[at].text = Some(exchange);
         self.events.push_back(Event::SendTargets { id, scope });
     }
 
@@ -200,8 +207,8 @@ impl Session {
     /// # Panics
     /// If a name or an address holds a zero byte or is longer than 8192 bytes.
     pub fn answer_send_targets(&mut self, id: RequestId, targets: &[TargetRecord]) {
-        let asked = |exchange: &mut Exchange| exchange.question.is_some_and(|question| question.id == id);
-        let Some(mut exchange) = self.text.take_if(asked) else {
+        let asked = |exchange: &Exchange| exchange.question.is_some_and(|question| question.id == id);
+        let Some((at, mut exchange)) = self.take_exchange(asked) else {
             return;
         };
         let Some(question) = exchange.question.take() else {
@@ -215,41 +222,48 @@ impl Session {
             }
         }
         exchange.answer = answer.freeze();
-        self.answer_text(exchange, question.is_final, question.immediate);
+        self.answer_text(at, exchange, question.is_final, question.immediate);
     }
 
     /// Sends the next part of an answer; the exchange ends with the last part, if the initiator has said all.
-    fn answer_text(&mut self, mut exchange: Exchange, is_final: bool, immediate: bool) {
-        let part = exchange.next_part(self.parameters.send_segment_bytes_max as usize);
+    fn answer_text(&mut self, at: usize, mut exchange: Exchange, is_final: bool, immediate: bool) {
+        let part = exchange.next_part(self.connections[at].send_segment_bytes_max as usize);
         let ends = is_final && exchange.answer.is_empty();
-        self.say(exchange, part, ends, immediate);
+        self.say(at, exchange, part, ends, immediate);
     }
 
-    fn say(&mut self, exchange: Exchange, data: Bytes, is_final: bool, immediate: bool) {
+    fn say(&mut self, at: usize, exchange: Exchange, data: Bytes, is_final: bool, immediate: bool) {
+        let connection = &mut self.connections[at];
         let response = TextResponse {
             is_final,
             continues: !exchange.answer.is_empty(),
             initiator_task_tag: exchange.tag,
-            target_transfer_tag: (!is_final).then_some(self.tag),
+            target_transfer_tag: (!is_final).then_some(connection.tag),
             data,
             ..TextResponse::default()
         };
-        self.transmit.push(Transmission::Text { response: Box::new(response), immediate });
+        connection.transmit.push(Transmission::Text { response: Box::new(response), immediate });
         if !is_final {
-            self.text = Some(exchange);
+            connection.text = Some(exchange);
         } else if let Some(length) = exchange.segment_bytes_max {
-            self.parameters.send_segment_bytes_max = length;
+            connection.send_segment_bytes_max = length;
         }
     }
 
     /// ABORT TASK for an exchange. Returns whether it was one.
     pub(super) fn abort_text(&mut self, tag: InitiatorTaskTag) -> bool {
-        let Some(exchange) = self.text.take_if(|exchange| exchange.tag == tag) else {
+        let Some((at, exchange)) = self.take_exchange(|exchange| exchange.tag == tag) else {
             return false;
         };
         if let Some(question) = exchange.question {
-            self.release(question.immediate);
+            self.release(at, question.immediate);
         }
         true
+    }
+
+    /// The first exchange that `wanted` picks, and its connection.
+    fn take_exchange(&mut self, wanted: impl Fn(&Exchange) -> bool) -> Option<(usize, Exchange)> {
+        let mut connections = self.connections.iter_mut().enumerate();
+        connections.find_map(|(at, connection)| Some((at, connection.text.take_if(|exchange| wanted(exchange))?)))
     }
 }

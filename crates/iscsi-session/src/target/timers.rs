@@ -1,13 +1,16 @@
-//! What a session does when nothing happens: it pings an initiator that is silent and gives up one that stays so (RFC 7143
+//! What a connection does when nothing happens: it pings an initiator that is silent and gives up one that stays so (RFC 7143
 //! section 7.14), and drops one that does not log out in time (section 11.9.1).
 //!
 //! In: the time, with every input. Out: when to look again.
 //!
 //! Invariant: hearing a PDU costs one store.
 
+use super::assembly::Silence;
 use super::session::{Session, SessionConfig};
+use super::snack::Run;
+use super::task::TaskId;
 use super::transmit::Transmission;
-use crate::{CloseReason, SessionType};
+use crate::{CloseReason, IscsiCondition, SessionType};
 use iscsi_pdu::AsyncEvent;
 use std::time::{Duration, Instant};
 
@@ -21,8 +24,6 @@ enum Ping {
 
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// The last time that the session was told of.
-    pub(super) now: Instant,
     heard: Instant,
     ping: Ping,
     interval: Option<Duration>,
@@ -34,7 +35,6 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) fn new(session_type: SessionType, config: &SessionConfig, now: Instant) -> Self {
         Self {
-            now,
             heard: now,
             ping: Ping::None,
             interval: config.ping_interval,
@@ -46,7 +46,6 @@ impl Timers {
 
     /// A PDU has come.
     pub(super) fn hear(&mut self, now: Instant) {
-        self.now = now;
         self.heard = now;
     }
 
@@ -67,14 +66,15 @@ impl Timers {
         self.logout = Some(deadline);
     }
 
-    pub(super) fn next(&self) -> Option<Instant> {
-        [self.ping_due(), self.silence_ends(), self.logout].into_iter().flatten().min()
+    /// When there is something to do next; `now` is the last time that the session was told of.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        [self.ping_due(now), self.silence_ends(), self.logout].into_iter().flatten().min()
     }
 
-    fn ping_due(&self) -> Option<Instant> {
+    fn ping_due(&self, now: Instant) -> Option<Instant> {
         match self.ping {
             Ping::None if self.pings => Some(self.heard + self.interval?),
-            Ping::Sent => Some(self.now), // to learn the time
+            Ping::Sent => Some(now), // to learn the time
             _ => None,
         }
     }
@@ -91,23 +91,67 @@ impl Timers {
 
 impl Session {
     pub(super) fn handle_timers(&mut self, now: Instant) {
-        let has_come = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        self.timers.now = now;
-        if has_come(self.timers.logout) {
-            // RFC 7143 11.9.1: the connection is dropped when the time for the logout is over.
-            let parameters = [self.cid.0, self.parameters.time_2_wait, 0];
-            self.transmit.push(Transmission::Async { event: AsyncEvent::ConnectionDrop, parameters });
-            return self.close(CloseReason::LogoutOverdue);
-        }
-        if has_come(self.timers.silence_ends()) {
-            return self.close(CloseReason::PeerSilent);
-        }
-        if has_come(self.timers.ping_due()) {
-            if self.timers.ping() {
-                self.transmit.push_ping();
+        for at in 0..self.connections.len() {
+            if self.connections[at].is_open() {
+                self.handle_connection_timers(at, now);
             }
-            self.timers.ping = Ping::SentAt(now);
         }
         self.give_up_draining(now);
+        self.give_up_recovery(now);
+        if self.silence_at.is_some_and(|at| at <= now) && !self.is_closed() {
+            self.silence_at = None;
+            self.look_for_silence();
+        }
+    }
+
+    /// Data is waited for that may get lost.
+    pub(super) fn watch_for_silence(&mut self) {
+        if self.recovers() && self.silence_at.is_none() {
+            self.silence_at = Some(self.now + self.config.sequence_timeout);
+        }
+    }
+
+    /// RFC 7143 7.1.4.1: data that does not come counts as lost.
+    fn look_for_silence(&mut self) {
+        let looked: Vec<(TaskId, Silence)> =
+            self.tasks.iter_mut().map(|(id, task)| (id, task.receive.look_for_silence())).collect();
+        for (id, silence) in looked {
+            if silence != Silence::Nothing {
+                self.watch_for_silence();
+            }
+            match silence {
+                Silence::Nothing | Silence::Waits => {}
+                Silence::Repeats(r2t_sn) => self.repeat_r2t(id, r2t_sn),
+                Silence::AsksAgain => self.pursue_data(id),
+                Silence::Fails => self.fail_write(id, IscsiCondition::ProtocolServiceCrcError),
+            }
+        }
+    }
+
+    fn repeat_r2t(&mut self, id: TaskId, r2t_sn: u32) {
+        if let Some(at) = self.tasks.get(id).and_then(|task| self.place_of(task)) {
+            // RFC 7143 7.9: an initiator that has it already discards it.
+            self.connections[at].transmit.push_answer(Transmission::Data(id, Run { begin: r2t_sn, length: 1 }));
+        }
+    }
+
+    fn handle_connection_timers(&mut self, at: usize, now: Instant) {
+        let has_come = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let connection = &mut self.connections[at];
+        if has_come(connection.timers.logout) {
+            // RFC 7143 11.9.1: the connection is dropped when the time for the logout is over.
+            let parameters = [connection.cid.0, self.parameters.time_2_wait, 0];
+            connection.transmit.push(Transmission::Async { event: AsyncEvent::ConnectionDrop, parameters });
+            return self.end_connection(at, CloseReason::LogoutOverdue);
+        }
+        if has_come(connection.timers.silence_ends()) {
+            return self.fail_connection(at, CloseReason::PeerSilent);
+        }
+        if has_come(connection.timers.ping_due(now)) {
+            if connection.timers.ping() {
+                connection.transmit.push_ping();
+            }
+            connection.timers.ping = Ping::SentAt(now);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The data of one write, as it comes in: which bursts the initiator may send, and what of them has come (RFC 7143 sections
+//! The data of one write that comes in order: which bursts the initiator may send, and what of them has come (RFC 7143 sections
 //! 4.2.5.2, 11.7 and 11.8).
 //!
 //! ```text
@@ -15,9 +15,9 @@ use crate::{Parameters, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{DataOut, TargetTransferTag};
 
-/// The data of one write.
+/// The data of one write that comes in order.
 #[derive(Debug, Default)]
-pub(super) struct Receive {
+pub(super) struct Transfer {
     /// Expected Data Transfer Length, if the command writes.
     expected: u32,
     /// The owner's tag, from when it has asked for the data.
@@ -42,7 +42,7 @@ pub(super) struct Receive {
     early: Vec<u8>,
 }
 
-impl Receive {
+impl Transfer {
     /// A write of `expected` bytes, `immediate` of which are there; unsolicited data follows unless the command was final.
     pub(super) fn new(expected: u32, immediate: u32, unsolicited: bool) -> Self {
         Self { expected, received: immediate, begin: immediate, granted: immediate, unsolicited, ..Self::default() }

@@ -1,4 +1,4 @@
-//! What a session sends: a queue of things to say, made into PDUs one by one as the connection takes them.
+//! What a connection sends: a queue of things to say, made into PDUs one by one as the connection takes them.
 //!
 //! In: what is to be said. Out: PDUs with the numbers of the moment they leave.
 //!
@@ -6,19 +6,25 @@
 //! the bytes that the owner gave, without a copy. A task's answer frees its place in the window with its last PDU. The queue
 //! holds at most one answer a request and one R2T entry a burst, and a bounded number of Rejects.
 
+use super::event::RequestId;
+use super::fence::AtFence;
+use super::resumption::Cut;
+use super::retention::Retained;
 use super::session::Session;
+use super::snack::Run;
+use super::state::State;
 use super::task::{Stage, Task, TaskId};
 use crate::SessionType;
 use bytes::Bytes;
 use iscsi_pdu::{
     AsyncEvent, AsyncMessage, Cid, CmdSn, DataIn, DataInStatus, Header, InitiatorTaskTag, LogoutResponse,
-    LogoutResponseCode, LunField, NopIn, Pdu, R2t, Reject, RejectReason, ScsiResponse, ScsiResponseCode, StatSn,
-    TargetTransferTag, TaskManagementResponse, TaskManagementResponseCode, TextResponse,
+    LogoutResponseCode, LunField, NopIn, Pdu, R2t, Reject, RejectReason, StatSn, TargetTransferTag,
+    TaskManagementResponse, TaskManagementResponseCode, TextResponse,
 };
 use std::collections::VecDeque;
 
-/// Rejects that may wait to be sent. Who causes more, and reads none, ends the session.
-const REJECTS_MAX: usize = 64;
+/// Rejects and repetitions that may wait to be sent. Who causes more, and reads none, ends the session.
+const ANSWERS_MAX: usize = 64;
 
 /// Something to say.
 #[derive(Debug)]
@@ -27,14 +33,20 @@ pub(super) enum Transmission {
     Completion(TaskId),
     /// As many R2Ts as the task may have.
     R2t(TaskId),
+    /// Data-In PDUs and R2Ts of a task again.
+    Data(TaskId, Run),
+    /// Statuses again.
+    Statuses(Run),
     /// A ping of ours.
     Ping,
     /// The answer to a ping.
     Echo { tag: InitiatorTaskTag, data: Bytes, immediate: bool },
     /// A text response, but for its numbers.
     Text { response: Box<TextResponse>, immediate: bool },
-    /// The end of a task management function. If it is fenced, all statuses before it are acknowledged first.
-    TaskManagement { tag: InitiatorTaskTag, response: TaskManagementResponseCode, fenced: bool, immediate: bool },
+    /// The end of a task management function.
+    TaskManagement { tag: InitiatorTaskTag, response: TaskManagementResponseCode, immediate: bool },
+    /// The end of a task management function that all connections wait for.
+    Fence(RequestId),
     /// The end of a logout.
     Logout { tag: InitiatorTaskTag, response: LogoutResponseCode, immediate: bool },
     /// A PDU was not accepted.
@@ -47,16 +59,15 @@ pub(super) enum Transmission {
 #[derive(Debug)]
 pub(super) struct TransmitQueue {
     queue: VecDeque<Transmission>,
-    rejects: usize,
+    /// Rejects and repetitions among them.
+    answers: usize,
     /// Data-In bytes that wait.
     pub(super) data_in_bytes: usize,
-    /// MaxCmdSN as the initiator knows it.
-    announced: CmdSn,
 }
 
 impl TransmitQueue {
-    pub(super) fn new(announced: CmdSn) -> Self {
-        Self { queue: VecDeque::new(), rejects: 0, data_in_bytes: 0, announced }
+    pub(super) fn new() -> Self {
+        Self { queue: VecDeque::new(), answers: 0, data_in_bytes: 0 }
     }
 
     pub(super) fn push(&mut self, transmission: Transmission) {
@@ -70,17 +81,54 @@ impl TransmitQueue {
 
     /// Returns whether there was room.
     pub(super) fn push_reject(&mut self, reason: RejectReason, header: Header) -> bool {
-        if self.rejects == REJECTS_MAX {
+        self.push_answer(Transmission::Reject { reason, header: Box::new(header) })
+    }
+
+    /// The same, for what is to be sent again.
+    pub(super) fn push_answer(&mut self, answer: Transmission) -> bool {
+        if self.answers == ANSWERS_MAX {
             return false;
         }
-        self.rejects += 1;
-        self.push(Transmission::Reject { reason, header: Box::new(header) });
+        self.answers += 1;
+        self.push(answer);
         true
     }
 
-    pub(super) fn clear(&mut self) {
-        self.queue.clear();
-        self.rejects = 0;
+    /// What is left of a repetition.
+    pub(super) fn push_rest(&mut self, rest: Transmission) {
+        self.queue.push_front(rest);
+    }
+
+    /// A Reject or the last of a repetition leaves.
+    pub(super) fn answer_left(&mut self) {
+        self.answers -= 1;
+    }
+
+    /// Forgets what waits, and tells how many places in the window that frees.
+    pub(super) fn clear(&mut self) -> usize {
+        self.answers = 0;
+        self.queue.drain(..).filter(Transmission::holds_number).count()
+    }
+
+    /// What stands before a fence; none if the fence is not here.
+    pub(super) fn before_fence(&self, id: RequestId) -> Option<impl Iterator<Item = &Transmission>> {
+        let is_fence = |transmission: &Transmission| matches!(transmission, Transmission::Fence(other) if *other == id);
+        let place = self.queue.iter().position(is_fence)?;
+        Some(self.queue.range(..place))
+    }
+}
+
+impl Transmission {
+    /// Whether a place in the window is free when it has left. Those of tasks are counted with the tasks, those of fences with the
+    /// fences.
+    fn holds_number(&self) -> bool {
+        matches!(
+            self,
+            Self::Echo { immediate: false, .. }
+                | Self::Text { immediate: false, .. }
+                | Self::TaskManagement { immediate: false, .. }
+                | Self::Logout { immediate: false, .. }
+        )
     }
 }
 
@@ -91,59 +139,64 @@ struct Numbers {
 }
 
 impl Session {
-    /// The next PDU to be sent on the connection `cid`.
+    /// The next PDU to be sent on the connection `cid`. What leaves on one connection may let another go on: the owner asks all
+    /// that can send in turn, until none has anything.
     pub fn poll_transmit(&mut self, cid: Cid) -> Option<Pdu> {
-        if cid != self.cid {
-            return None;
-        }
-        while let Some(transmission) = self.transmit.queue.pop_front() {
+        let at = self.find(cid)?;
+        while let Some(transmission) = self.connections[at].transmit.queue.pop_front() {
             let sent = match transmission {
-                Transmission::Completion(id) => self.send_completion(id),
-                Transmission::R2t(id) => self.send_r2t(id),
-                Transmission::TaskManagement { fenced: true, .. } if !self.statuses.all_acknowledged() => {
-                    if let Some(ping) = self.hold_fence(transmission) {
-                        return ping;
+                Transmission::Completion(id) => self.send_completion(at, id),
+                Transmission::R2t(id) => self.send_r2t(at, id),
+                Transmission::Data(id, run) => self.send_data_again(at, id, run),
+                Transmission::Statuses(run) => self.send_statuses_again(at, run),
+                Transmission::Fence(id) => match self.come_to_fence(at, id) {
+                    AtFence::Passes => None,
+                    AtFence::Answers(pdu) => Some(pdu),
+                    AtFence::Waits => {
+                        self.connections[at].transmit.queue.push_front(Transmission::Fence(id));
+                        return self.ask_for_acknowledgement(at);
                     }
-                    continue;
-                }
-                other => self.send(other),
+                },
+                other => self.send_other(at, other),
             };
             if sent.is_some() {
                 return sent;
             }
         }
-        self.send_window()
+        if self.connections[at].is_open() {
+            return self.send_window(at);
+        }
+        if self.connections[at].state == State::Free {
+            self.abort_tasks_of(at, |_| true);
+            self.connections.remove(at);
+        }
+        None
     }
 
-    /// The initiator has not acknowledged all statuses before a fenced response: it is asked for that by a ping (RFC 7143
-    /// section 4.2.2.3.3), and nothing else is sent. Returns nothing if no acknowledgement can come any more.
-    fn hold_fence(&mut self, transmission: Transmission) -> Option<Option<Pdu>> {
-        if self.closed.is_some() {
-            return None;
-        }
-        self.transmit.queue.push_front(transmission);
-        let due = self.timers.ping();
-        Some(due.then(|| self.ping()))
+    /// If the initiator has not acknowledged all statuses it is asked for that by a ping (RFC 7143 section 4.2.2.3.3).
+    fn ask_for_acknowledgement(&mut self, at: usize) -> Option<Pdu> {
+        let connection = &mut self.connections[at];
+        let due = !connection.statuses.all_acknowledged() && connection.timers.ping();
+        due.then(|| self.ping(at))
     }
 
     /// RFC 7143 11.4.11: a MaxCmdSN that has changed is announced by a NOP-In if no other PDU does it.
-    fn send_window(&mut self) -> Option<Pdu> {
-        if self.transmit.announced == self.window.max()
-            || self.closed.is_some()
+    fn send_window(&mut self, at: usize) -> Option<Pdu> {
+        if self.announced == self.window.max()
             || !self.management.is_empty()
             || self.session_type == SessionType::Discovery
         {
             return None;
         }
-        Some(self.nop_in(None))
+        Some(self.nop_in(at, None))
     }
 
     fn numbers(&mut self) -> Numbers {
-        self.transmit.announced = self.window.max();
+        self.announced = self.window.max();
         Numbers { exp_cmd_sn: self.window.expected(), max_cmd_sn: self.window.max() }
     }
 
-    fn send_r2t(&mut self, id: TaskId) -> Option<Pdu> {
+    fn send_r2t(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get_mut(id)?;
         let (target_transfer_tag, buffer_offset, desired_data_transfer_length) =
             task.receive.next_r2t(&self.parameters)?;
@@ -151,7 +204,7 @@ impl Session {
             lun: task.lun,
             initiator_task_tag: task.initiator_task_tag,
             target_transfer_tag,
-            stat_sn: self.statuses.next(),
+            stat_sn: self.connections[at].statuses.next(),
             r2t_sn: task.input_sn(),
             buffer_offset,
             desired_data_transfer_length,
@@ -159,111 +212,145 @@ impl Session {
         };
         task.r2t_count += 1;
         if task.receive.may_ask(&self.parameters) {
-            self.transmit.queue.push_front(Transmission::R2t(id));
+            self.connections[at].transmit.queue.push_front(Transmission::R2t(id));
         }
+        self.watch_for_silence();
         let numbers = self.numbers();
         (r2t.exp_cmd_sn, r2t.max_cmd_sn) = (numbers.exp_cmd_sn, numbers.max_cmd_sn);
         Some(r2t.into())
     }
 
-    fn send_completion(&mut self, id: TaskId) -> Option<Pdu> {
+    fn send_completion(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get_mut(id)?;
-        let Stage::Sending(outcome) = &mut task.stage else {
+        let Stage::Sending(outcome) = &task.stage else {
             return None;
         };
-        if outcome.data_in.is_empty() {
-            return self.send_status(id);
+        if outcome.data_in.is_empty() || task.resumption.is_some() && task.unsent() == 0 {
+            return self.send_status(at, id);
         }
-        let mut data_in = next_data_in(task, &self.parameters)?;
-        self.transmit.data_in_bytes -= data_in.data.len();
+        let connection = &mut self.connections[at];
+        let mut data_in = next_data_in(id, task, self.parameters.burst_bytes_max, connection.segment_bytes())?;
+        connection.transmit.data_in_bytes -= data_in.data.len();
         if let Some((status, residual)) = task.collapsed_status() {
-            data_in.status = Some(DataInStatus { status, stat_sn: self.statuses.take(), residual });
-            self.end_task(id);
+            let stat_sn = connection.statuses.take();
+            data_in.status = Some(DataInStatus { status, stat_sn, residual });
+            self.end_task(at, id, stat_sn, true);
         } else {
-            self.transmit.queue.push_front(Transmission::Completion(id));
+            connection.transmit.queue.push_front(Transmission::Completion(id));
         }
         let numbers = self.numbers();
         (data_in.exp_cmd_sn, data_in.max_cmd_sn) = (numbers.exp_cmd_sn, numbers.max_cmd_sn);
         Some(data_in.into())
     }
 
-    fn send_status(&mut self, id: TaskId) -> Option<Pdu> {
+    fn send_status(&mut self, at: usize, id: TaskId) -> Option<Pdu> {
         let task = self.tasks.get(id)?;
-        let Stage::Sending(outcome) = &task.stage else {
-            return None;
-        };
-        let (residual, bidirectional_read_residual) = task.residuals(outcome);
-        let mut response = ScsiResponse {
-            response: ScsiResponseCode::CompletedAtTarget,
-            status: outcome.status,
-            initiator_task_tag: task.initiator_task_tag,
-            snack_tag: 0,
-            stat_sn: self.statuses.take(),
-            exp_cmd_sn: CmdSn(0),
-            max_cmd_sn: CmdSn(0),
-            // RFC 7143 11.4.8: how many Data-In PDUs were sent.
-            exp_data_sn: task.data_in_count,
-            bidirectional_read_residual,
-            residual,
-            data: outcome.response_data(),
-        };
-        self.end_task(id);
+        // RFC 7143 11.16.3: a status that is sent again keeps its number.
+        let stat_sn = task.stat_sn().unwrap_or_else(|| self.connections[at].statuses.take());
+        let mut response = task.response(stat_sn)?;
+        self.end_task(at, id, stat_sn, false);
         let numbers = self.numbers();
         (response.exp_cmd_sn, response.max_cmd_sn) = (numbers.exp_cmd_sn, numbers.max_cmd_sn);
         Some(response.into())
     }
 
     /// The last PDU of a task leaves.
-    fn end_task(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.remove(id) {
-            self.release(task.immediate);
+    fn end_task(&mut self, at: usize, id: TaskId, stat_sn: StatSn, collapsed: bool) {
+        if !self.recovers() {
+            if let Some(task) = self.tasks.remove(id) {
+                self.release(at, task.immediate);
+            }
+        } else {
+            self.keep_task(at, id, stat_sn, collapsed);
         }
     }
 
-    fn send(&mut self, transmission: Transmission) -> Option<Pdu> {
+    /// The last PDU of a task leaves that may have to be sent again.
+    #[cold]
+    fn keep_task(&mut self, at: usize, id: TaskId, stat_sn: StatSn, collapsed: bool) {
+        if let Some(resumption) = self.tasks.get_mut(id).and_then(|task| task.resumption.as_mut()) {
+            let is_first_here = resumption.stat_sn.replace(stat_sn).is_none();
+            let is_first = !std::mem::replace(&mut resumption.has_left, true);
+            resumption.collapsed = collapsed;
+            if let Some(immediate) = self.tasks.get(id).filter(|_| is_first).map(|task| task.immediate) {
+                self.release(at, immediate);
+            }
+            if is_first_here {
+                self.retain(at, Retained::Task(id));
+            }
+            self.retain_task(at, id);
+        }
+    }
+
+    /// Sends what has a StatSN and belongs to no SCSI task.
+    #[cold]
+    fn send_other(&mut self, at: usize, transmission: Transmission) -> Option<Pdu> {
+        let is_numbered = !matches!(transmission, Transmission::Ping);
+        let pdu = self.send(at, transmission)?;
+        if is_numbered {
+            self.retain_pdu(at, &pdu);
+        }
+        Some(pdu)
+    }
+
+    /// Gives a PDU that is sent again the numbers of this moment.
+    pub(super) fn renumber(&mut self, pdu: &mut Pdu) {
+        let numbers = self.numbers();
+        let (exp_cmd_sn, max_cmd_sn) = match pdu {
+            Pdu::DataIn(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::R2t(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::ScsiResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::NopIn(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::TextResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::TaskManagementResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::LogoutResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::Reject(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            Pdu::AsyncMessage(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            _ => return,
+        };
+        (*exp_cmd_sn, *max_cmd_sn) = (numbers.exp_cmd_sn, numbers.max_cmd_sn);
+    }
+
+    fn send(&mut self, at: usize, transmission: Transmission) -> Option<Pdu> {
         Some(match transmission {
-            Transmission::Completion(_) | Transmission::R2t(_) => return None,
-            Transmission::Ping => self.ping(),
+            Transmission::Completion(_)
+            | Transmission::R2t(_)
+            | Transmission::Data(..)
+            | Transmission::Statuses(_)
+            | Transmission::Fence(_) => return None,
+            Transmission::Ping => self.ping(at),
             Transmission::Echo { tag, data, immediate } => {
-                self.release(immediate);
-                let mut pdu = self.nop_in(None);
+                self.release(at, immediate);
+                let mut pdu = self.nop_in(at, None);
                 if let Pdu::NopIn(nop_in) = &mut pdu {
-                    self.statuses.take();
+                    self.connections[at].statuses.take();
                     nop_in.initiator_task_tag = Some(tag);
                     nop_in.data = data;
                 }
                 pdu
             }
             Transmission::Text { response, immediate } => {
-                self.release(immediate);
+                self.release(at, immediate);
                 let numbers = self.numbers();
                 TextResponse {
-                    stat_sn: self.statuses.take(),
+                    stat_sn: self.connections[at].statuses.take(),
                     exp_cmd_sn: numbers.exp_cmd_sn,
                     max_cmd_sn: numbers.max_cmd_sn,
                     ..*response
                 }
                 .into()
             }
-            Transmission::TaskManagement { tag, response, immediate, .. } => {
-                self.release_function(immediate);
-                let numbers = self.numbers();
-                TaskManagementResponse {
-                    response,
-                    initiator_task_tag: tag,
-                    stat_sn: self.statuses.take(),
-                    exp_cmd_sn: numbers.exp_cmd_sn,
-                    max_cmd_sn: numbers.max_cmd_sn,
-                }
-                .into()
+            Transmission::TaskManagement { tag, response, immediate } => {
+                self.release_function(at, immediate);
+                task_management_response(self, at, tag, response)
             }
             Transmission::Logout { tag, response, immediate } => {
-                self.release(immediate);
+                self.release(at, immediate);
                 let numbers = self.numbers();
                 LogoutResponse {
                     response,
                     initiator_task_tag: tag,
-                    stat_sn: self.statuses.take(),
+                    stat_sn: self.connections[at].statuses.take(),
                     exp_cmd_sn: numbers.exp_cmd_sn,
                     max_cmd_sn: numbers.max_cmd_sn,
                     time_2_wait: self.parameters.time_2_wait,
@@ -272,11 +359,11 @@ impl Session {
                 .into()
             }
             Transmission::Reject { reason, header } => {
-                self.transmit.rejects -= 1;
+                self.connections[at].transmit.answer_left();
                 let numbers = self.numbers();
                 Reject {
                     reason,
-                    stat_sn: self.statuses.take(),
+                    stat_sn: self.connections[at].statuses.take(),
                     exp_cmd_sn: numbers.exp_cmd_sn,
                     max_cmd_sn: numbers.max_cmd_sn,
                     data_sn: 0,
@@ -290,7 +377,7 @@ impl Session {
                     event,
                     vendor_code: 0,
                     lun: LunField::default(),
-                    stat_sn: self.statuses.take(),
+                    stat_sn: self.connections[at].statuses.take(),
                     exp_cmd_sn: numbers.exp_cmd_sn,
                     max_cmd_sn: numbers.max_cmd_sn,
                     parameter_1,
@@ -303,36 +390,69 @@ impl Session {
         })
     }
 
-    fn ping(&mut self) -> Pdu {
-        self.nop_in(Some(self.tag))
+    fn ping(&mut self, at: usize) -> Pdu {
+        let tag = self.connections[at].tag;
+        self.nop_in(at, Some(tag))
     }
 
     /// A NOP-In that answers nothing: it carries the next StatSN without using it (RFC 7143 section 11.19.2).
-    fn nop_in(&mut self, target_transfer_tag: Option<TargetTransferTag>) -> Pdu {
-        let stat_sn: StatSn = self.statuses.next();
+    fn nop_in(&mut self, at: usize, target_transfer_tag: Option<TargetTransferTag>) -> Pdu {
+        let stat_sn: StatSn = self.connections[at].statuses.next();
         let Numbers { exp_cmd_sn, max_cmd_sn } = self.numbers();
         NopIn { target_transfer_tag, stat_sn, exp_cmd_sn, max_cmd_sn, ..NopIn::default() }.into()
     }
 }
 
+/// The end of a task management function, on the connection `at`.
+pub(super) fn task_management_response(
+    session: &mut Session,
+    at: usize,
+    tag: InitiatorTaskTag,
+    response: TaskManagementResponseCode,
+) -> Pdu {
+    let numbers = session.numbers();
+    TaskManagementResponse {
+        response,
+        initiator_task_tag: tag,
+        stat_sn: session.connections[at].statuses.take(),
+        exp_cmd_sn: numbers.exp_cmd_sn,
+        max_cmd_sn: numbers.max_cmd_sn,
+    }
+    .into()
+}
+
 /// Cuts the next piece off a read: no longer than the initiator receives, no sequence longer than MaxBurstLength.
-fn next_data_in(task: &mut Task, parameters: &crate::Parameters) -> Option<DataIn> {
+fn next_data_in(id: TaskId, task: &mut Task, burst: u32, segment: u32) -> Option<DataIn> {
     let (initiator_task_tag, data_sn, offset) = (task.initiator_task_tag, task.input_sn(), task.sent);
+    let burst_left = (burst - offset % burst) as usize;
     let Stage::Sending(outcome) = &mut task.stage else {
         return None;
     };
-    let burst = parameters.burst_bytes_max;
-    let burst_left = (burst - offset % burst) as usize;
-    // RFC 7143 11.7.7: pieces but the last of a sequence are whole words.
-    let segment = (parameters.send_segment_bytes_max & !3) as usize;
-    let length = outcome.data_in.len().min(burst_left).min(segment);
+    let kept = if task.resumption.is_some() { offset as usize } else { 0 };
+    let length = (outcome.data_in.len() - kept).min(burst_left).min(segment as usize);
+    task.data_in_count = task.data_in_count.wrapping_add(1);
+    task.sent += length as u32;
+    if task.resumption.is_some() {
+        return next_kept_data_in(id, task, length, burst, segment);
+    }
     let data = if length == outcome.data_in.len() {
         std::mem::take(&mut outcome.data_in)
     } else {
         outcome.data_in.split_to(length)
     };
     let is_final = outcome.data_in.is_empty() || length == burst_left;
-    task.data_in_count = task.data_in_count.wrapping_add(1);
-    task.sent += length as u32;
     Some(DataIn { is_final, initiator_task_tag, data_sn, buffer_offset: offset, data, ..DataIn::default() })
+}
+
+/// Cuts the next piece off a read that may have to be sent again. It counts as sent.
+#[cold]
+fn next_kept_data_in(id: TaskId, task: &mut Task, length: usize, burst: u32, segment: u32) -> Option<DataIn> {
+    let (offset, data_sn) = (task.sent - length as u32, task.input_sn().wrapping_sub(1));
+    if let Some(resumption) = &mut task.resumption
+        && resumption.cut.segment_bytes != segment
+    {
+        resumption.cut = Cut { data_sn, offset, segment_bytes: segment };
+    }
+    let data = task.outcome()?.data_in.slice(offset as usize..offset as usize + length);
+    Some(task.data_in(id, data_sn, offset, data, burst))
 }

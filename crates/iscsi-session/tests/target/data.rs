@@ -324,7 +324,7 @@ fn data_in_is_cut_at_segments_and_bursts_of_any_length() {
     ladder.i(read(1, 6000));
     ladder.events();
     ladder.complete(1, good_read(6000));
-    assert_eq!(ladder.session.data_in_bytes(), 6000);
+    assert_eq!(ladder.session.data_in_bytes(CID), 6000);
     ladder.sends(&[
         "Data-In 1 DataSN 0 0+1020",
         "Data-In 1 DataSN 1 1020+1020",
@@ -335,5 +335,5 @@ fn data_in_is_cut_at_segments_and_bursts_of_any_length() {
         "Data-In 1 DataSN 6 5000+1000 F S status 00 StatSN 1",
     ]);
     assert_eq!(ladder.read(), pattern(0, 6000));
-    assert_eq!(ladder.session.data_in_bytes(), 0);
+    assert_eq!(ladder.session.data_in_bytes(CID), 0);
 }

@@ -18,8 +18,12 @@ pub(crate) const OWN_NAME: &str = "iqn.2026-01.io.ferriscsi:disk";
 pub(crate) struct Ladder {
     pub(crate) session: Session,
     pub(crate) now: Instant,
+    /// The connection that everything is about.
+    cid: Cid,
     pub(crate) cmd_sn: CmdSn,
     pub(crate) exp_stat_sn: StatSn,
+    /// ExpStatSN of the other connections.
+    exp_stat_sns: HashMap<Cid, StatSn>,
     /// Acknowledge every status that was seen.
     pub(crate) acknowledges: bool,
     /// ExpCmdSN and MaxCmdSN of the last PDU from the target.
@@ -56,6 +60,7 @@ pub(crate) fn config() -> SessionConfig {
         ping_interval: Some(Duration::from_secs(30)),
         ping_timeout: Duration::from_secs(10),
         logout_grace: Duration::from_secs(5),
+        ..SessionConfig::default()
     }
 }
 
@@ -80,8 +85,10 @@ impl Ladder {
         Self {
             session: Session::new(&outcome, config, PING_TAG, now),
             now,
+            cid: outcome.cid,
             cmd_sn: outcome.cmd_sn,
             exp_stat_sn: outcome.stat_sn,
+            exp_stat_sns: HashMap::new(),
             acknowledges: true,
             window: (outcome.cmd_sn, outcome.max_cmd_sn),
             last: Vec::new(),
@@ -90,6 +97,40 @@ impl Ladder {
             requests: Vec::new(),
             written: HashMap::new(),
         }
+    }
+
+    /// A connection joins; its StatSN begins at 1.
+    pub(crate) fn add(&mut self, cid: Cid) {
+        let parameters = self.session.parameters().clone();
+        self.join(LoginOutcome { cid, ..outcome(parameters) });
+    }
+
+    /// A login joins.
+    pub(crate) fn join(&mut self, login: LoginOutcome) {
+        let cid = login.cid;
+        self.session.add_connection(&login, TargetTransferTag(PING_TAG.0 + u32::from(cid.0)), self.now);
+        self.exp_stat_sns.insert(cid, login.stat_sn);
+        if cid == self.cid {
+            self.exp_stat_sn = login.stat_sn;
+        }
+    }
+
+    /// What follows is about this connection.
+    pub(crate) fn on(&mut self, cid: Cid) -> &mut Self {
+        self.exp_stat_sns.insert(self.cid, self.exp_stat_sn);
+        self.cid = cid;
+        self.exp_stat_sn = self.exp_stat_sns[&cid];
+        self
+    }
+
+    /// The connection breaks.
+    pub(crate) fn lose(&mut self, cid: Cid) {
+        self.session.handle_connection_lost(self.now, cid);
+    }
+
+    /// The initiator says that it has received all that it was sent.
+    pub(crate) fn acknowledge(&mut self) {
+        self.i(NopOut { immediate: true, ..NopOut::default() });
     }
 
     /// The initiator sends a PDU with its next numbers.
@@ -110,11 +151,15 @@ impl Ladder {
 
     /// The initiator sends a PDU as it is.
     pub(crate) fn raw(&mut self, pdu: impl Into<Pdu>) {
-        self.session.handle_pdu(self.now, CID, pdu.into());
+        self.session.handle_pdu(self.now, self.cid, pdu.into());
     }
 
     pub(crate) fn bad(&mut self, pdu: impl Into<Pdu>, what: BadPdu) {
-        self.session.handle_bad_pdu(self.now, CID, pdu.into().encode().header, what);
+        self.bad_header(pdu.into().encode().header, what);
+    }
+
+    pub(crate) fn bad_header(&mut self, header: Header, what: BadPdu) {
+        self.session.handle_bad_pdu(self.now, self.cid, header, what);
     }
 
     pub(crate) fn pass(&mut self, seconds: u64) {
@@ -136,7 +181,7 @@ impl Ladder {
     /// All that the target sends, as lines.
     pub(crate) fn sent(&mut self) -> Vec<String> {
         self.last.clear();
-        while let Some(pdu) = self.session.poll_transmit(CID) {
+        while let Some(pdu) = self.session.poll_transmit(self.cid) {
             self.note(&pdu);
             self.last.push(pdu);
         }
@@ -216,6 +261,7 @@ impl Ladder {
                 format!("Data {tag} {offset}+{}", data.len())
             }
             Event::DataComplete { task } => format!("DataComplete {}", self.names[&task]),
+            Event::Reassigned { task, cid } => format!("Reassigned {} {}", self.names[&task], cid.0),
             Event::Aborted { task } => format!("Aborted {}", self.names[&task]),
             Event::TaskManagement { id, function, .. } => {
                 self.requests.push(id);
@@ -225,6 +271,7 @@ impl Ladder {
                 self.requests.push(id);
                 format!("SendTargets {scope:?}")
             }
+            Event::ConnectionClosed { cid, reason } => format!("ConnectionClosed {}: {reason}", cid.0),
             Event::Closed(reason) => format!("Closed {reason}"),
         }
     }
@@ -339,6 +386,11 @@ pub(crate) fn show(pdu: &Pdu) -> String {
             if pdu.is_final {
                 line += " F";
             }
+            assert_eq!(pdu.target_transfer_tag.is_some(), pdu.acknowledge);
+            if pdu.acknowledge {
+                assert_eq!(pdu.lun, LUN);
+                line += " A";
+            }
             if let Some(status) = &pdu.status {
                 line += &format!(" S status {:02x} StatSN {}", status.status, status.stat_sn.0);
                 line += &show_residual("", status.residual);
@@ -357,6 +409,9 @@ pub(crate) fn show(pdu: &Pdu) -> String {
                 "Response {} status {:02x} StatSN {} ExpDataSN {}",
                 pdu.initiator_task_tag.0, pdu.status, pdu.stat_sn.0, pdu.exp_data_sn
             );
+            if pdu.snack_tag != 0 {
+                line += &format!(" SNACK Tag {}", pdu.snack_tag);
+            }
             line += &show_residual("", pdu.residual);
             line += &show_residual(" read", pdu.bidirectional_read_residual);
             if let [high, low, sense @ ..] = &*pdu.data {
@@ -422,7 +477,7 @@ fn cmd_sn_of(pdu: &mut Pdu) -> Option<(bool, &mut CmdSn)> {
     }
 }
 
-fn exp_stat_sn_of(pdu: &mut Pdu) -> Option<&mut StatSn> {
+pub(crate) fn exp_stat_sn_of(pdu: &mut Pdu) -> Option<&mut StatSn> {
     match pdu {
         Pdu::ScsiCommand(pdu) => Some(&mut pdu.exp_stat_sn),
         Pdu::NopOut(pdu) => Some(&mut pdu.exp_stat_sn),

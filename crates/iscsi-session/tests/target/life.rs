@@ -202,7 +202,7 @@ fn a_lost_connection_ends_the_session_and_the_first_reason_stays() {
     ladder.tells(&["Aborted 1", "Closed the connection was lost"]);
     ladder.sends(&[]);
     assert_eq!(ladder.session.tasks(), 0);
-    assert_eq!(ladder.session.data_in_bytes(), 0);
+    assert_eq!(ladder.session.data_in_bytes(CID), 0);
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn abort_task_takes_back_a_status_that_has_not_left() {
     ladder.i(abort(100, 1, 1));
     ladder.tells(&[]);
     ladder.sends(&["TaskManagement 100 StatSN 1: Function complete"]);
-    assert_eq!(ladder.session.data_in_bytes(), 0);
+    assert_eq!(ladder.session.data_in_bytes(CID), 0);
 }
 
 /// RFC 7143 7.11-2: a command that has not come counts as received, and the hole is plugged.
@@ -404,6 +404,51 @@ fn functions_that_are_not_there() {
         "TaskManagement 102 StatSN 3: Task management function not supported",
         "TaskManagement 103 StatSN 4: Task management function not supported",
     ]);
+}
+
+/// RFC 7144: the functions of protocol level 2.
+#[test]
+fn tasks_are_asked_for() {
+    let mut ladder = Ladder::new(Parameters { protocol_level: 2, ..open() });
+    ladder.i(read(1, 0));
+    ladder.i(ScsiCommand { lun: OTHER_LUN, ..read(2, 0) });
+    ladder.i(read(3, 8));
+    ladder.events();
+    ladder.complete(3, good_read(8));
+    let query =
+        |tag, task| TaskManagementRequest { referenced_task_tag: Some(itt(task)), ..manage(tag, Function::QueryTask) };
+    let mut asked = |pdu: TaskManagementRequest| {
+        ladder.i(pdu);
+        ladder.sent().pop().expect("a response").split_once(": ").expect("a result").1.to_owned()
+    };
+    assert_eq!(asked(query(100, 1)), "Function succeeded");
+    assert_eq!(asked(TaskManagementRequest { lun: OTHER_LUN, ..query(101, 1) }), "Function complete");
+    assert_eq!(asked(query(102, 3)), "Function complete");
+    assert_eq!(asked(query(103, 9)), "Function complete");
+    let set = manage(104, Function::QueryTaskSet);
+    assert_eq!(asked(set.clone()), "Function succeeded");
+    assert_eq!(asked(TaskManagementRequest { lun: LunField([0; 8]), ..set.clone() }), "Function complete");
+    ladder.complete(1, good());
+    ladder.sent();
+    ladder.i(set);
+    assert!(ladder.sent()[0].ends_with("Function complete"));
+    // The device knows of unit attentions.
+    ladder.i(manage(105, Function::QueryAsynchronousEvent));
+    ladder.tells(&["TaskManagement QUERY ASYNCHRONOUS EVENT"]);
+    ladder.answer(Response::FunctionSucceeded);
+    assert!(ladder.sent()[0].ends_with("Function succeeded"));
+}
+
+#[test]
+fn a_reset_of_the_nexus_ends_all_its_tasks() {
+    let mut ladder = Ladder::new(Parameters { protocol_level: 2, ..open() });
+    ladder.i(read(1, 0));
+    ladder.i(ScsiCommand { lun: OTHER_LUN, ..read(2, 0) });
+    ladder.events();
+    ladder.i(manage(100, Function::ItNexusReset));
+    ladder.tells(&["Aborted 1", "Aborted 2", "TaskManagement I_T NEXUS RESET"]);
+    ladder.answer(Response::FunctionComplete);
+    ladder.sends(&["TaskManagement 100 StatSN 1: Function complete"]);
 }
 
 #[test]

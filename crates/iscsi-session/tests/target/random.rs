@@ -2,28 +2,30 @@
 
 use super::ladder::*;
 use iscsi_pdu::*;
-use iscsi_session::target::{Event, RequestId, SessionConfig, TaskId, TaskOutcome};
+use iscsi_session::target::{Event, RequestId, Session, SessionConfig, TaskId, TaskOutcome};
 use iscsi_session::{BadPdu, LoginOutcome, Parameters};
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 
 /// A device and an owner in one: commands wait here until they are ended.
 #[derive(Default)]
-struct Owner {
-    open: Vec<(TaskId, u32, bool)>,
-    ended: usize,
-    begun: usize,
-    functions: Vec<RequestId>,
-    questions: Vec<RequestId>,
+pub(crate) struct Owner {
+    pub(crate) open: Vec<(TaskId, u32, bool)>,
+    pub(crate) ended: usize,
+    pub(crate) begun: usize,
+    pub(crate) functions: Vec<RequestId>,
+    pub(crate) questions: Vec<RequestId>,
     written: HashMap<TaskId, Vec<u8>>,
     complete: HashSet<TaskId>,
-    closed: usize,
+    /// Connections that have ended.
+    pub(crate) closed_connections: Vec<Cid>,
+    pub(crate) closed: usize,
 }
 
 impl Owner {
     /// Takes all events. A write's data is asked for at once, or later if `lazy`.
-    fn take(&mut self, ladder: &mut Ladder, lazy: bool) {
-        while let Some(event) = ladder.session.poll_event() {
+    pub(crate) fn take(&mut self, session: &mut Session, lazy: bool) {
+        while let Some(event) = session.poll_event() {
             assert_eq!(self.closed, 0, "nothing comes after the end");
             match event {
                 Event::Command(command) => {
@@ -32,7 +34,7 @@ impl Owner {
                     self.open.push((command.task, command.expected_data_transfer_length, command.write));
                     self.written.insert(command.task, command.data.to_vec());
                     if command.write && !lazy {
-                        self.want(ladder, command.task, command.expected_data_transfer_length);
+                        self.want(session, command.task, command.expected_data_transfer_length);
                     }
                 }
                 Event::Data { task, offset, data } => {
@@ -42,22 +44,37 @@ impl Owner {
                     written.extend_from_slice(&data);
                 }
                 Event::DataComplete { task } => assert!(self.complete.insert(task), "complete once"),
+                Event::Reassigned { task, .. } => self.go_on(session, task),
                 Event::Aborted { task } => self.end(task),
                 Event::TaskManagement { id, .. } => self.functions.push(id),
                 Event::SendTargets { id, .. } => self.questions.push(id),
+                Event::ConnectionClosed { cid, .. } => self.closed_connections.push(cid),
                 Event::Closed(_) => self.closed += 1,
             }
         }
     }
 
-    fn want(&mut self, ladder: &mut Ladder, task: TaskId, length: u32) {
+    fn want(&mut self, session: &mut Session, task: TaskId, length: u32) {
         let tag = TargetTransferTag(0x1000 + task.index() as u32);
-        if ladder.session.receive_data(task, tag, length) == iscsi_session::target::DataProgress::Complete {
+        if session.receive_data(task, tag, length) == iscsi_session::target::DataProgress::Complete {
             assert!(self.complete.insert(task), "complete once");
         }
     }
 
-    fn end(&mut self, task: TaskId) {
+    /// What has not come of a write is asked for again.
+    fn go_on(&mut self, session: &mut Session, task: TaskId) {
+        let (_, length, write) = *self.open.iter().find(|(id, ..)| *id == task).expect("the command is open");
+        if write && !self.complete.contains(&task) {
+            self.want(session, task, length);
+        }
+    }
+
+    /// Whether all data of a write is there.
+    pub(crate) fn is_complete(&self, task: TaskId) -> bool {
+        self.complete.contains(&task)
+    }
+
+    pub(crate) fn end(&mut self, task: TaskId) {
         let place = self.open.iter().position(|(id, ..)| *id == task).expect("every task ends once");
         self.open.swap_remove(place);
         self.written.remove(&task);
@@ -65,9 +82,21 @@ impl Owner {
         self.ended += 1;
     }
 
-    fn complete(&mut self, ladder: &mut Ladder, which: usize, outcome: TaskOutcome) {
+    /// Whatever data the owner has is what the initiator wrote.
+    pub(crate) fn check_written(&self) {
+        for written in self.written.values() {
+            assert_eq!(*written, pattern(0, written.len()));
+        }
+        for (task, length, write) in &self.open {
+            if *write && self.complete.contains(task) {
+                assert_eq!(self.written[task].len(), *length as usize);
+            }
+        }
+    }
+
+    pub(crate) fn complete(&mut self, session: &mut Session, which: usize, outcome: TaskOutcome) {
         if let Some((task, ..)) = self.open.get(which % self.open.len().max(1)).copied() {
-            ladder.session.complete(task, outcome);
+            session.complete(task, outcome);
             self.end(task);
         }
     }
@@ -195,8 +224,10 @@ impl World {
                 self.ladder.i(request);
             }
             Step::Transmit(count) => self.transmit(count.into()),
-            Step::Complete(which, true) => self.owner.complete(&mut self.ladder, which.into(), good_read(3000)),
-            Step::Complete(which, false) => self.owner.complete(&mut self.ladder, which.into(), check_condition()),
+            Step::Complete(which, true) => self.owner.complete(&mut self.ladder.session, which.into(), good_read(3000)),
+            Step::Complete(which, false) => {
+                self.owner.complete(&mut self.ladder.session, which.into(), check_condition())
+            }
             Step::Discard(which) => {
                 if let Some((task, ..)) = self.owner.open.get(usize::from(which)).copied() {
                     self.ladder.session.discard(task);
@@ -215,13 +246,13 @@ impl World {
                     && !self.owner.complete.contains(&task)
                     && self.answered.insert(task.index() as u32 | 1 << 31)
                 {
-                    self.owner.want(&mut self.ladder, task, length);
+                    self.owner.want(&mut self.ladder.session, task, length);
                 }
             }
         }
-        self.owner.take(&mut self.ladder, self.lazy);
+        self.owner.take(&mut self.ladder.session, self.lazy);
         if !self.lazy {
-            self.check_written();
+            self.owner.check_written();
         }
     }
 
@@ -278,18 +309,6 @@ impl World {
         }
     }
 
-    /// Whatever data the owner has is what the initiator wrote.
-    fn check_written(&self) {
-        for written in self.owner.written.values() {
-            assert_eq!(*written, pattern(0, written.len()));
-        }
-        for (task, length, write) in &self.owner.open {
-            if *write && self.owner.complete.contains(task) {
-                assert_eq!(self.owner.written[task].len(), *length as usize);
-            }
-        }
-    }
-
     /// Everything that is open comes to its end.
     fn finish(&mut self) {
         for _ in 0..40 {
@@ -320,7 +339,7 @@ proptest! {
         prop_assert_eq!(world.owner.closed, 0, "the session lives");
         prop_assert_eq!(world.owner.begun, world.owner.ended);
         prop_assert_eq!(world.ladder.session.tasks(), 0);
-        prop_assert_eq!(world.ladder.session.data_in_bytes(), 0);
+        prop_assert_eq!(world.ladder.session.data_in_bytes(CID), 0);
         prop_assert_eq!(world.ladder.window, (world.ladder.cmd_sn, world.ladder.cmd_sn.advanced_by(7)), "the window is whole");
     }
 
@@ -328,34 +347,22 @@ proptest! {
     fn an_initiator_that_keeps_none_costs_no_more_than_its_bounds(
         moves in prop::collection::vec(hostile(), 0..300),
         immediate_max in 1..4u32,
+        error_recovery_level in 0..3u8,
+        data_pdu_in_order: bool,
         transmits: bool,
     ) {
         let parameters = Parameters { initial_r2t: false, burst_bytes_max: 1024, first_burst_bytes_max: 1024,
-            outstanding_r2t_max: 2, ..Parameters::default() };
+            outstanding_r2t_max: 2, send_segment_bytes_max: 512, error_recovery_level, data_pdu_in_order, protocol_level: 2,
+            ..Parameters::default() };
         let mut ladder = Ladder::start(outcome(parameters), SessionConfig { immediate_max, ..config() });
         let mut owner = Owner::default();
         for (number, hostile) in moves.into_iter().enumerate() {
-            match hostile {
-                Hostile::Pdu(pdu) => ladder.session.handle_pdu(ladder.now, CID, pdu),
-                Hostile::Damaged(header) => {
-                    ladder.session.handle_bad_pdu(ladder.now, CID, header, BadPdu::DataDigest);
-                }
-                Hostile::Bytes(header) => {
-                    let frame = Frame { header, ahs: bytes::Bytes::new(), data: bytes::Bytes::new() };
-                    match Pdu::decode(&frame) {
-                        Ok(pdu) => ladder.session.handle_pdu(ladder.now, CID, pdu),
-                        Err(error) => {
-                            ladder.session.handle_bad_pdu(ladder.now, CID, header, BadPdu::Undecodable(error));
-                        }
-                    }
-                }
-                Hostile::Pass(seconds) => ladder.pass(seconds),
-            }
-            owner.take(&mut ladder, false);
+            hostile.happen(&mut ladder);
+            owner.take(&mut ladder.session, false);
             prop_assert!(ladder.session.tasks() <= 8 + immediate_max as usize);
             prop_assert!(owner.functions.len() <= 8 + immediate_max as usize);
             if number % 3 == 0 {
-                owner.complete(&mut ladder, number, good_read(2000));
+                owner.complete(&mut ladder.session, number, good_read(2000));
             }
             if number % 5 == 0 {
                 for id in std::mem::take(&mut owner.functions) {
@@ -365,7 +372,7 @@ proptest! {
                     ladder.session.answer_send_targets(id, &[]);
                 }
             }
-            owner.take(&mut ladder, false);
+            owner.take(&mut ladder.session, false);
             if transmits {
                 while let Some(pdu) = ladder.session.poll_transmit(CID) {
                     let frame = pdu.encode();
@@ -374,7 +381,11 @@ proptest! {
             }
         }
         ladder.session.handle_connection_lost(ladder.now, CID);
-        owner.take(&mut ladder, false);
+        // At level 2 it waits for another connection.
+        for _ in 0..23 {
+            ladder.pass(1);
+        }
+        owner.take(&mut ladder.session, false);
         prop_assert_eq!(owner.closed, 1);
         prop_assert_eq!(owner.begun, owner.ended);
         prop_assert_eq!(ladder.session.tasks(), 0);
@@ -384,11 +395,28 @@ proptest! {
 }
 
 #[derive(Clone, Debug)]
-enum Hostile {
+pub(crate) enum Hostile {
     Pdu(Pdu),
     Damaged(Header),
     Bytes(Header),
     Pass(u64),
+}
+
+impl Hostile {
+    pub(crate) fn happen(self, ladder: &mut Ladder) {
+        match self {
+            Self::Pdu(pdu) => ladder.raw(pdu),
+            Self::Damaged(header) => ladder.bad_header(header, BadPdu::DataDigest),
+            Self::Bytes(header) => {
+                let frame = Frame { header, ahs: bytes::Bytes::new(), data: bytes::Bytes::new() };
+                match Pdu::decode(&frame) {
+                    Ok(pdu) => ladder.raw(pdu),
+                    Err(error) => ladder.bad_header(header, BadPdu::Undecodable(error)),
+                }
+            }
+            Self::Pass(seconds) => ladder.pass(seconds),
+        }
+    }
 }
 
 fn small_tag() -> impl Strategy<Value = InitiatorTaskTag> {
@@ -496,7 +524,25 @@ fn any_nop_out() -> impl Strategy<Value = Pdu> {
     )
 }
 
-fn hostile() -> impl Strategy<Value = Hostile> {
+fn any_snack() -> impl Strategy<Value = Pdu> {
+    let kinds = [SnackType::DataR2t, SnackType::Status, SnackType::DataAck, SnackType::RData];
+    (0..4usize, prop::option::of(small_tag()), 0..6u32, 0..4u32, 0..4u32, 0..3u8).prop_map(
+        move |(kind, initiator_task_tag, transfer_or_snack_tag, begin_run, run_length, lun)| {
+            Snack {
+                kind: kinds[kind],
+                initiator_task_tag,
+                transfer_or_snack_tag,
+                begin_run,
+                run_length,
+                lun: LunField([0, lun, 0, 0, 0, 0, 0, 0]),
+                exp_stat_sn: StatSn(begin_run),
+            }
+            .into()
+        },
+    )
+}
+
+pub(crate) fn hostile() -> impl Strategy<Value = Hostile> {
     prop_oneof![
         8 => any_command().prop_map(Hostile::Pdu),
         8 => any_data_out().prop_map(Hostile::Pdu),
@@ -512,6 +558,7 @@ fn hostile() -> impl Strategy<Value = Hostile> {
             header.0[4..8].fill(0);
             Hostile::Bytes(header)
         }),
+        2 => any_snack().prop_map(Hostile::Pdu),
         1 => (0..3u64).prop_map(Hostile::Pass),
     ]
 }

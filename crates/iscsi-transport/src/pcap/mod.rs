@@ -2,7 +2,7 @@
 //!
 //! In: PDUs of the port below. Out: the same PDUs, and in the capture the bytes that they have on the wire, with their padding
 //! and digests, in synthetic TCP segments. What the port below does not keep is made anew: padding of a PDU received is
-//! shown as zeros, and a PDU whose data digest did not match as a gap in the stream.
+//! shown as zeros, and a PDU with a digest that did not match as a gap in the stream.
 
 mod capture;
 mod packet;
@@ -22,10 +22,20 @@ const SEGMENT_BYTES_MAX: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct PcapPort<P> {
     port: P,
-    capture: Capture,
+    capture: FlushedAtEnd,
     sent: Direction,
     received: Direction,
     digests: Digests,
+}
+
+/// The capture of a connection, which is written out when that ends.
+#[derive(Debug)]
+struct FlushedAtEnd(Capture);
+
+impl Drop for FlushedAtEnd {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
 }
 
 /// One direction of the connection.
@@ -42,7 +52,7 @@ impl<P: PduPort> PcapPort<P> {
     pub fn new(port: P, capture: Capture, local: SocketAddr, peer: SocketAddr) -> Self {
         Self {
             port,
-            capture,
+            capture: FlushedAtEnd(capture),
             sent: Direction { from: local, to: peer, sequence: 0 },
             received: Direction { from: peer, to: local, sequence: 0 },
             digests: Digests::default(),
@@ -57,6 +67,14 @@ impl<P: PduPort> PcapPort<P> {
     /// The port, for what does not carry PDUs.
     pub fn port_mut(&mut self) -> &mut P {
         &mut self.port
+    }
+}
+
+impl<P> PcapPort<P> {
+    /// The same capture, around what `change` makes of the port.
+    pub fn map_port<Q>(self, change: impl FnOnce(P) -> Q) -> PcapPort<Q> {
+        let Self { port, capture, sent, received, digests } = self;
+        PcapPort { port: change(port), capture, sent, received, digests }
     }
 }
 
@@ -115,9 +133,11 @@ impl<P: PduPort> PduPort for PcapPort<P> {
         let received = self.port.receive()?;
         match &received {
             Some(Received::Frame(frame)) => {
-                self.received.write(&wire(frame, self.digests), self.sent.sequence, &self.capture);
+                self.received.write(&wire(frame, self.digests), self.sent.sequence, &self.capture.0);
             }
-            Some(Received::BadDataDigest(header)) => self.received.skip(wire_length(header, self.digests)),
+            Some(Received::BadDataDigest(header) | Received::BadHeaderDigest(header)) => {
+                self.received.skip(wire_length(header, self.digests))
+            }
             None => {}
         }
         Ok(received)
@@ -128,12 +148,12 @@ impl<P: PduPort> PduPort for PcapPort<P> {
     }
 
     fn send(&mut self, frame: Frame) {
-        self.sent.write(&wire(&frame, self.digests), self.received.sequence, &self.capture);
+        self.sent.write(&wire(&frame, self.digests), self.received.sequence, &self.capture.0);
         self.port.send(frame);
     }
 
     fn flush(&mut self) -> Result<Flush, PortError> {
-        self.capture.flush();
+        self.capture.0.flush();
         self.port.flush()
     }
 
@@ -144,11 +164,5 @@ impl<P: PduPort> PduPort for PcapPort<P> {
 
     fn set_receive_limits(&mut self, limits: ReceiveLimits) {
         self.port.set_receive_limits(limits);
-    }
-}
-
-impl<P> Drop for PcapPort<P> {
-    fn drop(&mut self) {
-        self.capture.flush();
     }
 }

@@ -1,9 +1,10 @@
 //! Cuts PDUs off the front of a byte stream (RFC 7143 section 11.2).
 //!
 //! In: any bytes. Out: one PDU a call with its digests checked, or how many bytes it needs. Nothing is believed of a header
-//! before its digest was checked, and nothing asked for beyond the longest data segment that was declared.
+//! before its digest was checked, and nothing asked for beyond the longest data segment that was declared. What a header with a bad
+//! digest says of its length is tried once: the next header there proves it right or wrong (RFC 7143 section 7.8).
 
-use crate::{Digests, PortError, PortErrorKind, ReceiveLimits, Received};
+use crate::{Digests, PortError, ReceiveLimits, Received};
 use bytes::{Buf, Bytes, BytesMut};
 use iscsi_pdu::digest::{self, DIGEST_LENGTH};
 use iscsi_pdu::{Frame, HEADER_LENGTH, Header, padding};
@@ -14,6 +15,10 @@ pub(super) struct Framer {
     limits: ReceiveLimits,
     /// Whether the header at the front was checked already, when its data was not there.
     header_checked: bool,
+    /// Bytes that are dropped, since their header had a bad digest.
+    to_drop: usize,
+    /// Whether no header has proven yet that they were the right ones.
+    in_doubt: bool,
 }
 
 /// What is at the front of the stream.
@@ -26,7 +31,13 @@ pub(super) enum Cut {
 
 impl Framer {
     pub(super) fn new() -> Self {
-        Self { digests: Digests::default(), limits: ReceiveLimits::default(), header_checked: false }
+        Self {
+            digests: Digests::default(),
+            limits: ReceiveLimits::default(),
+            header_checked: false,
+            to_drop: 0,
+            in_doubt: false,
+        }
     }
 
     pub(super) fn set_digests(&mut self, digests: Digests) {
@@ -42,6 +53,9 @@ impl Framer {
     // RFC 7143 13.1-2: no PDU passes without the digests that were agreed upon.
     /// Cuts off the PDU at the front. Its data shares the memory of `bytes`, unless it is to be copied.
     pub(super) fn cut(&mut self, bytes: &mut BytesMut, copy: bool) -> Result<Cut, PortError> {
+        if self.to_drop > 0 && !self.drop_front(bytes) {
+            return Ok(Cut::Needs(1));
+        }
         let Some(header) = bytes.first_chunk::<HEADER_LENGTH>() else {
             return Ok(Cut::Needs(HEADER_LENGTH));
         };
@@ -52,14 +66,17 @@ impl Framer {
         if bytes.len() < data_start {
             return Ok(Cut::Needs(data_start));
         }
-        if !self.header_checked {
-            self.check_header(&header, &bytes[..header_end], &bytes[header_end..data_start])?;
-            self.header_checked = true;
-        }
         let length = header.data_segment_length();
         let data_end = data_start + length + padding(length);
         // RFC 7143 11.2.3: no digest behind no data.
         let end = data_end + if self.digests.data && length > 0 { DIGEST_LENGTH } else { 0 };
+        if !self.header_checked {
+            if self.digests.header && digest::of(&bytes[..header_end]) != bytes[header_end..data_start] {
+                return self.doubt(header, end);
+            }
+            self.limits.check_segment(&header)?;
+            (self.header_checked, self.in_doubt) = (true, false);
+        }
         if bytes.len() < end {
             return Ok(Cut::Needs(end));
         }
@@ -76,13 +93,22 @@ impl Framer {
         Ok(Cut::Pdu(Received::Frame(Frame { header, ahs, data })))
     }
 
-    fn check_header(&self, header: &Header, covered: &[u8], found: &[u8]) -> Result<(), PortError> {
-        if self.digests.header && digest::of(covered) != found {
-            // RFC 7143 7.8-1: without markers in the stream no later PDU can be found, so the connection ends.
-            let text = format!("the digest of a header does not match: {header:?} came with {found:02x?}");
-            return Err(PortError::new(PortErrorKind::HeaderDigest, text));
+    /// A header has a bad digest, and says that its PDU is so long: that is believed once.
+    fn doubt(&mut self, header: Header, pdu_bytes: usize) -> Result<Cut, PortError> {
+        // RFC 7143 7.8-1: where no later PDU can be found by other means, the connection ends.
+        if self.in_doubt || self.limits.check_segment(&header).is_err() {
+            return Err(PortError::header_digest(&header));
         }
-        self.limits.check_segment(header)
+        (self.in_doubt, self.to_drop) = (true, pdu_bytes);
+        Ok(Cut::Pdu(Received::BadHeaderDigest(header)))
+    }
+
+    /// Drops what is to be dropped, as far as it has come. Whether that was all.
+    fn drop_front(&mut self, bytes: &mut BytesMut) -> bool {
+        let dropped = self.to_drop.min(bytes.len());
+        bytes.advance(dropped);
+        self.to_drop -= dropped;
+        self.to_drop == 0
     }
 }
 

@@ -9,6 +9,7 @@
 //! Memory is bounded by the longest data segment that was declared and by [`SEND_QUEUE_BYTES_MAX`], and an idle
 //! connection holds none: chunks and queues come from the core's [`BufferPool`] and go back to it.
 
+mod detached;
 mod framer;
 mod pool;
 mod receive_buffer;
@@ -16,6 +17,7 @@ mod send_queue;
 #[cfg(test)]
 mod tests;
 
+pub use detached::DetachedPort;
 pub use pool::{BufferPool, CHUNK_BYTES};
 
 use crate::port::{AHS_BYTES_MAX, SEGMENT_BYTES_MAX};

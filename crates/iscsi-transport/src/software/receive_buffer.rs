@@ -18,7 +18,17 @@ pub(super) struct ReceiveBuffer {
 
 impl ReceiveBuffer {
     pub(super) fn new(pool: BufferPool) -> Self {
-        Self { bytes: BytesMut::new(), pooled: false, pool }
+        Self::with_bytes(BytesMut::new(), pool)
+    }
+
+    /// A buffer of another pool that goes on from `bytes`.
+    pub(super) fn with_bytes(bytes: BytesMut, pool: BufferPool) -> Self {
+        Self { bytes, pooled: false, pool }
+    }
+
+    /// What has come, in memory of its own; the pool has its chunk back.
+    pub(super) fn into_bytes(self) -> BytesMut {
+        BytesMut::from(&self.bytes[..])
     }
 
     /// Makes sure that the PDU at the front, of `pdu_bytes` as far as is known, finds room, and a read some more.

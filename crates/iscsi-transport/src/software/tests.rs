@@ -4,7 +4,8 @@ use super::*;
 use crate::conformance::frame_with_data;
 use crate::{MemoryStream, RECEIVE_SEGMENT_BYTES_DEFAULT};
 use bytes::{Bytes, BytesMut};
-use iscsi_pdu::{HEADER_LENGTH, Header, digest};
+use iscsi_pdu::digest::{self, DIGEST_LENGTH};
+use iscsi_pdu::{HEADER_LENGTH, Header};
 use proptest::prelude::*;
 
 type Port = SoftwarePort<MemoryStream>;
@@ -80,6 +81,22 @@ proptest! {
     }
 
     #[test]
+    fn a_port_that_goes_from_pool_to_pool_loses_nothing(frames in frames(), digests in digests(), cuts in cuts()) {
+        let mut port = port_with(&wire(&frames, digests), cuts);
+        port.set_digests(digests);
+        let mut received = Vec::new();
+        let error = loop {
+            match port.receive() {
+                Ok(frame) => received.extend(frame),
+                Err(error) => break error,
+            }
+            port = port.detach().attach(BufferPool::new());
+        };
+        prop_assert_eq!(received, frames.into_iter().map(Received::Frame).collect::<Vec<_>>());
+        prop_assert_eq!(error.kind(), PortErrorKind::Closed);
+    }
+
+    #[test]
     fn any_bytes_give_frames_or_an_error(
         bytes in prop::collection::vec(any::<u8>(), 0..3000),
         digests in digests(),
@@ -93,7 +110,7 @@ proptest! {
         let (received, _) = receive_all(&mut port);
         let used: usize = received.iter().map(|received| match received {
             Received::Frame(frame) => HEADER_LENGTH + frame.ahs.len() + frame.data.len(),
-            Received::BadDataDigest(_) => HEADER_LENGTH,
+            Received::BadDataDigest(_) | Received::BadHeaderDigest(_) => HEADER_LENGTH,
         }).sum();
         prop_assert!(used <= length);
         prop_assert!(port.received.bytes.capacity() <= CHUNK_BYTES.max(max as usize + 2048));
@@ -109,19 +126,24 @@ proptest! {
         let mut port = port_with(&bytes, Vec::new());
         port.set_digests(BOTH);
         let (received, error) = receive_all(&mut port);
-        let bad = received.iter().filter(|received| matches!(received, Received::BadDataDigest(_))).count();
+        let damaged = |received: &Received| !matches!(received, Received::Frame(_));
+        prop_assert!(received.iter().filter(|received| damaged(received)).count() <= 1);
         for (received, sent) in received.iter().zip(&frames) {
             match received {
                 Received::Frame(frame) => prop_assert_eq!(frame, sent),
                 Received::BadDataDigest(header) => prop_assert_eq!(header, &sent.header),
+                Received::BadHeaderDigest(header) => {
+                    let differ = header.0.iter().zip(&sent.header.0).filter(|(left, right)| left != right).count();
+                    prop_assert!(differ <= 1);
+                }
             }
         }
-        // Either one PDU's data is bad and all others come, or the connection ends at a header; a flipped AHS length may ask
-        // for more than there is.
-        if bad == 1 {
-            prop_assert_eq!((received.len(), error.kind()), (frames.len(), PortErrorKind::Closed));
+        // Either one PDU is bad and all others come, or the connection ends at the header behind one whose length was flipped;
+        // a flipped length may ask for more than there is.
+        if received.len() == frames.len() && received.iter().any(damaged) {
+            prop_assert!(matches!(error.kind(), PortErrorKind::HeaderDigest | PortErrorKind::Closed));
         } else {
-            prop_assert!(bad == 0 && received.len() < frames.len());
+            prop_assert!(received.len() < frames.len());
             prop_assert!(matches!(error.kind(), PortErrorKind::HeaderDigest | PortErrorKind::Closed));
         }
     }
@@ -294,4 +316,52 @@ fn a_queue_that_never_empties_does_not_grow() {
         while right.receive().unwrap().is_some() {}
     }
     assert!(left.queue.copied_capacity() <= 4 * SEND_QUEUE_BYTES_MAX);
+}
+
+#[test]
+fn a_port_that_goes_to_another_pool_sends_what_it_was_given_and_leaves_its_memory_behind() {
+    let (stream, mut peer) = MemoryStream::pair(usize::MAX);
+    let pool = BufferPool::new();
+    let mut port = SoftwarePort::new(stream, pool.clone());
+    peer.send(&[IoSlice::new(&[0; 20])]).expect("the stream takes a part of a header");
+    assert_eq!(port.receive(), Ok(None));
+    let tag = port.reserve(0);
+    port.send(frame_with_data(5000));
+    let mut port = port.detach().attach(BufferPool::new());
+    assert_eq!(pool.take_chunk(CHUNK_BYTES).capacity(), CHUNK_BYTES);
+    assert_ne!(port.reserve(0), tag);
+    assert_eq!(port.flush(), Ok(Flush::Done));
+    let mut bytes = BytesMut::with_capacity(1 << 16);
+    assert_eq!(peer.receive(&mut bytes).ok(), Some(HEADER_LENGTH + 5000));
+}
+
+/// Three PDUs with header digests, a bit of the second header flipped.
+fn with_flipped_header(byte: usize) -> Port {
+    let frames = [frame_with_data(100), frame_with_data(30_000), frame_with_data(5)];
+    let digests = Digests { header: true, data: false };
+    let mut bytes = wire(&frames, digests);
+    bytes[HEADER_LENGTH + DIGEST_LENGTH + 100 + byte] ^= 1;
+    let mut port = port_with(&bytes, vec![1000]);
+    port.set_digests(digests);
+    port.set_receive_limits(ReceiveLimits::of_segments(32_768));
+    port
+}
+
+/// RFC 7143 7.8-1.
+#[test]
+fn a_header_with_a_bad_digest_is_dropped_with_its_data_if_the_next_one_is_good() {
+    let (received, error) = receive_all(&mut with_flipped_header(20));
+    let [Received::Frame(first), Received::BadHeaderDigest(_), Received::Frame(last)] = &received[..] else {
+        panic!("{received:?}");
+    };
+    assert_eq!((first, last), (&frame_with_data(100), &frame_with_data(5)));
+    assert_eq!(error.kind(), PortErrorKind::Closed);
+}
+
+/// RFC 7143 7.8-1.
+#[test]
+fn a_length_that_leads_to_no_header_ends_the_connection() {
+    let (received, error) = receive_all(&mut with_flipped_header(6));
+    assert!(matches!(received[..], [Received::Frame(_), Received::BadHeaderDigest(_)]), "{received:?}");
+    assert_eq!(error.kind(), PortErrorKind::HeaderDigest);
 }

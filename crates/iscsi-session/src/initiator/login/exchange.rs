@@ -94,7 +94,8 @@ impl Login {
         }
         let tsih = self.responses.tsih(last)?;
         let parameters = negotiation.conclude()?;
-        let cmd_sn = self.responses.cmd_sn;
+        // RFC 7143 11.12.8: a connection that joins has its commands numbered by the session.
+        let cmd_sn = if self.responses.is_leading() { self.responses.cmd_sn } else { last.exp_cmd_sn };
         // RFC 7143 4.2.2.1: a window that ends before it begins says nothing.
         let window_is_sound = last.exp_cmd_sn.previous().distance_to(last.max_cmd_sn) >= 0;
         self.end(LoginEvent::Complete(Box::new(LoginOutcome {

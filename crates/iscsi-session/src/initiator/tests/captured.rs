@@ -114,16 +114,23 @@ fn replay(conversation: &Conversation, tally: &mut Tally) {
                     (false, false) => Transfer::None,
                 };
                 let command = Command { lun: pdu.lun, cdb: pdu.cdb, data, ..Command::default() };
-                bench.session.submit(bench.now, pdu.initiator_task_tag, command).expect("the window is open");
+                bench.session.submit(bench.now, CID, pdu.initiator_task_tag, command).expect("the window is open");
                 outstanding += 1;
             }
             Pdu::NopOut(NopOut { initiator_task_tag: Some(tag), data, .. }) => {
-                bench.session.ping(bench.now, tag, data);
+                bench.session.ping(bench.now, CID, tag, data);
             }
             Pdu::TextRequest(pdu) => {
-                bench.session.send_targets(bench.now, pdu.initiator_task_tag, SendTargetsScope::All);
+                bench.session.send_targets(bench.now, CID, pdu.initiator_task_tag, SendTargetsScope::All);
             }
-            Pdu::LogoutRequest(pdu) => bench.session.logout(bench.now, pdu.initiator_task_tag, pdu.reason),
+            Pdu::LogoutRequest(pdu) => {
+                let logout = match pdu.reason {
+                    LogoutReason::CloseSession => Logout::Session,
+                    LogoutReason::CloseConnection => Logout::Connection(CID),
+                    LogoutReason::RemoveForRecovery => Logout::ForRecovery(CID),
+                };
+                bench.session.logout(bench.now, CID, pdu.initiator_task_tag, logout);
+            }
             Pdu::LoginRequest(_) | Pdu::LoginResponse(_) | Pdu::NopOut(_) | Pdu::DataOut(_) => {}
             from_target => bench.take(from_target),
         }

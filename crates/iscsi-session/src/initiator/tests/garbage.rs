@@ -21,6 +21,10 @@ enum Happening {
     Ping(u32),
     SendTargets(u32),
     Logout(u32),
+    /// What follows is about this connection.
+    Turn(u16),
+    Join(u16),
+    Lose,
     Send(u8),
     Pass(u16),
     /// A header that is anything, but likely where the bits of `wrong` do not say otherwise.
@@ -45,6 +49,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (8_u32..12).prop_map(Happening::Ping),
         1 => (8_u32..12).prop_map(Happening::SendTargets),
         1 => (8_u32..60).prop_map(Happening::Logout),
+        2 => (1_u16..4).prop_map(Happening::Turn),
+        1 => (1_u16..4).prop_map(Happening::Join),
+        1 => Just(Happening::Lose),
         6 => any::<u8>().prop_map(Happening::Send),
         1 => any::<u16>().prop_map(Happening::Pass),
         12 => take,
@@ -65,7 +72,11 @@ fn answerable(bench: &Bench, opcode: u8) -> Vec<InitiatorTaskTag> {
         (0x3f, _) => true,
         (opcode, request) => request.opcode().to_wire() | 0x20 == opcode,
     };
-    let sent = bench.session.requests.iter().filter(|(_, entry)| entry.is_sent && is_answer(&entry.request));
+    let sent = bench
+        .session
+        .requests
+        .iter()
+        .filter(|(_, entry)| entry.is_sent() && entry.cid == bench.cid && is_answer(&entry.request));
     let mut tags: Vec<_> = sent.map(|(tag, _)| tag).collect();
     tags.sort_unstable();
     tags
@@ -110,7 +121,7 @@ fn frame(bench: &Bench, happening: Happening) -> Option<Frame> {
     let has_transfer_tag = opcode == 0x31 || opcode == 0x20 && tag.is_none() || opcode == 0x24 && small[0] % 2 == 0;
     put(16, tag.map_or(u32::MAX, |tag| tag.0), 1);
     put(20, if has_transfer_tag { small[1] } else { u32::MAX }, 128);
-    put(24, numbering.exp_stat_sn().0, 2);
+    put(24, bench.session.connections.get(bench.cid).map_or(0, |connection| connection.exp_stat_sn.0), 2);
     put(28, numbering.cmd_sn().0, 4);
     put(32, numbering.cmd_sn().0.wrapping_add(small[0] % 20), 4);
     put(36, if opcode == 0x21 { 0 } else { data_sn }, 8);
@@ -140,7 +151,7 @@ struct Watch {
 
 impl Watch {
     fn happen(&mut self, happening: Happening) {
-        let now = self.bench.now;
+        let (now, cid) = (self.bench.now, self.bench.cid);
         match happening {
             Happening::Submit(number, kind) if self.is_free(number) => {
                 let data = match kind % 4 {
@@ -150,7 +161,7 @@ impl Watch {
                     _ => Transfer::None,
                 };
                 let command = Command { lun: LUN, data, ..Command::default() };
-                if self.bench.session.submit(now, tag(number), command).is_ok() {
+                if self.bench.session.submit(now, cid, tag(number), command).is_ok() {
                     self.outstanding.insert(tag(number), 0);
                 }
             }
@@ -158,23 +169,40 @@ impl Watch {
                 self.outstanding.insert(tag(number), 0);
                 let function = TaskManagementFunction::from_wire(function % 13);
                 let referenced = Some(tag(number % 8));
-                self.bench.session.manage_task(now, tag(number), TaskManagement { function, lun: LUN, referenced });
+                self.bench.session.manage_task(
+                    now,
+                    cid,
+                    tag(number),
+                    TaskManagement { function, lun: LUN, referenced },
+                );
             }
             Happening::Ping(number) if self.is_free(number) => {
                 self.outstanding.insert(tag(number), 0);
-                self.bench.session.ping(now, tag(number), pattern(10));
+                self.bench.session.ping(now, cid, tag(number), pattern(10));
             }
             Happening::SendTargets(number) if self.is_free(number) => {
                 self.outstanding.insert(tag(number), 0);
-                self.bench.session.send_targets(now, tag(number), SendTargetsScope::All);
+                self.bench.session.send_targets(now, cid, tag(number), SendTargetsScope::All);
             }
             Happening::Logout(number) if self.is_free(number) => {
                 self.outstanding.insert(tag(number), 0);
-                self.bench.session.logout(now, tag(number), LogoutReason::CloseSession);
+                let logout = match number % 7 {
+                    0 => Logout::Session,
+                    1..=4 => Logout::Connection(Cid((number % 4) as u16)),
+                    _ => Logout::ForRecovery(Cid((number % 4) as u16)),
+                };
+                self.bench.session.logout(now, cid, tag(number), logout);
             }
+            Happening::Turn(number) => {
+                self.bench.on(Cid(number));
+            }
+            Happening::Join(number) if !self.is_closed => {
+                self.bench.join(Cid(number));
+            }
+            Happening::Lose => self.bench.session.handle_connection_lost(now, cid),
             Happening::Send(count) => {
                 for _ in 0..count % 16 {
-                    self.bench.session.poll_transmit(CID);
+                    self.bench.session.poll_transmit(cid);
                 }
             }
             Happening::Pass(milliseconds) => {
@@ -187,7 +215,7 @@ impl Watch {
                     Ok(pdu) => self.bench.take(pdu),
                     Err(error) => {
                         let what = BadPdu::Undecodable(error);
-                        self.bench.session.handle_bad_pdu(now, CID, frame.header, what);
+                        self.bench.session.handle_bad_pdu(now, cid, frame.header, what);
                     }
                 }
             }
@@ -239,10 +267,14 @@ impl Watch {
                     assert!(!std::mem::replace(&mut self.is_closed, true), "closed once");
                     assert!(self.outstanding.is_empty(), "every request has ended before");
                 }
-                Event::PingDue
-                | Event::NegotiationRequested
+                Event::PingDue { .. }
+                | Event::NegotiationRequested { .. }
                 | Event::LogoutRequested { .. }
                 | Event::PduRejected { .. }
+                | Event::ConnectionClosed { .. }
+                | Event::CleanupDue { .. }
+                | Event::ReassignmentDue { .. }
+                | Event::EscalationDue { .. }
                 | Event::Async(_) => {}
             }
         }
@@ -258,8 +290,10 @@ proptest! {
         happenings in proptest::collection::vec(happening(), 0..60),
         initial_r2t: bool,
         immediate_data: bool,
+        error_recovery_level in 0_u8..3,
     ) {
         let parameters = Parameters {
+            error_recovery_level,
             initial_r2t,
             immediate_data,
             send_segment_bytes_max: 512,
@@ -267,15 +301,23 @@ proptest! {
             outstanding_r2t_max: 2,
             ..Parameters::default()
         };
-        let mut watch = Watch { bench: Bench::new(parameters), outstanding: HashMap::new(), is_closed: false };
+        let mut bench = Bench::new(parameters);
+        bench.join(Cid(2)).join(Cid(3)).on(CID);
+        let mut watch = Watch { bench, outstanding: HashMap::new(), is_closed: false };
         for happening in happenings {
             watch.happen(happening);
         }
-        // However it went, what is to be sent ends, and with the connection everything does.
-        let sent = watch.bench.sent();
-        prop_assert!(sent.len() < 400, "{} PDUs for a handful of requests", sent.len());
+        // However it went, what is to be sent ends, and with the last connection everything does.
+        for cid in 1..4 {
+            let sent = watch.bench.on(Cid(cid)).sent();
+            prop_assert!(sent.len() < 400, "{} PDUs for a handful of requests", sent.len());
+        }
         watch.look();
-        watch.bench.session.handle_connection_lost(watch.bench.now, CID);
+        for cid in 1..4 {
+            watch.bench.session.handle_connection_lost(watch.bench.now, Cid(cid));
+        }
+        // At level 2 the target has to forget it first.
+        watch.bench.session.handle_timeout(watch.bench.now + Duration::from_secs(1 << 18));
         watch.look();
         prop_assert!(watch.outstanding.is_empty() && watch.is_closed);
     }

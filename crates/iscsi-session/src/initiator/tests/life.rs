@@ -1,7 +1,6 @@
 //! Pings, silence, logout, and what a target announces.
 
 use super::*;
-use crate::initiator::state::{State, Transition};
 
 const AFTER: Duration = Duration::from_secs(1);
 
@@ -36,7 +35,7 @@ fn logout_response(bench: &mut Bench, number: u32, response: LogoutResponseCode)
 #[test]
 fn a_ping_is_echoed() {
     let mut bench = Bench::new(Parameters::default());
-    bench.session.ping(bench.now, tag(1), pattern(100));
+    bench.session.ping(bench.now, CID, tag(1), pattern(100));
     let sent = bench.sent();
     let [Pdu::NopOut(ping)] = &sent[..] else { panic!("{sent:?}") };
     assert!(ping.immediate);
@@ -53,7 +52,7 @@ fn a_ping_is_echoed() {
 #[test]
 fn ping_data_is_cut_to_what_the_target_takes() {
     let mut bench = Bench::new(Parameters { send_segment_bytes_max: 512, ..Parameters::default() });
-    bench.session.ping(bench.now, tag(1), pattern(600));
+    bench.session.ping(bench.now, CID, tag(1), pattern(600));
     assert!(matches!(&bench.sent()[..], [Pdu::NopOut(ping)] if ping.data == pattern(512)));
 }
 
@@ -71,7 +70,7 @@ fn pings_of_the_target_are_answered() {
     bench.max_cmd_sn = bench.max_cmd_sn.advanced_by(10);
     let pdu = bench.nop_in(None, None);
     bench.take(pdu);
-    assert_eq!((bench.sent(), bench.events(), bench.session.window()), (vec![], vec![], 42));
+    assert_eq!((bench.sent(), bench.events(), bench.session.window(CID)), (vec![], vec![], 42));
 }
 
 #[test]
@@ -84,8 +83,8 @@ fn silence_is_pinged_and_then_ends_the_session() {
     bench.session.handle_timeout(due - AFTER);
     assert_eq!(bench.events(), []);
     bench.session.handle_timeout(due);
-    assert_eq!(bench.events(), [Event::PingDue]);
-    bench.session.ping(due, tag(9), Bytes::new());
+    assert_eq!(bench.events(), [Event::PingDue { cid: CID }]);
+    bench.session.ping(due, CID, tag(9), Bytes::new());
     assert_eq!(bench.session.poll_timeout(), Some(due + Duration::from_secs(3)));
     bench.session.handle_timeout(due + Duration::from_secs(3));
     let events = bench.events();
@@ -99,7 +98,7 @@ fn any_pdu_breaks_the_silence() {
     bench.sent();
     let due = bench.now + Duration::from_secs(5);
     bench.session.handle_timeout(due);
-    assert_eq!(bench.events(), [Event::PingDue]);
+    assert_eq!(bench.events(), [Event::PingDue { cid: CID }]);
     bench.now = due + AFTER;
     bench.take(bench.data_in(1, 0, 0, pattern(8)));
     assert_eq!(bench.session.poll_timeout(), Some(bench.now + Duration::from_secs(5)));
@@ -109,10 +108,10 @@ fn any_pdu_breaks_the_silence() {
 fn without_an_interval_only_pings_are_timed() {
     let outcome = outcome(Parameters::default());
     let now = Instant::now();
-    let config = SessionConfig { ping_interval: None, ping_timeout: Duration::MAX };
+    let config = SessionConfig { ping_interval: None, ping_timeout: Duration::MAX, command_timeout: None };
     let mut session = Session::new(&outcome, config, now);
     assert_eq!(session.poll_timeout(), None);
-    session.ping(now, tag(1), Bytes::new());
+    session.ping(now, CID, tag(1), Bytes::new());
     assert_eq!(session.poll_timeout(), None, "a time that no clock reaches");
 }
 
@@ -123,10 +122,10 @@ fn logout_goes_last_and_ends_the_session() {
     bench.sent();
     bench.take(bench.r2t(1, 0, 0, 65536));
     bench.submit(2, read(8));
-    bench.session.logout(bench.now, tag(3), LogoutReason::CloseConnection);
-    assert_eq!(bench.session.window(), 0);
-    assert_eq!(bench.session.submit(bench.now, tag(4), read(8)), Err(read(8)));
-    bench.session.send_targets(bench.now, tag(5), SendTargetsScope::ThisTarget);
+    bench.session.logout(bench.now, CID, tag(3), Logout::Connection(CID));
+    assert_eq!(bench.session.window(CID), 0);
+    assert_eq!(bench.session.submit(bench.now, CID, tag(4), read(8)), Err(read(8)));
+    bench.session.send_targets(bench.now, CID, tag(5), SendTargetsScope::ThisTarget);
     assert_eq!(bench.events(), [Event::TaskLost { tag: tag(5) }]);
     let sent = bench.sent();
     let Some(Pdu::LogoutRequest(request)) = sent.last() else { panic!("{sent:?}") };
@@ -149,7 +148,7 @@ fn logout_goes_last_and_ends_the_session() {
 #[test]
 fn a_logout_of_the_session_names_no_connection() {
     let mut bench = Bench::new(Parameters::default());
-    bench.session.logout(bench.now, tag(3), LogoutReason::CloseSession);
+    bench.session.logout(bench.now, CID, tag(3), Logout::Session);
     assert!(matches!(&bench.sent()[..], [Pdu::LogoutRequest(request)] if request.cid == Cid(0)));
     logout_response(&mut bench, 3, LogoutResponseCode::CleanupFailed);
     assert_eq!(bench.events().pop(), Some(Event::Closed(CloseReason::LogoutFailed)));
@@ -158,7 +157,7 @@ fn a_logout_of_the_session_names_no_connection() {
 #[test]
 fn a_logout_without_an_answer_ends_the_session_too() {
     let mut bench = Bench::new(Parameters::default());
-    bench.session.logout(bench.now, tag(3), LogoutReason::CloseSession);
+    bench.session.logout(bench.now, CID, tag(3), Logout::Session);
     bench.sent();
     bench.now += Duration::from_secs(2);
     let pdu = bench.nop_in(None, None);
@@ -174,13 +173,13 @@ fn a_logout_request_of_the_target_stops_new_commands() {
     bench.sent();
     let pdu = async_message(&mut bench, AsyncEvent::LogoutRequest);
     bench.take(AsyncMessage { parameter_3: 7, ..pdu });
-    assert_eq!(bench.events(), [Event::LogoutRequested { grace: Duration::from_secs(7) }]);
-    assert_eq!(bench.session.submit(bench.now, tag(2), read(8)), Err(read(8)));
+    assert_eq!(bench.events(), [Event::LogoutRequested { cid: CID, grace: Duration::from_secs(7) }]);
+    assert_eq!(bench.session.submit(bench.now, CID, tag(2), read(8)), Err(read(8)));
     // What is outstanding may end, and then the owner logs out.
     let response = bench.response(1);
     bench.take(response);
     assert_eq!(bench.events().len(), 1);
-    bench.session.logout(bench.now, tag(3), LogoutReason::CloseSession);
+    bench.session.logout(bench.now, CID, tag(3), Logout::Session);
     assert_eq!(bench.sent().len(), 1);
     let pdu = async_message(&mut bench, AsyncEvent::LogoutRequest);
     bench.take(pdu);
@@ -237,20 +236,4 @@ fn task_termination_ends_the_commands_that_the_target_has() {
     let [Pdu::NopOut(answer)] = &sent[..] else { panic!("{sent:?}") };
     assert_eq!((answer.initiator_task_tag, answer.target_transfer_tag, answer.lun), (None, None, LUN));
     assert_eq!(answer.exp_stat_sn, FIRST_STAT_SN.next());
-}
-
-/// RFC 7143 8.1.3, every state and every transition.
-#[test]
-fn the_chart_of_states() {
-    use State::{Ended, InLogout, LoggedIn, LogoutRequested};
-    for (state, logout, request) in [
-        (LoggedIn, InLogout, LogoutRequested),
-        (InLogout, InLogout, InLogout),
-        (LogoutRequested, InLogout, LogoutRequested),
-        (Ended, Ended, Ended),
-    ] {
-        assert_eq!(state.after(Transition::Logout), logout);
-        assert_eq!(state.after(Transition::LogoutRequest), request);
-        assert_eq!(state.after(Transition::End), Ended);
-    }
 }

@@ -10,7 +10,7 @@ const OTHER_LUN: LunField = LunField([0, 4, 0, 0, 0, 0, 0, 0]);
 
 fn manage(bench: &mut Bench, number: u32, function: Function, referenced: Option<u32>) {
     let asked = TaskManagement { function, lun: LUN, referenced: referenced.map(tag) };
-    bench.session.manage_task(bench.now, tag(number), asked);
+    bench.session.manage_task(bench.now, CID, tag(number), asked);
 }
 
 fn answer(bench: &mut Bench, number: u32, response: Code) {

@@ -1,22 +1,27 @@
 //! A session against a target that is a script.
 
 mod captured;
+mod charts;
+mod connections;
+mod escalation;
 mod garbage;
 mod ladders;
 mod life;
 mod management;
 mod numbers;
+mod reassignment;
+mod recovery;
 mod rejects;
 mod results;
 mod texts;
 mod violations;
 mod writes;
 
-use super::{Command, Event, Session, SessionConfig, Transfer};
+use super::{Command, Event, Logout, Session, SessionConfig, Transfer};
 use crate::{CloseReason, LoginOutcome, Parameters, SendTargetsScope, SessionType, Violation};
 use bytes::Bytes;
 use iscsi_pdu::*;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 pub(super) const CID: Cid = Cid(1);
@@ -29,7 +34,11 @@ pub(super) const LUN: LunField = LunField([0, 3, 0, 0, 0, 0, 0, 0]);
 pub(super) struct Bench {
     pub(super) session: Session,
     pub(super) now: Instant,
+    /// The connection that is spoken of.
+    pub(super) cid: Cid,
     pub(super) stat_sn: StatSn,
+    /// StatSN of the other connections.
+    others: HashMap<Cid, StatSn>,
     pub(super) exp_cmd_sn: CmdSn,
     pub(super) max_cmd_sn: CmdSn,
 }
@@ -51,7 +60,11 @@ pub(super) fn outcome(parameters: Parameters) -> LoginOutcome {
 }
 
 pub(super) fn config() -> SessionConfig {
-    SessionConfig { ping_interval: Some(Duration::from_secs(5)), ping_timeout: Duration::from_secs(3) }
+    SessionConfig {
+        ping_interval: Some(Duration::from_secs(5)),
+        ping_timeout: Duration::from_secs(3),
+        command_timeout: None,
+    }
 }
 
 pub(super) fn tag(number: u32) -> InitiatorTaskTag {
@@ -81,19 +94,40 @@ impl Bench {
         Self {
             session: Session::new(&outcome, config(), now),
             now,
+            cid: outcome.cid,
             stat_sn: outcome.stat_sn,
+            others: HashMap::new(),
             exp_cmd_sn: outcome.cmd_sn,
             max_cmd_sn: outcome.max_cmd_sn,
         }
     }
 
+    /// Another connection logs in, and is spoken of.
+    pub(super) fn join(&mut self, cid: Cid) -> &mut Self {
+        let (cmd_sn, stat_sn) = (self.exp_cmd_sn, StatSn(1000 * u32::from(cid.0)));
+        let outcome = LoginOutcome { cid, cmd_sn, stat_sn, ..outcome(Parameters::default()) };
+        self.session.add_connection(&outcome, self.now);
+        self.others.insert(self.cid, self.stat_sn);
+        (self.cid, self.stat_sn) = (cid, stat_sn);
+        self
+    }
+
+    /// Speaks of another connection from now on.
+    pub(super) fn on(&mut self, cid: Cid) -> &mut Self {
+        if cid != self.cid {
+            self.others.insert(self.cid, self.stat_sn);
+            (self.cid, self.stat_sn) = (cid, self.others[&cid]);
+        }
+        self
+    }
+
     pub(super) fn submit(&mut self, number: u32, command: Command) {
-        self.session.submit(self.now, tag(number), command).expect("the window is open");
+        self.session.submit(self.now, self.cid, tag(number), command).expect("the window is open");
     }
 
     /// What the session sends now.
     pub(super) fn sent(&mut self) -> Vec<Pdu> {
-        std::iter::from_fn(|| self.session.poll_transmit(CID)).collect()
+        std::iter::from_fn(|| self.session.poll_transmit(self.cid)).collect()
     }
 
     pub(super) fn events(&mut self) -> Vec<Event> {
@@ -101,7 +135,7 @@ impl Bench {
     }
 
     pub(super) fn take(&mut self, pdu: impl Into<Pdu>) {
-        self.session.handle_pdu(self.now, CID, pdu.into());
+        self.session.handle_pdu(self.now, self.cid, pdu.into());
     }
 
     /// The next StatSN, used.

@@ -40,12 +40,12 @@ fn a_closed_window_has_no_room() {
 #[test]
 fn submitting_beyond_the_window_hands_the_command_back() {
     let mut bench = Bench::with(LoginOutcome { max_cmd_sn: FIRST_CMD_SN.next(), ..outcome(Parameters::default()) });
-    assert_eq!(bench.session.window(), 2);
+    assert_eq!(bench.session.window(CID), 2);
     bench.submit(1, read(512));
     bench.submit(2, read(512));
-    assert_eq!(bench.session.submit(bench.now, tag(3), read(512)), Err(read(512)));
+    assert_eq!(bench.session.submit(bench.now, CID, tag(3), read(512)), Err(read(512)));
     // Immediate requests need no place, carry the next number, and do not use it up.
-    bench.session.ping(bench.now, tag(4), Bytes::new());
+    bench.session.ping(bench.now, CID, tag(4), Bytes::new());
     let numbers: Vec<_> = bench.sent().iter().map(cmd_sn).collect();
     assert_eq!(numbers, [FIRST_CMD_SN, FIRST_CMD_SN.next(), FIRST_CMD_SN.advanced_by(2)]);
     bench.max_cmd_sn = FIRST_CMD_SN.advanced_by(2);
@@ -87,7 +87,7 @@ fn all_numbers_wrap() {
         bench.max_cmd_sn = bench.max_cmd_sn.next();
         let pdu = bench.response(number);
         bench.take(pdu);
-        assert_eq!(bench.session.window(), 4);
+        assert_eq!(bench.session.window(CID), 4);
         assert!(matches!(bench.events()[..], [Event::TaskComplete { .. }]));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn reject(bench: &mut Bench, rejected: &Pdu, reason: RejectReason) {
+pub(super) fn reject(bench: &mut Bench, rejected: &Pdu, reason: RejectReason) {
     let stat_sn = bench.status();
     bench.take(Reject {
         reason,
@@ -64,9 +64,10 @@ fn a_gap_that_cannot_be_filled_ends_the_session() {
 #[test]
 fn rejected_pings_texts_and_functions_end() {
     let mut bench = Bench::new(Parameters::default());
-    bench.session.ping(bench.now, tag(1), Bytes::new());
+    bench.session.ping(bench.now, CID, tag(1), Bytes::new());
     bench.session.manage_task(
         bench.now,
+        CID,
         tag(2),
         crate::initiator::TaskManagement {
             function: TaskManagementFunction::LogicalUnitReset,
@@ -74,7 +75,7 @@ fn rejected_pings_texts_and_functions_end() {
             referenced: None,
         },
     );
-    bench.session.send_targets(bench.now, tag(3), SendTargetsScope::All);
+    bench.session.send_targets(bench.now, CID, tag(3), SendTargetsScope::All);
     let sent = bench.sent();
     assert_eq!(sent.len(), 3);
     bench.exp_cmd_sn = FIRST_CMD_SN.next();
@@ -83,14 +84,14 @@ fn rejected_pings_texts_and_functions_end() {
         assert_eq!(bench.events(), [Event::TaskRejected { tag: tag(number), reason: REASON }]);
     }
     // The next exchange is not held up.
-    bench.session.send_targets(bench.now, tag(4), SendTargetsScope::ThisTarget);
+    bench.session.send_targets(bench.now, CID, tag(4), SendTargetsScope::ThisTarget);
     assert_eq!(bench.sent().len(), 1);
 }
 
 #[test]
 fn a_rejected_logout_ends_the_session() {
     let mut bench = Bench::new(Parameters::default());
-    bench.session.logout(bench.now, tag(1), LogoutReason::CloseSession);
+    bench.session.logout(bench.now, CID, tag(1), Logout::Session);
     let sent = bench.sent();
     reject(&mut bench, &sent[0], REASON);
     let rejected = Event::TaskRejected { tag: tag(1), reason: REASON };
@@ -120,4 +121,19 @@ fn rejects_of_what_we_never_sent_are_told() {
         reject(&mut bench, &pdu, REASON);
         assert_eq!(bench.events(), [Event::PduRejected { opcode: pdu.opcode(), reason: REASON }]);
     }
+}
+
+#[test]
+fn a_rejected_text_of_a_discovery_session_gives_its_number_to_the_next() {
+    let mut bench =
+        Bench::with(LoginOutcome { session_type: SessionType::Discovery, ..outcome(Parameters::default()) });
+    bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
+    bench.session.send_targets(bench.now, CID, tag(2), SendTargetsScope::All);
+    let sent = bench.sent();
+    reject(&mut bench, &sent[0], REASON);
+    assert_eq!(bench.events(), [Event::TaskRejected { tag: tag(1), reason: REASON }]);
+    // RFC 7143 4.3: no NOP-Out fills the gap.
+    let next = bench.sent();
+    let [Pdu::TextRequest(next)] = &next[..] else { panic!("{next:?}") };
+    assert_eq!((next.cmd_sn, next.initiator_task_tag), (FIRST_CMD_SN, tag(2)));
 }

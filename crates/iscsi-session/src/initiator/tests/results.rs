@@ -133,6 +133,39 @@ fn data_in_any_order_where_that_was_agreed_upon() {
     bench.assert_violation(Violation::DataBeyondExpected, &[1]);
 }
 
+/// RFC 7143 11.7.6: in any order, but each byte once.
+#[test]
+fn data_in_any_order_comes_once() {
+    for parameters in [
+        Parameters { data_pdu_in_order: false, ..Parameters::default() },
+        Parameters { data_sequence_in_order: false, ..Parameters::default() },
+    ] {
+        let mut bench = Bench::new(parameters);
+        bench.submit(1, read(32));
+        bench.sent();
+        for (data_sn, offset) in [(0, 24), (1, 8), (2, 16)] {
+            bench.take(bench.data_in(1, data_sn, offset, pattern(8)));
+        }
+        let offset = |event: Event| if let Event::Data { offset, .. } = event { offset } else { panic!("{event:?}") };
+        assert_eq!(bench.events().into_iter().map(offset).collect::<Vec<_>>(), [24, 8, 16]);
+        bench.take(bench.data_in(1, 3, 4, pattern(8)));
+        bench.assert_violation(Violation::DataTwice, &[1]);
+    }
+}
+
+#[test]
+fn gaps_in_data_are_bounded() {
+    let mut bench = Bench::new(Parameters { data_pdu_in_order: false, ..Parameters::default() });
+    bench.submit(1, read(1 << 20));
+    bench.sent();
+    for data_sn in 0..1024 {
+        bench.take(bench.data_in(1, data_sn, data_sn * 2, pattern(1)));
+    }
+    assert_eq!(bench.events().len(), 1024);
+    bench.take(bench.data_in(1, 1024, 1 << 19, pattern(1)));
+    bench.assert_violation(Violation::TooManyGaps, &[1]);
+}
+
 #[test]
 fn with_the_connection_every_request_is_lost_once() {
     let mut bench = Bench::new(Parameters::default());
@@ -140,8 +173,8 @@ fn with_the_connection_every_request_is_lost_once() {
     bench.submit(2, write(8));
     bench.sent();
     bench.submit(3, read(8));
-    bench.session.ping(bench.now, tag(4), Bytes::new());
-    bench.session.send_targets(bench.now, tag(5), SendTargetsScope::ThisTarget);
+    bench.session.ping(bench.now, CID, tag(4), Bytes::new());
+    bench.session.send_targets(bench.now, CID, tag(5), SendTargetsScope::ThisTarget);
     bench.session.handle_connection_lost(bench.now, CID);
     let events = bench.events();
     assert_eq!((events.len(), events.last()), (6, Some(&Event::Closed(CloseReason::ConnectionLost))));
@@ -151,9 +184,9 @@ fn with_the_connection_every_request_is_lost_once() {
     bench.take(response);
     bench.session.handle_timeout(bench.now + Duration::from_secs(1000));
     assert_eq!((bench.events(), bench.sent(), bench.session.poll_timeout()), (vec![], vec![], None));
-    assert_eq!(bench.session.submit(bench.now, tag(6), read(8)), Err(read(8)));
-    bench.session.ping(bench.now, tag(7), Bytes::new());
-    bench.session.logout(bench.now, tag(8), LogoutReason::CloseSession);
+    assert_eq!(bench.session.submit(bench.now, CID, tag(6), read(8)), Err(read(8)));
+    bench.session.ping(bench.now, CID, tag(7), Bytes::new());
+    bench.session.logout(bench.now, CID, tag(8), Logout::Session);
     assert_eq!(bench.events(), [Event::TaskLost { tag: tag(7) }, Event::TaskLost { tag: tag(8) }]);
 }
 

@@ -42,7 +42,7 @@ fn each_scope_has_its_value() {
         (SendTargetsScope::ThisTarget, b"SendTargets=\0"),
     ] {
         let mut bench = discovery();
-        bench.session.send_targets(bench.now, tag(1), scope);
+        bench.session.send_targets(bench.now, CID, tag(1), scope);
         let request = request(&mut bench);
         assert_eq!((&request.data[..], request.target_transfer_tag), (text, None));
     }
@@ -51,7 +51,7 @@ fn each_scope_has_its_value() {
 #[test]
 fn a_long_answer_is_asked_for_piece_by_piece() {
     let mut bench = discovery();
-    bench.session.send_targets(bench.now, tag(1), SendTargetsScope::All);
+    bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
     assert_eq!(request(&mut bench).cmd_sn, FIRST_CMD_SN);
     // RFC 7143 11.10.5: a pair may go over the edge of a PDU.
     answer(&mut bench, 1, b"TargetName=iqn.2026-01.a:one\0TargetAddress=10.0.0.1:3260,1\0Target", Some(7));
@@ -75,7 +75,7 @@ fn a_long_answer_is_asked_for_piece_by_piece() {
 #[test]
 fn no_targets_is_an_answer() {
     let mut bench = discovery();
-    bench.session.send_targets(bench.now, tag(1), SendTargetsScope::All);
+    bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
     request(&mut bench);
     answer(&mut bench, 1, b"", None);
     assert_eq!(bench.events(), [Event::Targets { tag: tag(1), targets: vec![] }]);
@@ -84,8 +84,8 @@ fn no_targets_is_an_answer() {
 #[test]
 fn exchanges_take_turns() {
     let mut bench = discovery();
-    bench.session.send_targets(bench.now, tag(1), SendTargetsScope::All);
-    bench.session.send_targets(bench.now, tag(2), SendTargetsScope::All);
+    bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
+    bench.session.send_targets(bench.now, CID, tag(2), SendTargetsScope::All);
     // RFC 7143 11.10: one at a time.
     assert_eq!(request(&mut bench).initiator_task_tag, tag(1));
     answer(&mut bench, 1, b"", None);
@@ -99,30 +99,30 @@ fn an_exchange_waits_for_the_window() {
     let outcome = LoginOutcome { max_cmd_sn: FIRST_CMD_SN, ..outcome(Parameters::default()) };
     let mut bench = Bench::with(outcome);
     bench.submit(1, read(8));
-    bench.session.send_targets(bench.now, tag(2), SendTargetsScope::ThisTarget);
+    bench.session.send_targets(bench.now, CID, tag(2), SendTargetsScope::ThisTarget);
     assert!(matches!(bench.sent()[..], [Pdu::ScsiCommand(_)]));
     bench.max_cmd_sn = FIRST_CMD_SN.next();
     let pdu = bench.nop_in(None, None);
     bench.take(pdu);
     assert_eq!(request(&mut bench).cmd_sn, FIRST_CMD_SN.next());
-    assert_eq!(bench.session.window(), 0);
+    assert_eq!(bench.session.window(CID), 0);
 }
 
 #[test]
 fn discovery_sessions_take_no_commands() {
     let mut bench = discovery();
-    assert_eq!(bench.session.window(), 0);
-    assert_eq!(bench.session.submit(bench.now, tag(1), read(8)), Err(read(8)));
+    assert_eq!(bench.session.window(CID), 0);
+    assert_eq!(bench.session.submit(bench.now, CID, tag(1), read(8)), Err(read(8)));
 }
 
 #[test]
 fn discovery_sessions_have_texts_and_a_logout_alone() {
     let mut bench = discovery();
     assert_eq!(bench.session.poll_timeout(), None);
-    bench.session.ping(bench.now, tag(1), Bytes::new());
+    bench.session.ping(bench.now, CID, tag(1), Bytes::new());
     let reason = RejectReason::CommandNotSupported;
     assert_eq!(bench.events(), [Event::TaskRejected { tag: tag(1), reason }]);
-    bench.session.logout(bench.now, tag(2), LogoutReason::CloseConnection);
+    bench.session.logout(bench.now, CID, tag(2), Logout::Connection(CID));
     let sent = bench.sent();
     assert!(matches!(&sent[..], [Pdu::LogoutRequest(request)] if request.reason == LogoutReason::CloseSession));
 }
@@ -130,7 +130,7 @@ fn discovery_sessions_have_texts_and_a_logout_alone() {
 #[test]
 fn a_question_without_an_answer_ends_a_discovery_session() {
     let mut bench = discovery();
-    bench.session.send_targets(bench.now, tag(1), SendTargetsScope::All);
+    bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
     request(&mut bench);
     let due = bench.now + Duration::from_secs(3);
     assert_eq!(bench.session.poll_timeout(), Some(due));
@@ -153,7 +153,7 @@ fn hostile_answers() {
         (b"TargetName=\xff\0", Violation::TextMalformed),
     ] {
         let mut bench = discovery();
-        bench.session.send_targets(bench.now, tag(1), SendTargetsScope::All);
+        bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
         request(&mut bench);
         answer(&mut bench, 1, text, None);
         bench.assert_violation(violation, &[1]);
@@ -165,7 +165,7 @@ fn answers_without_end() {
     for (text, rounds) in [(vec![b'a'; 8192], 129), (Vec::new(), 9)] {
         let text: &'static [u8] = text.leak();
         let mut bench = discovery();
-        bench.session.send_targets(bench.now, tag(1), SendTargetsScope::All);
+        bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
         for _ in 1..rounds {
             request(&mut bench);
             bench.max_cmd_sn = bench.max_cmd_sn.next();
@@ -180,7 +180,7 @@ fn answers_without_end() {
 #[test]
 fn an_answer_that_goes_on_needs_a_tag() {
     let mut bench = discovery();
-    bench.session.send_targets(bench.now, tag(1), SendTargetsScope::All);
+    bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
     request(&mut bench);
     let response = text_response(&mut bench, 1, b"", None);
     bench.take(TextResponse { is_final: false, ..response });
@@ -190,7 +190,7 @@ fn an_answer_that_goes_on_needs_a_tag() {
 #[test]
 fn an_answer_to_a_question_that_was_not_sent() {
     let mut bench = discovery();
-    bench.session.send_targets(bench.now, tag(1), SendTargetsScope::All);
+    bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
     request(&mut bench);
     answer(&mut bench, 1, b"TargetName=iqn.a\0", Some(7));
     answer(&mut bench, 1, b"TargetName=iqn.b\0", None);
@@ -213,8 +213,8 @@ fn negotiating() -> Bench {
         parameter_3: 3,
         data: Bytes::new(),
     });
-    assert_eq!(bench.events(), [Event::NegotiationRequested]);
-    bench.session.negotiate(bench.now, tag(1));
+    assert_eq!(bench.events(), [Event::NegotiationRequested { cid: CID }]);
+    bench.session.negotiate(bench.now, CID, tag(1));
     assert!(request(&mut bench).data.is_empty());
     bench
 }
@@ -224,7 +224,7 @@ fn a_negotiation_answers_what_the_target_offers() {
     let mut bench = negotiating();
     answer(&mut bench, 1, b"X-org.example.speed=9\0MaxRecvDataSegmentLength=1024\0TargetAlias=disk\0", Some(7));
     assert_eq!(request(&mut bench).data, &b"X-org.example.speed=NotUnderstood\0"[..]);
-    assert_eq!(bench.session.parameters().send_segment_bytes_max, 8192, "not before the end");
+    assert_eq!(bench.session.parameters(CID).unwrap().send_segment_bytes_max, 8192, "not before the end");
     answer(&mut bench, 1, b"", None);
     assert_eq!(bench.events(), [Event::NegotiationComplete { tag: tag(1) }]);
     bench.submit(2, write(4096));

@@ -104,6 +104,26 @@ fn an_r2t_that_comes_twice_is_answered_once() {
 }
 
 #[test]
+fn r2ts_in_any_order_ask_for_a_byte_once() {
+    let mut bench = Bench::new(Parameters {
+        immediate_data: false,
+        data_sequence_in_order: false,
+        outstanding_r2t_max: 8,
+        ..Parameters::default()
+    });
+    bench.submit(1, write(2048));
+    bench.sent();
+    for (r2t_sn, offset) in [(0, 1024), (1, 0), (2, 1536)] {
+        bench.take(bench.r2t(1, r2t_sn, offset, 512));
+    }
+    // RFC 7143 11.8: they are answered in the order in which they came.
+    let offset = |pdu: Pdu| if let Pdu::DataOut(pdu) = pdu { pdu.buffer_offset } else { panic!("{pdu:?}") };
+    assert_eq!(bench.sent().into_iter().map(offset).collect::<Vec<_>>(), [1024, 0, 1536]);
+    bench.take(bench.r2t(1, 3, 500, 512));
+    bench.assert_violation(Violation::R2tOutOfOrder, &[1]);
+}
+
+#[test]
 fn extended_cdb_goes_in_an_additional_header_segment() {
     let mut bench = Bench::new(Parameters::default());
     let cdb: Bytes = (0..32).collect();

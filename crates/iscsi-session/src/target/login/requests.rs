@@ -71,6 +71,8 @@ pub(super) struct Requests {
     /// StatSN of the next response.
     pub(super) stat_sn: StatSn,
     window: u32,
+    /// ExpCmdSN and MaxCmdSN of the session that the connection joins, when they are known.
+    pub(super) session_numbers: Option<(CmdSn, CmdSn)>,
 }
 
 impl Requests {
@@ -78,13 +80,20 @@ impl Requests {
     /// Begins with the first request, which [`Self::admit`] has yet to take. StatSN begins where the initiator expects it.
     pub(super) fn new(first: &LoginRequest, window: u32) -> Self {
         let leader = Leader::of(first);
-        Self { leader, stage: first.current_stage, count: 0, stat_sn: first.exp_stat_sn, window }
+        Self { leader, stage: first.current_stage, count: 0, stat_sn: first.exp_stat_sn, window, session_numbers: None }
     }
 
     /// Begins, and ends soon, with a first Login Request that means nothing.
     pub(super) fn of_undecodable(header: &Header) -> Self {
         let leader = Leader::of_undecodable(header);
-        Self { leader, stage: Stage::SecurityNegotiation, count: 0, stat_sn: StatSn(0), window: 1 }
+        Self {
+            leader,
+            stage: Stage::SecurityNegotiation,
+            count: 0,
+            stat_sn: StatSn(0),
+            window: 1,
+            session_numbers: None,
+        }
     }
 
     pub(super) fn leader(&self) -> &Leader {
@@ -123,22 +132,34 @@ impl Requests {
     pub(super) fn response(&mut self, status: LoginStatus) -> LoginResponse {
         let stat_sn = self.stat_sn;
         self.stat_sn = stat_sn.next();
+        let (exp_cmd_sn, max_cmd_sn) = self.command_numbers();
         LoginResponse {
             current_stage: self.stage,
             isid: self.leader.isid,
             tsih: self.leader.tsih,
             initiator_task_tag: self.leader.tag,
             stat_sn,
-            exp_cmd_sn: self.leader.cmd_sn,
-            max_cmd_sn: self.max_cmd_sn(),
+            exp_cmd_sn,
+            max_cmd_sn,
             status,
             ..LoginResponse::default()
         }
     }
 
-    /// MaxCmdSN: Login Requests are immediate, so the window stays where the first has put it.
-    pub(super) fn max_cmd_sn(&self) -> CmdSn {
-        self.leader.cmd_sn.advanced_by(self.window).previous()
+    /// ExpCmdSN and MaxCmdSN. Login Requests are immediate, so the window of a session that begins stays where the first has put
+    /// it. A connection that joins says those of its session; as long as they are not known, numbers that lie far behind, which
+    /// RFC 7143 4.2.2.1 has the initiator ignore.
+    pub(super) fn command_numbers(&self) -> (CmdSn, CmdSn) {
+        const FAR: u32 = 1 << 30;
+        let cmd_sn = self.leader.cmd_sn;
+        if let Some(numbers) = self.session_numbers {
+            numbers
+        } else if self.leader.is_leading() {
+            (cmd_sn, cmd_sn.advanced_by(self.window).previous())
+        } else {
+            let behind = CmdSn(cmd_sn.0.wrapping_sub(FAR));
+            (behind, behind.previous())
+        }
     }
 }
 
@@ -149,4 +170,41 @@ const fn follows(stage: Stage, next: Stage) -> bool {
         (Stage::SecurityNegotiation, Stage::LoginOperationalNegotiation | Stage::FullFeaturePhase)
             | (Stage::LoginOperationalNegotiation, Stage::FullFeaturePhase)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command_numbers(tsih: Tsih, cmd_sn: u32) -> (CmdSn, CmdSn) {
+        let request = LoginRequest { tsih, cmd_sn: CmdSn(cmd_sn), ..LoginRequest::default() };
+        let response = Requests::new(&request, 32).response(LoginStatus::Success);
+        (response.exp_cmd_sn, response.max_cmd_sn)
+    }
+
+    #[test]
+    fn a_session_begins_with_its_whole_window() {
+        assert_eq!(command_numbers(Tsih(0), u32::MAX), (CmdSn(u32::MAX), CmdSn(30)));
+    }
+
+    /// RFC 7143 4.2.2.1: an initiator ignores numbers that come before those that it knows, and a MaxCmdSN is never less than
+    /// ExpCmdSN - 1.
+    #[test]
+    fn a_connection_that_joins_acknowledges_nothing() {
+        for cmd_sn in [7, u32::MAX] {
+            let (exp_cmd_sn, max_cmd_sn) = command_numbers(Tsih(1), cmd_sn);
+            // A window of commands on other connections may be on the way.
+            assert!(exp_cmd_sn.precedes(CmdSn(cmd_sn.wrapping_sub(1 << 20))));
+            assert_eq!(max_cmd_sn.next(), exp_cmd_sn);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_joins_tells_what_its_session_has_come_to() {
+        let request = LoginRequest { tsih: Tsih(1), cmd_sn: CmdSn(7), ..LoginRequest::default() };
+        let mut requests = Requests::new(&request, 32);
+        requests.session_numbers = Some((CmdSn(5), CmdSn(20)));
+        let response = requests.response(LoginStatus::Success);
+        assert_eq!((response.exp_cmd_sn, response.max_cmd_sn), (CmdSn(5), CmdSn(20)));
+    }
 }

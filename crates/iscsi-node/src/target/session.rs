@@ -1,0 +1,273 @@
+//! A session joined to a SCSI target device, and the connections that it has.
+//!
+//! In: PDUs of its connections, ends of block I/O, time. Out: PDUs to its connections, block I/O and events through the [`Outbox`].
+//! What becomes of a command stands in `tasks`, what of other requests in `management`.
+
+use super::connections::Connections;
+use super::event::{ConnectionId, Event, Outbox};
+use super::management::OpenManagement;
+use super::portal::Portal;
+use super::sessions::SessionId;
+use super::tasks::OpenTask;
+use super::timers::Entry;
+use iscsi_pdu::{Cid, CmdSn, LoginStatus, Pdu, TargetTransferTag, Tsih};
+use iscsi_session::target::{self, LoginIdentity, SessionConfig, TaskId};
+use iscsi_session::{BadPdu, LoginOutcome, SessionType};
+use iscsi_transport::{PduPort, Received};
+use scsi_block::Nexus;
+use std::time::Instant;
+
+/// One session of the node.
+pub(super) struct Session {
+    id: SessionId,
+    pub(super) machine: target::Session,
+    /// What its leading login has agreed upon.
+    pub(super) outcome: Box<LoginOutcome>,
+    /// Place of the target in the portal; none in a discovery session.
+    pub(super) target: Option<usize>,
+    pub(super) nexus: Option<Nexus>,
+    pub(super) connections: Vec<(Cid, ConnectionId)>,
+    /// By the index of the session's task.
+    pub(super) tasks: Vec<Option<OpenTask>>,
+    pub(super) management: Vec<OpenManagement>,
+    /// Block I/O in flight.
+    pub(super) ios_in_flight: usize,
+    /// Tasks that were aborted while their block I/O was in flight.
+    pub(super) aborted_in_store: Vec<OpenTask>,
+    /// Tasks that wait for block I/O of tasks that have ended with their connection.
+    pub(super) behind_orphans: Vec<TaskId>,
+    /// The entry that the node's timers hold for this session.
+    pub(super) timer: Entry,
+}
+
+/// What a step of a session works with: the time, the ports of its connections, and the node's outputs.
+pub(super) struct Context<'a, P> {
+    pub(super) now: Instant,
+    pub(super) portal: &'a Portal,
+    pub(super) connections: &'a mut Connections<P>,
+    pub(super) outbox: &'a mut Outbox,
+}
+
+impl Session {
+    /// A session that begins with its leading connection. `ping_tag` is a tag of that connection's port that places nothing.
+    pub(super) fn new(
+        id: SessionId,
+        outcome: Box<LoginOutcome>,
+        portal: &Portal,
+        connection: ConnectionId,
+        ping_tag: TargetTransferTag,
+        now: Instant,
+    ) -> Self {
+        let config = SessionConfig {
+            window: portal.window,
+            ping_interval: portal.ping_interval,
+            ping_timeout: portal.ping_timeout,
+            logout_grace: portal.logout_grace,
+            ..SessionConfig::default()
+        };
+        let target = match (outcome.session_type, &outcome.target_name) {
+            (SessionType::Normal, Some(name)) => portal.find(name),
+            _ => None,
+        };
+        let isid = outcome.isid.0.map(|byte| format!("{byte:02x}")).concat();
+        // SAM-5 and RFC 7143 section 4.4.2: the initiator port's name is the initiator's name with the ISID.
+        let initiator_port = format!("{},i,0x{isid}", outcome.initiator_name);
+        Self {
+            id,
+            machine: target::Session::new(&outcome, config, ping_tag, now),
+            nexus: target.map(|index| portal.targets[index].device.connect(&initiator_port)),
+            connections: vec![(outcome.cid, connection)],
+            outcome,
+            target,
+            tasks: Vec::new(),
+            management: Vec::new(),
+            ios_in_flight: 0,
+            aborted_in_store: Vec::new(),
+            behind_orphans: Vec::new(),
+            timer: None,
+        }
+    }
+
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(super) fn tsih(&self) -> Tsih {
+        self.outcome.tsih
+    }
+
+    pub(super) fn target(&self) -> Option<usize> {
+        self.target
+    }
+
+    /// Whether nothing is left: no connection that could take a word, no block I/O.
+    pub(super) fn is_over(&self) -> bool {
+        self.machine.is_closed() && self.connections.is_empty() && self.ios_in_flight == 0
+    }
+
+    /// ExpCmdSN and MaxCmdSN for a login that may join the session.
+    ///
+    /// # Errors
+    /// The status to refuse it with.
+    pub(super) fn admission(&self, identity: &LoginIdentity) -> Result<(CmdSn, CmdSn), LoginStatus> {
+        let LoginIdentity { initiator_name, target_name, isid, cid, .. } = identity;
+        let ours = &self.outcome;
+        if (initiator_name, target_name, isid) != (&ours.initiator_name, &ours.target_name, &ours.isid) {
+            return Err(LoginStatus::SessionDoesNotExist);
+        }
+        match self.machine.admission(*cid) {
+            LoginStatus::Success => Ok(self.machine.command_numbers()),
+            status => Err(status),
+        }
+    }
+
+    /// A login has joined that [`admission`](Self::admission) had nothing against. One with the same CID makes room for it.
+    pub(super) fn add_connection<P: PduPort>(
+        &mut self,
+        id: ConnectionId,
+        outcome: &LoginOutcome,
+        ping_tag: TargetTransferTag,
+        context: &mut Context<'_, P>,
+    ) {
+        self.machine.add_connection(outcome, ping_tag, context.now);
+        // What the session says now about this CID is about the connection of old.
+        self.handle_events(context);
+        if let Some(old) = self.find(outcome.cid) {
+            self.connections.retain(|(_, connection)| *connection != old);
+            self.release_tags(old, context);
+            if let Some(connection) = context.connections.get_mut(old) {
+                connection.kill();
+            }
+            context.connections.flush_later(old);
+        }
+        self.connections.push((outcome.cid, id));
+    }
+
+    /// The connection that the session knows by this number.
+    pub(super) fn find(&self, cid: Cid) -> Option<ConnectionId> {
+        self.connections.iter().find(|(other, _)| *other == cid).map(|(_, id)| *id)
+    }
+
+    /// Whether PDUs that were lost with their headers are missed and asked for again (RFC 7143 section 7.8).
+    pub(super) fn recovers_lost_pdus(&self) -> bool {
+        self.machine.parameters().error_recovery_level > 0
+    }
+
+    /// A connection has received something.
+    pub(super) fn handle_received<P: PduPort>(&mut self, cid: Cid, received: Received, context: &mut Context<'_, P>) {
+        let now = context.now;
+        match received {
+            Received::Frame(frame) => match Pdu::decode(&frame) {
+                Ok(pdu) => self.machine.handle_pdu(now, cid, pdu),
+                Err(error) => self.machine.handle_bad_pdu(now, cid, frame.header, BadPdu::Undecodable(error)),
+            },
+            Received::BadDataDigest(header) => self.machine.handle_bad_pdu(now, cid, header, BadPdu::DataDigest),
+            Received::BadHeaderDigest(_) => {}
+        }
+        self.handle_events(context);
+    }
+
+    pub(super) fn handle_timeout<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
+        self.machine.handle_timeout(context.now);
+        self.handle_events(context);
+    }
+
+    /// Queues PDUs as long as a connection's port takes them, and lets tasks go on that waited for others. Returns whether there may be
+    /// more when the port is flushed.
+    pub(super) fn transmit<P: PduPort>(
+        &mut self,
+        (id, cid): (ConnectionId, Cid),
+        context: &mut Context<'_, P>,
+    ) -> bool {
+        let Some(mut connection) = context.connections.get_mut(id) else { return false };
+        if connection.has_tasks_to_ask() {
+            self.ask_waiting(id, context);
+            let Some(found) = context.connections.get_mut(id) else { return false };
+            connection = found;
+        }
+        let mut queued = 0;
+        while connection.port.can_send()
+            && let Some(pdu) = self.machine.poll_transmit(cid)
+        {
+            connection.port.send(pdu.encode());
+            queued += 1;
+        }
+        let mut more = !connection.port.can_send();
+        if connection.has_tasks_to_start() {
+            more |= self.start_waiting(id, context);
+        }
+        // What was sent on one may have been waited for on another.
+        if queued > 0 && self.connections.len() > 1 {
+            self.flush_later(context.connections);
+        }
+        more
+    }
+
+    /// The initiator is to log out.
+    pub(super) fn request_logout<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
+        self.machine.request_logout(context.now);
+        self.handle_events(context);
+    }
+
+    /// Ends the session. Returns its connections, which are to end without a word.
+    pub(super) fn end<P: PduPort>(&mut self, context: &mut Context<'_, P>) -> Vec<ConnectionId> {
+        self.machine.terminate();
+        self.handle_events(context);
+        self.connections.iter().map(|(_, id)| *id).collect()
+    }
+
+    /// A connection is no more; its port is still there. One whose place another has taken is none of the session's.
+    pub(super) fn handle_connection_lost<P: PduPort>(
+        &mut self,
+        (id, cid): (ConnectionId, Cid),
+        context: &mut Context<'_, P>,
+    ) {
+        if self.find(cid) == Some(id) {
+            self.machine.handle_connection_lost(context.now, cid);
+            self.handle_events(context);
+            self.release_tags(id, context);
+            self.connections.retain(|(_, connection)| *connection != id);
+        }
+    }
+
+    /// After anything was done to the session: each of its connections may have something to send.
+    pub(super) fn flush_later<P: PduPort>(&self, connections: &mut Connections<P>) {
+        for (_, id) in &self.connections {
+            connections.flush_later(*id);
+        }
+    }
+
+    /// Carries out what the session says.
+    pub(super) fn handle_events<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
+        let mut aborted = Vec::new();
+        while let Some(event) = self.machine.poll_event() {
+            match event {
+                target::Event::Command(command) => self.begin(command, context),
+                target::Event::Data { task, data, .. } => self.take_data(task, data),
+                target::Event::DataComplete { task } => self.start_or_wait(task, context),
+                target::Event::Reassigned { task, cid } => self.reassign(task, cid, context),
+                target::Event::Aborted { task } => aborted.extend(self.abort(task, context)),
+                target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
+                target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
+                target::Event::ConnectionClosed { cid, reason } => {
+                    if let Some(connection) = self.find(cid) {
+                        close(connection, context);
+                        context.outbox.events.push_back(Event::ConnectionClosed { connection, reason });
+                    }
+                }
+                target::Event::Closed(reason) => {
+                    self.connections.iter().for_each(|(_, connection)| close(*connection, context));
+                    context.outbox.events.push_back(Event::SessionClosed { tsih: self.tsih(), reason });
+                }
+            }
+        }
+        self.tell_of_orphans(&aborted, context.connections);
+    }
+}
+
+/// A connection ends when what is queued for it has been sent.
+fn close<P: PduPort>(id: ConnectionId, context: &mut Context<'_, P>) {
+    if let Some(connection) = context.connections.get_mut(id) {
+        connection.close(context.now);
+    }
+}

@@ -1,0 +1,373 @@
+//! Commands: each becomes a task, then block I/O, then an outcome.
+//!
+//! In: commands and data of the session, ends of block I/O. Out: block I/O through the [`Outbox`](super::event::Outbox), outcomes to
+//! the session. A task is bound to the connection that its command came on (RFC 7143 section 4.2.2): its tag is of that
+//! connection's port, and it waits for room on that connection alone.
+
+use super::connection::Allegiance;
+use super::connections::Connections;
+use super::event::{ConnectionId, IoRequest, StoreId};
+use super::flow::Flow;
+use super::session::{Context, Session};
+use bytes::Bytes;
+use iscsi_pdu::{Cid, TargetTransferTag};
+use iscsi_session::target::{Command, DataProgress, TaskId, TaskOutcome};
+use iscsi_transport::PduPort;
+use scsi_block::io::{IoDone, Segments};
+use scsi_block::{Begin, LogicalUnitNumber, Outcome, Step, Task};
+
+/// A task between its command and its outcome.
+pub(super) struct OpenTask {
+    id: TaskId,
+    task: Task,
+    connection: ConnectionId,
+    /// Bytes of data-out that the task takes.
+    wanted: u32,
+    data: Segments,
+    /// The port's tag for data that is asked for.
+    tag: Option<u32>,
+    /// Bytes of data-out that count as asked for.
+    asked_bytes: usize,
+    in_store: bool,
+}
+
+impl OpenTask {
+    /// Nothing carries the task's tag any more.
+    fn release_tag<P: PduPort>(&mut self, connections: &mut Connections<P>) {
+        if let Some(tag) = self.tag.take()
+            && let Some(connection) = connections.get_mut(self.connection)
+        {
+            connection.port.release(tag);
+        }
+    }
+
+    /// Bytes of data-out that have not come.
+    fn missing(&self) -> u32 {
+        self.wanted - self.data.iter().map(|data| data.len() as u32).sum::<u32>()
+    }
+
+    /// Data is asked for.
+    fn count_asked<P>(&self, connections: &mut Connections<P>) {
+        if self.asked_bytes > 0
+            && let Some(flow) = flow(connections, self.connection)
+        {
+            flow.asked_bytes += self.asked_bytes;
+        }
+    }
+
+    /// The data that was asked for counts no more.
+    fn forget_asked<P>(&self, connections: &mut Connections<P>) {
+        if self.asked_bytes > 0
+            && let Some(flow) = flow(connections, self.connection)
+        {
+            flow.asked_bytes -= self.asked_bytes;
+        }
+    }
+
+    /// The store is asked for read data.
+    fn count_reading<P>(&self, connections: &mut Connections<P>) {
+        if self.task.data_in_length() > 0
+            && let Some(flow) = flow(connections, self.connection)
+        {
+            flow.reading_bytes += self.task.data_in_length() as usize;
+        }
+    }
+
+    /// The store has answered.
+    fn forget_reading<P>(&self, connections: &mut Connections<P>) {
+        if self.task.data_in_length() > 0
+            && let Some(flow) = flow(connections, self.connection)
+        {
+            flow.reading_bytes -= self.task.data_in_length() as usize;
+        }
+    }
+}
+
+fn allegiance<P>(connections: &mut Connections<P>, id: ConnectionId) -> Option<&mut Allegiance> {
+    connections.get_mut(id)?.allegiance()
+}
+
+fn flow<P>(connections: &mut Connections<P>, id: ConnectionId) -> Option<&mut Flow> {
+    allegiance(connections, id).map(|allegiance| &mut allegiance.flow)
+}
+
+impl Session {
+    /// Write data of a connection has gone to the store: tasks that waited for that may have theirs.
+    pub(super) fn ask_waiting<P: PduPort>(&mut self, id: ConnectionId, context: &mut Context<'_, P>) {
+        while let Some(flow) = flow(context.connections, id)
+            && !flow.waiting_for_data.is_empty()
+            && flow.has_room_for_writes()
+            && let Some(task) = flow.waiting_for_data.pop_front()
+        {
+            self.ask_for_data(task, context);
+        }
+    }
+
+    /// Read data of a connection has left: tasks that waited for that may go on. Returns whether one has.
+    pub(super) fn start_waiting<P: PduPort>(&mut self, id: ConnectionId, context: &mut Context<'_, P>) -> bool {
+        let mut started = false;
+        while let Some(Allegiance { cid, flow, .. }) = allegiance(context.connections, id)
+            && !flow.waiting.is_empty()
+            && flow.has_room_for_reads(self.machine.data_in_bytes(*cid))
+            && let Some(task) = flow.waiting.pop_front()
+        {
+            self.start(task, context);
+            started = true;
+        }
+        started
+    }
+
+    /// A block I/O of a task has come back.
+    pub(super) fn handle_io_done<P: PduPort>(&mut self, task: TaskId, done: IoDone, context: &mut Context<'_, P>) {
+        self.ios_in_flight -= 1;
+        if let Some(place) = self.aborted_in_store.iter().position(|open| open.id == task) {
+            let open = self.aborted_in_store.swap_remove(place);
+            open.forget_reading(context.connections);
+            open.forget_asked(context.connections);
+            self.answer_management();
+            for waiting in std::mem::take(&mut self.behind_orphans) {
+                self.start_or_wait(waiting, context);
+            }
+        } else {
+            let mut open = self.take(task);
+            open.forget_reading(context.connections);
+            open.in_store = false;
+            let step = match &mut self.nexus {
+                Some(nexus) => nexus.resume(&mut open.task, done),
+                None => Step::Aborted,
+            };
+            self.act(open, step, context);
+        }
+        self.handle_events(context);
+    }
+
+    /// A piece of a task's data has come.
+    pub(super) fn take_data(&mut self, id: TaskId, data: Bytes) {
+        if let Some(open) = self.open_task(id) {
+            open.data.push(data);
+        }
+    }
+
+    fn open_task(&mut self, id: TaskId) -> Option<&mut OpenTask> {
+        self.tasks.get_mut(id.index())?.as_mut().filter(|open| open.id == id)
+    }
+
+    fn take(&mut self, id: TaskId) -> OpenTask {
+        self.tasks[id.index()].take().expect("the task was looked up just before")
+    }
+
+    fn put(&mut self, open: OpenTask) {
+        let index = open.id.index();
+        if self.tasks.len() <= index {
+            self.tasks.resize_with(index + 1, || None);
+        }
+        self.tasks[index] = Some(open);
+    }
+
+    pub(super) fn begin<P: PduPort>(&mut self, command: Command, context: &mut Context<'_, P>) {
+        let connection = self.find(command.cid);
+        let (Some(nexus), Some(connection)) = (&mut self.nexus, connection) else {
+            return self.machine.discard(command.task);
+        };
+        let lun = LogicalUnitNumber::from_wire(command.lun.0);
+        let cdb: &[u8] = if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb };
+        let expected = if command.write { command.expected_data_transfer_length } else { 0 };
+        let task = match nexus.begin_expecting(lun, cdb, Some(expected)) {
+            Begin::Done(outcome) => {
+                let outcome = TaskOutcome {
+                    data_in_length: outcome.data_in.len() as u32,
+                    data_out_length: 0,
+                    status: outcome.status.code(),
+                    sense: outcome.sense,
+                    data_in: outcome.data_in,
+                };
+                return self.machine.complete(command.task, outcome);
+            }
+            Begin::Task(task) => task,
+        };
+        let wanted = task.data_out_length().min(expected);
+        let mut data = command.data;
+        data.truncate(wanted as usize);
+        let data = if data.is_empty() { Segments::new() } else { Segments::from_iter([data]) };
+        let (id, tag) = (command.task, None);
+        self.put(OpenTask { id, task, connection, wanted, data, tag, asked_bytes: 0, in_store: false });
+        self.pursue(id, context);
+    }
+
+    /// Asks for the data of a task in its turn, or begins it if it takes none.
+    fn pursue<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
+        let Some(open) = self.open_task(id) else {
+            return; // aborted meanwhile
+        };
+        if open.wanted == 0 {
+            return self.start_or_wait(id, context);
+        }
+        match flow(context.connections, open.connection) {
+            Some(flow) if open.missing() > 0 && !flow.may_ask() => flow.waiting_for_data.push_back(id),
+            _ => self.ask_for_data(id, context),
+        }
+    }
+
+    /// Asks for what has not come with the command.
+    fn ask_for_data<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
+        let Some(open) = self.open_task(id).filter(|open| open.tag.is_none()) else {
+            return; // aborted while it waited, or gone to another connection
+        };
+        let (wanted, missing) = (open.wanted, open.missing());
+        if missing > 0
+            && let Some(connection) = context.connections.get_mut(open.connection)
+        {
+            open.tag = Some(connection.port.reserve(missing));
+            open.asked_bytes = wanted as usize;
+            open.count_asked(context.connections);
+        }
+        // A tag that is never sent may be any.
+        let tag = TargetTransferTag(open.tag.unwrap_or_default());
+        if self.machine.receive_data(id, tag, wanted) == DataProgress::Complete {
+            self.start_or_wait(id, context);
+        }
+    }
+
+    pub(super) fn start_or_wait<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
+        let Some(open) = self.open_task(id) else {
+            return; // aborted while it waited
+        };
+        if open.task.data_in_length() > 0
+            && let Some(Allegiance { cid, flow, .. }) = allegiance(context.connections, open.connection)
+            && !flow.may_read(self.machine.data_in_bytes(*cid))
+        {
+            flow.waiting.push_back(id);
+        } else {
+            self.start(id, context);
+        }
+    }
+
+    /// All data of the command has come.
+    fn start<P: PduPort>(&mut self, id: TaskId, context: &mut Context<'_, P>) {
+        let Some(open) = self.open_task(id).filter(|open| !open.in_store) else {
+            return; // aborted while it waited, or gone to another connection
+        };
+        let unit = open.task.unit();
+        if self.has_orphans(unit, context.connections) {
+            return self.behind_orphans.push(id);
+        }
+        let mut open = self.take(id);
+        open.release_tag(context.connections);
+        let data = std::mem::take(&mut open.data);
+        let step = match &mut self.nexus {
+            Some(nexus) => nexus.start(&mut open.task, data),
+            None => Step::Aborted,
+        };
+        self.act(open, step, context);
+    }
+
+    /// Whether block I/O of tasks that have ended with their connection is still in the store of a unit. What an initiator sends
+    /// after it has learned of that end must not be overtaken.
+    fn has_orphans<P>(&self, unit: usize, connections: &Connections<P>) -> bool {
+        self.aborted_in_store.iter().any(|open| open.task.unit() == unit && is_lost(connections, open.connection))
+    }
+
+    fn act<P: PduPort>(&mut self, mut open: OpenTask, step: Step, context: &mut Context<'_, P>) {
+        match step {
+            Step::Io(io) => {
+                let (Some(target), unit, task) = (self.target, open.task.unit(), open.id) else {
+                    return self.machine.discard(open.id);
+                };
+                open.in_store = true;
+                open.count_reading(context.connections);
+                self.put(open);
+                self.ios_in_flight += 1;
+                let id = context.outbox.ios.insert((self.id(), task)) as u64;
+                context.outbox.requests.push_back(IoRequest { id, store: StoreId { target, unit }, io });
+            }
+            Step::Done(outcome) => {
+                open.forget_asked(context.connections);
+                self.complete(open.id, &open.task, outcome);
+            }
+            Step::Aborted => {
+                open.forget_asked(context.connections);
+                self.machine.discard(open.id);
+            }
+        }
+    }
+
+    fn complete(&mut self, id: TaskId, task: &Task, outcome: Outcome) {
+        let data_in_length = task.data_in_length().max(outcome.data_in.len() as u32);
+        let good = outcome.sense.is_empty();
+        self.machine.complete(
+            id,
+            TaskOutcome {
+                // A command that failed has moved what it has moved: nothing.
+                data_in_length: if good { outcome.data_in.len() as u32 } else { data_in_length },
+                data_out_length: task.data_out_length(),
+                status: outcome.status.code(),
+                sense: outcome.sense,
+                data_in: outcome.data_in,
+            },
+        );
+    }
+
+    /// A task has ended. Returns the connection that it was bound to, and its unit.
+    pub(super) fn abort<P: PduPort>(
+        &mut self,
+        id: TaskId,
+        context: &mut Context<'_, P>,
+    ) -> Option<(ConnectionId, usize)> {
+        self.open_task(id)?;
+        let mut open = self.take(id);
+        let bound = (open.connection, open.task.unit());
+        open.release_tag(context.connections);
+        if open.in_store {
+            self.aborted_in_store.push(open);
+        } else {
+            open.forget_asked(context.connections);
+        }
+        Some(bound)
+    }
+
+    /// RFC 7143 11.14.5: the initiator is told by unit attention of tasks that have ended since their connection has.
+    pub(super) fn tell_of_orphans<P>(&mut self, aborted: &[(ConnectionId, usize)], connections: &Connections<P>) {
+        let Some(nexus) = &mut self.nexus else { return };
+        for (_, unit) in aborted.iter().filter(|(connection, _)| is_lost(connections, *connection)) {
+            nexus.commands_cleared(*unit);
+        }
+    }
+
+    /// A task goes on with another connection (RFC 7143 section 7.2.2): there it waits for what it has waited for.
+    pub(super) fn reassign<P: PduPort>(&mut self, id: TaskId, cid: Cid, context: &mut Context<'_, P>) {
+        let (Some(connection), Some(_)) = (self.find(cid), self.open_task(id)) else { return };
+        let mut open = self.take(id);
+        let (in_store, missing) = (open.in_store, open.missing());
+        open.release_tag(context.connections);
+        open.forget_asked(context.connections);
+        if in_store {
+            open.forget_reading(context.connections);
+        }
+        open.connection = connection;
+        if missing > 0 {
+            open.asked_bytes = 0;
+        }
+        open.count_asked(context.connections);
+        if in_store {
+            open.count_reading(context.connections);
+        }
+        self.put(open);
+        match (in_store, missing) {
+            (true, _) => {}
+            (false, 0) => self.start_or_wait(id, context),
+            (false, _) => self.pursue(id, context),
+        }
+    }
+
+    /// A connection is no more: its port has its tags back, and tasks that are not over have none.
+    pub(super) fn release_tags<P: PduPort>(&mut self, connection: ConnectionId, context: &mut Context<'_, P>) {
+        for open in self.tasks.iter_mut().flatten().filter(|open| open.connection == connection) {
+            open.release_tag(context.connections);
+        }
+    }
+}
+
+/// Whether a connection takes nothing any more.
+fn is_lost<P>(connections: &Connections<P>, id: ConnectionId) -> bool {
+    connections.get(id).is_none_or(|connection| !connection.is_open())
+}

@@ -1,0 +1,473 @@
+//! Error recovery level 1: what is lost is found, asked for again, and taken once.
+
+use super::*;
+use crate::BadPdu;
+
+const AGAIN: Duration = Duration::from_secs(3);
+
+fn at_level_1() -> Parameters {
+    Parameters { error_recovery_level: 1, immediate_data: false, ..Parameters::default() }
+}
+
+fn bench() -> Bench {
+    Bench::new(at_level_1())
+}
+
+/// A read (tag 1) of 4000 bytes that was sent.
+fn reading() -> Bench {
+    let mut bench = bench();
+    bench.submit(1, read(4000));
+    bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    bench
+}
+
+/// The piece of a read with this DataSN, of 1000 bytes.
+fn piece(bench: &Bench, data_sn: u32) -> DataIn {
+    let offset = data_sn * 1000;
+    bench.data_in(1, data_sn, offset, pattern(4000).slice(offset as usize..offset as usize + 1000))
+}
+
+fn take_pieces(bench: &mut Bench, numbers: impl IntoIterator<Item = u32>) {
+    numbers.into_iter().for_each(|number| bench.take(piece(bench, number)));
+}
+
+/// The offsets of the data that was handed out.
+fn offsets(events: &[Event]) -> Vec<u32> {
+    let offset = |event: &Event| if let Event::Data { offset, .. } = event { *offset } else { panic!("{event:?}") };
+    events.iter().map(offset).collect()
+}
+
+fn completed(events: &[Event]) -> Vec<InitiatorTaskTag> {
+    events
+        .iter()
+        .filter_map(|event| if let Event::TaskComplete { tag, .. } = event { Some(*tag) } else { None })
+        .collect()
+}
+
+fn data_snack(number: u32, begin_run: u32) -> Pdu {
+    let exp_stat_sn = FIRST_STAT_SN;
+    Snack {
+        initiator_task_tag: Some(tag(number)),
+        begin_run,
+        transfer_or_snack_tag: u32::MAX,
+        exp_stat_sn,
+        ..Snack::default()
+    }
+    .into()
+}
+
+fn status_snack(begin: StatSn, run_length: u32) -> Pdu {
+    Snack {
+        kind: SnackType::Status,
+        transfer_or_snack_tag: u32::MAX,
+        exp_stat_sn: begin,
+        begin_run: begin.0,
+        run_length,
+        ..Snack::default()
+    }
+    .into()
+}
+
+fn snack(pdu: Pdu) -> Snack {
+    if let Pdu::Snack(snack) = pdu { snack } else { panic!("a SNACK, not {pdu:?}") }
+}
+
+#[test]
+fn a_lost_data_in_is_asked_for_with_all_that_follows() {
+    let mut bench = reading();
+    take_pieces(&mut bench, [0, 2, 3]);
+    assert_eq!(offsets(&bench.events()), [0]);
+    // RFC 7143 11.16: asked for once, however much was on its way.
+    assert_eq!(bench.sent(), [data_snack(1, 1)]);
+    take_pieces(&mut bench, [1, 2]);
+    assert_eq!(offsets(&bench.events()), [1000, 2000]);
+    // What comes twice is discarded (7.9).
+    take_pieces(&mut bench, [2, 3]);
+    let response = bench.response(1);
+    bench.take(ScsiResponse { exp_data_sn: 4, ..response });
+    let events = bench.events();
+    assert_eq!((offsets(&events[..1]), completed(&events)), (vec![3000], vec![tag(1)]));
+    assert_eq!(bench.sent(), []);
+}
+
+#[test]
+fn a_data_in_with_a_bad_digest_is_asked_for() {
+    let mut bench = reading();
+    take_pieces(&mut bench, [0]);
+    let header = Pdu::from(piece(&bench, 1)).encode().header;
+    bench.session.handle_bad_pdu(bench.now, CID, header, BadPdu::DataDigest);
+    assert_eq!(bench.sent(), [data_snack(1, 1)]);
+    // One that is lost again is found by the next.
+    take_pieces(&mut bench, [1, 3]);
+    assert_eq!(bench.sent(), [data_snack(1, 2)]);
+    assert_eq!(offsets(&bench.events()), [0, 1000]);
+}
+
+/// RFC 7143 7.9: a status is not acknowledged before the data of its task has come.
+#[test]
+fn a_status_waits_for_its_data() {
+    let mut bench = reading();
+    bench.submit(2, read(8));
+    bench.sent();
+    take_pieces(&mut bench, [0, 1, 2]);
+    bench.events();
+    let response = bench.response(1);
+    bench.take(ScsiResponse { exp_data_sn: 4, ..response });
+    let response = bench.response(2);
+    bench.take(response);
+    assert_eq!((bench.events(), bench.sent()), (vec![], vec![data_snack(1, 3)]));
+    bench.session.ping(bench.now, CID, tag(9), Bytes::new());
+    assert!(matches!(&bench.sent()[..], [Pdu::NopOut(ping)] if ping.exp_stat_sn == FIRST_STAT_SN));
+    take_pieces(&mut bench, [3]);
+    assert_eq!(completed(&bench.events()), [tag(1), tag(2)]);
+    bench.submit(3, read(8));
+    assert!(matches!(&bench.sent()[..], [Pdu::ScsiCommand(pdu)] if pdu.exp_stat_sn == FIRST_STAT_SN.advanced_by(2)));
+}
+
+#[test]
+fn a_status_with_data_waits_for_the_data_before_it() {
+    let mut bench = reading();
+    take_pieces(&mut bench, [0, 1]);
+    let status = Some(DataInStatus { status: 0, stat_sn: bench.status(), residual: Residual::None });
+    let last = DataIn { is_final: true, status, ..piece(&bench, 3) };
+    bench.take(last.clone());
+    assert_eq!(offsets(&bench.events()), [0, 1000]);
+    assert_eq!(bench.sent(), [data_snack(1, 2)]);
+    take_pieces(&mut bench, [2]);
+    let events = bench.events();
+    assert_eq!((offsets(&events[..2]), completed(&events)), (vec![2000, 3000], vec![tag(1)]));
+    // The target sends all from the missing one on.
+    bench.take(last);
+    assert_eq!(bench.events(), []);
+}
+
+#[test]
+fn lost_statuses_are_asked_for_and_taken_in_order() {
+    let mut bench = bench();
+    (1..=4).for_each(|number| bench.submit(number, read(0)));
+    bench.sent();
+    let responses: Vec<_> = (1..=4).map(|number| bench.response(number)).collect();
+    bench.take(responses[2].clone());
+    assert_eq!((bench.events(), bench.sent()), (vec![], vec![status_snack(FIRST_STAT_SN, 2)]));
+    bench.take(responses[3].clone());
+    assert_eq!(bench.sent(), []);
+    bench.take(responses[1].clone());
+    bench.take(responses[0].clone());
+    assert_eq!(completed(&bench.events()), [tag(1), tag(2), tag(3), tag(4)]);
+    bench.take(responses[1].clone());
+    assert_eq!((bench.events(), bench.sent(), bench.session.is_closed()), (vec![], vec![], false));
+}
+
+/// RFC 7143 7.1.4.2 and 11.8.3: a NOP-In or an R2T tells which StatSN is next.
+#[test]
+fn a_status_that_is_the_last_is_missed_too() {
+    for by_r2t in [false, true] {
+        let mut bench = bench();
+        bench.submit(1, read(0));
+        bench.submit(2, write(512));
+        bench.sent();
+        let lost = bench.response(1);
+        let pdu: Pdu = if by_r2t { bench.r2t(2, 0, 0, 512).into() } else { bench.nop_in(None, None).into() };
+        bench.take(pdu);
+        assert_eq!(bench.sent()[0], status_snack(FIRST_STAT_SN, 1));
+        bench.take(lost);
+        assert_eq!(completed(&bench.events()), [tag(1)]);
+    }
+}
+
+#[test]
+fn a_status_with_a_bad_digest_is_lost() {
+    let mut bench = bench();
+    (1..=3).for_each(|number| bench.submit(number, read(0)));
+    bench.sent();
+    let responses: Vec<_> = (1..=3).map(|number| bench.response(number)).collect();
+    let header = Pdu::from(responses[0].clone()).encode().header;
+    bench.session.handle_bad_pdu(bench.now, CID, header, BadPdu::DataDigest);
+    assert_eq!(bench.sent(), [status_snack(FIRST_STAT_SN, 1)]);
+    bench.take(responses[1].clone());
+    let header = Pdu::from(responses[2].clone()).encode().header;
+    bench.session.handle_bad_pdu(bench.now, CID, header, BadPdu::DataDigest);
+    // It may be the one that was asked for, which has come damaged again; that is found later.
+    assert_eq!(bench.sent(), []);
+    bench.take(responses[0].clone());
+    assert_eq!(completed(&bench.events()), [tag(1), tag(2)]);
+    let pdu = bench.nop_in(None, None);
+    bench.take(pdu);
+    let third =
+        Snack { exp_stat_sn: FIRST_STAT_SN.advanced_by(2), ..snack(status_snack(FIRST_STAT_SN.advanced_by(2), 1)) };
+    assert_eq!(bench.sent(), [third.into()]);
+    // What carries no number is no status, and an R2T has no data.
+    for pdu in [Pdu::from(bench.nop_in(None, Some(7))), bench.r2t(1, 0, 0, 8).into()] {
+        bench.session.handle_bad_pdu(bench.now, CID, pdu.encode().header, BadPdu::DataDigest);
+        assert_eq!((bench.sent(), bench.session.is_closed()), (vec![], false));
+    }
+}
+
+#[test]
+fn a_lost_r2t_is_asked_for() {
+    let mut bench = Bench::new(Parameters { outstanding_r2t_max: 2, ..at_level_1() });
+    bench.submit(1, write(2048));
+    bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    bench.take(bench.r2t(1, 1, 1024, 1024));
+    assert_eq!(bench.sent(), [data_snack(1, 0)]);
+    bench.take(bench.r2t(1, 0, 0, 1024));
+    bench.take(bench.r2t(1, 1, 1024, 1024));
+    let sent = bench.sent();
+    assert!(
+        matches!(&sent[..], [Pdu::DataOut(one), Pdu::DataOut(two)] if (one.buffer_offset, two.buffer_offset) == (0, 1024))
+    );
+}
+
+/// RFC 7143 7.1.4.1: the target recovers R2Ts by itself too, and need not repeat one in whose place there is another.
+#[test]
+fn an_r2t_that_does_not_come_again_is_done_without() {
+    let mut bench = bench();
+    bench.submit(1, write(1024));
+    bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    bench.take(bench.r2t(1, 1, 0, 1024));
+    let sent = bench.sent();
+    assert_eq!(sent, [data_snack(1, 0)]);
+    super::rejects::reject(&mut bench, &sent[0], RejectReason::ProtocolError);
+    bench.take(bench.r2t(1, 2, 0, 1024));
+    assert!(matches!(&bench.sent()[..], [Pdu::DataOut(pdu)] if pdu.is_final));
+    let response = bench.response(1);
+    bench.take(response);
+    assert_eq!(completed(&bench.events()), [tag(1)]);
+}
+
+#[test]
+fn a_recovery_r2t_asks_for_what_was_sent() {
+    let mut bench = Bench::new(Parameters { send_segment_bytes_max: 1024, ..at_level_1() });
+    bench.submit(1, write(2048));
+    bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    bench.take(bench.r2t(1, 0, 0, 2048));
+    assert!(bench.session.poll_transmit(CID).is_some());
+    // RFC 7143 11.8: with the next R2TSN, and before the first was answered in full.
+    bench.take(bench.r2t(1, 1, 0, 1024));
+    let sent = bench.sent();
+    let [Pdu::DataOut(rest), Pdu::DataOut(again)] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((rest.buffer_offset, rest.is_final, again.buffer_offset, again.is_final), (1024, true, 0, true));
+    assert_eq!((again.data_sn, again.target_transfer_tag), (0, Some(TargetTransferTag(0x7001))));
+    assert_eq!(again.data, pattern(1024));
+    // They are bounded as others are.
+    bench.take(bench.r2t(1, 2, 0, 1024));
+    bench.take(bench.r2t(1, 3, 0, 1024));
+    bench.take(bench.r2t(1, 4, 0, 1024));
+    bench.assert_violation(Violation::TooManyR2ts, &[1]);
+}
+
+#[test]
+fn the_acknowledge_bit_is_answered_once_all_has_come() {
+    let mut bench = reading();
+    let asking = |bench: &Bench, data_sn, transfer_tag| DataIn {
+        acknowledge: true,
+        lun: LUN,
+        target_transfer_tag: Some(TargetTransferTag(transfer_tag)),
+        ..piece(bench, data_sn)
+    };
+    take_pieces(&mut bench, [0]);
+    bench.take(asking(&bench, 2, 78));
+    assert_eq!(bench.sent(), [data_snack(1, 1)], "not while something is missing");
+    take_pieces(&mut bench, [1]);
+    bench.take(asking(&bench, 2, 78));
+    let expected = Snack {
+        kind: SnackType::DataAck,
+        lun: LUN,
+        transfer_or_snack_tag: 78,
+        exp_stat_sn: FIRST_STAT_SN,
+        begin_run: 3,
+        ..Snack::default()
+    };
+    assert_eq!(bench.sent(), [expected.into()]);
+    // RFC 7143 11.7.2: a status acknowledges the data too.
+    let status = Some(DataInStatus { status: 0, stat_sn: bench.status(), residual: Residual::None });
+    bench.take(DataIn { is_final: true, status, ..asking(&bench, 3, 79) });
+    assert_eq!((completed(&bench.events()), bench.sent()), (vec![tag(1)], vec![]));
+
+    let mut bench = reading();
+    bench.take(DataIn { target_transfer_tag: None, ..asking(&bench, 0, 1) });
+    bench.assert_violation(Violation::AcknowledgeWithoutTag, &[1]);
+    // At level 0 the bit means nothing.
+    let mut bench = Bench::new(Parameters::default());
+    bench.submit(1, read(4000));
+    bench.sent();
+    bench.take(asking(&bench, 0, 1));
+    assert_eq!(bench.sent(), []);
+}
+
+#[test]
+fn what_does_not_come_is_asked_for_again_but_not_for_ever() {
+    let mut bench = reading();
+    bench.submit(2, read(8));
+    bench.sent();
+    take_pieces(&mut bench, [1]);
+    bench.stat_sn = bench.stat_sn.next();
+    let response = bench.response(2);
+    bench.take(response);
+    assert_eq!(bench.sent(), [data_snack(1, 0), status_snack(FIRST_STAT_SN, 1)]);
+    for _ in 0..8 {
+        assert_eq!(bench.session.poll_timeout(), Some(bench.now + AGAIN));
+        bench.now += AGAIN;
+        bench.session.handle_timeout(bench.now);
+        assert_eq!(bench.sent(), [status_snack(FIRST_STAT_SN, 1), data_snack(1, 0)]);
+        let pdu = bench.nop_in(None, None);
+        bench.take(NopIn { stat_sn: FIRST_STAT_SN, ..pdu });
+    }
+    bench.events();
+    bench.now += AGAIN;
+    bench.session.handle_timeout(bench.now);
+    let reason = CloseReason::Violation(Violation::StatSnOutOfOrder);
+    assert_eq!(bench.events().pop(), Some(Event::Closed(reason)));
+}
+
+/// RFC 7143 7.8: the data is lost, and with it the worth of the status.
+#[test]
+fn a_rejected_snack_fails_its_task() {
+    for with_response in [true, false] {
+        let mut bench = reading();
+        take_pieces(&mut bench, [0, 2]);
+        let sent = bench.sent();
+        if with_response {
+            // It waits for its data, and the Reject for it.
+            let response = bench.response(1);
+            bench.take(ScsiResponse { exp_data_sn: 4, ..response });
+            super::rejects::reject(&mut bench, &sent[0], RejectReason::SnackReject);
+        } else {
+            super::rejects::reject(&mut bench, &sent[0], RejectReason::SnackReject);
+            take_pieces(&mut bench, [2]);
+            let status = Some(DataInStatus { status: 0, stat_sn: bench.status(), residual: Residual::None });
+            bench.take(DataIn { is_final: true, status, ..piece(&bench, 3) });
+        }
+        let mut events = bench.events();
+        events.retain(|event| !matches!(event, Event::PduRejected { .. }));
+        let [Event::Data { offset: 0, .. }, Event::TaskComplete { result, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!((result.status, result.residual), (2, Residual::Underflow(3000)));
+        assert_eq!((result.sense[2], result.sense[12], result.sense[13]), (0x0b, 0x47, 0x05));
+    }
+}
+
+#[test]
+fn a_status_that_cannot_be_had_again_costs_the_connection() {
+    let mut bench = bench();
+    bench.submit(1, read(0));
+    bench.submit(2, read(0));
+    bench.sent();
+    bench.stat_sn = FIRST_STAT_SN.next();
+    let response = bench.response(2);
+    bench.take(response);
+    let sent = bench.sent();
+    // The Reject is a status itself, and stands behind the gap.
+    super::rejects::reject(&mut bench, &sent[0], RejectReason::SnackReject);
+    bench.assert_violation(Violation::StatSnOutOfOrder, &[1, 2]);
+}
+
+#[test]
+fn a_command_whose_immediate_data_was_bad_is_sent_again() {
+    let mut bench = Bench::new(Parameters { immediate_data: true, initial_r2t: false, ..at_level_1() });
+    bench.submit(1, write(10_000));
+    let sent = bench.sent();
+    assert_eq!(sent.len(), 2);
+    super::rejects::reject(&mut bench, &sent[0], RejectReason::DataDigestError);
+    // RFC 7143 7.2.1 and 7.8: with its tag, its number and all its data.
+    let again = bench.sent();
+    let exp_stat_sn = FIRST_STAT_SN.next();
+    let expected: Vec<_> = sent
+        .into_iter()
+        .map(|pdu| match pdu {
+            Pdu::ScsiCommand(pdu) => ScsiCommand { exp_stat_sn, ..pdu }.into(),
+            Pdu::DataOut(pdu) => Pdu::from(DataOut { exp_stat_sn, ..pdu }),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!((again.clone(), bench.events()), (expected, vec![]));
+    // Not for ever: then its number is plugged as at level 0.
+    for _ in 1..8 {
+        super::rejects::reject(&mut bench, &again[0], RejectReason::DataDigestError);
+        assert_eq!(bench.sent().len(), 2);
+    }
+    super::rejects::reject(&mut bench, &again[0], RejectReason::DataDigestError);
+    assert!(matches!(&bench.sent()[..], [Pdu::NopOut(plug)] if plug.cmd_sn == FIRST_CMD_SN));
+}
+
+/// RFC 7143 7.2.1: a command that is sent again is taken once.
+#[test]
+fn a_damaged_copy_of_a_command_that_the_target_has_taken_changes_nothing() {
+    let mut bench = bench();
+    bench.submit(1, write(512));
+    let sent = bench.sent();
+    super::rejects::reject(&mut bench, &sent[0], RejectReason::DataDigestError);
+    let again = bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    super::rejects::reject(&mut bench, &again[0], RejectReason::DataDigestError);
+    assert_eq!(bench.events(), [], "it is being carried out");
+    let response = bench.response(1);
+    bench.take(response);
+    assert_eq!(completed(&bench.events()), [tag(1)]);
+}
+
+/// RFC 7143 7.1.3 and 7.2.1: a ping shows which command was lost.
+#[test]
+fn a_command_that_the_target_has_not_got_is_sent_again() {
+    let mut bench = bench();
+    bench.submit(1, read(8));
+    bench.submit(2, read(8));
+    let commands = bench.sent();
+    bench.now += Duration::from_secs(2);
+    let pdu = bench.nop_in(None, None);
+    bench.take(pdu);
+    assert_eq!(bench.session.poll_timeout(), Some(bench.now + Duration::from_secs(1)));
+    bench.now += Duration::from_secs(1);
+    bench.session.handle_timeout(bench.now);
+    assert_eq!(bench.events(), [Event::PingDue { cid: CID }]);
+    bench.session.ping(bench.now, CID, tag(9), Bytes::new());
+    bench.sent();
+    // The first has arrived, the second has not.
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    let pdu = bench.nop_in(Some(9), None);
+    bench.take(pdu);
+    let again = bench.sent();
+    let [Pdu::ScsiCommand(again)] = &again[..] else { panic!("{again:?}") };
+    let Pdu::ScsiCommand(command) = &commands[1] else { panic!("{commands:?}") };
+    assert_eq!(*again, ScsiCommand { exp_stat_sn: FIRST_STAT_SN.next(), ..command.clone() });
+    // One that was sent after the ping may still be on its way.
+    bench.exp_cmd_sn = FIRST_CMD_SN.advanced_by(2);
+    bench.session.ping(bench.now, CID, tag(9), Bytes::new());
+    bench.submit(3, read(8));
+    bench.sent();
+    let pdu = bench.nop_in(Some(9), None);
+    bench.take(pdu);
+    assert_eq!(bench.sent(), []);
+}
+
+#[test]
+fn where_all_is_acknowledged_nothing_is_probed() {
+    let mut bench = bench();
+    bench.submit(1, read(8));
+    bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    let pdu = bench.nop_in(None, None);
+    bench.take(pdu);
+    assert_eq!(bench.session.poll_timeout(), Some(bench.now + Duration::from_secs(5)));
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let mut bench = bench();
+    bench.submit(1, read(0));
+    bench.sent();
+    for number in 1..=1000 {
+        let pdu = bench.response(1);
+        bench.take(ScsiResponse { stat_sn: FIRST_STAT_SN.advanced_by(number), ..pdu });
+    }
+    assert_eq!(bench.sent(), [status_snack(FIRST_STAT_SN, 1000)], "one that says it for all");
+    // RFC 7143 4.2.2.2: a number that is too far ahead is no loss of single PDUs.
+    let pdu = bench.response(1);
+    bench.take(ScsiResponse { stat_sn: FIRST_STAT_SN.advanced_by(1 << 17), ..pdu });
+    bench.assert_violation(Violation::StatSnOutOfOrder, &[1]);
+}

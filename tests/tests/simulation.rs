@@ -1,0 +1,50 @@
+//! Worlds of fixed seeds, and worlds with bugs put in on purpose, which have to be found.
+
+use ferriscsi_tests::simulator::{Bug, Options, Totals, run};
+
+/// A few seconds of an unoptimised build.
+const SEEDS: std::ops::Range<u64> = 0..200;
+const REQUESTS_MAX: u32 = 120;
+
+/// Within so many seeds a bug shows; most do at the first.
+const SEEDS_PER_BUG: u64 = 24;
+
+#[test]
+fn worlds_of_fixed_seeds_run_clean() {
+    let options = Options { requests_max: REQUESTS_MAX, ..Options::default() };
+    let mut totals = Totals::default();
+    for seed in SEEDS {
+        match run(seed, &options).result {
+            Ok(done) => totals += done,
+            Err(failure) => panic!(
+                "{}\nseed {seed}: {}\nreplay: cargo run --release -p ferriscsi-tests --bin simulate -- --trace \
+                 --requests {REQUESTS_MAX} --seed {seed}",
+                failure.ladder, failure.text
+            ),
+        }
+    }
+    // Nothing is proven by worlds in which nothing happens.
+    assert!(totals.commands > 20_000 && totals.sessions[0] > 500 && totals.faults > 200, "{totals:?}");
+}
+
+#[test]
+fn a_seed_runs_the_same_way_each_time() {
+    let options = Options { requests_max: 60, ..Options::default() };
+    for seed in 100..110 {
+        let (first, second) = (run(seed, &options), run(seed, &options));
+        assert_eq!(first.fingerprint, second.fingerprint, "seed {seed}");
+        assert_eq!(first.ladder, second.ladder, "seed {seed}");
+    }
+}
+
+#[test]
+fn every_bug_is_found() {
+    let missed: Vec<&Bug> = Bug::ALL.iter().filter(|bug| first_seed_that_finds(**bug).is_none()).collect();
+    assert!(missed.is_empty(), "not found within {SEEDS_PER_BUG} seeds: {missed:?}");
+    assert!(Bug::ALL.len() >= 20);
+}
+
+fn first_seed_that_finds(bug: Bug) -> Option<u64> {
+    let options = Options { requests_max: 60, bug: Some(bug), ..Options::default() };
+    (0..SEEDS_PER_BUG).find(|seed| run(*seed, &options).result.is_err())
+}
