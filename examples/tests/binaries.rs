@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -313,6 +313,8 @@ fn a_later_second_signal_ends_at_once() {
     let log = BufReader::new(target.child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(log.filter(|line| line.contains("logged in")).nth(1).is_some());
     kill_process(Pid::from_child(&load.0), Signal::STOP).unwrap();
+    // All its threads, before it can answer.
+    waitpid(Some(Pid::from_child(&load.0)), WaitOptions::UNTRACED).unwrap();
     for _ in 0..2 {
         kill_process(Pid::from_child(&target.child), Signal::TERM).unwrap();
         std::thread::sleep(Duration::from_millis(50));
