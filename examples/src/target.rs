@@ -92,6 +92,10 @@ pub struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     max_connections: u16,
 
+    /// Error recovery level that an initiator may want, of RFC 7143 section 7.1.5
+    #[arg(long, value_name = "LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=2))]
+    error_recovery_level: u8,
+
     /// Address that discovery tells, instead of the one that was connected to; for targets behind NAT
     #[arg(long, value_name = "HOST[:PORT]", value_parser = portal_address)]
     advertise: Option<String>,
@@ -127,7 +131,8 @@ impl Arguments {
         let mut builder = Server::builder().discovery_authentication(authentication.clone().or_none());
         builder = builder.target(self.target(authentication)?);
         let digests = digest::limits(self.header_digest, self.data_digest);
-        builder = builder.limits(Limits { max_connections: self.max_connections, ..digests });
+        let Self { max_connections, error_recovery_level, .. } = *self;
+        builder = builder.limits(Limits { max_connections, error_recovery_level, ..digests });
         builder = self.listen.iter().fold(builder, |builder, address| builder.listen(*address));
         builder = builder.busy_poll(Duration::from_micros(self.busy_poll.into()));
         if let Some(address) = &self.advertise {

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use clap::Args;
 use iscsi_runtime::url::Url;
 use iscsi_runtime::{
-    Authentication, Client, ClientConfig, Escalation, INITIATOR_NAME, Isid, Reconnection, RemoteDisk, Request, Transfer,
+    Authentication, Client, ClientConfig, Escalation, INITIATOR_NAME, Isid, Limits, Reconnection, RemoteDisk, Request,
+    Transfer,
 };
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use scsi_block::LogicalUnitNumber;
@@ -49,6 +50,10 @@ pub struct Connection {
     /// Whether digests protect data [default: what the URL says, or else any]
     #[arg(long, value_name = "DIGEST")]
     data_digest: Option<Digest>,
+
+    /// Error recovery level to ask for, of RFC 7143 section 7.1.5; with 1, what digests find wrong is sent again within the session
+    #[arg(long, value_name = "LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=2))]
+    error_recovery_level: u8,
 
     /// Our name, in iqn., eui. or naa. form
     #[arg(long, value_name = "NAME", default_value = INITIATOR_NAME, value_parser = normalise_name)]
@@ -94,7 +99,7 @@ impl Connection {
         let config = config
             .initiator_name(&self.initiator_name)
             .authentication(self.authentication(url)?)
-            .limits(digest::limits(header, data))
+            .limits(Limits { error_recovery_level: self.error_recovery_level, ..digest::limits(header, data) })
             .timeout(self.timeout)
             .escalation(
                 self.command_timeout.0.map(|time| Escalation { command_timeout: time, ..Escalation::default() }),
