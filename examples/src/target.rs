@@ -109,7 +109,7 @@ pub struct Arguments {
     cores: Option<u16>,
 
     /// Microseconds that a thread which has just served several commands looks for more before it sleeps; 0 never does
-    #[arg(long, value_name = "NUMBER", default_value = "50", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     busy_poll: u32,
 
     /// Writes everything sent and received to a pcapng file, which Wireshark reads; it grows without limit

@@ -20,8 +20,8 @@ use std::time::Duration;
 /// Connections that a server takes at most, unless told otherwise.
 const CONNECTIONS_MAX: usize = 16_384;
 
-/// How long a busy core looks for more before it sleeps, unless told otherwise: a little longer than to be woken takes.
-const BUSY_POLL: Duration = Duration::from_micros(50);
+/// How long a busy core looks for more before it sleeps, unless told otherwise: as long as a busy initiator may take for a batch of answers.
+const BUSY_POLL: Duration = Duration::from_micros(200);
 
 /// Protocol identifier of iSCSI (SPC-5 clause 7.6.1).
 const ISCSI: u8 = 5;
@@ -278,7 +278,7 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a core that has just served several commands looks for more before it sleeps; 50 us unless this is said, zero
+    /// How long a core that has just served several commands looks for more before it sleeps; 200 us unless this is said, zero
     /// never does. Latency for processor time, and only as long as more does come.
     #[must_use]
     pub fn busy_poll(mut self, window: Duration) -> Self {
