@@ -396,8 +396,9 @@ impl Write {
             let asked = self.asked.get_or_insert_default();
             asked.insert(pdu.buffer_offset, end).map_err(|refusal| refusal.violation(Violation::R2tOutOfOrder))?;
         }
-        // RFC 7143 11.8: a recovery R2T asks for what an earlier one asked for, which may not be answered yet.
-        let outstanding_max = usize::from(parameters.outstanding_r2t_max) * if recovers { 2 } else { 1 };
+        // RFC 7143 11.8: a recovery R2T asks for what an earlier one asked for, which may not be answered yet, nor when the next comes.
+        let per_r2t = if parameters.error_recovery_level > 0 { 2 } else { 1 };
+        let outstanding_max = usize::from(parameters.outstanding_r2t_max) * per_r2t;
         let solicited = self.current.iter().chain(&self.waiting).filter(|burst| burst.target_transfer_tag.is_some());
         if solicited.count() >= outstanding_max {
             return Err(Violation::TooManyR2ts);

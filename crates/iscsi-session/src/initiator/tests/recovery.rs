@@ -265,6 +265,22 @@ fn a_recovery_r2t_asks_for_what_was_sent() {
     bench.assert_violation(Violation::TooManyR2ts, &[1]);
 }
 
+/// RFC 7143 11.8: the target has the data of the first R2T before that of the recovery R2T has left.
+#[test]
+fn the_r2t_that_follows_a_recovery_r2t_is_none_too_many() {
+    let mut bench = Bench::new(Parameters { send_segment_bytes_max: 1024, ..at_level_1() });
+    bench.submit(1, write(2048));
+    bench.sent();
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    bench.take(bench.r2t(1, 0, 0, 1024));
+    bench.take(bench.r2t(1, 1, 0, 1024));
+    assert!(bench.session.poll_transmit(CID).is_some());
+    bench.take(bench.r2t(1, 2, 1024, 1024));
+    let sent = bench.sent();
+    let [Pdu::DataOut(again), Pdu::DataOut(next)] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((again.buffer_offset, next.buffer_offset), (0, 1024));
+}
+
 // RFC 7143 11.7.2-3, 11.7.2-4, 11.7.2-5, 11.16.2-1, 11.16.2-2.
 #[test]
 fn the_acknowledge_bit_is_answered_once_all_has_come() {
