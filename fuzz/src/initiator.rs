@@ -219,7 +219,6 @@ impl Initiator {
             | Event::ConnectionClosed { .. }
             | Event::CleanupDue { .. }
             | Event::ReassignmentDue { .. }
-            | Event::EscalationDue { .. }
             | Event::LogoutRequested { .. }
             | Event::PduRejected { .. }
             | Event::Async(_) => assert!(!self.closed, "nothing comes after the end"),

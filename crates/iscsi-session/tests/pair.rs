@@ -356,7 +356,6 @@ impl Pair {
         let config = initiator::SessionConfig {
             ping_interval: Some(Duration::from_secs(3)),
             ping_timeout: Duration::from_secs(60),
-            command_timeout: None,
         };
         let initiator = Initiator {
             session: initiator::Session::new(&ours, config, now),

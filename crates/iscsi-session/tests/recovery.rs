@@ -130,7 +130,6 @@ impl World {
         let config = initiator::SessionConfig {
             ping_interval: Some(Duration::from_secs(3)),
             ping_timeout: Duration::from_secs(2),
-            command_timeout: None,
         };
         let initiator = initiator::Session::new(&first, config, now);
         let config = target::SessionConfig {

@@ -35,7 +35,7 @@ impl World {
         self.links.push(Link { session, connection, initiator, target, is_stalled: false, has_ended: false });
         self.live.push(link);
         let ping_interval = self.hosts[host].plan.ping_interval;
-        let config = SessionConfig { ping_interval, ping_timeout: PING_TIMEOUT, ..SessionConfig::default() };
+        let config = SessionConfig { ping_interval, ping_timeout: PING_TIMEOUT };
         let login = portal::login(&self.plan, &self.hosts[host]);
         let challenge = self.draw_challenge();
         self.sessions.push(Session {

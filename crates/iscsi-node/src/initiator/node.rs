@@ -396,9 +396,7 @@ impl<P: PduPort> InitiatorNode<P> {
                 self.lose_all();
                 self.end(Event::Closed(reason));
             }
-            SessionEvent::CleanupDue { .. }
-            | SessionEvent::ReassignmentDue { .. }
-            | SessionEvent::EscalationDue { .. } => {}
+            SessionEvent::CleanupDue { .. } | SessionEvent::ReassignmentDue { .. } => {}
             SessionEvent::Closed(reason) => self.end(Event::Closed(reason)),
         }
     }

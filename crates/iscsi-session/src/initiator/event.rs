@@ -1,6 +1,6 @@
 //! What a session tells its owner.
 
-use super::{EscalationStep, TaskResult};
+use super::TaskResult;
 use crate::{CloseReason, TargetRecord};
 use bytes::Bytes;
 use iscsi_pdu::{
@@ -129,14 +129,6 @@ pub enum Event {
     ReassignmentDue {
         /// The command.
         tag: InitiatorTaskTag,
-    },
-    /// A command has taken longer than [`SessionConfig::command_timeout`](super::SessionConfig::command_timeout), or the step before
-    /// this one has not ended it in that time.
-    EscalationDue {
-        /// The command.
-        tag: InitiatorTaskTag,
-        /// What to do.
-        step: EscalationStep,
     },
     /// The session has ended: close all connections. Nothing comes after this.
     Closed(CloseReason),

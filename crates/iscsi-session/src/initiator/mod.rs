@@ -27,7 +27,6 @@ mod cleanup;
 mod command;
 mod connection;
 mod coverage;
-mod escalation;
 mod event;
 mod login;
 mod logout;
@@ -48,7 +47,6 @@ mod transfer;
 mod transmit;
 
 pub use command::{Command, Logout, TaskManagement, TaskResult, Transfer};
-pub use escalation::EscalationStep;
 pub use event::Event;
 pub use login::{Login, LoginConfig, LoginEvent};
 pub use receive::split_sense;

@@ -1,7 +1,6 @@
 //! The session itself: the commands of its owner, and what the world does to it.
 
 use super::connection::{Connection, Connections};
-use super::escalation::Deadlines;
 use super::numbering::Numbering;
 use super::state::{SessionState, SessionTransition};
 use super::task::{Concluded, Entry, Request, Requests, Task};
@@ -21,18 +20,12 @@ pub struct SessionConfig {
     pub ping_interval: Option<Duration>,
     /// How long the target may be silent after that, or after a ping, or take for a logout, before the connection is lost.
     pub ping_timeout: Duration,
-    /// How long a SCSI command may take before [`Event::EscalationDue`], and each step of the escalation; none leaves it to the owner.
-    pub command_timeout: Option<Duration>,
 }
 
 impl Default for SessionConfig {
     /// A ping after 5 s of silence, the end after 5 s more.
     fn default() -> Self {
-        Self {
-            ping_interval: Some(Duration::from_secs(5)),
-            ping_timeout: Duration::from_secs(5),
-            command_timeout: None,
-        }
+        Self { ping_interval: Some(Duration::from_secs(5)), ping_timeout: Duration::from_secs(5) }
     }
 }
 
@@ -111,7 +104,6 @@ pub struct Session {
     pub(super) connections: Connections,
     pub(super) requests: Requests,
     pub(super) concluded: Concluded,
-    pub(super) deadlines: Deadlines,
     pub(super) events: VecDeque<Event>,
 }
 
@@ -131,7 +123,6 @@ impl Session {
             connections,
             requests: Requests::default(),
             concluded: Concluded::default(),
-            deadlines: Deadlines::default(),
             events: VecDeque::new(),
         }
     }
@@ -195,9 +186,6 @@ impl Session {
         connection.outbox.push_request(tag);
         if self.recovery_level > 0 {
             self.unacknowledged_since.get_or_insert(now);
-        }
-        if let Some(timeout) = self.config.command_timeout {
-            self.deadlines.begin(now.checked_add(timeout), tag, cmd_sn, &self.requests);
         }
         Ok(())
     }
@@ -317,9 +305,6 @@ impl Session {
         while let Some((cid, alarm)) = self.connections.iter().find_map(alarm) {
             self.handle_alarm(now, cid, alarm);
         }
-        if let Some(timeout) = self.config.command_timeout {
-            self.escalate(now, timeout);
-        }
         if self.probe_timeout().is_some_and(|at| at <= now) {
             self.unacknowledged_since = Some(now);
             // RFC 7143 7.1.3: a NOP-Out probes the numbers of the target.
@@ -357,7 +342,7 @@ impl Session {
         let times = self.connections.iter().flat_map(|connection| {
             [connection.timers.poll_timeout(), connection.recovery_timeout(after)].into_iter().flatten()
         });
-        times.chain(self.probe_timeout()).chain(self.deadlines.poll_timeout(&self.requests)).min()
+        times.chain(self.probe_timeout()).min()
     }
 
     /// The next thing that the owner has to know.

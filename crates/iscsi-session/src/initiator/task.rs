@@ -169,10 +169,6 @@ impl Requests {
         meant.into_iter().map(|(_, tag)| tag).collect()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.by_tag.len()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (InitiatorTaskTag, &Entry)> {
         self.by_tag.iter().map(|(tag, entry)| (*tag, entry))
     }

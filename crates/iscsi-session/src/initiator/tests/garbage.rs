@@ -274,7 +274,6 @@ impl Watch {
                 | Event::ConnectionClosed { .. }
                 | Event::CleanupDue { .. }
                 | Event::ReassignmentDue { .. }
-                | Event::EscalationDue { .. }
                 | Event::Async(_) => {}
             }
         }

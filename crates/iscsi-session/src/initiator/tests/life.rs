@@ -110,7 +110,7 @@ fn any_pdu_breaks_the_silence() {
 fn without_an_interval_only_pings_are_timed() {
     let outcome = outcome(Parameters::default());
     let now = Instant::now();
-    let config = SessionConfig { ping_interval: None, ping_timeout: Duration::MAX, command_timeout: None };
+    let config = SessionConfig { ping_interval: None, ping_timeout: Duration::MAX };
     let mut session = Session::new(&outcome, config, now);
     assert_eq!(session.poll_timeout(), None);
     session.ping(now, CID, tag(1), Bytes::new());

@@ -3,7 +3,6 @@
 mod captured;
 mod charts;
 mod connections;
-mod escalation;
 mod garbage;
 mod ladders;
 mod life;
@@ -60,11 +59,7 @@ pub(super) fn outcome(parameters: Parameters) -> LoginOutcome {
 }
 
 pub(super) fn config() -> SessionConfig {
-    SessionConfig {
-        ping_interval: Some(Duration::from_secs(5)),
-        ping_timeout: Duration::from_secs(3),
-        command_timeout: None,
-    }
+    SessionConfig { ping_interval: Some(Duration::from_secs(5)), ping_timeout: Duration::from_secs(3) }
 }
 
 pub(super) fn tag(number: u32) -> InitiatorTaskTag {
