@@ -2,6 +2,8 @@
 //! splits its PDUs into bursts at random: whatever was negotiated, the data that is read is the data that was written, and
 //! everything ends.
 
+mod support;
+
 use bytes::Bytes;
 use iscsi_pdu::*;
 use iscsi_session::{
@@ -10,6 +12,7 @@ use iscsi_session::{
 use proptest::prelude::*;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
+use support::{Dice, carried};
 
 const CID: Cid = Cid(1);
 const NAME: &str = "iqn.2026-01.org.example:disk";
@@ -20,31 +23,6 @@ const PING: InitiatorTaskTag = InitiatorTaskTag(900);
 const FUNCTION: InitiatorTaskTag = InitiatorTaskTag(901);
 const TARGETS: InitiatorTaskTag = InitiatorTaskTag(902);
 const LOGOUT: InitiatorTaskTag = InitiatorTaskTag(903);
-
-/// A sequence that a seed repeats (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % bound
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-
-    fn bytes(&mut self, length: usize) -> Bytes {
-        (0..length).map(|_| self.below(256) as u8).collect()
-    }
-}
-
-/// A PDU as the other end gets it: through its bytes.
-fn carried(pdu: &Pdu) -> Pdu {
-    Pdu::decode(&pdu.encode()).expect("what one end sends the other understands")
-}
 
 fn log_in(ours: Limits, theirs: Limits, session_type: SessionType, now: Instant) -> [LoginOutcome; 2] {
     let config = initiator::LoginConfig {

@@ -1,6 +1,8 @@
 //! Both ends of a session over wires that lose PDUs, spoil data and break, at each error recovery level: whatever happens within
 //! what a level recovers from, every command ends once, and the data that is read is the data that was written.
 
+mod support;
+
 use bytes::Bytes;
 use iscsi_pdu::*;
 use iscsi_session::initiator::{Event, Logout, TaskManagement};
@@ -8,32 +10,13 @@ use iscsi_session::{BadPdu, CloseReason, LoginOutcome, Parameters, SessionType, 
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
+use support::{Dice, carried};
 
 /// Commands at once; each has a part of the disk, and a tag, of its own.
 const SLOTS: u32 = 8;
 const PART_BYTES: usize = 12 * 1024;
 const COMMANDS: u32 = 120;
 const FIRST_CMD_SN: CmdSn = CmdSn(u32::MAX - 40);
-
-/// A sequence that a seed repeats (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % bound
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-
-    fn bytes(&mut self, length: usize) -> Bytes {
-        (0..length).map(|_| self.below(256) as u8).collect()
-    }
-}
 
 /// What is on its way over one connection.
 #[derive(Default)]
@@ -92,11 +75,6 @@ enum Request {
     Ping,
     Cleanup,
     Reassign(InitiatorTaskTag),
-}
-
-/// A PDU as the other end gets it: through its bytes.
-fn carried(pdu: &Pdu) -> Pdu {
-    Pdu::decode(&pdu.encode()).expect("what one end sends the other understands")
 }
 
 fn outcome(parameters: &Parameters, cid: Cid, cmd_sn: CmdSn) -> LoginOutcome {

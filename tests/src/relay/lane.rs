@@ -1,5 +1,6 @@
 //! One way of a connection: which faults come where. Nothing here waits or sends.
 
+use iscsi_transport::Random;
 use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
@@ -74,8 +75,8 @@ impl Lane {
     /// The seed makes the places.
     #[must_use]
     pub fn new(faults: &Faults, seed: u64) -> Self {
-        let mut random = Random(seed);
-        let [cut_in, flip_in, stall_in] = [faults.cut, faults.flip, faults.stall].map(|gap| random.draw(gap));
+        let mut random = Random::new(seed);
+        let [cut_in, flip_in, stall_in] = [faults.cut, faults.flip, faults.stall].map(|gap| draw(&mut random, gap));
         let flip_in = flip_in.saturating_add(faults.spared_bytes);
         Self { faults: *faults, random, cut_in, flip_in, stall_in }
     }
@@ -90,14 +91,14 @@ impl Lane {
             }
             if self.flip_in == 0 {
                 bytes[place] ^= 1 << self.random.below(8);
-                self.flip_in = self.random.draw(self.faults.flip);
+                self.flip_in = draw(&mut self.random, self.faults.flip);
                 steps.push(Step::Flipped);
             }
             if self.stall_in == 0 {
-                self.stall_in = self.random.draw(self.faults.stall);
+                self.stall_in = draw(&mut self.random, self.faults.stall);
                 steps.push(Step::Stall(self.faults.stall_time));
             }
-            let piece = self.faults.split_max.map_or(u64::MAX, |most| 1 + self.random.below(most));
+            let piece = self.faults.split_max.map_or(u64::MAX, |most| 1 + self.random.below(most.max(1)));
             let count = [self.cut_in, self.flip_in, self.stall_in, piece, (bytes.len() - place) as u64];
             let count = count.into_iter().min().expect("an array of five");
             for countdown in [&mut self.cut_in, &mut self.flip_in, &mut self.stall_in] {
@@ -110,22 +111,9 @@ impl Lane {
     }
 }
 
-/// SplitMix64: the same numbers from the same seed.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit.max(1)
-    }
-
-    /// Bytes until the next fault; one that never comes is as far away as can be.
-    fn draw(&mut self, gap: Option<Gap>) -> u64 {
-        gap.map_or(u64::MAX, |Gap(least, most)| least + self.below(most - least + 1))
-    }
+/// Bytes until the next fault; one that never comes is as far away as can be.
+fn draw(random: &mut Random, gap: Option<Gap>) -> u64 {
+    gap.map_or(u64::MAX, |Gap(least, most)| random.between(least, most))
 }
 
 #[cfg(test)]

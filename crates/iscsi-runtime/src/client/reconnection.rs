@@ -3,6 +3,7 @@
 //! In: what was lost or failed, and when. Out: when to log in next, or that it is enough. No clock and no chance of its own.
 
 use super::session::Life;
+use iscsi_transport::Random;
 use std::time::{Duration, Instant};
 
 /// How a client comes back to a target after it has lost its session.
@@ -45,12 +46,12 @@ pub(super) struct Outage {
     plan: Reconnection,
     /// When it began, and how many logins it has had; none while all is well.
     since: Option<(Instant, u32)>,
-    random: Option<u64>,
+    random: Option<Random>,
 }
 
 impl Outage {
     pub(super) fn new(plan: Reconnection) -> Self {
-        Self { plan, since: None, random: plan.jitter }
+        Self { plan, since: None, random: plan.jitter.map(Random::new) }
     }
 
     /// A session was lost, or (no `life`) a login has failed. Returns when to log in next; none if there was no session yet, or it is
@@ -73,16 +74,8 @@ impl Outage {
         let Some(doublings) = attempts.checked_sub(1) else { return Duration::ZERO };
         let longest = self.plan.delay_min.saturating_mul(1 << doublings.min(30)).min(self.plan.delay_max);
         let Some(random) = &mut self.random else { return longest };
-        longest - longest.mul_f64(draw(random) / 2.0)
+        longest - longest.mul_f64(random.below(1 << 20) as f64 / f64::from(1 << 21))
     }
-}
-
-/// A number from 0 to 1 (SplitMix64).
-fn draw(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -82,6 +82,16 @@ impl Owner {
         self.ended += 1;
     }
 
+    /// Answers all that was asked beside commands.
+    pub(crate) fn answer_requests(&mut self, session: &mut Session) {
+        for id in std::mem::take(&mut self.functions) {
+            session.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
+        }
+        for id in std::mem::take(&mut self.questions) {
+            session.answer_send_targets(id, &[]);
+        }
+    }
+
     /// Whatever data the owner has is what the initiator wrote.
     pub(crate) fn check_written(&self) {
         for written in self.written.values() {
@@ -365,12 +375,7 @@ proptest! {
                 owner.complete(&mut ladder.session, number, good_read(2000));
             }
             if number % 5 == 0 {
-                for id in std::mem::take(&mut owner.functions) {
-                    ladder.session.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
-                }
-                for id in std::mem::take(&mut owner.questions) {
-                    ladder.session.answer_send_targets(id, &[]);
-                }
+                owner.answer_requests(&mut ladder.session);
             }
             owner.take(&mut ladder.session, false);
             if transmits {

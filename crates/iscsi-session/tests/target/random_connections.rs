@@ -332,12 +332,7 @@ proptest! {
                 owner.complete(&mut ladder.session, number, good_read(2000));
             }
             if number % 5 == 0 {
-                for id in std::mem::take(&mut owner.functions) {
-                    ladder.session.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
-                }
-                for id in std::mem::take(&mut owner.questions) {
-                    ladder.session.answer_send_targets(id, &[]);
-                }
+                owner.answer_requests(&mut ladder.session);
             }
             owner.take(&mut ladder.session, false);
             if number % 2 == 0 {
