@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use iscsi_runtime::Isid;
-use iscsi_runtime::url::Url;
+use iscsi_runtime::url::{DEFAULT_PORT, Url};
 
 /// A number of bytes, or of KiB, MiB, GiB or TiB with k, m, g or t behind it.
 ///
@@ -61,9 +61,6 @@ impl FromStr for Limit {
     }
 }
 
-/// The port of iSCSI (RFC 7143 section 4.2.1).
-const PORT: u16 = 3260;
-
 /// An address to listen on: IPv4, or IPv6 in brackets; with a port, or that of iSCSI.
 ///
 /// # Errors
@@ -71,7 +68,7 @@ const PORT: u16 = 3260;
 pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let expected = "expected an IP address with or without a port, such as 192.0.2.1:3260, 0.0.0.0 or [::1]:3260";
     let alone = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let with_port = |address: IpAddr| SocketAddr::new(address, PORT);
+    let with_port = |address: IpAddr| SocketAddr::new(address, DEFAULT_PORT);
     text.parse().or_else(|_| alone.parse().map(with_port)).map_err(|_| expected.into())
 }
 

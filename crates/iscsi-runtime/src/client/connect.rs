@@ -1,12 +1,11 @@
 //! From the address of a target to a connection.
 
 use super::ClientError;
+use crate::url::DEFAULT_PORT;
 use mio::net::TcpStream;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
-
-const PORT: u16 = 3260;
 
 /// Connects within `timeout`, to any of the addresses that a name has.
 pub(super) fn connect(address: &str, timeout: Duration) -> Result<TcpStream, ClientError> {
@@ -30,7 +29,7 @@ fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
     let has_port = address
         .rsplit_once(':')
         .is_some_and(|(host, port)| port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']')));
-    let with_port = if has_port { address.to_owned() } else { format!("{address}:{PORT}") };
+    let with_port = if has_port { address.to_owned() } else { format!("{address}:{DEFAULT_PORT}") };
     Ok(with_port.to_socket_addrs()?.collect())
 }
 
