@@ -2,9 +2,7 @@
 
 use crate::input::{check_sent, frames};
 use bytes::Bytes;
-use iscsi_pdu::{
-    Cid, Frame, Header, InitiatorTaskTag, Isid, LunField, Opcode, Pdu, TaskManagementFunction, Tsih,
-};
+use iscsi_pdu::{Cid, Frame, Header, InitiatorTaskTag, Isid, LunField, Opcode, Pdu, TaskManagementFunction, Tsih};
 use iscsi_session::initiator::{
     Command, Event, Login, LoginConfig, LoginEvent, Logout, Session, SessionConfig, TaskManagement, Transfer,
 };
@@ -130,12 +128,13 @@ impl Initiator {
 
     fn handle(&mut self, frame: Frame) {
         let now = self.now;
-        match (&mut self.end, Pdu::decode(&frame)) {
+        let header = frame.header;
+        match (&mut self.end, Pdu::decode(frame)) {
             (End::Login(login), Ok(pdu)) => login.handle_pdu(now, pdu),
-            (End::Login(login), Err(error)) => login.handle_undecodable(now, frame.header, error),
+            (End::Login(login), Err(error)) => login.handle_undecodable(now, header, error),
             (End::Session(session), Ok(pdu)) => session.handle_pdu(now, CID, pdu),
             (End::Session(session), Err(error)) => {
-                session.handle_bad_pdu(now, CID, frame.header, BadPdu::Undecodable(error));
+                session.handle_bad_pdu(now, CID, header, BadPdu::Undecodable(error));
             }
         }
     }

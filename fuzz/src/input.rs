@@ -26,7 +26,7 @@ pub(crate) fn frames(mut stream: &[u8]) -> impl Iterator<Item = Frame> {
         let length = header.data_segment_length();
         let data = take(&mut stream, length);
         take(&mut stream, padding(length));
-        Some(Frame::new(header, Bytes::copy_from_slice(ahs), Bytes::copy_from_slice(data)))
+        Some(Frame::new(header, ahs.into(), Bytes::copy_from_slice(data)))
     })
 }
 
@@ -35,6 +35,6 @@ pub(crate) fn frames(mut stream: &[u8]) -> impl Iterator<Item = Frame> {
 pub(crate) fn check_sent(pdu: &Pdu) {
     let has_no_tag = matches!(pdu, Pdu::LoginResponse(refusal) if refusal.initiator_task_tag.0 == u32::MAX);
     if !has_no_tag {
-        assert_eq!(Pdu::decode(&pdu.encode()).as_ref(), Ok(pdu), "we send PDUs that mean something");
+        assert_eq!(Pdu::decode(pdu.clone().encode()).as_ref(), Ok(pdu), "we send PDUs that mean something");
     }
 }

@@ -6,10 +6,10 @@ use iscsi_pdu::{Frame, Pdu, text};
 
 /// PDUs, one after the other.
 pub fn pdu(input: &[u8]) {
-    frames(input).for_each(|frame| check(&frame));
+    frames(input).for_each(check);
 }
 
-fn check(frame: &Frame) {
+fn check(frame: Frame) {
     // Whatever it is can be shown.
     let _ = format!("{frame:?}");
     if let Ok(ahs) = Ahs::decode(&frame.ahs) {
@@ -18,8 +18,8 @@ fn check(frame: &Frame) {
     text::pairs(&frame.data).for_each(|_| ());
     match Pdu::decode(frame) {
         Ok(pdu) => {
-            let encoded = pdu.encode();
-            let again = Pdu::decode(&encoded).expect("what is encoded is decoded");
+            let encoded = pdu.clone().encode();
+            let again = Pdu::decode(encoded.clone()).expect("what is encoded is decoded");
             assert_eq!(again, pdu, "what a PDU means is stable");
             assert_eq!(again.encode(), encoded, "and so is how it is said");
         }

@@ -66,13 +66,14 @@ impl Target {
 
     fn handle(&mut self, frame: Frame) {
         let now = self.now;
-        let pdu: Result<Pdu, DecodeError> = Pdu::decode(&frame);
+        let header = frame.header;
+        let pdu: Result<Pdu, DecodeError> = Pdu::decode(frame);
         match (&mut self.end, pdu) {
             (End::Login(login), Ok(pdu)) => login.handle_pdu(now, pdu),
-            (End::Login(login), Err(error)) => login.handle_undecodable(now, frame.header, error),
+            (End::Login(login), Err(error)) => login.handle_undecodable(now, header, error),
             (End::Session(session), Ok(pdu)) => session.handle_pdu(now, Cid(0), pdu),
             (End::Session(session), Err(error)) => {
-                session.handle_bad_pdu(now, Cid(0), frame.header, BadPdu::Undecodable(error));
+                session.handle_bad_pdu(now, Cid(0), header, BadPdu::Undecodable(error));
             }
         }
     }

@@ -12,7 +12,7 @@
 //! reaches beyond the bytes, is too short for its type, or comes twice is an error, and so is one of a reserved type.
 
 use crate::{DecodeError, HEADER_LENGTH, Opcode, padding};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::BufMut;
 
 const EXTENDED_CDB: u8 = 1;
 const BIDIRECTIONAL_READ_LENGTH: u8 = 2;
@@ -30,26 +30,26 @@ const EXTENSION_LENGTH_MAX: usize = CDB_LENGTH_MAX - 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ahs {
     /// The CDB's bytes from the 17th on: 1 to 244 bytes.
-    pub extended_cdb: Option<Bytes>,
+    pub extended_cdb: Option<Box<[u8]>>,
     /// Bytes that the initiator expects to read with a bidirectional command.
     pub bidirectional_read_length: Option<u32>,
 }
 
 impl Ahs {
-    /// Reads all segments of a PDU. The extended CDB is shared, not copied.
+    /// Reads all segments of a PDU.
     ///
     /// # Errors
     /// The first segment that reaches beyond `segments`, whose length does not suit its type, or whose type is reserved or came
     /// before.
-    pub fn decode(segments: &Bytes) -> Result<Self, DecodeError> {
+    pub fn decode(segments: &[u8]) -> Result<Self, DecodeError> {
         let mut ahs = Self::default();
-        let mut rest = segments.clone();
+        let mut rest = segments;
         while !rest.is_empty() {
             let offset = HEADER_LENGTH + segments.len() - rest.len();
             let (code, specific) = take_segment(&mut rest, offset)?;
             match code {
                 EXTENDED_CDB => ahs.set_extended_cdb(specific, offset)?,
-                BIDIRECTIONAL_READ_LENGTH => ahs.set_bidirectional_read_length(&specific, offset)?,
+                BIDIRECTIONAL_READ_LENGTH => ahs.set_bidirectional_read_length(specific, offset)?,
                 // RFC 7143 11-3: all other types are reserved (11.2.2.1).
                 other => return Err(error("AHSType", offset + 2, other.into(), "1 or 2")),
             }
@@ -57,13 +57,12 @@ impl Ahs {
         Ok(ahs)
     }
 
-    fn set_extended_cdb(&mut self, mut specific: Bytes, offset: usize) -> Result<(), DecodeError> {
+    fn set_extended_cdb(&mut self, specific: &[u8], offset: usize) -> Result<(), DecodeError> {
         // RFC 7143 11.2.2.3-1: no extended CDB for a CDB of less than 17 bytes; the length counts the reserved byte.
         if !(2..=EXTENSION_LENGTH_MAX + 1).contains(&specific.len()) {
             return Err(error("AHSLength", offset, specific.len(), "2 to 245 for an extended CDB"));
         }
-        specific.advance(1);
-        match self.extended_cdb.replace(specific) {
+        match self.extended_cdb.replace(specific[1..].into()) {
             None => Ok(()),
             Some(_) => Err(error("AHSType", offset + 2, EXTENDED_CDB.into(), "one extended CDB")),
         }
@@ -86,8 +85,8 @@ impl Ahs {
     /// # Panics
     /// If the extended CDB has no byte or more than 244: a bug of the caller.
     #[must_use]
-    pub fn encode(&self) -> Bytes {
-        let mut segments = BytesMut::new();
+    pub fn encode(&self) -> Box<[u8]> {
+        let mut segments = Vec::new();
         // RFC 7143 11.3.5-1, 11.2.2.3-1: the part of a CDB beyond its 16th byte, which there has to be.
         if let Some(cdb) = &self.extended_cdb {
             assert!((1..=EXTENSION_LENGTH_MAX).contains(&cdb.len()), "an extended CDB has 17 to 260 bytes in all");
@@ -96,12 +95,12 @@ impl Ahs {
         if let Some(length) = self.bidirectional_read_length {
             put_segment(&mut segments, BIDIRECTIONAL_READ_LENGTH, &length.to_be_bytes());
         }
-        segments.freeze()
+        segments.into()
     }
 }
 
 /// Takes the first segment with its padding off `rest`: the type and the bytes specific to it.
-fn take_segment(rest: &mut Bytes, offset: usize) -> Result<(u8, Bytes), DecodeError> {
+fn take_segment<'a>(rest: &mut &'a [u8], offset: usize) -> Result<(u8, &'a [u8]), DecodeError> {
     let Some(&[high, low, kind]) = rest.first_chunk() else {
         return Err(error("AHSLength", offset, rest.len(), "a whole segment"));
     };
@@ -110,13 +109,13 @@ fn take_segment(rest: &mut Bytes, offset: usize) -> Result<(u8, Bytes), DecodeEr
     if end + padding(end) > rest.len() {
         return Err(error("AHSLength", offset, length, "a segment that ends within TotalAHSLength"));
     }
-    let specific = rest.slice(PREFIX_LENGTH..end);
-    rest.advance(end + padding(end));
+    let specific = &rest[PREFIX_LENGTH..end];
+    *rest = &rest[end + padding(end)..];
     Ok((kind & 0x3f, specific))
 }
 
 /// Appends a segment: its specific part is a reserved byte and `content`.
-fn put_segment(segments: &mut BytesMut, code: u8, content: &[u8]) {
+fn put_segment(segments: &mut Vec<u8>, code: u8, content: &[u8]) {
     segments.put_u16(content.len() as u16 + 1);
     segments.put_slice(&[code, 0]);
     segments.put_slice(content);
@@ -134,10 +133,8 @@ mod tests {
     // RFC 7143 11.3.5-1: what does not fit into the header.
     #[test]
     fn bytes_of_a_cdb_of_32_with_a_bidirectional_read() {
-        let cdb = Bytes::from_static(&[
-            0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
-        ]);
-        let ahs = Ahs { extended_cdb: Some(cdb.clone()), bidirectional_read_length: Some(0x1000) };
+        let cdb = [0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf];
+        let ahs = Ahs { extended_cdb: Some(cdb.into()), bidirectional_read_length: Some(0x1000) };
         let bytes = ahs.encode();
         // RFC 7143 11.2.2.3: AHSLength is the length of the CDB less 15.
         assert_eq!(bytes[..4], [0, 17, 1, 0]);
@@ -148,21 +145,21 @@ mod tests {
 
     #[test]
     fn a_cdb_of_odd_length_is_padded() {
-        let ahs = Ahs { extended_cdb: Some(Bytes::from_static(&[7])), bidirectional_read_length: None };
-        assert_eq!(ahs.encode(), &[0, 2, 1, 0, 7, 0, 0, 0][..]);
+        let ahs = Ahs { extended_cdb: Some([7].into()), bidirectional_read_length: None };
+        assert_eq!(*ahs.encode(), [0, 2, 1, 0, 7, 0, 0, 0]);
         assert_eq!(Ahs::decode(&ahs.encode()), Ok(ahs));
     }
 
     #[test]
     fn no_segments_say_nothing() {
-        assert_eq!(Ahs::decode(&Bytes::new()), Ok(Ahs::default()));
+        assert_eq!(Ahs::decode(&[]), Ok(Ahs::default()));
         assert!(Ahs::default().encode().is_empty());
     }
 
     // RFC 7143 11-2: bits 0 and 1 of the type, and the byte behind it.
     #[test]
     fn reserved_bits_are_ignored() {
-        let bytes = Bytes::from_static(&[0, 5, 0xc2, 0xff, 0, 0, 0, 1]);
+        let bytes = [0, 5, 0xc2, 0xff, 0, 0, 0, 1];
         assert_eq!(Ahs::decode(&bytes), Ok(Ahs { extended_cdb: None, bidirectional_read_length: Some(1) }));
     }
 
@@ -170,7 +167,7 @@ mod tests {
     #[test]
     fn segments_that_overrun_or_do_not_suit_are_errors_at_their_place() {
         let fails = |bytes: &'static [u8]| {
-            let error = Ahs::decode(&Bytes::from_static(bytes)).unwrap_err();
+            let error = Ahs::decode(bytes).unwrap_err();
             (error.field, error.offset, error.value)
         };
         assert_eq!(fails(&[0, 9, 1, 0, 1, 2, 3, 4]), ("AHSLength", 48, 9));

@@ -97,7 +97,7 @@ pub struct Frame {
     /// The basic header segment; its two length fields agree with the segments below.
     pub header: Header,
     /// All additional header segments with their padding.
-    pub ahs: Bytes,
+    pub ahs: Box<[u8]>,
     /// The data segment, without padding.
     pub data: Bytes,
 }
@@ -109,7 +109,7 @@ impl Frame {
     /// If `ahs` is no multiple of four or longer than 1020 bytes, or `data` is 16 MiB or longer: bugs of the caller.
     #[must_use]
     #[inline]
-    pub fn new(mut header: Header, ahs: Bytes, data: Bytes) -> Self {
+    pub fn new(mut header: Header, ahs: Box<[u8]>, data: Bytes) -> Self {
         header.set_lengths(ahs.len(), data.len());
         Self { header, ahs, data }
     }

@@ -32,9 +32,9 @@
 //!     data: "are you there".into(),
 //!     ..NopOut::default()
 //! });
-//! let frame = ping.encode();
+//! let frame = ping.clone().encode();
 //! assert_eq!(frame.header.data_segment_length(), 13);
-//! assert_eq!(Pdu::decode(&frame).unwrap(), ping);
+//! assert_eq!(Pdu::decode(frame).unwrap(), ping);
 //! ```
 
 #![forbid(unsafe_code)]

@@ -16,7 +16,7 @@ fn receive(stream: &mut TcpStream) -> Pdu {
     let length = data.len();
     stream.read_exact(&mut data).expect("a data segment");
     stream.read_exact(&mut vec![0; padding(length)]).expect("its padding");
-    Pdu::decode(&Frame { header, ahs: Vec::new().into(), data: data.into() }).expect("a PDU")
+    Pdu::decode(Frame { header, ahs: Box::default(), data: data.into() }).expect("a PDU")
 }
 
 /// A target that takes one connection and does this with it.

@@ -30,7 +30,7 @@
 //! assert_eq!(initiator.flush().unwrap(), Flush::Done);
 //!
 //! let Some(Received::Frame(frame)) = target.receive().unwrap() else { panic!("a PDU is there") };
-//! assert_eq!(Pdu::decode(&frame).unwrap(), Pdu::from(ping));
+//! assert_eq!(Pdu::decode(frame).unwrap(), Pdu::from(ping));
 //! assert_eq!(target.receive().unwrap(), None);
 //! ```
 

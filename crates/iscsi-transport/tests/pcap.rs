@@ -53,7 +53,7 @@ fn capture_session(file: File, initiator: SocketAddr, target: SocketAddr) -> usi
     };
     let mut count = 0;
     let mut go = |pdu: Pdu, from: &mut dyn PduPort, to: &mut dyn PduPort| {
-        from.send(pdu.encode());
+        from.send(pdu.clone().encode());
         from.flush().unwrap();
         assert_eq!(to.receive().unwrap(), Some(Received::Frame(pdu.encode())));
         count += 1;

@@ -93,7 +93,7 @@ impl Books {
 
     /// A PDU goes to the target.
     pub(crate) fn handle_request(&mut self, frame: &Frame) {
-        let pdu = match Pdu::decode(frame) {
+        let pdu = match Pdu::decode(frame.clone()) {
             Ok(Pdu::LoginRequest(_)) => return,
             Ok(pdu) => pdu,
             Err(error) => return self.verdict.fail(format!("{}: sends what is no PDU: {error}", self.name)),
@@ -166,7 +166,7 @@ impl Books {
 
     /// A PDU comes from the target.
     pub(crate) fn handle_response(&mut self, frame: &Frame) {
-        let pdu = match Pdu::decode(frame) {
+        let pdu = match Pdu::decode(frame.clone()) {
             Ok(pdu) => pdu,
             Err(error) => return self.verdict.fail(format!("{}: receives what is no PDU: {error}", self.name)),
         };

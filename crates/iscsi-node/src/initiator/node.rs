@@ -302,14 +302,20 @@ impl<P: PduPort> InitiatorNode<P> {
 
     fn handle_received(&mut self, now: Instant, received: Received) {
         match (&mut self.phase, received) {
-            (Phase::Login(login, _), Received::Frame(frame)) => match Pdu::decode(&frame) {
-                Ok(pdu) => login.handle_pdu(now, pdu),
-                Err(error) => login.handle_undecodable(now, frame.header, error),
-            },
-            (Phase::FullFeature(session, cid), Received::Frame(frame)) => match Pdu::decode(&frame) {
-                Ok(pdu) => session.handle_pdu(now, *cid, pdu),
-                Err(error) => session.handle_bad_pdu(now, *cid, frame.header, BadPdu::Undecodable(error)),
-            },
+            (Phase::Login(login, _), Received::Frame(frame)) => {
+                let header = frame.header;
+                match Pdu::decode(frame) {
+                    Ok(pdu) => login.handle_pdu(now, pdu),
+                    Err(error) => login.handle_undecodable(now, header, error),
+                }
+            }
+            (Phase::FullFeature(session, cid), Received::Frame(frame)) => {
+                let header = frame.header;
+                match Pdu::decode(frame) {
+                    Ok(pdu) => session.handle_pdu(now, *cid, pdu),
+                    Err(error) => session.handle_bad_pdu(now, *cid, header, BadPdu::Undecodable(error)),
+                }
+            }
             (Phase::FullFeature(session, cid), Received::BadDataDigest(header)) => {
                 session.handle_bad_pdu(now, *cid, header, BadPdu::DataDigest);
             }

@@ -41,7 +41,7 @@ impl Request {
         Command {
             lun: iscsi_pdu::LunField(self.lun.to_wire()),
             cdb,
-            extended_cdb: if self.cdb.len() > 16 { Bytes::copy_from_slice(&self.cdb) } else { Bytes::new() },
+            extended_cdb: if self.cdb.len() > 16 { self.cdb.as_slice().into() } else { Box::default() },
             attribute: TaskAttribute::Simple,
             data: self.transfer,
         }

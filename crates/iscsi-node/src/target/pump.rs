@@ -79,9 +79,10 @@ impl<P: PduPort> TargetNode<P> {
         match &mut connection.phase {
             Phase::Login(login) => {
                 let Received::Frame(frame) = received else { unreachable!("no digest is checked during login") };
-                match Pdu::decode(&frame) {
+                let header = frame.header;
+                match Pdu::decode(frame) {
                     Ok(pdu) => login.handle_pdu(now, pdu),
-                    Err(error) => login.handle_undecodable(now, frame.header, error),
+                    Err(error) => login.handle_undecodable(now, header, error),
                 }
                 self.handle_login_events(now, id);
             }

@@ -158,10 +158,13 @@ impl Session {
     pub(super) fn handle_received<P: PduPort>(&mut self, cid: Cid, received: Received, context: &mut Context<'_, P>) {
         let now = context.now;
         match received {
-            Received::Frame(frame) => match Pdu::decode(&frame) {
-                Ok(pdu) => self.machine.handle_pdu(now, cid, pdu),
-                Err(error) => self.machine.handle_bad_pdu(now, cid, frame.header, BadPdu::Undecodable(error)),
-            },
+            Received::Frame(frame) => {
+                let header = frame.header;
+                match Pdu::decode(frame) {
+                    Ok(pdu) => self.machine.handle_pdu(now, cid, pdu),
+                    Err(error) => self.machine.handle_bad_pdu(now, cid, header, BadPdu::Undecodable(error)),
+                }
+            }
             Received::BadDataDigest(header) => self.machine.handle_bad_pdu(now, cid, header, BadPdu::DataDigest),
             Received::BadHeaderDigest(_) => {}
         }

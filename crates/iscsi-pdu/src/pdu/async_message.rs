@@ -74,7 +74,7 @@ impl AsyncMessage {
     pub(crate) const OPCODE: Opcode = Opcode::AsyncMessage;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &AsyncMessageHeader = frame.header.view();
         Ok(Self {
             event: AsyncEvent::from_wire(fields.async_event),
@@ -86,12 +86,12 @@ impl AsyncMessage {
             parameter_1: fields.parameter_1.get(),
             parameter_2: fields.parameter_2.get(),
             parameter_3: fields.parameter_3.get(),
-            data: frame.data.clone(),
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&AsyncMessageHeader {
             opcode: Self::OPCODE.to_wire(),
             flags: FINAL,
@@ -107,6 +107,6 @@ impl AsyncMessage {
             parameter_3: self.parameter_3.into(),
             ..AsyncMessageHeader::default()
         });
-        Frame::new(header, Bytes::new(), self.data.clone())
+        Frame::new(header, Box::default(), self.data)
     }
 }

@@ -82,7 +82,7 @@ impl DataIn {
     pub(crate) const OPCODE: Opcode = Opcode::DataIn;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &DataInHeader = frame.header.view();
         let flags = Flags::from_bits_retain(fields.flags);
         let status = if flags.contains(Flags::STATUS) {
@@ -116,12 +116,12 @@ impl DataIn {
             max_cmd_sn: CmdSn(fields.max_cmd_sn.get()),
             data_sn: fields.data_sn.get(),
             buffer_offset: fields.buffer_offset.get(),
-            data: frame.data.clone(),
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let mut flags = Flags::empty();
         flags.set(Flags::FINAL, self.is_final);
         flags.set(Flags::ACKNOWLEDGE, self.acknowledge);
@@ -144,6 +144,6 @@ impl DataIn {
             residual_count: end.residual.count().into(),
             ..DataInHeader::default()
         });
-        Frame::new(header, Bytes::new(), self.data.clone())
+        Frame::new(header, Box::default(), self.data)
     }
 }

@@ -54,7 +54,7 @@ impl DataOut {
     pub(crate) const OPCODE: Opcode = Opcode::DataOut;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &DataOutHeader = frame.header.view();
         Ok(Self {
             is_final: fields.flags & FINAL != 0,
@@ -64,12 +64,12 @@ impl DataOut {
             exp_stat_sn: StatSn(fields.exp_stat_sn.get()),
             data_sn: fields.data_sn.get(),
             buffer_offset: fields.buffer_offset.get(),
-            data: frame.data.clone(),
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&DataOutHeader {
             opcode: Self::OPCODE.to_wire(),
             flags: if self.is_final { FINAL } else { 0 },
@@ -81,6 +81,6 @@ impl DataOut {
             buffer_offset: self.buffer_offset.into(),
             ..DataOutHeader::default()
         });
-        Frame::new(header, Bytes::new(), self.data.clone())
+        Frame::new(header, Box::default(), self.data)
     }
 }

@@ -138,7 +138,7 @@ impl LoginRequest {
     pub(crate) const OPCODE: Opcode = Opcode::LoginRequest;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &LoginRequestHeader = frame.header.view();
         let progress = Progress::decode(Self::OPCODE, fields.flags)?;
         Ok(Self {
@@ -153,12 +153,12 @@ impl LoginRequest {
             cid: Cid(fields.cid.get()),
             cmd_sn: CmdSn(fields.cmd_sn.get()),
             exp_stat_sn: StatSn(fields.exp_stat_sn.get()),
-            data: frame.data.clone(),
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let progress = Progress { transit: self.transit, continues: self.continues, current: self.current_stage };
         let header = Header::from_layout(&LoginRequestHeader {
             opcode: Self::OPCODE.to_wire() | IMMEDIATE,
@@ -173,7 +173,7 @@ impl LoginRequest {
             exp_stat_sn: self.exp_stat_sn.0.into(),
             ..LoginRequestHeader::default()
         });
-        Frame::new(header, Bytes::new(), self.data.clone())
+        Frame::new(header, Box::default(), self.data)
     }
 }
 
@@ -315,7 +315,7 @@ impl LoginResponse {
     pub(crate) const OPCODE: Opcode = Opcode::LoginResponse;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &LoginResponseHeader = frame.header.view();
         let status = LoginStatus::from_code(fields.status.get());
         let progress = if status.class() == 0 {
@@ -336,12 +336,12 @@ impl LoginResponse {
             exp_cmd_sn: CmdSn(fields.exp_cmd_sn.get()),
             max_cmd_sn: CmdSn(fields.max_cmd_sn.get()),
             status,
-            data: frame.data.clone(),
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let progress = Progress { transit: self.transit, continues: self.continues, current: self.current_stage };
         let header = Header::from_layout(&LoginResponseHeader {
             opcode: Self::OPCODE.to_wire(),
@@ -357,6 +357,6 @@ impl LoginResponse {
             status: self.status.code().into(),
             ..LoginResponseHeader::default()
         });
-        Frame::new(header, Bytes::new(), self.data.clone())
+        Frame::new(header, Box::default(), self.data)
     }
 }

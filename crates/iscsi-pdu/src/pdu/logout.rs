@@ -69,7 +69,7 @@ impl LogoutRequest {
     pub(crate) const OPCODE: Opcode = Opcode::LogoutRequest;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &LogoutRequestHeader = frame.header.view();
         let reason = fields.reason & 0x7f;
         let reason = LogoutReason::ALL.get(usize::from(reason)).ok_or(Self::OPCODE.error(
@@ -89,7 +89,7 @@ impl LogoutRequest {
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&LogoutRequestHeader {
             opcode: Self::OPCODE.to_wire() | if self.immediate { IMMEDIATE } else { 0 },
             reason: FINAL | self.reason as u8,
@@ -100,7 +100,7 @@ impl LogoutRequest {
             ..LogoutRequestHeader::default()
         });
         // RFC 7143 11.14.2-1: nothing but the header.
-        Frame::new(header, Bytes::new(), Bytes::new())
+        Frame::new(header, Box::default(), Bytes::new())
     }
 }
 
@@ -161,7 +161,7 @@ impl LogoutResponse {
     pub(crate) const OPCODE: Opcode = Opcode::LogoutResponse;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &LogoutResponseHeader = frame.header.view();
         Ok(Self {
             response: LogoutResponseCode::from_wire(fields.response),
@@ -175,7 +175,7 @@ impl LogoutResponse {
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&LogoutResponseHeader {
             opcode: Self::OPCODE.to_wire(),
             flags: FINAL,
@@ -189,6 +189,6 @@ impl LogoutResponse {
             ..LogoutResponseHeader::default()
         });
         // RFC 7143 11.15.2-1: nothing but the header.
-        Frame::new(header, Bytes::new(), Bytes::new())
+        Frame::new(header, Box::default(), Bytes::new())
     }
 }

@@ -54,24 +54,24 @@ macro_rules! pdus {
         })*
 
         impl Pdu {
-            /// Reads a frame. The data segment is shared, not copied.
+            /// Reads a frame. The data segment moves into the PDU.
             ///
             /// # Errors
             /// The first field whose value means nothing.
-            pub fn decode(frame: &Frame) -> Result<Self, DecodeError> {
-                check_ahs(frame)?;
+            pub fn decode(frame: Frame) -> Result<Self, DecodeError> {
+                check_ahs(&frame)?;
                 Ok(match frame.header.opcode() {
                     $($variant::OPCODE => Self::$variant($variant::decode(frame)?),)*
                     other => return Err(other.error("Opcode", 0, other.to_wire().into(), "an opcode of RFC 7143 section 11.2.1.2")),
                 })
             }
 
-            /// The PDU as bytes. The data segment is shared, not copied.
+            /// The PDU as bytes. The data segment moves into the frame.
             ///
             /// # Panics
             /// If the data segment is 16 MiB or longer: a bug of the caller.
             #[must_use]
-            pub fn encode(&self) -> Frame {
+            pub fn encode(self) -> Frame {
                 match self { $(Self::$variant(pdu) => pdu.encode(),)* }
             }
 

@@ -49,7 +49,7 @@ impl NopOut {
     pub(crate) const OPCODE: Opcode = Opcode::NopOut;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &NopOutHeader = frame.header.view();
         Ok(Self {
             immediate: fields.opcode & IMMEDIATE != 0,
@@ -58,12 +58,12 @@ impl NopOut {
             target_transfer_tag: TargetTransferTag::from_wire(fields.target_transfer_tag.get()),
             cmd_sn: CmdSn(fields.cmd_sn.get()),
             exp_stat_sn: StatSn(fields.exp_stat_sn.get()),
-            data: frame.data.clone(),
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&NopOutHeader {
             opcode: Self::OPCODE.to_wire() | if self.immediate { IMMEDIATE } else { 0 },
             flags: FINAL,
@@ -74,7 +74,7 @@ impl NopOut {
             exp_stat_sn: self.exp_stat_sn.0.into(),
             ..NopOutHeader::default()
         });
-        Frame::new(header, Bytes::new(), self.data.clone())
+        Frame::new(header, Box::default(), self.data)
     }
 }
 
@@ -121,7 +121,7 @@ impl NopIn {
     pub(crate) const OPCODE: Opcode = Opcode::NopIn;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &NopInHeader = frame.header.view();
         Ok(Self {
             lun: LunField(fields.lun),
@@ -130,12 +130,12 @@ impl NopIn {
             stat_sn: StatSn(fields.stat_sn.get()),
             exp_cmd_sn: CmdSn(fields.exp_cmd_sn.get()),
             max_cmd_sn: CmdSn(fields.max_cmd_sn.get()),
-            data: frame.data.clone(),
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&NopInHeader {
             opcode: Self::OPCODE.to_wire(),
             flags: FINAL,
@@ -147,6 +147,6 @@ impl NopIn {
             max_cmd_sn: self.max_cmd_sn.0.into(),
             ..NopInHeader::default()
         });
-        Frame::new(header, Bytes::new(), self.data.clone())
+        Frame::new(header, Box::default(), self.data)
     }
 }

@@ -56,7 +56,7 @@ impl R2t {
     pub(crate) const OPCODE: Opcode = Opcode::R2t;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &R2tHeader = frame.header.view();
         let desired_data_transfer_length = fields.desired_data_transfer_length.get();
         // RFC 7143 11.8.4-1: an R2T asks for something.
@@ -77,7 +77,7 @@ impl R2t {
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&R2tHeader {
             opcode: Self::OPCODE.to_wire(),
             flags: FINAL,
@@ -93,6 +93,6 @@ impl R2t {
             ..R2tHeader::default()
         });
         // RFC 7143 11.8.1-1: nothing but the header.
-        Frame::new(header, Bytes::new(), Bytes::new())
+        Frame::new(header, Box::default(), Bytes::new())
     }
 }

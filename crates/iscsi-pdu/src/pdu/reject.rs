@@ -68,7 +68,7 @@ impl Reject {
     pub(crate) const OPCODE: Opcode = Opcode::Reject;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &RejectHeader = frame.header.view();
         let rejected = frame.data.first_chunk::<HEADER_LENGTH>().ok_or(Self::OPCODE.error(
             "DataSegmentLength",
@@ -87,7 +87,7 @@ impl Reject {
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&RejectHeader {
             opcode: Self::OPCODE.to_wire(),
             flags: FINAL,
@@ -99,6 +99,6 @@ impl Reject {
             data_sn: self.data_sn.into(),
             ..RejectHeader::default()
         });
-        Frame::new(header, Bytes::new(), Bytes::copy_from_slice(&self.rejected.0))
+        Frame::new(header, Box::default(), Bytes::copy_from_slice(&self.rejected.0))
     }
 }

@@ -82,7 +82,7 @@ pub struct ScsiCommand {
     /// The first 16 bytes of the CDB, padded with zeros.
     pub cdb: [u8; 16],
     /// Additional header segments (section 11.2.2): a longer CDB, a bidirectional read length. See [`crate::ahs`].
-    pub ahs: Bytes,
+    pub ahs: Box<[u8]>,
     /// Immediate data.
     pub data: Bytes,
 }
@@ -91,7 +91,7 @@ impl ScsiCommand {
     pub(crate) const OPCODE: Opcode = Opcode::ScsiCommand;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &ScsiCommandHeader = frame.header.view();
         let flags = Flags::from_bits_retain(fields.flags);
         let attribute = flags.bits() & Flags::ATTRIBUTE.bits();
@@ -113,13 +113,13 @@ impl ScsiCommand {
             cmd_sn: CmdSn(fields.cmd_sn.get()),
             exp_stat_sn: StatSn(fields.exp_stat_sn.get()),
             cdb: fields.cdb,
-            ahs: frame.ahs.clone(),
-            data: frame.data.clone(),
+            ahs: frame.ahs,
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let mut flags = Flags::from_bits_retain(self.attribute as u8);
         flags.set(Flags::FINAL, self.is_final);
         flags.set(Flags::READ, self.read);
@@ -135,6 +135,6 @@ impl ScsiCommand {
             cdb: self.cdb,
             ..ScsiCommandHeader::default()
         });
-        Frame::new(header, self.ahs.clone(), self.data.clone())
+        Frame::new(header, self.ahs, self.data)
     }
 }

@@ -124,7 +124,7 @@ impl ScsiResponse {
     pub(crate) const OPCODE: Opcode = Opcode::ScsiResponse;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &ScsiResponseHeader = frame.header.view();
         let response = ScsiResponseCode::from_wire(fields.response);
         if RESERVED_RESPONSES.contains(&fields.response) {
@@ -155,12 +155,12 @@ impl ScsiResponse {
                 fields.residual_count.get(),
             )
             .ok_or(both)?,
-            data: frame.data.clone(),
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         // RFC 7143 11.4.1-1: a failure has no residuals.
         let (status, residual, bidirectional_read_residual) = match self.response {
             ScsiResponseCode::CompletedAtTarget => (self.status, self.residual, self.bidirectional_read_residual),
@@ -187,6 +187,6 @@ impl ScsiResponse {
             residual_count: residual.count().into(),
             ..ScsiResponseHeader::default()
         });
-        Frame::new(header, Bytes::new(), self.data.clone())
+        Frame::new(header, Box::default(), self.data)
     }
 }

@@ -122,7 +122,7 @@ impl Snack {
     }
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &SnackHeader = frame.header.view();
         let kind = fields.flags & 0x0f;
         let kind = SnackType::ALL.get(usize::from(kind)).ok_or(Self::OPCODE.error("Type", 1, kind.into(), "0 to 3"))?;
@@ -138,7 +138,7 @@ impl Snack {
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&SnackHeader {
             opcode: Self::OPCODE.to_wire(),
             flags: FINAL | self.kind as u8,
@@ -150,6 +150,6 @@ impl Snack {
             run_length: self.run_length.into(),
             ..SnackHeader::default()
         });
-        Frame::new(header, Bytes::new(), Bytes::new())
+        Frame::new(header, Box::default(), Bytes::new())
     }
 }

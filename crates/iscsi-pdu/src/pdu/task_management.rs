@@ -74,7 +74,7 @@ impl TaskManagementRequest {
     pub(crate) const OPCODE: Opcode = Opcode::TaskManagementRequest;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &TaskManagementRequestHeader = frame.header.view();
         Ok(Self {
             immediate: fields.opcode & IMMEDIATE != 0,
@@ -90,7 +90,7 @@ impl TaskManagementRequest {
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&TaskManagementRequestHeader {
             opcode: Self::OPCODE.to_wire() | if self.immediate { IMMEDIATE } else { 0 },
             function: FINAL | self.function.to_wire(),
@@ -104,7 +104,7 @@ impl TaskManagementRequest {
             ..TaskManagementRequestHeader::default()
         });
         // RFC 7143 11.5.2-1: nothing but the header.
-        Frame::new(header, Bytes::new(), Bytes::new())
+        Frame::new(header, Box::default(), Bytes::new())
     }
 }
 
@@ -163,7 +163,7 @@ impl TaskManagementResponse {
     pub(crate) const OPCODE: Opcode = Opcode::TaskManagementResponse;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &TaskManagementResponseHeader = frame.header.view();
         Ok(Self {
             response: TaskManagementResponseCode::from_wire(fields.response),
@@ -175,7 +175,7 @@ impl TaskManagementResponse {
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&TaskManagementResponseHeader {
             opcode: Self::OPCODE.to_wire(),
             flags: FINAL,
@@ -187,6 +187,6 @@ impl TaskManagementResponse {
             ..TaskManagementResponseHeader::default()
         });
         // RFC 7143 11.6.2-1: nothing but the header.
-        Frame::new(header, Bytes::new(), Bytes::new())
+        Frame::new(header, Box::default(), Bytes::new())
     }
 }

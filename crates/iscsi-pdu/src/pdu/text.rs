@@ -79,7 +79,7 @@ impl TextRequest {
     pub(crate) const OPCODE: Opcode = Opcode::TextRequest;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &TextRequestHeader = frame.header.view();
         let flags = Flags::checked(Self::OPCODE, fields.flags)?;
         Ok(Self {
@@ -91,12 +91,12 @@ impl TextRequest {
             target_transfer_tag: TargetTransferTag::from_wire(fields.target_transfer_tag.get()),
             cmd_sn: CmdSn(fields.cmd_sn.get()),
             exp_stat_sn: StatSn(fields.exp_stat_sn.get()),
-            data: frame.data.clone(),
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&TextRequestHeader {
             opcode: Self::OPCODE.to_wire() | if self.immediate { IMMEDIATE } else { 0 },
             flags: Flags::of(self.is_final, self.continues).bits(),
@@ -107,7 +107,7 @@ impl TextRequest {
             exp_stat_sn: self.exp_stat_sn.0.into(),
             ..TextRequestHeader::default()
         });
-        Frame::new(header, Bytes::new(), self.data.clone())
+        Frame::new(header, Box::default(), self.data)
     }
 }
 
@@ -158,7 +158,7 @@ impl TextResponse {
     pub(crate) const OPCODE: Opcode = Opcode::TextResponse;
 
     #[inline(always)]
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(frame: Frame) -> Result<Self, DecodeError> {
         let fields: &TextResponseHeader = frame.header.view();
         let flags = Flags::checked(Self::OPCODE, fields.flags)?;
         Ok(Self {
@@ -170,12 +170,12 @@ impl TextResponse {
             stat_sn: StatSn(fields.stat_sn.get()),
             exp_cmd_sn: CmdSn(fields.exp_cmd_sn.get()),
             max_cmd_sn: CmdSn(fields.max_cmd_sn.get()),
-            data: frame.data.clone(),
+            data: frame.data,
         })
     }
 
     #[inline]
-    pub(crate) fn encode(&self) -> Frame {
+    pub(crate) fn encode(self) -> Frame {
         let header = Header::from_layout(&TextResponseHeader {
             opcode: Self::OPCODE.to_wire(),
             flags: Flags::of(self.is_final, self.continues).bits(),
@@ -187,6 +187,6 @@ impl TextResponse {
             max_cmd_sn: self.max_cmd_sn.0.into(),
             ..TextResponseHeader::default()
         });
-        Frame::new(header, Bytes::new(), self.data.clone())
+        Frame::new(header, Box::default(), self.data)
     }
 }

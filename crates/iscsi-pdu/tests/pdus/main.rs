@@ -20,11 +20,11 @@ proptest! {
     // RFC 7143 11.2.1.5-1, 11.2.1.6-1: the lengths are those of the segments, zero without.
     #[test]
     fn what_is_encoded_is_decoded_again(pdu in pdu()) {
-        let frame = pdu.encode();
+        let frame = pdu.clone().encode();
         prop_assert_eq!(frame.header.opcode(), pdu.opcode());
         prop_assert_eq!(frame.header.ahs_length(), frame.ahs.len());
         prop_assert_eq!(frame.header.data_segment_length(), frame.data.len());
-        prop_assert_eq!(Pdu::decode(&frame), Ok(pdu));
+        prop_assert_eq!(Pdu::decode(frame.clone()), Ok(pdu));
     }
 
     #[test]
@@ -36,12 +36,12 @@ proptest! {
     ) {
         let mut header = header;
         header[0] = opcode;
-        let ahs = Bytes::from(vec![0x81; ahs_words * 4]);
+        let ahs: Box<[u8]> = vec![0x81; ahs_words * 4].into();
         let _ = ahs::Ahs::decode(&ahs);
         let frame = Frame::new(Header(header), ahs, data.into());
-        if let Ok(pdu) = Pdu::decode(&frame) {
-            let encoded = pdu.encode();
-            let again = Pdu::decode(&encoded).expect("what is encoded is decoded");
+        if let Ok(pdu) = Pdu::decode(frame.clone()) {
+            let encoded = pdu.clone().encode();
+            let again = Pdu::decode(encoded.clone()).expect("what is encoded is decoded");
             prop_assert_eq!(&again, &pdu);
             prop_assert_eq!(again.encode(), encoded);
         }
@@ -111,8 +111,8 @@ fn every_bit_means_what_the_figures_say_and_reserved_ones_are_sent_as_zero() {
     for (kind, (opcode, immediate, flags, fields)) in MEANING.into_iter().enumerate() {
         let pdu = full_pdu(kind);
         assert_eq!(pdu.opcode(), opcode);
-        let frame = pdu.encode();
-        assert_eq!(Pdu::decode(&frame).as_ref(), Ok(&pdu));
+        let frame = pdu.clone().encode();
+        assert_eq!(Pdu::decode(frame.clone()).as_ref(), Ok(&pdu));
         for (at, bit) in
             (0..48).filter(|at| !(4..8).contains(at)).flat_map(|at| (0..8).map(move |bit| (at, 1u8 << bit)))
         {
@@ -124,7 +124,7 @@ fn every_bit_means_what_the_figures_say_and_reserved_ones_are_sent_as_zero() {
             };
             let mut changed = frame.clone();
             changed.header.0[at] ^= bit;
-            let is_seen = Pdu::decode(&changed).as_ref() != Ok(&pdu);
+            let is_seen = Pdu::decode(changed).as_ref() != Ok(&pdu);
             assert_eq!(is_seen, has_meaning, "{opcode}: bit {bit:#04x} of byte {at}");
             // The bits that the figures print as ones: F where there is no sequence, I of a login, and a tag that is none.
             let is_fixed = (at, bit) == (1, 0x80)
@@ -145,7 +145,7 @@ fn values_that_mean_nothing_are_named_with_their_place() {
     let refused = |kind: usize, at: usize, value: &[u8]| {
         let mut frame = full_pdu(kind).encode();
         frame.header.0[at..at + value.len()].copy_from_slice(value);
-        let error = Pdu::decode(&frame).expect_err("a value that means nothing");
+        let error = Pdu::decode(frame.clone()).expect_err("a value that means nothing");
         (error.pdu, error.field, error.offset)
     };
     let none = &[0xff; 4];
@@ -174,16 +174,16 @@ fn values_that_mean_nothing_are_named_with_their_place() {
 
     let ping = NopOut::default();
     let frame = Frame::new(Pdu::from(ping).encode().header, vec![0; 4].into(), Bytes::new());
-    assert_eq!(Pdu::decode(&frame).unwrap_err().field, "TotalAHSLength");
-    let frame = Frame::new(full_pdu(17).encode().header, Bytes::new(), vec![0; 47].into());
-    assert_eq!(Pdu::decode(&frame).unwrap_err().field, "DataSegmentLength");
+    assert_eq!(Pdu::decode(frame.clone()).unwrap_err().field, "TotalAHSLength");
+    let frame = Frame::new(full_pdu(17).encode().header, Box::default(), vec![0; 47].into());
+    assert_eq!(Pdu::decode(frame.clone()).unwrap_err().field, "DataSegmentLength");
 }
 
 /// A SCSI Response with this code and a status, both residuals and their counts beside it.
 fn response(code: ScsiResponseCode) -> ScsiResponse {
     let mut frame = full_pdu(3).encode();
     frame.header.0[2] = code.to_wire();
-    let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(&frame) else { panic!("a SCSI Response") };
+    let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(frame.clone()) else { panic!("a SCSI Response") };
     response
 }
 
@@ -198,7 +198,7 @@ fn a_failure_at_the_target_has_neither_status_nor_residual() {
         // Not even what excludes itself is an error there.
         let mut frame = full_pdu(3).encode();
         (frame.header.0[1], frame.header.0[2]) = (0x9e, code.to_wire());
-        assert_eq!(Pdu::decode(&frame), Ok(failure.clone().into()));
+        assert_eq!(Pdu::decode(frame.clone()), Ok(failure.clone().into()));
         let careless = ScsiResponse { status: 2, residual: Residual::Underflow(9), ..failure.clone() };
         assert_eq!(Pdu::from(careless).encode(), Pdu::from(failure).encode());
     }
@@ -211,7 +211,7 @@ fn a_residual_count_means_something_beside_its_bit() {
     assert_eq!((frame.header.0[1], &frame.header.0[40..48]), (0x8c, &[0, 0, 0, 9, 0, 0, 0, 5][..]));
     let mut without_bits = frame.clone();
     without_bits.header.0[1] = 0x80;
-    let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(&without_bits) else { panic!("a SCSI Response") };
+    let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(without_bits.clone()) else { panic!("a SCSI Response") };
     assert_eq!((response.residual, response.bidirectional_read_residual), (Residual::None, Residual::None));
     assert_eq!(Pdu::from(response).encode().header.0[40..48], [0; 8]);
 }

@@ -241,5 +241,5 @@ fn receive(stream: &mut TcpStream) -> Option<Pdu> {
     let length = data.len();
     stream.read_exact(&mut data).expect("a data segment");
     stream.read_exact(&mut vec![0; padding(length)]).expect("its padding");
-    Some(Pdu::decode(&Frame { header, ahs: Vec::new().into(), data: data.into() }).expect("a PDU"))
+    Some(Pdu::decode(Frame { header, ahs: Box::default(), data: data.into() }).expect("a PDU"))
 }

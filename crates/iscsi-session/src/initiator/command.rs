@@ -11,7 +11,7 @@ pub struct Command {
     /// The CDB, padded with zeros, or the first 16 bytes of a longer one.
     pub cdb: [u8; 16],
     /// The whole CDB if it is longer than 16 bytes, at most [`iscsi_pdu::ahs::CDB_LENGTH_MAX`]; otherwise empty.
-    pub extended_cdb: Bytes,
+    pub extended_cdb: Box<[u8]>,
     /// How the task is ordered among others.
     pub attribute: TaskAttribute,
     /// The data that moves.

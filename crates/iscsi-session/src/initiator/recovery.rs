@@ -172,7 +172,7 @@ impl Session {
     // RFC 7143 7.8-5, 7.8-6, 7.8-10, 7.8-11, 7.8-12: nothing of it counts but what it was.
     /// A PDU was discarded since its data digest does not match (RFC 7143 section 7.8).
     pub(super) fn handle_bad_digest(&mut self, now: Instant, cid: Cid, header: Header) -> Result<(), Violation> {
-        match Pdu::decode(&Frame::new(header, Bytes::new(), Bytes::new())) {
+        match Pdu::decode(Frame::new(header, Box::default(), Bytes::new())) {
             Ok(Pdu::DataIn(pdu)) if self.is_stale(cid, pdu.initiator_task_tag, pdu.exp_cmd_sn) => Ok(()),
             Ok(Pdu::DataIn(pdu)) => {
                 let task = self.requests.command(cid, pdu.initiator_task_tag);
@@ -231,7 +231,7 @@ impl Session {
     // RFC 7143 7.8-9: the task waits for its status.
     /// The target does not send again what a SNACK asked for. Whether it may be so is the target's choice (RFC 7143 section 7.8).
     fn handle_rejected_snack(&mut self, now: Instant, cid: Cid, header: Header) {
-        let Ok(Pdu::Snack(snack)) = Pdu::decode(&Frame::new(header, Bytes::new(), Bytes::new())) else { return };
+        let Ok(Pdu::Snack(snack)) = Pdu::decode(Frame::new(header, Box::default(), Bytes::new())) else { return };
         match (snack.kind, snack.initiator_task_tag) {
             (SnackType::DataR2t | SnackType::RData, Some(tag)) => {
                 if let Some(task) = self.requests.command(cid, tag) {

@@ -15,7 +15,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub(super) struct Task {
     pub(super) lun: LunField,
     pub(super) cdb: [u8; 16],
-    pub(super) extended_cdb: Bytes,
+    pub(super) extended_cdb: Box<[u8]>,
     pub(super) attribute: TaskAttribute,
     pub(super) data: Data,
 }

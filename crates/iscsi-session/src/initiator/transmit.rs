@@ -121,7 +121,7 @@ fn scsi_command(
         exp_stat_sn,
         cdb: task.cdb,
         ahs: Ahs {
-            extended_cdb: (!task.extended_cdb.is_empty()).then(|| task.extended_cdb.slice(16..)),
+            extended_cdb: (!task.extended_cdb.is_empty()).then(|| task.extended_cdb[16..].into()),
             bidirectional_read_length: task.data.bidirectional_read_length(),
         }
         .encode(),

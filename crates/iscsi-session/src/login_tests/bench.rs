@@ -226,12 +226,12 @@ impl Bench {
             // RFC 7143 11.2.1.2-1, 11.2.1.2-2: each end has its opcodes.
             assert!(request.opcode().is_from_initiator());
             self.sent.push(request.clone());
-            let (responses, end) = self.target.answer(Pdu::decode(&request.encode()).unwrap());
+            let (responses, end) = self.target.answer(Pdu::decode(request.encode()).unwrap());
             ends.target = ends.target.or(end);
             for response in responses {
                 assert!(!response.opcode().is_from_initiator());
                 self.sent.push(response.clone());
-                self.initiator.handle_pdu(self.target.now, Pdu::decode(&response.encode()).unwrap());
+                self.initiator.handle_pdu(self.target.now, Pdu::decode(response.encode()).unwrap());
             }
         }
         ends.initiator = self.initiator.poll_event();

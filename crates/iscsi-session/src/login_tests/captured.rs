@@ -32,7 +32,7 @@ fn read(name: &str) -> Vec<Captured> {
         let header = Header(*bytes[offset..].first_chunk::<HEADER_LENGTH>().unwrap());
         let data = bytes.slice(offset + HEADER_LENGTH..).slice(..header.data_segment_length());
         let connection = connections.entry(field(line, "connection")).or_default();
-        match Pdu::decode(&Frame::new(header, Bytes::new(), data)).unwrap() {
+        match Pdu::decode(Frame::new(header, Box::default(), data)).unwrap() {
             Pdu::LoginRequest(request) => connection.requests.push(request),
             Pdu::LoginResponse(response) => connection.responses.push(response),
             other => panic!("{other:?}"),

@@ -19,7 +19,7 @@ fn end_of(
     for request in requests {
         let (pdus, end) = target.answer(request);
         count += 1;
-        bytes += pdus.iter().map(|pdu| pdu.encode().data.len()).sum::<usize>();
+        bytes += pdus.iter().map(|pdu| pdu.clone().encode().data.len()).sum::<usize>();
         if end.is_some() {
             return (count, bytes, end);
         }

@@ -210,7 +210,7 @@ fn a_header_that_means_nothing_is_refused_if_it_is_a_login_request() {
     for (flags, field) in [(0xc7, "C"), (0x06 | 0x80, "NSG"), (0x08, "CSG"), (0x0c, "CSG")] {
         let mut frame = Pdu::from(Script::new().first(1, Some(3), &[])).encode();
         frame.header.0[1] = flags;
-        let error = Pdu::decode(&frame).unwrap_err();
+        let error = Pdu::decode(frame.clone()).unwrap_err();
         assert_eq!(error.field, field);
         let mut target = open();
         target.login.handle_undecodable(target.now, frame.header, error);
@@ -228,10 +228,10 @@ fn a_stranger_is_left_without_an_answer() {
     let (pdus, end) = target.answer(NopOut::default());
     assert_eq!((pdus, end), (vec![], Some(TargetEvent::Closed(LoginFailure::NotALogin(Opcode::NopOut)))));
 
-    let mut frame = Frame::new(Pdu::from(NopOut::default()).encode().header, bytes::Bytes::new(), bytes::Bytes::new());
+    let mut frame = Frame::new(Pdu::from(NopOut::default()).encode().header, Box::default(), bytes::Bytes::new());
     frame.header.0[0] = 0x3e;
     let mut target = open();
-    target.login.handle_undecodable(target.now, frame.header, Pdu::decode(&frame).unwrap_err());
+    target.login.handle_undecodable(target.now, frame.header, Pdu::decode(frame.clone()).unwrap_err());
     assert_eq!(target.poll(), (vec![], Some(TargetEvent::Closed(LoginFailure::NotALogin(Opcode::Other(0x3e))))));
 }
 

@@ -198,7 +198,7 @@ fn a_pdu_that_means_nothing_ends_the_login() {
     let mut target = Rogue::new(Limits::default());
     let mut frame = Pdu::from(LoginResponse::default()).encode();
     frame.header.0[1] = 0xc0; // T and C
-    let error = Pdu::decode(&frame).unwrap_err();
+    let error = Pdu::decode(frame.clone()).unwrap_err();
     target.login.handle_undecodable(Instant::now(), frame.header, error);
     assert_eq!(target.login.poll_event(), Some(LoginEvent::Failed(LoginFailure::Malformed(error))));
     assert_eq!(target.login.poll_transmit(), None);

@@ -11,7 +11,7 @@ use super::state::State;
 use super::task::{Stage, Task, TaskId, TaskOutcome};
 use super::transmit::Transmission;
 use crate::{Answer, CloseReason, IscsiCondition, Violation};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use iscsi_pdu::ahs::Ahs;
 use iscsi_pdu::{Cid, DataOut, Header, InitiatorTaskTag, Pdu, RejectReason, ScsiCommand};
 use std::collections::VecDeque;
@@ -424,12 +424,7 @@ fn new_command(task: TaskId, cid: Cid, pdu: ScsiCommand, ahs: Ahs) -> Command {
         cid,
         lun: pdu.lun,
         cdb: pdu.cdb,
-        extended_cdb: ahs.extended_cdb.map_or_else(Bytes::new, |rest| {
-            let mut cdb = BytesMut::with_capacity(pdu.cdb.len() + rest.len());
-            cdb.extend_from_slice(&pdu.cdb);
-            cdb.extend_from_slice(&rest);
-            cdb.freeze()
-        }),
+        extended_cdb: ahs.extended_cdb.map_or_else(Box::default, |rest| [&pdu.cdb, &*rest].concat().into()),
         attribute: pdu.attribute,
         read: pdu.read,
         write: pdu.write,

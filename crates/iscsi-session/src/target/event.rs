@@ -90,7 +90,7 @@ pub struct Command {
     /// The CDB, if it has no more than 16 bytes; else its first 16.
     pub cdb: [u8; 16],
     /// The whole CDB, if it has more than 16 bytes; else empty.
-    pub extended_cdb: Bytes,
+    pub extended_cdb: Box<[u8]>,
     /// How it is ordered among others.
     pub attribute: TaskAttribute,
     /// The initiator expects to read.

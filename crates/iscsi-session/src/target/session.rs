@@ -395,8 +395,7 @@ impl Session {
     // RFC 7143 7.8-2: answered and dropped.
     /// RFC 7143 7.8: a PDU with a wrong data digest is discarded, but the header counts.
     fn handle_data_digest_error(&mut self, at: usize, header: Header) {
-        let frame = Frame { header, ahs: Bytes::new(), data: Bytes::new() };
-        match Pdu::decode(&frame) {
+        match Pdu::decode(Frame { header, ahs: Box::default(), data: Bytes::new() }) {
             Ok(Pdu::DataOut(pdu)) => self.handle_damaged_data_out(at, &pdu, header),
             Ok(Pdu::ScsiCommand(pdu)) if !pdu.is_final => {
                 self.connections[at].stragglers.add(pdu.initiator_task_tag);

@@ -25,5 +25,5 @@ impl Dice {
 
 /// A PDU as the other end gets it: through its bytes.
 pub(crate) fn carried(pdu: &Pdu) -> Pdu {
-    Pdu::decode(&pdu.encode()).expect("what one end sends the other understands")
+    Pdu::decode(pdu.clone().encode()).expect("what one end sends the other understands")
 }

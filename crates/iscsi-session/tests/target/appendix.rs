@@ -122,10 +122,10 @@ fn a_4_the_read_command_of_the_digest_example() {
     header.0[31] = 0x18;
     header.0[32] = 0x28;
     header.0[40] = 2;
-    let frame = iscsi_pdu::Frame { header, ahs: Bytes::new(), data: Bytes::new() };
+    let frame = iscsi_pdu::Frame { header, ahs: Box::default(), data: Bytes::new() };
     let mut login = outcome(parameters());
     (login.cmd_sn, login.max_cmd_sn) = (iscsi_pdu::CmdSn(0x14), iscsi_pdu::CmdSn(0x18));
     let mut ladder = Ladder::start(login, config());
-    ladder.raw(Pdu::decode(&frame).unwrap());
+    ladder.raw(Pdu::decode(frame.clone()).unwrap());
     ladder.tells(&["Command 0 R 1024"]);
 }

@@ -380,8 +380,8 @@ proptest! {
             owner.take(&mut ladder.session, false);
             if transmits {
                 while let Some(pdu) = ladder.session.poll_transmit(CID) {
-                    let frame = pdu.encode();
-                    prop_assert_eq!(Pdu::decode(&frame), Ok(pdu), "all that is sent means something");
+                    let frame = pdu.clone().encode();
+                    prop_assert_eq!(Pdu::decode(frame.clone()), Ok(pdu), "all that is sent means something");
                 }
             }
         }
@@ -413,8 +413,8 @@ impl Hostile {
             Self::Pdu(pdu) => ladder.raw(pdu),
             Self::Damaged(header) => ladder.bad_header(header, BadPdu::DataDigest),
             Self::Bytes(header) => {
-                let frame = Frame { header, ahs: bytes::Bytes::new(), data: bytes::Bytes::new() };
-                match Pdu::decode(&frame) {
+                let frame = Frame { header, ahs: Box::default(), data: bytes::Bytes::new() };
+                match Pdu::decode(frame.clone()) {
                     Ok(pdu) => ladder.raw(pdu),
                     Err(error) => ladder.bad_header(header, BadPdu::Undecodable(error)),
                 }

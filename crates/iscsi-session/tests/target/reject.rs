@@ -5,8 +5,8 @@ use iscsi_pdu::*;
 use iscsi_session::{BadPdu, CloseReason, Parameters, Violation};
 
 fn undecodable(header: Header) -> BadPdu {
-    let frame = Frame { header, ahs: bytes::Bytes::new(), data: bytes::Bytes::new() };
-    BadPdu::Undecodable(Pdu::decode(&frame).unwrap_err())
+    let frame = Frame { header, ahs: Box::default(), data: bytes::Bytes::new() };
+    BadPdu::Undecodable(Pdu::decode(frame.clone()).unwrap_err())
 }
 
 /// A header that cannot be decoded comes in.
@@ -172,7 +172,7 @@ fn a_segment_that_is_too_long_ends_the_session() {
 #[test]
 fn additional_header_segments_that_overrun_end_the_session() {
     let mut ladder = ladder();
-    ladder.i(ScsiCommand { ahs: bytes::Bytes::from_static(&[0, 9, 1, 0]), ..read(1, 0) });
+    ladder.i(ScsiCommand { ahs: [0, 9, 1, 0].into(), ..read(1, 0) });
     let events = ladder.events();
     assert!(events[0].starts_with("Closed the peer sent a malformed PDU"), "{events:?}");
     ladder.sends(&[]);
@@ -180,12 +180,12 @@ fn additional_header_segments_that_overrun_end_the_session() {
 
 #[test]
 fn a_long_cdb_reaches_the_owner_whole() {
-    let ahs = ahs::Ahs { extended_cdb: Some(pattern(16, 16)), bidirectional_read_length: None };
+    let ahs = ahs::Ahs { extended_cdb: Some(pattern(16, 16).as_ref().into()), bidirectional_read_length: None };
     let cdb = <[u8; 16]>::try_from(&pattern(0, 16)[..]).unwrap();
     let mut ladder = ladder();
     ladder.i(ScsiCommand { cdb, ahs: ahs.encode(), ..read(1, 0) });
     let Some(iscsi_session::target::Event::Command(command)) = ladder.session.poll_event() else { panic!("a command") };
-    assert_eq!(command.extended_cdb, pattern(0, 32));
+    assert_eq!(*command.extended_cdb, *pattern(0, 32));
 }
 
 /// Who sends garbage and reads no answers costs a bounded amount of memory.

@@ -86,7 +86,7 @@ impl Framer {
             bytes.advance(end);
             return Ok(Cut::Pdu(Received::BadDataDigest(header)));
         }
-        let ahs = Bytes::copy_from_slice(&bytes[HEADER_LENGTH..header_end]);
+        let ahs = bytes[HEADER_LENGTH..header_end].into();
         bytes.advance(data_start);
         let data = if copy { Bytes::copy_from_slice(&bytes[..length]) } else { share(bytes, length) };
         bytes.advance(end - data_start - if copy { 0 } else { length });

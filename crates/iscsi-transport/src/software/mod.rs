@@ -56,7 +56,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 /// }
 ///
 /// let ping = Pdu::from(NopOut { data: "are you there".into(), ..NopOut::default() });
-/// here.send(ping.encode());
+/// here.send(ping.clone().encode());
 /// here.flush().unwrap();
 /// assert_eq!(there.receive().unwrap(), Some(Received::Frame(ping.encode())));
 /// ```

@@ -3,7 +3,7 @@
 use super::*;
 use crate::conformance::frame_with_data;
 use crate::{MemoryStream, RECEIVE_SEGMENT_BYTES_DEFAULT};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use iscsi_pdu::digest::{self, DIGEST_LENGTH};
 use iscsi_pdu::{HEADER_LENGTH, Header};
 use proptest::prelude::*;
@@ -52,9 +52,8 @@ fn wire(frames: &[Frame], digests: Digests) -> Vec<u8> {
 }
 
 fn frames() -> impl Strategy<Value = Vec<Frame>> {
-    let frame = (any::<[u8; 48]>(), 0usize..5, prop::collection::vec(any::<u8>(), 0..700)).prop_map(
-        |(header, ahs_words, data)| Frame::new(Header(header), Bytes::from(vec![7; ahs_words * 4]), data.into()),
-    );
+    let frame = (any::<[u8; 48]>(), 0usize..5, prop::collection::vec(any::<u8>(), 0..700))
+        .prop_map(|(header, ahs_words, data)| Frame::new(Header(header), vec![7; ahs_words * 4].into(), data.into()));
     prop::collection::vec(frame, 1..12)
 }
 

@@ -17,10 +17,10 @@ fn read_capture(name: &str) -> Vec<Conversation> {
         let offset = number(line, "offset");
         let header = Header(*bytes[offset..].first_chunk::<HEADER_LENGTH>().unwrap());
         let digest = if line.contains("\"header_digest\": null") { 0 } else { 4 };
-        let ahs = bytes.slice(offset + HEADER_LENGTH..).slice(..header.ahs_length());
+        let ahs = bytes[offset + HEADER_LENGTH..][..header.ahs_length()].into();
         let data = bytes.slice(offset + HEADER_LENGTH + header.ahs_length() + digest..);
         let frame = Frame::new(header, ahs, data.slice(..header.data_segment_length()));
-        let pdu = Pdu::decode(&frame).unwrap();
+        let pdu = Pdu::decode(frame.clone()).unwrap();
         connections.entry(number(line, "connection")).or_default().push((number(line, "frame"), pdu));
     }
     let in_order = |mut pdus: Vec<(usize, Pdu)>| {
@@ -89,7 +89,7 @@ fn comparable(pdu: &Pdu) -> Option<Pdu> {
 }
 
 fn tag_of(pdu: &Pdu) -> u32 {
-    pdu.encode().header.initiator_task_tag()
+    pdu.clone().encode().header.initiator_task_tag()
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]

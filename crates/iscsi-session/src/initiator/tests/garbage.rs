@@ -138,7 +138,7 @@ fn frame(bench: &Bench, happening: Happening) -> Option<Frame> {
         };
         (header[2], header[3]) = (u8::from(small[2] % 8 == 0), 0);
     }
-    Some(Frame::new(Header(header), Bytes::new(), data.into()))
+    Some(Frame::new(Header(header), Box::default(), data.into()))
 }
 
 /// What the session has been asked for, and what it has told.
@@ -211,7 +211,7 @@ impl Watch {
             }
             Happening::Take { .. } => {
                 let Some(frame) = frame(&self.bench, happening) else { return };
-                match Pdu::decode(&frame) {
+                match Pdu::decode(frame.clone()) {
                     Ok(pdu) => self.bench.take(pdu),
                     Err(error) => {
                         let what = BadPdu::Undecodable(error);

@@ -10,7 +10,7 @@ pub(super) fn reject(bench: &mut Bench, rejected: &Pdu, reason: RejectReason) {
         exp_cmd_sn: bench.exp_cmd_sn,
         max_cmd_sn: bench.max_cmd_sn,
         data_sn: 0,
-        rejected: rejected.encode().header,
+        rejected: rejected.clone().encode().header,
     });
 }
 

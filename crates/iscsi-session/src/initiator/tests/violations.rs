@@ -197,7 +197,7 @@ fn nop_ins() {
 // RFC 7143 7.7-1, 7.7-2, 7.8-5, 7.8-11.
 #[test]
 fn bad_pdus() {
-    let error = Pdu::decode(&Frame::new(Header([0x3e; 48]), Bytes::new(), Bytes::new())).unwrap_err();
+    let error = Pdu::decode(Frame::new(Header([0x3e; 48]), Box::default(), Bytes::new())).unwrap_err();
     let cases =
         [(BadPdu::Undecodable(error), CloseReason::Malformed(error)), (BadPdu::DataDigest, CloseReason::DataDigest)];
     for (what, reason) in cases {

@@ -130,12 +130,12 @@ fn r2ts_in_any_order_ask_for_a_byte_once() {
 fn extended_cdb_goes_in_an_additional_header_segment() {
     let mut bench = Bench::new(Parameters::default());
     let cdb: Bytes = (0..32).collect();
-    let command = Command { cdb: *cdb.first_chunk().unwrap(), extended_cdb: cdb.clone(), ..read(512) };
+    let command = Command { cdb: *cdb.first_chunk().unwrap(), extended_cdb: cdb.as_ref().into(), ..read(512) };
     bench.submit(1, command);
     let sent = bench.sent();
     let [Pdu::ScsiCommand(command)] = &sent[..] else { panic!("one command, not {sent:?}") };
     assert_eq!(command.cdb, cdb[..16]);
-    assert_eq!(ahs::Ahs::decode(&command.ahs).unwrap().extended_cdb.unwrap(), cdb[16..]);
+    assert_eq!(ahs::Ahs::decode(&command.ahs).unwrap().extended_cdb.as_deref(), Some(&cdb[16..]));
 }
 
 proptest! {
