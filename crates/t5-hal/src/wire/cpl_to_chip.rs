@@ -168,7 +168,7 @@ layout! {
     /// Writes an entry of the table of next hops.
     L2tWriteReq = "cpl_l2t_write_req", 32 {
         0 header: TpHeader;
-        16 opcode_tid: OpcodeTid, "The tid is the index of the entry, and the response queue above bit 12, if there is to be a reply.";
+        16 opcode_tid: OpcodeTid;
         20 params: L2tParams;
         22 index: U16;
         24 vlan: U16, "0xfff for none.";
