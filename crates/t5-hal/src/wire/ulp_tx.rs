@@ -1,0 +1,213 @@
+//! ULP_TX: writing to the adapter's memory, and lists of where data is.
+//!
+//! Layouts can be looked up in FreeBSD's `sys/dev/cxgbe/common/t4_msg.h`.
+
+use super::bits::bit_fields;
+use super::layout::{Layout, WireError, codes, layout};
+use super::work_request::TpHeader;
+use zerocopy::big_endian::{U32, U64};
+
+codes! {
+    /// Commands.
+    UlpCommand: u8 {
+        MemoryRead = 2,
+        MemoryWrite = 3,
+        Packet = 4,
+    }
+
+    /// Parts of commands.
+    UlpPart: u8 {
+        Noop = 0x80,
+        /// Data that follows.
+        Immediate = 0x81,
+        /// A list of where data is.
+        DataList = 0x82,
+        IndirectList = 0x83,
+        ProtectionControl = 0x84,
+        MemoryRead = 0x86,
+    }
+}
+
+bit_fields! {
+    /// First word of a memory command.
+    UlpMemoryCommand: u32 {
+        /// A [`UlpCommand`].
+        COMMAND = 31:24;
+        /// The data follows, as a T5 has it.
+        IMMEDIATE = 23:23;
+        ORDER = 22:22;
+        FID = 14:4;
+    }
+
+    /// How much a memory command moves.
+    UlpMemoryLength: u32 {
+        /// In units of 32 bytes.
+        DATA = 4:0;
+    }
+
+    /// Where in the adapter's memory.
+    UlpMemoryAddress: u32 {
+        LOCK = 31:31;
+        /// In units of 32 bytes.
+        ADDRESS = 26:0;
+    }
+
+    /// First word of a part.
+    UlpSubCommand: u32 {
+        /// A [`UlpPart`].
+        PART = 31:24;
+        MORE = 23:23;
+        /// Number of entries of a list.
+        ENTRIES = 15:0;
+    }
+}
+
+layout! {
+    /// Writes to the adapter's memory; the data follows.
+    UlpMemoryWrite = "ulp_mem_io and ulptx_idata", 40 {
+        0 header: TpHeader;
+        16 command: UlpMemoryCommand;
+        20 len16: U32, "Length behind the header, in units of 16 bytes.";
+        24 data_length: UlpMemoryLength;
+        28 address: UlpMemoryAddress;
+        32 part: UlpSubCommand;
+        36 part_length: U32, "In bytes.";
+    }
+
+    /// A list of where data is: its first entry. More follow in pairs.
+    UlpList = "ulptx_sgl", 16 {
+        0 part: UlpSubCommand;
+        4 length0: U32;
+        8 address0: U64;
+    }
+
+    /// Two more entries of a list.
+    UlpListPair = "ulptx_sge_pair", 24 {
+        0 length: [U32; 2];
+        8 address: [U64; 2];
+    }
+}
+
+/// Where a piece of data is, in the computer's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where the adapter finds it.
+    pub address: u64,
+    /// In bytes.
+    pub length: u32,
+}
+
+/// Most pieces of one list: as many as the largest work request has room for.
+pub const PIECES_MAX: usize = 40;
+
+impl UlpList {
+    /// Bytes that a list of `pieces` takes.
+    #[must_use]
+    pub const fn bytes(pieces: usize) -> usize {
+        let pairs = pieces.saturating_sub(1);
+        // The second of the last pair is left out, but for its length, which is there for the alignment.
+        size_of::<Self>() + pairs / 2 * size_of::<UlpListPair>() + (pairs & 1) * 16
+    }
+
+    /// Writes a list.
+    ///
+    /// # Panics
+    /// If there is no piece or more than [`PIECES_MAX`]: a bug of the caller.
+    pub fn encode(pieces: &[Piece], out: &mut Vec<u8>) {
+        use zerocopy::IntoBytes;
+        assert!((1..=PIECES_MAX).contains(&pieces.len()), "a list has between 1 and {PIECES_MAX} pieces");
+        let start = out.len();
+        let part = UlpSubCommand::new()
+            .with(UlpSubCommand::PART, UlpPart::DataList.to_wire().into())
+            .with(UlpSubCommand::ENTRIES, pieces.len() as u32);
+        let first = Self { part, length0: pieces[0].length.into(), address0: pieces[0].address.into() };
+        out.extend_from_slice(first.as_bytes());
+        for two in pieces[1..].chunks(2) {
+            let mut pair = UlpListPair::default();
+            for (at, piece) in two.iter().enumerate() {
+                pair.length[at] = piece.length.into();
+                pair.address[at] = piece.address.into();
+            }
+            out.extend_from_slice(pair.as_bytes());
+        }
+        out.truncate(start + Self::bytes(pieces.len()));
+    }
+
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// It is no list, it says more pieces than it has or than [`PIECES_MAX`], or none.
+    pub fn decode(bytes: &[u8]) -> Result<Vec<Piece>, WireError> {
+        let (first, _) = Self::split_from(bytes)?;
+        let opcode = first.part.get(UlpSubCommand::PART) as u8;
+        if UlpPart::from_wire(opcode) != Some(UlpPart::DataList) {
+            return Err(WireError::Opcode { what: "list of pieces", opcode });
+        }
+        let count = first.part.get(UlpSubCommand::ENTRIES) as usize;
+        if !(1..=PIECES_MAX).contains(&count) {
+            return Err(WireError::Length { name: Self::NAME, field: "nsge", value: count, expected: "1 to 40" });
+        }
+        let expected = Self::bytes(count);
+        if bytes.len() < expected {
+            return Err(WireError::Short { name: Self::NAME, expected, length: bytes.len() });
+        }
+        let mut pieces = vec![Piece { address: first.address0.get(), length: first.length0.get() }];
+        for at in 0..count - 1 {
+            let pair = &bytes[size_of::<Self>() + at / 2 * size_of::<UlpListPair>()..];
+            let (length, address) = ((at & 1) * 4, 8 + (at & 1) * 8);
+            let (length, _) = U32Field::split_from(&pair[length..])?;
+            let (address, _) = U64Field::split_from(&pair[address..])?;
+            pieces.push(Piece { address: address.value.get(), length: length.value.get() });
+        }
+        Ok(pieces)
+    }
+}
+
+layout! {
+    /// One length of a list.
+    U32Field = "ulptx_sge_pair.len", 4 {
+        0 value: U32;
+    }
+
+    /// One address of a list.
+    U64Field = "ulptx_sge_pair.addr", 8 {
+        0 value: U64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lists_have_the_lengths_of_the_public_formula() {
+        for pieces in 1..=PIECES_MAX {
+            let flits = 3 * (pieces - 1) / 2 + ((pieces - 1) & 1) + 2;
+            assert_eq!(UlpList::bytes(pieces), flits * 8, "{pieces} pieces");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lists_come_back(pieces in prop::collection::vec((any::<u64>(), any::<u32>()), 1..=PIECES_MAX)) {
+            let pieces: Vec<Piece> = pieces.into_iter().map(|(address, length)| Piece { address, length }).collect();
+            let mut bytes = Vec::new();
+            UlpList::encode(&pieces, &mut bytes);
+            prop_assert_eq!(bytes.len(), UlpList::bytes(pieces.len()));
+            prop_assert_eq!(UlpList::decode(&bytes).unwrap(), pieces);
+            bytes.pop();
+            prop_assert!(UlpList::decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_a_list_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(first) = bytes.first_mut() {
+                *first = 0x82;
+            }
+            if let Ok(pieces) = UlpList::decode(&bytes) {
+                prop_assert!(UlpList::bytes(pieces.len()) <= bytes.len());
+            }
+        }
+    }
+}

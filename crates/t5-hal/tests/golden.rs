@@ -1,0 +1,140 @@
+//! Golden vectors: they prove that the structures agree with the layout tables, not what hardware does.
+
+use proptest::prelude::*;
+use t5_hal::wire::*;
+use zerocopy::IntoBytes;
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect()
+}
+
+fn op(opcode: WorkRequestOpcode, immediate: u32) -> WorkRequestOp {
+    WorkRequestOp::new().with(WorkRequestOp::OPCODE, opcode.to_wire().into()).with(WorkRequestOp::IMMDLEN, immediate)
+}
+
+fn flow(tid: u32, bytes: usize) -> WorkRequestFlow {
+    WorkRequestFlow::new().with(WorkRequestFlow::FLOWID, tid).with(WorkRequestFlow::LEN16, len16(bytes))
+}
+
+#[test]
+fn act_open_req() {
+    let request = ActOpenReq {
+        local_port: 20001.into(),
+        peer_port: 3260.into(),
+        local_ip: [10, 0, 0, 1],
+        peer_ip: [10, 0, 0, 2],
+        opt0: Opt0::new()
+            .with_bit(Opt0::KEEP_ALIVE, true)
+            .with(Opt0::WND_SCALE, 5)
+            .with(Opt0::MSS_IDX, 8)
+            .with(Opt0::L2T_IDX, 3)
+            .with(Opt0::SMAC_SEL, 4)
+            .with(Opt0::ULP_MODE, UlpMode::Iscsi.to_wire().into())
+            .with(Opt0::RCV_BUFSIZ, 256),
+        initial_send_sequence: 0x1122_3347.into(),
+        opt2: Opt2::new()
+            .with(Opt2::RSS_QUEUE, 7)
+            .with_bit(Opt2::RSS_QUEUE_VALID, true)
+            .with_bit(Opt2::T5_ISS, true)
+            .with_bit(Opt2::T5_OPT_2_VALID, true),
+        params: ActOpenParams::new().with(ActOpenParams::FILTER_TUPLE, 0x123),
+        ..ActOpenReq::new(0, 7 << 14 | 0x12)
+    };
+    let golden = hex("05000028 00000004 00000000 00000000 0301c012 4e210cbc 0a000001 0a000002
+         80540030 40100200 11223347 80040407 00000001 23000000");
+    assert_eq!(request.as_bytes(), golden);
+    assert_eq!(Request::decode(&golden), Ok(request.into()));
+}
+
+#[test]
+fn set_tcb_field_and_rx_data_ack() {
+    let set = SetTcbField {
+        reply_control: ReplyControl::new().with(ReplyControl::QUEUENO, 7),
+        mask: 0x30.into(),
+        value: 0x30.into(),
+        ..SetTcbField::new(0x345, 0x345)
+    };
+    let golden = hex("05000018 00034503 00000000 00000000 05000345 00070000 00000000 00000030 00000000 00000030");
+    assert_eq!(set.as_bytes(), golden);
+
+    let credits = DataAck::new().with(DataAck::CREDITS, 10240).with_bit(DataAck::FORCE_ACK, true);
+    let ack = RxDataAck { credits, ..RxDataAck::new(0x345, 0x345) };
+    assert_eq!(ack.as_bytes(), hex("05000008 00034502 00000000 00000000 0d000345 10002800"));
+}
+
+#[test]
+fn flowc() {
+    use FlowParameterName::*;
+    let parameters = [
+        (PfnVfn, pfvf(4, 0)),
+        (Channel, 0),
+        (Port, 0),
+        (IngressQueue, 7),
+        (SndNxt, 0x1000),
+        (RcvNxt, 0x2000),
+        (SendBuffer, 128 << 10),
+        (Mss, 1460),
+        (TxDataLengthMax, 16384),
+    ];
+    let mut bytes = FlowC { op: op(WorkRequestOpcode::FlowC, 9), flow: flow(0x345, 80) }.as_bytes().to_vec();
+    bytes.extend(parameters.iter().flat_map(|&(name, value)| FlowParameter::new(name, value).as_bytes().to_vec()));
+    let golden = hex("0a000009 00034505 00000000 00000400 01000000 00000000 02000000 00000000
+         03000000 00000007 04000000 00001000 05000000 00002000 06000000 00020000
+         07000000 000005b4 08000000 00004000");
+    assert_eq!(bytes, golden);
+}
+
+#[test]
+fn offload_tx_data() {
+    let flags = TxDataFlags::new()
+        .with_bit(TxDataFlags::WR_SHOVE, true)
+        .with(TxDataFlags::ULP_MODE, UlpMode::Iscsi.to_wire().into())
+        .with_bit(TxDataFlags::ULP_HCRC, true);
+    let request = OffloadTxData {
+        op: op(WorkRequestOpcode::OffloadTxData, 48).with_bit(WorkRequestOp::COMPL, true),
+        flow: flow(0x345, 64),
+        sequence_length: 52.into(),
+        flags,
+    };
+    assert_eq!(request.as_bytes(), hex("0b200030 00034504 00000034 20000840"));
+}
+
+#[test]
+fn iscsi_hdr_and_rx_iscsi_ddp() {
+    let (reply, _) = Reply::decode(&hex("33000345 10340034 00002000 00000000")).unwrap();
+    let Reply::IscsiHdr(header) = reply else { panic!("an ISCSI_HDR, not {reply:?}") };
+    assert_eq!(header.pdu_length.get(IscsiHdrLength::LEN), 4148);
+    assert_eq!((header.length.get(), header.sequence.get()), (52, 0x2000));
+
+    let (reply, _) = Reply::decode(&hex("49000345 00001038 00002000 00003038 aa36918a 20010000")).unwrap();
+    let Reply::RxIscsiDdp(end) = reply else { panic!("an RX_ISCSI_DDP, not {reply:?}") };
+    assert_eq!((end.length.get(), end.next_sequence.get(), end.data_digest.get()), (4152, 0x3038, 0xaa36_918a));
+    assert_eq!(end.verdict, DdpVerdict::new().with_bit(DdpVerdict::PLACED, true).with(DdpVerdict::ULP_MODE, 2));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_reply_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..80),
+        code in 0..ReplyOpcode::ALL.len()) {
+        let _ = Reply::decode(&bytes);
+        if let Some(first) = bytes.first_mut() {
+            *first = ReplyOpcode::ALL[code].to_wire();
+        }
+        if let Ok((reply, rest)) = Reply::decode(&bytes) {
+            prop_assert_eq!([reply.as_bytes(), rest].concat(), bytes);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_request_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..100),
+        code in 0..RequestOpcode::ALL.len()) {
+        let _ = Request::decode(&bytes);
+        if let Some(opcode) = bytes.get_mut(WORK_REQUEST_HEADER) {
+            *opcode = RequestOpcode::ALL[code].to_wire();
+        }
+        if let Ok(request) = Request::decode(&bytes) {
+            prop_assert!(bytes.starts_with(request.as_bytes()));
+        }
+    }
+}
