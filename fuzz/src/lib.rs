@@ -8,19 +8,21 @@
 //! ```
 //!
 //! `fuzz/corpus/NAME` holds the seeds, which `fuzz/seeds.py` cuts from the captures in `tests/captures`, and every input that has
-//! found something. They are replayed by `cargo test` in this folder, without a fuzzer.
+//! found something; those of `operations` were drawn at random. They are replayed by `cargo test` in this folder, without a fuzzer.
 
 #![forbid(unsafe_code)]
 
 mod framer;
 mod initiator;
 mod input;
+mod operations;
 mod pdu;
 mod target;
 mod text;
 
 pub use framer::framer;
 pub use initiator::initiator;
+pub use operations::operations;
 pub use pdu::pdu;
 pub use target::target;
 pub use text::text;
@@ -34,5 +36,12 @@ pub fn cdb(input: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 6] =
-    [("framer", framer), ("pdu", pdu), ("text", text), ("target", target), ("initiator", initiator), ("cdb", cdb)];
+pub const TARGETS: [(&str, Target); 7] = [
+    ("framer", framer),
+    ("pdu", pdu),
+    ("text", text),
+    ("target", target),
+    ("initiator", initiator),
+    ("operations", operations),
+    ("cdb", cdb),
+];
