@@ -20,7 +20,8 @@ use crate::{BlockStore, StoreQueue};
 use arena::Arena;
 use bytes::{BufMut, Bytes};
 use chunk::{Chunk, ChunkHash};
-use scsi_block::io::{BlockIo, Geometry, IoDone, IoError, IoOutput};
+use scsi_block::config::TRANSFER_BYTES_LIMIT;
+use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -87,6 +88,22 @@ impl MemoryStore {
                     None => self.unmap(range),
                 }
             }
+            BlockIo::OrWrite { lba, data, .. } => {
+                let range = ByteRange::of_data(geometry, lba, &data);
+                let mut shards = self.shards.write(&range);
+                let mut data = Cursor::new(&data);
+                for piece in range.pieces() {
+                    let chunk = shards.of(piece.chunk).entry(piece.chunk).or_insert_with(Chunk::zeros);
+                    chunk.or(&piece, geometry.block_size, &mut data);
+                }
+            }
+            BlockIo::Prefetch(extent) => {
+                ByteRange::of_extent(geometry, extent);
+            }
+            BlockIo::LbaStatus { extent, runs_max } => {
+                ByteRange::of_extent(geometry, extent);
+                return Ok(IoOutput::Status(self.status(extent, runs_max)));
+            }
             BlockIo::Unmap(extents) => {
                 for extent in extents {
                     self.unmap(ByteRange::of_extent(geometry, extent));
@@ -126,10 +143,13 @@ impl MemoryStore {
     /// Writes `block` all over the range.
     fn write_same(&self, range: ByteRange, block: &Bytes) {
         assert_eq!(block.len(), self.geometry.block_size as usize, "WRITE SAME repeats one block");
-        let pattern = Bytes::from(block.repeat(CHUNK_BYTES / block.len()));
+        // A chunk may begin inside a block that has protection information.
+        let pattern = Bytes::from(block.repeat(CHUNK_BYTES / block.len() + 2));
         let mut shards = self.shards.write(&range);
         for piece in range.pieces() {
-            let data = [pattern.slice(..piece.length)];
+            let begins = piece.chunk * CHUNK_BYTES as u64 + piece.offset as u64 - range.start;
+            let phase = (begins % block.len() as u64) as usize;
+            let data = [pattern.slice(phase..phase + piece.length)];
             let chunk = shards.of(piece.chunk).entry(piece.chunk);
             chunk.or_insert_with(|| Chunk::for_write(&piece)).write(
                 &piece,
@@ -137,6 +157,41 @@ impl MemoryStore {
                 &mut Cursor::new(&data),
             );
         }
+    }
+
+    /// Runs of blocks that are written or not, from the extent's first on. A stretch without chunks is looked for in all stripes, which is
+    /// done once: the answer ends with its end.
+    fn status(&self, extent: Extent, runs_max: u16) -> Vec<LbaStatus> {
+        let (block_size, end) = (u64::from(self.geometry.block_size), extent.lba + extent.blocks);
+        let mut runs = Runs { runs: Vec::new(), runs_max: runs_max.into(), next: extent.lba };
+        let mut looked_far = false;
+        while runs.next < end && !runs.is_full() {
+            let chunk = runs.next * block_size / CHUNK_BYTES as u64;
+            let last = ((chunk + 1) * CHUNK_BYTES as u64).div_ceil(block_size).min(end);
+            let range = ByteRange { start: chunk * CHUNK_BYTES as u64, end: (chunk + 1) * CHUNK_BYTES as u64 };
+            let shards = self.shards.read(&range);
+            match shards.get(chunk).get(&chunk) {
+                Some(found) => {
+                    for lba in runs.next..last {
+                        let offset = (lba * block_size).saturating_sub(range.start) as usize;
+                        runs.add(lba + 1, found.is_written(offset, self.geometry.block_size));
+                    }
+                }
+                None if looked_far => break,
+                None => {
+                    drop(shards);
+                    looked_far = true;
+                    let next = self.next_chunk(chunk).map(|next| next * CHUNK_BYTES as u64 / block_size);
+                    runs.add(next.unwrap_or(end).clamp(runs.next + 1, end), false);
+                }
+            }
+        }
+        runs.finish()
+    }
+
+    /// The first chunk behind this one.
+    fn next_chunk(&self, chunk: u64) -> Option<u64> {
+        self.shards.iter().filter_map(|shard| shard.keys().copied().filter(|number| *number > chunk).min()).min()
     }
 
     /// Makes the range read as zeros, and frees the chunks that hold nothing else.
@@ -168,6 +223,35 @@ impl MemoryStore {
     }
 }
 
+/// Runs as they grow.
+struct Runs {
+    runs: Vec<LbaStatus>,
+    runs_max: usize,
+    next: u64,
+}
+
+impl Runs {
+    /// Whether another run might be one too many.
+    fn is_full(&self) -> bool {
+        self.runs.len() > self.runs_max
+    }
+
+    /// The blocks up to `end` are alike.
+    fn add(&mut self, end: u64, mapped: bool) {
+        let blocks = end - self.next;
+        match self.runs.last_mut().filter(|last| last.mapped == mapped) {
+            Some(last) => last.extent.blocks += blocks,
+            None => self.runs.push(LbaStatus { extent: Extent { lba: self.next, blocks }, mapped }),
+        }
+        self.next = end;
+    }
+
+    fn finish(mut self) -> Vec<LbaStatus> {
+        self.runs.truncate(self.runs_max);
+        self.runs
+    }
+}
+
 /// Compares the range with `data`, chunk by chunk.
 fn compare<'a>(
     chunk_at: impl Fn(u64) -> Option<&'a Chunk>,
@@ -191,6 +275,11 @@ impl BlockStore for MemoryStore {
         self.geometry
     }
 
+    /// All that a write may have: it holds all its locks, and after a power cut there is nothing.
+    fn atomic_bytes_max(&self) -> u32 {
+        TRANSFER_BYTES_LIMIT
+    }
+
     fn open_queue(self: Arc<Self>, _waker: Waker) -> Box<dyn StoreQueue> {
         let mut arena = Arena::default();
         Box::new(ImmediateQueue::new(move |io| self.execute(io, &mut arena)))
@@ -207,7 +296,6 @@ impl std::fmt::Debug for MemoryStore {
 mod tests {
     use super::*;
     use crate::IoId;
-    use scsi_block::io::Extent;
 
     fn run(store: &Arc<MemoryStore>, io: BlockIo) -> IoDone {
         let mut queue = store.clone().open_queue(Waker::noop().clone());

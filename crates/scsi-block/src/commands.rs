@@ -7,22 +7,29 @@ mod control;
 mod identify;
 mod medium;
 mod modes;
+mod protected;
+mod provisioning;
+mod removal;
 mod reports;
+mod wiping;
 
 use bytes::Bytes;
 
 use crate::cdb::Cdb;
 use crate::device::TargetDevice;
-use crate::io::{BlockIo, Extent, Segments};
+use crate::io::{BlockIo, Extent, IoOutput, Segments};
 use crate::mode::ModeHeader;
 use crate::opcodes::{Field, Operation};
-use crate::sense::Sense;
-use crate::task::Then;
+use crate::sense::{AdditionalSense, Sense, SenseKey};
+use crate::status::Status;
+use crate::task::{Outcome, Then};
 use crate::unit::{LogicalUnit, NexusId, Summary};
 
-pub(crate) use control::{STOPPED, sense_as_data};
+pub(crate) use control::sense_as_data;
 pub(crate) use identify::inquiry_without_unit;
+pub(crate) use protected::{Protected, ProtectedSame, Purpose};
 pub(crate) use reports::report_luns;
+pub(crate) use wiping::proceed as proceed_wipe;
 
 /// Where a command is carried out, and for whom.
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +97,43 @@ pub(crate) enum Work {
         forced: bool,
         zeros: bool,
     },
+    OrWrite {
+        lba: u64,
+        forced: bool,
+    },
+    WriteAtomic {
+        lba: u64,
+        forced: bool,
+    },
+    Prefetch(Extent),
+    LbaStatus {
+        extent: Extent,
+        runs_max: u16,
+    },
     Unmap,
     Flush,
+    Format {
+        long: bool,
+    },
+    Sanitize {
+        overwrites: bool,
+        immediate: bool,
+        unrestricted_exit: bool,
+    },
+    ProtectedRead(Box<Protected>),
+    ProtectedWrite {
+        protected: Box<Protected>,
+        forced: bool,
+        verify: bool,
+    },
+    ProtectedVerify {
+        protected: Box<Protected>,
+        compares: bool,
+    },
+    ProtectedWriteSame {
+        protected: Box<Protected>,
+        zeros: bool,
+    },
     ModeSelect {
         header: ModeHeader,
         save: bool,
@@ -110,8 +152,8 @@ pub(crate) enum Started {
 pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
     use Operation as Op;
     let plan = match cdb.operation() {
-        Op::Read10 | Op::Read16 | Op::Read6 | Op::Read12 => medium::read(context, cdb)?,
-        Op::Write10 | Op::Write16 | Op::Write6 | Op::Write12 => medium::write(context, cdb)?,
+        Op::Read10 | Op::Read16 | Op::Read6 | Op::Read12 | Op::Read32 => medium::read(context, cdb)?,
+        Op::Write10 | Op::Write16 | Op::Write6 | Op::Write12 | Op::Write32 => medium::write(context, cdb)?,
         Op::TestUnitReady => Plan::DONE,
         Op::RequestSense => Plan::Done(control::request_sense(context, cdb)),
         Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
@@ -119,15 +161,28 @@ pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
         Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
         Op::Reserve6 => control::reserve(context)?,
         Op::Release6 => control::release(context),
-        Op::StartStopUnit => control::start_stop(context, cdb)?,
+        Op::StartStopUnit => removal::start_stop(context, cdb)?,
+        Op::PreventAllowMediumRemoval => removal::prevent_allow(context, cdb)?,
         Op::ReadCapacity10 => Plan::Done(reports::read_capacity_10(context.unit)),
         Op::ReadCapacity16 => Plan::Done(reports::read_capacity_16(context.unit, cdb)),
-        Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 => medium::write_and_verify(context, cdb)?,
-        Op::Verify10 | Op::Verify12 | Op::Verify16 => medium::verify(context, cdb)?,
+        Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 | Op::WriteAndVerify32 => {
+            medium::write_and_verify(context, cdb)?
+        }
+        Op::Verify10 | Op::Verify12 | Op::Verify16 | Op::Verify32 => medium::verify(context, cdb)?,
         Op::SynchronizeCache10 | Op::SynchronizeCache16 => medium::synchronize_cache(context, cdb)?,
-        Op::WriteSame10 | Op::WriteSame16 => medium::write_same(context, cdb)?,
+        Op::PreFetch10 | Op::PreFetch16 => medium::prefetch(context, cdb)?,
+        Op::ReadDefectData10 | Op::ReadDefectData12 => Plan::Done(provisioning::defect_data(cdb)?),
+        Op::OrWrite16 => medium::or_write(context, cdb)?,
+        Op::WriteAtomic16 => medium::write_atomic(context, cdb)?,
+        Op::GetLbaStatus16 | Op::GetLbaStatus32 => provisioning::lba_status(context, cdb)?,
+        Op::FormatUnit => wiping::format(context, cdb)?,
+        Op::SanitizeOverwrite | Op::SanitizeBlockErase | Op::SanitizeCryptographicErase => {
+            wiping::sanitize(context, cdb)?
+        }
+        Op::SanitizeExitFailureMode => wiping::exit_failure_mode(context, cdb)?,
+        Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => medium::write_same(context, cdb)?,
         Op::CompareAndWrite => medium::compare_and_write(context, cdb)?,
-        Op::Unmap => medium::unmap(cdb),
+        Op::Unmap => provisioning::unmap(cdb),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, cdb)?),
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),
         Op::ReportSupportedTaskManagementFunctions => Plan::Done(reports::task_management_functions(cdb)),
@@ -160,8 +215,44 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
             let block = (!zeros).then(|| medium::exactly(data, wanted)).transpose()?;
             Ok(medium::start_write_same(context.unit, extent, block, unmap, medium::durable(context, forced)))
         }
-        Work::Unmap => medium::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
+        Work::OrWrite { lba, forced } => {
+            Ok(medium::start_or_write(context.unit, lba, data, wanted, medium::durable(context, forced)))
+        }
+        Work::WriteAtomic { lba, forced } => {
+            medium::start_write_atomic(lba, data, wanted, medium::durable(context, forced))
+        }
+        Work::Prefetch(extent) => Ok(Started::Io(BlockIo::Prefetch(extent), Then::ConditionMet)),
+        Work::LbaStatus { extent, runs_max } => {
+            Ok(Started::Io(BlockIo::LbaStatus { extent, runs_max }, Then::GiveStatus))
+        }
+        Work::Format { long } => wiping::start_format(context.unit, data, wanted, long),
+        Work::Sanitize { overwrites, immediate, unrestricted_exit } => {
+            wiping::start_sanitize(context.unit, data, wanted, (overwrites, immediate, unrestricted_exit))
+        }
+        Work::ProtectedRead(protected) => Ok(protected::start_read(protected)),
+        Work::ProtectedWrite { protected, forced, verify } => {
+            let durable = medium::durable(context, forced);
+            protected::start_write(&context.unit.config, *protected, data, wanted, durable, verify)
+        }
+        Work::ProtectedVerify { protected, compares } => protected::start_verify(protected, data, wanted, compares),
+        Work::ProtectedWriteSame { protected, zeros } => {
+            protected::start_write_same(*protected, data, wanted, zeros, medium::durable(context, false))
+        }
+        Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
+    }
+}
+
+/// The store has ended a request of a rarer kind well: how the command ends.
+pub(crate) fn finish(then: Then, output: IoOutput, data_in_length: u32) -> Result<Outcome, Sense> {
+    match (then, output) {
+        (Then::ConditionMet, IoOutput::Uncached) => Ok(Outcome::bare(Status::Good)),
+        (Then::ConditionMet, _) => Ok(Outcome::bare(Status::ConditionMet)),
+        (Then::GiveStatus, IoOutput::Status(runs)) => {
+            Ok(Outcome::good(provisioning::encode_status(runs, data_in_length)))
+        }
+        (Then::Check(protected, purpose), IoOutput::Data(data)) => protected.finish(purpose, &data).map(Outcome::good),
+        _ => Err(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::commands::{self, Context, Plan, Refusal, Started};
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
 use crate::opcodes::{Field, Operation, Rules};
+use crate::protection::PROTECTION_BYTES;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
@@ -94,8 +95,8 @@ impl Nexus {
             return Err(Refusal::ReservationConflict);
         }
         let cdb = cdb.map_err(Sense::from)?;
-        check_rules(unit, summary, rules)?;
-        cdb.check_refused()?;
+        check_rules(unit, summary, &cdb)?;
+        cdb.check_refused(unit.config.protection.is_some())?;
         if rules.contains(Rules::EXACT) {
             check_announced(unit, &cdb, announced)?;
         }
@@ -152,9 +153,18 @@ impl Nexus {
                 check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
             }
             (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
+            (Then::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
+                Ok(Started::Io(request, then)) => {
+                    task.phase = Phase::ExpectIo(then);
+                    Step::Io(request)
+                }
+                Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+                Err(sense) => check(sense),
+            },
             (Then::Continue(sequence), Ok(_)) => proceed(task, sequence),
             (Then::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
             (_, Err(error)) => check(sense::from_io_error(error)),
+            (then, Ok(output)) => commands::finish(then, output, task.data_in_length).map_or_else(check, Step::Done),
         }
     }
 
@@ -246,14 +256,15 @@ fn take_attention(unit: &LogicalUnit, nexus: NexusId, summary: Summary) -> Resul
     }
 }
 
-/// Thin provisioning, readiness and write protection, as the table asks for them.
+/// Whether the unit has the command, readiness and write protection, as the table asks for them.
 #[inline]
-fn check_rules(unit: &LogicalUnit, summary: Summary, rules: Rules) -> Result<(), Sense> {
-    if rules.contains(Rules::THIN) && !unit.config.thin {
+fn check_rules(unit: &LogicalUnit, summary: Summary, cdb: &Cdb) -> Result<(), Sense> {
+    let rules = cdb.descriptor().rules;
+    if rules.contains(Rules::OPTIONAL) && !unit.config.supports(cdb.operation()) {
         return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
     }
-    if rules.contains(Rules::MEDIUM) && summary.has(Conditions::STOPPED) {
-        return Err(commands::STOPPED);
+    if rules.contains(Rules::MEDIUM) && summary.has(Conditions::NOT_READY) {
+        unit.look(|state| state.medium.not_ready()).map_or(Ok(()), Err)?;
     }
     if rules.contains(Rules::WRITES) && summary.has(Conditions::READ_ONLY) {
         return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::WRITE_PROTECTED));
@@ -266,7 +277,8 @@ fn check_rules(unit: &LogicalUnit, summary: Summary, rules: Rules) -> Result<(),
 
 /// Whether the transport will bring just the data that the CDB asks for, if it knows.
 fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Result<(), Sense> {
-    let wanted = cdb.data_length(unit.config.geometry.block_size);
+    let tuple = if cdb.has(Field::Protect) { PROTECTION_BYTES } else { 0 };
+    let wanted = cdb.data_length(unit.config.geometry.block_size + tuple);
     match announced {
         Some(announced) if u64::from(announced) != wanted => Err(cdb.refuse(Field::Blocks)),
         _ => Ok(()),

@@ -4,7 +4,7 @@
 use smallvec::SmallVec;
 
 use crate::LogicalUnitNumber;
-use crate::io::{Extent, Geometry};
+use crate::io::{Extent, Geometry, LbaStatus};
 use crate::octets::{DecodeError, be16, be32, be64, need};
 use crate::sense::{AdditionalSense, Sense};
 
@@ -170,6 +170,48 @@ impl UnmapList {
     }
 }
 
+/// GET LBA STATUS data (SBC-4 5.7.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LbaStatusList(pub Vec<LbaStatus>);
+
+impl LbaStatusList {
+    pub(crate) const HEADER_BYTES: usize = 8;
+    pub(crate) const DESCRIPTOR_BYTES: usize = 16;
+    const DEALLOCATED: u8 = 1;
+
+    /// A run of more blocks than 32 bits hold is cut there: the rest is asked for by the next command.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; Self::HEADER_BYTES];
+        for status in &self.0 {
+            let blocks = u32::try_from(status.extent.blocks).unwrap_or(u32::MAX);
+            bytes.extend(status.extent.lba.to_be_bytes());
+            bytes.extend(blocks.to_be_bytes());
+            bytes.extend([if status.mapped { 0 } else { Self::DEALLOCATED }, 0, 0, 0]);
+            if u64::from(blocks) < status.extent.blocks {
+                break;
+            }
+        }
+        let length = bytes.len() as u32 - 4;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        bytes
+    }
+
+    /// Reads the runs that came whole. Anchored blocks count as mapped.
+    ///
+    /// # Errors
+    /// There are fewer than eight bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let bytes = need("GET LBA STATUS data", bytes, Self::HEADER_BYTES)?;
+        let end = usize::try_from(be32(bytes, 0)).unwrap_or(usize::MAX).saturating_add(4).min(bytes.len());
+        let list = bytes.get(Self::HEADER_BYTES..end).unwrap_or_default().as_chunks::<16>().0;
+        let status = |bytes: &[u8; 16]| LbaStatus {
+            extent: Extent { lba: be64(bytes, 0), blocks: be32(bytes, 8).into() },
+            mapped: bytes[12] & 0x0f != Self::DEALLOCATED,
+        };
+        Ok(Self(list.iter().map(status).collect()))
+    }
+}
+
 /// One command in the data of REPORT SUPPORTED OPERATION CODES for all commands (SPC-5 6.34.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SupportedCommand {
@@ -262,6 +304,7 @@ mod tests {
             let _ = Capacity10::decode(&bytes);
             let _ = Capacity16::decode(&bytes);
             let _ = UnitList::decode(&bytes);
+            let _ = LbaStatusList::decode(&bytes);
             let _ = UnmapList::decode(&bytes, 3);
             let _ = SupportedCommand::decode_list(&bytes);
         }

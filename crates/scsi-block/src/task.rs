@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
-use crate::commands::Work;
+use crate::commands::{Protected, Purpose, Work};
 use crate::io::BlockIo;
 use crate::sense::{Sense, SenseFormat};
 use crate::sequence::Sequence;
 use crate::status::Status;
+use crate::wipe::Lease;
 
 /// What a CDB comes to.
 #[derive(Debug)]
@@ -88,6 +89,14 @@ pub(crate) enum Then {
     End,
     /// The next request of the sequence follows; after the last, the task ends.
     Continue(Box<Sequence>),
+    /// The task ends with CONDITION MET, or GOOD where the blocks are not at hand.
+    ConditionMet,
+    /// The task ends with the provisioning status of blocks.
+    GiveStatus,
+    /// What was read is checked, and then given or not.
+    Check(Box<Protected>, Purpose),
+    /// The next step of the unit's wipe follows; after the last, the task ends.
+    Wipe(Lease),
 }
 
 impl Task {

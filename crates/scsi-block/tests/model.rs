@@ -52,6 +52,12 @@ impl Store {
                     .chunks_mut(BLOCK)
                     .for_each(|chunk| chunk.copy_from_slice(&block));
             }
+            BlockIo::OrWrite { lba, data, .. } => {
+                let data = data.concat();
+                self.range(lba, data.len()).iter_mut().zip(data).for_each(|(ours, theirs)| *ours |= theirs);
+            }
+            BlockIo::Prefetch(_) => {}
+            BlockIo::LbaStatus { extent, .. } => return Ok(IoOutput::Status(vec![LbaStatus { extent, mapped: true }])),
             BlockIo::Unmap(extents) => {
                 extents.iter().for_each(|extent| self.range(extent.lba, extent.blocks as usize * BLOCK).fill(0));
             }

@@ -28,6 +28,9 @@ const FIRST_LISTENER: usize = usize::MAX / 2;
 /// Time without a new connection after the process has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a step of upkeep is called at its store; no request of the node has this number.
+const UPKEEP: u64 = u64::MAX;
+
 /// A store of the portal and this core's way to it.
 struct Store {
     queue: Box<dyn StoreQueue>,
@@ -46,6 +49,8 @@ pub(super) struct Core {
     listeners: Vec<TcpListener>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
+    /// Whether a step of what a unit does without a task has ended, and there may be another.
+    upkeep_due: bool,
     /// Whether the server shuts down.
     draining: bool,
     /// When the connections are ended that are left then, if that is to come yet.
@@ -78,6 +83,7 @@ impl Core {
             listeners,
             accept_again: None,
             buffers: BufferPool::default(),
+            upkeep_due: false,
             draining: false,
             end_at: None,
         })
@@ -95,7 +101,7 @@ impl Core {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => other?,
             }
-            if looks_again && events.is_empty() && !self.node.has_more() {
+            if looks_again && events.is_empty() && !self.node.has_more() && !self.upkeep_due {
                 continue;
             }
             let now = Instant::now();
@@ -110,7 +116,7 @@ impl Core {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.node.has_more() {
+        if self.node.has_more() || self.upkeep_due {
             return Some(Duration::ZERO);
         }
         let due = [self.node.poll_timeout(), self.accept_again, self.end_at].into_iter().flatten().min()?;
@@ -145,6 +151,7 @@ impl Core {
     /// Carries block I/O to the stores and their ends back, until nothing moves. Returns how many there were.
     fn serve_stores(&mut self, now: Instant) -> usize {
         let mut ios = 0;
+        self.begin_upkeep();
         loop {
             while let Some(IoRequest { id, store, io }) = self.node.poll_io() {
                 let found = &mut self.stores[store.target][store.unit];
@@ -161,12 +168,33 @@ impl Core {
                 while let Some((IoId(id), done)) = found.queue.poll() {
                     found.in_flight -= 1;
                     moved = true;
-                    self.node.handle_io_done(now, id, done);
+                    match id {
+                        UPKEEP => {
+                            self.upkeep_due = true;
+                            self.shared.portal.targets[store.target].device.handle_upkeep_done(store.unit, done);
+                        }
+                        _ => self.node.handle_io_done(now, id, done),
+                    }
                 }
                 found.in_flight > 0
             });
             if !moved {
                 return ios;
+            }
+        }
+    }
+
+    /// Takes up what units do without a task: a step of each in a turn, so that commands come between.
+    fn begin_upkeep(&mut self) {
+        self.upkeep_due = false;
+        for (target, units) in self.stores.iter_mut().enumerate() {
+            for (unit, found) in units.iter_mut().enumerate() {
+                let Some(io) = self.shared.portal.targets[target].device.poll_upkeep(unit) else { continue };
+                if found.in_flight == 0 {
+                    self.busy_stores.push(StoreId { target, unit });
+                }
+                found.in_flight += 1;
+                found.queue.submit(IoId(UPKEEP), io);
             }
         }
     }
