@@ -64,7 +64,8 @@ pub struct Arguments {
     target: String,
 
     /// A disk: memory:SIZE, null:SIZE (keeps no data) or file:PATH[,size=SIZE][,ro][,direct][,wce=on|off], each with
-    /// [,block=512|4096][,serial=TEXT]; SIZE may end in K, M, G, T; may be repeated for LUN 0, 1, ...
+    /// [,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]; SIZE may end in K, M, G, T; may be
+    /// repeated for LUN 0, 1, ...
     #[arg(long, value_name = "SPEC", default_value = "memory:1G")]
     lun: Vec<StoreSpec>,
 

@@ -20,6 +20,7 @@ usage: run.py URL [URL2] [options]
   --recover CMD    shell command run after each failed test (FAILED, HANG, CRASH, ERROR): it should give a fresh
                    target, so that a leaked reservation, write protection or a dead target does not fail the next
   --tool PATH      iscsi-test-cu [iscsi-test-cu from PATH]
+  --tool-flag F    given to iscsi-test-cu, may be repeated: --tool-flag=--allow-sanitize
 
 TSV: test <TAB> verdict <TAB> seconds <TAB> first failing assertion / skip reason
 verdicts: PASSED; FAILED (an assertion failed); SKIPPED (the log of the test itself has a [SKIPPED]
@@ -153,6 +154,7 @@ def arguments():
     ap.add_argument('--bless', action='store_true')
     ap.add_argument('--recover')
     ap.add_argument('--tool', default='iscsi-test-cu')
+    ap.add_argument('--tool-flag', action='append', default=[])
     return ap.parse_args()
 
 
@@ -205,7 +207,7 @@ def worse(got, expected, required):
 
 
 def run_one(args, name):
-    argv = [args.tool, '-V', '-d', '-t', name, args.url]
+    argv = [args.tool, *args.tool_flag, '-V', '-d', '-t', name, args.url]
     if args.url2 and '.MultipathIO.' in name:
         argv.append(args.url2)
     text, rc, timed_out, seconds = run(argv, args.timeout)

@@ -81,7 +81,7 @@ impl MemoryStore {
                 second_half.skip(range.length());
                 self.write(&mut shards, range, second_half);
             }
-            BlockIo::WriteSame { extent, block, .. } => {
+            BlockIo::WriteSame { extent, block, .. } | BlockIo::Wipe { extent, block } => {
                 let range = ByteRange::of_extent(geometry, extent);
                 match block.filter(|block| first_nonzero(block).is_some()) {
                     Some(block) => self.write_same(range, &block),

@@ -39,6 +39,7 @@ impl NullStore {
             BlockIo::Write { .. }
             | BlockIo::OrWrite { .. }
             | BlockIo::Prefetch(_)
+            | BlockIo::Wipe { .. }
             | BlockIo::WriteSame { .. }
             | BlockIo::Unmap(_)
             | BlockIo::Flush => Ok(IoOutput::Done),

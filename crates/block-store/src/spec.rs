@@ -14,9 +14,9 @@ const SERIAL_CHARACTERS_MAX: usize = 64;
 /// What to open, and what the logical unit above it is to say of it. Parsed from text by [`FromStr`]:
 ///
 /// ```text
-///   memory:SIZE[,block=512|4096][,removable][,pi=1|2|3][,serial=TEXT]
-///   null:SIZE[,block=512|4096][,removable][,pi=1|2|3][,serial=TEXT]
-///   file:PATH[,size=SIZE][,ro][,direct][,wce=on|off][,block=512|4096][,removable][,pi=1|2|3][,serial=TEXT]
+///   memory:SIZE[,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]
+///   null:SIZE[,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]
+///   file:PATH[,size=SIZE][,ro][,direct][,wce=on|off][,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]
 /// ```
 ///
 /// A SIZE is a number of bytes, or of KiB, MiB, GiB, TiB or PiB with K, M, G, T or P behind it. A comma or backslash in
@@ -41,6 +41,9 @@ pub struct StoreSpec {
     pub serial: Option<String>,
     /// Writes are refused (`ro`).
     pub read_only: bool,
+    /// Bytes in a physical block, of which logical blocks are a part (`physical`): a power of two, from the block size to 32768 blocks. The block
+    /// size if nothing is said.
+    pub physical_block_size: Option<u32>,
     /// The medium can be taken out (`removable`).
     pub removable: bool,
     /// The type of protection information that is kept with each block (`pi`), 1 to 3. It lies behind the block, so that a file has eight
@@ -133,6 +136,7 @@ impl StoreSpec {
         };
         match (&mut self.kind, name, value) {
             (_, "block", Some(value)) => self.block_size = parse_block_size(value)?,
+            (_, "physical", Some(value)) => self.physical_block_size = Some(parse_physical(value)?),
             (_, "removable", None) => self.removable = true,
             (_, "pi", Some(value)) => self.protection = Some(parse_protection(value)?),
             (_, "serial", Some(value)) => self.serial = Some(parse_serial(value)?),
@@ -147,15 +151,32 @@ impl StoreSpec {
                 return Err(SpecError::new("option", option, "wce=on or wce=off"));
             }
             (StoreKind::File { .. }, ..) => {
-                let expected = "size=SIZE, ro, direct, wce=on|off, block=512|4096, removable, pi=1|2|3 or serial=TEXT after a file's path";
+                let expected = "size=SIZE, ro, direct, wce=on|off, block=512|4096, physical=SIZE, removable, pi=1|2|3 or serial=TEXT after a file's path";
                 return Err(SpecError::new("option", option, expected));
             }
             _ => {
-                let expected = "block=512|4096, removable, pi=1|2|3 or serial=TEXT after the size";
+                let expected = "block=512|4096, physical=SIZE, removable, pi=1|2|3 or serial=TEXT after the size";
                 return Err(SpecError::new("option", option, expected));
             }
         }
         Ok(())
+    }
+
+    /// Logical blocks in a physical block, as a power of two.
+    pub fn physical_block_exponent(&self) -> u8 {
+        let physical = self.physical_block_size.unwrap_or(self.block_size);
+        (physical / self.block_size).trailing_zeros() as u8
+    }
+
+    fn check_physical(&self) -> Result<(), SpecError> {
+        let range = self.block_size..=self.block_size << 15;
+        match self.physical_block_size.filter(|physical| !range.contains(physical)) {
+            Some(physical) => {
+                let expected = "at least a logical block, and at most 32768 of them";
+                Err(SpecError::new("physical block", physical.to_string(), expected))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_size(&self, text: &str) -> Result<(), SpecError> {
@@ -195,6 +216,7 @@ impl FromStr for StoreSpec {
             block_size: 512,
             serial: None,
             read_only: false,
+            physical_block_size: None,
             removable: false,
             protection: None,
             write_cache,
@@ -202,6 +224,7 @@ impl FromStr for StoreSpec {
         for option in options.into_iter().flat_map(|options| options.split(',')) {
             spec.set(option)?;
         }
+        spec.check_physical()?;
         spec.check_size(text)?;
         Ok(spec)
     }
@@ -256,6 +279,11 @@ fn size_of(geometry: Geometry) -> u64 {
     geometry.blocks * u64::from(geometry.block_size)
 }
 
+fn parse_physical(text: &str) -> Result<u32, SpecError> {
+    let size = u32::try_from(parse_size(text)?).ok().filter(|size| size.is_power_of_two());
+    size.ok_or_else(|| SpecError::new("physical block", text, "a power of two"))
+}
+
 fn parse_protection(text: &str) -> Result<u8, SpecError> {
     match text {
         "1" => Ok(1),
@@ -280,7 +308,7 @@ mod tests {
 
     #[test]
     fn everything_a_file_takes() {
-        let text = r"file:/a\,b\\c\d=1,size=3G,ro,direct,wce=off,block=4096,removable,pi=2,serial=x y";
+        let text = r"file:/a\,b\\c\d=1,size=3G,ro,direct,wce=off,block=4096,physical=16k,removable,pi=2,serial=x y";
         let spec: StoreSpec = text.parse().unwrap();
         let path = r"/a,b\c\d=1".into();
         let kind = StoreKind::File { path, size_bytes: Some(3 << 30), direct: true };
@@ -290,6 +318,7 @@ mod tests {
             block_size: 4096,
             serial,
             read_only: true,
+            physical_block_size: Some(16384),
             removable: true,
             protection: Some(2),
             write_cache: false,
@@ -328,6 +357,8 @@ mod tests {
         assert!(says("memory:9000P").contains("less than 8 EiB"));
         assert!(says("memory:0").contains("at least one block"));
         assert!(says("memory:512,block=4096").contains("whole blocks"));
+        assert!(says("memory:1G,physical=1000").ends_with("expected a power of two"));
+        assert!(says("memory:1G,block=4096,physical=512").contains("at least a logical block"));
         assert_eq!(says("memory:1G,pi=4"), "protection type '4': expected 1, 2 or 3");
         assert_eq!(says("memory:1G,block=1024"), "block size '1024': expected 512 or 4096");
         assert!(says("memory:1G,direct").starts_with("option 'direct': expected block="));

@@ -196,6 +196,11 @@ impl LogicalUnitConfig {
         }
     }
 
+    /// Blocks of which a WRITE ATOMIC has a whole number, and at a multiple of which it begins: a physical block.
+    pub(crate) fn atomic_unit(&self) -> u64 {
+        1 << self.physical_block_exponent
+    }
+
     /// Bytes that the store has for each block.
     pub fn stored_block_bytes(&self) -> u32 {
         self.geometry.block_size + self.protection.map_or(0, |_| crate::protection::PROTECTION_BYTES)

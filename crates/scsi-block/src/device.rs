@@ -126,7 +126,7 @@ impl TargetDevice {
     /// # Panics
     /// There is no such unit.
     pub fn load(&self, unit: usize) {
-        self.units[unit].load(None);
+        self.units[unit].load(None).expect("nobody prevents the operator");
     }
 
     /// A threshold of the space that thin provisioning shares was crossed: every nexus is told THIN PROVISIONING SOFT THRESHOLD REACHED.

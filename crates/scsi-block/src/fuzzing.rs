@@ -147,9 +147,10 @@ fn answer(request: &BlockIo, geometry: Geometry, choice: u8) -> IoDone {
         inside(&Extent { lba, blocks: bytes / block_size / times });
     };
     match request {
-        BlockIo::Read(extent) | BlockIo::WriteSame { extent, block: None, .. } | BlockIo::Prefetch(extent) => {
-            inside(extent)
-        }
+        BlockIo::Read(extent)
+        | BlockIo::WriteSame { extent, block: None, .. }
+        | BlockIo::Wipe { extent, block: None }
+        | BlockIo::Prefetch(extent) => inside(extent),
         BlockIo::LbaStatus { extent, runs_max } => {
             assert!(*runs_max > 0, "some run is asked for");
             inside(extent);
@@ -158,7 +159,7 @@ fn answer(request: &BlockIo, geometry: Geometry, choice: u8) -> IoDone {
             whole(*lba, data, 1)
         }
         BlockIo::CompareAndWrite { lba, data, .. } => whole(*lba, data, 2),
-        BlockIo::WriteSame { extent, block: Some(block), .. } => {
+        BlockIo::WriteSame { extent, block: Some(block), .. } | BlockIo::Wipe { extent, block: Some(block) } => {
             assert_eq!(block.len() as u64, block_size, "WRITE SAME is of one block");
             inside(extent);
         }

@@ -70,6 +70,13 @@ pub enum BlockIo {
         /// As in [`BlockIo::Write`].
         durable: bool,
     },
+    /// A step of a FORMAT UNIT or SANITIZE: as [`BlockIo::WriteSame`] with `unmap` and not durable, and all other requests may go first.
+    Wipe {
+        /// Where.
+        extent: Extent,
+        /// The block; `None` is zeros.
+        block: Option<Bytes>,
+    },
     /// Write the medium with what it holds or `data` has as a one, bit by bit: atomic against every other request that overlaps
     /// it, from any core.
     OrWrite {

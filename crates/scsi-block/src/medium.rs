@@ -25,11 +25,17 @@ pub(crate) struct MediumState {
 }
 
 impl MediumState {
+    /// How far a wipe is, if one goes on.
+    pub(crate) fn wiping(&self) -> Option<Sense> {
+        let wipe = self.wipe.as_ref()?;
+        Some(Sense::new(SenseKey::NotReady, wipe.kind.in_progress()).with_progress(wipe.progress()))
+    }
+
     /// Why commands that need the medium are refused, if they are.
     pub(crate) fn not_ready(&self) -> Option<Sense> {
         let not_ready = |code| Some(Sense::new(SenseKey::NotReady, code));
-        if let Some(wipe) = &self.wipe {
-            return Some(Sense::new(SenseKey::NotReady, wipe.kind.in_progress()).with_progress(wipe.progress()));
+        if let Some(wiping) = self.wiping() {
+            return Some(wiping);
         }
         if self.sanitize_failed.is_some() {
             return Some(Sense::new(SenseKey::MediumError, AdditionalSense::SANITIZE_COMMAND_FAILED));

@@ -107,6 +107,8 @@ pub enum Field {
     FastFormat,
     /// PREVENT.
     Prevent,
+    /// Bytes that have no meaning, and are looked at where a command destroys what is there.
+    Reserved,
     /// AUSE: an unrestricted exit from a failed SANITIZE.
     UnrestrictedExit,
     /// ZNR: zone no reset.
@@ -342,8 +344,13 @@ const TRANSFER_32: &[FieldPlace] = &[
 ];
 const CHECKED_32: &[FieldPlace] =
     &[LBA_32, BLOCKS_32, at(Field::ByteCheck, 10, 2, 2), DPO_32, PROTECT_32, REFERENCE_TAG, APPLICATION_TAG, TAG_MASK];
-const SANITIZE: &[FieldPlace] =
-    &[at(Field::Immediate, 1, 7, 1), zero(Field::ZoneNoReset, 1, 6, 1), at(Field::UnrestrictedExit, 1, 5, 1), LIST_10];
+const SANITIZE: &[FieldPlace] = &[
+    at(Field::Immediate, 1, 7, 1),
+    zero(Field::ZoneNoReset, 1, 6, 1),
+    at(Field::UnrestrictedExit, 1, 5, 1),
+    zero(Field::Reserved, 2, 7, 40),
+    LIST_10,
+];
 const RESERVATION: &[FieldPlace] = &[zero(Field::ThirdParty, 1, 4, 1), zero(Field::Extent, 1, 0, 1)];
 
 const BLOCKS_IN: Data = Data::In(Amount::Blocks);

@@ -9,7 +9,7 @@ use crate::io::{BlockIo, Extent, IoError, Segments};
 use crate::protection::ProtectionType;
 
 /// Bytes that one step of a WRITE SAME covers.
-const SAME_STEP_BYTES: u64 = 64 << 20;
+const SAME_STEP_BYTES: u64 = 4 << 20;
 /// Bytes that one step of a VERIFY against one block covers.
 const COMPARE_STEP_BYTES: u64 = 128 << 10;
 

@@ -207,14 +207,19 @@ impl LogicalUnit {
         });
     }
 
-    /// The medium is there again; all but the nexus that has loaded it are told.
-    pub(crate) fn load(&self, by: Option<NexusId>) {
+    /// The medium is there again; all but the nexus that has loaded it are told. While somebody prevents its removal it does not move
+    /// either way.
+    pub(crate) fn load(&self, by: Option<NexusId>) -> Result<(), Sense> {
         self.change(|state| {
+            if by.is_some() && !state.medium.preventing.is_empty() {
+                return Err(Sense::illegal(AdditionalSense::MEDIUM_REMOVAL_PREVENTED));
+            }
             state.medium.stopped = false;
             if std::mem::take(&mut state.medium.ejected) {
                 state.post(AdditionalSense::MEDIUM_MAY_HAVE_CHANGED, by);
             }
-        });
+            Ok(())
+        })
     }
 
     /// The medium is taken out, unless somebody prevents that.

@@ -12,7 +12,7 @@ use crate::io::{BlockIo, Extent, IoError};
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 
 /// Bytes that one step writes, so that other sessions' commands come between steps.
-const OVERWRITE_STEP_BYTES: u64 = 4 << 20;
+const OVERWRITE_STEP_BYTES: u64 = 1 << 20;
 /// Bytes that one step gives back at least.
 const ERASE_STEP_BYTES: u64 = 256 << 20;
 /// Steps in which the largest medium is given back.
@@ -51,8 +51,8 @@ impl Kind {
 pub(crate) enum Content {
     /// Zeros, and their space is given back.
     Nothing,
-    /// A block over and over, so many times; in every second pass inverted, if asked for.
-    Pattern { block: Bytes, passes: u8, inverts: bool },
+    /// A block over and over, so many times; in every second pass the other, if there is one.
+    Pattern { block: Bytes, inverted: Option<Bytes>, passes: u8 },
 }
 
 /// The hold of a task on a wipe.
@@ -120,11 +120,10 @@ impl Wipe {
         }
         let extent = Extent { lba: self.next, blocks: self.step_blocks().min(self.blocks - self.next) };
         match &self.content {
-            Content::Nothing => BlockIo::WriteSame { extent, block: None, unmap: true, durable: false },
-            Content::Pattern { block, inverts, .. } => {
-                let inverted = *inverts && self.pass % 2 == 1;
-                let block = if inverted { block.iter().map(|byte| !byte).collect() } else { block.clone() };
-                BlockIo::WriteSame { extent, block: Some(block), unmap: false, durable: false }
+            Content::Nothing => BlockIo::Wipe { extent, block: None },
+            Content::Pattern { block, inverted, .. } => {
+                let other = inverted.as_ref().filter(|_| self.pass % 2 == 1);
+                BlockIo::Wipe { extent, block: Some(other.unwrap_or(block).clone()) }
             }
         }
     }
@@ -187,13 +186,14 @@ mod tests {
 
     #[test]
     fn passes_cover_the_medium_and_invert_in_turn() {
-        let content = Content::Pattern { block: Bytes::from_static(&[0x0f; 512]), passes: 3, inverts: true };
+        let inverted = Some(Bytes::from_static(&[0xf0; 512]));
+        let content = Content::Pattern { block: Bytes::from_static(&[0x0f; 512]), inverted, passes: 3 };
         let blocks = 2 * OVERWRITE_STEP_BYTES / 512 + 1;
         let (steps, progress) = run(Wipe::new(Kind::Format, content, blocks, 512));
         assert_eq!(steps.len(), 3 * 3 + 1);
         assert!(progress.is_sorted());
         for (index, step) in steps[..9].iter().enumerate() {
-            let BlockIo::WriteSame { extent, block: Some(block), .. } = step else { panic!("{step:?}") };
+            let BlockIo::Wipe { extent, block: Some(block) } = step else { panic!("{step:?}") };
             assert_eq!(extent.lba, index as u64 % 3 * (OVERWRITE_STEP_BYTES / 512));
             assert_eq!(block[0], if index / 3 == 1 { 0xf0 } else { 0x0f });
         }

@@ -108,6 +108,8 @@ fn wrong_fields_are_pointed_at() {
         (cdb(Op::FormatUnit, &[(F::DefectListFormat, 1)]), 1, 2),
         (cdb(Op::FormatUnit, &[(F::FastFormat, 1)]), 4, 1),
         (cdb(Op::SanitizeBlockErase, &[(F::ZoneNoReset, 1)]), 1, 6),
+        (cdb(Op::SanitizeBlockErase, &[(F::Reserved, 1 << 39)]), 2, 7),
+        (cdb(Op::SanitizeOverwrite, &[(F::Reserved, 1)]), 2, 7),
         (cdb(Op::SanitizeBlockErase, &[(list, 5)]), 7, 7),
         (cdb(Op::SanitizeCryptographicErase, &[(list, 5)]), 7, 7),
         (cdb(Op::SanitizeExitFailureMode, &[(list, 5)]), 7, 7),
@@ -319,30 +321,31 @@ fn a_sanitize_that_is_waited_for_writes_every_pass_and_then_ends() {
     let (outcome, seen) = run_seen(&mut nexus, &overwrite(0), &OVERWRITE);
     assert_eq!(outcome.status, Status::Good);
     let block = Some(Bytes::from(OVERWRITE[4..].repeat(128)));
-    let pass = BlockIo::WriteSame { extent: Extent { lba: 0, blocks: BLOCKS }, block, unmap: false, durable: false };
+    let pass = BlockIo::Wipe { extent: Extent { lba: 0, blocks: BLOCKS }, block };
     assert_eq!(seen, [pass.clone(), pass, BlockIo::Flush]);
     for operation in [Operation::SanitizeBlockErase, Operation::SanitizeCryptographicErase, Operation::FormatUnit] {
         let (outcome, seen) = run_seen(&mut nexus, &Cdb::new(operation), &[]);
         assert_eq!(outcome.status, Status::Good);
         let extent = Extent { lba: 0, blocks: BLOCKS };
-        assert_eq!(
-            seen,
-            [BlockIo::WriteSame { extent, block: None, unmap: true, durable: false }, BlockIo::Flush],
-            "{operation:?}"
-        );
+        assert_eq!(seen, [BlockIo::Wipe { extent, block: None }, BlockIo::Flush], "{operation:?}");
     }
 }
 
 #[test]
 fn a_sanitize_that_is_not_waited_for_goes_on_and_is_told() {
-    let big = LogicalUnitConfig { geometry: Geometry { block_size: 512, blocks: 1 << 15 }, ..config() };
+    let big = LogicalUnitConfig { geometry: Geometry { block_size: 512, blocks: 1 << 13 }, ..config() };
     let device = device(big);
     let (mut one, mut two) = (settled(&device), settled(&device));
     good(&mut one, &overwrite(1), &OVERWRITE);
     let refused = sense(&mut two, &Cdb::read_10(0, 1), &[]);
     assert_eq!((refused.key, refused.additional), (SenseKey::NotReady, AdditionalSense::SANITIZE_IN_PROGRESS));
     assert_eq!(refused.progress, Some(0));
-    for cdb in [overwrite(1), Cdb::new(Operation::FormatUnit), Cdb::new(Operation::SanitizeExitFailureMode)] {
+    for cdb in [
+        overwrite(1),
+        Cdb::start_stop_unit(false),
+        Cdb::new(Operation::FormatUnit),
+        Cdb::new(Operation::SanitizeExitFailureMode),
+    ] {
         let refused = sense(&mut two, &cdb, &OVERWRITE);
         assert_eq!(refused.additional, AdditionalSense::SANITIZE_IN_PROGRESS, "{cdb:?}");
     }

@@ -46,7 +46,7 @@ impl Store {
                 self.compare(lba, compare)?;
                 self.range(lba, write.len()).copy_from_slice(write);
             }
-            BlockIo::WriteSame { extent, block, .. } => {
+            BlockIo::WriteSame { extent, block, .. } | BlockIo::Wipe { extent, block } => {
                 let block = block.unwrap_or(Bytes::from_static(&[0; BLOCK]));
                 self.range(extent.lba, extent.blocks as usize * BLOCK)
                     .chunks_mut(BLOCK)

@@ -62,6 +62,7 @@ impl Disk {
         match io {
             BlockIo::Read(extent)
             | BlockIo::Prefetch(extent)
+            | BlockIo::Wipe { extent, .. }
             | BlockIo::LbaStatus { extent, .. }
             | BlockIo::WriteSame { extent, .. } => {
                 self.extent(*extent);
@@ -79,7 +80,7 @@ impl Disk {
             }
             BlockIo::Flush => {}
         }
-        if let BlockIo::WriteSame { block: Some(block), .. } = io {
+        if let BlockIo::WriteSame { block: Some(block), .. } | BlockIo::Wipe { block: Some(block), .. } = io {
             let block_size = self.geometry.block_size as usize;
             assert_eq!(block.len(), block_size, "WRITE SAME repeats one block");
         }
@@ -132,14 +133,8 @@ impl Disk {
             BlockIo::CompareAndWrite { lba, data, .. } => {
                 self.compare_and_write(lba, &data, buffers)?;
             }
-            BlockIo::WriteSame { extent, block, unmap, .. } => {
-                let range = self.extent(extent);
-                let _shared = self.locks.read(&range);
-                match block.filter(|block| first_nonzero(block).is_some()) {
-                    Some(block) => self.fill(range, &block, buffers)?,
-                    None => self.zero(range, unmap, buffers)?,
-                }
-            }
+            BlockIo::WriteSame { extent, block, unmap, .. } => self.write_same(extent, block, unmap, buffers)?,
+            BlockIo::Wipe { extent, block } => self.write_same(extent, block, true, buffers)?,
             BlockIo::OrWrite { lba, data, .. } => self.or_write(lba, &data, buffers)?,
             BlockIo::Prefetch(extent) => return Ok(self.prefetch(self.extent(extent))),
             BlockIo::LbaStatus { extent, runs_max } => {
@@ -164,6 +159,21 @@ impl Disk {
         let mut data = Cursor::new(data);
         self.compare(range, &mut data, buffers)?;
         self.write(range, &mut data, buffers)
+    }
+
+    fn write_same(
+        &self,
+        extent: Extent,
+        block: Option<Bytes>,
+        unmap: bool,
+        buffers: &Arc<BufferPool>,
+    ) -> Result<(), IoError> {
+        let range = self.extent(extent);
+        let _shared = self.locks.read(&range);
+        match block.filter(|block| first_nonzero(block).is_some()) {
+            Some(block) => self.fill(range, &block, buffers),
+            None => self.zero(range, unmap, buffers),
+        }
     }
 
     fn or_write(&self, lba: u64, data: &Segments, buffers: &Arc<BufferPool>) -> Result<(), IoError> {

@@ -135,6 +135,7 @@ fn is_durable(io: &BlockIo) -> bool {
         BlockIo::Read(_)
         | BlockIo::Compare { .. }
         | BlockIo::Prefetch(_)
+        | BlockIo::Wipe { .. }
         | BlockIo::LbaStatus { .. }
         | BlockIo::Unmap(_) => false,
     }

@@ -20,6 +20,7 @@ enum Operation {
     Compare { differ_at: Option<u32> },
     CompareAndWrite { fill: u8, differ_at: Option<u32> },
     WriteSame { fill: Option<u8>, unmap: bool },
+    OrWrite { fill: u8, durable: bool },
     Unmap { second: Option<(u64, u64)> },
     Flush,
 }
@@ -110,6 +111,11 @@ impl Model {
                 }
                 let block = block.map(Bytes::from);
                 (BlockIo::WriteSame { extent, block, unmap, durable: false }, done)
+            }
+            Operation::OrWrite { fill, durable } => {
+                let data = pattern(fill, self.at(extent).len());
+                self.at(extent).iter_mut().zip(&data).for_each(|(ours, theirs)| *ours |= theirs);
+                (BlockIo::OrWrite { lba, data: cut(data, &[700, 1]), durable }, done)
             }
             Operation::Unmap { second } => {
                 let second = second.map(|(place, length)| self.extent(place, length));

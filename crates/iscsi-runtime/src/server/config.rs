@@ -66,6 +66,7 @@ impl Disk {
             read_only: spec.read_only,
             write_cache: spec.write_cache,
             thin: !matches!(spec.kind, StoreKind::Null { .. }) && spec.protection.is_none(),
+            physical_block_exponent: spec.physical_block_exponent(),
             removable: spec.removable,
             protection: spec.protection.and_then(ProtectionType::from_number),
             ..LogicalUnitConfig::new(Geometry { block_size: spec.block_size, ..store.geometry() }, serial)

@@ -83,6 +83,7 @@ fn identification(config: &LogicalUnitConfig) -> DeviceIdentification {
 fn block_limits(config: &LogicalUnitConfig) -> BlockLimits {
     const TRANSFER_GRANULARITY_BYTES: u32 = 4096;
     let limits = &config.limits;
+    let atomic = config.supports(Operation::WriteAtomic16);
     let physical_block = 1 << config.physical_block_exponent;
     let common = BlockLimits {
         compare_and_write_max: match config.supports(Operation::CompareAndWrite) {
@@ -93,10 +94,9 @@ fn block_limits(config: &LogicalUnitConfig) -> BlockLimits {
         transfer_max: config.blocks_in(limits.transfer_bytes_max.into()),
         transfer_optimal: config.blocks_in(limits.transfer_bytes_optimal.into()),
         prefetch_max: 0,
-        atomic_transfer_max: match config.supports(Operation::WriteAtomic16) {
-            true => config.blocks_in(limits.atomic_bytes_max.into()),
-            false => 0,
-        },
+        atomic_transfer_max: if atomic { config.blocks_in(limits.atomic_bytes_max.into()) } else { 0 },
+        atomic_alignment: if atomic { config.atomic_unit() as u32 } else { 0 },
+        atomic_granularity: if atomic { config.atomic_unit() as u32 } else { 0 },
         write_same_max: limits.write_same_bytes_max / u64::from(config.geometry.block_size),
         ..BlockLimits::default()
     };
@@ -116,7 +116,14 @@ fn characteristics(config: &LogicalUnitConfig) -> BlockDeviceCharacteristics {
     const NOT_ROTATING: u16 = 1;
     const TURNS_PER_MINUTE: u16 = 7200;
     let rotation_rate = if config.rotational { TURNS_PER_MINUTE } else { NOT_ROTATING };
-    BlockDeviceCharacteristics { rotation_rate, form_factor: 0 }
+    // What was erased reads as zeros.
+    const READS: u8 = 1;
+    BlockDeviceCharacteristics {
+        rotation_rate,
+        form_factor: 0,
+        read_after_block_erase: READS,
+        read_after_cryptographic_erase: READS,
+    }
 }
 
 fn provisioning(config: &LogicalUnitConfig) -> LogicalBlockProvisioning {

@@ -270,6 +270,13 @@ pub(super) fn start_or_write(unit: &LogicalUnit, lba: u64, data: Segments, wante
 /// WRITE ATOMIC: a write of no more than the store does in one piece (SBC-4 4.29).
 pub(super) fn write_atomic(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let extent = extent(context.unit, cdb, context.unit.config.limits.atomic_bytes_max.into())?;
+    let unit = context.unit.config.atomic_unit();
+    if !extent.lba.is_multiple_of(unit) {
+        return Err(cdb.refuse(Field::LogicalBlockAddress));
+    }
+    if !extent.blocks.is_multiple_of(unit) {
+        return Err(cdb.refuse(Field::Blocks));
+    }
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }

@@ -8,6 +8,7 @@ use crate::sense::{AdditionalSense, Sense, SenseKey};
 /// START STOP UNIT. Power conditions change nothing, as there is no power to save: ACTIVE, IDLE, STANDBY, LU_CONTROL and the forced
 /// ones are taken, and START and LOEJ not looked at then.
 pub(super) fn start_stop(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    context.unit.look(|state| state.medium.wiping()).map_or(Ok(()), Err)?;
     match cdb.get(Field::PowerCondition) {
         0 => {}
         1..=3 | 7 | 0xa | 0xb => return Ok(Plan::DONE),
@@ -18,7 +19,7 @@ pub(super) fn start_stop(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense
         return Err(cdb.refuse(Field::LoadEject));
     }
     match (eject, start) {
-        (true, true) => context.unit.load(Some(context.nexus)),
+        (true, true) => context.unit.load(Some(context.nexus))?,
         (true, false) => context.unit.eject()?,
         (false, true) if context.unit.look(|state| state.medium.ejected) => {
             return Err(Sense::new(SenseKey::NotReady, AdditionalSense::MEDIUM_NOT_PRESENT));

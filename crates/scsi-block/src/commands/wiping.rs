@@ -3,13 +3,15 @@
 //! A cryptographic erase does what a block erase does: blocks are not encrypted, so there is no key to change, and the initiator gets
 //! what it wants, a medium that cannot be read any more.
 
+use bytes::Bytes;
+
 use super::{Context, Plan, Started, Work, medium};
 use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
 use crate::io::Segments;
 use crate::octets::{be16, be32};
 use crate::opcodes::{Field, Operation};
-use crate::protection::{PROTECTION_BYTES, ProtectionType};
+use crate::protection::ProtectionType;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::task::Then;
 use crate::unit::LogicalUnit;
@@ -130,11 +132,12 @@ fn pattern(config: &LogicalUnitConfig, list: &[u8]) -> Result<Content, Sense> {
     let pattern = list.get(OVERWRITE_HEADER_BYTES..OVERWRITE_HEADER_BYTES + length);
     let pattern = pattern.filter(|pattern| !pattern.is_empty()).ok_or(Sense::invalid_parameter(2, None))?;
     let block_size = config.geometry.block_size as usize;
-    let mut block: Vec<u8> = pattern.iter().copied().cycle().take(block_size).collect();
-    if config.protection.is_some() {
-        block.resize(block_size + PROTECTION_BYTES as usize, 0);
-    }
-    Ok(Content::Pattern { block: block.into(), passes, inverts: list[0] & 0x80 != 0 })
+    let stored = |invert: u8| {
+        let mut block: Vec<u8> = pattern.iter().map(|byte| byte ^ invert).cycle().take(block_size).collect();
+        block.resize(config.stored_block_bytes() as usize, 0);
+        Bytes::from(block)
+    };
+    Ok(Content::Pattern { block: stored(0), inverted: (list[0] & 0x80 != 0).then(|| stored(0xff)), passes })
 }
 
 /// SANITIZE, EXIT FAILURE MODE.
@@ -193,11 +196,15 @@ mod tests {
 
     #[test]
     fn a_pattern_fills_a_block_whatever_its_length() {
-        let Ok(Content::Pattern { block, passes, inverts }) = pattern(&config(), &[0x83, 0, 0, 3, 1, 2, 3]) else {
+        let Ok(Content::Pattern { block, inverted, passes }) = pattern(&config(), &[0x83, 0, 0, 3, 1, 2, 3]) else {
             panic!()
         };
-        assert_eq!((block.len(), passes, inverts), (512, 3, true));
+        assert_eq!((block.len(), passes), (512, 3));
         assert_eq!(block[510..], [1, 2]);
+        assert_eq!(inverted.unwrap()[510..], [0xfe, 0xfd]);
+        let protected = LogicalUnitConfig { protection: Some(ProtectionType::One), ..config() };
+        let Ok(Content::Pattern { inverted, .. }) = pattern(&protected, &[0x81, 0, 0, 1, 1]) else { panic!() };
+        assert_eq!(inverted.unwrap()[511..], [0xfe, 0, 0, 0, 0, 0, 0, 0, 0], "a tuple that turns checks off stays");
     }
 
     #[test]
