@@ -359,6 +359,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_mapped_to_the_block() {
+        let store = petabyte();
+        let status = |lba| match run(
+            &store,
+            BlockIo::LbaStatus { extent: Extent { lba, blocks: (1 << 41) - lba }, runs_max: 8 },
+        ) {
+            Ok(IoOutput::Status(runs)) => runs.iter().map(|run| (run.extent.blocks, run.mapped)).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status(5), [((1 << 41) - 5, false)]);
+        write(&store, 126, 4 * 512);
+        write(&store, 1 << 40, 512);
+        unmap(&store, 128, 1);
+        assert_eq!(
+            status(0),
+            [(126, false), (2, true), (1, false), (1, true), ((1 << 40) - 130, false), (1, true), (127, false)]
+        );
+        assert_eq!(status(127)[0], (1, true));
+        assert_eq!(status((1 << 40) + 1), [((1 << 40) - 1, false)]);
+    }
+
+    #[test]
     fn unwritten_ranges_are_read_without_a_copy() {
         let store = petabyte();
         let read = |lba| match run(&store, BlockIo::Read(Extent { lba, blocks: 200 })) {

@@ -15,7 +15,7 @@ fn memory(geometry: Geometry) -> Arc<dyn BlockStore> {
 
 #[test]
 fn memory_is_an_array_of_blocks() {
-    model::run_cases(memory, 200);
+    model::run_cases(memory, model::ALL, 300);
 }
 
 #[test]
@@ -30,5 +30,5 @@ fn memory_shows_no_half_write() {
 
 #[test]
 fn without_faults_a_fault_store_is_what_it_wraps() {
-    model::run_cases(|geometry| Arc::new(FaultStore::new(memory(geometry), [])), 20);
+    model::run_cases(|geometry| Arc::new(FaultStore::new(memory(geometry), [])), model::PLAIN, 20);
 }
