@@ -81,6 +81,10 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = normalise_name)]
     allow_initiator: Vec<String>,
 
+    /// Lets initiators reset the target as a whole, which ends the commands of all of them
+    #[arg(long)]
+    resettable: bool,
+
     /// Digests that protect headers
     #[arg(long, value_name = "DIGEST", default_value = "any")]
     header_digest: Digest,
@@ -152,7 +156,7 @@ impl Arguments {
     }
 
     fn target(&self, authentication: Authentication) -> Result<Target, Failure> {
-        let mut target = Target::new(&self.target).authentication(authentication);
+        let mut target = Target::new(&self.target).authentication(authentication).resettable(self.resettable);
         for (number, spec) in (0..).zip(&self.lun) {
             let disk = Disk::open(spec).map_err(|error| Failure::local(format!("LUN {number}: {error}")))?;
             target = target.lun(number, disk);

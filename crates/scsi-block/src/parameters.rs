@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use crate::LogicalUnitNumber;
 use crate::io::{Extent, Geometry, LbaStatus};
 use crate::octets::{DecodeError, be16, be32, be64, need};
+use crate::protection::ProtectionType;
 use crate::sense::{AdditionalSense, Sense};
 
 /// READ CAPACITY (10) data (SBC-4 5.20.2).
@@ -170,6 +171,37 @@ impl UnmapList {
     }
 }
 
+/// The parameter list of a SANITIZE that overwrites (SBC-4 5.30.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverwriteList {
+    /// INVERT: the pattern is inverted from pass to pass.
+    pub invert: bool,
+    /// OVERWRITE COUNT, 1 to 31.
+    pub passes: u8,
+    /// INITIALIZATION PATTERN, of 1 byte to a block; it is repeated.
+    pub pattern: Vec<u8>,
+}
+
+impl OverwriteList {
+    /// The bytes to send with [`Cdb::sanitize_overwrite`](crate::cdb::Cdb::sanitize_overwrite).
+    ///
+    /// # Panics
+    /// There are none or more than 31 passes, or the pattern is empty or longer than 16 bits tell.
+    pub fn encode(&self) -> Vec<u8> {
+        assert!((1..=31).contains(&self.passes), "an overwrite has 1 to 31 passes");
+        let length = u16::try_from(self.pattern.len()).ok().filter(|length| *length > 0);
+        let length = length.expect("a pattern has 1 to 65535 bytes").to_be_bytes();
+        [&[u8::from(self.invert) << 7 | self.passes, 0, length[0], length[1]], &self.pattern[..]].concat()
+    }
+}
+
+/// The parameter list of [`Cdb::format_unit`](crate::cdb::Cdb::format_unit), without defects. FORMAT UNIT may be answered before it is done if
+/// `immediate`.
+pub fn format_list(protection: Option<ProtectionType>, immediate: bool) -> [u8; 4] {
+    let (_, usage) = protection.map_or((0, 0), ProtectionType::format_fields);
+    [usage, u8::from(immediate) << 1, 0, 0]
+}
+
 /// GET LBA STATUS data (SBC-4 5.7.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LbaStatusList(pub Vec<LbaStatus>);
@@ -296,6 +328,22 @@ mod tests {
         assert_eq!(UnmapList::decode(&bytes[..39], 2), length_error);
         assert_eq!(UnmapList::decode(&bytes[..7], 2), length_error);
         assert_eq!(UnmapList::decode(&[], 2), Ok(UnmapList::default()));
+    }
+
+    #[test]
+    fn statuses_come_back_and_a_long_run_ends_the_list() {
+        let run = |lba, blocks, mapped| LbaStatus { extent: Extent { lba, blocks }, mapped };
+        let list = LbaStatusList(vec![run(1, 2, true), run(3, 4, false)]);
+        assert_eq!(LbaStatusList::decode(&list.encode()), Ok(list));
+        let long = LbaStatusList(vec![run(0, 1 << 33, false), run(1 << 33, 1, true)]);
+        assert_eq!(LbaStatusList::decode(&long.encode()).unwrap().0, [run(0, u32::MAX.into(), false)]);
+    }
+
+    #[test]
+    fn overwrite_lists_are_as_sbc_draws_them() {
+        let list = OverwriteList { invert: true, passes: 3, pattern: vec![1, 2] };
+        assert_eq!(list.encode(), [0x83, 0, 0, 2, 1, 2]);
+        assert_eq!(format_list(Some(ProtectionType::Three), true), [1, 2, 0, 0]);
     }
 
     proptest! {
