@@ -21,9 +21,9 @@ def main():
     folder, nowhere = sys.argv[1:]
     passes, all_tests = {}, set()
     for path in sorted(glob.glob(os.path.join(folder, '*.tsv'))):
-        for name, verdict, asserts, *_ in rows(path):
+        for name, verdict, *_ in rows(path):
             all_tests.add(name)
-            if verdict == 'PASSED' and int(asserts) > 0:
+            if verdict == 'PASSED':
                 passes.setdefault(name, []).append(os.path.basename(path)[:-4])
     excused = {row[0] for row in rows(nowhere)}
     missing = sorted(all_tests - set(passes) - excused)

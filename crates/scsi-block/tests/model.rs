@@ -120,6 +120,10 @@ impl Reference {
             }
             6 if blocks == 0 => self.0[lba as usize..].fill(fill),
             6 => range.fill(fill),
+            8 => range.iter_mut().for_each(|block| *block |= fill),
+            9 => range.fill(fill),
+            10 if blocks == 0 => self.0[lba as usize..].fill(0),
+            11 => {}
             _ => range.fill(0),
         }
         Ok(Vec::new())
@@ -140,6 +144,10 @@ impl Reference {
             }
             5 => (Cdb::compare_and_write(lba, blocks), [all.clone(), vec![other; all.len()]].concat()),
             6 => (Cdb::write_same_16(lba, count, false), vec![fill; BLOCK]),
+            8 => (Cdb::or_write_16(lba, count), all),
+            9 => (Cdb::write_atomic_16(lba, blocks.into()), all),
+            10 => (Cdb::write_zeroes_16(lba, count, fill == 1), Vec::new()),
+            11 => (Cdb::verify_16(lba, count, false), Vec::new()),
             _ => {
                 let list = UnmapList([Extent { lba, blocks: blocks.into() }].into_iter().collect()).encode();
                 (Cdb::unmap(list.len() as u16), list)
@@ -157,11 +165,12 @@ fn nexus(config: LogicalUnitConfig) -> Nexus {
 
 fn config() -> LogicalUnitConfig {
     let geometry = Geometry { block_size: BLOCK as u32, blocks: BLOCKS };
-    LogicalUnitConfig { thin: true, ..LogicalUnitConfig::new(geometry, "model") }
+    let limits = Limits { atomic_bytes_max: 8 << 10, ..Limits::default() };
+    LogicalUnitConfig { thin: true, limits, ..LogicalUnitConfig::new(geometry, "model") }
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    (0u8..8, 0..BLOCKS + 2, 0u8..8, 0u8..3, 0u8..3).prop_map(|(kind, lba, blocks, fill, other)| Request {
+    (0u8..12, 0..BLOCKS + 2, 0u8..8, 0u8..3, 0u8..3).prop_map(|(kind, lba, blocks, fill, other)| Request {
         kind,
         lba,
         blocks,
