@@ -106,20 +106,10 @@ impl Cdb {
         let first = rows.next().ok_or(UnknownCommand::OperationCode(opcode))?;
         let row = match first.service_action {
             None => first,
-            Some(_) => {
-                let service_action = service_action_place(opcode).get(bytes) as u16;
-                rows_of(opcode)
-                    .find(|row| row.service_action.map(u16::from) == Some(service_action))
-                    .ok_or(UnknownCommand::ServiceAction { opcode, service_action })?
-            }
+            Some(_) => row_of_action(opcode, bytes)?,
         };
         let needed = usize::from(row.length);
         let there = bytes.get(..needed).ok_or(UnknownCommand::Short { there: bytes.len(), needed })?;
-        if opcode == VARIABLE_LENGTH
-            && usize::from(there[ADDITIONAL_CDB_LENGTH]) != needed - (ADDITIONAL_CDB_LENGTH + 1)
-        {
-            return Err(UnknownCommand::AdditionalLength(there[ADDITIONAL_CDB_LENGTH]));
-        }
         let mut bytes = [0; CDB_BYTES_MAX];
         bytes[..needed].copy_from_slice(there);
         Ok(Self { bytes, row })
@@ -144,7 +134,7 @@ impl Cdb {
     #[inline]
     pub fn get(&self, field: Field) -> u64 {
         let place = self.row.place(field);
-        match place.end() <= FRONT_BYTES {
+        match usize::from(self.row.length) <= FRONT_BYTES {
             true => place.get_in_16(self.front()),
             false => place.get(&self.bytes),
         }
@@ -242,6 +232,20 @@ impl Cdb {
         let place = first.expect("a refused bit is in a refused field");
         Err(Sense::invalid_cdb_field(place.byte.into(), place.bit))
     }
+}
+
+/// The row of an operation code that has service actions.
+#[cold]
+fn row_of_action(opcode: u8, bytes: &[u8]) -> Result<&'static CommandDescriptor, UnknownCommand> {
+    let service_action = service_action_place(opcode).get(bytes) as u16;
+    let row = rows_of(opcode)
+        .find(|row| row.service_action.map(u16::from) == Some(service_action))
+        .ok_or(UnknownCommand::ServiceAction { opcode, service_action })?;
+    let additional = bytes.get(ADDITIONAL_CDB_LENGTH).copied().unwrap_or(0);
+    if opcode == VARIABLE_LENGTH && usize::from(additional) + ADDITIONAL_CDB_LENGTH + 1 != usize::from(row.length) {
+        return Err(UnknownCommand::AdditionalLength(additional));
+    }
+    Ok(row)
 }
 
 impl PartialEq for Cdb {

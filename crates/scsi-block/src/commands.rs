@@ -27,7 +27,7 @@ use crate::unit::{LogicalUnit, NexusId, Summary};
 
 pub(crate) use control::sense_as_data;
 pub(crate) use identify::inquiry_without_unit;
-pub(crate) use protected::{Protected, ProtectedSame, Purpose};
+pub(crate) use protected::{Protected, ProtectedSame, ProtectedWork, Purpose};
 pub(crate) use reports::report_luns;
 pub(crate) use wiping::proceed as proceed_wipe;
 
@@ -120,20 +120,7 @@ pub(crate) enum Work {
         immediate: bool,
         unrestricted_exit: bool,
     },
-    ProtectedRead(Box<Protected>),
-    ProtectedWrite {
-        protected: Box<Protected>,
-        forced: bool,
-        verify: bool,
-    },
-    ProtectedVerify {
-        protected: Box<Protected>,
-        compares: bool,
-    },
-    ProtectedWriteSame {
-        protected: Box<Protected>,
-        zeros: bool,
-    },
+    Protected(ProtectedWork),
     ModeSelect {
         header: ModeHeader,
         save: bool,
@@ -229,21 +216,17 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
         Work::Sanitize { overwrites, immediate, unrestricted_exit } => {
             wiping::start_sanitize(context.unit, data, wanted, (overwrites, immediate, unrestricted_exit))
         }
-        Work::ProtectedRead(protected) => Ok(protected::start_read(protected)),
-        Work::ProtectedWrite { protected, forced, verify } => {
-            let durable = medium::durable(context, forced);
-            protected::start_write(&context.unit.config, *protected, data, wanted, durable, verify)
-        }
-        Work::ProtectedVerify { protected, compares } => protected::start_verify(protected, data, wanted, compares),
-        Work::ProtectedWriteSame { protected, zeros } => {
-            protected::start_write_same(*protected, data, wanted, zeros, medium::durable(context, false))
-        }
+        Work::Protected(work) => protected::start(context, work, data, wanted),
         Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
     }
 }
 
+/// Large, or with something to free, it would cost every READ and WRITE.
+const _: () = assert!(size_of::<Work>() <= 32 && !std::mem::needs_drop::<Work>());
+
 /// The store has ended a request of a rarer kind well: how the command ends.
+#[cold]
 pub(crate) fn finish(then: Then, output: IoOutput, data_in_length: u32) -> Result<Outcome, Sense> {
     match (then, output) {
         (Then::ConditionMet, IoOutput::Uncached) => Ok(Outcome::bare(Status::Good)),
@@ -251,7 +234,10 @@ pub(crate) fn finish(then: Then, output: IoOutput, data_in_length: u32) -> Resul
         (Then::GiveStatus, IoOutput::Status(runs)) => {
             Ok(Outcome::good(provisioning::encode_status(runs, data_in_length)))
         }
-        (Then::Check(protected, purpose), IoOutput::Data(data)) => protected.finish(purpose, &data).map(Outcome::good),
+        (Then::Check(check), IoOutput::Data(data)) => {
+            let (protected, purpose) = *check;
+            protected.finish(purpose, &data).map(Outcome::good)
+        }
         _ => Err(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
     }
 }

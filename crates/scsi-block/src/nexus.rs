@@ -144,27 +144,12 @@ impl Nexus {
         if unit.epoch() != task.epoch {
             return Step::Aborted;
         }
-        let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
         match (then, done) {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
                 Step::Done(Outcome::good(data))
             }
-            (Then::GiveData(_), Ok(_)) => {
-                check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
-            }
             (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
-            (Then::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
-                Ok(Started::Io(request, then)) => {
-                    task.phase = Phase::ExpectIo(then);
-                    Step::Io(request)
-                }
-                Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
-                Err(sense) => check(sense),
-            },
-            (Then::Continue(sequence), Ok(_)) => proceed(task, sequence),
-            (Then::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
-            (_, Err(error)) => check(sense::from_io_error(error)),
-            (then, Ok(output)) => commands::finish(then, output, task.data_in_length).map_or_else(check, Step::Done),
+            (then, done) => resume_rarely(unit, task, then, done),
         }
     }
 
@@ -282,6 +267,26 @@ fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Res
     match announced {
         Some(announced) if u64::from(announced) != wanted => Err(cdb.refuse(Field::Blocks)),
         _ => Ok(()),
+    }
+}
+
+/// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
+#[cold]
+fn resume_rarely(unit: &LogicalUnit, task: &mut Task, then: Then, done: IoDone) -> Step {
+    let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
+    match (then, done) {
+        (Then::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
+            Ok(Started::Io(request, then)) => {
+                task.phase = Phase::ExpectIo(then);
+                Step::Io(request)
+            }
+            Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+            Err(sense) => check(sense),
+        },
+        (Then::Continue(sequence), Ok(_)) => proceed(task, sequence),
+        (Then::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
+        (_, Err(error)) => check(sense::from_io_error(error)),
+        (then, Ok(output)) => commands::finish(then, output, task.data_in_length).map_or_else(check, Step::Done),
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) enum Then {
     /// The task ends with the provisioning status of blocks.
     GiveStatus,
     /// What was read is checked, and then given or not.
-    Check(Box<Protected>, Purpose),
+    Check(Box<(Protected, Purpose)>),
     /// The next step of the unit's wipe follows; after the last, the task ends.
     Wipe(Lease),
 }

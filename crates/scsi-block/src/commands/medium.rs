@@ -27,7 +27,7 @@ pub(super) fn check_range(unit: &LogicalUnit, extent: Extent) -> Result<(), Sens
 }
 
 /// The blocks that the CDB names, if they are on the medium and have no more than `bytes_max` bytes.
-#[inline]
+#[inline(always)]
 fn extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense> {
     let extent = Extent { lba: cdb.get(Field::LogicalBlockAddress), blocks: cdb.blocks() };
     check_range(unit, extent)?;
@@ -37,9 +37,16 @@ fn extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense
     Ok(extent)
 }
 
+/// The same out of the way of READ and WRITE.
+#[cold]
+#[inline(never)]
+pub(super) fn rare_extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense> {
+    extent(unit, cdb, bytes_max)
+}
+
 /// The blocks of a command that reads or writes them all at once.
-#[inline]
-pub(super) fn transfer(unit: &LogicalUnit, cdb: &Cdb) -> Result<Extent, Sense> {
+#[inline(always)]
+fn transfer(unit: &LogicalUnit, cdb: &Cdb) -> Result<Extent, Sense> {
     extent(unit, cdb, unit.config.limits.transfer_bytes_max.into())
 }
 
@@ -197,7 +204,7 @@ pub(super) fn compare_and_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
     if blocks_max == 0 {
         return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
     }
-    let extent = extent(context.unit, cdb, blocks_max * u64::from(config.geometry.block_size))?;
+    let extent = rare_extent(context.unit, cdb, blocks_max * u64::from(config.geometry.block_size))?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
@@ -212,7 +219,7 @@ pub(super) fn start_compare_and_write(lba: u64, data: Segments, wanted: u32, dur
 /// SYNCHRONIZE CACHE. IMMED changes nothing: GOOD comes when the data is durable, which is never too early. The
 /// whole cache is written, whatever blocks the command names.
 pub(super) fn synchronize_cache(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    self::extent(context.unit, cdb, u64::MAX)?;
+    rare_extent(context.unit, cdb, u64::MAX)?;
     Ok(Plan::work(Work::Flush))
 }
 
@@ -220,7 +227,7 @@ pub(super) fn synchronize_cache(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
 /// what unmapped blocks read as; any other block is written (SBC-3 5.43).
 pub(super) fn write_same(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let config = &context.unit.config;
-    let mut extent = extent(context.unit, cdb, config.limits.write_same_bytes_max)?;
+    let mut extent = rare_extent(context.unit, cdb, config.limits.write_same_bytes_max)?;
     if extent.blocks == 0 {
         extent.blocks = config.geometry.blocks - extent.lba;
     }
@@ -252,7 +259,8 @@ pub(super) fn start_write_same(
 
 /// ORWRITE: the set operation, which is the only one that has a meaning without a bitmap buffer (SBC-4 4.28).
 pub(super) fn or_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    let extent = transfer(context.unit, cdb)?;
+    let bytes_max = context.unit.config.limits.transfer_bytes_max.into();
+    let extent = rare_extent(context.unit, cdb, bytes_max)?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
@@ -269,7 +277,7 @@ pub(super) fn start_or_write(unit: &LogicalUnit, lba: u64, data: Segments, wante
 
 /// WRITE ATOMIC: a write of no more than the store does in one piece (SBC-4 4.29).
 pub(super) fn write_atomic(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    let extent = extent(context.unit, cdb, context.unit.config.limits.atomic_bytes_max.into())?;
+    let extent = rare_extent(context.unit, cdb, context.unit.config.limits.atomic_bytes_max.into())?;
     let unit = context.unit.config.atomic_unit();
     if !extent.lba.is_multiple_of(unit) {
         return Err(cdb.refuse(Field::LogicalBlockAddress));
@@ -291,7 +299,7 @@ pub(super) fn start_write_atomic(lba: u64, data: Segments, wanted: u32, durable:
 
 /// PRE-FETCH. IMMED changes nothing, as no store waits for its medium here. Zero blocks is all to the end.
 pub(super) fn prefetch(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    let mut extent = extent(context.unit, cdb, u64::MAX)?;
+    let mut extent = rare_extent(context.unit, cdb, u64::MAX)?;
     if extent.blocks == 0 {
         extent.blocks = context.unit.config.geometry.blocks - extent.lba;
     }

@@ -36,6 +36,32 @@ pub(crate) enum Purpose {
     Verify(Option<Bytes>),
 }
 
+/// What a command does with the blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Read,
+    Write { forced: bool },
+    WriteAndVerify,
+    Verify,
+    Compare,
+    WriteSame,
+    WriteZeros,
+}
+
+/// A command that waits for its data, in few bytes: what the unit's configuration says again is left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProtectedWork {
+    lba: u64,
+    blocks: u32,
+    reference_tag: u32,
+    application_tag: u16,
+    application_mask: u16,
+    /// The value of RDPROTECT, WRPROTECT or VRPROTECT; the place of a row in the table of checks.
+    field: u8,
+    knows_reference: bool,
+    action: Action,
+}
+
 impl Protected {
     /// What the CDB says.
     ///
@@ -161,41 +187,88 @@ impl Protected {
     }
 }
 
-/// The command's blocks, if they are on the medium and not too many.
-fn decode(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb) -> Result<Protected, Sense> {
-    Protected::decode(context.unit, kind, cdb, medium::transfer(context.unit, cdb)?)
+impl ProtectedWork {
+    /// The command as it was planned.
+    fn protected(self, config: &LogicalUnitConfig) -> Protected {
+        let kind = config.protection.expect("the unit has protection information");
+        let checks = CHECKS[usize::from(self.field)].expect("the field was looked at when the command came");
+        let tags = Tags {
+            kind,
+            reference: self.knows_reference.then_some(self.reference_tag),
+            application: self.application_tag,
+            application_mask: self.application_mask,
+        };
+        let extent = Extent { lba: self.lba, blocks: self.blocks.into() };
+        Protected { extent, checks, tags, block_size: config.geometry.block_size as usize }
+    }
 }
 
-fn plan(protected: Protected, bytes_in: u64, bytes_out: u64, work: impl FnOnce(Box<Protected>) -> Work) -> Plan {
-    match protected.extent.blocks {
-        0 => Plan::DONE,
-        _ => Plan::Work {
-            work: work(Box::new(protected)),
-            data_in_length: bytes_in as u32,
-            data_out_length: bytes_out as u32,
-        },
+/// The command's blocks, if they are on the medium and not too many.
+fn decode(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb) -> Result<Protected, Sense> {
+    let bytes_max = context.unit.config.limits.transfer_bytes_max.into();
+    Protected::decode(context.unit, kind, cdb, medium::rare_extent(context.unit, cdb, bytes_max)?)
+}
+
+fn plan(protected: Protected, cdb: &Cdb, bytes_in: u64, bytes_out: u64, action: Action) -> Plan {
+    if protected.extent.blocks == 0 {
+        return Plan::DONE;
+    }
+    let Protected { extent, tags, .. } = protected;
+    let work = ProtectedWork {
+        lba: extent.lba,
+        blocks: extent.blocks as u32,
+        reference_tag: tags.reference.unwrap_or(0),
+        application_tag: tags.application,
+        application_mask: tags.application_mask,
+        field: cdb.get(Field::Protect) as u8,
+        knows_reference: tags.reference.is_some(),
+        action,
+    };
+    Plan::Work { work: Work::Protected(work), data_in_length: bytes_in as u32, data_out_length: bytes_out as u32 }
+}
+
+/// The data-out of a command has come.
+#[cold]
+pub(super) fn start(context: &Context<'_>, work: ProtectedWork, data: Segments, wanted: u32) -> Result<Started, Sense> {
+    let config = &context.unit.config;
+    let protected = work.protected(config);
+    let durable = |forced| medium::durable(context, forced);
+    match work.action {
+        Action::Read => Ok(start_read(protected)),
+        Action::Write { forced } => start_write(protected, data, wanted, durable(forced), false),
+        Action::WriteAndVerify => start_write(protected, data, wanted, true, true),
+        Action::Verify => start_verify(protected, data, wanted, false),
+        Action::Compare => start_verify(protected, data, wanted, true),
+        Action::WriteSame => start_write_same(protected, data, wanted, false, durable(false)),
+        Action::WriteZeros => start_write_same(protected, data, wanted, true, durable(false)),
     }
 }
 
 /// READ.
+#[cold]
 pub(super) fn read(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb) -> Result<Plan, Sense> {
     let protected = decode(context, kind, cdb)?;
     let bytes = protected.extent.blocks * protected.wire_bytes() as u64;
-    Ok(plan(protected, bytes, 0, Work::ProtectedRead))
+    Ok(plan(protected, cdb, bytes, 0, Action::Read))
 }
 
 /// WRITE, and WRITE AND VERIFY if `verify`.
+#[cold]
 pub(super) fn write(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb, verify: bool) -> Result<Plan, Sense> {
     let protected = decode(context, kind, cdb)?;
     if cdb.get(Field::ByteCheck) > 1 {
         return Err(cdb.refuse(Field::ByteCheck));
     }
-    let forced = verify || cdb.has(Field::ForceUnitAccess);
+    let action = match verify {
+        true => Action::WriteAndVerify,
+        false => Action::Write { forced: cdb.has(Field::ForceUnitAccess) },
+    };
     let bytes = protected.extent.blocks * protected.wire_bytes() as u64;
-    Ok(plan(protected, 0, bytes, |protected| Work::ProtectedWrite { protected, forced, verify }))
+    Ok(plan(protected, cdb, 0, bytes, action))
 }
 
 /// VERIFY.
+#[cold]
 pub(super) fn verify(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb) -> Result<Plan, Sense> {
     let protected = decode(context, kind, cdb)?;
     let wire = protected.wire_bytes() as u64;
@@ -205,7 +278,8 @@ pub(super) fn verify(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb) -> 
         3 => wire,
         _ => return Err(cdb.refuse(Field::ByteCheck)),
     };
-    Ok(plan(protected, 0, bytes, |protected| Work::ProtectedVerify { protected, compares: bytes > 0 }))
+    let action = if bytes > 0 { Action::Compare } else { Action::Verify };
+    Ok(plan(protected, cdb, 0, bytes, action))
 }
 
 /// WRITE SAME. Reference tags differ from block to block, so the blocks are made step by step.
@@ -222,15 +296,14 @@ pub(super) fn write_same(
         return Err(cdb.refuse(Field::Protect));
     }
     let bytes = if zeros { 0 } else { protected.wire_bytes() as u64 };
-    Ok(plan(protected, 0, bytes, |protected| Work::ProtectedWriteSame { protected, zeros }))
+    Ok(plan(protected, cdb, 0, bytes, if zeros { Action::WriteZeros } else { Action::WriteSame }))
 }
 
-pub(super) fn start_read(protected: Box<Protected>) -> Started {
-    Started::Io(BlockIo::Read(protected.extent), Then::Check(protected, Purpose::Read))
+fn start_read(protected: Protected) -> Started {
+    Started::Io(BlockIo::Read(protected.extent), Then::Check(Box::new((protected, Purpose::Read))))
 }
 
-pub(super) fn start_write(
-    config: &LogicalUnitConfig,
+fn start_write(
     protected: Protected,
     mut data: Segments,
     wanted: u32,
@@ -244,7 +317,6 @@ pub(super) fn start_write(
     if stored.is_empty() {
         return Ok(Started::Done);
     }
-    debug_assert_eq!(stored.len() % config.stored_block_bytes() as usize, 0);
     let (lba, data) = (protected.extent.lba, Segments::from_iter([stored]));
     let then = match verify {
         true => Then::Continue(Box::new(Sequence::One(Some(BlockIo::Compare { lba, data: data.clone() })))),
@@ -253,12 +325,7 @@ pub(super) fn start_write(
     Ok(Started::Io(BlockIo::Write { lba, data, durable }, then))
 }
 
-pub(super) fn start_verify(
-    protected: Box<Protected>,
-    data: Segments,
-    wanted: u32,
-    compares: bool,
-) -> Result<Started, Sense> {
+fn start_verify(protected: Protected, data: Segments, wanted: u32, compares: bool) -> Result<Started, Sense> {
     let expected = match compares {
         true => Some(medium::exactly(data, wanted)?),
         false => None,
@@ -266,10 +333,10 @@ pub(super) fn start_verify(
     if let Some(data) = expected.as_ref().filter(|_| protected.checks.travels) {
         protected.tags.check_all(data, protected.block_size, protected.extent.lba, protected.checks, false)?;
     }
-    Ok(Started::Io(BlockIo::Read(protected.extent), Then::Check(protected, Purpose::Verify(expected))))
+    Ok(Started::Io(BlockIo::Read(protected.extent), Then::Check(Box::new((protected, Purpose::Verify(expected))))))
 }
 
-pub(super) fn start_write_same(
+fn start_write_same(
     protected: Protected,
     data: Segments,
     wanted: u32,

@@ -170,6 +170,7 @@ fn start(unit: &LogicalUnit, kind: Kind, content: Content, immediate: bool) -> R
 }
 
 /// A step that the task with the lease has done: the next, or the end.
+#[cold]
 pub(crate) fn proceed(
     unit: &LogicalUnit,
     lease: crate::wipe::Lease,
