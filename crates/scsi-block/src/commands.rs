@@ -22,7 +22,7 @@ use crate::mode::ModeHeader;
 use crate::opcodes::{Field, Operation};
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::status::Status;
-use crate::task::{Outcome, Then};
+use crate::task::{Outcome, Rare, Then};
 use crate::unit::{LogicalUnit, NexusId, Summary};
 
 pub(crate) use control::sense_as_data;
@@ -134,13 +134,23 @@ pub(crate) enum Started {
     Done,
 }
 
-/// Looks at a command.
+/// Looks at a command. All but READ and WRITE is kept apart, so that those two have a small function to themselves.
 #[inline]
 pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
     use Operation as Op;
-    let plan = match cdb.operation() {
-        Op::Read10 | Op::Read16 | Op::Read6 | Op::Read12 | Op::Read32 => medium::read(context, cdb)?,
-        Op::Write10 | Op::Write16 | Op::Write6 | Op::Write12 | Op::Write32 => medium::write(context, cdb)?,
+    match cdb.operation() {
+        Op::Read10 | Op::Read16 | Op::Read6 | Op::Read12 | Op::Read32 => Ok(medium::read(context, cdb)?),
+        Op::Write10 | Op::Write16 | Op::Write6 | Op::Write12 | Op::Write32 => Ok(medium::write(context, cdb)?),
+        other => plan_rarely(context, cdb, other),
+    }
+}
+
+#[inline(never)]
+fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result<Plan, Refusal> {
+    use Operation as Op;
+    let plan = match operation {
+        Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 | Op::Read32 => unreachable!("a READ is looked at before"),
+        Op::Write6 | Op::Write10 | Op::Write12 | Op::Write16 | Op::Write32 => unreachable!("so is a WRITE"),
         Op::TestUnitReady => Plan::DONE,
         Op::RequestSense => Plan::Done(control::request_sense(context, cdb)),
         Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
@@ -188,6 +198,14 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
         Work::Write { lba, forced } => {
             Ok(medium::start_write(context.unit, lba, data, wanted, medium::durable(context, forced)))
         }
+        other => start_rarely(context, other, data, wanted),
+    }
+}
+
+#[inline(never)]
+fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) -> Result<Started, Sense> {
+    match work {
+        Work::Read(_) | Work::Write { .. } => unreachable!("READ and WRITE are started before"),
         Work::ReadThrough(extent) => Ok(Started::Io(BlockIo::Read(extent), Then::End)),
         Work::Flush => Ok(Started::Io(BlockIo::Flush, Then::End)),
         Work::WriteAndVerify { extent, compare } => {
@@ -208,9 +226,9 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
         Work::WriteAtomic { lba, forced } => {
             medium::start_write_atomic(lba, data, wanted, medium::durable(context, forced))
         }
-        Work::Prefetch(extent) => Ok(Started::Io(BlockIo::Prefetch(extent), Then::ConditionMet)),
+        Work::Prefetch(extent) => Ok(Started::Io(BlockIo::Prefetch(extent), Rare::ConditionMet.into())),
         Work::LbaStatus { extent, runs_max } => {
-            Ok(Started::Io(BlockIo::LbaStatus { extent, runs_max }, Then::GiveStatus))
+            Ok(Started::Io(BlockIo::LbaStatus { extent, runs_max }, Rare::GiveStatus.into()))
         }
         Work::Format { long } => wiping::start_format(context.unit, data, wanted, long),
         Work::Sanitize { overwrites, immediate, unrestricted_exit } => {
@@ -227,17 +245,14 @@ const _: () = assert!(size_of::<Work>() <= 32 && !std::mem::needs_drop::<Work>()
 
 /// The store has ended a request of a rarer kind well: how the command ends.
 #[cold]
-pub(crate) fn finish(then: Then, output: IoOutput, data_in_length: u32) -> Result<Outcome, Sense> {
-    match (then, output) {
-        (Then::ConditionMet, IoOutput::Uncached) => Ok(Outcome::bare(Status::Good)),
-        (Then::ConditionMet, _) => Ok(Outcome::bare(Status::ConditionMet)),
-        (Then::GiveStatus, IoOutput::Status(runs)) => {
+pub(crate) fn finish(rare: Rare, output: IoOutput, data_in_length: u32) -> Result<Outcome, Sense> {
+    match (rare, output) {
+        (Rare::ConditionMet, IoOutput::Uncached) => Ok(Outcome::bare(Status::Good)),
+        (Rare::ConditionMet, _) => Ok(Outcome::bare(Status::ConditionMet)),
+        (Rare::GiveStatus, IoOutput::Status(runs)) => {
             Ok(Outcome::good(provisioning::encode_status(runs, data_in_length)))
         }
-        (Then::Check(check), IoOutput::Data(data)) => {
-            let (protected, purpose) = *check;
-            protected.finish(purpose, &data).map(Outcome::good)
-        }
+        (Rare::Check(protected, purpose), IoOutput::Data(data)) => protected.finish(purpose, &data).map(Outcome::good),
         _ => Err(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
     }
 }

@@ -18,7 +18,7 @@ use crate::protection::PROTECTION_BYTES;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
-use crate::task::{Begin, Outcome, Phase, Step, Task, Then};
+use crate::task::{Begin, Outcome, Phase, Rare, Step, Task, Then};
 use crate::unit::{Conditions, LogicalUnit, NEVER_LOOKED, NexusId, Summary};
 
 /// One I_T nexus, owned by one core. Dropping it is I_T nexus loss: its tasks are forgotten by their owner, and a
@@ -87,20 +87,23 @@ impl Nexus {
     fn plan(&mut self, index: usize, summary: Summary, cdb: &[u8], announced: Option<u32>) -> Result<Plan, Refusal> {
         let unit = &self.device.units()[index];
         let cdb = Cdb::decode(cdb);
-        let rules = cdb.map_or(Rules::empty(), |cdb| cdb.descriptor().rules);
+        let rules = cdb.as_ref().map_or(Rules::empty(), |cdb| cdb.descriptor().rules);
         if self.looked[index] != summary.generation() && !rules.contains(Rules::QUIET) {
             self.looked[index] = take_attention(unit, self.id, summary)?;
         }
         if summary.has(Conditions::RESERVED) && !rules.contains(Rules::SHARED) && unit.is_reserved_by_another(self.id) {
             return Err(Refusal::ReservationConflict);
         }
-        let cdb = cdb.map_err(Sense::from)?;
-        check_rules(unit, summary, &cdb)?;
+        let cdb = match &cdb {
+            Ok(cdb) => cdb,
+            Err(error) => return Err(Sense::from(*error).into()),
+        };
+        check_rules(unit, summary, cdb)?;
         cdb.check_refused(unit.config.protection.is_some())?;
         if rules.contains(Rules::EXACT) {
-            check_announced(unit, &cdb, announced)?;
+            check_announced(unit, cdb, announced)?;
         }
-        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary }, &cdb)
+        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary }, cdb)
     }
 
     /// The command's data-out has come, all that there will be: empty if the task wants none, and less than
@@ -274,8 +277,13 @@ fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Res
 #[cold]
 fn resume_rarely(unit: &LogicalUnit, task: &mut Task, then: Then, done: IoDone) -> Step {
     let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
-    match (then, done) {
-        (Then::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
+    let rare = match (then, &done) {
+        (Then::Rarely(rare), _) => *rare,
+        (_, Err(error)) => return check(sense::from_io_error(*error)),
+        (_, Ok(_)) => return check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
+    };
+    match (rare, done) {
+        (Rare::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
             Ok(Started::Io(request, then)) => {
                 task.phase = Phase::ExpectIo(then);
                 Step::Io(request)
@@ -283,18 +291,18 @@ fn resume_rarely(unit: &LogicalUnit, task: &mut Task, then: Then, done: IoDone) 
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
             Err(sense) => check(sense),
         },
-        (Then::Continue(sequence), Ok(_)) => proceed(task, sequence),
-        (Then::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
+        (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
+        (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
         (_, Err(error)) => check(sense::from_io_error(error)),
-        (then, Ok(output)) => commands::finish(then, output, task.data_in_length).map_or_else(check, Step::Done),
+        (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
     }
 }
 
 /// Gives the next request of a sequence, or ends the task after the last.
-fn proceed(task: &mut Task, mut sequence: Box<Sequence>) -> Step {
+fn proceed(task: &mut Task, mut sequence: Sequence) -> Step {
     match sequence.next() {
         Some(request) => {
-            task.phase = Phase::ExpectIo(Then::Continue(sequence));
+            task.phase = Phase::ExpectIo(Rare::Continue(sequence).into());
             Step::Io(request)
         }
         None => Step::Done(Outcome::good(Bytes::new())),

@@ -9,7 +9,7 @@ use crate::opcodes::Field;
 use crate::segments;
 use crate::sense::{AdditionalSense, Sense};
 use crate::sequence::Sequence;
-use crate::task::Then;
+use crate::task::{Rare, Then};
 use crate::unit::{Conditions, LogicalUnit};
 
 pub(super) const OUT_OF_RANGE: Sense = Sense::illegal(AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE);
@@ -145,7 +145,7 @@ pub(super) fn start_write_and_verify(
         false => BlockIo::Read(Extent { blocks, ..extent }),
     };
     let write = BlockIo::Write { lba: extent.lba, data, durable: true };
-    Started::Io(write, Then::Continue(Box::new(Sequence::One(Some(check)))))
+    Started::Io(write, Rare::Continue(Sequence::One(Some(check))).into())
 }
 
 /// VERIFY.
@@ -192,7 +192,7 @@ pub(super) fn start_compare_same(extent: Extent, data: Segments, wanted: u32) ->
 
 pub(super) fn start_sequence(mut sequence: Sequence) -> Started {
     match sequence.next() {
-        Some(request) => Started::Io(request, Then::Continue(Box::new(sequence))),
+        Some(request) => Started::Io(request, Rare::Continue(sequence).into()),
         None => Started::Done,
     }
 }

@@ -15,7 +15,7 @@ use crate::protection::{CHECKS, Checks, PROTECTION_BYTES, ProtectionType, Tags, 
 use crate::segments;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::sequence::Sequence;
-use crate::task::Then;
+use crate::task::{Rare, Then};
 use crate::unit::LogicalUnit;
 
 /// A command on blocks with protection information.
@@ -300,7 +300,7 @@ pub(super) fn write_same(
 }
 
 fn start_read(protected: Protected) -> Started {
-    Started::Io(BlockIo::Read(protected.extent), Then::Check(Box::new((protected, Purpose::Read))))
+    Started::Io(BlockIo::Read(protected.extent), Rare::Check(protected, Purpose::Read).into())
 }
 
 fn start_write(
@@ -319,7 +319,7 @@ fn start_write(
     }
     let (lba, data) = (protected.extent.lba, Segments::from_iter([stored]));
     let then = match verify {
-        true => Then::Continue(Box::new(Sequence::One(Some(BlockIo::Compare { lba, data: data.clone() })))),
+        true => Rare::Continue(Sequence::One(Some(BlockIo::Compare { lba, data: data.clone() }))).into(),
         false => Then::End,
     };
     Ok(Started::Io(BlockIo::Write { lba, data, durable }, then))
@@ -333,7 +333,7 @@ fn start_verify(protected: Protected, data: Segments, wanted: u32, compares: boo
     if let Some(data) = expected.as_ref().filter(|_| protected.checks.travels) {
         protected.tags.check_all(data, protected.block_size, protected.extent.lba, protected.checks, false)?;
     }
-    Ok(Started::Io(BlockIo::Read(protected.extent), Then::Check(Box::new((protected, Purpose::Verify(expected))))))
+    Ok(Started::Io(BlockIo::Read(protected.extent), Rare::Check(protected, Purpose::Verify(expected)).into()))
 }
 
 fn start_write_same(

@@ -11,7 +11,7 @@ use crate::parameters::{LbaStatusList, UnmapList};
 use crate::segments;
 use crate::sense::{AdditionalSense, Sense};
 use crate::sequence::Sequence;
-use crate::task::Then;
+use crate::task::{Rare, Then};
 use crate::unit::LogicalUnit;
 
 /// Runs of blocks that one GET LBA STATUS tells of at most.
@@ -43,7 +43,7 @@ pub(super) fn start_unmap(
         return Ok(Started::Done);
     }
     let then = match durable {
-        true => Then::Continue(Box::new(Sequence::One(Some(BlockIo::Flush)))),
+        true => Rare::Continue(Sequence::One(Some(BlockIo::Flush))).into(),
         false => Then::End,
     };
     Ok(Started::Io(BlockIo::Unmap(extents), then))

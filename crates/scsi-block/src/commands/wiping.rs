@@ -13,7 +13,7 @@ use crate::octets::{be16, be32};
 use crate::opcodes::{Field, Operation};
 use crate::protection::ProtectionType;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
-use crate::task::Then;
+use crate::task::Rare;
 use crate::unit::LogicalUnit;
 use crate::wipe::{Content, Kind, Progress, Wipe};
 
@@ -164,7 +164,7 @@ fn start(unit: &LogicalUnit, kind: Kind, content: Content, immediate: bool) -> R
         state.medium.wipe = Some(wipe);
     });
     match first {
-        Some((request, lease)) => Ok(Started::Io(request, Then::Wipe(lease))),
+        Some((request, lease)) => Ok(Started::Io(request, Rare::Wipe(lease).into())),
         None => Ok(Started::Done),
     }
 }
@@ -179,7 +179,7 @@ pub(crate) fn proceed(
     match unit.wiped(done, |wipe| wipe.is_leased_to(&lease)) {
         Some(Progress::Failed(kind)) => Err(kind.failed()),
         Some(Progress::Continues) => match unit.look(|state| state.medium.wipe.as_ref().map(Wipe::step)) {
-            Some(request) => Ok(Started::Io(request, Then::Wipe(lease))),
+            Some(request) => Ok(Started::Io(request, Rare::Wipe(lease).into())),
             None => Ok(Started::Done),
         },
         Some(Progress::Ended) | None => Ok(Started::Done),
