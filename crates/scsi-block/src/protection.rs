@@ -51,6 +51,16 @@ impl ProtectionType {
         }
     }
 
+    /// SPT, in the extended INQUIRY data page (SPC-5 7.7.6): that a unit can be formatted to this type and no other. GRD_CHK, APP_CHK and
+    /// REF_CHK are ones beside it.
+    pub const fn supported_types(self) -> u8 {
+        match self {
+            Self::One => 0,
+            Self::Two => 2,
+            Self::Three => 4,
+        }
+    }
+
     /// FMTPINFO and PROTECTION FIELD USAGE of a FORMAT UNIT that asks for this type (SBC-4 table 34).
     pub const fn format_fields(self) -> (u8, u8) {
         match self {
@@ -216,6 +226,15 @@ mod tests {
         assert_eq!(guard(&first_ones), 0x21b8);
         let descending: Vec<u8> = (0..32).map(|n| 0xff - n).collect();
         assert_eq!(guard(&descending), 0xa0b7);
+    }
+
+    #[test]
+    fn types_have_the_numbers_of_the_standards() {
+        let types = [ProtectionType::One, ProtectionType::Two, ProtectionType::Three];
+        assert_eq!(types.map(|kind| ProtectionType::from_number(kind.number())), types.map(Some));
+        assert_eq!(types.map(ProtectionType::supported_types), [0, 2, 4]);
+        assert_eq!(types.map(ProtectionType::format_fields), [(2, 0), (3, 0), (3, 1)]);
+        assert_eq!((ProtectionType::from_number(0), ProtectionType::from_number(4)), (None, None));
     }
 
     #[test]
