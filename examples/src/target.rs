@@ -63,7 +63,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", default_value = TARGET_NAME, value_parser = normalise_name)]
     target: String,
 
-    /// A disk: memory:SIZE, null:SIZE (keeps no data) or file:PATH[,size=SIZE][,ro][,direct][,wce=on|off], each with
+    /// A disk: memory:SIZE[,limit=SIZE], null:SIZE (keeps no data) or file:PATH[,size=SIZE][,ro][,direct][,wce=on|off], each with
     /// [,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]; SIZE may end in K, M, G, T; may be
     /// repeated for LUN 0, 1, ...
     #[arg(long, value_name = "SPEC", default_value = "memory:1G")]

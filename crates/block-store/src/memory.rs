@@ -6,7 +6,7 @@
 //!
 //! A read copies once, from the chunk into its queue's [`Arena`]; a write copies once, from the segments into the
 //! chunk. What no write has touched is answered with shared zeros. A chunk goes when its last block is unmapped. The
-//! medium's size is the only bound on the memory: one that cannot be allocated ends the process, as everywhere in Rust.
+//! medium's size, or the limit that it was made with, is the only bound on the memory: one that cannot be allocated ends the process, as everywhere in Rust.
 
 mod arena;
 mod chunk;
@@ -25,6 +25,7 @@ use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaSt
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 /// The chunks of one stripe, by chunk number.
@@ -38,6 +39,8 @@ type Shard = HashMap<u64, Chunk, ChunkHash>;
 pub struct MemoryStore {
     geometry: Geometry,
     shards: Striped<Shard>,
+    /// Chunks that there may be, and those that there are; not counted where there is no limit.
+    limit: Option<(u64, AtomicU64)>,
 }
 
 impl MemoryStore {
@@ -47,7 +50,25 @@ impl MemoryStore {
     pub fn new(geometry: Geometry) -> Self {
         check_geometry(geometry);
         let hash = ChunkHash::random();
-        Self { geometry, shards: Striped::new(|| HashMap::with_hasher(hash)) }
+        Self { geometry, shards: Striped::new(|| HashMap::with_hasher(hash)), limit: None }
+    }
+
+    /// A medium of zeros that takes at most `bytes_max` of memory for blocks, in whole chunks of 64 KiB: a write that needs more ends with
+    /// [`IoError::NoSpace`] and stores nothing.
+    ///
+    /// Panics as [`MemoryStore::new`].
+    pub fn with_limit(geometry: Geometry, bytes_max: u64) -> Self {
+        Self { limit: Some((bytes_max / CHUNK_BYTES as u64, AtomicU64::new(0))), ..Self::new(geometry) }
+    }
+
+    /// Counts the chunks that a write is about to make, if there may be so many.
+    fn admit(&self, shards: &WriteGuards<'_, Shard>, range: ByteRange) -> Result<(), IoError> {
+        let Some((most, count)) = &self.limit else { return Ok(()) };
+        let missing = range.chunks().filter(|chunk| !shards.get(*chunk).contains_key(chunk)).count() as u64;
+        let admitted = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            count.checked_add(missing).filter(|count| count <= most)
+        });
+        admitted.map(drop).map_err(|_| IoError::NoSpace)
     }
 
     /// Memory that holds blocks now, in bytes: a multiple of 64 KiB.
@@ -66,6 +87,7 @@ impl MemoryStore {
             BlockIo::Write { lba, data, .. } => {
                 let range = ByteRange::of_data(geometry, lba, &data);
                 let mut shards = self.shards.write(&range);
+                self.admit(&shards, range)?;
                 self.write(&mut shards, range, Cursor::new(&data));
             }
             BlockIo::Compare { lba, data } => {
@@ -77,6 +99,7 @@ impl MemoryStore {
                 let range = ByteRange::of_halves(geometry, lba, &data);
                 let mut shards = self.shards.write(&range);
                 compare(|chunk| shards.get(chunk).get(&chunk), range, &mut Cursor::new(&data))?;
+                self.admit(&shards, range)?;
                 let mut second_half = Cursor::new(&data);
                 second_half.skip(range.length());
                 self.write(&mut shards, range, second_half);
@@ -84,13 +107,14 @@ impl MemoryStore {
             BlockIo::WriteSame { extent, block, .. } | BlockIo::Wipe { extent, block } => {
                 let range = ByteRange::of_extent(geometry, extent);
                 match block.filter(|block| first_nonzero(block).is_some()) {
-                    Some(block) => self.write_same(range, &block),
+                    Some(block) => self.write_same(range, &block)?,
                     None => self.unmap(range),
                 }
             }
             BlockIo::OrWrite { lba, data, .. } => {
                 let range = ByteRange::of_data(geometry, lba, &data);
                 let mut shards = self.shards.write(&range);
+                self.admit(&shards, range)?;
                 let mut data = Cursor::new(&data);
                 for piece in range.pieces() {
                     let chunk = shards.of(piece.chunk).entry(piece.chunk).or_insert_with(Chunk::zeros);
@@ -141,11 +165,12 @@ impl MemoryStore {
     }
 
     /// Writes `block` all over the range.
-    fn write_same(&self, range: ByteRange, block: &Bytes) {
+    fn write_same(&self, range: ByteRange, block: &Bytes) -> Result<(), IoError> {
         assert_eq!(block.len(), self.geometry.block_size as usize, "WRITE SAME repeats one block");
         // A chunk may begin inside a block that has protection information.
         let pattern = Bytes::from(block.repeat(CHUNK_BYTES / block.len() + 2));
         let mut shards = self.shards.write(&range);
+        self.admit(&shards, range)?;
         for piece in range.pieces() {
             let begins = piece.chunk * CHUNK_BYTES as u64 + piece.offset as u64 - range.start;
             let phase = (begins % block.len() as u64) as usize;
@@ -157,6 +182,7 @@ impl MemoryStore {
                 &mut Cursor::new(&data),
             );
         }
+        Ok(())
     }
 
     /// Runs of blocks that are written or not, from the extent's first on. A stretch without chunks is looked for in all stripes, which is
@@ -216,6 +242,9 @@ impl MemoryStore {
         }
         for shard in shards.all().filter(|shard| shard.is_empty()) {
             shard.shrink_to_fit();
+        }
+        if let Some((_, count)) = &self.limit {
+            count.fetch_sub(freed.len() as u64, Ordering::Relaxed);
         }
         // Giving memory back takes a while: not under the locks.
         drop(shards);
@@ -356,6 +385,33 @@ mod tests {
         assert_eq!(store.allocated_bytes(), CHUNK_BYTES as u64, "only what block 127 lies in");
         unmap(&store, 0, 1 << 41);
         assert_eq!(store.allocated_bytes(), 0);
+    }
+
+    #[test]
+    fn a_store_that_is_full_stores_nothing_and_has_room_again() {
+        let store =
+            Arc::new(MemoryStore::with_limit(Geometry { block_size: 512, blocks: 1 << 41 }, 2 * CHUNK_BYTES as u64));
+        let write = |lba| {
+            let data = [vec![1; 1024].into()].into_iter().collect();
+            run(&store, BlockIo::Write { lba, data, durable: false })
+        };
+        assert_eq!(write(127), Ok(IoOutput::Done));
+        assert_eq!(write(300), Err(IoError::NoSpace));
+        assert_eq!(write(200), Ok(IoOutput::Done), "a chunk that is there takes more");
+        let data: scsi_block::io::Segments = [vec![1; 1024].into()].into_iter().collect();
+        assert_eq!(
+            run(&store, BlockIo::OrWrite { lba: 999, data: data.clone(), durable: false }),
+            Err(IoError::NoSpace)
+        );
+        let extent = Extent { lba: 999, blocks: 9 };
+        let block = Some(Bytes::from(vec![1; 512]));
+        let same = BlockIo::WriteSame { extent, block, unmap: false, durable: false };
+        assert_eq!(run(&store, same.clone()), Err(IoError::NoSpace));
+        assert_eq!(store.allocated_bytes(), 2 * CHUNK_BYTES as u64);
+        unmap(&store, 0, 128);
+        assert_eq!(run(&store, same), Ok(IoOutput::Done));
+        unmap(&store, 0, 1 << 41);
+        assert_eq!((store.allocated_bytes(), write(127)), (0, Ok(IoOutput::Done)));
     }
 
     #[test]

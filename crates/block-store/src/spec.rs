@@ -14,7 +14,7 @@ const SERIAL_CHARACTERS_MAX: usize = 64;
 /// What to open, and what the logical unit above it is to say of it. Parsed from text by [`FromStr`]:
 ///
 /// ```text
-///   memory:SIZE[,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]
+///   memory:SIZE[,limit=SIZE][,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]
 ///   null:SIZE[,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]
 ///   file:PATH[,size=SIZE][,ro][,direct][,wce=on|off][,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]
 /// ```
@@ -41,6 +41,8 @@ pub struct StoreSpec {
     pub serial: Option<String>,
     /// Writes are refused (`ro`).
     pub read_only: bool,
+    /// The most memory that blocks may take (`limit`, for memory), in bytes; as much as the disk has if nothing is said.
+    pub limit_bytes: Option<u64>,
     /// Bytes in a physical block, of which logical blocks are a part (`physical`): a power of two, from the block size to 32768 blocks. The block
     /// size if nothing is said.
     pub physical_block_size: Option<u32>,
@@ -101,7 +103,10 @@ impl StoreSpec {
     pub fn open(&self) -> Result<Arc<dyn BlockStore>, OpenError> {
         let geometry = |size_bytes: u64| self.stored_geometry(size_bytes).map_err(OpenError::Geometry);
         Ok(match &self.kind {
-            StoreKind::Memory { size_bytes } => Arc::new(MemoryStore::new(geometry(*size_bytes)?)),
+            StoreKind::Memory { size_bytes } => Arc::new(match self.limit_bytes {
+                Some(limit) => MemoryStore::with_limit(geometry(*size_bytes)?, limit),
+                None => MemoryStore::new(geometry(*size_bytes)?),
+            }),
             StoreKind::Null { size_bytes } => Arc::new(NullStore::new(geometry(*size_bytes)?)),
             StoreKind::File { path, size_bytes, direct } => {
                 let options = FileOptions {
@@ -140,6 +145,7 @@ impl StoreSpec {
             (_, "removable", None) => self.removable = true,
             (_, "pi", Some(value)) => self.protection = Some(parse_protection(value)?),
             (_, "serial", Some(value)) => self.serial = Some(parse_serial(value)?),
+            (StoreKind::Memory { .. }, "limit", Some(value)) => self.limit_bytes = Some(parse_size(value)?),
             (StoreKind::File { size_bytes, .. }, "size", Some(value)) => {
                 *size_bytes = Some(parse_size(value)?);
             }
@@ -155,7 +161,7 @@ impl StoreSpec {
                 return Err(SpecError::new("option", option, expected));
             }
             _ => {
-                let expected = "block=512|4096, physical=SIZE, removable, pi=1|2|3 or serial=TEXT after the size";
+                let expected = "block=512|4096, physical=SIZE, removable, pi=1|2|3, serial=TEXT or, for memory, limit=SIZE after the size";
                 return Err(SpecError::new("option", option, expected));
             }
         }
@@ -216,6 +222,7 @@ impl FromStr for StoreSpec {
             block_size: 512,
             serial: None,
             read_only: false,
+            limit_bytes: None,
             physical_block_size: None,
             removable: false,
             protection: None,
@@ -318,6 +325,7 @@ mod tests {
             block_size: 4096,
             serial,
             read_only: true,
+            limit_bytes: None,
             physical_block_size: Some(16384),
             removable: true,
             protection: Some(2),
@@ -330,6 +338,8 @@ mod tests {
     fn what_is_not_said_is_plain() {
         let spec: StoreSpec = "file:disk.img".parse().unwrap();
         assert!(spec.write_cache && !spec.read_only && spec.block_size == 512);
+        assert_eq!("memory:1T,limit=1G".parse::<StoreSpec>().unwrap().limit_bytes, Some(1 << 30));
+        assert!("null:1T,limit=1G".parse::<StoreSpec>().is_err());
         assert!(!"memory:1M".parse::<StoreSpec>().unwrap().write_cache);
         assert_eq!("null:4k".parse::<StoreSpec>().unwrap().kind, StoreKind::Null { size_bytes: 4096 });
     }
