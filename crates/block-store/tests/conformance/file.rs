@@ -88,6 +88,12 @@ fn file_loses_no_update() {
 }
 
 #[test]
+fn file_loses_no_bit() {
+    let directory = directory();
+    atomic::or_write_loses_no_bit(opener(&directory, false));
+}
+
+#[test]
 fn file_swaps_whole() {
     let directory = directory();
     atomic::swaps_against_whole_writes(opener(&directory, false), false);

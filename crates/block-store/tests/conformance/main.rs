@@ -24,6 +24,11 @@ fn memory_loses_no_update() {
 }
 
 #[test]
+fn memory_loses_no_bit() {
+    atomic::or_write_loses_no_bit(memory);
+}
+
+#[test]
 fn memory_shows_no_half_write() {
     atomic::swaps_against_whole_writes(memory, true);
 }
