@@ -63,8 +63,9 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", default_value = TARGET_NAME, value_parser = normalise_name)]
     target: String,
 
-    /// A disk: memory:SIZE, null:SIZE (keeps no data) or file:PATH[,size=SIZE][,ro][,direct][,wce=on|off], each with
-    /// [,block=512|4096][,serial=TEXT]; SIZE may end in K, M, G, T; may be repeated for LUN 0, 1, ...
+    /// A disk: memory:SIZE[,limit=SIZE], null:SIZE (keeps no data) or file:PATH[,size=SIZE][,ro][,direct][,wce=on|off], each with
+    /// [,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]; SIZE may end in K, M, G, T; may be
+    /// repeated for LUN 0, 1, ...
     #[arg(long, value_name = "SPEC", default_value = "memory:1G")]
     lun: Vec<StoreSpec>,
 
@@ -79,6 +80,10 @@ pub struct Arguments {
     /// Lets in this initiator, and no other that is not named as well; may be repeated
     #[arg(long, value_name = "NAME", value_parser = normalise_name)]
     allow_initiator: Vec<String>,
+
+    /// Lets initiators reset the target as a whole, which ends the commands of all of them
+    #[arg(long)]
+    resettable: bool,
 
     /// Digests that protect headers
     #[arg(long, value_name = "DIGEST", default_value = "any")]
@@ -151,7 +156,7 @@ impl Arguments {
     }
 
     fn target(&self, authentication: Authentication) -> Result<Target, Failure> {
-        let mut target = Target::new(&self.target).authentication(authentication);
+        let mut target = Target::new(&self.target).authentication(authentication).resettable(self.resettable);
         for (number, spec) in (0..).zip(&self.lun) {
             let disk = Disk::open(spec).map_err(|error| Failure::local(format!("LUN {number}: {error}")))?;
             target = target.lun(number, disk);

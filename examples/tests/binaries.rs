@@ -202,6 +202,37 @@ fn copies_that_cannot_be_say_why() {
 }
 
 #[test]
+fn blocks_are_filled_shown_given_back_and_sanitized() {
+    let target = Target::start(&["--lun", "memory:8M", "--lun", "memory:1M,pi=1,serial=protected"]);
+    let url = target.url();
+    for words in [&["unmap"][..], &["writesame"], &["sanitize"]] {
+        let error = refused(initiator(&[words, &[url]].concat()), 2);
+        assert!(error.contains("--yes"), "{error}");
+    }
+    said(initiator(&["writesame", "--lba", "256", "--blocks", "256", "--fill", "7", "--yes", url]));
+    let states = || -> Vec<(u64, u64, String)> {
+        let list: Value = serde_json::from_str(&said(initiator(&["lbastatus", "--json", url]))).unwrap();
+        let number = |run: &Value, name: &str| run[name].as_u64().unwrap();
+        let run = |run: &Value| (number(run, "lba"), number(run, "blocks"), run["state"].as_str().unwrap().to_owned());
+        list.as_array().unwrap().iter().map(run).collect()
+    };
+    let (mapped, deallocated) = ("mapped".to_owned(), "deallocated".to_owned());
+    let rest = (512, 16384 - 512, deallocated.clone());
+    assert_eq!(states(), [(0, 256, deallocated.clone()), (256, 256, mapped.clone()), rest.clone()]);
+    said(initiator(&["unmap", "--lba", "256", "--blocks", "128", "--yes", url]));
+    assert_eq!(states(), [(0, 384, deallocated.clone()), (384, 128, mapped.clone()), rest]);
+    said(initiator(&["sanitize", "--method", "overwrite", "--fill", "170", "--passes", "2", "--yes", url]));
+    assert_eq!(states(), [(0, 16384, mapped)]);
+    let done = said(initiator(&["sanitize", "--json", "--yes", url]));
+    assert_eq!(done.trim(), r#"{"sanitize":"done"}"#);
+    assert_eq!(states(), [(0, 16384, deallocated)]);
+    let protected = url.replace("/0", "/1");
+    assert!(said(initiator(&["verify", &protected])).contains("verified: 2048 blocks"));
+    let error = refused(initiator(&["lbastatus", &protected]), 5);
+    assert!(error.contains("INVALID COMMAND OPERATION CODE"), "{error}");
+}
+
+#[test]
 fn secrets_open_the_door_and_are_never_told() {
     let folder = TempDir::new().unwrap();
     let secret = |name: &str, secret: &str| {

@@ -13,15 +13,16 @@ usage: run.py URL [URL2] [options]
   --timeout S      seconds for one test before it is killed and called HANG [60]
   --output FILE    TSV goes here [stdout]
   --log-dir DIR    keep each test's full verbose log here
-  --expect FILE    test<TAB>verdict[<TAB>note], # comments: exit 1 only when a test got worse than there
-                   (order: PASSED > SKIPPED > anything else), when one listed there did not run, or when one
-                   that is not listed failed; without it, exit 1 on any failure
+  --expect FILE    test<TAB>verdict<TAB>assertions[<TAB>note], # comments: exit 1 only when a test got worse than there
+                   (order: PASSED > SKIPPED > anything else; PASSED with less than half the assertions is worse), when one listed
+                   there did not run, or when one that is not listed failed; without it, exit 1 on any failure
   --bless          write the verdicts of this run to the --expect file; its notes and comments stay
   --recover CMD    shell command run after each failed test (FAILED, HANG, CRASH, ERROR): it should give a fresh
                    target, so that a leaked reservation, write protection or a dead target does not fail the next
   --tool PATH      iscsi-test-cu [iscsi-test-cu from PATH]
+  --tool-flag F    given to iscsi-test-cu, may be repeated: --tool-flag=--allow-sanitize
 
-TSV: test <TAB> verdict <TAB> seconds <TAB> first failing assertion / skip reason
+TSV: test <TAB> verdict <TAB> assertions made <TAB> seconds <TAB> first failing assertion / skip reason
 verdicts: PASSED; FAILED (an assertion failed); SKIPPED (the log of the test itself has a [SKIPPED]
 line: CUnit calls those "passed"; they are not counted as passed here); HANG (killed at --timeout);
 CRASH (iscsi-test-cu died from a signal); ERROR (no login, or the tool ran no test).
@@ -153,6 +154,7 @@ def arguments():
     ap.add_argument('--bless', action='store_true')
     ap.add_argument('--recover')
     ap.add_argument('--tool', default='iscsi-test-cu')
+    ap.add_argument('--tool-flag', action='append', default=[])
     return ap.parse_args()
 
 
@@ -168,7 +170,7 @@ def selection(names, args):
 
 
 def read_expected(path):
-    """{test: (verdict, note)} and the comment lines at the file's head"""
+    """{test: (verdict, assertions, note)} and the comment lines at the file's head"""
     expected, comments = {}, []
     if os.path.exists(path):
         with open(path) as f:
@@ -176,8 +178,8 @@ def read_expected(path):
                 if line.startswith('#'):
                     comments.append(line)
                 elif line.strip():
-                    name, verdict, *note = line.rstrip('\n').split('\t')
-                    expected[name] = (verdict, note[0] if note else '')
+                    name, verdict, asserts, *note = line.rstrip('\n').split('\t')
+                    expected[name] = (verdict, int(asserts), note[0] if note else '')
     return expected, comments
 
 
@@ -185,27 +187,29 @@ def write_expected(path, got):
     expected, comments = read_expected(path)
     with open(path, 'w') as f:
         f.writelines(comments)
-        for name, verdict in got.items():
-            note = expected.get(name, ('', ''))[1]
-            f.write('\t'.join([name, verdict] + ([note] if note else [])) + '\n')
+        for name, (verdict, asserts) in got.items():
+            note = expected.get(name, ('', 0, ''))[2]
+            f.write('\t'.join([name, verdict, str(asserts)] + ([note] if note else [])) + '\n')
 
 
 def worse(got, expected, required):
     """one line for each test that is worse than expected, or that fails though it is required"""
     lines = []
-    for name, (want, note) in expected.items():
-        have = got.get(name, 'NOT RUN')
+    for name, (want, asserts, note) in expected.items():
+        have, made = got.get(name, ('NOT RUN', 0))
         if have == 'NOT RUN' or RANK.get(have, 0) < RANK.get(want, 0):
             lines.append('%s: expected %s, got %s' % (name, want, have))
+        elif have == 'PASSED' and made < asserts / 2:  # those that run against the clock make now more, now fewer
+            lines.append('%s: expected %d assertions, %d were made' % (name, asserts, made))
         elif have in BAD and name in required and not note:
             lines.append('%s: %s, and its family is required' % (name, have))
     lines += ['%s: not in the expected list, got %s' % (name, have)
-              for name, have in got.items() if name not in expected and have in BAD]
+              for name, (have, _) in got.items() if name not in expected and have in BAD]
     return lines
 
 
 def run_one(args, name):
-    argv = [args.tool, '-V', '-d', '-t', name, args.url]
+    argv = [args.tool, *args.tool_flag, '-V', '-d', '-t', name, args.url]
     if args.url2 and '.MultipathIO.' in name:
         argv.append(args.url2)
     text, rc, timed_out, seconds = run(argv, args.timeout)
@@ -217,7 +221,8 @@ def run_one(args, name):
     if args.recover and verdict in BAD:
         subprocess.run(args.recover, shell=True, stdin=subprocess.DEVNULL,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return verdict, detail, seconds
+    asserts = re.search(r'^\s*asserts\s+(\d+)', text, re.M)
+    return (verdict, int(asserts.group(1)) if asserts else 0), detail, seconds
 
 
 def main():
@@ -235,19 +240,21 @@ def main():
     with open(args.output, 'w') if args.output else contextlib.nullcontext(sys.stdout) as out:
         for name in todo:
             got[name], detail, seconds = run_one(args, name)
-            print('%s\t%s\t%.2f\t%s' % (name, got[name], seconds, detail), file=out, flush=True)
-            if args.output and got[name] in BAD:
-                print('%s %s %s' % (got[name], name, detail), file=sys.stderr, flush=True)
+            verdict, asserts = got[name]
+            print('%s\t%s\t%d\t%.2f\t%s' % (name, verdict, asserts, seconds, detail), file=out, flush=True)
+            if args.output and verdict in BAD:
+                print('%s %s %s' % (verdict, name, detail), file=sys.stderr, flush=True)
     if args.expect and args.bless:
         write_expected(args.expect, got)
-    count = {v: list(got.values()).count(v) for v in ('PASSED', 'SKIPPED') + BAD}
+    verdicts = [verdict for verdict, _ in got.values()]
+    count = {v: verdicts.count(v) for v in ('PASSED', 'SKIPPED') + BAD}
     failed = sum(count[v] for v in BAD)
     if args.expect:
         expected = read_expected(args.expect)[0]
         problems = worse(got, expected, required)
         for line in problems:
             print('WORSE ' + line)
-        for name, have in got.items():
+        for name, (have, _) in got.items():
             if name in expected and RANK.get(have, 0) > RANK.get(expected[name][0], 0):
                 print('BETTER %s: expected %s, got %s (--bless records it)' % (name, expected[name][0], have))
         failed_here = bool(problems)

@@ -10,7 +10,7 @@ use std::task::Waker;
 /// Which requests a [`Fault`] is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// `Read` and `Compare`.
+    /// `Read`, `Compare`, `Prefetch` and `LbaStatus`.
     Read,
     /// Whatever changes the medium.
     Write,
@@ -56,7 +56,9 @@ pub struct FaultStore {
 impl Operation {
     fn includes(self, io: &BlockIo) -> bool {
         match io {
-            BlockIo::Read(_) | BlockIo::Compare { .. } => matches!(self, Self::Read | Self::Any),
+            BlockIo::Read(_) | BlockIo::Compare { .. } | BlockIo::Prefetch(_) | BlockIo::LbaStatus { .. } => {
+                matches!(self, Self::Read | Self::Any)
+            }
             BlockIo::Flush => matches!(self, Self::Flush | Self::Any),
             _ => matches!(self, Self::Write | Self::Any),
         }
@@ -97,6 +99,10 @@ impl FaultStore {
 impl BlockStore for FaultStore {
     fn geometry(&self) -> Geometry {
         self.inner.geometry()
+    }
+
+    fn atomic_bytes_max(&self) -> u32 {
+        self.inner.atomic_bytes_max()
     }
 
     fn open_queue(self: Arc<Self>, waker: Waker) -> Box<dyn StoreQueue> {

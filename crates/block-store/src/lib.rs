@@ -74,6 +74,12 @@ pub trait BlockStore: Send + Sync + std::fmt::Debug {
     /// The size of the medium.
     fn geometry(&self) -> Geometry;
 
+    /// Bytes of a write that nobody ever finds done in part, neither another request nor whoever opens the store after a power cut or the
+    /// end of the process: the most that one WRITE ATOMIC may have. 0, as files promise it of no write at all, unless a store says more.
+    fn atomic_bytes_max(&self) -> u32 {
+        0
+    }
+
     /// Opens a queue of its own for one core. `waker` is woken when a request that did not end inside `submit` has
     /// ended, so that the core polls.
     fn open_queue(self: Arc<Self>, waker: Waker) -> Box<dyn StoreQueue>;

@@ -6,7 +6,7 @@
 //!
 //! A read copies once, from the chunk into its queue's [`Arena`]; a write copies once, from the segments into the
 //! chunk. What no write has touched is answered with shared zeros. A chunk goes when its last block is unmapped. The
-//! medium's size is the only bound on the memory: one that cannot be allocated ends the process, as everywhere in Rust.
+//! medium's size, or the limit that it was made with, is the only bound on the memory: one that cannot be allocated ends the process, as everywhere in Rust.
 
 mod arena;
 mod chunk;
@@ -20,10 +20,12 @@ use crate::{BlockStore, StoreQueue};
 use arena::Arena;
 use bytes::{BufMut, Bytes};
 use chunk::{Chunk, ChunkHash};
-use scsi_block::io::{BlockIo, Geometry, IoDone, IoError, IoOutput};
+use scsi_block::config::TRANSFER_BYTES_LIMIT;
+use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 /// The chunks of one stripe, by chunk number.
@@ -37,6 +39,8 @@ type Shard = HashMap<u64, Chunk, ChunkHash>;
 pub struct MemoryStore {
     geometry: Geometry,
     shards: Striped<Shard>,
+    /// Chunks that there may be, and those that there are; not counted where there is no limit.
+    limit: Option<(u64, AtomicU64)>,
 }
 
 impl MemoryStore {
@@ -46,7 +50,25 @@ impl MemoryStore {
     pub fn new(geometry: Geometry) -> Self {
         check_geometry(geometry);
         let hash = ChunkHash::random();
-        Self { geometry, shards: Striped::new(|| HashMap::with_hasher(hash)) }
+        Self { geometry, shards: Striped::new(|| HashMap::with_hasher(hash)), limit: None }
+    }
+
+    /// A medium of zeros that takes at most `bytes_max` of memory for blocks, in whole chunks of 64 KiB: a write that needs more ends with
+    /// [`IoError::NoSpace`] and stores nothing.
+    ///
+    /// Panics as [`MemoryStore::new`].
+    pub fn with_limit(geometry: Geometry, bytes_max: u64) -> Self {
+        Self { limit: Some((bytes_max / CHUNK_BYTES as u64, AtomicU64::new(0))), ..Self::new(geometry) }
+    }
+
+    /// Counts the chunks that a write is about to make, if there may be so many.
+    fn admit(&self, shards: &WriteGuards<'_, Shard>, range: ByteRange) -> Result<(), IoError> {
+        let Some((most, count)) = &self.limit else { return Ok(()) };
+        let missing = range.chunks().filter(|chunk| !shards.get(*chunk).contains_key(chunk)).count() as u64;
+        let admitted = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            count.checked_add(missing).filter(|count| count <= most)
+        });
+        admitted.map(drop).map_err(|_| IoError::NoSpace)
     }
 
     /// Memory that holds blocks now, in bytes: a multiple of 64 KiB.
@@ -65,6 +87,7 @@ impl MemoryStore {
             BlockIo::Write { lba, data, .. } => {
                 let range = ByteRange::of_data(geometry, lba, &data);
                 let mut shards = self.shards.write(&range);
+                self.admit(&shards, range)?;
                 self.write(&mut shards, range, Cursor::new(&data));
             }
             BlockIo::Compare { lba, data } => {
@@ -76,16 +99,34 @@ impl MemoryStore {
                 let range = ByteRange::of_halves(geometry, lba, &data);
                 let mut shards = self.shards.write(&range);
                 compare(|chunk| shards.get(chunk).get(&chunk), range, &mut Cursor::new(&data))?;
+                self.admit(&shards, range)?;
                 let mut second_half = Cursor::new(&data);
                 second_half.skip(range.length());
                 self.write(&mut shards, range, second_half);
             }
-            BlockIo::WriteSame { extent, block, .. } => {
+            BlockIo::WriteSame { extent, block, .. } | BlockIo::Wipe { extent, block } => {
                 let range = ByteRange::of_extent(geometry, extent);
                 match block.filter(|block| first_nonzero(block).is_some()) {
-                    Some(block) => self.write_same(range, &block),
+                    Some(block) => self.write_same(range, &block)?,
                     None => self.unmap(range),
                 }
+            }
+            BlockIo::OrWrite { lba, data, .. } => {
+                let range = ByteRange::of_data(geometry, lba, &data);
+                let mut shards = self.shards.write(&range);
+                self.admit(&shards, range)?;
+                let mut data = Cursor::new(&data);
+                for piece in range.pieces() {
+                    let chunk = shards.of(piece.chunk).entry(piece.chunk).or_insert_with(Chunk::zeros);
+                    chunk.or(&piece, geometry.block_size, &mut data);
+                }
+            }
+            BlockIo::Prefetch(extent) => {
+                ByteRange::of_extent(geometry, extent);
+            }
+            BlockIo::LbaStatus { extent, runs_max } => {
+                ByteRange::of_extent(geometry, extent);
+                return Ok(IoOutput::Status(self.status(extent, runs_max)));
             }
             BlockIo::Unmap(extents) => {
                 for extent in extents {
@@ -124,12 +165,16 @@ impl MemoryStore {
     }
 
     /// Writes `block` all over the range.
-    fn write_same(&self, range: ByteRange, block: &Bytes) {
+    fn write_same(&self, range: ByteRange, block: &Bytes) -> Result<(), IoError> {
         assert_eq!(block.len(), self.geometry.block_size as usize, "WRITE SAME repeats one block");
-        let pattern = Bytes::from(block.repeat(CHUNK_BYTES / block.len()));
+        // A chunk may begin inside a block that has protection information.
+        let pattern = Bytes::from(block.repeat(CHUNK_BYTES / block.len() + 2));
         let mut shards = self.shards.write(&range);
+        self.admit(&shards, range)?;
         for piece in range.pieces() {
-            let data = [pattern.slice(..piece.length)];
+            let begins = piece.chunk * CHUNK_BYTES as u64 + piece.offset as u64 - range.start;
+            let phase = (begins % block.len() as u64) as usize;
+            let data = [pattern.slice(phase..phase + piece.length)];
             let chunk = shards.of(piece.chunk).entry(piece.chunk);
             chunk.or_insert_with(|| Chunk::for_write(&piece)).write(
                 &piece,
@@ -137,6 +182,42 @@ impl MemoryStore {
                 &mut Cursor::new(&data),
             );
         }
+        Ok(())
+    }
+
+    /// Runs of blocks that are written or not, from the extent's first on. A stretch without chunks is looked for in all stripes, which is
+    /// done once: the answer ends with its end.
+    fn status(&self, extent: Extent, runs_max: u16) -> Vec<LbaStatus> {
+        let (block_size, end) = (u64::from(self.geometry.block_size), extent.lba + extent.blocks);
+        let mut runs = Runs { runs: Vec::new(), runs_max: runs_max.into(), next: extent.lba };
+        let mut looked_far = false;
+        while runs.next < end && !runs.is_full() {
+            let chunk = runs.next * block_size / CHUNK_BYTES as u64;
+            let last = ((chunk + 1) * CHUNK_BYTES as u64).div_ceil(block_size).min(end);
+            let range = ByteRange { start: chunk * CHUNK_BYTES as u64, end: (chunk + 1) * CHUNK_BYTES as u64 };
+            let shards = self.shards.read(&range);
+            match shards.get(chunk).get(&chunk) {
+                Some(found) => {
+                    for lba in runs.next..last {
+                        let offset = (lba * block_size).saturating_sub(range.start) as usize;
+                        runs.add(lba + 1, found.is_written(offset, self.geometry.block_size));
+                    }
+                }
+                None if looked_far => break,
+                None => {
+                    drop(shards);
+                    looked_far = true;
+                    let next = self.next_chunk(chunk).map(|next| next * CHUNK_BYTES as u64 / block_size);
+                    runs.add(next.unwrap_or(end).clamp(runs.next + 1, end), false);
+                }
+            }
+        }
+        runs.finish()
+    }
+
+    /// The first chunk behind this one.
+    fn next_chunk(&self, chunk: u64) -> Option<u64> {
+        self.shards.iter().filter_map(|shard| shard.keys().copied().filter(|number| *number > chunk).min()).min()
     }
 
     /// Makes the range read as zeros, and frees the chunks that hold nothing else.
@@ -162,9 +243,41 @@ impl MemoryStore {
         for shard in shards.all().filter(|shard| shard.is_empty()) {
             shard.shrink_to_fit();
         }
+        if let Some((_, count)) = &self.limit {
+            count.fetch_sub(freed.len() as u64, Ordering::Relaxed);
+        }
         // Giving memory back takes a while: not under the locks.
         drop(shards);
         drop(freed);
+    }
+}
+
+/// Runs as they grow.
+struct Runs {
+    runs: Vec<LbaStatus>,
+    runs_max: usize,
+    next: u64,
+}
+
+impl Runs {
+    /// Whether another run might be one too many.
+    fn is_full(&self) -> bool {
+        self.runs.len() > self.runs_max
+    }
+
+    /// The blocks up to `end` are alike.
+    fn add(&mut self, end: u64, mapped: bool) {
+        let blocks = end - self.next;
+        match self.runs.last_mut().filter(|last| last.mapped == mapped) {
+            Some(last) => last.extent.blocks += blocks,
+            None => self.runs.push(LbaStatus { extent: Extent { lba: self.next, blocks }, mapped }),
+        }
+        self.next = end;
+    }
+
+    fn finish(mut self) -> Vec<LbaStatus> {
+        self.runs.truncate(self.runs_max);
+        self.runs
     }
 }
 
@@ -191,6 +304,11 @@ impl BlockStore for MemoryStore {
         self.geometry
     }
 
+    /// All that a write may have: it holds all its locks, and after a power cut there is nothing.
+    fn atomic_bytes_max(&self) -> u32 {
+        TRANSFER_BYTES_LIMIT
+    }
+
     fn open_queue(self: Arc<Self>, _waker: Waker) -> Box<dyn StoreQueue> {
         let mut arena = Arena::default();
         Box::new(ImmediateQueue::new(move |io| self.execute(io, &mut arena)))
@@ -207,7 +325,6 @@ impl std::fmt::Debug for MemoryStore {
 mod tests {
     use super::*;
     use crate::IoId;
-    use scsi_block::io::Extent;
 
     fn run(store: &Arc<MemoryStore>, io: BlockIo) -> IoDone {
         let mut queue = store.clone().open_queue(Waker::noop().clone());
@@ -268,6 +385,55 @@ mod tests {
         assert_eq!(store.allocated_bytes(), CHUNK_BYTES as u64, "only what block 127 lies in");
         unmap(&store, 0, 1 << 41);
         assert_eq!(store.allocated_bytes(), 0);
+    }
+
+    #[test]
+    fn a_store_that_is_full_stores_nothing_and_has_room_again() {
+        let store =
+            Arc::new(MemoryStore::with_limit(Geometry { block_size: 512, blocks: 1 << 41 }, 2 * CHUNK_BYTES as u64));
+        let write = |lba| {
+            let data = [vec![1; 1024].into()].into_iter().collect();
+            run(&store, BlockIo::Write { lba, data, durable: false })
+        };
+        assert_eq!(write(127), Ok(IoOutput::Done));
+        assert_eq!(write(300), Err(IoError::NoSpace));
+        assert_eq!(write(200), Ok(IoOutput::Done), "a chunk that is there takes more");
+        let data: scsi_block::io::Segments = [vec![1; 1024].into()].into_iter().collect();
+        assert_eq!(
+            run(&store, BlockIo::OrWrite { lba: 999, data: data.clone(), durable: false }),
+            Err(IoError::NoSpace)
+        );
+        let extent = Extent { lba: 999, blocks: 9 };
+        let block = Some(Bytes::from(vec![1; 512]));
+        let same = BlockIo::WriteSame { extent, block, unmap: false, durable: false };
+        assert_eq!(run(&store, same.clone()), Err(IoError::NoSpace));
+        assert_eq!(store.allocated_bytes(), 2 * CHUNK_BYTES as u64);
+        unmap(&store, 0, 128);
+        assert_eq!(run(&store, same), Ok(IoOutput::Done));
+        unmap(&store, 0, 1 << 41);
+        assert_eq!((store.allocated_bytes(), write(127)), (0, Ok(IoOutput::Done)));
+    }
+
+    #[test]
+    fn what_is_written_is_mapped_to_the_block() {
+        let store = petabyte();
+        let status = |lba| match run(
+            &store,
+            BlockIo::LbaStatus { extent: Extent { lba, blocks: (1 << 41) - lba }, runs_max: 8 },
+        ) {
+            Ok(IoOutput::Status(runs)) => runs.iter().map(|run| (run.extent.blocks, run.mapped)).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status(5), [((1 << 41) - 5, false)]);
+        write(&store, 126, 4 * 512);
+        write(&store, 1 << 40, 512);
+        unmap(&store, 128, 1);
+        assert_eq!(
+            status(0),
+            [(126, false), (2, true), (1, false), (1, true), ((1 << 40) - 130, false), (1, true), (127, false)]
+        );
+        assert_eq!(status(127)[0], (1, true));
+        assert_eq!(status((1 << 40) + 1), [((1 << 40) - 1, false)]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::segments::Cursor;
 use crate::zeros::{first_nonzero, zeros};
 use crate::{BlockStore, StoreQueue};
 use bytes::Bytes;
-use scsi_block::io::{BlockIo, Geometry, IoDone, IoError, IoOutput};
+use scsi_block::io::{BlockIo, Geometry, IoDone, IoError, IoOutput, LbaStatus};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -35,9 +35,14 @@ impl NullStore {
             BlockIo::CompareAndWrite { lba, data, .. } => {
                 compare(&data, ByteRange::of_halves(self.geometry, lba, &data))
             }
-            BlockIo::Write { .. } | BlockIo::WriteSame { .. } | BlockIo::Unmap(_) | BlockIo::Flush => {
-                Ok(IoOutput::Done)
-            }
+            BlockIo::LbaStatus { extent, .. } => Ok(IoOutput::Status(vec![LbaStatus { extent, mapped: false }])),
+            BlockIo::Write { .. }
+            | BlockIo::OrWrite { .. }
+            | BlockIo::Prefetch(_)
+            | BlockIo::Wipe { .. }
+            | BlockIo::WriteSame { .. }
+            | BlockIo::Unmap(_)
+            | BlockIo::Flush => Ok(IoOutput::Done),
         }
     }
 }

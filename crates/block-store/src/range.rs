@@ -88,10 +88,10 @@ impl Piece {
     }
 }
 
-/// The geometry of a medium of `size_bytes`; the error says what is wrong with it.
+/// The geometry of a medium of `size_bytes`; the error says what is wrong with it. Blocks with protection information have eight bytes more.
 pub(crate) fn geometry(block_size: u32, size_bytes: u64) -> Result<Geometry, &'static str> {
-    if !matches!(block_size, 512 | 4096) {
-        return Err("a block has 512 or 4096 bytes");
+    if !matches!(block_size, 512 | 520 | 4096 | 4104) {
+        return Err("a block has 512 or 4096 bytes, and 8 more with protection information");
     }
     if size_bytes == 0 || !size_bytes.is_multiple_of(block_size.into()) {
         return Err("the size is a multiple of the block size, and not 0");
@@ -106,7 +106,11 @@ pub(crate) fn geometry(block_size: u32, size_bytes: u64) -> Result<Geometry, &'s
 pub(crate) fn check_geometry(given: Geometry) {
     let size_bytes = given.blocks.checked_mul(given.block_size.into());
     let checked = geometry(given.block_size, size_bytes.unwrap_or(u64::MAX));
-    assert_eq!(checked, Ok(given), "a medium has blocks of 512 or 4096 bytes, and less than 8 EiB");
+    assert_eq!(
+        checked,
+        Ok(given),
+        "a medium has blocks of 512 or 4096 bytes (8 more with protection information), and less than 8 EiB"
+    );
 }
 
 #[cfg(test)]

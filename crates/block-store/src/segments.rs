@@ -54,6 +54,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Puts the ones of the next bytes into `target`.
+    pub(crate) fn or_to(&mut self, mut target: &mut [u8]) {
+        while let Some(piece) = self.take(target.len()) {
+            let (head, tail) = target.split_at_mut(piece.len());
+            head.iter_mut().zip(piece).for_each(|(ours, theirs)| *ours |= theirs);
+            target = tail;
+        }
+    }
+
     /// Compares the next `medium.len()` bytes with `medium`: the offset of the first difference.
     pub(crate) fn first_difference(&mut self, medium: &[u8]) -> Option<usize> {
         let mut offset = 0;

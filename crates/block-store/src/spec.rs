@@ -2,6 +2,8 @@
 
 use crate::file::{FileOptions, FileStore, OpenError};
 use crate::{BlockStore, MemoryStore, NullStore, range};
+use scsi_block::io::Geometry;
+use scsi_block::protection::PROTECTION_BYTES;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,9 +14,9 @@ const SERIAL_CHARACTERS_MAX: usize = 64;
 /// What to open, and what the logical unit above it is to say of it. Parsed from text by [`FromStr`]:
 ///
 /// ```text
-///   memory:SIZE[,block=512|4096][,serial=TEXT]
-///   null:SIZE[,block=512|4096][,serial=TEXT]
-///   file:PATH[,size=SIZE][,ro][,direct][,wce=on|off][,block=512|4096][,serial=TEXT]
+///   memory:SIZE[,limit=SIZE][,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]
+///   null:SIZE[,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]
+///   file:PATH[,size=SIZE][,ro][,direct][,wce=on|off][,block=512|4096][,physical=SIZE][,removable][,pi=1|2|3][,serial=TEXT]
 /// ```
 ///
 /// A SIZE is a number of bytes, or of KiB, MiB, GiB, TiB or PiB with K, M, G, T or P behind it. A comma or backslash in
@@ -39,6 +41,16 @@ pub struct StoreSpec {
     pub serial: Option<String>,
     /// Writes are refused (`ro`).
     pub read_only: bool,
+    /// The most memory that blocks may take (`limit`, for memory), in bytes; as much as the disk has if nothing is said.
+    pub limit_bytes: Option<u64>,
+    /// Bytes in a physical block, of which logical blocks are a part (`physical`): a power of two, from the block size to 32768 blocks. The block
+    /// size if nothing is said.
+    pub physical_block_size: Option<u32>,
+    /// The medium can be taken out (`removable`).
+    pub removable: bool,
+    /// The type of protection information that is kept with each block (`pi`), 1 to 3. It lies behind the block, so that a file has eight
+    /// bytes more a block than the disk and is no image of it.
+    pub protection: Option<u8>,
     /// Writes may end before they are durable, until the initiator asks for it (`wce`). If nothing is said: on for
     /// files, off for the others, which have nothing to flush.
     pub write_cache: bool,
@@ -89,14 +101,17 @@ impl SpecError {
 impl StoreSpec {
     /// Opens the store.
     pub fn open(&self) -> Result<Arc<dyn BlockStore>, OpenError> {
-        let geometry = |size_bytes: u64| range::geometry(self.block_size, size_bytes).map_err(OpenError::Geometry);
+        let geometry = |size_bytes: u64| self.stored_geometry(size_bytes).map_err(OpenError::Geometry);
         Ok(match &self.kind {
-            StoreKind::Memory { size_bytes } => Arc::new(MemoryStore::new(geometry(*size_bytes)?)),
+            StoreKind::Memory { size_bytes } => Arc::new(match self.limit_bytes {
+                Some(limit) => MemoryStore::with_limit(geometry(*size_bytes)?, limit),
+                None => MemoryStore::new(geometry(*size_bytes)?),
+            }),
             StoreKind::Null { size_bytes } => Arc::new(NullStore::new(geometry(*size_bytes)?)),
             StoreKind::File { path, size_bytes, direct } => {
                 let options = FileOptions {
-                    block_size: self.block_size,
-                    size_bytes: *size_bytes,
+                    block_size: self.stored_block_bytes(),
+                    size_bytes: size_bytes.map(|size| geometry(size).map(size_of)).transpose()?,
                     read_only: self.read_only,
                     direct: *direct,
                     ..FileOptions::default()
@@ -104,6 +119,18 @@ impl StoreSpec {
                 Arc::new(FileStore::open(path, &options)?)
             }
         })
+    }
+
+    /// Bytes that the store keeps of each block.
+    pub fn stored_block_bytes(&self) -> u32 {
+        self.block_size + if self.protection.is_some() { PROTECTION_BYTES } else { 0 }
+    }
+
+    /// What the store has for a disk of `size_bytes`.
+    fn stored_geometry(&self, size_bytes: u64) -> Result<Geometry, &'static str> {
+        let disk = range::geometry(self.block_size, size_bytes)?;
+        let stored = Geometry { block_size: self.stored_block_bytes(), ..disk };
+        range::geometry(stored.block_size, stored.blocks.saturating_mul(stored.block_size.into()))
     }
 
     /// Takes one `name` or `name=value`.
@@ -114,7 +141,11 @@ impl StoreSpec {
         };
         match (&mut self.kind, name, value) {
             (_, "block", Some(value)) => self.block_size = parse_block_size(value)?,
+            (_, "physical", Some(value)) => self.physical_block_size = Some(parse_physical(value)?),
+            (_, "removable", None) => self.removable = true,
+            (_, "pi", Some(value)) => self.protection = Some(parse_protection(value)?),
             (_, "serial", Some(value)) => self.serial = Some(parse_serial(value)?),
+            (StoreKind::Memory { .. }, "limit", Some(value)) => self.limit_bytes = Some(parse_size(value)?),
             (StoreKind::File { size_bytes, .. }, "size", Some(value)) => {
                 *size_bytes = Some(parse_size(value)?);
             }
@@ -126,15 +157,32 @@ impl StoreSpec {
                 return Err(SpecError::new("option", option, "wce=on or wce=off"));
             }
             (StoreKind::File { .. }, ..) => {
-                let expected = "size=SIZE, ro, direct, wce=on|off, block=512|4096 or serial=TEXT after a file's path";
+                let expected = "size=SIZE, ro, direct, wce=on|off, block=512|4096, physical=SIZE, removable, pi=1|2|3 or serial=TEXT after a file's path";
                 return Err(SpecError::new("option", option, expected));
             }
             _ => {
-                let expected = "block=512|4096 or serial=TEXT after the size";
+                let expected = "block=512|4096, physical=SIZE, removable, pi=1|2|3, serial=TEXT or, for memory, limit=SIZE after the size";
                 return Err(SpecError::new("option", option, expected));
             }
         }
         Ok(())
+    }
+
+    /// Logical blocks in a physical block, as a power of two.
+    pub fn physical_block_exponent(&self) -> u8 {
+        let physical = self.physical_block_size.unwrap_or(self.block_size);
+        (physical / self.block_size).trailing_zeros() as u8
+    }
+
+    fn check_physical(&self) -> Result<(), SpecError> {
+        let range = self.block_size..=self.block_size << 15;
+        match self.physical_block_size.filter(|physical| !range.contains(physical)) {
+            Some(physical) => {
+                let expected = "at least a logical block, and at most 32768 of them";
+                Err(SpecError::new("physical block", physical.to_string(), expected))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_size(&self, text: &str) -> Result<(), SpecError> {
@@ -142,7 +190,7 @@ impl StoreSpec {
             StoreKind::Memory { size_bytes } | StoreKind::Null { size_bytes } => Some(size_bytes),
             StoreKind::File { size_bytes, .. } => size_bytes,
         };
-        let wrong = size_bytes.and_then(|size| range::geometry(self.block_size, size).err());
+        let wrong = size_bytes.and_then(|size| self.stored_geometry(size).err());
         wrong.map_or(Ok(()), |_| {
             let expected = "a size of at least one block, in whole blocks, less than 8 EiB";
             Err(SpecError::new("store", text, expected))
@@ -169,10 +217,21 @@ impl FromStr for StoreSpec {
             }
         };
         let write_cache = matches!(kind, StoreKind::File { .. });
-        let mut spec = Self { kind, block_size: 512, serial: None, read_only: false, write_cache };
+        let mut spec = Self {
+            kind,
+            block_size: 512,
+            serial: None,
+            read_only: false,
+            limit_bytes: None,
+            physical_block_size: None,
+            removable: false,
+            protection: None,
+            write_cache,
+        };
         for option in options.into_iter().flat_map(|options| options.split(',')) {
             spec.set(option)?;
         }
+        spec.check_physical()?;
         spec.check_size(text)?;
         Ok(spec)
     }
@@ -223,6 +282,24 @@ fn parse_block_size(text: &str) -> Result<u32, SpecError> {
     }
 }
 
+fn size_of(geometry: Geometry) -> u64 {
+    geometry.blocks * u64::from(geometry.block_size)
+}
+
+fn parse_physical(text: &str) -> Result<u32, SpecError> {
+    let size = u32::try_from(parse_size(text)?).ok().filter(|size| size.is_power_of_two());
+    size.ok_or_else(|| SpecError::new("physical block", text, "a power of two"))
+}
+
+fn parse_protection(text: &str) -> Result<u8, SpecError> {
+    match text {
+        "1" => Ok(1),
+        "2" => Ok(2),
+        "3" => Ok(3),
+        _ => Err(SpecError::new("protection type", text, "1, 2 or 3")),
+    }
+}
+
 fn parse_serial(text: &str) -> Result<String, SpecError> {
     let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if text.is_empty() || text.len() > SERIAL_CHARACTERS_MAX || !printable {
@@ -238,12 +315,22 @@ mod tests {
 
     #[test]
     fn everything_a_file_takes() {
-        let text = r"file:/a\,b\\c\d=1,size=3G,ro,direct,wce=off,block=4096,serial=x y";
+        let text = r"file:/a\,b\\c\d=1,size=3G,ro,direct,wce=off,block=4096,physical=16k,removable,pi=2,serial=x y";
         let spec: StoreSpec = text.parse().unwrap();
         let path = r"/a,b\c\d=1".into();
         let kind = StoreKind::File { path, size_bytes: Some(3 << 30), direct: true };
         let serial = Some("x y".into());
-        let expected = StoreSpec { kind, block_size: 4096, serial, read_only: true, write_cache: false };
+        let expected = StoreSpec {
+            kind,
+            block_size: 4096,
+            serial,
+            read_only: true,
+            limit_bytes: None,
+            physical_block_size: Some(16384),
+            removable: true,
+            protection: Some(2),
+            write_cache: false,
+        };
         assert_eq!(spec, expected);
     }
 
@@ -251,8 +338,21 @@ mod tests {
     fn what_is_not_said_is_plain() {
         let spec: StoreSpec = "file:disk.img".parse().unwrap();
         assert!(spec.write_cache && !spec.read_only && spec.block_size == 512);
+        assert_eq!("memory:1T,limit=1G".parse::<StoreSpec>().unwrap().limit_bytes, Some(1 << 30));
+        assert!("null:1T,limit=1G".parse::<StoreSpec>().is_err());
         assert!(!"memory:1M".parse::<StoreSpec>().unwrap().write_cache);
         assert_eq!("null:4k".parse::<StoreSpec>().unwrap().kind, StoreKind::Null { size_bytes: 4096 });
+    }
+
+    #[test]
+    fn protection_information_has_room_of_its_own() {
+        let spec: StoreSpec = "memory:1M,pi=1".parse().unwrap();
+        assert_eq!(spec.open().unwrap().geometry(), Geometry { block_size: 520, blocks: 2048 });
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk");
+        let spec: StoreSpec = format!("file:{},size=1M,block=4096,pi=3", path.display()).parse().unwrap();
+        assert_eq!(spec.open().unwrap().geometry(), Geometry { block_size: 4104, blocks: 256 });
+        assert_eq!(path.metadata().unwrap().len(), 4104 * 256);
     }
 
     #[test]
@@ -267,6 +367,9 @@ mod tests {
         assert!(says("memory:9000P").contains("less than 8 EiB"));
         assert!(says("memory:0").contains("at least one block"));
         assert!(says("memory:512,block=4096").contains("whole blocks"));
+        assert!(says("memory:1G,physical=1000").ends_with("expected a power of two"));
+        assert!(says("memory:1G,block=4096,physical=512").contains("at least a logical block"));
+        assert_eq!(says("memory:1G,pi=4"), "protection type '4': expected 1, 2 or 3");
         assert_eq!(says("memory:1G,block=1024"), "block size '1024': expected 512 or 4096");
         assert!(says("memory:1G,direct").starts_with("option 'direct': expected block="));
         assert!(says("memory:1G,").starts_with("option '': expected block="));

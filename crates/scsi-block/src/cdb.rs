@@ -5,7 +5,10 @@
 
 mod build;
 
-use crate::opcodes::{Amount, CDB_BYTES_MAX, CommandDescriptor, Data, Field, Operation, rows_of};
+use crate::opcodes::{
+    ADDITIONAL_CDB_LENGTH, Amount, CDB_BYTES_MAX, CommandDescriptor, Data, Field, Operation, VARIABLE_LENGTH, rows_of,
+    service_action_place,
+};
 use crate::sense::{AdditionalSense, Sense};
 
 /// One command descriptor block of a command that the table has.
@@ -39,8 +42,11 @@ pub enum UnknownCommand {
         /// The operation code.
         opcode: u8,
         /// The service action.
-        service_action: u8,
+        service_action: u16,
     },
+    /// ADDITIONAL CDB LENGTH of a CDB of variable length is not that of its service action.
+    #[error("the CDB says that {0} bytes follow its first eight")]
+    AdditionalLength(u8),
     /// The command is longer than the bytes.
     #[error("the CDB has {there} bytes, {needed} are needed")]
     Short {
@@ -55,7 +61,11 @@ impl From<UnknownCommand> for Sense {
     fn from(error: UnknownCommand) -> Self {
         match error {
             UnknownCommand::OperationCode(_) => Self::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE),
-            UnknownCommand::ServiceAction { .. } => Self::invalid_cdb_field(1, 4),
+            UnknownCommand::ServiceAction { opcode, .. } => {
+                let place = service_action_place(opcode);
+                Self::invalid_cdb_field(place.byte.into(), place.bit)
+            }
+            UnknownCommand::AdditionalLength(_) => Self::invalid_cdb_field(ADDITIONAL_CDB_LENGTH as u16, 7),
             UnknownCommand::Short { .. } => Self::illegal(AdditionalSense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT),
         }
     }
@@ -73,13 +83,16 @@ pub struct FieldError {
     pub value: u64,
 }
 
+/// What is looked at as one number: all of a CDB but of one of variable length.
+const FRONT_BYTES: usize = 16;
+
 impl Cdb {
     /// A CDB of `operation` with all fields zero.
     pub fn new(operation: Operation) -> Self {
         let row = operation.descriptor();
         let mut bytes = [0; CDB_BYTES_MAX];
         bytes[0] = row.opcode;
-        bytes[1] = row.service_action.unwrap_or(0);
+        row.put_service_action(&mut bytes);
         Self { bytes, row }
     }
 
@@ -88,23 +101,22 @@ impl Cdb {
     /// # Errors
     /// No command of the table has this operation code and service action, or the bytes are fewer than it needs.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnknownCommand> {
-        let (&opcode, rest) = bytes.split_first().ok_or(UnknownCommand::Short { there: 0, needed: 6 })?;
+        let &opcode = bytes.first().ok_or(UnknownCommand::Short { there: 0, needed: 6 })?;
         let mut rows = rows_of(opcode);
         let first = rows.next().ok_or(UnknownCommand::OperationCode(opcode))?;
         let row = match first.service_action {
             None => first,
-            Some(_) => {
-                let service_action = rest.first().map_or(0, |byte| byte & 0x1f);
-                rows_of(opcode)
-                    .find(|row| row.service_action == Some(service_action))
-                    .ok_or(UnknownCommand::ServiceAction { opcode, service_action })?
-            }
+            Some(_) => row_of_action(opcode, bytes)?,
         };
         let needed = usize::from(row.length);
         let there = bytes.get(..needed).ok_or(UnknownCommand::Short { there: bytes.len(), needed })?;
-        let mut bytes = [0; CDB_BYTES_MAX];
-        bytes[..needed].copy_from_slice(there);
-        Ok(Self { bytes, row })
+        let mut kept = [0; CDB_BYTES_MAX];
+        // What a transport pads a short CDB with lies in no field, and a length that is known is copied faster.
+        match bytes.first_chunk::<FRONT_BYTES>() {
+            Some(front) if needed <= FRONT_BYTES => kept[..FRONT_BYTES].copy_from_slice(front),
+            _ => kept[..needed].copy_from_slice(there),
+        }
+        Ok(Self { bytes: kept, row })
     }
 
     /// The bytes to send; as many as the command has.
@@ -125,13 +137,24 @@ impl Cdb {
     /// The value of `field`; zero if the command does not have it.
     #[inline]
     pub fn get(&self, field: Field) -> u64 {
-        self.row.place(field).get_in_16(u128::from_be_bytes(self.bytes))
+        let place = self.row.place(field);
+        match usize::from(self.row.length) <= FRONT_BYTES {
+            true => place.get_in_16(self.front()),
+            false => place.get(&self.bytes),
+        }
     }
 
     /// Whether `field` is not zero.
     #[inline]
     pub fn has(&self, field: Field) -> bool {
         self.get(field) != 0
+    }
+
+    /// The first 16 bytes as one number.
+    #[inline]
+    fn front(&self) -> u128 {
+        let (front, _) = self.bytes.split_first_chunk::<FRONT_BYTES>().expect("a CDB has room for its front");
+        u128::from_be_bytes(*front)
     }
 
     /// The same CDB with `field` set.
@@ -168,6 +191,9 @@ impl Cdb {
             Amount::ParameterList => self.get(Field::ParameterListLength),
             Amount::Blocks => self.blocks() * block,
             Amount::BlockPairs => 2 * self.blocks() * block,
+            Amount::FormatList if !self.has(Field::FormatData) => 0,
+            Amount::FormatList if self.has(Field::LongList) => 8,
+            Amount::FormatList => 4,
             Amount::OneBlock if self.has(Field::NoDataOutBuffer) => 0,
             Amount::OneBlock => block,
             Amount::Checked => match self.get(Field::ByteCheck) {
@@ -186,23 +212,44 @@ impl Cdb {
         }
     }
 
-    /// Refuses what no unit supports: NACA, and fields that the table says must be zero.
+    /// Refuses what no unit supports: NACA, and fields that the table says must be zero; those about protection information only
+    /// where the unit keeps none.
     #[inline]
-    pub(crate) fn check_refused(&self) -> Result<(), Sense> {
-        match u128::from_be_bytes(self.bytes) & self.row.refused() {
+    pub(crate) fn check_refused(&self, protected: bool) -> Result<(), Sense> {
+        match self.front() & self.row.refused() {
             0 => Ok(()),
-            wrong => Err(self.refuse_bits(wrong)),
+            wrong => self.refuse_bits(wrong, protected),
         }
     }
 
     /// The sense for the first field that has one of these bits.
     #[cold]
-    fn refuse_bits(&self, wrong: u128) -> Sense {
+    fn refuse_bits(&self, mut wrong: u128, protected: bool) -> Result<(), Sense> {
+        if protected {
+            wrong &= !self.row.place(Field::Protect).mask_in_16();
+        }
+        if wrong == 0 {
+            return Ok(());
+        }
         let places = self.row.fields.iter().filter(|entry| entry.refused).map(|entry| entry.place);
         let first = places.chain([self.row.naca()]).find(|place| place.mask_in_16() & wrong != 0);
         let place = first.expect("a refused bit is in a refused field");
-        Sense::invalid_cdb_field(place.byte.into(), place.bit)
+        Err(Sense::invalid_cdb_field(place.byte.into(), place.bit))
     }
+}
+
+/// The row of an operation code that has service actions.
+#[cold]
+fn row_of_action(opcode: u8, bytes: &[u8]) -> Result<&'static CommandDescriptor, UnknownCommand> {
+    let service_action = service_action_place(opcode).get(bytes) as u16;
+    let row = rows_of(opcode)
+        .find(|row| row.service_action.map(u16::from) == Some(service_action))
+        .ok_or(UnknownCommand::ServiceAction { opcode, service_action })?;
+    let additional = bytes.get(ADDITIONAL_CDB_LENGTH).copied().unwrap_or(0);
+    if opcode == VARIABLE_LENGTH && usize::from(additional) + ADDITIONAL_CDB_LENGTH + 1 != usize::from(row.length) {
+        return Err(UnknownCommand::AdditionalLength(additional));
+    }
+    Ok(row)
 }
 
 impl PartialEq for Cdb {

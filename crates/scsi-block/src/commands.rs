@@ -7,22 +7,29 @@ mod control;
 mod identify;
 mod medium;
 mod modes;
+mod protected;
+mod provisioning;
+mod removal;
 mod reports;
+mod wiping;
 
 use bytes::Bytes;
 
 use crate::cdb::Cdb;
 use crate::device::TargetDevice;
-use crate::io::{BlockIo, Extent, Segments};
+use crate::io::{BlockIo, Extent, IoOutput, Segments};
 use crate::mode::ModeHeader;
 use crate::opcodes::{Field, Operation};
-use crate::sense::Sense;
-use crate::task::Then;
+use crate::sense::{AdditionalSense, Sense, SenseKey};
+use crate::status::Status;
+use crate::task::{Outcome, Rare, Then};
 use crate::unit::{LogicalUnit, NexusId, Summary};
 
-pub(crate) use control::{STOPPED, sense_as_data};
+pub(crate) use control::sense_as_data;
 pub(crate) use identify::inquiry_without_unit;
+pub(crate) use protected::{Protected, ProtectedSame, ProtectedWork, Purpose};
 pub(crate) use reports::report_luns;
+pub(crate) use wiping::proceed as proceed_wipe;
 
 /// Where a command is carried out, and for whom.
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +97,30 @@ pub(crate) enum Work {
         forced: bool,
         zeros: bool,
     },
+    OrWrite {
+        lba: u64,
+        forced: bool,
+    },
+    WriteAtomic {
+        lba: u64,
+        forced: bool,
+    },
+    Prefetch(Extent),
+    LbaStatus {
+        extent: Extent,
+        runs_max: u16,
+    },
     Unmap,
     Flush,
+    Format {
+        long: bool,
+    },
+    Sanitize {
+        overwrites: bool,
+        immediate: bool,
+        unrestricted_exit: bool,
+    },
+    Protected(ProtectedWork),
     ModeSelect {
         header: ModeHeader,
         save: bool,
@@ -105,13 +134,23 @@ pub(crate) enum Started {
     Done,
 }
 
-/// Looks at a command.
+/// Looks at a command. All but READ and WRITE is kept apart, so that those two have a small function to themselves.
 #[inline]
 pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
     use Operation as Op;
-    let plan = match cdb.operation() {
-        Op::Read10 | Op::Read16 | Op::Read6 | Op::Read12 => medium::read(context, cdb)?,
-        Op::Write10 | Op::Write16 | Op::Write6 | Op::Write12 => medium::write(context, cdb)?,
+    match cdb.operation() {
+        Op::Read10 | Op::Read16 | Op::Read6 | Op::Read12 | Op::Read32 => Ok(medium::read(context, cdb)?),
+        Op::Write10 | Op::Write16 | Op::Write6 | Op::Write12 | Op::Write32 => Ok(medium::write(context, cdb)?),
+        other => plan_rarely(context, cdb, other),
+    }
+}
+
+#[inline(never)]
+fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result<Plan, Refusal> {
+    use Operation as Op;
+    let plan = match operation {
+        Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 | Op::Read32 => unreachable!("a READ is looked at before"),
+        Op::Write6 | Op::Write10 | Op::Write12 | Op::Write16 | Op::Write32 => unreachable!("so is a WRITE"),
         Op::TestUnitReady => Plan::DONE,
         Op::RequestSense => Plan::Done(control::request_sense(context, cdb)),
         Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
@@ -119,15 +158,28 @@ pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
         Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
         Op::Reserve6 => control::reserve(context)?,
         Op::Release6 => control::release(context),
-        Op::StartStopUnit => control::start_stop(context, cdb)?,
+        Op::StartStopUnit => removal::start_stop(context, cdb)?,
+        Op::PreventAllowMediumRemoval => removal::prevent_allow(context, cdb)?,
         Op::ReadCapacity10 => Plan::Done(reports::read_capacity_10(context.unit)),
         Op::ReadCapacity16 => Plan::Done(reports::read_capacity_16(context.unit, cdb)),
-        Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 => medium::write_and_verify(context, cdb)?,
-        Op::Verify10 | Op::Verify12 | Op::Verify16 => medium::verify(context, cdb)?,
+        Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 | Op::WriteAndVerify32 => {
+            medium::write_and_verify(context, cdb)?
+        }
+        Op::Verify10 | Op::Verify12 | Op::Verify16 | Op::Verify32 => medium::verify(context, cdb)?,
         Op::SynchronizeCache10 | Op::SynchronizeCache16 => medium::synchronize_cache(context, cdb)?,
-        Op::WriteSame10 | Op::WriteSame16 => medium::write_same(context, cdb)?,
+        Op::PreFetch10 | Op::PreFetch16 => medium::prefetch(context, cdb)?,
+        Op::ReadDefectData10 | Op::ReadDefectData12 => Plan::Done(provisioning::defect_data(cdb)?),
+        Op::OrWrite16 => medium::or_write(context, cdb)?,
+        Op::WriteAtomic16 => medium::write_atomic(context, cdb)?,
+        Op::GetLbaStatus16 | Op::GetLbaStatus32 => provisioning::lba_status(context, cdb)?,
+        Op::FormatUnit => wiping::format(context, cdb)?,
+        Op::SanitizeOverwrite | Op::SanitizeBlockErase | Op::SanitizeCryptographicErase => {
+            wiping::sanitize(context, cdb)?
+        }
+        Op::SanitizeExitFailureMode => wiping::exit_failure_mode(context, cdb)?,
+        Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => medium::write_same(context, cdb)?,
         Op::CompareAndWrite => medium::compare_and_write(context, cdb)?,
-        Op::Unmap => medium::unmap(cdb),
+        Op::Unmap => provisioning::unmap(cdb),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, cdb)?),
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),
         Op::ReportSupportedTaskManagementFunctions => Plan::Done(reports::task_management_functions(cdb)),
@@ -146,6 +198,14 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
         Work::Write { lba, forced } => {
             Ok(medium::start_write(context.unit, lba, data, wanted, medium::durable(context, forced)))
         }
+        other => start_rarely(context, other, data, wanted),
+    }
+}
+
+#[inline(never)]
+fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) -> Result<Started, Sense> {
+    match work {
+        Work::Read(_) | Work::Write { .. } => unreachable!("READ and WRITE are started before"),
         Work::ReadThrough(extent) => Ok(Started::Io(BlockIo::Read(extent), Then::End)),
         Work::Flush => Ok(Started::Io(BlockIo::Flush, Then::End)),
         Work::WriteAndVerify { extent, compare } => {
@@ -160,8 +220,40 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
             let block = (!zeros).then(|| medium::exactly(data, wanted)).transpose()?;
             Ok(medium::start_write_same(context.unit, extent, block, unmap, medium::durable(context, forced)))
         }
-        Work::Unmap => medium::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
+        Work::OrWrite { lba, forced } => {
+            Ok(medium::start_or_write(context.unit, lba, data, wanted, medium::durable(context, forced)))
+        }
+        Work::WriteAtomic { lba, forced } => {
+            medium::start_write_atomic(lba, data, wanted, medium::durable(context, forced))
+        }
+        Work::Prefetch(extent) => Ok(Started::Io(BlockIo::Prefetch(extent), Rare::ConditionMet.into())),
+        Work::LbaStatus { extent, runs_max } => {
+            Ok(Started::Io(BlockIo::LbaStatus { extent, runs_max }, Rare::GiveStatus.into()))
+        }
+        Work::Format { long } => wiping::start_format(context.unit, data, wanted, long),
+        Work::Sanitize { overwrites, immediate, unrestricted_exit } => {
+            wiping::start_sanitize(context.unit, data, wanted, (overwrites, immediate, unrestricted_exit))
+        }
+        Work::Protected(work) => protected::start(context, work, data, wanted),
+        Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
+    }
+}
+
+/// Large, or with something to free, it would cost every READ and WRITE.
+const _: () = assert!(size_of::<Work>() <= 32 && !std::mem::needs_drop::<Work>());
+
+/// The store has ended a request of a rarer kind well: how the command ends.
+#[cold]
+pub(crate) fn finish(rare: Rare, output: IoOutput, data_in_length: u32) -> Result<Outcome, Sense> {
+    match (rare, output) {
+        (Rare::ConditionMet, IoOutput::Uncached) => Ok(Outcome::bare(Status::Good)),
+        (Rare::ConditionMet, _) => Ok(Outcome::bare(Status::ConditionMet)),
+        (Rare::GiveStatus, IoOutput::Status(runs)) => {
+            Ok(Outcome::good(provisioning::encode_status(runs, data_in_length)))
+        }
+        (Rare::Check(protected, purpose), IoOutput::Data(data)) => protected.finish(purpose, &data).map(Outcome::good),
+        _ => Err(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
     }
 }
 

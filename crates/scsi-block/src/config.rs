@@ -3,6 +3,8 @@
 use crate::designator::Designator;
 use crate::io::Geometry;
 use crate::mode::ModeSettings;
+use crate::opcodes::Operation;
+use crate::protection::ProtectionType;
 
 /// Everything that makes one logical unit.
 ///
@@ -31,6 +33,12 @@ pub struct LogicalUnitConfig {
     pub write_cache: bool,
     /// Blocks can be given back: UNMAP, WRITE SAME with UNMAP; unmapped blocks read as zeros.
     pub thin: bool,
+    /// The medium can be taken out: PREVENT ALLOW MEDIUM REMOVAL, and START STOP UNIT with LOEJ.
+    pub removable: bool,
+    /// Protection information is kept with each block (SBC-4 4.21). The store's blocks then have
+    /// [`PROTECTION_BYTES`](crate::protection::PROTECTION_BYTES) more than `geometry` says. Such a unit is not thin, and has
+    /// neither COMPARE AND WRITE nor ORWRITE nor WRITE ATOMIC.
+    pub protection: Option<ProtectionType>,
     /// It tells initiators that it has a rotating medium, where order of access matters.
     pub rotational: bool,
     /// How much one command may ask for.
@@ -78,6 +86,9 @@ pub struct Limits {
     pub write_same_bytes_max: u64,
     /// Blocks in one COMPARE AND WRITE: 255 unless changed; 0 leaves the command out.
     pub compare_and_write_blocks_max: u8,
+    /// Bytes in one WRITE ATOMIC: 0 unless changed, which leaves the command out. Only for stores of which a power cut in the middle of
+    /// a write leaves all of it or nothing.
+    pub atomic_bytes_max: u32,
 }
 
 impl Default for Limits {
@@ -90,6 +101,7 @@ impl Default for Limits {
             unmap_granularity_bytes: 4096,
             write_same_bytes_max: 16 << 20,
             compare_and_write_blocks_max: 255,
+            atomic_bytes_max: 0,
         }
     }
 }
@@ -132,6 +144,9 @@ pub enum ConfigError {
     /// A limit that is out of its range.
     #[error("the limit {0} is out of its range")]
     Limit(&'static str),
+    /// Blocks with protection information cannot be given back.
+    #[error("a unit with protection information is not thin")]
+    ThinProtection,
 }
 
 impl LogicalUnitConfig {
@@ -151,6 +166,8 @@ impl LogicalUnitConfig {
             read_only: false,
             write_cache: true,
             thin: false,
+            removable: false,
+            protection: None,
             rotational: false,
             limits: Limits::default(),
             saved_settings: None,
@@ -160,6 +177,33 @@ impl LogicalUnitConfig {
     /// The mode parameters that a unit has before anybody changes them.
     pub fn default_settings(&self) -> ModeSettings {
         ModeSettings { write_cache: self.write_cache, ..ModeSettings::default() }
+    }
+
+    /// Whether the unit carries the command out.
+    pub(crate) fn supports(&self, operation: Operation) -> bool {
+        use Operation as Op;
+        match operation {
+            Op::Unmap | Op::GetLbaStatus16 | Op::GetLbaStatus32 => self.thin,
+            Op::PreventAllowMediumRemoval => self.removable,
+            Op::CompareAndWrite => self.limits.compare_and_write_blocks_max > 0 && self.protection.is_none(),
+            Op::OrWrite16 => self.protection.is_none(),
+            Op::WriteAtomic16 => self.limits.atomic_bytes_max > 0 && self.protection.is_none(),
+            // SBC-4 5.18: these are for protection of type 2 alone.
+            Op::Read32 | Op::Verify32 | Op::Write32 | Op::WriteAndVerify32 | Op::WriteSame32 => {
+                self.protection == Some(ProtectionType::Two)
+            }
+            _ => true,
+        }
+    }
+
+    /// Blocks of which a WRITE ATOMIC has a whole number, and at a multiple of which it begins: a physical block.
+    pub(crate) fn atomic_unit(&self) -> u64 {
+        1 << self.physical_block_exponent
+    }
+
+    /// Bytes that the store has for each block.
+    pub fn stored_block_bytes(&self) -> u32 {
+        self.geometry.block_size + self.protection.map_or(0, |_| crate::protection::PROTECTION_BYTES)
     }
 
     /// Whether mode parameters can be saved.
@@ -186,6 +230,9 @@ impl LogicalUnitConfig {
         }
         if self.physical_block_exponent > 15 {
             return Err(ConfigError::Limit("physical_block_exponent"));
+        }
+        if self.thin && self.protection.is_some() {
+            return Err(ConfigError::ThinProtection);
         }
         self.identity.check()?;
         self.limits.check(block_size)
@@ -223,6 +270,7 @@ impl Limits {
             ("unmap_bytes_max", self.unmap_bytes_max, block, u64::from(u32::MAX) * block),
             ("unmap_descriptors_max", self.unmap_descriptors_max.into(), 1, UNMAP_DESCRIPTORS_LIMIT.into()),
             ("unmap_granularity_bytes", self.unmap_granularity_bytes.into(), block, u32::MAX.into()),
+            ("atomic_bytes_max", self.atomic_bytes_max.into(), 0, transfer_bytes_max),
             ("write_same_bytes_max", self.write_same_bytes_max, block, u64::from(u32::MAX) * block),
         ];
         match ranges.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::LogicalUnitNumber;
 use crate::config::{ConfigError, LogicalUnitConfig};
+use crate::io::{BlockIo, IoDone};
 use crate::mode::ModeSettings;
 use crate::nexus::Nexus;
+use crate::sense::AdditionalSense;
 use crate::unit::{LogicalUnit, NexusId};
 
 /// A SCSI target device (SAM-5 4.6): logical units by number.
@@ -43,6 +45,8 @@ pub struct LogicalUnitInfo<'a> {
     pub reserved: bool,
     /// Whether START STOP UNIT has stopped it.
     pub stopped: bool,
+    /// Whether the medium was taken out.
+    pub ejected: bool,
 }
 
 impl TargetDevice {
@@ -91,9 +95,46 @@ impl TargetDevice {
                 settings: state.settings,
                 saved_settings: state.saved,
                 reserved: state.reservation.is_some(),
-                stopped: state.stopped,
+                stopped: state.medium.stopped,
+                ejected: state.medium.ejected,
             })
         })
+    }
+
+    /// A request of work that goes on without a task: a FORMAT UNIT or SANITIZE that was answered before it was done, or whose task is
+    /// gone. To be asked after each turn of a loop for each unit, by the index of [`LogicalUnitInfo::index`]; one request of a unit is out
+    /// at a time, and its end goes to [`handle_upkeep_done`](Self::handle_upkeep_done), after which there may be another.
+    ///
+    /// It costs one look at an atomic where there is nothing to do.
+    ///
+    /// # Panics
+    /// There is no such unit.
+    pub fn poll_upkeep(&self, unit: usize) -> Option<BlockIo> {
+        self.units[unit].poll_wipe()
+    }
+
+    /// The store has ended the request that [`poll_upkeep`](Self::poll_upkeep) gave.
+    ///
+    /// # Panics
+    /// There is no such unit.
+    pub fn handle_upkeep_done(&self, unit: usize, done: IoDone) {
+        self.units[unit].wiped(done.map(drop), |_| true);
+    }
+
+    /// The operator has put a medium into the drive, or the same again: initiators are told.
+    ///
+    /// # Panics
+    /// There is no such unit.
+    pub fn load(&self, unit: usize) {
+        self.units[unit].load(None).expect("nobody prevents the operator");
+    }
+
+    /// A threshold of the space that thin provisioning shares was crossed: every nexus is told THIN PROVISIONING SOFT THRESHOLD REACHED.
+    ///
+    /// # Panics
+    /// There is no such unit.
+    pub fn soft_threshold_reached(&self, unit: usize) {
+        self.units[unit].change(|state| state.post(AdditionalSense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED, None));
     }
 
     pub(crate) fn units(&self) -> &[LogicalUnit] {

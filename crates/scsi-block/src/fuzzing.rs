@@ -7,15 +7,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, Segments};
+use crate::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
+use crate::opcodes::VARIABLE_LENGTH;
+use crate::protection::ProtectionType;
 use crate::{
     Begin, Limits, LogicalUnitConfig, LogicalUnitNumber, Nexus, Outcome, Status, Step, TargetDevice, Task, segments,
 };
 
-const GEOMETRIES: [Geometry; 2] =
-    [Geometry { block_size: 512, blocks: 2048 }, Geometry { block_size: 4096, blocks: 1 << 40 }];
+const SMALL: Geometry = Geometry { block_size: 512, blocks: 2048 };
+const HUGE: Geometry = Geometry { block_size: 4096, blocks: 1 << 40 };
 const TRANSFER_BYTES_MAX: u32 = 64 << 10;
 const STEPS_MAX: usize = 64;
+/// One of each configuration: plain, thin and huge, removable, write-protected, and the types of protection information.
+const UNITS: usize = 7;
 
 fn device() -> TargetDevice {
     let unit = |index: usize| {
@@ -24,11 +28,20 @@ fn device() -> TargetDevice {
             transfer_bytes_optimal: TRANSFER_BYTES_MAX,
             ..Limits::default()
         };
-        let defaults = LogicalUnitConfig::new(GEOMETRIES[index], format!("fuzz-{index}"));
-        let config = LogicalUnitConfig { limits, thin: index == 1, ..defaults };
+        let plain = LogicalUnitConfig {
+            limits,
+            ..LogicalUnitConfig::new(if index == 1 { HUGE } else { SMALL }, format!("fuzz-{index}"))
+        };
+        let config = match index {
+            0 => plain,
+            1 => LogicalUnitConfig { thin: true, limits: Limits { atomic_bytes_max: 4096, ..limits }, ..plain },
+            2 => LogicalUnitConfig { removable: true, thin: true, ..plain },
+            3 => LogicalUnitConfig { read_only: true, ..plain },
+            kind => LogicalUnitConfig { protection: ProtectionType::from_number(kind as u8 - 3), ..plain },
+        };
         (LogicalUnitNumber::from(index as u16), config)
     };
-    TargetDevice::new([unit(0), unit(1)]).expect("the fuzzing device's configuration is right")
+    TargetDevice::new((0..UNITS).map(unit)).expect("the fuzzing device's configuration is right")
 }
 
 /// Bytes taken from the front; zeros when there are none left.
@@ -58,28 +71,48 @@ pub fn command_list(input: &[u8]) {
     while !input.0.is_empty() {
         let choice = input.byte();
         let nexus = &mut nexuses[usize::from(choice & 1)];
-        let lun = LogicalUnitNumber::from(u16::from(choice >> 1 & 3));
+        let lun = LogicalUnitNumber::from(u16::from(choice >> 1 & 7));
         match choice >> 5 {
             0 => drop(nexus.logical_unit_reset(lun)),
             1 => drop(nexus.clear_task_set(lun)),
             2 => nexuses[0] = device.connect("one"),
             _ => command(nexus, lun, &mut input),
         }
+        upkeep(&device);
     }
 }
 
 fn command(nexus: &mut Nexus, lun: LogicalUnitNumber, input: &mut Input<'_>) {
-    let cdb = input.bytes(16);
+    let mut cdb = input.bytes(16);
+    if cdb[0] == VARIABLE_LENGTH {
+        cdb.extend(input.bytes(16));
+    }
     match nexus.begin(lun, &cdb) {
         Begin::Done(outcome) => check_outcome(&outcome),
         Begin::Task(task) => run(nexus, task, input),
     }
 }
 
+/// A step of what goes on without a task at each unit.
+fn upkeep(device: &TargetDevice) {
+    for unit in device.logical_units() {
+        if let Some(request) = device.poll_upkeep(unit.index) {
+            assert!(device.poll_upkeep(unit.index).is_none(), "one request is out at a time");
+            device.handle_upkeep_done(unit.index, answer(&request, stored(unit.config), 0));
+        }
+    }
+}
+
+/// The blocks as the store has them.
+fn stored(config: &LogicalUnitConfig) -> Geometry {
+    Geometry { block_size: config.stored_block_bytes(), ..config.geometry }
+}
+
 fn run(nexus: &mut Nexus, mut task: Task, input: &mut Input<'_>) {
     assert!(task.data_out_length() <= 2 * 255 * 4096, "data-out is bounded");
-    assert!(task.data_in_length() <= TRANSFER_BYTES_MAX, "data-in is bounded");
-    let geometry = GEOMETRIES[task.unit()];
+    assert!(task.data_in_length() <= TRANSFER_BYTES_MAX / 512 * 520, "data-in is bounded");
+    let config = nexus.device().logical_units().nth(task.unit()).expect("the task has a unit").config;
+    let geometry = stored(config);
     let pieces = usize::from(input.byte() % 4);
     let data = (0..pieces).map(|_| {
         let bytes = usize::from(input.byte()) * 64;
@@ -93,7 +126,11 @@ fn run(nexus: &mut Nexus, mut task: Task, input: &mut Input<'_>) {
             Step::Io(request) => nexus.resume(&mut task, answer(&request, geometry, input.byte())),
         };
     }
-    panic!("the task goes on for ever");
+    // A wipe of the huge unit has many steps; it ends with the first that fails.
+    if let Step::Io(_) = step {
+        step = nexus.resume(&mut task, Err(IoError::Write));
+    }
+    assert!(!matches!(step, Step::Io(_)), "the task goes on for ever");
 }
 
 /// What a store would say, or an error if `choice` says so.
@@ -110,10 +147,19 @@ fn answer(request: &BlockIo, geometry: Geometry, choice: u8) -> IoDone {
         inside(&Extent { lba, blocks: bytes / block_size / times });
     };
     match request {
-        BlockIo::Read(extent) | BlockIo::WriteSame { extent, block: None, .. } => inside(extent),
-        BlockIo::Write { lba, data, .. } | BlockIo::Compare { lba, data } => whole(*lba, data, 1),
+        BlockIo::Read(extent)
+        | BlockIo::WriteSame { extent, block: None, .. }
+        | BlockIo::Wipe { extent, block: None }
+        | BlockIo::Prefetch(extent) => inside(extent),
+        BlockIo::LbaStatus { extent, runs_max } => {
+            assert!(*runs_max > 0, "some run is asked for");
+            inside(extent);
+        }
+        BlockIo::Write { lba, data, .. } | BlockIo::OrWrite { lba, data, .. } | BlockIo::Compare { lba, data } => {
+            whole(*lba, data, 1)
+        }
         BlockIo::CompareAndWrite { lba, data, .. } => whole(*lba, data, 2),
-        BlockIo::WriteSame { extent, block: Some(block), .. } => {
+        BlockIo::WriteSame { extent, block: Some(block), .. } | BlockIo::Wipe { extent, block: Some(block) } => {
             assert_eq!(block.len() as u64, block_size, "WRITE SAME is of one block");
             inside(extent);
         }
@@ -123,6 +169,10 @@ fn answer(request: &BlockIo, geometry: Geometry, choice: u8) -> IoDone {
     match (choice, request) {
         (1, _) => Err(IoError::Write),
         (2, _) => Err(IoError::Miscompare { offset: 700 }),
+        (_, BlockIo::LbaStatus { extent, .. }) => {
+            Ok(IoOutput::Status(vec![LbaStatus { extent: *extent, mapped: true }]))
+        }
+        (3, BlockIo::Prefetch(_)) => Ok(IoOutput::Uncached),
         (_, BlockIo::Read(extent)) => Ok(IoOutput::Data(Bytes::from(vec![0; (extent.blocks * block_size) as usize]))),
         _ => Ok(IoOutput::Done),
     }
@@ -149,13 +199,17 @@ mod tests {
 
         /// Known operation codes, so that the commands behind them are reached.
         #[test]
-        fn any_fields_are_answered(commands in prop::collection::vec((any::<[u8; 24]>(), 0..COMMANDS.len()), 1..24)) {
-            let mut bytes: Vec<u8> = (0xe0..0xe4).flat_map(|choice| [[choice].as_slice(), &[0; 16]].concat()).collect();
+        fn any_fields_are_answered(commands in prop::collection::vec((any::<[u8; 40]>(), 0..COMMANDS.len()), 1..24)) {
+            let mut bytes: Vec<u8> = (0xe0..=0xef).flat_map(|choice| [[choice].as_slice(), &[0; 16]].concat()).collect();
             for (mut command, row) in commands {
                 command[0] |= 0x60; // a command, no reset
                 command[1] = COMMANDS[row].opcode;
-                command[2] = COMMANDS[row].service_action.unwrap_or(command[2] & 0x1f);
+                command[2] &= 0x1f;
                 command[3..9].fill(0);
+                COMMANDS[row].put_service_action(&mut command[1..]);
+                if command[1] == VARIABLE_LENGTH {
+                    command[13..19].fill(0);
+                }
                 bytes.extend(command);
             }
             command_list(&bytes);

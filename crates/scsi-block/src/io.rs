@@ -70,6 +70,33 @@ pub enum BlockIo {
         /// As in [`BlockIo::Write`].
         durable: bool,
     },
+    /// A step of a FORMAT UNIT or SANITIZE: as [`BlockIo::WriteSame`] with `unmap` and not durable, and all other requests may go first.
+    Wipe {
+        /// Where.
+        extent: Extent,
+        /// The block; `None` is zeros.
+        block: Option<Bytes>,
+    },
+    /// Write the medium with what it holds or `data` has as a one, bit by bit: atomic against every other request that overlaps
+    /// it, from any core.
+    OrWrite {
+        /// First logical block address.
+        lba: u64,
+        /// A whole number of blocks.
+        data: Segments,
+        /// As in [`BlockIo::Write`].
+        durable: bool,
+    },
+    /// The blocks will be read soon: what is quick to have is to be at hand. Done with [`IoOutput::Done`] if they are or will be,
+    /// with [`IoOutput::Uncached`] if the store has no place for them.
+    Prefetch(Extent),
+    /// Which blocks from the extent's first on have space of their own: done with [`IoOutput::Status`].
+    LbaStatus {
+        /// Where to look; blocks at its end may be left out of the answer.
+        extent: Extent,
+        /// The most runs that are wanted; at least 1.
+        runs_max: u16,
+    },
     /// The blocks are not needed any more. They read as zeros afterwards.
     Unmap(SmallVec<[Extent; 1]>),
     /// Everything written before is to survive a power cut.
@@ -83,6 +110,19 @@ pub enum IoOutput {
     Done,
     /// It is done, and this was read.
     Data(Bytes),
+    /// Nothing was done, as the store keeps no blocks at hand.
+    Uncached,
+    /// Runs of blocks, the first from where it was asked for, each from where the one before it ends; at least one.
+    Status(Vec<LbaStatus>),
+}
+
+/// A run of blocks that are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LbaStatus {
+    /// The blocks.
+    pub extent: Extent,
+    /// Whether they have space of their own, or else are deallocated and read as zeros (SBC-4 4.7.4).
+    pub mapped: bool,
 }
 
 /// Why a request failed. The sense that each becomes stands in one table, `sense::from_io_error`.

@@ -14,10 +14,11 @@ use crate::commands::{self, Context, Plan, Refusal, Started};
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
 use crate::opcodes::{Field, Operation, Rules};
+use crate::protection::PROTECTION_BYTES;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
-use crate::task::{Begin, Outcome, Phase, Step, Task, Then};
+use crate::task::{Begin, Outcome, Phase, Rare, Step, Task, Then};
 use crate::unit::{Conditions, LogicalUnit, NEVER_LOOKED, NexusId, Summary};
 
 /// One I_T nexus, owned by one core. Dropping it is I_T nexus loss: its tasks are forgotten by their owner, and a
@@ -86,20 +87,23 @@ impl Nexus {
     fn plan(&mut self, index: usize, summary: Summary, cdb: &[u8], announced: Option<u32>) -> Result<Plan, Refusal> {
         let unit = &self.device.units()[index];
         let cdb = Cdb::decode(cdb);
-        let rules = cdb.map_or(Rules::empty(), |cdb| cdb.descriptor().rules);
+        let rules = cdb.as_ref().map_or(Rules::empty(), |cdb| cdb.descriptor().rules);
         if self.looked[index] != summary.generation() && !rules.contains(Rules::QUIET) {
             self.looked[index] = take_attention(unit, self.id, summary)?;
         }
         if summary.has(Conditions::RESERVED) && !rules.contains(Rules::SHARED) && unit.is_reserved_by_another(self.id) {
             return Err(Refusal::ReservationConflict);
         }
-        let cdb = cdb.map_err(Sense::from)?;
-        check_rules(unit, summary, rules)?;
-        cdb.check_refused()?;
+        let cdb = match &cdb {
+            Ok(cdb) => cdb,
+            Err(error) => return Err(Sense::from(*error).into()),
+        };
+        check_rules(unit, summary, cdb)?;
+        cdb.check_refused(unit.config.protection.is_some())?;
         if rules.contains(Rules::EXACT) {
-            check_announced(unit, &cdb, announced)?;
+            check_announced(unit, cdb, announced)?;
         }
-        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary }, &cdb)
+        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary }, cdb)
     }
 
     /// The command's data-out has come, all that there will be: empty if the task wants none, and less than
@@ -143,18 +147,12 @@ impl Nexus {
         if unit.epoch() != task.epoch {
             return Step::Aborted;
         }
-        let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
         match (then, done) {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
                 Step::Done(Outcome::good(data))
             }
-            (Then::GiveData(_), Ok(_)) => {
-                check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
-            }
             (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
-            (Then::Continue(sequence), Ok(_)) => proceed(task, sequence),
-            (Then::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
-            (_, Err(error)) => check(sense::from_io_error(error)),
+            (then, done) => resume_rarely(unit, task, then, done),
         }
     }
 
@@ -246,14 +244,15 @@ fn take_attention(unit: &LogicalUnit, nexus: NexusId, summary: Summary) -> Resul
     }
 }
 
-/// Thin provisioning, readiness and write protection, as the table asks for them.
+/// Whether the unit has the command, readiness and write protection, as the table asks for them.
 #[inline]
-fn check_rules(unit: &LogicalUnit, summary: Summary, rules: Rules) -> Result<(), Sense> {
-    if rules.contains(Rules::THIN) && !unit.config.thin {
+fn check_rules(unit: &LogicalUnit, summary: Summary, cdb: &Cdb) -> Result<(), Sense> {
+    let rules = cdb.descriptor().rules;
+    if rules.contains(Rules::OPTIONAL) && !unit.config.supports(cdb.operation()) {
         return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
     }
-    if rules.contains(Rules::MEDIUM) && summary.has(Conditions::STOPPED) {
-        return Err(commands::STOPPED);
+    if rules.contains(Rules::MEDIUM) && summary.has(Conditions::NOT_READY) {
+        unit.look(|state| state.medium.not_ready()).map_or(Ok(()), Err)?;
     }
     if rules.contains(Rules::WRITES) && summary.has(Conditions::READ_ONLY) {
         return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::WRITE_PROTECTED));
@@ -266,18 +265,44 @@ fn check_rules(unit: &LogicalUnit, summary: Summary, rules: Rules) -> Result<(),
 
 /// Whether the transport will bring just the data that the CDB asks for, if it knows.
 fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Result<(), Sense> {
-    let wanted = cdb.data_length(unit.config.geometry.block_size);
+    let tuple = if cdb.has(Field::Protect) { PROTECTION_BYTES } else { 0 };
+    let wanted = cdb.data_length(unit.config.geometry.block_size + tuple);
     match announced {
         Some(announced) if u64::from(announced) != wanted => Err(cdb.refuse(Field::Blocks)),
         _ => Ok(()),
     }
 }
 
+/// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
+#[cold]
+fn resume_rarely(unit: &LogicalUnit, task: &mut Task, then: Then, done: IoDone) -> Step {
+    let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
+    let rare = match (then, &done) {
+        (Then::Rarely(rare), _) => *rare,
+        (_, Err(error)) => return check(sense::from_io_error(*error)),
+        (_, Ok(_)) => return check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
+    };
+    match (rare, done) {
+        (Rare::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
+            Ok(Started::Io(request, then)) => {
+                task.phase = Phase::ExpectIo(then);
+                Step::Io(request)
+            }
+            Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+            Err(sense) => check(sense),
+        },
+        (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
+        (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
+        (_, Err(error)) => check(sense::from_io_error(error)),
+        (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
+    }
+}
+
 /// Gives the next request of a sequence, or ends the task after the last.
-fn proceed(task: &mut Task, mut sequence: Box<Sequence>) -> Step {
+fn proceed(task: &mut Task, mut sequence: Sequence) -> Step {
     match sequence.next() {
         Some(request) => {
-            task.phase = Phase::ExpectIo(Then::Continue(sequence));
+            task.phase = Phase::ExpectIo(Rare::Continue(sequence).into());
             Step::Io(request)
         }
         None => Step::Done(Outcome::good(Bytes::new())),

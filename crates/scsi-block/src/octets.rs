@@ -20,7 +20,7 @@ impl Place {
     }
 
     /// The byte after the last one that the field touches.
-    const fn end(self) -> usize {
+    pub(crate) const fn end(self) -> usize {
         (self.before() + self.bits as u32).div_ceil(8) as usize
     }
 
@@ -36,7 +36,7 @@ impl Place {
 
     /// Ones at the field's bits in 16 bytes read as one number.
     pub(crate) const fn mask_in_16(self) -> u128 {
-        (self.max() as u128) << (128 - self.before() - self.bits as u32)
+        (self.max() as u128).unbounded_shl(128 - self.before() - self.bits as u32)
     }
 
     /// Reads a field that lies in the 16 bytes which `octets` is, as one number. A field without bits is zero.

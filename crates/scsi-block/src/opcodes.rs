@@ -16,6 +16,7 @@ use crate::octets::Place;
 pub enum Operation {
     TestUnitReady,
     RequestSense,
+    FormatUnit,
     Read6,
     Write6,
     Inquiry,
@@ -24,24 +25,41 @@ pub enum Operation {
     Release6,
     ModeSense6,
     StartStopUnit,
+    PreventAllowMediumRemoval,
     ReadCapacity10,
     Read10,
     Write10,
     WriteAndVerify10,
     Verify10,
+    PreFetch10,
     SynchronizeCache10,
+    ReadDefectData10,
     WriteSame10,
     Unmap,
+    SanitizeOverwrite,
+    SanitizeBlockErase,
+    SanitizeCryptographicErase,
+    SanitizeExitFailureMode,
     ModeSelect10,
     ModeSense10,
+    Read32,
+    Verify32,
+    Write32,
+    WriteAndVerify32,
+    WriteSame32,
+    GetLbaStatus32,
     Read16,
     CompareAndWrite,
     Write16,
+    OrWrite16,
     WriteAndVerify16,
     Verify16,
+    PreFetch16,
     SynchronizeCache16,
     WriteSame16,
+    WriteAtomic16,
     ReadCapacity16,
+    GetLbaStatus16,
     ReportLuns,
     ReportSupportedOperationCodes,
     ReportSupportedTaskManagementFunctions,
@@ -49,6 +67,7 @@ pub enum Operation {
     Write12,
     WriteAndVerify12,
     Verify12,
+    ReadDefectData12,
 }
 
 /// A field of a CDB by its meaning; where it lies differs from command to command.
@@ -62,8 +81,42 @@ pub enum Field {
     AllocationLength,
     /// Bytes of parameter data that come with the command.
     ParameterListLength,
-    /// RDPROTECT, WRPROTECT or VRPROTECT.
+    /// RDPROTECT, WRPROTECT, VRPROTECT or ORPROTECT.
     Protect,
+    /// EXPECTED INITIAL LOGICAL BLOCK REFERENCE TAG.
+    ExpectedReferenceTag,
+    /// EXPECTED LOGICAL BLOCK APPLICATION TAG.
+    ExpectedApplicationTag,
+    /// LOGICAL BLOCK APPLICATION TAG MASK.
+    ApplicationTagMask,
+    /// ADDITIONAL CDB LENGTH, which the operation code 7Fh has.
+    AdditionalCdbLength,
+    /// FMTPINFO: format with protection information.
+    FormatProtection,
+    /// LONGLIST: the parameter list has the long header.
+    LongList,
+    /// FMTDATA: there is a parameter list.
+    FormatData,
+    /// CMPLST: the defect list is complete.
+    CompleteList,
+    /// DEFECT LIST FORMAT.
+    DefectListFormat,
+    /// REQ_PLIST and REQ_GLIST: which defect lists.
+    DefectLists,
+    /// FFMT: fast format.
+    FastFormat,
+    /// PREVENT.
+    Prevent,
+    /// Bytes that have no meaning, and are looked at where a command destroys what is there.
+    Reserved,
+    /// AUSE: an unrestricted exit from a failed SANITIZE.
+    UnrestrictedExit,
+    /// ZNR: zone no reset.
+    ZoneNoReset,
+    /// ATOMIC BOUNDARY.
+    AtomicBoundary,
+    /// REPORT TYPE.
+    ReportType,
     /// DPO.
     DisablePageOut,
     /// FUA.
@@ -138,8 +191,8 @@ bitflags! {
         const MEDIUM = 1 << 2;
         /// Changes the medium: refused while it is write-protected.
         const WRITES = 1 << 3;
-        /// Only a thin-provisioned unit knows it.
-        const THIN = 1 << 4;
+        /// Not every unit knows it: `LogicalUnitConfig::supports` says which do.
+        const OPTIONAL = 1 << 4;
         /// Refused unless the transport announces just the data-out that the CDB asks for.
         const EXACT = 1 << 5;
     }
@@ -154,6 +207,8 @@ pub enum Amount {
     Allocation,
     /// What the parameter list length says.
     ParameterList,
+    /// With FMTDATA the header of a FORMAT UNIT list, whose defect list is empty; nothing without it.
+    FormatList,
     /// The blocks that the CDB asks for.
     Blocks,
     /// Twice as many: those to compare, then those to write.
@@ -193,7 +248,7 @@ pub struct CommandDescriptor {
     pub operation: Operation,
     /// First byte of the CDB.
     pub opcode: u8,
-    /// The service action, if this operation code has them: low five bits of byte 1.
+    /// The service action, if this operation code has them: low five bits of byte 1, or bytes 8 and 9 of a CDB of variable length.
     pub service_action: Option<u8>,
     /// T10's name.
     pub name: &'static str,
@@ -236,7 +291,9 @@ const ALWAYS: Rules = Rules::QUIET.union(Rules::SHARED);
 const READS: Rules = Rules::MEDIUM;
 const WRITES: Rules = Rules::MEDIUM.union(Rules::WRITES);
 const WRITES_EXACTLY: Rules = WRITES.union(Rules::EXACT);
+const WRITES_NOT_READY: Rules = Rules::WRITES;
 
+/// Refused but by a unit that keeps protection information.
 const PROTECT: FieldPlace = zero(Field::Protect, 1, 7, 3);
 const DPO: FieldPlace = at(Field::DisablePageOut, 1, 4, 1);
 const FUA: FieldPlace = at(Field::ForceUnitAccess, 1, 3, 1);
@@ -268,11 +325,40 @@ const ALLOCATION_6: FieldPlace = at(Field::AllocationLength, 4, 7, 8);
 const ALLOCATION_10: FieldPlace = at(Field::AllocationLength, 7, 7, 16);
 const ALLOCATION_12: FieldPlace = at(Field::AllocationLength, 6, 7, 32);
 const LIST_10: FieldPlace = at(Field::ParameterListLength, 7, 7, 16);
+const LBA_32: FieldPlace = at(Field::LogicalBlockAddress, 12, 7, 64);
+const BLOCKS_32: FieldPlace = at(Field::Blocks, 28, 7, 32);
+const PROTECT_32: FieldPlace = at(Field::Protect, 10, 7, 3);
+const DPO_32: FieldPlace = at(Field::DisablePageOut, 10, 4, 1);
+const REFERENCE_TAG: FieldPlace = at(Field::ExpectedReferenceTag, 20, 7, 32);
+const APPLICATION_TAG: FieldPlace = at(Field::ExpectedApplicationTag, 24, 7, 16);
+const TAG_MASK: FieldPlace = at(Field::ApplicationTagMask, 26, 7, 16);
+const TRANSFER_32: &[FieldPlace] = &[
+    LBA_32,
+    BLOCKS_32,
+    at(Field::ForceUnitAccess, 10, 3, 1),
+    DPO_32,
+    PROTECT_32,
+    REFERENCE_TAG,
+    APPLICATION_TAG,
+    TAG_MASK,
+];
+const CHECKED_32: &[FieldPlace] =
+    &[LBA_32, BLOCKS_32, at(Field::ByteCheck, 10, 2, 2), DPO_32, PROTECT_32, REFERENCE_TAG, APPLICATION_TAG, TAG_MASK];
+const SANITIZE: &[FieldPlace] = &[
+    at(Field::Immediate, 1, 7, 1),
+    zero(Field::ZoneNoReset, 1, 6, 1),
+    at(Field::UnrestrictedExit, 1, 5, 1),
+    zero(Field::Reserved, 2, 7, 40),
+    LIST_10,
+];
 const RESERVATION: &[FieldPlace] = &[zero(Field::ThirdParty, 1, 4, 1), zero(Field::Extent, 1, 0, 1)];
 
 const BLOCKS_IN: Data = Data::In(Amount::Blocks);
 const BLOCKS_OUT: Data = Data::Out(Amount::Blocks);
 const PARAMETERS_IN: Data = Data::In(Amount::Allocation);
+const WRITES_OPTIONALLY: Rules = WRITES.union(Rules::OPTIONAL);
+const READS_OPTIONALLY: Rules = READS.union(Rules::OPTIONAL);
+const PARAMETERS_FORMAT: Data = Data::Out(Amount::FormatList);
 const PARAMETERS_OUT: Data = Data::Out(Amount::ParameterList);
 
 use Operation as Op;
@@ -283,6 +369,9 @@ pub const COMMANDS: &[CommandDescriptor] = &[
     row(Op::TestUnitReady, 0x00, "TEST UNIT READY", 6, Data::None, READS, &[]),
     row(Op::RequestSense, 0x03, "REQUEST SENSE", 6, PARAMETERS_IN, ALWAYS,
         &[at(Field::DescriptorFormat, 1, 0, 1), ALLOCATION_6]),
+    row(Op::FormatUnit, 0x04, "FORMAT UNIT", 6, PARAMETERS_FORMAT, WRITES,
+        &[at(Field::FormatProtection, 1, 7, 2), at(Field::LongList, 1, 5, 1), at(Field::FormatData, 1, 4, 1),
+          at(Field::CompleteList, 1, 3, 1), zero(Field::DefectListFormat, 1, 2, 3), zero(Field::FastFormat, 4, 1, 2)]),
     row(Op::Read6, 0x08, "READ (6)", 6, BLOCKS_IN, READS, TRANSFER_6),
     row(Op::Write6, 0x0a, "WRITE (6)", 6, BLOCKS_OUT, WRITES, TRANSFER_6),
     row(Op::Inquiry, 0x12, "INQUIRY", 6, PARAMETERS_IN, ALWAYS,
@@ -297,32 +386,60 @@ pub const COMMANDS: &[CommandDescriptor] = &[
     row(Op::StartStopUnit, 0x1b, "START STOP UNIT", 6, Data::None, NONE,
         &[at(Field::Immediate, 1, 0, 1), at(Field::PowerCondition, 4, 7, 4), at(Field::NoFlush, 4, 2, 1),
           at(Field::LoadEject, 4, 1, 1), at(Field::Start, 4, 0, 1)]),
+    row(Op::PreventAllowMediumRemoval, 0x1e, "PREVENT ALLOW MEDIUM REMOVAL", 6, Data::None, Rules::OPTIONAL,
+        &[at(Field::Prevent, 4, 1, 2)]),
     row(Op::ReadCapacity10, 0x25, "READ CAPACITY (10)", 10, Data::In(Amount::Fixed(8)), READS, &[]),
     row(Op::Read10, 0x28, "READ (10)", 10, BLOCKS_IN, READS, TRANSFER_10),
     row(Op::Write10, 0x2a, "WRITE (10)", 10, BLOCKS_OUT, WRITES, TRANSFER_10),
     row(Op::WriteAndVerify10, 0x2e, "WRITE AND VERIFY (10)", 10, BLOCKS_OUT, WRITES, CHECKED_10),
     row(Op::Verify10, 0x2f, "VERIFY (10)", 10, Data::Out(Amount::Checked), READS, CHECKED_10),
+    row(Op::PreFetch10, 0x34, "PRE-FETCH (10)", 10, Data::None, READS, &[LBA_SHORT, BLOCKS_10, CACHE_IMMED]),
     row(Op::SynchronizeCache10, 0x35, "SYNCHRONIZE CACHE (10)", 10, Data::None, READS,
         &[LBA_SHORT, BLOCKS_10, CACHE_IMMED]),
+    row(Op::ReadDefectData10, 0x37, "READ DEFECT DATA (10)", 10, PARAMETERS_IN, READS,
+        &[at(Field::DefectLists, 2, 4, 2), at(Field::DefectListFormat, 2, 2, 3), ALLOCATION_10]),
     row(Op::WriteSame10, 0x41, "WRITE SAME (10)", 10, Data::Out(Amount::OneBlock), WRITES_EXACTLY,
         &[LBA_SHORT, BLOCKS_10, SAME_UNMAP, SAME_ANCHOR, SAME_DATA, PROTECT]),
-    row(Op::Unmap, 0x42, "UNMAP", 10, PARAMETERS_OUT, WRITES.union(Rules::THIN),
+    row(Op::Unmap, 0x42, "UNMAP", 10, PARAMETERS_OUT, WRITES_OPTIONALLY,
         &[zero(Field::Anchor, 1, 0, 1), LIST_10]),
+    action(0x01, row(Op::SanitizeOverwrite, 0x48, "SANITIZE, OVERWRITE", 10, PARAMETERS_OUT, WRITES_NOT_READY, SANITIZE)),
+    action(0x02, row(Op::SanitizeBlockErase, 0x48, "SANITIZE, BLOCK ERASE", 10, PARAMETERS_OUT, WRITES_NOT_READY, SANITIZE)),
+    action(0x03, row(Op::SanitizeCryptographicErase, 0x48, "SANITIZE, CRYPTOGRAPHIC ERASE", 10, PARAMETERS_OUT,
+        WRITES_NOT_READY, SANITIZE)),
+    action(0x1f, row(Op::SanitizeExitFailureMode, 0x48, "SANITIZE, EXIT FAILURE MODE", 10, PARAMETERS_OUT, NONE, SANITIZE)),
     row(Op::ModeSelect10, 0x55, "MODE SELECT (10)", 10, PARAMETERS_OUT, NONE, &[PAGE_FORMAT, SAVE_PAGES, LIST_10]),
     row(Op::ModeSense10, 0x5a, "MODE SENSE (10)", 10, PARAMETERS_IN, NONE,
         &[at(Field::LongLbaAccepted, 1, 4, 1), DBD, PAGE_CONTROL, MODE_PAGE, SUBPAGE, ALLOCATION_10]),
+    action(0x09, row(Op::Read32, 0x7f, "READ (32)", 32, BLOCKS_IN, READS_OPTIONALLY, TRANSFER_32)),
+    action(0x0a, row(Op::Verify32, 0x7f, "VERIFY (32)", 32, Data::Out(Amount::Checked), READS_OPTIONALLY, CHECKED_32)),
+    action(0x0b, row(Op::Write32, 0x7f, "WRITE (32)", 32, BLOCKS_OUT, WRITES_OPTIONALLY, TRANSFER_32)),
+    action(0x0c, row(Op::WriteAndVerify32, 0x7f, "WRITE AND VERIFY (32)", 32, BLOCKS_OUT, WRITES_OPTIONALLY, CHECKED_32)),
+    action(0x0d, row(Op::WriteSame32, 0x7f, "WRITE SAME (32)", 32, Data::Out(Amount::OneBlock),
+        WRITES_EXACTLY.union(Rules::OPTIONAL),
+        &[LBA_32, BLOCKS_32, zero(Field::Unmap, 10, 3, 1), at(Field::NoDataOutBuffer, 10, 0, 1),
+          zero(Field::Anchor, 10, 4, 1), zero(Field::BlockData, 10, 2, 2), PROTECT_32, REFERENCE_TAG, APPLICATION_TAG,
+          TAG_MASK])),
+    action(0x12, row(Op::GetLbaStatus32, 0x7f, "GET LBA STATUS (32)", 32, PARAMETERS_IN, READS_OPTIONALLY,
+        &[at(Field::ReportType, 10, 7, 8), LBA_32, at(Field::AllocationLength, 28, 7, 32)])),
     row(Op::Read16, 0x88, "READ (16)", 16, BLOCKS_IN, READS, TRANSFER_16),
-    row(Op::CompareAndWrite, 0x89, "COMPARE AND WRITE", 16, Data::Out(Amount::BlockPairs), WRITES_EXACTLY,
+    row(Op::CompareAndWrite, 0x89, "COMPARE AND WRITE", 16, Data::Out(Amount::BlockPairs), WRITES_EXACTLY.union(Rules::OPTIONAL),
         &[LBA_LONG, at(Field::Blocks, 13, 7, 8), FUA, DPO, PROTECT]),
     row(Op::Write16, 0x8a, "WRITE (16)", 16, BLOCKS_OUT, WRITES, TRANSFER_16),
+    row(Op::OrWrite16, 0x8b, "ORWRITE (16)", 16, BLOCKS_OUT, WRITES_OPTIONALLY,
+        &[LBA_LONG, BLOCKS_16, FUA, DPO, PROTECT]),
     row(Op::WriteAndVerify16, 0x8e, "WRITE AND VERIFY (16)", 16, BLOCKS_OUT, WRITES, CHECKED_16),
     row(Op::Verify16, 0x8f, "VERIFY (16)", 16, Data::Out(Amount::Checked), READS, CHECKED_16),
+    row(Op::PreFetch16, 0x90, "PRE-FETCH (16)", 16, Data::None, READS, &[LBA_LONG, BLOCKS_16, CACHE_IMMED]),
     row(Op::SynchronizeCache16, 0x91, "SYNCHRONIZE CACHE (16)", 16, Data::None, READS,
         &[LBA_LONG, BLOCKS_16, CACHE_IMMED]),
     row(Op::WriteSame16, 0x93, "WRITE SAME (16)", 16, Data::Out(Amount::OneBlock), WRITES_EXACTLY,
         &[LBA_LONG, BLOCKS_16, SAME_UNMAP, at(Field::NoDataOutBuffer, 1, 0, 1), SAME_ANCHOR, SAME_DATA, PROTECT]),
+    row(Op::WriteAtomic16, 0x9c, "WRITE ATOMIC (16)", 16, BLOCKS_OUT, WRITES_EXACTLY.union(Rules::OPTIONAL),
+        &[LBA_LONG, zero(Field::AtomicBoundary, 10, 7, 16), at(Field::Blocks, 12, 7, 16), FUA, DPO, PROTECT]),
     action(0x10, row(Op::ReadCapacity16, 0x9e, "READ CAPACITY (16)", 16, PARAMETERS_IN, READS,
         &[at(Field::AllocationLength, 10, 7, 32)])),
+    action(0x12, row(Op::GetLbaStatus16, 0x9e, "GET LBA STATUS (16)", 16, PARAMETERS_IN, READS_OPTIONALLY,
+        &[LBA_LONG, at(Field::AllocationLength, 10, 7, 32), at(Field::ReportType, 14, 7, 8)])),
     row(Op::ReportLuns, 0xa0, "REPORT LUNS", 12, PARAMETERS_IN, ALWAYS,
         &[at(Field::SelectReport, 2, 7, 8), ALLOCATION_12]),
     action(0x0c, row(Op::ReportSupportedOperationCodes, 0xa3, "REPORT SUPPORTED OPERATION CODES", 12, PARAMETERS_IN, NONE,
@@ -334,10 +451,26 @@ pub const COMMANDS: &[CommandDescriptor] = &[
     row(Op::Write12, 0xaa, "WRITE (12)", 12, BLOCKS_OUT, WRITES, TRANSFER_12),
     row(Op::WriteAndVerify12, 0xae, "WRITE AND VERIFY (12)", 12, BLOCKS_OUT, WRITES, CHECKED_12),
     row(Op::Verify12, 0xaf, "VERIFY (12)", 12, Data::Out(Amount::Checked), READS, CHECKED_12),
+    row(Op::ReadDefectData12, 0xb7, "READ DEFECT DATA (12)", 12, PARAMETERS_IN, READS,
+        &[at(Field::DefectLists, 1, 4, 2), at(Field::DefectListFormat, 1, 2, 3), ALLOCATION_12]),
 ];
 
 /// The longest CDB in the table.
-pub const CDB_BYTES_MAX: usize = 16;
+pub const CDB_BYTES_MAX: usize = 32;
+
+/// The operation code of CDBs of variable length (SPC-5 4.2.3).
+pub const VARIABLE_LENGTH: u8 = 0x7f;
+
+/// Where a CDB of this operation code has its service action, if it has one.
+pub(crate) const fn service_action_place(opcode: u8) -> Place {
+    match opcode {
+        VARIABLE_LENGTH => Place { byte: 8, bit: 7, bits: 16 },
+        _ => Place { byte: 1, bit: 4, bits: 5 },
+    }
+}
+
+/// Where ADDITIONAL CDB LENGTH is: the bytes that follow its first eight.
+pub(crate) const ADDITIONAL_CDB_LENGTH: usize = 7;
 
 /// A field that a command does not have.
 const ABSENT: Place = Place { byte: 0, bit: 7, bits: 0 };
@@ -419,7 +552,8 @@ impl CommandDescriptor {
 
     /// The bit of the CONTROL byte that asks for an auto contingent allegiance (SAM-5 5.2), which no unit has.
     pub(crate) const fn naca(&self) -> Place {
-        Place { byte: self.length - 1, bit: 2, bits: 1 }
+        let control = if self.opcode == VARIABLE_LENGTH { 1 } else { self.length - 1 };
+        Place { byte: control, bit: 2, bits: 1 }
     }
 
     /// The bits in which a unit takes nothing but zero, in the CDB read as one number.
@@ -428,13 +562,27 @@ impl CommandDescriptor {
         REFUSED[self.operation as usize]
     }
 
+    /// Writes the service action, and what else the operation code has at the same bits in every CDB.
+    pub(crate) fn put_service_action(&self, cdb: &mut [u8]) {
+        let Some(service_action) = self.service_action else { return };
+        service_action_place(self.opcode).put(cdb, service_action.into());
+        if self.opcode == VARIABLE_LENGTH {
+            cdb[ADDITIONAL_CDB_LENGTH] = self.length - (ADDITIONAL_CDB_LENGTH as u8 + 1);
+        }
+    }
+
     /// The CDB usage data (SPC-5 6.34.3): the operation code and service action as they are, a one for each bit
     /// that a unit evaluates, zero elsewhere.
     pub fn usage(&self) -> Vec<u8> {
+        self.usage_at(false)
+    }
+
+    /// The same at a unit that keeps protection information, if `protected`.
+    pub(crate) fn usage_at(&self, protected: bool) -> Vec<u8> {
         let mut usage = vec![0; self.length.into()];
         usage[0] = self.opcode;
-        usage[1] = self.service_action.unwrap_or(0);
-        for entry in self.fields.iter().filter(|entry| !entry.refused) {
+        self.put_service_action(&mut usage);
+        for entry in self.fields.iter().filter(|entry| !entry.refused || protected && entry.field == Field::Protect) {
             entry.place.put(&mut usage, u64::MAX);
         }
         usage
@@ -464,6 +612,7 @@ mod tests {
             let length = match row.opcode >> 5 {
                 0 => 6,
                 1 | 2 => 10,
+                3 if row.opcode == VARIABLE_LENGTH => 32,
                 4 => 16,
                 5 => 12,
                 group => panic!("{} is in group {group}", row.name),
@@ -477,9 +626,10 @@ mod tests {
         for row in COMMANDS {
             let mut taken = [0u8; CDB_BYTES_MAX];
             taken[0] = 0xff;
-            taken[usize::from(row.length) - 1] = 0xff;
+            row.naca().put(&mut taken, 1);
+            row.put_service_action(&mut taken);
             if row.service_action.is_some() {
-                taken[1] = 0x1f;
+                service_action_place(row.opcode).put(&mut taken, u64::MAX);
             }
             for entry in row.fields {
                 assert_eq!(entry.place.get(&taken), 0, "{} {:?}", row.name, entry.field);

@@ -4,8 +4,9 @@
 use smallvec::SmallVec;
 
 use crate::LogicalUnitNumber;
-use crate::io::{Extent, Geometry};
+use crate::io::{Extent, Geometry, LbaStatus};
 use crate::octets::{DecodeError, be16, be32, be64, need};
+use crate::protection::ProtectionType;
 use crate::sense::{AdditionalSense, Sense};
 
 /// READ CAPACITY (10) data (SBC-4 5.20.2).
@@ -170,6 +171,79 @@ impl UnmapList {
     }
 }
 
+/// The parameter list of a SANITIZE that overwrites (SBC-4 5.30.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverwriteList {
+    /// INVERT: the pattern is inverted from pass to pass.
+    pub invert: bool,
+    /// OVERWRITE COUNT, 1 to 31.
+    pub passes: u8,
+    /// INITIALIZATION PATTERN, of 1 byte to a block; it is repeated.
+    pub pattern: Vec<u8>,
+}
+
+impl OverwriteList {
+    /// The bytes to send with [`Cdb::sanitize_overwrite`](crate::cdb::Cdb::sanitize_overwrite).
+    ///
+    /// # Panics
+    /// There are none or more than 31 passes, or the pattern is empty or longer than 16 bits tell.
+    pub fn encode(&self) -> Vec<u8> {
+        assert!((1..=31).contains(&self.passes), "an overwrite has 1 to 31 passes");
+        let length = u16::try_from(self.pattern.len()).ok().filter(|length| *length > 0);
+        let length = length.expect("a pattern has 1 to 65535 bytes").to_be_bytes();
+        [&[u8::from(self.invert) << 7 | self.passes, 0, length[0], length[1]], &self.pattern[..]].concat()
+    }
+}
+
+/// The parameter list of [`Cdb::format_unit`](crate::cdb::Cdb::format_unit), without defects. FORMAT UNIT may be answered before it is done if
+/// `immediate`.
+pub fn format_list(protection: Option<ProtectionType>, immediate: bool) -> [u8; 4] {
+    let (_, usage) = protection.map_or((0, 0), ProtectionType::format_fields);
+    [usage, u8::from(immediate) << 1, 0, 0]
+}
+
+/// GET LBA STATUS data (SBC-4 5.7.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LbaStatusList(pub Vec<LbaStatus>);
+
+impl LbaStatusList {
+    pub(crate) const HEADER_BYTES: usize = 8;
+    pub(crate) const DESCRIPTOR_BYTES: usize = 16;
+    const DEALLOCATED: u8 = 1;
+
+    /// A run of more blocks than 32 bits hold is cut there: the rest is asked for by the next command.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; Self::HEADER_BYTES];
+        for status in &self.0 {
+            let blocks = u32::try_from(status.extent.blocks).unwrap_or(u32::MAX);
+            bytes.extend(status.extent.lba.to_be_bytes());
+            bytes.extend(blocks.to_be_bytes());
+            bytes.extend([if status.mapped { 0 } else { Self::DEALLOCATED }, 0, 0, 0]);
+            if u64::from(blocks) < status.extent.blocks {
+                break;
+            }
+        }
+        let length = bytes.len() as u32 - 4;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        bytes
+    }
+
+    /// Reads the runs that came whole. Anchored blocks count as mapped.
+    ///
+    /// # Errors
+    /// There are fewer than eight bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let bytes = need("GET LBA STATUS data", bytes, Self::HEADER_BYTES)?;
+        let end = usize::try_from(be32(bytes, 0)).unwrap_or(usize::MAX).saturating_add(4).min(bytes.len());
+        let list = bytes.get(Self::HEADER_BYTES..end).unwrap_or_default().as_chunks::<16>().0;
+        let status = |bytes: &[u8; 16]| LbaStatus {
+            extent: Extent { lba: be64(bytes, 0), blocks: be32(bytes, 8).into() },
+            mapped: bytes[12] & 0x0f != Self::DEALLOCATED,
+        };
+        Ok(Self(list.iter().map(status).collect()))
+    }
+}
+
 /// One command in the data of REPORT SUPPORTED OPERATION CODES for all commands (SPC-5 6.34.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SupportedCommand {
@@ -256,12 +330,29 @@ mod tests {
         assert_eq!(UnmapList::decode(&[], 2), Ok(UnmapList::default()));
     }
 
+    #[test]
+    fn statuses_come_back_and_a_long_run_ends_the_list() {
+        let run = |lba, blocks, mapped| LbaStatus { extent: Extent { lba, blocks }, mapped };
+        let list = LbaStatusList(vec![run(1, 2, true), run(3, 4, false)]);
+        assert_eq!(LbaStatusList::decode(&list.encode()), Ok(list));
+        let long = LbaStatusList(vec![run(0, 1 << 33, false), run(1 << 33, 1, true)]);
+        assert_eq!(LbaStatusList::decode(&long.encode()).unwrap().0, [run(0, u32::MAX.into(), false)]);
+    }
+
+    #[test]
+    fn overwrite_lists_are_as_sbc_draws_them() {
+        let list = OverwriteList { invert: true, passes: 3, pattern: vec![1, 2] };
+        assert_eq!(list.encode(), [0x83, 0, 0, 2, 1, 2]);
+        assert_eq!(format_list(Some(ProtectionType::Three), true), [1, 2, 0, 0]);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = Capacity10::decode(&bytes);
             let _ = Capacity16::decode(&bytes);
             let _ = UnitList::decode(&bytes);
+            let _ = LbaStatusList::decode(&bytes);
             let _ = UnmapList::decode(&bytes, 3);
             let _ = SupportedCommand::decode_list(&bytes);
         }

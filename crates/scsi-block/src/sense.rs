@@ -54,6 +54,8 @@ pub struct Sense {
     pub information: Option<u64>,
     /// The field that is wrong, for ILLEGAL REQUEST.
     pub field: Option<FieldPointer>,
+    /// How much has been done, in 65536ths, for NOT READY and NO SENSE (SPC-5 4.4.2.4.4).
+    pub progress: Option<u16>,
 }
 
 impl Sense {
@@ -62,7 +64,7 @@ impl Sense {
 
     /// Sense with neither information nor field pointer.
     pub const fn new(key: SenseKey, additional: AdditionalSense) -> Self {
-        Self { key, additional, information: None, field: None }
+        Self { key, additional, information: None, field: None, progress: None }
     }
 
     /// ILLEGAL REQUEST with `additional`.
@@ -88,6 +90,21 @@ impl Sense {
         Self { information: Some(information), ..self }
     }
 
+    /// The same with a progress indication.
+    #[must_use]
+    pub const fn with_progress(self, progress: u16) -> Self {
+        Self { progress: Some(progress), ..self }
+    }
+
+    /// The sense-key specific bytes, if there is something to say in them.
+    fn specific(&self) -> Option<[u8; 3]> {
+        let progress = self.progress.map(|progress| {
+            let [high, low] = progress.to_be_bytes();
+            [0x80, high, low]
+        });
+        self.field.map(FieldPointer::encode).or(progress)
+    }
+
     /// The bytes of current (not deferred) sense data. Fixed format has no room for information above 32 bits and
     /// leaves VALID at zero then.
     pub fn encode(&self, format: SenseFormat) -> Bytes {
@@ -107,8 +124,8 @@ impl Sense {
         bytes[2] = self.key.code();
         bytes[7] = FIXED_BYTES as u8 - 8;
         bytes[12..14].copy_from_slice(&self.additional.code().to_be_bytes());
-        if let Some(field) = self.field {
-            bytes[15..18].copy_from_slice(&field.encode());
+        if let Some(specific) = self.specific() {
+            bytes[15..18].copy_from_slice(&specific);
         }
         Bytes::copy_from_slice(&bytes)
     }
@@ -120,9 +137,9 @@ impl Sense {
             bytes.extend([INFORMATION_DESCRIPTOR, 0x0a, VALID, 0]);
             bytes.extend(information.to_be_bytes());
         }
-        if let Some(field) = self.field {
+        if let Some(specific) = self.specific() {
             bytes.extend([SENSE_KEY_SPECIFIC_DESCRIPTOR, 0x06, 0, 0]);
-            bytes.extend(field.encode());
+            bytes.extend(specific);
             bytes.push(0);
         }
         bytes[7] = (bytes.len() - 8) as u8;
@@ -149,6 +166,7 @@ impl Sense {
             additional: AdditionalSense::from_code(be16(bytes, 12)),
             information: (bytes[0] & VALID != 0).then(|| be32(bytes, 3).into()),
             field: bytes.get(15..18).and_then(|specific| FieldPointer::decode(key, specific)),
+            progress: bytes.get(15..18).and_then(|specific| progress(key, specific)),
         }
     }
 
@@ -161,7 +179,10 @@ impl Sense {
             let (descriptor, after) = rest.split_at(end);
             match kind {
                 INFORMATION_DESCRIPTOR if end >= 12 => sense.information = Some(be64(descriptor, 4)),
-                SENSE_KEY_SPECIFIC_DESCRIPTOR if end >= 7 => sense.field = FieldPointer::decode(key, &descriptor[4..7]),
+                SENSE_KEY_SPECIFIC_DESCRIPTOR if end >= 7 => {
+                    sense.field = FieldPointer::decode(key, &descriptor[4..7]);
+                    sense.progress = progress(key, &descriptor[4..7]);
+                }
                 _ => {}
             }
             rest = after;
@@ -176,6 +197,12 @@ const CURRENT_DESCRIPTOR: u8 = 0x72;
 const VALID: u8 = 0x80;
 const INFORMATION_DESCRIPTOR: u8 = 0x00;
 const SENSE_KEY_SPECIFIC_DESCRIPTOR: u8 = 0x02;
+
+/// The progress indication in the sense-key specific bytes.
+fn progress(key: SenseKey, specific: &[u8]) -> Option<u16> {
+    let valid = matches!(key, SenseKey::NotReady | SenseKey::NoSense) && specific[0] & 0x80 != 0;
+    valid.then(|| be16(specific, 1))
+}
 
 impl FieldPointer {
     fn encode(self) -> [u8; 3] {
@@ -203,6 +230,9 @@ impl std::fmt::Display for Sense {
         if let Some(field) = self.field {
             let place = if field.in_cdb { "CDB" } else { "parameter list" };
             write!(f, ", {place} byte {}", field.byte)?;
+        }
+        if let Some(progress) = self.progress {
+            write!(f, ", {} % done", u32::from(progress) * 100 / 65536)?;
         }
         Ok(())
     }
@@ -250,7 +280,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_formats_come_back(key in 0u8..16, code: u16, information: Option<u32>, field: Option<(bool, u16, Option<u8>)>) {
+        fn both_formats_come_back(key in 0u8..16, code: u16, information: Option<u32>, field: Option<(bool, u16, Option<u8>)>, done: Option<u16>) {
             let key = SenseKey::from_code(key);
             let field = field.filter(|_| key == SenseKey::IllegalRequest);
             let sense = Sense {
@@ -258,6 +288,7 @@ mod tests {
                 additional: AdditionalSense::from_code(code),
                 information: information.map(u64::from),
                 field: field.map(|(in_cdb, byte, bit)| FieldPointer { in_cdb, byte, bit: bit.map(|bit| bit & 7) }),
+                progress: done.filter(|_| matches!(key, SenseKey::NotReady | SenseKey::NoSense)),
             };
             prop_assert_eq!(Sense::decode(&sense.encode(SenseFormat::Fixed)), Ok(sense));
             prop_assert_eq!(Sense::decode(&sense.encode(SenseFormat::Descriptor)), Ok(sense));

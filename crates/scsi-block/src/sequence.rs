@@ -4,10 +4,12 @@
 
 use bytes::Bytes;
 
+use crate::commands::ProtectedSame;
 use crate::io::{BlockIo, Extent, IoError, Segments};
+use crate::protection::ProtectionType;
 
 /// Bytes that one step of a WRITE SAME covers.
-const SAME_STEP_BYTES: u64 = 64 << 20;
+const SAME_STEP_BYTES: u64 = 4 << 20;
 /// Bytes that one step of a VERIFY against one block covers.
 const COMPARE_STEP_BYTES: u64 = 128 << 10;
 
@@ -20,6 +22,8 @@ pub(crate) enum Sequence {
     WriteSame { rest: Extent, block: Option<Bytes>, unmap: bool, durable: bool, block_size: u32 },
     /// Compare one block with many.
     CompareSame { rest: Extent, block: Bytes },
+    /// Write one block over and over, with reference tags as the type has them.
+    ProtectedSame(ProtectedSame, ProtectionType),
 }
 
 /// Takes at most `bytes` off the front of `rest`.
@@ -41,6 +45,7 @@ impl Iterator for Sequence {
                 let extent = take(rest, SAME_STEP_BYTES, u64::from(*block_size))?;
                 Some(BlockIo::WriteSame { extent, block: block.clone(), unmap: *unmap, durable: *durable })
             }
+            Self::ProtectedSame(steps, kind) => steps.next(*kind),
             Self::CompareSame { rest, block } => {
                 let step = take(rest, COMPARE_STEP_BYTES, block.len() as u64)?;
                 let data = (0..step.blocks).map(|_| block.clone()).collect::<Segments>();

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
-use crate::commands::Work;
+use crate::commands::{Protected, Purpose, Work};
 use crate::io::BlockIo;
 use crate::sense::{Sense, SenseFormat};
 use crate::sequence::Sequence;
 use crate::status::Status;
+use crate::wipe::Lease;
 
 /// What a CDB comes to.
 #[derive(Debug)]
@@ -86,8 +87,29 @@ pub(crate) enum Then {
     GiveData(u32),
     /// The task ends.
     End,
+    /// Something else: kept apart, so that READ and WRITE have little to move and to free.
+    Rarely(Box<Rare>),
+}
+
+/// What follows with the rarer commands.
+#[derive(Debug)]
+pub(crate) enum Rare {
     /// The next request of the sequence follows; after the last, the task ends.
-    Continue(Box<Sequence>),
+    Continue(Sequence),
+    /// The task ends with CONDITION MET, or GOOD where the blocks are not at hand.
+    ConditionMet,
+    /// The task ends with the provisioning status of blocks.
+    GiveStatus,
+    /// What was read is checked, and then given or not.
+    Check(Protected, Purpose),
+    /// The next step of the unit's wipe follows; after the last, the task ends.
+    Wipe(Lease),
+}
+
+impl From<Rare> for Then {
+    fn from(rare: Rare) -> Self {
+        Self::Rarely(Box::new(rare))
+    }
 }
 
 impl Task {

@@ -13,9 +13,12 @@ use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
 use crate::config::LogicalUnitConfig;
+use crate::io::{BlockIo, IoError};
+use crate::medium::MediumState;
 use crate::mode::ModeSettings;
-use crate::sense::{AdditionalSense, SenseFormat};
+use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
+use crate::wipe::{Kind, Progress, Wipe};
 
 /// An I_T nexus, by a number that is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +29,7 @@ bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Conditions: u8 {
         const RESERVED = 1 << 0;
-        const STOPPED = 1 << 1;
+        const NOT_READY = 1 << 1;
         const READ_ONLY = 1 << 2;
         const SOFTWARE_WRITE_PROTECTED = 1 << 3;
         const WRITE_CACHE = 1 << 4;
@@ -64,7 +67,7 @@ pub(crate) struct State {
     pub(crate) settings: ModeSettings,
     pub(crate) saved: ModeSettings,
     pub(crate) reservation: Option<NexusId>,
-    pub(crate) stopped: bool,
+    pub(crate) medium: MediumState,
     attentions: HashMap<NexusId, UnitAttentions>,
 }
 
@@ -92,7 +95,13 @@ pub(crate) struct ReservedByAnother;
 impl LogicalUnit {
     pub(crate) fn new(number: LogicalUnitNumber, config: LogicalUnitConfig) -> Self {
         let saved = config.saved_settings.unwrap_or(config.default_settings());
-        let state = State { settings: saved, saved, reservation: None, stopped: false, attentions: HashMap::new() };
+        let state = State {
+            settings: saved,
+            saved,
+            reservation: None,
+            medium: MediumState::default(),
+            attentions: HashMap::new(),
+        };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
         Self { number, config, summary, epoch: AtomicU64::new(0), state: Mutex::new(state) }
     }
@@ -134,6 +143,7 @@ impl LogicalUnit {
         let holds = {
             let mut state = self.state.lock();
             state.attentions.remove(&nexus);
+            state.medium.forget(nexus);
             state.reservation == Some(nexus)
         };
         if holds {
@@ -155,6 +165,7 @@ impl LogicalUnit {
     pub(crate) fn reset_nexus(&self, nexus: NexusId) {
         self.change(|state| {
             state.reservation.take_if(|holder| *holder == nexus);
+            state.medium.forget(nexus);
         });
         self.tell(nexus, AdditionalSense::I_T_NEXUS_LOSS);
     }
@@ -191,9 +202,59 @@ impl LogicalUnit {
             self.epoch.fetch_add(1, Ordering::AcqRel);
             state.settings = state.saved;
             state.reservation = None;
-            state.stopped = false;
+            state.medium.reset();
             state.post(condition, None);
         });
+    }
+
+    /// The medium is there again; all but the nexus that has loaded it are told. While somebody prevents its removal it does not move
+    /// either way.
+    pub(crate) fn load(&self, by: Option<NexusId>) -> Result<(), Sense> {
+        self.change(|state| {
+            if by.is_some() && !state.medium.preventing.is_empty() {
+                return Err(Sense::illegal(AdditionalSense::MEDIUM_REMOVAL_PREVENTED));
+            }
+            state.medium.stopped = false;
+            if std::mem::take(&mut state.medium.ejected) {
+                state.post(AdditionalSense::MEDIUM_MAY_HAVE_CHANGED, by);
+            }
+            Ok(())
+        })
+    }
+
+    /// The medium is taken out, unless somebody prevents that.
+    pub(crate) fn eject(&self) -> Result<(), Sense> {
+        self.change(|state| match state.medium.preventing.is_empty() {
+            true => {
+                state.medium.ejected = true;
+                Ok(())
+            }
+            false => Err(Sense::illegal(AdditionalSense::MEDIUM_REMOVAL_PREVENTED)),
+        })
+    }
+
+    /// The step of a wipe that is due and that no task does.
+    pub(crate) fn poll_wipe(&self) -> Option<BlockIo> {
+        if !self.summary().has(Conditions::NOT_READY) {
+            return None;
+        }
+        self.state.lock().medium.wipe.as_mut()?.poll()
+    }
+
+    /// A step has ended, of the wipe that `is_ours` knows. `None` if that is over already.
+    pub(crate) fn wiped(&self, done: Result<(), IoError>, is_ours: impl FnOnce(&Wipe) -> bool) -> Option<Progress> {
+        let mut state = self.state.lock();
+        let progress = state.medium.wipe.as_mut().filter(|wipe| is_ours(wipe))?.handle_done(done);
+        drop(state);
+        if progress != Progress::Continues {
+            self.change(|state| {
+                state.medium.wipe = None;
+                if let Progress::Failed(Kind::Sanitize { unrestricted_exit }) = progress {
+                    state.medium.sanitize_failed = Some(unrestricted_exit);
+                }
+            });
+        }
+        Some(progress)
     }
 
     /// All tasks of all nexuses end; the others are told (SAM-5 7.4).
@@ -208,7 +269,7 @@ impl LogicalUnit {
 fn conditions(state: &State, config: &LogicalUnitConfig) -> Conditions {
     [
         (Conditions::RESERVED, state.reservation.is_some()),
-        (Conditions::STOPPED, state.stopped),
+        (Conditions::NOT_READY, state.medium.not_ready().is_some()),
         (Conditions::READ_ONLY, config.read_only),
         (Conditions::SOFTWARE_WRITE_PROTECTED, state.settings.software_write_protect),
         (Conditions::WRITE_CACHE, state.settings.write_cache),

@@ -135,6 +135,14 @@ pub struct BlockLimits {
     pub write_same_max: u64,
     /// MAXIMUM ATOMIC TRANSFER LENGTH.
     pub atomic_transfer_max: u32,
+    /// ATOMIC ALIGNMENT of the first block.
+    pub atomic_alignment: u32,
+    /// ATOMIC TRANSFER LENGTH GRANULARITY.
+    pub atomic_granularity: u32,
+    /// MAXIMUM ATOMIC TRANSFER LENGTH WITH ATOMIC BOUNDARY.
+    pub atomic_transfer_max_with_boundary: u32,
+    /// MAXIMUM ATOMIC BOUNDARY SIZE.
+    pub atomic_boundary_max: u32,
 }
 
 impl BlockLimits {
@@ -154,7 +162,14 @@ impl BlockLimits {
         ];
         bytes.extend(words.iter().flat_map(|word| word.to_be_bytes()));
         bytes.extend(self.write_same_max.to_be_bytes());
-        bytes.extend(self.atomic_transfer_max.to_be_bytes());
+        let atomic = [
+            self.atomic_transfer_max,
+            self.atomic_alignment,
+            self.atomic_granularity,
+            self.atomic_transfer_max_with_boundary,
+            self.atomic_boundary_max,
+        ];
+        bytes.extend(atomic.iter().flat_map(|word| word.to_be_bytes()));
         bytes.resize(0x3c, 0);
         bytes
     }
@@ -179,6 +194,10 @@ impl BlockLimits {
             unmap_alignment: (alignment >> 31 != 0).then_some(alignment & 0x7fff_ffff),
             write_same_max: be64(body, 32),
             atomic_transfer_max: be32(body, 40),
+            atomic_alignment: be32(body, 44),
+            atomic_granularity: be32(body, 48),
+            atomic_transfer_max_with_boundary: be32(body, 52),
+            atomic_boundary_max: be32(body, 56),
         })
     }
 }
@@ -190,12 +209,17 @@ pub struct BlockDeviceCharacteristics {
     pub rotation_rate: u16,
     /// NOMINAL FORM FACTOR: 0 not told, 1 5.25", 2 3.5", 3 2.5", 4 1.8", 5 smaller.
     pub form_factor: u8,
+    /// WABEREQ: whether blocks are read after a block erase without having been written: 0 not told, 1 yes, 2 no.
+    pub read_after_block_erase: u8,
+    /// WACEREQ: the same after a cryptographic erase.
+    pub read_after_cryptographic_erase: u8,
 }
 
 impl BlockDeviceCharacteristics {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.rotation_rate.to_be_bytes().to_vec();
-        bytes.extend([0, self.form_factor & 0x0f]);
+        let erase = (self.read_after_block_erase & 3) << 6 | (self.read_after_cryptographic_erase & 3) << 4;
+        bytes.extend([0, erase | self.form_factor & 0x0f]);
         bytes.resize(0x3c, 0);
         bytes
     }
@@ -206,7 +230,12 @@ impl BlockDeviceCharacteristics {
     /// The header is cut or is another page's, or there is no room for the first four bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let body = need("VPD page B1h", body("VPD page B1h", page::BLOCK_DEVICE_CHARACTERISTICS, bytes)?, 4)?;
-        Ok(Self { rotation_rate: be16(body, 0), form_factor: body[3] & 0x0f })
+        Ok(Self {
+            rotation_rate: be16(body, 0),
+            form_factor: body[3] & 0x0f,
+            read_after_block_erase: body[3] >> 6,
+            read_after_cryptographic_erase: body[3] >> 4 & 3,
+        })
     }
 }
 
@@ -278,6 +307,10 @@ mod tests {
             unmap_alignment: Some(0x0999_9999),
             write_same_max: 0xaaaa_aaaa_aaaa_aaaa,
             atomic_transfer_max: 0xbbbb_bbbb,
+            atomic_alignment: 0xcccc_cccc,
+            atomic_granularity: 0xdddd_dddd,
+            atomic_transfer_max_with_boundary: 0xeeee_eeee,
+            atomic_boundary_max: 0xffff_ffff,
         };
         let page = whole(page::BLOCK_LIMITS, &limits.encode());
         assert_eq!(page.len(), 64);
@@ -286,6 +319,7 @@ mod tests {
             &page[32..48],
             &[0x89, 0x99, 0x99, 0x99, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xbb, 0xbb, 0xbb, 0xbb]
         );
+        assert_eq!(page[48..], [[0xcc; 4], [0xdd; 4], [0xee; 4], [0xff; 4]].concat());
         assert_eq!(BlockLimits::decode(&page), Ok(limits));
         assert_eq!(BlockLimits::decode(&page[..20]).unwrap().unmap_max, 0);
     }

@@ -46,12 +46,18 @@ impl Store {
                 self.compare(lba, compare)?;
                 self.range(lba, write.len()).copy_from_slice(write);
             }
-            BlockIo::WriteSame { extent, block, .. } => {
+            BlockIo::WriteSame { extent, block, .. } | BlockIo::Wipe { extent, block } => {
                 let block = block.unwrap_or(Bytes::from_static(&[0; BLOCK]));
                 self.range(extent.lba, extent.blocks as usize * BLOCK)
                     .chunks_mut(BLOCK)
                     .for_each(|chunk| chunk.copy_from_slice(&block));
             }
+            BlockIo::OrWrite { lba, data, .. } => {
+                let data = data.concat();
+                self.range(lba, data.len()).iter_mut().zip(data).for_each(|(ours, theirs)| *ours |= theirs);
+            }
+            BlockIo::Prefetch(_) => {}
+            BlockIo::LbaStatus { extent, .. } => return Ok(IoOutput::Status(vec![LbaStatus { extent, mapped: true }])),
             BlockIo::Unmap(extents) => {
                 extents.iter().for_each(|extent| self.range(extent.lba, extent.blocks as usize * BLOCK).fill(0));
             }
@@ -114,6 +120,10 @@ impl Reference {
             }
             6 if blocks == 0 => self.0[lba as usize..].fill(fill),
             6 => range.fill(fill),
+            8 => range.iter_mut().for_each(|block| *block |= fill),
+            9 => range.fill(fill),
+            10 if blocks == 0 => self.0[lba as usize..].fill(0),
+            11 => {}
             _ => range.fill(0),
         }
         Ok(Vec::new())
@@ -134,6 +144,10 @@ impl Reference {
             }
             5 => (Cdb::compare_and_write(lba, blocks), [all.clone(), vec![other; all.len()]].concat()),
             6 => (Cdb::write_same_16(lba, count, false), vec![fill; BLOCK]),
+            8 => (Cdb::or_write_16(lba, count), all),
+            9 => (Cdb::write_atomic_16(lba, blocks.into()), all),
+            10 => (Cdb::write_zeroes_16(lba, count, fill == 1), Vec::new()),
+            11 => (Cdb::verify_16(lba, count, false), Vec::new()),
             _ => {
                 let list = UnmapList([Extent { lba, blocks: blocks.into() }].into_iter().collect()).encode();
                 (Cdb::unmap(list.len() as u16), list)
@@ -151,11 +165,12 @@ fn nexus(config: LogicalUnitConfig) -> Nexus {
 
 fn config() -> LogicalUnitConfig {
     let geometry = Geometry { block_size: BLOCK as u32, blocks: BLOCKS };
-    LogicalUnitConfig { thin: true, ..LogicalUnitConfig::new(geometry, "model") }
+    let limits = Limits { atomic_bytes_max: 8 << 10, ..Limits::default() };
+    LogicalUnitConfig { thin: true, limits, ..LogicalUnitConfig::new(geometry, "model") }
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    (0u8..8, 0..BLOCKS + 2, 0u8..8, 0u8..3, 0u8..3).prop_map(|(kind, lba, blocks, fill, other)| Request {
+    (0u8..12, 0..BLOCKS + 2, 0u8..8, 0u8..3, 0u8..3).prop_map(|(kind, lba, blocks, fill, other)| Request {
         kind,
         lba,
         blocks,

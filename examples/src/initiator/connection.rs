@@ -207,8 +207,21 @@ impl Unit {
     /// # Errors
     /// The command did not end with GOOD.
     pub fn read(&self, cdb: &Cdb, length: u32) -> Result<Bytes, Failure> {
+        self.execute(cdb, Transfer::Read(length))
+    }
+
+    /// Sends a command with this data, or none if it is empty, as [`read`](Self::read).
+    ///
+    /// # Errors
+    /// The command did not end with GOOD.
+    pub fn run(&self, cdb: &Cdb, data: Bytes) -> Result<(), Failure> {
+        let transfer = if data.is_empty() { Transfer::None } else { Transfer::Write(data) };
+        self.execute(cdb, transfer).map(drop)
+    }
+
+    fn execute(&self, cdb: &Cdb, transfer: Transfer) -> Result<Bytes, Failure> {
         for _ in 0..UNIT_ATTENTIONS_MAX {
-            let request = Request::new(LogicalUnitNumber::from(self.lun), cdb, Transfer::Read(length));
+            let request = Request::new(LogicalUnitNumber::from(self.lun), cdb, transfer.clone());
             let completion = self.client.execute(request).wait()?;
             if !is_unit_attention(&completion) {
                 return good(cdb.descriptor().name, completion);

@@ -256,6 +256,10 @@ fn page_b0(limits: &BlockLimits) -> Vec<Item> {
         item("maximum write same", told(limits.write_same_max)).remark("blocks"),
         item("write same of zero blocks", !limits.write_same_nonzero),
         item("maximum atomic transfer", told(limits.atomic_transfer_max)).remark("blocks"),
+        item("atomic alignment", told(limits.atomic_alignment)).remark("blocks"),
+        item("atomic granularity", told(limits.atomic_granularity)).remark("blocks"),
+        item("transfer in atomic boundary", told(limits.atomic_transfer_max_with_boundary)).remark("blocks"),
+        item("maximum atomic boundary", told(limits.atomic_boundary_max)).remark("blocks"),
     ]
 }
 
@@ -273,7 +277,13 @@ fn page_b1(device: &BlockDeviceCharacteristics) -> Vec<Item> {
         1 => item("rotation", "none, a solid state medium"),
         rate => item("rotation", rate).remark("turns a minute"),
     };
-    vec![rotation, item("form factor", named(device.form_factor, FORM_FACTORS))]
+    const ERASED: &[(u8, &str)] = &[(0, "not told"), (1, "yes"), (2, "no"), (3, "perhaps")];
+    vec![
+        rotation,
+        item("form factor", named(device.form_factor, FORM_FACTORS)),
+        item("reads after block erase", named(device.read_after_block_erase, ERASED)),
+        item("reads after cryptographic erase", named(device.read_after_cryptographic_erase, ERASED)),
+    ]
 }
 
 fn page_b2(page: &LogicalBlockProvisioning) -> Vec<Item> {

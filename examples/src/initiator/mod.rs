@@ -4,6 +4,7 @@ mod ask;
 mod bench;
 pub mod connection;
 mod inquiry;
+mod medium;
 mod transfer;
 
 use std::time::Duration;
@@ -64,6 +65,16 @@ enum Command {
     Copy(transfer::Copy),
     /// Compares a file or a disk with a file or a disk; exit code 1 if they differ
     Compare(transfer::Compare),
+    /// Shows which blocks of a thin disk have space of their own
+    Lbastatus(medium::Range),
+    /// Lets a disk look whether it can read its blocks
+    Verify(medium::Range),
+    /// Gives the space of blocks back; wants --yes
+    Unmap(medium::Destroy),
+    /// Fills blocks with one byte, which moves one block only; wants --yes
+    Writesame(medium::WriteSame),
+    /// Makes everything on a disk unreadable; wants --yes
+    Sanitize(medium::Sanitize),
     /// Puts load on a disk and measures it; without URL on one of its own, in the same process
     Bench(bench::Bench),
 }
@@ -114,6 +125,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Ping(ping) => ask::ping(&ping.url, &ping.connection, ping.count, ping.interval),
         Command::Copy(copy) => transfer::copy(copy),
         Command::Compare(compare) => transfer::compare(compare),
+        Command::Lbastatus(range) => medium::lba_status(range),
+        Command::Verify(range) => medium::verify(range),
+        Command::Unmap(destroy) => medium::unmap(destroy),
+        Command::Writesame(same) => medium::write_same(same),
+        Command::Sanitize(sanitize) => medium::sanitize(sanitize),
         Command::Bench(bench) => bench.run(),
     }
 }

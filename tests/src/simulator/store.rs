@@ -166,7 +166,7 @@ impl Store {
                 self.land(unit, extent.lba, &vec![ZEROS; extent.blocks as usize], oracle);
                 Ok(IoOutput::Done)
             }
-            BlockIo::Flush => Ok(IoOutput::Done),
+            BlockIo::Flush | BlockIo::Prefetch(_) => Ok(IoOutput::Done),
             other => {
                 self.verdict.fail(format!("the store is asked for what nobody has asked for: {other:?}"));
                 Err(IoError::NotReady)

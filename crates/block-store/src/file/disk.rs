@@ -9,7 +9,7 @@ use crate::striped::Striped;
 use crate::zeros::first_nonzero;
 use bytes::Bytes;
 use rustix::io::Errno;
-use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, Segments};
+use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
 use smallvec::SmallVec;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -60,10 +60,14 @@ impl Disk {
     /// Panics, in the caller's thread, if the request breaks what [`BlockIo`] promises.
     pub(super) fn check(&self, io: &BlockIo) {
         match io {
-            BlockIo::Read(extent) | BlockIo::WriteSame { extent, .. } => {
+            BlockIo::Read(extent)
+            | BlockIo::Prefetch(extent)
+            | BlockIo::Wipe { extent, .. }
+            | BlockIo::LbaStatus { extent, .. }
+            | BlockIo::WriteSame { extent, .. } => {
                 self.extent(*extent);
             }
-            BlockIo::Write { lba, data, .. } | BlockIo::Compare { lba, data } => {
+            BlockIo::Write { lba, data, .. } | BlockIo::OrWrite { lba, data, .. } | BlockIo::Compare { lba, data } => {
                 ByteRange::of_data(self.geometry, *lba, data);
             }
             BlockIo::CompareAndWrite { lba, data, .. } => {
@@ -76,7 +80,7 @@ impl Disk {
             }
             BlockIo::Flush => {}
         }
-        if let BlockIo::WriteSame { block: Some(block), .. } = io {
+        if let BlockIo::WriteSame { block: Some(block), .. } | BlockIo::Wipe { block: Some(block), .. } = io {
             let block_size = self.geometry.block_size as usize;
             assert_eq!(block.len(), block_size, "WRITE SAME repeats one block");
         }
@@ -129,13 +133,12 @@ impl Disk {
             BlockIo::CompareAndWrite { lba, data, .. } => {
                 self.compare_and_write(lba, &data, buffers)?;
             }
-            BlockIo::WriteSame { extent, block, unmap, .. } => {
-                let range = self.extent(extent);
-                let _shared = self.locks.read(&range);
-                match block.filter(|block| first_nonzero(block).is_some()) {
-                    Some(block) => self.fill(range, &block, buffers)?,
-                    None => self.zero(range, unmap, buffers)?,
-                }
+            BlockIo::WriteSame { extent, block, unmap, .. } => self.write_same(extent, block, unmap, buffers)?,
+            BlockIo::Wipe { extent, block } => self.write_same(extent, block, true, buffers)?,
+            BlockIo::OrWrite { lba, data, .. } => self.or_write(lba, &data, buffers)?,
+            BlockIo::Prefetch(extent) => return Ok(self.prefetch(self.extent(extent))),
+            BlockIo::LbaStatus { extent, runs_max } => {
+                return self.status(extent, runs_max.into()).map(IoOutput::Status);
             }
             BlockIo::Unmap(extents) => {
                 for extent in extents {
@@ -156,6 +159,77 @@ impl Disk {
         let mut data = Cursor::new(data);
         self.compare(range, &mut data, buffers)?;
         self.write(range, &mut data, buffers)
+    }
+
+    fn write_same(
+        &self,
+        extent: Extent,
+        block: Option<Bytes>,
+        unmap: bool,
+        buffers: &Arc<BufferPool>,
+    ) -> Result<(), IoError> {
+        let range = self.extent(extent);
+        let _shared = self.locks.read(&range);
+        match block.filter(|block| first_nonzero(block).is_some()) {
+            Some(block) => self.fill(range, &block, buffers),
+            None => self.zero(range, unmap, buffers),
+        }
+    }
+
+    fn or_write(&self, lba: u64, data: &Segments, buffers: &Arc<BufferPool>) -> Result<(), IoError> {
+        let range = ByteRange::of_data(self.geometry, lba, data);
+        let _alone = self.locks.write(&range);
+        let mut data = Cursor::new(data);
+        let mut buffer = buffers.take(range.length().min(STEP_BYTES));
+        for (offset, length) in steps(range, STEP_BYTES) {
+            let step = &mut buffer.as_mut()[..length];
+            self.read(step, offset)?;
+            data.or_to(step);
+            self.write_slices(&mut [IoSlice::new(step)], offset)?;
+        }
+        Ok(())
+    }
+
+    /// What the kernel is told may come to nothing: it is a hint. Past the page cache there is no place for it.
+    fn prefetch(&self, range: ByteRange) -> IoOutput {
+        if self.direct {
+            return IoOutput::Uncached;
+        }
+        let _ = self.medium.will_need(range.start, range.end - range.start);
+        IoOutput::Done
+    }
+
+    /// Holes are deallocated, all else is mapped, and so is everything where nobody knows of holes.
+    fn status(&self, extent: Extent, runs_max: usize) -> Result<Vec<LbaStatus>, IoError> {
+        let block_size = u64::from(self.geometry.block_size);
+        let (mut next, end) = (extent.lba, extent.lba + extent.blocks);
+        let mut runs: Vec<LbaStatus> = Vec::new();
+        while next < end && runs.len() < runs_max {
+            let offset = next * block_size;
+            let data = self.seek(offset, false, end * block_size)?;
+            // A block that data begins in is mapped, as is one that a hole begins in.
+            let data_lba = data / block_size;
+            let (mapped, up_to) = match data_lba > next {
+                true => (false, data_lba),
+                false => (true, self.seek(data, true, end * block_size)?.div_ceil(block_size).max(next + 1)),
+            };
+            let blocks = up_to.min(end) - next;
+            match runs.last_mut().filter(|last| last.mapped == mapped) {
+                Some(last) => last.extent.blocks += blocks,
+                None => runs.push(LbaStatus { extent: Extent { lba: next, blocks }, mapped }),
+            }
+            next += blocks;
+        }
+        Ok(runs)
+    }
+
+    /// The first data or hole from `offset` on, or `end`. A medium that does not tell holes has none.
+    fn seek(&self, offset: u64, hole: bool, end: u64) -> Result<u64, IoError> {
+        match self.medium.seek(offset, hole) {
+            Ok(at) => Ok(at.unwrap_or(end).clamp(offset, end)),
+            Err(error) if is_unsupported(error) => Ok(if hole { end } else { offset }),
+            Err(error) => Err(read_error(error)),
+        }
     }
 
     /// Fills `buffer`. The end of the medium is an error: the file has shrunk.
@@ -192,7 +266,7 @@ impl Disk {
             return self.write_slices(&mut slices, range.start);
         }
         let mut buffer = buffers.take(range.length().min(STEP_BYTES));
-        for (offset, length) in steps(range) {
+        for (offset, length) in steps(range, STEP_BYTES) {
             let step = &mut buffer.as_mut()[..length];
             data.copy_to(step);
             self.write_slices(&mut [IoSlice::new(step)], offset)?;
@@ -203,7 +277,7 @@ impl Disk {
     /// Compares as much of `data` as the range has.
     fn compare(&self, range: ByteRange, data: &mut Cursor<'_>, buffers: &Arc<BufferPool>) -> Result<(), IoError> {
         let mut buffer = buffers.take(range.length().min(STEP_BYTES));
-        for (offset, length) in steps(range) {
+        for (offset, length) in steps(range, STEP_BYTES) {
             let step = &mut buffer.as_mut()[..length];
             self.read(step, offset)?;
             if let Some(within) = data.first_difference(step) {
@@ -215,12 +289,13 @@ impl Disk {
 
     /// Writes `block` all over the range.
     fn fill(&self, range: ByteRange, block: &[u8], buffers: &Arc<BufferPool>) -> Result<(), IoError> {
-        let step_bytes = (range.end - range.start).min(STEP_BYTES as u64) as usize;
-        let mut buffer = buffers.take(step_bytes);
+        // Whole blocks, so that each step begins with one.
+        let step_bytes = STEP_BYTES / block.len() * block.len();
+        let mut buffer = buffers.take((range.end - range.start).min(step_bytes as u64) as usize);
         for target in buffer.as_mut().chunks_exact_mut(block.len()) {
             target.copy_from_slice(block);
         }
-        for (offset, length) in steps(range) {
+        for (offset, length) in steps(range, step_bytes) {
             self.write_slices(&mut [IoSlice::new(&buffer.as_ref()[..length])], offset)?;
         }
         Ok(())
@@ -244,9 +319,9 @@ impl Disk {
 }
 
 /// The range in steps: offset and length of each.
-fn steps(range: ByteRange) -> impl Iterator<Item = (u64, usize)> {
-    let offsets = (range.start..range.end).step_by(STEP_BYTES);
-    offsets.map(move |offset| (offset, (range.end - offset).min(STEP_BYTES as u64) as usize))
+fn steps(range: ByteRange, step_bytes: usize) -> impl Iterator<Item = (u64, usize)> {
+    let offsets = (range.start..range.end).step_by(step_bytes);
+    offsets.map(move |offset| (offset, (range.end - offset).min(step_bytes as u64) as usize))
 }
 
 /// True if the medium has no such operation, or not for this range.

@@ -1,9 +1,10 @@
 //! The system calls that a disk needs, and nothing above them.
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fdatasync, flock};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, SeekFrom, fadvise, fallocate, fdatasync, flock, seek};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev, retry_on_intr};
 use std::io::{IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
 
 /// How a range is made to read as zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,12 @@ pub(super) trait Medium: Send + Sync {
 
     /// Makes a range zeros without writing it, or says that it cannot.
     fn zero(&self, zeroing: Zeroing, offset: u64, length: u64) -> Result<(), Errno>;
+
+    /// Where the first data at or behind `offset` begins, or the end of what there is; the first hole, if `hole`.
+    fn seek(&self, offset: u64, hole: bool) -> Result<Option<u64>, Errno>;
+
+    /// Says that the range will be read.
+    fn will_need(&self, offset: u64, length: u64) -> Result<(), Errno>;
 
     /// Makes everything written so far durable.
     fn sync(&self) -> Result<(), Errno>;
@@ -63,6 +70,19 @@ impl Medium for LockedFile {
             Zeroing::Keep => FallocateFlags::ZERO_RANGE,
         };
         retry_on_intr(|| fallocate(&self.0, how | FallocateFlags::KEEP_SIZE, offset, length))
+    }
+
+    fn seek(&self, offset: u64, hole: bool) -> Result<Option<u64>, Errno> {
+        let from = if hole { SeekFrom::Hole(offset) } else { SeekFrom::Data(offset) };
+        match seek(&self.0, from) {
+            Ok(at) => Ok(Some(at)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn will_need(&self, offset: u64, length: u64) -> Result<(), Errno> {
+        fadvise(&self.0, offset, NonZeroU64::new(length), Advice::WillNeed)
     }
 
     fn sync(&self) -> Result<(), Errno> {

@@ -38,7 +38,7 @@ impl FileQueue {
                 let read = self.store.disk.read_cached(*extent, &self.completions.buffers)?;
                 Some(Ok(IoOutput::Data(read)))
             }
-            BlockIo::Compare { .. } | BlockIo::Flush => None,
+            BlockIo::Compare { .. } | BlockIo::Prefetch(_) | BlockIo::LbaStatus { .. } | BlockIo::Flush => None,
             _ => self.store.disk.is_read_only().then_some(Err(IoError::ReadOnly)),
         }
     }
@@ -128,9 +128,15 @@ impl Job {
 fn is_durable(io: &BlockIo) -> bool {
     match io {
         BlockIo::Write { durable, .. }
+        | BlockIo::OrWrite { durable, .. }
         | BlockIo::CompareAndWrite { durable, .. }
         | BlockIo::WriteSame { durable, .. } => *durable,
         BlockIo::Flush => true,
-        BlockIo::Read(_) | BlockIo::Compare { .. } | BlockIo::Unmap(_) => false,
+        BlockIo::Read(_)
+        | BlockIo::Compare { .. }
+        | BlockIo::Prefetch(_)
+        | BlockIo::Wipe { .. }
+        | BlockIo::LbaStatus { .. }
+        | BlockIo::Unmap(_) => false,
     }
 }

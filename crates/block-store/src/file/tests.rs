@@ -100,6 +100,14 @@ impl Medium for Fake {
         Ok(())
     }
 
+    fn seek(&self, _offset: u64, _hole: bool) -> Result<Option<u64>, Errno> {
+        Err(Errno::INVAL)
+    }
+
+    fn will_need(&self, _offset: u64, _length: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+
     fn sync(&self) -> Result<(), Errno> {
         let mut script = self.0.0.lock();
         script.calls.push(Call::Sync);

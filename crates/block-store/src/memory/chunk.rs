@@ -22,6 +22,11 @@ impl Chunk {
         Self { written: 0, data }
     }
 
+    /// A chunk of zeros.
+    pub(super) fn zeros() -> Self {
+        Self { written: 0, data: vec![0; CHUNK_BYTES] }
+    }
+
     pub(super) fn data(&self) -> &[u8] {
         &self.data
     }
@@ -32,12 +37,23 @@ impl Chunk {
         } else {
             data.copy_to(&mut self.data[piece.bytes()]);
         }
-        self.written |= blocks(piece, block_size);
+        self.written |= written(piece, block_size);
+    }
+
+    /// Puts the ones of `data` into the piece.
+    pub(super) fn or(&mut self, piece: &Piece, block_size: u32, data: &mut Cursor<'_>) {
+        data.or_to(&mut self.data[piece.bytes()]);
+        self.written |= written(piece, block_size);
+    }
+
+    /// Whether the block at this byte of the chunk is written.
+    pub(super) fn is_written(&self, offset: usize, block_size: u32) -> bool {
+        self.written >> (offset / granule(block_size)) & 1 != 0
     }
 
     /// Makes the blocks zeros. True if none is left that is written.
     pub(super) fn unmap(&mut self, piece: &Piece, block_size: u32) -> bool {
-        self.written &= !blocks(piece, block_size);
+        self.written &= !unmapped(piece, block_size);
         let left = self.written != 0;
         if left {
             self.data[piece.bytes()].fill(0);
@@ -46,11 +62,28 @@ impl Chunk {
     }
 }
 
-/// The bits of the blocks of `piece`.
-fn blocks(piece: &Piece, block_size: u32) -> u128 {
-    let block_size = block_size as usize;
-    let count = piece.length / block_size;
-    (u128::MAX >> (128 - count)) << (piece.offset / block_size)
+/// Bytes that a bit stands for: a block, or about one where blocks with protection information lie across chunks.
+fn granule(block_size: u32) -> usize {
+    block_size as usize & !0x1ff
+}
+
+/// The bits that a write to `piece` sets: of all that it touches.
+fn written(piece: &Piece, block_size: u32) -> u128 {
+    let granule = granule(block_size);
+    bits(piece.offset / granule, (piece.offset + piece.length).div_ceil(granule))
+}
+
+/// The bits that go when `piece` is unmapped: of what it covers.
+fn unmapped(piece: &Piece, block_size: u32) -> u128 {
+    let granule = granule(block_size);
+    bits(piece.offset.div_ceil(granule), (piece.offset + piece.length) / granule)
+}
+
+fn bits(start: usize, end: usize) -> u128 {
+    match end.saturating_sub(start) {
+        0 => 0,
+        count => (u128::MAX >> (128 - count)) << start,
+    }
 }
 
 /// Hashes chunk numbers with one multiplication by a random number, so that an initiator cannot choose addresses that
@@ -102,11 +135,16 @@ mod tests {
     #[test]
     fn bits_of_blocks() {
         let piece = |offset, length| Piece { chunk: 0, offset, length };
-        assert_eq!(blocks(&piece(0, CHUNK_BYTES), 512), u128::MAX);
-        assert_eq!(blocks(&piece(0, CHUNK_BYTES), 4096), 0xffff);
-        assert_eq!(blocks(&piece(1024, 512), 512), 1 << 2);
-        assert_eq!(blocks(&piece(CHUNK_BYTES - 512, 512), 512), 1 << 127);
-        assert_eq!(blocks(&piece(4096, 8192), 4096), 0b110);
+        assert_eq!(written(&piece(0, CHUNK_BYTES), 512), u128::MAX);
+        assert_eq!(written(&piece(0, CHUNK_BYTES), 4096), 0xffff);
+        assert_eq!(written(&piece(1024, 512), 512), 1 << 2);
+        assert_eq!(written(&piece(CHUNK_BYTES - 512, 512), 512), 1 << 127);
+        assert_eq!(written(&piece(4096, 8192), 4096), 0b110);
+        for (offset, length) in [(0, CHUNK_BYTES), (1024, 512), (4096, 8192)] {
+            assert_eq!(written(&piece(offset, length), 512), unmapped(&piece(offset, length), 512));
+        }
+        assert_eq!((written(&piece(520, 520), 520), unmapped(&piece(520, 520), 520)), (0b110, 0));
+        assert_eq!(unmapped(&piece(520, 1040), 520), 0b100);
     }
 
     /// The chunks of one stripe are 1024 apart: their hashes must still spread over a small table.

@@ -1,4 +1,4 @@
-//! COMPARE AND WRITE from many threads.
+//! COMPARE AND WRITE and ORWRITE from many threads.
 
 use crate::harness::Driver;
 use block_store::BlockStore;
@@ -82,4 +82,29 @@ pub(crate) fn swaps_against_whole_writes(open: impl Fn(Geometry) -> Arc<dyn Bloc
             scope.spawn(move || fight(store, thread));
         }
     });
+}
+
+/// Each thread sets bits of its own in the same blocks, all at once: in the end all are set.
+pub(crate) fn or_write_loses_no_bit(open: impl Fn(Geometry) -> Arc<dyn BlockStore>) {
+    let store = open(GEOMETRY);
+    // Block 128 begins a chunk.
+    let extent = Extent { lba: 127, blocks: 2 };
+    let set = |store: &Arc<dyn BlockStore>, thread: usize| {
+        let mut queue = Driver::new(store);
+        let request = |at: usize, bit: u32| {
+            let mut data = vec![0; 1024];
+            data[at] = 1 << bit;
+            BlockIo::OrWrite { lba: extent.lba, data: [Bytes::from(data)].into_iter().collect(), durable: false }
+        };
+        let places = (thread..1024).step_by(THREADS.into());
+        let requests: Vec<_> = places.flat_map(|at| (0..8).map(move |bit| request(at, bit))).collect();
+        assert!(queue.run_all(requests).iter().all(|end| *end == Ok(IoOutput::Done)));
+    };
+    thread::scope(|scope| {
+        for thread in 0..THREADS.into() {
+            let (store, set) = (&store, &set);
+            scope.spawn(move || set(store, thread));
+        }
+    });
+    assert!(read(&mut Driver::new(&store), extent).iter().all(|byte| *byte == 0xff));
 }

@@ -61,14 +61,14 @@ fn allocated_bytes(path: &Path) -> u64 {
 #[test]
 fn file_is_an_array_of_blocks() {
     let directory = directory();
-    model::run_cases(opener(&directory, false), 40);
+    model::run_cases(opener(&directory, false), model::ALL, 60);
 }
 
 #[test]
 fn direct_file_is_an_array_of_blocks() {
     let directory = directory();
     if has_direct(&directory) {
-        model::run_cases(opener(&directory, true), 20);
+        model::run_cases(opener(&directory, true), model::PLAIN, 20);
     }
 }
 
@@ -76,7 +76,7 @@ fn direct_file_is_an_array_of_blocks() {
 fn file_in_memory_is_an_array_of_blocks() {
     // Another file system: it has no cached reads and no ZERO_RANGE.
     match TempDir::new_in("/dev/shm") {
-        Ok(directory) => model::run_cases(opener(&directory, false), 40),
+        Ok(directory) => model::run_cases(opener(&directory, false), model::ALL, 60),
         Err(error) => eprintln!("skipped: /dev/shm: {error}"),
     }
 }
@@ -85,6 +85,12 @@ fn file_in_memory_is_an_array_of_blocks() {
 fn file_loses_no_update() {
     let directory = directory();
     atomic::counts_with_compare_and_write(opener(&directory, false));
+}
+
+#[test]
+fn file_loses_no_bit() {
+    let directory = directory();
+    atomic::or_write_loses_no_bit(opener(&directory, false));
 }
 
 #[test]
@@ -137,6 +143,26 @@ fn a_file_is_sparse_and_unmap_gives_space_back() {
     queue.run(BlockIo::WriteSame { extent, block: None, unmap: true, durable: false }).unwrap();
     assert!(allocated_bytes(&path) <= before - 8 * MIB);
     assert_eq!(path.metadata().unwrap().len(), 1 << 40);
+}
+
+#[test]
+fn holes_are_deallocated_and_all_else_is_mapped() {
+    let directory = directory();
+    let path = directory.path().join("disk");
+    let store: Arc<dyn BlockStore> = Arc::new(FileStore::open(&path, &options(1 << 40)).unwrap());
+    let mut queue = Driver::new(&store);
+    queue.run(write(1 << 20, 1, MIB)).unwrap();
+    queue.run(write(1 << 30, 1, MIB)).unwrap();
+    let whole = Extent { lba: 0, blocks: (1 << 40) / 512 };
+    let mapped = |queue: &mut Driver| -> Vec<(u64, u64)> {
+        let runs = model::statuses(queue, whole).into_iter().filter(|run| run.mapped);
+        runs.map(|run| (run.extent.lba, run.extent.blocks)).collect()
+    };
+    assert_eq!(mapped(&mut queue), [(1 << 20, 2048), (1 << 30, 2048)]);
+    let extent = Extent { lba: (1 << 20) + 1024, blocks: 1024 };
+    queue.run(BlockIo::Unmap([extent].into_iter().collect())).unwrap();
+    assert_eq!(mapped(&mut queue), [(1 << 20, 1024), (1 << 30, 2048)]);
+    assert_eq!(queue.run(BlockIo::Prefetch(whole)), Ok(IoOutput::Done));
 }
 
 #[test]

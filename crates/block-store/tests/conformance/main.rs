@@ -15,12 +15,17 @@ fn memory(geometry: Geometry) -> Arc<dyn BlockStore> {
 
 #[test]
 fn memory_is_an_array_of_blocks() {
-    model::run_cases(memory, 200);
+    model::run_cases(memory, model::ALL, 300);
 }
 
 #[test]
 fn memory_loses_no_update() {
     atomic::counts_with_compare_and_write(memory);
+}
+
+#[test]
+fn memory_loses_no_bit() {
+    atomic::or_write_loses_no_bit(memory);
 }
 
 #[test]
@@ -30,5 +35,5 @@ fn memory_shows_no_half_write() {
 
 #[test]
 fn without_faults_a_fault_store_is_what_it_wraps() {
-    model::run_cases(|geometry| Arc::new(FaultStore::new(memory(geometry), [])), 20);
+    model::run_cases(|geometry| Arc::new(FaultStore::new(memory(geometry), [])), model::PLAIN, 20);
 }

@@ -5,7 +5,7 @@ use block_store::BlockStore;
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, Segments};
+use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
 use std::sync::Arc;
 
 /// Some chunks of 64 KiB, and an end that is none of their borders.
@@ -20,6 +20,7 @@ enum Operation {
     Compare { differ_at: Option<u32> },
     CompareAndWrite { fill: u8, differ_at: Option<u32> },
     WriteSame { fill: Option<u8>, unmap: bool },
+    OrWrite { fill: u8, durable: bool },
     Unmap { second: Option<(u64, u64)> },
     Flush,
 }
@@ -38,6 +39,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(fill, differ_at)| Operation::CompareAndWrite { fill, differ_at }),
         1 => (proptest::option::of(fill), any::<bool>())
             .prop_map(|(fill, unmap)| Operation::WriteSame { fill, unmap }),
+        1 => (fill, any::<bool>()).prop_map(|(fill, durable)| Operation::OrWrite { fill, durable }),
         2 => proptest::option::of(any::<(u64, u64)>())
             .prop_map(|second| Operation::Unmap { second }),
         1 => Just(Operation::Flush),
@@ -111,6 +113,11 @@ impl Model {
                 let block = block.map(Bytes::from);
                 (BlockIo::WriteSame { extent, block, unmap, durable: false }, done)
             }
+            Operation::OrWrite { fill, durable } => {
+                let data = pattern(fill, self.at(extent).len());
+                self.at(extent).iter_mut().zip(&data).for_each(|(ours, theirs)| *ours |= theirs);
+                (BlockIo::OrWrite { lba, data: cut(data, &[700, 1]), durable }, done)
+            }
             Operation::Unmap { second } => {
                 let second = second.map(|(place, length)| self.extent(place, length));
                 let extents = [Some(extent), second].into_iter().flatten();
@@ -120,6 +127,26 @@ impl Model {
             Operation::Flush => (BlockIo::Flush, done),
         }
     }
+}
+
+/// The status of all blocks of an extent, asked for in as many requests as it takes.
+pub(crate) fn statuses(queue: &mut Driver, extent: Extent) -> Vec<LbaStatus> {
+    let (mut next, end) = (extent.lba, extent.lba + extent.blocks);
+    let mut all = Vec::new();
+    while next < end {
+        let rest = Extent { lba: next, blocks: end - next };
+        let Ok(IoOutput::Status(runs)) = queue.run(BlockIo::LbaStatus { extent: rest, runs_max: 3 }) else {
+            panic!("a status is asked for")
+        };
+        assert!((1..=3).contains(&runs.len()));
+        for run in runs {
+            assert_eq!(run.extent.lba, next, "runs follow each other");
+            assert!(run.extent.blocks > 0 && run.extent.blocks <= end - next);
+            next += run.extent.blocks;
+            all.push(run);
+        }
+    }
+    all
 }
 
 /// Bytes that tell from each other what is written where; zeros for 0.
@@ -138,21 +165,31 @@ fn cut(data: Vec<u8>, cuts: &[u16]) -> Segments {
     segments
 }
 
-/// Runs random lists on fresh stores of either block size.
-pub(crate) fn run_cases(open: impl Fn(Geometry) -> Arc<dyn BlockStore>, cases: u32) {
+/// The sizes of blocks without protection information.
+pub(crate) const PLAIN: &[u32] = &[512, 4096];
+/// Those with it as well, which lie across chunks.
+pub(crate) const ALL: &[u32] = &[512, 520, 4096, 4104];
+
+/// Runs random lists on fresh stores of these block sizes.
+pub(crate) fn run_cases(open: impl Fn(Geometry) -> Arc<dyn BlockStore>, block_sizes: &'static [u32], cases: u32) {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let step = (any::<u64>(), any::<u64>(), operation());
-    let steps = (any::<bool>(), proptest::collection::vec(step, 1..60));
-    let outcome = TestRunner::new(config).run(&steps, |(small, steps)| {
-        let block_size = if small { 512 } else { 4096 };
+    let steps = (0..block_sizes.len(), proptest::collection::vec(step, 1..60));
+    let outcome = TestRunner::new(config).run(&steps, |(index, steps)| {
+        let block_size = block_sizes[index];
         let geometry = Geometry { block_size, blocks: DISK_BYTES / u64::from(block_size) };
         let store = open(geometry);
         prop_assert_eq!(store.geometry(), geometry);
-        let mut model = Model { geometry, bytes: vec![0; DISK_BYTES as usize] };
+        let mut model = Model { geometry, bytes: vec![0; (geometry.blocks * u64::from(block_size)) as usize] };
         let mut queue = Driver::new(&store);
         for step in steps {
             let (io, expected) = model.apply(step.clone());
             prop_assert!(queue.run(io) == expected, "{:?}", step);
+        }
+        let whole = Extent { lba: 0, blocks: geometry.blocks };
+        for run in statuses(&mut queue, whole) {
+            let zeros = model.at(run.extent).iter().all(|byte| *byte == 0);
+            prop_assert!(run.mapped || zeros, "{:?} is said to be deallocated", run.extent);
         }
         let all = BlockIo::Read(Extent { lba: 0, blocks: geometry.blocks });
         prop_assert!(queue.run(all) == Ok(IoOutput::Data(model.bytes.into())), "the whole medium");

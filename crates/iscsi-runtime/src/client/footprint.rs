@@ -7,9 +7,8 @@ use scsi_block::cdb::Cdb;
 use scsi_block::opcodes::{Field, Operation};
 use std::ops::Range;
 
-/// Operation codes that the table of commands lacks and that change what a unit keeps for one nexus: PREVENT ALLOW MEDIUM REMOVAL,
-/// RESERVE (10), RELEASE (10).
-const NEXUS_OPCODES: [u8; 3] = [0x1e, 0x56, 0x57];
+/// Operation codes that the table of commands lacks and that change what a unit keeps for one nexus: RESERVE (10), RELEASE (10).
+const NEXUS_OPCODES: [u8; 2] = [0x56, 0x57];
 
 /// Bytes of an UNMAP list before its descriptors, and of a descriptor (SBC-4 clause 5.35).
 const UNMAP_HEADER_BYTES: usize = 8;
@@ -57,20 +56,36 @@ impl Footprint {
             Op::SynchronizeCache10 | Op::SynchronizeCache16 => print(Repeat::Safe, false, 0..0),
             // The sense data that it fetches is gone afterwards.
             Op::RequestSense => print(Repeat::Unsafe, false, 0..0),
-            Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 => print(Repeat::Safe, false, extent(&cdb)),
-            Op::Verify10 | Op::Verify12 | Op::Verify16 => print(Repeat::Safe, false, extent(&cdb)),
-            Op::Write6 | Op::Write10 | Op::Write12 | Op::Write16 => print(Repeat::Safe, true, extent(&cdb)),
-            Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 => {
+            Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 | Op::Read32 => print(Repeat::Safe, false, extent(&cdb)),
+            Op::PreFetch10 | Op::PreFetch16 | Op::ReadDefectData10 | Op::ReadDefectData12 => {
+                print(Repeat::Safe, false, 0..0)
+            }
+            Op::GetLbaStatus16 | Op::GetLbaStatus32 => {
+                print(Repeat::Safe, false, cdb.get(Field::LogicalBlockAddress)..u64::MAX)
+            }
+            Op::Verify10 | Op::Verify12 | Op::Verify16 | Op::Verify32 => print(Repeat::Safe, false, extent(&cdb)),
+            Op::Write6 | Op::Write10 | Op::Write12 | Op::Write16 | Op::Write32 => {
+                print(Repeat::Safe, true, extent(&cdb))
+            }
+            // Ones that are there stay.
+            Op::OrWrite16 | Op::WriteAtomic16 => print(Repeat::Safe, true, extent(&cdb)),
+            Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 | Op::WriteAndVerify32 => {
                 print(Repeat::Safe, true, extent(&cdb))
             }
             // To WRITE SAME no blocks are all to the end of the medium.
-            Op::WriteSame10 | Op::WriteSame16 if cdb.blocks() == 0 => {
+            Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 if cdb.blocks() == 0 => {
                 print(Repeat::Safe, true, extent(&cdb).start..u64::MAX)
             }
-            Op::WriteSame10 | Op::WriteSame16 => print(Repeat::Safe, true, extent(&cdb)),
+            Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => print(Repeat::Safe, true, extent(&cdb)),
             Op::Unmap => print(Repeat::Safe, true, unmapped(&request.transfer)),
             Op::CompareAndWrite => print(Repeat::Unsafe, true, extent(&cdb)),
-            Op::StartStopUnit => print(Repeat::Unsafe, true, whole),
+            Op::StartStopUnit
+            | Op::FormatUnit
+            | Op::SanitizeOverwrite
+            | Op::SanitizeBlockErase
+            | Op::SanitizeCryptographicErase
+            | Op::SanitizeExitFailureMode => print(Repeat::Unsafe, true, whole),
+            Op::PreventAllowMediumRemoval => print(Repeat::OfNexus, true, whole),
             Op::ModeSelect6 | Op::ModeSelect10 | Op::Reserve6 | Op::Release6 => print(Repeat::OfNexus, true, whole),
         }
     }

@@ -10,6 +10,7 @@ use iscsi_session::{Authentication, Limits};
 use iscsi_transport::Capture;
 use mio::net::TcpListener;
 use scsi_block::designator::{Association, Designator};
+use scsi_block::protection::ProtectionType;
 use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::net::SocketAddr;
@@ -64,9 +65,13 @@ impl Disk {
         let mut unit = LogicalUnitConfig {
             read_only: spec.read_only,
             write_cache: spec.write_cache,
-            thin: !matches!(spec.kind, StoreKind::Null { .. }),
-            ..LogicalUnitConfig::new(store.geometry(), serial)
+            thin: !matches!(spec.kind, StoreKind::Null { .. }) && spec.protection.is_none(),
+            physical_block_exponent: spec.physical_block_exponent(),
+            removable: spec.removable,
+            protection: spec.protection.and_then(ProtectionType::from_number),
+            ..LogicalUnitConfig::new(Geometry { block_size: spec.block_size, ..store.geometry() }, serial)
         };
+        unit.limits.atomic_bytes_max = store.atomic_bytes_max().min(unit.limits.transfer_bytes_max);
         if matches!(spec.kind, StoreKind::Null { .. }) {
             unit.identity.product = NULL_PRODUCT.into();
         }

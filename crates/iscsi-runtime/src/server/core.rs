@@ -15,6 +15,8 @@ use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use scsi_block::BlockIo;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +29,12 @@ const FIRST_LISTENER: usize = usize::MAX / 2;
 
 /// Time without a new connection after the process has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a step of upkeep is called at its store; no request of the node has this number.
+const UPKEEP: u64 = u64::MAX;
+
+/// Time between two steps of FORMAT UNIT and SANITIZE of one core: with steps of 1 MiB, an overwrite makes 1 GB/s at most.
+const UPKEEP_PAUSE: Duration = Duration::from_millis(1);
 
 /// A store of the portal and this core's way to it.
 struct Store {
@@ -46,6 +54,10 @@ pub(super) struct Core {
     listeners: Vec<TcpListener>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
+    /// Requests that let others go first.
+    patient: VecDeque<IoRequest>,
+    /// When the next of them, or the next step of what units do without a task, may begin, if one has begun.
+    upkeep_at: Option<Instant>,
     /// Whether the server shuts down.
     draining: bool,
     /// When the connections are ended that are left then, if that is to come yet.
@@ -78,6 +90,8 @@ impl Core {
             listeners,
             accept_again: None,
             buffers: BufferPool::default(),
+            patient: VecDeque::new(),
+            upkeep_at: None,
             draining: false,
             end_at: None,
         })
@@ -95,7 +109,12 @@ impl Core {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => other?,
             }
-            if looks_again && events.is_empty() && !self.node.has_more() {
+            if looks_again
+                && events.is_empty()
+                && !self.node.has_more()
+                && self.patient.is_empty()
+                && self.upkeep_at.is_none()
+            {
                 continue;
             }
             let now = Instant::now();
@@ -110,10 +129,11 @@ impl Core {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.node.has_more() {
+        if self.node.has_more() || self.upkeep_at.is_none() && !self.patient.is_empty() {
             return Some(Duration::ZERO);
         }
-        let due = [self.node.poll_timeout(), self.accept_again, self.end_at].into_iter().flatten().min()?;
+        let due =
+            [self.node.poll_timeout(), self.accept_again, self.end_at, self.upkeep_at].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }
 
@@ -145,15 +165,14 @@ impl Core {
     /// Carries block I/O to the stores and their ends back, until nothing moves. Returns how many there were.
     fn serve_stores(&mut self, now: Instant) -> usize {
         let mut ios = 0;
+        self.begin_upkeep(now);
         loop {
-            while let Some(IoRequest { id, store, io }) = self.node.poll_io() {
-                let found = &mut self.stores[store.target][store.unit];
-                if found.in_flight == 0 {
-                    self.busy_stores.push(store);
-                }
-                found.in_flight += 1;
+            while let Some(request) = self.node.poll_io() {
                 ios += 1;
-                found.queue.submit(IoId(id), io);
+                match request.io {
+                    BlockIo::Wipe { .. } => self.patient.push_back(request),
+                    _ => self.submit(request),
+                }
             }
             let mut moved = false;
             self.busy_stores.retain(|store| {
@@ -161,12 +180,49 @@ impl Core {
                 while let Some((IoId(id), done)) = found.queue.poll() {
                     found.in_flight -= 1;
                     moved = true;
-                    self.node.handle_io_done(now, id, done);
+                    match id {
+                        UPKEEP => {
+                            self.upkeep_at = Some(now + UPKEEP_PAUSE);
+                            self.shared.portal.targets[store.target].device.handle_upkeep_done(store.unit, done);
+                        }
+                        _ => self.node.handle_io_done(now, id, done),
+                    }
                 }
                 found.in_flight > 0
             });
             if !moved {
                 return ios;
+            }
+        }
+    }
+
+    fn submit(&mut self, IoRequest { id, store, io }: IoRequest) {
+        let found = &mut self.stores[store.target][store.unit];
+        if found.in_flight == 0 {
+            self.busy_stores.push(store);
+        }
+        found.in_flight += 1;
+        found.queue.submit(IoId(id), io);
+    }
+
+    /// Takes up what units do without a task: a step of each, then a pause, so that commands come between.
+    fn begin_upkeep(&mut self, now: Instant) {
+        if self.upkeep_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.upkeep_at = None;
+        if let Some(request) = self.patient.pop_front() {
+            self.upkeep_at = Some(now + UPKEEP_PAUSE);
+            self.submit(request);
+        }
+        for (target, units) in self.stores.iter_mut().enumerate() {
+            for (unit, found) in units.iter_mut().enumerate() {
+                let Some(io) = self.shared.portal.targets[target].device.poll_upkeep(unit) else { continue };
+                if found.in_flight == 0 {
+                    self.busy_stores.push(StoreId { target, unit });
+                }
+                found.in_flight += 1;
+                found.queue.submit(IoId(UPKEEP), io);
             }
         }
     }

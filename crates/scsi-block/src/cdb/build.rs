@@ -2,6 +2,7 @@
 
 use super::Cdb;
 use crate::opcodes::{Field, Operation};
+use crate::protection::ProtectionType;
 
 impl Cdb {
     /// For fields that the command has and values whose type fits them.
@@ -131,6 +132,76 @@ impl Cdb {
         Self::new(Operation::Unmap).with(Field::ParameterListLength, parameter_list_length)
     }
 
+    /// ORWRITE (16): ones that are there stay.
+    pub fn or_write_16(lba: u64, blocks: u32) -> Self {
+        Self::transfer(Operation::OrWrite16, lba, blocks)
+    }
+
+    /// WRITE ATOMIC (16), without an atomic boundary.
+    pub fn write_atomic_16(lba: u64, blocks: u16) -> Self {
+        Self::transfer(Operation::WriteAtomic16, lba, blocks)
+    }
+
+    /// PRE-FETCH (16); 0 blocks is to the end of the medium.
+    pub fn pre_fetch_16(lba: u64, blocks: u32, immediate: bool) -> Self {
+        Self::transfer(Operation::PreFetch16, lba, blocks).with(Field::Immediate, immediate)
+    }
+
+    /// GET LBA STATUS (16) from a block on.
+    pub fn get_lba_status_16(lba: u64, allocation_length: u32) -> Self {
+        Self::new(Operation::GetLbaStatus16)
+            .with(Field::LogicalBlockAddress, lba)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
+    /// READ DEFECT DATA (12) of both lists, in long block format.
+    pub fn read_defect_data_12(allocation_length: u32) -> Self {
+        Self::new(Operation::ReadDefectData12)
+            .with(Field::DefectLists, 3u8)
+            .with(Field::DefectListFormat, 3u8)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
+    /// PREVENT ALLOW MEDIUM REMOVAL.
+    pub fn prevent_allow_medium_removal(prevent: bool) -> Self {
+        Self::new(Operation::PreventAllowMediumRemoval).with(Field::Prevent, prevent)
+    }
+
+    /// START STOP UNIT that loads the medium or ejects it.
+    pub fn load_eject(load: bool) -> Self {
+        Self::start_stop_unit(load).with(Field::LoadEject, true)
+    }
+
+    /// FORMAT UNIT to a type of protection information, with the parameter list of four bytes that
+    /// [`format_list`](crate::parameters::format_list) builds.
+    pub fn format_unit(protection: Option<ProtectionType>) -> Self {
+        let (information, _) = protection.map_or((0, 0), ProtectionType::format_fields);
+        Self::new(Operation::FormatUnit).with(Field::FormatProtection, information).with(Field::FormatData, true)
+    }
+
+    /// SANITIZE, OVERWRITE, with the list that [`OverwriteList::encode`](crate::parameters::OverwriteList::encode) builds. It may be answered
+    /// before it is done if `immediate`.
+    pub fn sanitize_overwrite(immediate: bool, parameter_list_length: u16) -> Self {
+        Self::new(Operation::SanitizeOverwrite)
+            .with(Field::Immediate, immediate)
+            .with(Field::ParameterListLength, parameter_list_length)
+    }
+
+    /// SANITIZE, BLOCK ERASE.
+    pub fn sanitize_block_erase(immediate: bool) -> Self {
+        Self::new(Operation::SanitizeBlockErase).with(Field::Immediate, immediate)
+    }
+
+    /// SANITIZE, CRYPTOGRAPHIC ERASE.
+    pub fn sanitize_cryptographic_erase(immediate: bool) -> Self {
+        Self::new(Operation::SanitizeCryptographicErase).with(Field::Immediate, immediate)
+    }
+
+    /// SANITIZE, EXIT FAILURE MODE.
+    pub fn sanitize_exit_failure_mode() -> Self {
+        Self::new(Operation::SanitizeExitFailureMode)
+    }
+
     /// MODE SENSE (6) of a page; `control` 0 current, 1 changeable, 2 default, 3 saved values.
     ///
     /// # Panics
@@ -212,6 +283,18 @@ mod tests {
             (Cdb::unmap(24), &[0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0]),
             (Cdb::compare_and_write(1, 1), &[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0]),
             (Cdb::verify_16(1, 1, true), &[0x8f, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0]),
+            (Cdb::get_lba_status_16(1, 24), &[0x9e, 0x12, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 24, 0, 0]),
+            (Cdb::write_atomic_16(1, 2), &[0x9c, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0]),
+            (Cdb::or_write_16(1, 2), &[0x8b, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0]),
+            (Cdb::pre_fetch_16(1, 2, true), &[0x90, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0]),
+            (Cdb::read_defect_data_12(8), &[0xb7, 0x1b, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0]),
+            (Cdb::prevent_allow_medium_removal(true), &[0x1e, 0, 0, 0, 1, 0]),
+            (Cdb::load_eject(false), &[0x1b, 0, 0, 0, 2, 0]),
+            (Cdb::format_unit(Some(ProtectionType::Three)), &[0x04, 0xd0, 0, 0, 0, 0]),
+            (Cdb::sanitize_overwrite(true, 516), &[0x48, 0x81, 0, 0, 0, 0, 0, 2, 4, 0]),
+            (Cdb::sanitize_block_erase(false), &[0x48, 2, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::sanitize_cryptographic_erase(false), &[0x48, 3, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::sanitize_exit_failure_mode(), &[0x48, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0]),
             (Cdb::report_supported_operation_codes(true, 512), &[0xa3, 0x0c, 0x80, 0, 0, 0, 0, 0, 2, 0, 0, 0]),
         ];
         for (cdb, bytes) in expected {

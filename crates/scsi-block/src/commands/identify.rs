@@ -7,7 +7,7 @@ use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
 use crate::designator::Designator;
 use crate::inquiry::{Peripheral, StandardInquiry};
-use crate::opcodes::Field;
+use crate::opcodes::{Field, Operation};
 use crate::sense::{AdditionalSense, Sense};
 use crate::unit::LogicalUnit;
 use crate::vpd::{self, BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, LogicalBlockProvisioning, page};
@@ -30,7 +30,7 @@ pub(super) fn inquiry(unit: &LogicalUnit, cdb: &Cdb) -> Result<Bytes, Sense> {
 
 /// INQUIRY to a LUN that has no unit: the standard data says so.
 pub(crate) fn inquiry_without_unit(cdb: &Cdb) -> Result<Bytes, Sense> {
-    cdb.check_refused()?;
+    cdb.check_refused(false)?;
     if cdb.has(Field::EnableVitalProductData) {
         return Err(Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED));
     }
@@ -46,11 +46,11 @@ fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
     let name = |name: Option<&String>| name.cloned().unwrap_or_default();
     StandardInquiry {
         peripheral: if config.is_some() { Peripheral::DIRECT_ACCESS } else { Peripheral::NOT_SUPPORTED },
-        removable: false,
+        removable: config.is_some_and(|config| config.removable),
         version: VERSION,
         target_port_groups: 0,
         third_party_copy: false,
-        protection: false,
+        protection: config.is_some_and(|config| config.protection.is_some()),
         command_queue: true,
         vendor: name(identity.map(|identity| &identity.vendor)),
         product: name(identity.map(|identity| &identity.product)),
@@ -83,12 +83,20 @@ fn identification(config: &LogicalUnitConfig) -> DeviceIdentification {
 fn block_limits(config: &LogicalUnitConfig) -> BlockLimits {
     const TRANSFER_GRANULARITY_BYTES: u32 = 4096;
     let limits = &config.limits;
+    let atomic = config.supports(Operation::WriteAtomic16);
     let physical_block = 1 << config.physical_block_exponent;
     let common = BlockLimits {
-        compare_and_write_max: limits.compare_and_write_blocks_max,
+        compare_and_write_max: match config.supports(Operation::CompareAndWrite) {
+            true => limits.compare_and_write_blocks_max,
+            false => 0,
+        },
         transfer_granularity: physical_block.max((TRANSFER_GRANULARITY_BYTES / config.geometry.block_size) as u16),
         transfer_max: config.blocks_in(limits.transfer_bytes_max.into()),
         transfer_optimal: config.blocks_in(limits.transfer_bytes_optimal.into()),
+        prefetch_max: 0,
+        atomic_transfer_max: if atomic { config.blocks_in(limits.atomic_bytes_max.into()) } else { 0 },
+        atomic_alignment: if atomic { config.atomic_unit() as u32 } else { 0 },
+        atomic_granularity: if atomic { config.atomic_unit() as u32 } else { 0 },
         write_same_max: limits.write_same_bytes_max / u64::from(config.geometry.block_size),
         ..BlockLimits::default()
     };
@@ -108,7 +116,14 @@ fn characteristics(config: &LogicalUnitConfig) -> BlockDeviceCharacteristics {
     const NOT_ROTATING: u16 = 1;
     const TURNS_PER_MINUTE: u16 = 7200;
     let rotation_rate = if config.rotational { TURNS_PER_MINUTE } else { NOT_ROTATING };
-    BlockDeviceCharacteristics { rotation_rate, form_factor: 0 }
+    // What was erased reads as zeros.
+    const READS: u8 = 1;
+    BlockDeviceCharacteristics {
+        rotation_rate,
+        form_factor: 0,
+        read_after_block_erase: READS,
+        read_after_cryptographic_erase: READS,
+    }
 }
 
 fn provisioning(config: &LogicalUnitConfig) -> LogicalBlockProvisioning {

@@ -2,24 +2,23 @@
 
 use bytes::Bytes;
 
-use super::{Context, Plan, Started, Work};
+use super::{Context, Plan, Started, Work, protected};
 use crate::cdb::Cdb;
 use crate::io::{BlockIo, Extent, Segments};
 use crate::opcodes::Field;
-use crate::parameters::UnmapList;
 use crate::segments;
 use crate::sense::{AdditionalSense, Sense};
 use crate::sequence::Sequence;
-use crate::task::Then;
+use crate::task::{Rare, Then};
 use crate::unit::{Conditions, LogicalUnit};
 
-const OUT_OF_RANGE: Sense = Sense::illegal(AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE);
+pub(super) const OUT_OF_RANGE: Sense = Sense::illegal(AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE);
 /// Less data has come than the command needs to be safe.
-const DATA_MISSING: Sense = Sense::illegal(AdditionalSense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);
+pub(super) const DATA_MISSING: Sense = Sense::illegal(AdditionalSense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);
 
 /// Whether the extent lies on the medium; an empty one may stand at its end.
 #[inline]
-fn check_range(unit: &LogicalUnit, extent: Extent) -> Result<(), Sense> {
+pub(super) fn check_range(unit: &LogicalUnit, extent: Extent) -> Result<(), Sense> {
     let end = extent.lba.checked_add(extent.blocks);
     match end {
         Some(end) if end <= unit.config.geometry.blocks => Ok(()),
@@ -28,7 +27,7 @@ fn check_range(unit: &LogicalUnit, extent: Extent) -> Result<(), Sense> {
 }
 
 /// The blocks that the CDB names, if they are on the medium and have no more than `bytes_max` bytes.
-#[inline]
+#[inline(always)]
 fn extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense> {
     let extent = Extent { lba: cdb.get(Field::LogicalBlockAddress), blocks: cdb.blocks() };
     check_range(unit, extent)?;
@@ -38,8 +37,15 @@ fn extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense
     Ok(extent)
 }
 
+/// The same out of the way of READ and WRITE.
+#[cold]
+#[inline(never)]
+pub(super) fn rare_extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense> {
+    extent(unit, cdb, bytes_max)
+}
+
 /// The blocks of a command that reads or writes them all at once.
-#[inline]
+#[inline(always)]
 fn transfer(unit: &LogicalUnit, cdb: &Cdb) -> Result<Extent, Sense> {
     extent(unit, cdb, unit.config.limits.transfer_bytes_max.into())
 }
@@ -61,6 +67,9 @@ fn with_data_out(context: &Context<'_>, cdb: &Cdb, work: Work) -> Plan {
 /// READ.
 #[inline]
 pub(super) fn read(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    if let Some(kind) = context.unit.config.protection {
+        return protected::read(context, kind, cdb);
+    }
     let extent = transfer(context.unit, cdb)?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
@@ -72,6 +81,9 @@ pub(super) fn read(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
 /// WRITE.
 #[inline]
 pub(super) fn write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    if let Some(kind) = context.unit.config.protection {
+        return protected::write(context, kind, cdb, false);
+    }
     let extent = transfer(context.unit, cdb)?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
@@ -101,6 +113,9 @@ pub(super) fn start_write(unit: &LogicalUnit, lba: u64, data: Segments, wanted: 
 
 /// WRITE AND VERIFY.
 pub(super) fn write_and_verify(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    if let Some(kind) = context.unit.config.protection {
+        return protected::write(context, kind, cdb, true);
+    }
     let extent = transfer(context.unit, cdb)?;
     let compare = match cdb.get(Field::ByteCheck) {
         0 => false,
@@ -130,11 +145,14 @@ pub(super) fn start_write_and_verify(
         false => BlockIo::Read(Extent { blocks, ..extent }),
     };
     let write = BlockIo::Write { lba: extent.lba, data, durable: true };
-    Started::Io(write, Then::Continue(Box::new(Sequence::One(Some(check)))))
+    Started::Io(write, Rare::Continue(Sequence::One(Some(check))).into())
 }
 
 /// VERIFY.
 pub(super) fn verify(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    if let Some(kind) = context.unit.config.protection {
+        return protected::verify(context, kind, cdb);
+    }
     let extent = transfer(context.unit, cdb)?;
     let work = match cdb.get(Field::ByteCheck) {
         0 => Work::ReadThrough(extent),
@@ -172,9 +190,9 @@ pub(super) fn start_compare_same(extent: Extent, data: Segments, wanted: u32) ->
     Ok(start_sequence(Sequence::CompareSame { rest: extent, block }))
 }
 
-fn start_sequence(mut sequence: Sequence) -> Started {
+pub(super) fn start_sequence(mut sequence: Sequence) -> Started {
     match sequence.next() {
-        Some(request) => Started::Io(request, Then::Continue(Box::new(sequence))),
+        Some(request) => Started::Io(request, Rare::Continue(sequence).into()),
         None => Started::Done,
     }
 }
@@ -186,7 +204,7 @@ pub(super) fn compare_and_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
     if blocks_max == 0 {
         return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
     }
-    let extent = extent(context.unit, cdb, blocks_max * u64::from(config.geometry.block_size))?;
+    let extent = rare_extent(context.unit, cdb, blocks_max * u64::from(config.geometry.block_size))?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
@@ -201,7 +219,7 @@ pub(super) fn start_compare_and_write(lba: u64, data: Segments, wanted: u32, dur
 /// SYNCHRONIZE CACHE. IMMED changes nothing: GOOD comes when the data is durable, which is never too early. The
 /// whole cache is written, whatever blocks the command names.
 pub(super) fn synchronize_cache(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    extent(context.unit, cdb, u64::MAX)?;
+    rare_extent(context.unit, cdb, u64::MAX)?;
     Ok(Plan::work(Work::Flush))
 }
 
@@ -209,12 +227,16 @@ pub(super) fn synchronize_cache(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
 /// what unmapped blocks read as; any other block is written (SBC-3 5.43).
 pub(super) fn write_same(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let config = &context.unit.config;
-    let mut extent = extent(context.unit, cdb, config.limits.write_same_bytes_max)?;
+    let mut extent = rare_extent(context.unit, cdb, config.limits.write_same_bytes_max)?;
     if extent.blocks == 0 {
         extent.blocks = config.geometry.blocks - extent.lba;
     }
     if extent.blocks * u64::from(config.geometry.block_size) > config.limits.write_same_bytes_max {
         return Err(cdb.refuse(Field::Blocks));
+    }
+    if let Some(kind) = config.protection {
+        let unmap = [Field::Unmap].into_iter().find(|field| cdb.has(*field));
+        return unmap.map_or_else(|| protected::write_same(context, kind, cdb, extent), |field| Err(cdb.refuse(field)));
     }
     let unmap = cdb.has(Field::Unmap);
     if unmap && !config.thin {
@@ -235,34 +257,54 @@ pub(super) fn start_write_same(
     start_sequence(Sequence::WriteSame { rest, block, unmap, durable, block_size })
 }
 
-/// UNMAP.
-pub(super) fn unmap(cdb: &Cdb) -> Plan {
-    let data_out_length = cdb.get(Field::ParameterListLength) as u32;
-    Plan::Work { work: Work::Unmap, data_in_length: 0, data_out_length }
+/// ORWRITE: the set operation, which is the only one that has a meaning without a bitmap buffer (SBC-4 4.28).
+pub(super) fn or_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    let bytes_max = context.unit.config.limits.transfer_bytes_max.into();
+    let extent = rare_extent(context.unit, cdb, bytes_max)?;
+    if extent.blocks == 0 {
+        return Ok(Plan::DONE);
+    }
+    Ok(with_data_out(context, cdb, Work::OrWrite { lba: extent.lba, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
-/// Without a write cache nobody flushes later, so the blocks are durably zeros before GOOD.
-pub(super) fn start_unmap(
-    unit: &LogicalUnit,
-    mut data: Segments,
-    wanted: u32,
-    durable: bool,
-) -> Result<Started, Sense> {
-    segments::truncate(&mut data, wanted.into());
-    let limits = &unit.config.limits;
-    let UnmapList(mut extents) = UnmapList::decode(&segments::join(data), limits.unmap_descriptors_max)?;
-    extents.iter().try_for_each(|extent| check_range(unit, *extent))?;
-    let blocks: u64 = extents.iter().map(|extent| extent.blocks).sum();
-    if blocks > unit.config.blocks_in(limits.unmap_bytes_max).into() {
-        return Err(Sense::illegal(AdditionalSense::INVALID_FIELD_IN_PARAMETER_LIST));
+pub(super) fn start_or_write(unit: &LogicalUnit, lba: u64, data: Segments, wanted: u32, durable: bool) -> Started {
+    let data = whole_blocks(unit, data, wanted);
+    match data.is_empty() {
+        true => Started::Done,
+        false => Started::Io(BlockIo::OrWrite { lba, data, durable }, Then::End),
     }
-    extents.retain(|extent| extent.blocks > 0);
-    if extents.is_empty() {
-        return Ok(Started::Done);
+}
+
+/// WRITE ATOMIC: a write of no more than the store does in one piece (SBC-4 4.29).
+pub(super) fn write_atomic(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    let extent = rare_extent(context.unit, cdb, context.unit.config.limits.atomic_bytes_max.into())?;
+    let unit = context.unit.config.atomic_unit();
+    if !extent.lba.is_multiple_of(unit) {
+        return Err(cdb.refuse(Field::LogicalBlockAddress));
     }
-    let then = match durable {
-        true => Then::Continue(Box::new(Sequence::One(Some(BlockIo::Flush)))),
-        false => Then::End,
-    };
-    Ok(Started::Io(BlockIo::Unmap(extents), then))
+    if !extent.blocks.is_multiple_of(unit) {
+        return Err(cdb.refuse(Field::Blocks));
+    }
+    if extent.blocks == 0 {
+        return Ok(Plan::DONE);
+    }
+    Ok(with_data_out(context, cdb, Work::WriteAtomic { lba: extent.lba, forced: cdb.has(Field::ForceUnitAccess) }))
+}
+
+/// Nothing is written unless all is there.
+pub(super) fn start_write_atomic(lba: u64, data: Segments, wanted: u32, durable: bool) -> Result<Started, Sense> {
+    let data = all_wanted(data, wanted)?;
+    Ok(Started::Io(BlockIo::Write { lba, data, durable }, Then::End))
+}
+
+/// PRE-FETCH. IMMED changes nothing, as no store waits for its medium here. Zero blocks is all to the end.
+pub(super) fn prefetch(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    let mut extent = rare_extent(context.unit, cdb, u64::MAX)?;
+    if extent.blocks == 0 {
+        extent.blocks = context.unit.config.geometry.blocks - extent.lba;
+    }
+    match extent.blocks {
+        0 => Ok(Plan::DONE),
+        _ => Ok(Plan::work(Work::Prefetch(extent))),
+    }
 }

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use super::allocated;
 use crate::cdb::Cdb;
 use crate::device::TargetDevice;
-use crate::opcodes::{COMMANDS, CommandDescriptor, Field, Operation, Rules, rows_of};
+use crate::opcodes::{COMMANDS, CommandDescriptor, Field, Rules, rows_of};
 use crate::parameters::{Capacity10, Capacity16, SupportedCommand, TIMEOUTS_DESCRIPTOR, UnitList};
+use crate::protection::ProtectionType;
 use crate::sense::Sense;
 use crate::unit::LogicalUnit;
 
@@ -22,6 +23,7 @@ pub(super) fn read_capacity_16(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
         last_lba: config.geometry.blocks - 1,
         block_size: config.geometry.block_size,
         physical_block_exponent: config.physical_block_exponent,
+        protection_type: config.protection.map(ProtectionType::number),
         provisioning: config.thin,
         reads_zero: config.thin,
         ..Capacity16::default()
@@ -41,9 +43,7 @@ pub(crate) fn report_luns(device: &TargetDevice, cdb: &Cdb) -> Result<Bytes, Sen
 
 /// Whether this unit carries the command out.
 fn is_supported(unit: &LogicalUnit, row: &CommandDescriptor) -> bool {
-    let thin = unit.config.thin || !row.rules.contains(Rules::THIN);
-    let compare = unit.config.limits.compare_and_write_blocks_max > 0 || row.operation != Operation::CompareAndWrite;
-    thin && compare
+    !row.rules.contains(Rules::OPTIONAL) || unit.config.supports(row.operation)
 }
 
 /// REPORT SUPPORTED OPERATION CODES (SPC-5 6.34).
@@ -82,7 +82,7 @@ fn one_command(unit: &LogicalUnit, row: Option<&CommandDescriptor>, timeouts: bo
     const SUPPORTED: u8 = 3;
     let Some(row) = row.filter(|row| is_supported(unit, row)) else { return vec![0, NOT_SUPPORTED, 0, 0] };
     let mut data = vec![0, u8::from(timeouts) << 7 | SUPPORTED, 0, row.length];
-    data.extend(row.usage());
+    data.extend(row.usage_at(unit.config.protection.is_some()));
     if timeouts {
         data.extend(TIMEOUTS_DESCRIPTOR);
     }
