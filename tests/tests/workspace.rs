@@ -19,8 +19,16 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("ferriscsi", ALL),
     ("ferriscsi-tests", ALL),
 ];
-const ALL: &[&str] =
-    &["block-store", "iscsi-node", "iscsi-pdu", "iscsi-runtime", "iscsi-session", "iscsi-transport", "scsi-block", "t5-hal"];
+const ALL: &[&str] = &[
+    "block-store",
+    "iscsi-node",
+    "iscsi-pdu",
+    "iscsi-runtime",
+    "iscsi-session",
+    "iscsi-transport",
+    "scsi-block",
+    "t5-hal",
+];
 
 /// Licences under which a dependency may reach our users.
 const LICENCES: [&str; 9] = [
