@@ -1,6 +1,6 @@
 //! Protection information (SBC-4 4.21): eight bytes with each block that tell whether it is the block that was written.
 //!
-//! In: blocks and what a command says about their tags. Out: blocks with tuples, or which check fails. [`CHECKS`] is the one table of
+//! In: blocks and what a command says about their tags. Out: blocks with tuples, or which check fails. `CHECKS` is the one table of
 //! what RDPROTECT, WRPROTECT and VRPROTECT ask for.
 //!
 //! A store keeps a tuple behind its block, with all bits inverted: what was never written, and so reads as zeros, has the tuple of all
