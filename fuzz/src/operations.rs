@@ -254,7 +254,7 @@ impl Pair {
         let Some(queue) = self.wires.get_mut(&(cid, is_to_target)).filter(|queue| !queue.is_empty()) else { return };
         let place = place % queue.len();
         let Some(pdu) = queue.remove(place) else { return };
-        let frame = pdu.encode();
+        let frame = pdu.clone().encode();
         let what = match damage {
             Damage::None => Ok(pdu),
             Damage::Lost => return,
@@ -266,7 +266,7 @@ impl Pair {
             Damage::Byte(place) => {
                 let mut frame = frame.clone();
                 frame.header.0[usize::from(place) % frame.header.0.len()] ^= 1 << (place & 7);
-                Pdu::decode(&frame).map_err(BadPdu::Undecodable)
+                Pdu::decode(frame).map_err(BadPdu::Undecodable)
             }
         };
         match (is_to_target, what) {
