@@ -5,9 +5,10 @@
 
 use std::collections::HashSet;
 
+use crate::io::IoError;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::unit::NexusId;
-use crate::wipe::Wipe;
+use crate::wipe::{Kind, Progress, Wipe};
 
 /// The medium of one unit.
 #[derive(Debug, Default)]
@@ -45,6 +46,38 @@ impl MediumState {
             (_, true) => not_ready(AdditionalSense::INITIALIZING_COMMAND_REQUIRED),
             _ => None,
         }
+    }
+
+    /// A medium that is out, stopped or being wiped is not wiped; one whose last SANITIZE has failed is.
+    pub(crate) fn may_be_wiped(&self) -> Result<(), Sense> {
+        match self.not_ready() {
+            Some(sense) if sense.key == SenseKey::NotReady => Err(sense),
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins a wipe, if it may be: of several cores that ask at once, one gets it.
+    pub(crate) fn begin_wipe(&mut self, wipe: Wipe) -> Result<(), Sense> {
+        self.may_be_wiped()?;
+        self.sanitize_failed = None;
+        self.wipe = Some(wipe);
+        Ok(())
+    }
+
+    /// A step has ended, of the wipe that `is_ours` knows. `None` if that is over already.
+    pub(crate) fn handle_wiped(
+        &mut self,
+        done: Result<(), IoError>,
+        is_ours: impl FnOnce(&Wipe) -> bool,
+    ) -> Option<Progress> {
+        let progress = self.wipe.as_mut().filter(|wipe| is_ours(wipe))?.handle_done(done);
+        if progress != Progress::Continues {
+            self.wipe = None;
+        }
+        if let Progress::Failed(Kind::Sanitize { unrestricted_exit }) = progress {
+            self.sanitize_failed = Some(unrestricted_exit);
+        }
+        Some(progress)
     }
 
     /// A nexus is lost: it prevents nothing any more.

@@ -18,7 +18,7 @@ use crate::medium::MediumState;
 use crate::mode::ModeSettings;
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
-use crate::wipe::{Kind, Progress, Wipe};
+use crate::wipe::{Progress, Wipe};
 
 /// An I_T nexus, by a number that is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,10 +125,15 @@ impl LogicalUnit {
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
         let result = change(&mut state);
-        let generation = (self.summary().generation() + 1) << Summary::CONDITION_BITS;
-        let conditions = conditions(&state, &self.config).bits();
-        self.summary.store(generation | u64::from(conditions), Ordering::Release);
+        self.publish(&state);
         result
+    }
+
+    /// The summary of a state that has changed, whose lock is held.
+    fn publish(&self, state: &State) {
+        let generation = (self.summary().generation() + 1) << Summary::CONDITION_BITS;
+        let conditions = conditions(state, &self.config).bits();
+        self.summary.store(generation | u64::from(conditions), Ordering::Release);
     }
 
     /// A new nexus. It is told first of all that the unit may have been reset before it came.
@@ -244,15 +249,10 @@ impl LogicalUnit {
     /// A step has ended, of the wipe that `is_ours` knows. `None` if that is over already.
     pub(crate) fn wiped(&self, done: Result<(), IoError>, is_ours: impl FnOnce(&Wipe) -> bool) -> Option<Progress> {
         let mut state = self.state.lock();
-        let progress = state.medium.wipe.as_mut().filter(|wipe| is_ours(wipe))?.handle_done(done);
-        drop(state);
+        let progress = state.medium.handle_wiped(done, is_ours)?;
+        // While it goes on there is nothing that anybody has to look at.
         if progress != Progress::Continues {
-            self.change(|state| {
-                state.medium.wipe = None;
-                if let Progress::Failed(Kind::Sanitize { unrestricted_exit }) = progress {
-                    state.medium.sanitize_failed = Some(unrestricted_exit);
-                }
-            });
+            self.publish(&state);
         }
         Some(progress)
     }

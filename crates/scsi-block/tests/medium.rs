@@ -363,6 +363,33 @@ fn a_sanitize_that_is_not_waited_for_goes_on_and_is_told() {
     good(&mut two, &Cdb::read_10(0, 1), &[]);
 }
 
+/// Both are looked at before either begins.
+#[test]
+fn of_two_that_sanitize_at_once_one_is_refused() {
+    let device = device(config());
+    let mut tasks = [settled(&device), settled(&device)].map(|mut nexus| {
+        let Begin::Task(task) = nexus.begin(lun(), overwrite(0).as_bytes()) else { panic!() };
+        (nexus, task)
+    });
+    let barrier = std::sync::Barrier::new(2);
+    let steps: Vec<Step> = std::thread::scope(|scope| {
+        let barrier = &barrier;
+        let threads: Vec<_> = tasks
+            .iter_mut()
+            .map(|(nexus, task)| {
+                scope.spawn(move || {
+                    barrier.wait();
+                    nexus.start(task, [Bytes::from_static(&OVERWRITE)].into_iter().collect())
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let begun = steps.iter().filter(|step| matches!(step, Step::Io(_))).count();
+    let refused = steps.iter().filter(|step| matches!(step, Step::Done(_))).count();
+    assert_eq!((begun, refused), (1, 1));
+}
+
 #[test]
 fn a_sanitize_whose_task_is_gone_is_carried_on() {
     let device = device(config());

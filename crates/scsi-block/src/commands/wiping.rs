@@ -12,7 +12,7 @@ use crate::io::Segments;
 use crate::octets::{be16, be32};
 use crate::opcodes::{Field, Operation};
 use crate::protection::ProtectionType;
-use crate::sense::{AdditionalSense, Sense, SenseKey};
+use crate::sense::{AdditionalSense, Sense};
 use crate::task::Rare;
 use crate::unit::LogicalUnit;
 use crate::wipe::{Content, Kind, Progress, Wipe};
@@ -79,7 +79,7 @@ fn check_format_list(config: &LogicalUnitConfig, list: &[u8], long: bool) -> Res
 /// SANITIZE, all but EXIT FAILURE MODE: the CDB.
 pub(super) fn sanitize(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let config = &context.unit.config;
-    check_may_sanitize(context.unit)?;
+    context.unit.look(|state| state.medium.may_be_wiped())?;
     let data_out_length = cdb.get(Field::ParameterListLength) as u32;
     let lengths = match cdb.operation() {
         Operation::SanitizeOverwrite => {
@@ -96,14 +96,6 @@ pub(super) fn sanitize(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> 
         unrestricted_exit: cdb.has(Field::UnrestrictedExit),
     };
     Ok(Plan::Work { work, data_in_length: 0, data_out_length })
-}
-
-/// A medium that is out, stopped or being wiped is not sanitized; one whose last SANITIZE has failed is.
-fn check_may_sanitize(unit: &LogicalUnit) -> Result<(), Sense> {
-    unit.look(|state| match state.medium.not_ready() {
-        Some(sense) if sense.key == SenseKey::NotReady => Err(sense),
-        _ => Ok(()),
-    })
 }
 
 pub(super) fn start_sanitize(
@@ -142,7 +134,7 @@ fn pattern(config: &LogicalUnitConfig, list: &[u8]) -> Result<Content, Sense> {
 
 /// SANITIZE, EXIT FAILURE MODE.
 pub(super) fn exit_failure_mode(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    check_may_sanitize(context.unit)?;
+    context.unit.look(|state| state.medium.may_be_wiped())?;
     if cdb.has(Field::ParameterListLength) {
         return Err(cdb.refuse(Field::ParameterListLength));
     }
@@ -155,14 +147,10 @@ pub(super) fn exit_failure_mode(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
 
 /// Begins a wipe, unless somebody else was faster.
 fn start(unit: &LogicalUnit, kind: Kind, content: Content, immediate: bool) -> Result<Started, Sense> {
-    check_may_sanitize(unit)?;
     let config = &unit.config;
     let mut wipe = Wipe::new(kind, content, config.geometry.blocks, config.stored_block_bytes());
     let first = (!immediate).then(|| (wipe.step(), wipe.lease()));
-    unit.change(|state| {
-        state.medium.sanitize_failed = None;
-        state.medium.wipe = Some(wipe);
-    });
+    unit.change(|state| state.medium.begin_wipe(wipe))?;
     match first {
         Some((request, lease)) => Ok(Started::Io(request, Rare::Wipe(lease).into())),
         None => Ok(Started::Done),
