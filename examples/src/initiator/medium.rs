@@ -8,7 +8,7 @@ use iscsi_runtime::RemoteDisk;
 use iscsi_runtime::url::Url;
 use scsi_block::cdb::Cdb;
 use scsi_block::parameters::{LbaStatusList, OverwriteList};
-use scsi_block::sense::{AdditionalSense, Sense};
+use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
 use serde_json::json;
 
 use super::connection::{Connection, Unit, at};
@@ -283,14 +283,38 @@ fn wait(unit: &Unit, quiet: bool) -> Result<bool, Failure> {
     loop {
         let bytes = unit.read(&Cdb::request_sense(true, SENSE_BYTES), SENSE_BYTES.into())?;
         let sense = Sense::decode(&bytes).map_err(|error| Failure::new(Kind::Device, error.to_string()))?;
-        match sense.additional {
-            AdditionalSense::SANITIZE_IN_PROGRESS => {
+        match outcome(&sense) {
+            Some(done) => return Ok(done),
+            // What has happened to the unit besides says nothing of the SANITIZE.
+            None if sense.key == SenseKey::UnitAttention => {}
+            None => {
                 if let Some(progress) = sense.progress.filter(|_| !quiet) {
                     show::complain(&format!("{} %", u32::from(progress) * 100 / 65536));
                 }
                 std::thread::sleep(PROGRESS_EVERY);
             }
-            code => return Ok(code != AdditionalSense::SANITIZE_COMMAND_FAILED),
         }
+    }
+}
+
+/// What the answer to REQUEST SENSE says of a SANITIZE: whether it was done, or nothing as long as that is open.
+fn outcome(sense: &Sense) -> Option<bool> {
+    match (sense.key, sense.additional) {
+        (SenseKey::UnitAttention, _) | (_, AdditionalSense::SANITIZE_IN_PROGRESS) => None,
+        (_, code) => Some(code != AdditionalSense::SANITIZE_COMMAND_FAILED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sanitize_is_done_only_when_the_disk_has_nothing_to_say_of_it() {
+        let said = |key, code| outcome(&Sense::new(key, code));
+        assert_eq!(said(SenseKey::NotReady, AdditionalSense::SANITIZE_IN_PROGRESS), None);
+        assert_eq!(said(SenseKey::UnitAttention, AdditionalSense::BUS_DEVICE_RESET), None);
+        assert_eq!(said(SenseKey::MediumError, AdditionalSense::SANITIZE_COMMAND_FAILED), Some(false));
+        assert_eq!(outcome(&Sense::NONE), Some(true));
     }
 }
