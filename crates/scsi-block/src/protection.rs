@@ -51,7 +51,7 @@ impl ProtectionType {
         }
     }
 
-    /// SPT, in the extended INQUIRY data page (SPC-5 7.7.6): that a unit can be formatted to this type and no other. GRD_CHK, APP_CHK and
+    /// SPT, in the extended INQUIRY data page (SPC-5 7.7.7): that a unit can be formatted to this type and no other. GRD_CHK, APP_CHK and
     /// REF_CHK are ones beside it.
     pub const fn supported_types(self) -> u8 {
         match self {

@@ -215,14 +215,11 @@ impl Core {
             self.upkeep_at = Some(now + UPKEEP_PAUSE);
             self.submit(request);
         }
-        for (target, units) in self.stores.iter_mut().enumerate() {
-            for (unit, found) in units.iter_mut().enumerate() {
-                let Some(io) = self.shared.portal.targets[target].device.poll_upkeep(unit) else { continue };
-                if found.in_flight == 0 {
-                    self.busy_stores.push(StoreId { target, unit });
+        for target in 0..self.stores.len() {
+            for unit in 0..self.stores[target].len() {
+                if let Some(io) = self.shared.portal.targets[target].device.poll_upkeep(unit) {
+                    self.submit(IoRequest { id: UPKEEP, store: StoreId { target, unit }, io });
                 }
-                found.in_flight += 1;
-                found.queue.submit(IoId(UPKEEP), io);
             }
         }
     }

@@ -201,9 +201,6 @@ pub(super) fn start_sequence(mut sequence: Sequence) -> Started {
 pub(super) fn compare_and_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let config = &context.unit.config;
     let blocks_max = u64::from(config.limits.compare_and_write_blocks_max);
-    if blocks_max == 0 {
-        return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
-    }
     let extent = rare_extent(context.unit, cdb, blocks_max * u64::from(config.geometry.block_size))?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
@@ -234,13 +231,12 @@ pub(super) fn write_same(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense
     if extent.blocks * u64::from(config.geometry.block_size) > config.limits.write_same_bytes_max {
         return Err(cdb.refuse(Field::Blocks));
     }
-    if let Some(kind) = config.protection {
-        let unmap = [Field::Unmap].into_iter().find(|field| cdb.has(*field));
-        return unmap.map_or_else(|| protected::write_same(context, kind, cdb, extent), |field| Err(cdb.refuse(field)));
-    }
     let unmap = cdb.has(Field::Unmap);
     if unmap && !config.thin {
         return Err(cdb.refuse(Field::Unmap));
+    }
+    if let Some(kind) = config.protection {
+        return protected::write_same(context, kind, cdb, extent);
     }
     let (forced, zeros) = (cdb.has(Field::ForceUnitAccess), cdb.has(Field::NoDataOutBuffer));
     Ok(with_data_out(context, cdb, Work::WriteSame { extent, unmap, forced, zeros }))

@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::medium::{self, DATA_MISSING, check_range};
+use super::medium::{self, DATA_MISSING};
 use super::{Context, Plan, Started, Work};
 use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
@@ -289,7 +289,6 @@ pub(super) fn write_same(
     cdb: &Cdb,
     extent: Extent,
 ) -> Result<Plan, Sense> {
-    check_range(context.unit, extent)?;
     let protected = Protected::decode(context.unit, kind, cdb, extent)?;
     let zeros = cdb.has(Field::NoDataOutBuffer);
     if zeros && protected.checks.travels {
