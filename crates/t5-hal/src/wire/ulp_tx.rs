@@ -5,6 +5,7 @@
 use super::bits::bit_fields;
 use super::layout::{Layout, WireError, codes, layout};
 use super::work_request::TpHeader;
+use zerocopy::FromBytes;
 use zerocopy::big_endian::{U32, U64};
 
 codes! {
@@ -155,23 +156,12 @@ impl UlpList {
         for at in 0..count - 1 {
             let pair = &bytes[size_of::<Self>() + at / 2 * size_of::<UlpListPair>()..];
             let (length, address) = ((at & 1) * 4, 8 + (at & 1) * 8);
-            let (length, _) = U32Field::split_from(&pair[length..])?;
-            let (address, _) = U64Field::split_from(&pair[address..])?;
-            pieces.push(Piece { address: address.value.get(), length: length.value.get() });
+            let number = "a list has the bytes that its length says";
+            let (length, _) = U32::read_from_prefix(&pair[length..]).expect(number);
+            let (address, _) = U64::read_from_prefix(&pair[address..]).expect(number);
+            pieces.push(Piece { address: address.get(), length: length.get() });
         }
         Ok(pieces)
-    }
-}
-
-layout! {
-    /// One length of a list.
-    U32Field = "ulptx_sge_pair.len", 4 {
-        0 value: U32;
-    }
-
-    /// One address of a list.
-    U64Field = "ulptx_sge_pair.addr", 8 {
-        0 value: U64;
     }
 }
 
