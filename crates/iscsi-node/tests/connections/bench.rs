@@ -125,7 +125,7 @@ impl Bench {
                 Some(owner) => id = self.hand_over(id, owner),
             }
             while let Ok(Some(Received::Frame(frame))) = port.receive() {
-                login.handle_pdu(self.now, Pdu::decode(frame.clone()).expect("a PDU"));
+                login.handle_pdu(self.now, Pdu::decode(frame).expect("a PDU"));
             }
             match login.poll_event() {
                 None => {}
@@ -265,7 +265,7 @@ impl Peer {
     pub(crate) fn receive(&mut self) -> Vec<Pdu> {
         let mut pdus = Vec::new();
         while let Ok(Some(Received::Frame(frame))) = self.port.receive() {
-            let pdu = Pdu::decode(frame.clone()).expect("a PDU");
+            let pdu = Pdu::decode(frame).expect("a PDU");
             match &pdu {
                 Pdu::ScsiResponse(response) => self.stat_sn = response.stat_sn.next(),
                 Pdu::DataIn(data) => {

@@ -145,7 +145,7 @@ fn values_that_mean_nothing_are_named_with_their_place() {
     let refused = |kind: usize, at: usize, value: &[u8]| {
         let mut frame = full_pdu(kind).encode();
         frame.header.0[at..at + value.len()].copy_from_slice(value);
-        let error = Pdu::decode(frame.clone()).expect_err("a value that means nothing");
+        let error = Pdu::decode(frame).expect_err("a value that means nothing");
         (error.pdu, error.field, error.offset)
     };
     let none = &[0xff; 4];
@@ -174,16 +174,16 @@ fn values_that_mean_nothing_are_named_with_their_place() {
 
     let ping = NopOut::default();
     let frame = Frame::new(Pdu::from(ping).encode().header, vec![0; 4].into(), Bytes::new());
-    assert_eq!(Pdu::decode(frame.clone()).unwrap_err().field, "TotalAHSLength");
+    assert_eq!(Pdu::decode(frame).unwrap_err().field, "TotalAHSLength");
     let frame = Frame::new(full_pdu(17).encode().header, Box::default(), vec![0; 47].into());
-    assert_eq!(Pdu::decode(frame.clone()).unwrap_err().field, "DataSegmentLength");
+    assert_eq!(Pdu::decode(frame).unwrap_err().field, "DataSegmentLength");
 }
 
 /// A SCSI Response with this code and a status, both residuals and their counts beside it.
 fn response(code: ScsiResponseCode) -> ScsiResponse {
     let mut frame = full_pdu(3).encode();
     frame.header.0[2] = code.to_wire();
-    let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(frame.clone()) else { panic!("a SCSI Response") };
+    let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(frame) else { panic!("a SCSI Response") };
     response
 }
 
@@ -198,7 +198,7 @@ fn a_failure_at_the_target_has_neither_status_nor_residual() {
         // Not even what excludes itself is an error there.
         let mut frame = full_pdu(3).encode();
         (frame.header.0[1], frame.header.0[2]) = (0x9e, code.to_wire());
-        assert_eq!(Pdu::decode(frame.clone()), Ok(failure.clone().into()));
+        assert_eq!(Pdu::decode(frame), Ok(failure.clone().into()));
         let careless = ScsiResponse { status: 2, residual: Residual::Underflow(9), ..failure.clone() };
         assert_eq!(Pdu::from(careless).encode(), Pdu::from(failure).encode());
     }
@@ -211,7 +211,7 @@ fn a_residual_count_means_something_beside_its_bit() {
     assert_eq!((frame.header.0[1], &frame.header.0[40..48]), (0x8c, &[0, 0, 0, 9, 0, 0, 0, 5][..]));
     let mut without_bits = frame.clone();
     without_bits.header.0[1] = 0x80;
-    let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(without_bits.clone()) else { panic!("a SCSI Response") };
+    let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(without_bits) else { panic!("a SCSI Response") };
     assert_eq!((response.residual, response.bidirectional_read_residual), (Residual::None, Residual::None));
     assert_eq!(Pdu::from(response).encode().header.0[40..48], [0; 8]);
 }

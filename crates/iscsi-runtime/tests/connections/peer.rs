@@ -151,7 +151,7 @@ fn receive(port: &mut SoftwarePort<Stream>) -> Result<Pdu, PortError> {
     let begin = Instant::now();
     loop {
         match port.receive()? {
-            Some(Received::Frame(frame)) => return Ok(Pdu::decode(frame.clone()).expect("a PDU")),
+            Some(Received::Frame(frame)) => return Ok(Pdu::decode(frame).expect("a PDU")),
             Some(other) => panic!("{other:?}"),
             None => std::thread::sleep(Duration::from_millis(1)),
         }

@@ -231,7 +231,7 @@ fn a_stranger_is_left_without_an_answer() {
     let mut frame = Frame::new(Pdu::from(NopOut::default()).encode().header, Box::default(), bytes::Bytes::new());
     frame.header.0[0] = 0x3e;
     let mut target = open();
-    target.login.handle_undecodable(target.now, frame.header, Pdu::decode(frame.clone()).unwrap_err());
+    target.login.handle_undecodable(target.now, frame.header, Pdu::decode(frame).unwrap_err());
     assert_eq!(target.poll(), (vec![], Some(TargetEvent::Closed(LoginFailure::NotALogin(Opcode::Other(0x3e))))));
 }
 

@@ -126,6 +126,6 @@ fn a_4_the_read_command_of_the_digest_example() {
     let mut login = outcome(parameters());
     (login.cmd_sn, login.max_cmd_sn) = (iscsi_pdu::CmdSn(0x14), iscsi_pdu::CmdSn(0x18));
     let mut ladder = Ladder::start(login, config());
-    ladder.raw(Pdu::decode(frame.clone()).unwrap());
+    ladder.raw(Pdu::decode(frame).unwrap());
     ladder.tells(&["Command 0 R 1024"]);
 }

@@ -414,7 +414,7 @@ impl Hostile {
             Self::Damaged(header) => ladder.bad_header(header, BadPdu::DataDigest),
             Self::Bytes(header) => {
                 let frame = Frame { header, ahs: Box::default(), data: bytes::Bytes::new() };
-                match Pdu::decode(frame.clone()) {
+                match Pdu::decode(frame) {
                     Ok(pdu) => ladder.raw(pdu),
                     Err(error) => ladder.bad_header(header, BadPdu::Undecodable(error)),
                 }

@@ -6,7 +6,7 @@ use iscsi_session::{BadPdu, CloseReason, Parameters, Violation};
 
 fn undecodable(header: Header) -> BadPdu {
     let frame = Frame { header, ahs: Box::default(), data: bytes::Bytes::new() };
-    BadPdu::Undecodable(Pdu::decode(frame.clone()).unwrap_err())
+    BadPdu::Undecodable(Pdu::decode(frame).unwrap_err())
 }
 
 /// A header that cannot be decoded comes in.

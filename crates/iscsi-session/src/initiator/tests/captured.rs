@@ -20,7 +20,7 @@ fn read_capture(name: &str) -> Vec<Conversation> {
         let ahs = bytes[offset + HEADER_LENGTH..][..header.ahs_length()].into();
         let data = bytes.slice(offset + HEADER_LENGTH + header.ahs_length() + digest..);
         let frame = Frame::new(header, ahs, data.slice(..header.data_segment_length()));
-        let pdu = Pdu::decode(frame.clone()).unwrap();
+        let pdu = Pdu::decode(frame).unwrap();
         connections.entry(number(line, "connection")).or_default().push((number(line, "frame"), pdu));
     }
     let in_order = |mut pdus: Vec<(usize, Pdu)>| {
