@@ -6,7 +6,8 @@
 //!
 //! A read copies once, from the chunk into its queue's [`Arena`]; a write copies once, from the segments into the
 //! chunk. What no write has touched is answered with shared zeros. A chunk goes when its last block is unmapped. The
-//! medium's size, or the limit that it was made with, is the only bound on the memory: one that cannot be allocated ends the process, as everywhere in Rust.
+//! medium's size, or the limit that it was made with, is the only bound on the memory: one that cannot be allocated ends
+//! the process, as everywhere in Rust.
 
 mod arena;
 mod chunk;
