@@ -129,7 +129,7 @@ fn plan() -> impl Strategy<Value = Plan> {
     let hash = prop_oneof![4 => Just(0), 1 => any::<u64>()];
     let usual = prop::bool::weighted(0.9);
     let rare = prop::bool::weighted(0.3);
-    (0..2u8, usual.clone(), usual, mode, hash, rare.clone(), rare, vlan_list()).prop_map(
+    (0..2u8, usual, usual, mode, hash, rare, rare, vlan_list()).prop_map(
         |(port, receives, sends, mode, hash, group, only_own_address, vlans)| Plan {
             port,
             receives,
