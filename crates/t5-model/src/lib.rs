@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   switch   virtual interfaces, wires and loopbacks: who gets which frame
+//!   tcp      offloaded connections, over smoltcp
+//!   wire     what a port is attached to: another adapter, over a cable that may be bad
 //! ```
 //!
 //! Guarantees:
@@ -14,3 +16,5 @@
 #![forbid(unsafe_code)]
 
 pub mod switch;
+pub mod tcp;
+pub mod wire;
