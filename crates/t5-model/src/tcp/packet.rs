@@ -47,25 +47,24 @@ impl Segment {
     /// Reads an IP packet; nothing if it is no whole TCP segment of one piece.
     #[must_use]
     pub fn decode(packet: &[u8]) -> Option<Self> {
-        let (source, destination, tos, ip_header_bytes, payload): (IpAddr, IpAddr, _, _, _) =
-            match version(packet)? {
-                IpVersion::Ipv4 => {
-                    let ip = Ipv4Packet::new_checked(packet).ok()?;
-                    if ip.next_header() != IpProtocol::Tcp || ip.more_frags() || ip.frag_offset() != 0 {
-                        return None;
-                    }
-                    let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
-                    (source, destination, ip.dscp() << 2 | ip.ecn(), ip.header_len().into(), ip.payload())
+        let (source, destination, tos, ip_header_bytes, payload): (IpAddr, IpAddr, _, _, _) = match version(packet)? {
+            IpVersion::Ipv4 => {
+                let ip = Ipv4Packet::new_checked(packet).ok()?;
+                if ip.next_header() != IpProtocol::Tcp || ip.more_frags() || ip.frag_offset() != 0 {
+                    return None;
                 }
-                IpVersion::Ipv6 => {
-                    let ip = Ipv6Packet::new_checked(packet).ok()?;
-                    if ip.next_header() != IpProtocol::Tcp {
-                        return None;
-                    }
-                    let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
-                    (source, destination, ip.traffic_class(), ip.header_len(), ip.payload())
+                let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
+                (source, destination, ip.dscp() << 2 | ip.ecn(), ip.header_len().into(), ip.payload())
+            }
+            IpVersion::Ipv6 => {
+                let ip = Ipv6Packet::new_checked(packet).ok()?;
+                if ip.next_header() != IpProtocol::Tcp {
+                    return None;
                 }
-            };
+                let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
+                (source, destination, ip.traffic_class(), ip.header_len(), ip.payload())
+            }
+        };
         let tcp = TcpPacket::new_checked(payload).ok()?;
         let tuple = Tuple {
             local: SocketAddr::new(destination, tcp.dst_port()),
