@@ -26,8 +26,11 @@
 
 mod books;
 mod bugs;
+mod bundle;
 mod calendar;
+mod client;
 mod commands;
+mod connections;
 mod host;
 mod initiators;
 mod link;
@@ -39,6 +42,7 @@ mod registry;
 mod report;
 mod session;
 mod store;
+mod tags;
 mod targets;
 mod trouble;
 mod verdict;
@@ -46,7 +50,7 @@ mod wire;
 mod world;
 
 pub use bugs::Bug;
-pub use plan::RECOVERY_LEVEL_MAX;
+pub use plan::{CONNECTIONS_MAX, RECOVERY_LEVEL_MAX};
 pub use report::{Failure, Run, Totals};
 
 use iscsi_transport::Trace;
@@ -64,13 +68,15 @@ pub struct Options {
     pub rungs_max: usize,
     /// ErrorRecoveryLevel of all sessions, up to [`RECOVERY_LEVEL_MAX`]; none lets the seed decide.
     pub level: Option<u8>,
+    /// Connections of all normal sessions, up to [`CONNECTIONS_MAX`]; none lets the seed decide.
+    pub connections: Option<u16>,
     /// A bug to put in.
     pub bug: Option<Bug>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { requests_max: 400, steps_max: 5_000_000, rungs_max: 60, level: None, bug: None }
+        Self { requests_max: 400, steps_max: 5_000_000, rungs_max: 60, level: None, connections: None, bug: None }
     }
 }
 
