@@ -7,7 +7,7 @@ use super::client::Client;
 use super::link::{Link, Port};
 use super::wire::{End, WireControl};
 use super::world::World;
-use iscsi_pdu::Cid;
+use iscsi_pdu::{Cid, LoginStatus};
 use iscsi_session::{CloseReason, LoginFailure, Violation};
 use iscsi_transport::{Digests, PortError, PortErrorKind};
 use std::time::Duration;
@@ -21,11 +21,16 @@ const LATE_MAX: Duration = Duration::from_secs(1);
 
 impl World {
     /// Makes a connection of a session, and gives its initiator's end.
-    pub(crate) fn open_link(&mut self, session: usize, host: usize, cid: Cid, books: &SessionBooks) -> (Port, WireControl) {
+    pub(crate) fn open_link(
+        &mut self,
+        session: usize,
+        host: usize,
+        cid: Cid,
+        books: &SessionBooks,
+    ) -> (Port, WireControl) {
         let link = self.links.len();
         let name = format!("h{host}.{link}/{}", cid.0);
-        let [(port, initiator), (peer, target)] =
-            self.maker.connect(&name, link, books, &self.plan, &mut self.random);
+        let [(port, initiator), (peer, target)] = self.maker.connect(&name, link, books, &self.plan, &mut self.random);
         let challenge = self.draw_challenge();
         let connection = self.target.accept(self.instant(), peer, "192.0.2.1:3260".into(), challenge);
         let wire = initiator.wire.clone();
@@ -38,7 +43,7 @@ impl World {
             digests: Digests::default(),
             is_stalled: false,
             is_troubled: false,
-            has_begun: false,
+            is_in_session: false,
             has_ended: false,
         });
         self.live.push(link);
@@ -117,6 +122,16 @@ impl World {
         }
     }
 
+    /// A session may end from now on, with what its connections carry.
+    pub(crate) fn doom(&mut self, session: usize) {
+        let session = &mut self.sessions[session];
+        session.is_doomed = true;
+        session.books.expect_recovery(true);
+        for link in &session.links {
+            self.links[*link].target.wire.expect_early_ends();
+        }
+    }
+
     /// What comes of the trouble of a connection may come for some time after its end.
     pub(crate) fn extend_trouble(&mut self, link: usize) {
         if self.links[link].is_troubled {
@@ -140,11 +155,15 @@ impl World {
 
     /// Without a fault a login does not fail, and nobody ever breaks a rule.
     pub(crate) fn check_login_failure(&mut self, link: usize, failure: &LoginFailure) {
+        let session = self.links[link].session;
+        let found = &self.sessions[session];
         let may = match failure {
-            LoginFailure::TimedOut | LoginFailure::Refused(_) => self.is_excused(self.links[link].session),
+            // RFC 7143 7.5: until then it is there.
+            LoginFailure::Refused(LoginStatus::SessionDoesNotExist) => found.is_closed,
+            LoginFailure::TimedOut | LoginFailure::Refused(_) => self.is_excused(session),
             _ => false,
         };
-        self.verdict.check(may, || format!("a login fails: {failure}"));
+        self.verdict.check(may, || format!("the login of connection {link} fails: {failure}"));
         self.trouble(link);
     }
 
@@ -156,21 +175,22 @@ impl World {
             CloseReason::LogoutFailed => self.is_troubled(session),
             reason => is_troubled && self.may_close(session, reason) || self.sessions[session].has_left,
         };
-        self.verdict.check(may, || format!("a connection ends: {reason}"));
+        self.verdict.check(may, || format!("connection {link} ends: {reason}"));
     }
 
     /// A session ends.
     pub(crate) fn check_end_of_session(&mut self, session: usize, reason: CloseReason) {
         let found = &self.sessions[session];
         let may = match reason {
-            CloseReason::LoggedOut => found.has_left,
+            // The connection that was logged out may have become the last.
+            CloseReason::LoggedOut => found.has_left || self.is_troubled(session),
             // RFC 7143 7.5: not before.
             CloseReason::NotContinued => {
                 found.alone_since.is_some_and(|since| self.now >= since + found.retention) && found.level == 2
             }
             reason => self.may_close(session, reason) && self.is_troubled(session),
         };
-        self.verdict.check(may, || format!("a session ends: {reason}"));
+        self.verdict.check(may, || format!("session {session} ends: {reason}"));
     }
 
     /// Whether trouble may bring an end for this reason.
@@ -196,19 +216,17 @@ impl World {
             }
             _ => false,
         };
-        self.verdict.check(may, || format!("a connection ends: {error}"));
+        self.verdict.check(may, || format!("connection {link} ends: {error}"));
     }
 
     /// At the target a session has lost a connection: RFC 7143 6.3.5 and 7.5, it is kept for so long without any, and no longer.
-    pub(crate) fn note_loss(&mut self, session: usize) {
-        let has_connections = self.sessions[session].links.iter().any(|link| {
-            let link = &self.links[*link];
-            link.has_begun && !link.has_ended
-        });
-        if has_connections || self.sessions[session].has_ended || self.sessions[session].tsih.is_none() {
+    pub(crate) fn leave_session(&mut self, link: usize) {
+        let session = self.links[link].session;
+        let was_in = std::mem::replace(&mut self.links[link].is_in_session, false);
+        if !was_in || self.sessions[session].links.iter().any(|link| self.links[*link].is_in_session) {
             return;
         }
-        self.sessions[session].alone_since.get_or_insert(self.now);
+        self.sessions[session].alone_since = Some(self.now);
         let delay = self.sessions[session].retention + LATE_MAX;
         self.enter(delay, Due::Retained(session));
     }
@@ -216,10 +234,8 @@ impl World {
     /// A session that has had no connection for Time2Wait and Time2Retain has ended.
     pub(crate) fn check_retention(&mut self, session: usize) {
         let found = &self.sessions[session];
-        let Some(since) = found.alone_since.filter(|_| !found.has_ended) else { return };
-        let is_late = self.now >= since + found.retention + LATE_MAX;
-        // Its block I/O has to come back before.
-        let may = !is_late || self.store.pending() > 0 || self.now < self.excused_until;
-        self.verdict.check(may, || format!("a session is kept for longer than {:?}", found.retention));
+        let Some(since) = found.alone_since.filter(|_| !found.is_closed) else { return };
+        let may = self.now < since + found.retention + LATE_MAX;
+        self.verdict.check(may, || format!("session {session} is kept for longer than {:?}", found.retention));
     }
 }

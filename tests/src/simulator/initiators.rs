@@ -29,8 +29,8 @@ impl World {
         let session = self.sessions.len();
         let login = portal::login(&self.plan, &self.hosts[host]);
         let HostPlan { depth, ping_interval, uses_node, .. } = self.hosts[host].plan;
-        // A tag a task, one for its reassignment, and some for pings, texts and task management.
-        let books = SessionBooks::new(self.plan.window, 2 * depth + 16, self.verdict.clone());
+        // A tag a task, one for its reassignment, and some for pings, texts, logouts and task management.
+        let books = SessionBooks::new(self.plan.window, 2 * depth + 64, self.verdict.clone());
         let link = self.links.len();
         let port = self.open_link(session, host, login.cid, &books);
         let config = SessionConfig { ping_interval, ping_timeout: PING_TIMEOUT };
@@ -43,7 +43,6 @@ impl World {
                 books: books.clone(),
                 verdict: self.verdict.clone(),
                 random: self.random.fork(),
-                bug: self.bug,
             };
             Client::Bundle(Box::new(Bundle::new(port, login, config, plan, challenge, now)))
         };
@@ -53,6 +52,7 @@ impl World {
             links: vec![link],
             books,
             tsih: None,
+            is_closed: false,
             has_ended: false,
             level: 0,
             retention: Duration::ZERO,
@@ -181,6 +181,7 @@ impl World {
         if !found.is_done {
             self.enter(delay, Due::Connect(host));
         }
+        self.doom(session);
         self.settle(session);
     }
 
@@ -298,13 +299,16 @@ impl World {
             return self.verdict.fail("a request ends that has ended already, or never began");
         };
         self.totals.commands += 1;
+        if matches!((&open.kind, &outcome), (Kind::Logout, Outcome::Lost)) {
+            // The session goes on over other connections.
+            self.hosts[host].is_leaving = false;
+        }
         if let Outcome::TaskManagement(_) = outcome {
             for write in self.hosts[host].aborted.drain(..) {
                 self.oracle.write_over(&write);
             }
         }
-        let excuses =
-            Excuses { is_troubled: self.is_troubled(session), store_has_failed: self.store.has_failed() };
+        let excuses = Excuses { is_troubled: self.is_troubled(session), store_has_failed: self.store.has_failed() };
         match self.hosts[host].judge(open, outcome, excuses, &mut self.oracle) {
             Unknown::None => {}
             Unknown::UntilManaged(write) => self.hosts[host].aborted.push(write),
@@ -344,7 +348,7 @@ impl World {
 
     /// A host goes away without a word.
     pub(crate) fn crash(&mut self, session: usize) {
-        self.sessions[session].is_doomed = true;
+        self.doom(session);
         self.sessions[session].has_left = true;
         self.sessions[session].client = None;
         let host = self.sessions[session].host;

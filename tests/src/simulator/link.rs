@@ -8,8 +8,8 @@ use super::wire::{End, WireControl, WirePort};
 use iscsi_node::target::ConnectionId;
 use iscsi_pdu::Cid;
 use iscsi_transport::{
-    BufferPool, Digests, FaultPort, FaultStream, MemoryStream, PortControl, PortFaults, Random, SoftwarePort, StreamControl,
-    StreamFaults, Trace, TracePort,
+    BufferPool, Digests, FaultPort, FaultStream, MemoryStream, PortControl, PortFaults, Random, SoftwarePort,
+    StreamControl, StreamFaults, Trace, TracePort,
 };
 use std::time::Duration;
 
@@ -69,8 +69,8 @@ pub(crate) struct Link {
     pub(crate) is_stalled: bool,
     /// There was a fault: it may end.
     pub(crate) is_troubled: bool,
-    /// The target has it in the full feature phase.
-    pub(crate) has_begun: bool,
+    /// The target has a session that it is part of.
+    pub(crate) is_in_session: bool,
     /// The target has said that the connection has ended.
     pub(crate) has_ended: bool,
 }

@@ -16,6 +16,8 @@ pub(crate) struct Session {
     pub(crate) books: SessionBooks,
     /// What the target calls it, once it may begin.
     pub(crate) tsih: Option<Tsih>,
+    /// The target has said that it ends.
+    pub(crate) is_closed: bool,
     /// The target has said that it has ended, with all its block I/O.
     pub(crate) has_ended: bool,
     /// ErrorRecoveryLevel, once the target has begun it.

@@ -101,10 +101,12 @@ impl World {
                     self.of_connection(connection, |world, link| {
                         world.check_end_of_connection(link, reason);
                         world.extend_trouble(link);
+                        world.leave_session(link);
                     });
                 }
                 Event::SessionClosed { tsih, reason } => {
                     if let Some(session) = self.session_of(tsih) {
+                        self.sessions[session].is_closed = true;
                         self.check_end_of_session(session, reason);
                     }
                 }
@@ -118,7 +120,8 @@ impl World {
                     });
                 }
                 Event::TargetColdReset { target } => {
-                    self.sessions.iter_mut().filter(|session| !session.has_ended).for_each(|session| session.is_doomed = true);
+                    let alive = (0..self.sessions.len()).filter(|session| !self.sessions[*session].has_ended);
+                    alive.collect::<Vec<_>>().into_iter().for_each(|session| self.doom(session));
                     self.target.end_sessions_of(self.instant(), target);
                 }
                 Event::Ended { connection } => self.end_connection(connection),
@@ -167,7 +170,7 @@ impl World {
             let found = &self.sessions[session];
             let may = found.has_left || self.is_troubled(session) || self.is_troubled(self.links[new].session);
             self.verdict.check(may, || "a session is replaced for no reason".into());
-            self.sessions[session].is_doomed = true;
+            self.doom(session);
         }
         self.target.end_session(self.instant(), old);
     }
@@ -204,7 +207,7 @@ impl World {
     }
 
     fn begin_connection(&mut self, link: usize) {
-        self.links[link].has_begun = true;
+        self.links[link].is_in_session = true;
         self.sessions[self.links[link].session].alone_since = None;
     }
 
@@ -218,9 +221,7 @@ impl World {
         self.registry.withdraw(connection);
         let session = self.links[link].session;
         self.settle(session);
-        if self.links[link].has_begun {
-            self.note_loss(session);
-        }
+        self.leave_session(link);
     }
 
     /// A session has ended, and its block I/O has come back.

@@ -104,7 +104,7 @@ impl World {
     fn leave_or_end(&mut self, link: usize) {
         if self.random.one_in(2) {
             let session = self.links[link].session;
-            self.sessions[session].is_doomed = true;
+            self.doom(session);
             if let Some(tsih) = self.sessions[session].tsih {
                 self.target.end_session(self.instant(), tsih);
             }

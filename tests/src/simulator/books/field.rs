@@ -25,6 +25,11 @@ pub(super) fn is_final(header: &Header) -> bool {
     header.0[1] & 0x80 != 0
 }
 
+/// RFC 7143 11.13: a Login Response with which the full feature phase begins.
+pub(super) fn ends_login(header: &Header) -> bool {
+    header.0[1] & 0x83 == 0x83 && header.0[36] == 0
+}
+
 /// RFC 7143 11.7.3: the S bit of a Data-In PDU.
 pub(super) fn has_status(header: &Header) -> bool {
     header.0[1] & 0x01 != 0

@@ -13,8 +13,8 @@ pub(crate) use session::SessionBooks;
 
 use super::verdict::Verdict;
 use field::{
-    BUFFER_OFFSET, CMD_SN, DATA_SN, DESIRED_LENGTH, EXP_CMD_SN, EXP_STAT_SN, MAX_CMD_SN, REFERENCED_TASK_TAG,
-    TASK_TAG, TRANSFER_TAG, word,
+    BUFFER_OFFSET, CMD_SN, DATA_SN, DESIRED_LENGTH, EXP_CMD_SN, EXP_STAT_SN, MAX_CMD_SN, REFERENCED_TASK_TAG, TASK_TAG,
+    TRANSFER_TAG, word,
 };
 use iscsi_pdu::{Frame, Header, Opcode};
 use iscsi_session::Parameters;
@@ -157,8 +157,10 @@ impl Books {
         if let Err(what) = self.statuses.receive(header, session.may_recover) {
             self.check(false, &what);
         }
-        let (exp_cmd_sn, max_cmd_sn) = (word(header, EXP_CMD_SN), word(header, MAX_CMD_SN));
-        self.check_result(session.numbers.open_window(exp_cmd_sn, max_cmd_sn));
+        if opcode != Opcode::LoginResponse || field::ends_login(header) {
+            let (exp_cmd_sn, max_cmd_sn) = (word(header, EXP_CMD_SN), word(header, MAX_CMD_SN));
+            self.check_result(session.numbers.open_window(exp_cmd_sn, max_cmd_sn));
+        }
         match opcode {
             Opcode::R2t => self.handle_r2t(session, header),
             Opcode::DataIn => self.handle_data_in(session, frame),

@@ -82,7 +82,8 @@ impl CommandNumbers {
         let known = self.known(cmd_sn);
         // A plug stands for a command that was lost; a command that is sent again keeps its number.
         let is_same = tag.is_none() || known.tag == tag;
-        if !is_free && !(may_recover && is_same) {
+        let may = is_free || may_recover && is_same;
+        if !may {
             return Err("a CmdSN is used twice");
         }
         known.tag = tag.or(known.tag);

@@ -77,12 +77,7 @@ impl Task {
     }
 
     /// Data goes that nobody has asked for.
-    pub(super) fn send_unsolicited(
-        &mut self,
-        piece: &Piece,
-        parameters: &Parameters,
-        may_recover: bool,
-    ) -> Verdict {
+    pub(super) fn send_unsolicited(&mut self, piece: &Piece, parameters: &Parameters, may_recover: bool) -> Verdict {
         let in_order = piece.offset == self.unsolicited_bytes;
         self.unsolicited_bytes += piece.length;
         check(in_order || may_recover, "unsolicited data is out of order")?;
@@ -93,7 +88,8 @@ impl Task {
 
     /// Data goes that the R2T with this tag has asked for.
     pub(super) fn send(&mut self, tag: u32, piece: &Piece, may_recover: bool) -> Verdict {
-        let (link, is_meant) = (self.link, |grant: &Grant| grant.tag == tag && (!may_recover || piece.end() <= grant.end()));
+        let (link, is_meant) =
+            (self.link, |grant: &Grant| grant.tag == tag && (!may_recover || piece.end() <= grant.end()));
         let Some(place) = self.grants.iter().rposition(|grant| grant.link == link && is_meant(grant)) else {
             return Err("data is sent that no R2T has asked for");
         };
@@ -119,7 +115,8 @@ impl Task {
         let ordered = if self.next_r2t_sn == 0 { offset >= self.unsolicited_bytes } else { offset == self.asked_end };
         self.next_r2t_sn += 1;
         self.asked_end = offset.wrapping_add(length);
-        let within = grant.end() <= u64::from(self.expected_bytes) && (1..=parameters.burst_bytes_max).contains(&length);
+        let within =
+            grant.end() <= u64::from(self.expected_bytes) && (1..=parameters.burst_bytes_max).contains(&length);
         self.grants.push(grant);
         check(within, "an R2T asks for more than there is or may be")?;
         if may_recover {

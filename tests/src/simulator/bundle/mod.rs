@@ -25,7 +25,7 @@ use iscsi_session::{CloseReason, LoginFailure, SendTargetsScope};
 use iscsi_transport::{Digests, PduPort, PortError, ReceiveLimits};
 use owner::Owner;
 use scsi_block::LogicalUnitNumber;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Instant;
 
@@ -89,7 +89,8 @@ pub(crate) struct Bundle {
     is_over: bool,
     login: LoginConfig,
     config: SessionConfig,
-    open: HashMap<u32, Open>,
+    /// In the order of their tags, so that they are lost in the same order each time.
+    open: BTreeMap<u32, Open>,
     events: VecDeque<Event>,
     owner: Owner,
 }
@@ -111,7 +112,7 @@ impl Bundle {
             owner: Owner::new(plan, login.cid),
             login,
             config,
-            open: HashMap::new(),
+            open: BTreeMap::new(),
             events: VecDeque::new(),
         };
         let (tag, login) = (bundle.owner.books().take_tag(), bundle.login.clone());
@@ -186,12 +187,7 @@ impl Bundle {
     }
 
     /// Makes a request on a connection, or on any.
-    fn ask(
-        &mut self,
-        purpose: Purpose,
-        cid: Option<Cid>,
-        how: impl FnOnce(&mut Session, Cid, InitiatorTaskTag),
-    ) {
+    fn ask(&mut self, purpose: Purpose, cid: Option<Cid>, how: impl FnOnce(&mut Session, Cid, InitiatorTaskTag)) {
         let Some(session) = self.session.as_mut() else { return self.lose(purpose) };
         let Some(cid) = cid.or_else(|| self.owner.choose(session)) else { return self.lose(purpose) };
         let tag = self.owner.books().take_tag();

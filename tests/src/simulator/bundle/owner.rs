@@ -10,9 +10,10 @@
 
 use super::{Bundle, Event, Outcome, Purpose};
 use crate::simulator::books::SessionBooks;
-use crate::simulator::bugs::Bug;
 use crate::simulator::verdict::Verdict;
-use iscsi_pdu::{Cid, InitiatorTaskTag, LogoutResponseCode, TaskManagementFunction, TaskManagementResponseCode};
+use iscsi_pdu::{
+    Cid, InitiatorTaskTag, LogoutResponseCode, RejectReason, TaskManagementFunction, TaskManagementResponseCode,
+};
 use iscsi_session::initiator::{Logout, Session, TaskManagement};
 use iscsi_session::{CloseReason, Limits, LoginOutcome};
 use iscsi_transport::Random;
@@ -26,7 +27,6 @@ pub(crate) struct OwnerPlan {
     pub(crate) books: SessionBooks,
     pub(crate) verdict: Verdict,
     pub(crate) random: Random,
-    pub(crate) bug: Option<Bug>,
 }
 
 /// A connection that there is, was or is to be.
@@ -35,6 +35,8 @@ struct Slot {
     cid: Cid,
     /// A port was asked for, or is in login.
     is_joining: bool,
+    /// Its logout was asked for.
+    is_retiring: bool,
     /// Since it was lost: when the target has forgotten it.
     forgotten_at: Option<Instant>,
 }
@@ -43,6 +45,8 @@ struct Slot {
 pub(super) struct Owner {
     plan: OwnerPlan,
     level: u8,
+    /// Whether tasks outlive their connection.
+    retains: bool,
     /// Time2Wait and Time2Retain together.
     retention: Duration,
     slots: Vec<Slot>,
@@ -63,8 +67,9 @@ impl Owner {
         Self {
             plan,
             level: 0,
+            retains: false,
             retention: Duration::ZERO,
-            slots: vec![Slot { cid: leading, is_joining: true, forgotten_at: None }],
+            slots: vec![Slot { cid: leading, is_joining: true, is_retiring: false, forgotten_at: None }],
             last_cid: leading.0,
             balances,
             next_join: None,
@@ -83,6 +88,7 @@ impl Owner {
         let parameters = &outcome.parameters;
         self.plan.books.begin(parameters.error_recovery_level, outcome.cmd_sn.0);
         self.level = parameters.error_recovery_level;
+        self.retains = self.level == 2 && parameters.time_2_retain > 0;
         self.plan.connections = self.plan.connections.min(parameters.max_connections);
         let seconds = u64::from(parameters.time_2_wait) + u64::from(parameters.time_2_retain);
         self.retention = Duration::from_secs(seconds);
@@ -108,7 +114,7 @@ impl Owner {
 
     pub(super) fn joined(&mut self, cid: Cid) {
         if let Some(slot) = self.slot(cid) {
-            (slot.is_joining, slot.forgotten_at) = (false, None);
+            (slot.is_joining, slot.is_retiring, slot.forgotten_at) = (false, false, None);
         }
     }
 
@@ -158,7 +164,9 @@ impl Owner {
         use TaskManagementResponseCode::{FunctionComplete, TaskDoesNotExist, TaskStillAllegiant};
         match outcome {
             Outcome::TaskManagement(FunctionComplete | TaskDoesNotExist) => {}
-            Outcome::TaskManagement(TaskStillAllegiant) | Outcome::Lost => {
+            Outcome::TaskManagement(TaskStillAllegiant)
+            | Outcome::Rejected(RejectReason::TooManyImmediateCommands)
+            | Outcome::Lost => {
                 self.next_reassignment = Some(now + Duration::from_millis(100));
                 self.to_reassign.push(task);
             }
@@ -175,7 +183,9 @@ impl Owner {
     /// A connection that takes a command.
     pub(super) fn choose_for_command(&mut self, session: &Session) -> Option<Cid> {
         let any = if self.balances { None } else { self.choose(session) };
-        any.filter(|cid| session.window(*cid) > 0).or_else(|| session.least_busy()).filter(|cid| session.window(*cid) > 0)
+        any.filter(|cid| session.window(*cid) > 0)
+            .or_else(|| session.least_busy())
+            .filter(|cid| session.window(*cid) > 0)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -207,14 +217,14 @@ impl Bundle {
 
     /// A connection that is lost is logged out over another, or reinstated, or left to Time2Retain.
     fn clean_up(&mut self, now: Instant, cid: Cid) {
-        let (level, is_connected) = (self.owner.level, self.is_connected());
+        let (retains, is_connected) = (self.owner.retains, self.is_connected());
         if !self.owner.slots.iter().any(|slot| slot.cid == cid && slot.forgotten_at.is_some() && !slot.is_joining) {
             return;
         }
         match self.owner.plan.random.below(16) {
             0 => {}
             1..9 if is_connected => {
-                let logout = if level == 2 { Logout::ForRecovery(cid) } else { Logout::Connection(cid) };
+                let logout = if retains { Logout::ForRecovery(cid) } else { Logout::Connection(cid) };
                 self.ask(Purpose::Cleanup(cid), None, |session, over, tag| session.logout(now, over, tag, logout));
             }
             _ => {
@@ -248,19 +258,24 @@ impl Bundle {
         }
         owner.last_cid = owner.last_cid.wrapping_add(1);
         let cid = Cid(owner.last_cid);
-        owner.slots.push(Slot { cid, is_joining: true, forgotten_at: None });
+        owner.slots.push(Slot { cid, is_joining: true, is_retiring: false, forgotten_at: None });
         self.events.push_back(Event::Wanted(cid));
     }
 
     /// Gives a connection up without need: logs it out over itself or over another, or drops it.
     pub(crate) fn retire(&mut self, now: Instant) {
-        let Some(session) = self.session.as_ref() else { return };
-        let Some(cid) = self.owner.choose(session) else { return };
-        let is_last = session.cids().nth(1).is_none();
-        let retains = self.owner.level == 2 && !self.owner.retention.is_zero();
-        if is_last && !retains {
+        let retains = self.owner.retains;
+        let is_live = |slot: &&mut Slot| !slot.is_joining && !slot.is_retiring && slot.forgotten_at.is_none();
+        let count = self.owner.slots.iter_mut().filter(is_live).count();
+        let is_last = count == 1;
+        if count == 0 || is_last && !retains {
             return;
         }
+        let drawn = self.owner.plan.random.below(count as u64) as usize;
+        let Some(slot) = self.owner.slots.iter_mut().filter(is_live).nth(drawn) else { return };
+        slot.is_retiring = true;
+        let cid = slot.cid;
+        self.owner.plan.books.expect_recovery(true);
         self.events.push_back(Event::Retired(cid));
         let logout = if retains && self.owner.plan.random.one_in(2) || is_last {
             Logout::ForRecovery(cid)
@@ -270,7 +285,9 @@ impl Bundle {
         match self.owner.plan.random.below(4) {
             0 => self.drop_connection(now, cid),
             1 => self.ask(Purpose::Cleanup(cid), None, |session, over, tag| session.logout(now, over, tag, logout)),
-            _ => self.ask(Purpose::Cleanup(cid), Some(cid), |session, over, tag| session.logout(now, over, tag, logout)),
+            _ => {
+                self.ask(Purpose::Cleanup(cid), Some(cid), |session, over, tag| session.logout(now, over, tag, logout))
+            }
         }
         self.handle_session_events(now);
     }

@@ -2,7 +2,7 @@
 
 use super::{Bundle, Event, NodeEvent, Open, Place, Purpose, completion};
 use iscsi_node::initiator::{Completion, Outcome, Segments};
-use iscsi_pdu::{Cid, InitiatorTaskTag, Pdu, ScsiResponseCode};
+use iscsi_pdu::{Cid, InitiatorTaskTag, LoginStatus, Pdu, ScsiResponseCode};
 use iscsi_session::initiator::{Event as SessionEvent, LoginEvent, Session, TaskResult};
 use iscsi_session::{BadPdu, CloseReason, LoginFailure, LoginOutcome};
 use iscsi_transport::{Digests, Flush, PduPort, PortError, ReceiveLimits, Received};
@@ -168,12 +168,19 @@ impl Bundle {
     fn fail_login(&mut self, now: Instant, at: usize, failure: LoginFailure) {
         self.places[at].is_over = true;
         let cid = self.places[at].cid;
-        if self.session.is_some() {
-            self.owner.join_failed(now, cid);
-            self.events.push_back(Event::JoinFailed(cid, failure));
-        } else {
-            self.end(NodeEvent::LoginFailed(failure));
+        if self.session.is_none() {
+            return self.end(NodeEvent::LoginFailed(failure));
         }
+        self.owner.join_failed(now, cid);
+        let is_over = !self.is_connected() && failure == LoginFailure::Refused(LoginStatus::SessionDoesNotExist);
+        if !is_over {
+            return self.events.push_back(Event::JoinFailed(cid, failure));
+        }
+        for (tag, open) in std::mem::take(&mut self.open) {
+            let _ = self.owner.books().remove_tag(tag);
+            self.lose(open.purpose);
+        }
+        self.end(NodeEvent::LoginFailed(failure));
     }
 
     /// A port has failed.
@@ -201,7 +208,9 @@ impl Bundle {
                         open.data.push(data);
                     }
                 }
-                SessionEvent::TaskComplete { tag, result } => self.complete(now, tag, |data| command_outcome(result, data)),
+                SessionEvent::TaskComplete { tag, result } => {
+                    self.complete(now, tag, |data| command_outcome(result, data))
+                }
                 SessionEvent::TaskAborted { tag } => self.complete(now, tag, |_| Outcome::Aborted),
                 SessionEvent::TaskRejected { tag, reason } => self.complete(now, tag, |_| Outcome::Rejected(reason)),
                 SessionEvent::TaskLost { tag } => self.complete(now, tag, |_| Outcome::Lost),
@@ -211,7 +220,9 @@ impl Bundle {
                 SessionEvent::PingComplete { tag, data } => self.complete(now, tag, |_| Outcome::Ping(data)),
                 SessionEvent::Targets { tag, targets } => self.complete(now, tag, |_| Outcome::Targets(targets)),
                 SessionEvent::NegotiationComplete { tag } => self.complete(now, tag, |_| Outcome::Lost),
-                SessionEvent::LogoutComplete { tag, response } => self.complete(now, tag, |_| Outcome::Logout(response)),
+                SessionEvent::LogoutComplete { tag, response } => {
+                    self.complete(now, tag, |_| Outcome::Logout(response))
+                }
                 SessionEvent::PingDue { cid } => {
                     self.ask(Purpose::Ping, Some(cid), |session, cid, tag| {
                         session.ping(now, cid, tag, Default::default());
@@ -252,7 +263,9 @@ impl Bundle {
                 self.events.push_back(completion(token, outcome));
             }
             Purpose::Cleanup(cid) => self.owner.cleaned_up(cid, &outcome),
-            Purpose::Reassignment(task) if self.open.contains_key(&task.0) => self.owner.reassigned(now, task, &outcome),
+            Purpose::Reassignment(task) if self.open.contains_key(&task.0) => {
+                self.owner.reassigned(now, task, &outcome)
+            }
             Purpose::Reassignment(_) | Purpose::Ping => {}
         }
     }
