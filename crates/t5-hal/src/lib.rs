@@ -1,4 +1,4 @@
-//! The wire formats of the Chelsio T5 adapter, which does TCP and iSCSI in hardware.
+//! The Chelsio T5 adapter, which does TCP and iSCSI in hardware: its wire formats, and how a driver reaches it.
 //!
 //! ```text
 //!   computer                                   adapter
@@ -10,6 +10,8 @@
 //!
 //! - Sizes, offsets, and that bit fields do not overlap, are checked when this is compiled.
 //! - No decoder panics, or does more than its input is long.
+//! - No address that one side of a [`Bus`] gives makes the other touch anything but their common memory, and payload that was
+//!   [frozen](dma::DmaMemory::freeze) does not change.
 //!
 //! ```
 //! use t5_hal::wire::{Reply, DdpVerdict, ReplyOpcode, RxIscsiDdp};
@@ -22,6 +24,11 @@
 //! assert!(rest.is_empty());
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod bus;
+pub mod dma;
+pub mod registers;
 pub mod wire;
+
+pub use bus::Bus;

@@ -220,7 +220,8 @@ mod tests {
             every!(&values; OpcodeTid, AtidStatus, TosId, Opt0, Opt1, Opt2, ActOpenParams, SynHeaderLengths, SynL2Info,
                 EstablishOptions, TcpOptionFlags, ReplyControl, WordCookie, DataAck, TxDataFlags, IscsiHdrLength, DdpVerdict,
                 IsoOp, Fw4AckFlags, L2tParams, SmtParams, SmtPfVf, TxPktControl0, TxPktControl1, WorkRequestOp,
-                WorkRequestFlow, FlowParameterOp, UlpMemoryCommand, UlpMemoryLength, UlpMemoryAddress, UlpSubCommand);
+                WorkRequestFlow, FlowParameterOp, UlpMemoryCommand, UlpMemoryLength, UlpMemoryAddress, UlpSubCommand, QueueDoorbell, IngressDoorbell,
+                MailboxControl, FirmwareState, IscsiPageSizes, TpParameter2);
         }
     }
 

@@ -10,6 +10,7 @@
 mod bits;
 mod cpl_from_chip;
 mod cpl_to_chip;
+mod doorbell;
 mod fields;
 mod layout;
 mod ulp_tx;
@@ -18,6 +19,7 @@ mod work_request;
 pub use bits::{BitFields, Field, Row};
 pub use cpl_from_chip::*;
 pub use cpl_to_chip::*;
+pub use doorbell::*;
 pub use fields::*;
 pub use layout::{Layout, WireError};
 pub use ulp_tx::*;
