@@ -34,7 +34,7 @@ pub(super) fn write(words: &[AtomicU64], at: usize, bytes: &[u8]) {
 }
 
 pub(super) fn copy(from: &[AtomicU64], at: usize, to: &[AtomicU64], to_at: usize, length: usize) {
-    if at % 8 == 0 && to_at % 8 == 0 {
+    if at.is_multiple_of(8) && to_at.is_multiple_of(8) {
         let whole = length / 8;
         for (from, to) in from[at / 8..][..whole].iter().zip(&to[to_at / 8..]) {
             to.store(from.load(Relaxed), Relaxed);

@@ -4,7 +4,7 @@
 
 use super::bits::bit_fields;
 use super::layout::{Layout, WireError, codes, layout};
-use super::work_request::TpHeader;
+use super::work_request::{TpHeader, WorkRequestFlow, WorkRequestOp, WorkRequestOpcode, len16};
 use zerocopy::FromBytes;
 use zerocopy::big_endian::{U32, U64};
 
@@ -86,6 +86,37 @@ layout! {
     UlpListPair = "ulptx_sge_pair", 24 {
         0 length: [U32; 2];
         8 address: [U64; 2];
+    }
+}
+
+impl UlpMemoryWrite {
+    /// The beginning of a work request that writes `bytes` bytes, which follow and are padded to a unit of 16, to that address of
+    /// the adapter's memory.
+    ///
+    /// # Panics
+    /// If the address or the length is no multiple of 32, or more than fits: bugs of the caller.
+    #[must_use]
+    pub fn immediate(flow: u32, address: u32, bytes: usize) -> Self {
+        assert!(
+            address.is_multiple_of(32) && bytes.is_multiple_of(32),
+            "the adapter's memory is written in units of 32"
+        );
+        let whole = (size_of::<Self>() + bytes).next_multiple_of(16);
+        Self {
+            header: TpHeader {
+                op: WorkRequestOp::of(WorkRequestOpcode::UlpTx, 0),
+                flow: WorkRequestFlow::of(flow, whole),
+                cookie: U64::ZERO,
+            },
+            command: UlpMemoryCommand::new()
+                .with(UlpMemoryCommand::COMMAND, UlpCommand::MemoryWrite.to_wire().into())
+                .with_bit(UlpMemoryCommand::IMMEDIATE, true),
+            len16: len16(whole - size_of::<TpHeader>()).into(),
+            data_length: UlpMemoryLength::new().with(UlpMemoryLength::DATA, (bytes / 32) as u32),
+            address: UlpMemoryAddress::new().with(UlpMemoryAddress::ADDRESS, address / 32),
+            part: UlpSubCommand::new().with(UlpSubCommand::PART, UlpPart::Immediate.to_wire().into()),
+            part_length: (bytes as u32).into(),
+        }
     }
 }
 
