@@ -10,12 +10,14 @@
 //! write there is refused.
 
 mod frozen;
+mod heap;
 mod leases;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use frozen::GRANULE_BYTES;
+pub use heap::{BLOCK_BYTES_MAX, Block, Heap};
 
 use leases::Leases;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -129,6 +131,21 @@ impl DmaMemory {
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), DmaFault> {
         let at = self.offset(address, bytes.len())?;
         self.while_writing(at, bytes.len(), || words::write(&self.words, at, bytes))
+    }
+
+    /// Copies those parts into the memory, one behind the other.
+    ///
+    /// # Errors
+    /// Some of it is outside or frozen: nothing was copied.
+    pub fn write_parts(&self, address: u64, parts: &[&[u8]]) -> Result<(), DmaFault> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        let mut at = self.offset(address, length)?;
+        self.while_writing(at, length, || {
+            for part in parts {
+                words::write(&self.words, at, part);
+                at += part.len();
+            }
+        })
     }
 
     /// Copies from here to that memory, which may be this one; what overlaps comes out mixed.

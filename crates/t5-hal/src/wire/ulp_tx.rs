@@ -121,7 +121,7 @@ impl UlpMemoryWrite {
 }
 
 /// Where a piece of data is, in the computer's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
     /// Where the adapter finds it.
     pub address: u64,
@@ -146,23 +146,35 @@ impl UlpList {
     /// # Panics
     /// If there is no piece or more than [`PIECES_MAX`]: a bug of the caller.
     pub fn encode(pieces: &[Piece], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + Self::bytes(pieces.len()), 0);
+        Self::write(pieces, &mut out[start..]);
+    }
+
+    /// Writes a list to the front of `out`, and says how many bytes it took.
+    ///
+    /// # Panics
+    /// If there is no piece, more than [`PIECES_MAX`], or no room for them: bugs of the caller.
+    pub fn write(pieces: &[Piece], out: &mut [u8]) -> usize {
         use zerocopy::IntoBytes;
         assert!((1..=PIECES_MAX).contains(&pieces.len()), "a list has between 1 and {PIECES_MAX} pieces");
-        let start = out.len();
+        let (first, mut rest) = out[..Self::bytes(pieces.len())].split_at_mut(size_of::<Self>());
         let part = UlpSubCommand::new()
             .with(UlpSubCommand::PART, UlpPart::DataList.to_wire().into())
             .with(UlpSubCommand::ENTRIES, pieces.len() as u32);
-        let first = Self { part, length0: pieces[0].length.into(), address0: pieces[0].address.into() };
-        out.extend_from_slice(first.as_bytes());
+        let entry = Self { part, length0: pieces[0].length.into(), address0: pieces[0].address.into() };
+        first.copy_from_slice(entry.as_bytes());
         for two in pieces[1..].chunks(2) {
             let mut pair = UlpListPair::default();
             for (at, piece) in two.iter().enumerate() {
                 pair.length[at] = piece.length.into();
                 pair.address[at] = piece.address.into();
             }
-            out.extend_from_slice(pair.as_bytes());
+            let (to, behind) = rest.split_at_mut(rest.len().min(size_of::<UlpListPair>()));
+            to.copy_from_slice(&pair.as_bytes()[..to.len()]);
+            rest = behind;
         }
-        out.truncate(start + Self::bytes(pieces.len()));
+        Self::bytes(pieces.len())
     }
 
     /// Reads a list.
