@@ -72,7 +72,7 @@ pub(super) fn bring_up(
         clock,
         [ParameterName::function(FunctionParameter::IscsiStart), ParameterName::function(FunctionParameter::IscsiEnd)],
     )?;
-    check("NTID", tids, 1 <= tids && tids < 1 << 20, "between 1 and 2^20 - 1")?;
+    check("NTID", tids, (1..1 << 20).contains(&tids), "between 1 and 2^20 - 1")?;
     check("FLOWC_BUFFIFO_SZ", flow_credits, flow_credits >= 64, "64 or more, for a work request and an abort")?;
     let mask = bus.read_register(ULP_RX_ISCSI_TAGMASK);
     let tag_format = TagFormat::from_mask(mask);
