@@ -334,7 +334,7 @@ fn a_unit_says_who_it_is() {
     let device = Arc::new(TargetDevice::new([(lun(0), config)]).unwrap());
     let mut nexus = device.connect("one");
     let mut page = |code| good(&mut nexus, &Cdb::inquiry_page(code, 255), &[]);
-    assert_eq!(SupportedPages::decode(&page(0)).unwrap().0, [0, 0x80, 0x83, 0xb0, 0xb1, 0xb2]);
+    assert_eq!(SupportedPages::decode(&page(0)).unwrap().0, [0, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2]);
     assert_eq!(UnitSerialNumber::decode(&page(0x80)).unwrap().0, "disk 7");
     let names = DeviceIdentification::decode(&page(0x83)).unwrap().0;
     let kinds: Vec<u8> = names.iter().map(|name| name.kind).collect();
@@ -417,7 +417,7 @@ fn what_the_transport_announces_must_fit_where_it_matters() {
         for (announced, accepted) in
             [(None, true), (Some(right), true), (Some(right - 512), false), (Some(4096), false)]
         {
-            let begun = nexus.begin_expecting(lun(0), cdb.as_bytes(), announced);
+            let begun = nexus.begin_command(&Command { announced, ..Command::new(lun(0), cdb.as_bytes()) });
             assert_eq!(matches!(begun, Begin::Task(_)), accepted, "{cdb:?} {announced:?}");
         }
     }
