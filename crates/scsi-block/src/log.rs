@@ -93,6 +93,37 @@ impl LogParameter {
     }
 }
 
+/// The counts of the parameter 0001h of the page of general statistics (SPC-5 7.3.9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Commands that read.
+    pub read_commands: u64,
+    /// Commands that write.
+    pub write_commands: u64,
+    /// Logical blocks that came from initiators.
+    pub blocks_received: u64,
+    /// Logical blocks that went to initiators.
+    pub blocks_transmitted: u64,
+}
+
+impl Statistics {
+    /// How long commands took is not measured, and told as zero.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        const BYTES: usize = 64;
+        let counts = [self.read_commands, self.write_commands, self.blocks_received, self.blocks_transmitted];
+        let mut value: Vec<u8> = counts.iter().flat_map(|count| count.to_be_bytes()).collect();
+        value.resize(BYTES, 0);
+        value
+    }
+
+    /// Reads the parameter's value; `None` if it is cut.
+    pub fn decode(value: &[u8]) -> Option<Self> {
+        let words = value.as_chunks::<8>().0.first_chunk::<4>()?;
+        let [read_commands, write_commands, blocks_received, blocks_transmitted] = words.map(u64::from_be_bytes);
+        Some(Self { read_commands, write_commands, blocks_received, blocks_transmitted })
+    }
+}
+
 /// A page of parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPage {

@@ -235,16 +235,8 @@ impl Nexus {
         }
     }
 
-    /// CLEAR TASK SET (SAM-5 7.4): the tasks of every nexus at the unit end; the others are told by unit attention.
-    ///
-    /// # Errors
-    /// The LUN has no unit.
-    pub fn clear_task_set(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
-        self.unit(lun).map(|unit| unit.clear_task_set(self.id))
-    }
-
-    /// ABORT TASK SET (SAM-5 7.3). The tasks are this nexus's own, so forgetting them, which is their owner's part, is
-    /// all of it: this only looks whether there is such a unit.
+    /// ABORT TASK SET (SAM-5 7.3), and CLEAR TASK SET (7.4), which is the same where each nexus has a task set of its own (TST 1). The tasks are
+    /// this nexus's, so forgetting them, which is their owner's part, is all of it: this only looks whether there is such a unit.
     ///
     /// # Errors
     /// The LUN has no unit.

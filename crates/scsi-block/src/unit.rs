@@ -1,7 +1,7 @@
 //! One logical unit, shared by all cores.
 //!
 //! What READ and WRITE look at is in two atomics: the *summary* (conditions, and a generation that any change moves
-//! on) and the *epoch* (which a reset or a cleared task set moves on). Everything else stands behind a lock that
+//! on) and the *epoch* (which a reset moves on). Everything else stands behind a lock that
 //! only other commands take. Invariant: the summary's conditions always say what the state behind the lock says, as
 //! every change goes through [`LogicalUnit::change`].
 
@@ -303,14 +303,6 @@ impl LogicalUnit {
             self.publish(&state);
         }
         Some(progress)
-    }
-
-    /// All tasks of all nexuses end; the others are told (SAM-5 7.4).
-    pub(crate) fn clear_task_set(&self, by: NexusId) {
-        self.change(|state| {
-            self.epoch.fetch_add(1, Ordering::AcqRel);
-            state.post(AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, Some(by));
-        });
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Context, Plan, allocated};
 use crate::cdb::Cdb;
 use crate::counters::Totals;
-use crate::log::{ALL_SUBPAGES, LogPage, LogParameter, page, with_header};
+use crate::log::{ALL_SUBPAGES, LogPage, LogParameter, Statistics, page, with_header};
 use crate::opcodes::Field;
 use crate::sense::{AdditionalSense, Sense};
 use crate::unit::{CountedPage, State};
@@ -87,7 +87,10 @@ fn of_page(context: &Context<'_>, state: &State, code: u8, is_default: bool) -> 
             .map(|(count, code)| LogParameter::binary(code, count.to_be_bytes().to_vec()))
             .collect(),
         page::BACKGROUND_SCAN => vec![background_scan(context)],
-        _ => vec![LogParameter::binary(0, vec![0, 0, NO_TEMPERATURE, 0])],
+        _ => {
+            let [code, qualifier] = state.settings.exception().unwrap_or(AdditionalSense::NONE).code().to_be_bytes();
+            vec![LogParameter::binary(0, vec![code, qualifier, NO_TEMPERATURE, 0])]
+        }
     }
 }
 
@@ -96,13 +99,14 @@ fn errors(bytes: u64, uncorrected: u64) -> Vec<LogParameter> {
     [(3, 0), (5, bytes), (6, uncorrected)].map(|(code, count)| LogParameter::counter(code, count)).into()
 }
 
-/// Commands and blocks; how long they took is not measured, and told as zero.
 fn statistics(totals: Totals, block_bytes: u64) -> LogParameter {
-    const BYTES: usize = 64;
-    let counts = [totals.reads, totals.writes, totals.bytes_written / block_bytes, totals.blocks_read];
-    let mut value: Vec<u8> = counts.iter().flat_map(|count| count.to_be_bytes()).collect();
-    value.resize(BYTES, 0);
-    LogParameter::binary(1, value)
+    let statistics = Statistics {
+        read_commands: totals.reads,
+        write_commands: totals.writes,
+        blocks_received: totals.bytes_written / block_bytes,
+        blocks_transmitted: totals.blocks_read,
+    };
+    LogParameter::binary(1, statistics.encode())
 }
 
 /// The minutes since the device has a clock. No scan is ever made.

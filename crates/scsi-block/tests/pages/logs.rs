@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use scsi_block::cdb::Cdb;
-use scsi_block::log::{LogPage, LogParameter, SupportedLogPages, page};
+use scsi_block::log::{LogPage, LogParameter, Statistics, SupportedLogPages, page};
 use scsi_block::opcodes::Field;
 use scsi_block::sense::{AdditionalSense, FieldPointer};
 use scsi_block::*;
@@ -27,8 +27,8 @@ fn numbers(nexus: &mut Nexus, code: u8) -> Vec<u64> {
 /// Read and write commands, blocks received and blocks transmitted.
 fn statistics(nexus: &mut Nexus) -> [u64; 4] {
     let parameters = log(nexus, page::GENERAL_STATISTICS);
-    let word = |index: usize| u64::from_be_bytes(*parameters[0].value[8 * index..].first_chunk().unwrap());
-    [0, 1, 2, 3].map(word)
+    let counts = Statistics::decode(&parameters[0].value).unwrap();
+    [counts.read_commands, counts.write_commands, counts.blocks_received, counts.blocks_transmitted]
 }
 
 #[test]

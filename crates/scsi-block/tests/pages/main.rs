@@ -2,4 +2,5 @@
 
 mod harness;
 mod logs;
+mod modes;
 mod reports;
