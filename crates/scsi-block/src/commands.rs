@@ -4,6 +4,7 @@
 //! applied before (see [`nexus`](crate::nexus)).
 
 mod control;
+mod copying;
 mod identify;
 mod medium;
 mod modes;
@@ -16,6 +17,7 @@ mod wiping;
 use bytes::Bytes;
 
 use crate::cdb::Cdb;
+use crate::copy::CopyJob;
 use crate::device::TargetDevice;
 use crate::io::{BlockIo, Extent, IoOutput, Segments};
 use crate::mode::ModeHeader;
@@ -38,6 +40,14 @@ pub(crate) struct Context<'a> {
     pub(crate) unit: &'a LogicalUnit,
     pub(crate) nexus: NexusId,
     pub(crate) summary: Summary,
+}
+
+impl Context<'_> {
+    /// The unit's place in the device.
+    fn index(&self) -> usize {
+        let own = self.device.units().iter().position(|unit| std::ptr::eq(unit, self.unit));
+        own.expect("a command is for a unit of the device")
+    }
 }
 
 /// What a CDB comes to.
@@ -120,6 +130,9 @@ pub(crate) enum Work {
         immediate: bool,
         unrestricted_exit: bool,
     },
+    Copy {
+        lid4: bool,
+    },
     Protected(ProtectedWork),
     ModeSelect {
         header: ModeHeader,
@@ -131,6 +144,8 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) enum Started {
     Io(BlockIo, Then),
+    /// A copy is to be carried out.
+    Copy(Box<CopyJob>),
     Done,
 }
 
@@ -180,6 +195,13 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => medium::write_same(context, cdb)?,
         Op::CompareAndWrite => medium::compare_and_write(context, cdb)?,
         Op::Unmap => provisioning::unmap(cdb),
+        Op::ExtendedCopyLid1 => copying::copy(cdb, false)?,
+        Op::ExtendedCopyLid4 => copying::copy(cdb, true)?,
+        Op::CopyOperationAbort => copying::abort(context, cdb)?,
+        Op::ReceiveCopyStatusLid1 | Op::ReceiveCopyStatusLid4 => Plan::Done(copying::status(context, cdb)?),
+        Op::ReceiveCopyDataLid1 => Plan::Done(copying::held_data(context, cdb)?),
+        Op::ReceiveCopyFailureDetails => Plan::Done(copying::failure_details(context, cdb)?),
+        Op::ReceiveCopyOperatingParameters => Plan::Done(copying::operating_parameters(context.unit, cdb)),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, cdb)?),
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),
         Op::ReportSupportedTaskManagementFunctions => Plan::Done(reports::task_management_functions(cdb)),
@@ -234,6 +256,7 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::Sanitize { overwrites, immediate, unrestricted_exit } => {
             wiping::start_sanitize(context.unit, data, wanted, (overwrites, immediate, unrestricted_exit))
         }
+        Work::Copy { lid4 } => copying::start(context, data, wanted, lid4),
         Work::Protected(work) => protected::start(context, work, data, wanted),
         Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),

@@ -48,6 +48,14 @@ pub enum Operation {
     WriteAndVerify32,
     WriteSame32,
     GetLbaStatus32,
+    ExtendedCopyLid1,
+    ExtendedCopyLid4,
+    CopyOperationAbort,
+    ReceiveCopyStatusLid1,
+    ReceiveCopyDataLid1,
+    ReceiveCopyOperatingParameters,
+    ReceiveCopyFailureDetails,
+    ReceiveCopyStatusLid4,
     Read16,
     CompareAndWrite,
     Write16,
@@ -169,6 +177,8 @@ pub enum Field {
     Extent,
     /// 3RDPTY, which SPC-3 has made obsolete.
     ThirdParty,
+    /// LIST IDENTIFIER of a copy.
+    ListIdentifier,
     /// POWER CONDITION.
     PowerCondition,
     /// NO_FLUSH.
@@ -324,6 +334,7 @@ const SAVE_PAGES: FieldPlace = at(Field::SavePages, 1, 0, 1);
 const ALLOCATION_6: FieldPlace = at(Field::AllocationLength, 4, 7, 8);
 const ALLOCATION_10: FieldPlace = at(Field::AllocationLength, 7, 7, 16);
 const ALLOCATION_12: FieldPlace = at(Field::AllocationLength, 6, 7, 32);
+const ALLOCATION_16: FieldPlace = at(Field::AllocationLength, 10, 7, 32);
 const LIST_10: FieldPlace = at(Field::ParameterListLength, 7, 7, 16);
 const LBA_32: FieldPlace = at(Field::LogicalBlockAddress, 12, 7, 64);
 const BLOCKS_32: FieldPlace = at(Field::Blocks, 28, 7, 32);
@@ -351,6 +362,9 @@ const SANITIZE: &[FieldPlace] = &[
     zero(Field::Reserved, 2, 7, 40),
     LIST_10,
 ];
+const LIST_16: FieldPlace = at(Field::ParameterListLength, 10, 7, 32);
+const COPY_STATUS_LID1: &[FieldPlace] = &[at(Field::ListIdentifier, 2, 7, 8), ALLOCATION_16];
+const COPY_STATUS_LID4: &[FieldPlace] = &[at(Field::ListIdentifier, 2, 7, 32), ALLOCATION_16];
 const RESERVATION: &[FieldPlace] = &[zero(Field::ThirdParty, 1, 4, 1), zero(Field::Extent, 1, 0, 1)];
 
 const BLOCKS_IN: Data = Data::In(Amount::Blocks);
@@ -421,6 +435,20 @@ pub const COMMANDS: &[CommandDescriptor] = &[
           TAG_MASK])),
     action(0x12, row(Op::GetLbaStatus32, 0x7f, "GET LBA STATUS (32)", 32, PARAMETERS_IN, READS_OPTIONALLY,
         &[at(Field::ReportType, 10, 7, 8), LBA_32, at(Field::AllocationLength, 28, 7, 32)])),
+    action(0x00, row(Op::ExtendedCopyLid1, 0x83, "EXTENDED COPY (LID1)", 16, PARAMETERS_OUT, Rules::OPTIONAL, &[LIST_16])),
+    action(0x01, row(Op::ExtendedCopyLid4, 0x83, "EXTENDED COPY (LID4)", 16, PARAMETERS_OUT, Rules::OPTIONAL, &[LIST_16])),
+    action(0x1c, row(Op::CopyOperationAbort, 0x83, "COPY OPERATION ABORT", 16, Data::None, Rules::OPTIONAL,
+        &[at(Field::ListIdentifier, 2, 7, 32)])),
+    action(0x00, row(Op::ReceiveCopyStatusLid1, 0x84, "RECEIVE COPY STATUS (LID1)", 16, PARAMETERS_IN, Rules::OPTIONAL,
+        COPY_STATUS_LID1)),
+    action(0x01, row(Op::ReceiveCopyDataLid1, 0x84, "RECEIVE COPY DATA (LID1)", 16, PARAMETERS_IN, Rules::OPTIONAL,
+        COPY_STATUS_LID1)),
+    action(0x03, row(Op::ReceiveCopyOperatingParameters, 0x84, "RECEIVE COPY OPERATING PARAMETERS", 16, PARAMETERS_IN,
+        Rules::OPTIONAL, &[ALLOCATION_16])),
+    action(0x04, row(Op::ReceiveCopyFailureDetails, 0x84, "RECEIVE COPY FAILURE DETAILS (LID1)", 16, PARAMETERS_IN,
+        Rules::OPTIONAL, COPY_STATUS_LID1)),
+    action(0x05, row(Op::ReceiveCopyStatusLid4, 0x84, "RECEIVE COPY STATUS (LID4)", 16, PARAMETERS_IN, Rules::OPTIONAL,
+        COPY_STATUS_LID4)),
     row(Op::Read16, 0x88, "READ (16)", 16, BLOCKS_IN, READS, TRANSFER_16),
     row(Op::CompareAndWrite, 0x89, "COMPARE AND WRITE", 16, Data::Out(Amount::BlockPairs), WRITES_EXACTLY.union(Rules::OPTIONAL),
         &[LBA_LONG, at(Field::Blocks, 13, 7, 8), FUA, DPO, PROTECT]),

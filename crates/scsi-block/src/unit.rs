@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
 use crate::config::LogicalUnitConfig;
+use crate::copy::Copies;
 use crate::io::{BlockIo, IoError};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
@@ -68,6 +69,7 @@ pub(crate) struct State {
     pub(crate) saved: ModeSettings,
     pub(crate) reservation: Option<NexusId>,
     pub(crate) medium: MediumState,
+    pub(crate) copies: Copies,
     attentions: HashMap<NexusId, UnitAttentions>,
 }
 
@@ -100,6 +102,7 @@ impl LogicalUnit {
             saved,
             reservation: None,
             medium: MediumState::default(),
+            copies: Copies::default(),
             attentions: HashMap::new(),
         };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
@@ -129,6 +132,11 @@ impl LogicalUnit {
         result
     }
 
+    /// Changes what the summary does not tell, and nobody has to look at.
+    pub(crate) fn note<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        change(&mut self.state.lock())
+    }
+
     /// The summary of a state that has changed, whose lock is held.
     fn publish(&self, state: &State) {
         let generation = (self.summary().generation() + 1) << Summary::CONDITION_BITS;
@@ -149,6 +157,7 @@ impl LogicalUnit {
             let mut state = self.state.lock();
             state.attentions.remove(&nexus);
             state.medium.forget(nexus);
+            state.copies.forget(nexus);
             state.reservation == Some(nexus)
         };
         if holds {
@@ -171,6 +180,7 @@ impl LogicalUnit {
         self.change(|state| {
             state.reservation.take_if(|holder| *holder == nexus);
             state.medium.forget(nexus);
+            state.copies.forget(nexus);
         });
         self.tell(nexus, AdditionalSense::I_T_NEXUS_LOSS);
     }

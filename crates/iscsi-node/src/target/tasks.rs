@@ -264,21 +264,22 @@ impl Session {
     /// Whether block I/O of tasks that have ended with their connection is still in the store of a unit. What an initiator sends
     /// after it has learned of that end must not be overtaken.
     fn has_orphans<P>(&self, unit: usize, connections: &Connections<P>) -> bool {
-        self.aborted_in_store.iter().any(|open| open.task.unit() == unit && is_lost(connections, open.connection))
+        self.aborted_in_store.iter().any(|open| open.task.store() == unit && is_lost(connections, open.connection))
     }
 
     fn act<P: PduPort>(&mut self, mut open: OpenTask, step: Step, context: &mut Context<'_, P>) {
         match step {
             Step::Io(io) => {
-                let (Some(target), unit, task) = (self.target, open.task.unit(), open.id) else {
+                let (Some(target), unit, task) = (self.target, open.task.store(), open.id) else {
                     return self.machine.discard(open.id);
                 };
+                let patient = open.task.is_patient();
                 open.in_store = true;
                 open.count_reading(context.connections);
                 self.put(open);
                 self.ios_in_flight += 1;
                 let id = context.outbox.ios.insert((self.id(), task)) as u64;
-                context.outbox.requests.push_back(IoRequest { id, store: StoreId { target, unit }, io });
+                context.outbox.requests.push_back(IoRequest { id, store: StoreId { target, unit }, io, patient });
             }
             Step::Done(outcome) => {
                 open.forget_asked(context.connections);
