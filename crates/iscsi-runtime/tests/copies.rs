@@ -46,14 +46,8 @@ fn name(client: &Client, lun: u16) -> Designator {
 /// The command that copies from the first disk to the second, again and again.
 fn copy(client: &Client, identifier: u32, blocks: u16, times: usize) -> Request {
     let cscd = |lun| Cscd { designator: name(client, lun), block_size: 512 };
-    let segment = Segment {
-        source: 0,
-        destination: 1,
-        counts_destination: false,
-        blocks,
-        source_lba: 3,
-        destination_lba: 7,
-    };
+    let segment =
+        Segment { source: 0, destination: 1, counts_destination: false, blocks, source_lba: 3, destination_lba: 7 };
     let list = CopyList { identifier: Some(identifier), cscds: vec![cscd(0), cscd(1)], segments: vec![segment; times] };
     let bytes = list.encode_lid4();
     request(0, &Cdb::extended_copy_lid4(bytes.len() as u32), Transfer::Write(bytes.into()))
