@@ -19,8 +19,8 @@
 //! - **Hostile bytes cost little.** Any CDB with any data gives an outcome or a bounded request: no panic, no memory
 //!   beyond the data that came. A wrong field is named by the field pointer, allocation lengths hold to the byte,
 //!   and a parameter list that lies changes nothing.
-//! - **The fast path is free of locks.** READ and WRITE look at two atomics of the unit. A lock is taken only while a
-//!   reservation is held or when something about the unit has changed since this nexus last looked.
+//! - **The fast path is free of locks.** READ and WRITE look at two atomics of the unit. A lock is taken only when something
+//!   about the unit, such as a reservation, has changed since this nexus last looked.
 //! - **Resets reach everywhere.** A reset through one nexus ends the tasks of all: each finds out at its next call,
 //!   by the unit's epoch.
 //!
@@ -66,6 +66,7 @@ pub mod io;
 mod lun;
 mod medium;
 pub mod mode;
+pub mod needs;
 mod nexus;
 mod octets;
 pub mod opcodes;

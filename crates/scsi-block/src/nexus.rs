@@ -1,7 +1,7 @@
 //! An I_T nexus: the place where commands come in and outcomes go out.
 //!
 //! In: CDBs, data-out, the store's answers, task management. Out: [`Begin`], [`Step`]. The general rules that the
-//! table gives each command (unit attention, reservation, readiness, write protection) are applied here, in that
+//! table gives each command (reservation, unit attention, readiness, write protection) are applied here, in that
 //! order; what a command does stands in [`commands`](crate::commands).
 
 mod copying;
@@ -15,13 +15,14 @@ use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
+use crate::needs::Needs;
 use crate::opcodes::{Field, Operation, Rules};
 use crate::protection::PROTECTION_BYTES;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
 use crate::task::{Begin, Outcome, Phase, Rare, Step, Task, Then};
-use crate::unit::{Conditions, LogicalUnit, NEVER_LOOKED, NexusId, Summary};
+use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
 
 /// One I_T nexus, owned by one core. Dropping it is I_T nexus loss: its tasks are forgotten by their owner, and a
 /// reservation that it holds ends.
@@ -34,14 +35,14 @@ pub struct Nexus {
     device: Arc<TargetDevice>,
     id: NexusId,
     initiator_port: Box<str>,
-    /// For each unit, the generation at which nothing was pending for this nexus.
-    looked: Box<[u64]>,
+    /// For each unit, what it has found there.
+    views: Box<[View]>,
 }
 
 impl Nexus {
     pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, initiator_port: &str) -> Self {
-        let looked = vec![NEVER_LOOKED; device.units().len()].into();
-        Self { device, id, initiator_port: initiator_port.into(), looked }
+        let views = vec![View::NONE; device.units().len()].into();
+        Self { device, id, initiator_port: initiator_port.into(), views }
     }
 
     /// The name that the nexus was made with.
@@ -89,12 +90,17 @@ impl Nexus {
     fn plan(&mut self, index: usize, summary: Summary, cdb: &[u8], announced: Option<u32>) -> Result<Plan, Refusal> {
         let unit = &self.device.units()[index];
         let cdb = Cdb::decode(cdb);
-        let rules = cdb.as_ref().map_or(Rules::empty(), |cdb| cdb.descriptor().rules);
-        if self.looked[index] != summary.generation() && !rules.contains(Rules::QUIET) {
-            self.looked[index] = take_attention(unit, self.id, summary)?;
-        }
-        if summary.has(Conditions::RESERVED) && !rules.contains(Rules::SHARED) && unit.is_reserved_by_another(self.id) {
-            return Err(Refusal::ReservationConflict);
+        let (rules, needs) = match &cdb {
+            Ok(cdb) => (cdb.descriptor().rules, cdb.descriptor().needs),
+            Err(_) => (Rules::empty(), Needs::UNRESERVED),
+        };
+        let view = &mut self.views[index];
+        let has = match view.generation == summary.generation() {
+            true => view.has,
+            false => look_again(view, unit, self.id, summary, cdb.as_ref().ok())?,
+        };
+        if !has.contains(needs) {
+            refuse_needs(has, cdb.as_ref().ok())?;
         }
         let cdb = match &cdb {
             Ok(cdb) => cdb,
@@ -265,12 +271,30 @@ impl Drop for Nexus {
     }
 }
 
-/// Reports the oldest unit attention, or gives the generation up to which there is none.
+/// Reports the oldest unit attention, or looks what the nexus has now.
 #[cold]
-fn take_attention(unit: &LogicalUnit, nexus: NexusId, summary: Summary) -> Result<u64, Sense> {
-    match unit.take_attention(nexus) {
-        Some(condition) => Err(Sense::new(SenseKey::UnitAttention, condition)),
-        None => Ok(summary.generation()),
+fn look_again(
+    view: &mut View,
+    unit: &LogicalUnit,
+    nexus: NexusId,
+    summary: Summary,
+    cdb: Option<&Cdb>,
+) -> Result<Needs, Sense> {
+    let quiet = cdb.is_some_and(|cdb| cdb.descriptor().rules.contains(Rules::QUIET));
+    let needs = cdb.map_or(Needs::UNRESERVED, Cdb::needs);
+    let looked = unit.look_as(nexus, needs, quiet).map_err(|code| Sense::new(SenseKey::UnitAttention, code))?;
+    if looked.lasts {
+        *view = View { generation: summary.generation(), has: looked.has };
+    }
+    Ok(looked.has)
+}
+
+/// The refusal of a command that needs more than the nexus has, if it does with the fields that it has.
+#[cold]
+fn refuse_needs(has: Needs, cdb: Option<&Cdb>) -> Result<(), Refusal> {
+    match cdb.map_or(Needs::UNRESERVED, Cdb::needs) - has {
+        missing if missing.is_empty() => Ok(()),
+        _ => Err(Refusal::ReservationConflict),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::copy::Copies;
 use crate::io::{BlockIo, IoError};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
+use crate::needs::Needs;
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
 use crate::wipe::{Progress, Wipe};
@@ -29,12 +30,11 @@ bitflags! {
     /// What a command may have to mind.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Conditions: u8 {
-        const RESERVED = 1 << 0;
-        const NOT_READY = 1 << 1;
-        const READ_ONLY = 1 << 2;
-        const SOFTWARE_WRITE_PROTECTED = 1 << 3;
-        const WRITE_CACHE = 1 << 4;
-        const DESCRIPTOR_SENSE = 1 << 5;
+        const NOT_READY = 1 << 0;
+        const READ_ONLY = 1 << 1;
+        const SOFTWARE_WRITE_PROTECTED = 1 << 2;
+        const WRITE_CACHE = 1 << 3;
+        const DESCRIPTOR_SENSE = 1 << 4;
     }
 }
 
@@ -59,8 +59,19 @@ impl Summary {
     }
 }
 
-/// A generation that no unit ever has.
-pub(crate) const NEVER_LOOKED: u64 = u64::MAX;
+/// What one nexus has found when it last looked behind the lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    /// The generation for which it holds.
+    pub(crate) generation: u64,
+    /// What commands of the nexus may count on.
+    pub(crate) has: Needs,
+}
+
+impl View {
+    /// Nothing is known: no unit ever has this generation.
+    pub(crate) const NONE: Self = Self { generation: u64::MAX, has: Needs::empty() };
+}
 
 /// The state behind the lock.
 #[derive(Debug)]
@@ -74,6 +85,14 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// What commands of `nexus` may count on.
+    pub(crate) fn granted(&self, nexus: NexusId) -> Needs {
+        match self.reservation {
+            Some(holder) if holder != nexus => Needs::all() - Needs::OF_RESERVATIONS,
+            _ => Needs::all(),
+        }
+    }
+
     /// Raises a unit attention condition for every nexus but `except`.
     pub(crate) fn post(&mut self, condition: AdditionalSense, except: Option<NexusId>) {
         let others = self.attentions.iter_mut().filter(|(id, _)| Some(**id) != except);
@@ -88,6 +107,13 @@ pub(crate) struct LogicalUnit {
     summary: AtomicU64,
     epoch: AtomicU64,
     state: Mutex<State>,
+}
+
+/// What [`LogicalUnit::look_as`] has found.
+pub(crate) struct Looked {
+    pub(crate) has: Needs,
+    /// Whether it may be relied on as long as the generation is the same: no unit attention is left.
+    pub(crate) lasts: bool,
 }
 
 /// Another nexus holds the reservation.
@@ -165,6 +191,20 @@ impl LogicalUnit {
         }
     }
 
+    /// Looks for a nexus and a command of it that needs `needs`: a unit attention, unless the command is `quiet` or a reservation is in its
+    /// way, which is told first (SAM-5 5.3.3); or else what the nexus has. It stays so until the generation moves on, if `Looked::lasts`.
+    pub(crate) fn look_as(&self, nexus: NexusId, needs: Needs, quiet: bool) -> Result<Looked, AdditionalSense> {
+        let mut state = self.state.lock();
+        let has = state.granted(nexus);
+        let refused = !has.contains(needs & Needs::OF_RESERVATIONS);
+        let attentions = state.attentions.get_mut(&nexus);
+        match attentions.filter(|attentions| attentions.any()) {
+            Some(_) if quiet || refused => Ok(Looked { has, lasts: false }),
+            Some(attentions) => attentions.take().map_or(Ok(Looked { has, lasts: false }), Err),
+            None => Ok(Looked { has, lasts: true }),
+        }
+    }
+
     /// Takes the oldest unit attention of `nexus`.
     pub(crate) fn take_attention(&self, nexus: NexusId) -> Option<AdditionalSense> {
         self.state.lock().attentions.get_mut(&nexus)?.take()
@@ -192,10 +232,6 @@ impl LogicalUnit {
                 attentions.post(condition);
             }
         });
-    }
-
-    pub(crate) fn is_reserved_by_another(&self, nexus: NexusId) -> bool {
-        self.look(|state| state.reservation.is_some_and(|holder| holder != nexus))
     }
 
     /// RESERVE (6).
@@ -278,7 +314,6 @@ impl LogicalUnit {
 
 fn conditions(state: &State, config: &LogicalUnitConfig) -> Conditions {
     [
-        (Conditions::RESERVED, state.reservation.is_some()),
         (Conditions::NOT_READY, state.medium.not_ready().is_some()),
         (Conditions::READ_ONLY, config.read_only),
         (Conditions::SOFTWARE_WRITE_PROTECTED, state.settings.software_write_protect),

@@ -136,6 +136,21 @@ fn a_reservation_keeps_others_out_until_released_lost_or_reset() {
 }
 
 #[test]
+fn a_conflict_is_told_before_a_unit_attention_and_leaves_it() {
+    let device = device();
+    let mut holder = settled(&device, "holder");
+    good(&mut holder, &Cdb::reserve_6(), &[]);
+    let mut fresh = device.connect("fresh");
+    assert_eq!(run(&mut fresh, lun(0), &Cdb::read_10(0, 1), &[]).status, Status::ReservationConflict);
+    // What does not conflict is told; forms of START STOP UNIT that stop nothing still do with RESERVE (SPC-2 table 9).
+    good(&mut fresh, &Cdb::inquiry(96), &[]);
+    assert_eq!(run(&mut fresh, lun(0), &Cdb::new(Operation::StartStopUnit), &[]).status, Status::ReservationConflict);
+    good(&mut holder, &Cdb::release_6(), &[]);
+    assert_eq!(attention(&mut fresh, lun(0)), AdditionalSense::POWER_ON_OR_RESET);
+    good(&mut fresh, &Cdb::read_10(0, 1), &[]);
+}
+
+#[test]
 fn a_reset_ends_the_tasks_of_all_nexuses_and_tells_them() {
     let device = device();
     let (mut one, mut two) = (settled(&device, "one"), settled(&device, "two"));
