@@ -135,7 +135,8 @@ fn a_destination_that_another_has_reserved_is_not_written() {
 
 #[test]
 fn what_a_unit_becomes_meanwhile_counts_at_the_next_step() {
-    let endings: [(fn(&mut Bench, &mut Nexus), SenseKey); 3] = [
+    type Change = fn(&mut Bench, &mut Nexus);
+    let endings: [(Change, SenseKey); 3] = [
         (|_, other| other.logical_unit_reset(lun(1)).unwrap(), SenseKey::UnitAttention),
         (|bench, other| drop(bench.good(other, 1, &Cdb::start_stop_unit(false), &[])), SenseKey::NotReady),
         (|bench, other| drop(bench.good(other, 1, &Cdb::reserve_6(), &[])), SenseKey::NoSense),
