@@ -109,6 +109,19 @@ pub(crate) enum Rare {
     Copy(Box<CopyJob>),
 }
 
+impl Then {
+    /// The copy whose step is under way.
+    pub(crate) fn copy(&self) -> Option<&CopyJob> {
+        match self {
+            Self::Rarely(rare) => match &**rare {
+                Rare::Copy(job) => Some(job),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 impl From<Rare> for Then {
     fn from(rare: Rare) -> Self {
         Self::Rarely(Box::new(rare))
@@ -138,10 +151,7 @@ impl Task {
 
     fn copy(&self) -> Option<&CopyJob> {
         match &self.phase {
-            Phase::ExpectIo(Then::Rarely(rare)) => match &**rare {
-                Rare::Copy(job) => Some(job),
-                _ => None,
-            },
+            Phase::ExpectIo(then) => then.copy(),
             _ => None,
         }
     }

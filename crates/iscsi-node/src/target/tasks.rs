@@ -181,10 +181,14 @@ impl Session {
         let (Some(nexus), Some(connection)) = (&mut self.nexus, connection) else {
             return self.machine.discard(command.task);
         };
-        let lun = LogicalUnitNumber::from_wire(command.lun.0);
-        let cdb: &[u8] = if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb };
         let expected = if command.write { command.expected_data_transfer_length } else { 0 };
-        let task = match nexus.begin_expecting(lun, cdb, Some(expected)) {
+        let scsi = scsi_block::Command {
+            lun: LogicalUnitNumber::from_wire(command.lun.0),
+            cdb: if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb },
+            announced: Some(expected),
+            now: Some(context.now),
+        };
+        let task = match nexus.begin_command(&scsi) {
             Begin::Done(outcome) => {
                 let outcome = TaskOutcome {
                     data_in_length: outcome.data_in.len() as u32,

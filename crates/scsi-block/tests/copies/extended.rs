@@ -161,7 +161,7 @@ fn what_a_unit_becomes_meanwhile_counts_at_the_next_step() {
 #[test]
 fn resets_end_a_copy_between_steps_and_it_is_forgotten() {
     let endings: [fn(&mut Nexus); 2] =
-        [|nexus| nexus.logical_unit_reset(lun(0)).unwrap(), |nexus| nexus.clear_task_set(lun(0)).unwrap()];
+        [|nexus| nexus.logical_unit_reset(lun(0)).unwrap(), |nexus| nexus.target_reset()];
     for end in endings {
         let mut bench = Bench::new();
         let (mut nexus, mut other) = (bench.nexus("one"), bench.nexus("two"));
