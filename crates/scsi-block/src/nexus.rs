@@ -4,6 +4,8 @@
 //! table gives each command (reservation, unit attention, readiness, write protection) are applied here, in that
 //! order; what a command does stands in [`commands`](crate::commands).
 
+mod copying;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +14,7 @@ use bytes::Bytes;
 use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
+use crate::copy::CopyJob;
 use crate::counters::Counters;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
@@ -172,6 +175,7 @@ impl Nexus {
                 Step::Io(request)
             }
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+            Ok(Started::Copy(job)) => self.proceed_with_copy(task, job),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         }
     }
@@ -196,10 +200,38 @@ impl Nexus {
             (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
             (then, done) => {
                 if let Err(error) = done {
-                    self.links[task.unit()].counters.count_failure(error);
+                    let unit = then.copy().map_or(task.unit(), CopyJob::unit);
+                    self.links[unit].counters.count_failure(error);
                 }
-                resume_rarely(unit, task, then, done)
+                self.resume_rarely(task, then, done)
             }
+        }
+    }
+
+    /// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
+    #[cold]
+    fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
+        let unit = &self.device.units()[task.unit()];
+        let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
+        let rare = match (then, &done) {
+            (Then::Rarely(rare), _) => *rare,
+            (_, Err(error)) => return check(sense::from_io_error(*error)),
+            (_, Ok(_)) => return check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
+        };
+        match (rare, done) {
+            (Rare::Copy(job), done) => self.resume_copy(task, job, done),
+            (Rare::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
+                Ok(Started::Io(request, then)) => {
+                    task.phase = Phase::ExpectIo(then);
+                    Step::Io(request)
+                }
+                Ok(_) => Step::Done(Outcome::bare(Status::Good)),
+                Err(sense) => check(sense),
+            },
+            (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
+            (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
+            (_, Err(error)) => check(sense::from_io_error(error)),
+            (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
         }
     }
 
@@ -331,31 +363,6 @@ fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Res
     match announced {
         Some(announced) if u64::from(announced) != wanted => Err(cdb.refuse(Field::Blocks)),
         _ => Ok(()),
-    }
-}
-
-/// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
-#[cold]
-fn resume_rarely(unit: &LogicalUnit, task: &mut Task, then: Then, done: IoDone) -> Step {
-    let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
-    let rare = match (then, &done) {
-        (Then::Rarely(rare), _) => *rare,
-        (_, Err(error)) => return check(sense::from_io_error(*error)),
-        (_, Ok(_)) => return check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
-    };
-    match (rare, done) {
-        (Rare::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
-            Ok(Started::Io(request, then)) => {
-                task.phase = Phase::ExpectIo(then);
-                Step::Io(request)
-            }
-            Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
-            Err(sense) => check(sense),
-        },
-        (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
-        (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
-        (_, Err(error)) => check(sense::from_io_error(error)),
-        (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
     }
 }
 
