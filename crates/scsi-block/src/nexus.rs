@@ -13,6 +13,7 @@ use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
+use crate::link::{Counter, Settling};
 use crate::needs::Needs;
 use crate::opcodes::{Field, Operation, Rules};
 use crate::protection::PROTECTION_BYTES;
@@ -32,20 +33,14 @@ use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
 pub struct Nexus {
     device: Arc<TargetDevice>,
     id: NexusId,
-    initiator_port: Box<str>,
     /// For each unit, what it has found there.
     views: Box<[View]>,
 }
 
 impl Nexus {
-    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, initiator_port: &str) -> Self {
-        let views = vec![View::NONE; device.units().len()].into();
-        Self { device, id, initiator_port: initiator_port.into(), views }
-    }
-
-    /// The name that the nexus was made with.
-    pub fn initiator_port(&self) -> &str {
-        &self.initiator_port
+    /// `counters` has one for each unit.
+    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, counters: Vec<Counter>) -> Self {
+        Self { device, id, views: counters.into_iter().map(View::new).collect() }
     }
 
     /// The device at the other end.
@@ -68,7 +63,9 @@ impl Nexus {
     pub fn begin_expecting(&mut self, lun: LogicalUnitNumber, cdb: &[u8], announced: Option<u32>) -> Begin {
         let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(cdb)) };
         let unit = &self.device.units()[index];
-        let (epoch, summary) = (unit.epoch(), unit.summary());
+        // In this order: a task of an epoch has seen all that was changed before it began.
+        let epoch = self.views[index].counter.epoch();
+        let summary = unit.summary();
         match self.plan(index, summary, cdb, announced) {
             Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
                 lun,
@@ -125,7 +122,8 @@ impl Nexus {
             panic!("a task is started once")
         };
         let unit = &self.device.units()[task.unit()];
-        if unit.epoch() != task.epoch {
+        let counter = &mut self.views[task.unit()].counter;
+        if counter.epoch() != task.epoch {
             return Step::Aborted;
         }
         let summary = unit.summary();
@@ -133,9 +131,10 @@ impl Nexus {
         match commands::start(&context, work, data_out, task.data_out_length) {
             Ok(Started::Io(request, then)) => {
                 task.phase = Phase::ExpectIo(then);
-                Step::Io(request)
+                if counter.count(task.epoch) { Step::Io(request) } else { Step::Aborted }
             }
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+            Ok(other) => start_rarely(task, other),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         }
     }
@@ -150,7 +149,9 @@ impl Nexus {
             panic!("a task is resumed after a request")
         };
         let unit = &self.device.units()[task.unit()];
-        if unit.epoch() != task.epoch {
+        let counter = &mut self.views[task.unit()].counter;
+        counter.discount(task.epoch);
+        if counter.epoch() != task.epoch {
             return Step::Aborted;
         }
         match (then, done) {
@@ -158,7 +159,31 @@ impl Nexus {
                 Step::Done(Outcome::good(data))
             }
             (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
-            (then, done) => resume_rarely(unit, task, then, done),
+            (then, done) => match resume_rarely(unit, task, then, done) {
+                Step::Io(request) if counter.count(task.epoch) => Step::Io(request),
+                Step::Io(_) => Step::Aborted,
+                step => step,
+            },
+        }
+    }
+
+    /// The store has ended the request that the last [`Step::Io`] asked for, of a task that its owner has ended meanwhile. Each request is
+    /// followed by this or [`resume`](Self::resume): others may wait for its end.
+    pub fn forget(&mut self, task: Task) {
+        self.views[task.unit()].counter.discount(task.epoch);
+    }
+
+    /// Time has passed since [`Step::Wait`].
+    ///
+    /// # Panics
+    /// The task does not wait.
+    pub fn wake(&mut self, task: &mut Task) -> Step {
+        let Phase::ExpectEnds(settling) = std::mem::replace(&mut task.phase, Phase::Ended) else {
+            panic!("a task is woken that waits")
+        };
+        match self.views[task.unit()].counter.epoch() == task.epoch {
+            true => wait(task, settling),
+            false => Step::Aborted,
         }
     }
 
@@ -182,25 +207,27 @@ impl Nexus {
         self.device.find(lun).map(|index| &self.device.units()[index]).ok_or(NoSuchLogicalUnit(lun))
     }
 
-    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its reservation ends, its mode
-    /// parameters are the saved ones, and every nexus is told by unit attention.
+    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its RESERVE reservation ends, its mode
+    /// parameters are the saved ones, and every nexus is told by unit attention. It is done when what it gives back is over.
     ///
     /// # Errors
     /// The LUN has no unit.
-    pub fn logical_unit_reset(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
+    pub fn logical_unit_reset(&mut self, lun: LogicalUnitNumber) -> Result<Settling, NoSuchLogicalUnit> {
         self.unit(lun).map(|unit| unit.reset(AdditionalSense::BUS_DEVICE_RESET))
     }
 
-    /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for.
-    pub fn target_reset(&mut self) {
-        self.device.units().iter().for_each(|unit| unit.reset(AdditionalSense::SCSI_BUS_RESET));
+    /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for. It is done when what it
+    /// gives back is over.
+    pub fn target_reset(&mut self) -> Settling {
+        Settling::all(self.device.units().iter().map(|unit| unit.reset(AdditionalSense::SCSI_BUS_RESET)))
     }
 
-    /// CLEAR TASK SET (SAM-5 7.4): the tasks of every nexus at the unit end; the others are told by unit attention.
+    /// CLEAR TASK SET (SAM-5 7.4): the tasks of every nexus at the unit end; the others are told by unit attention. It is done
+    /// when what it gives back is over.
     ///
     /// # Errors
     /// The LUN has no unit.
-    pub fn clear_task_set(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
+    pub fn clear_task_set(&mut self, lun: LogicalUnitNumber) -> Result<Settling, NoSuchLogicalUnit> {
         self.unit(lun).map(|unit| unit.clear_task_set(self.id))
     }
 
@@ -214,7 +241,7 @@ impl Nexus {
     }
 
     /// I_T NEXUS RESET (SAM-5 7.6): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
-    /// its reservations end, and it is told by unit attention.
+    /// its RESERVE reservations end, and it is told by unit attention.
     pub fn reset(&mut self) {
         self.device.units().iter().for_each(|unit| unit.reset_nexus(self.id));
     }
@@ -254,7 +281,7 @@ fn look_again(
     let needs = cdb.map_or(Needs::UNRESERVED, Cdb::needs);
     let looked = unit.look_as(nexus, needs, quiet).map_err(|code| Sense::new(SenseKey::UnitAttention, code))?;
     if looked.lasts {
-        *view = View { generation: summary.generation(), has: looked.has };
+        (view.generation, view.has) = (summary.generation(), looked.has);
     }
     Ok(looked.has)
 }
@@ -265,6 +292,27 @@ fn refuse_needs(has: Needs, cdb: Option<&Cdb>) -> Result<(), Refusal> {
     match cdb.map_or(Needs::UNRESERVED, Cdb::needs) - has {
         missing if missing.is_empty() => Ok(()),
         _ => Err(Refusal::ReservationConflict),
+    }
+}
+
+/// What the data-out comes to where it is neither a request nor GOOD.
+#[cold]
+fn start_rarely(task: &mut Task, started: Started) -> Step {
+    match started {
+        Started::Conflict => Step::Done(Outcome::bare(Status::ReservationConflict)),
+        Started::Wait(settling) => wait(task, settling),
+        Started::Io(..) | Started::Done => unreachable!("what is usual was looked at before"),
+    }
+}
+
+/// Waits for others' requests, or ends the task well.
+fn wait(task: &mut Task, settling: Settling) -> Step {
+    match settling.is_over() {
+        true => Step::Done(Outcome::bare(Status::Good)),
+        false => {
+            task.phase = Phase::ExpectEnds(settling);
+            Step::Wait
+        }
     }
 }
 
@@ -313,8 +361,14 @@ fn resume_rarely(unit: &LogicalUnit, task: &mut Task, then: Then, done: IoDone) 
                 Step::Io(request)
             }
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+            Ok(other) => start_rarely(task, other),
             Err(sense) => check(sense),
         },
+        (Rare::Settle(settling), Ok(_)) => wait(task, settling),
+        // What was asked for holds until the unit loses power, and nobody was promised that it holds longer.
+        (Rare::Settle(_), Err(_)) => {
+            check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
+        }
         (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
         (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
         (_, Err(error)) => check(sense::from_io_error(error)),

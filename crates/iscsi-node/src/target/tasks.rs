@@ -124,7 +124,10 @@ impl Session {
             let open = self.aborted_in_store.swap_remove(place);
             open.forget_reading(context.connections);
             open.forget_asked(context.connections);
-            self.answer_management();
+            if let Some(nexus) = &mut self.nexus {
+                nexus.forget(open.task);
+            }
+            self.answer_management(context.now);
             for waiting in std::mem::take(&mut self.behind_orphans) {
                 self.start_or_wait(waiting, context);
             }
@@ -280,6 +283,11 @@ impl Session {
                 let id = context.outbox.ios.insert((self.id(), task)) as u64;
                 context.outbox.requests.push_back(IoRequest { id, store: StoreId { target, unit }, io });
             }
+            Step::Wait => {
+                self.waiting.push(open.id);
+                self.put(open);
+                self.look_again_after(context.now);
+            }
             Step::Done(outcome) => {
                 open.forget_asked(context.connections);
                 self.complete(open.id, &open.task, outcome);
@@ -288,6 +296,18 @@ impl Session {
                 open.forget_asked(context.connections);
                 self.machine.discard(open.id);
             }
+        }
+    }
+
+    /// Looks whether tasks that wait for block I/O of other sessions may go on.
+    pub(super) fn wake_waiting<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
+        for id in std::mem::take(&mut self.waiting) {
+            if self.open_task(id).is_none() {
+                continue; // aborted while it waited
+            }
+            let mut open = self.take(id);
+            let step = self.nexus.as_mut().map_or(Step::Aborted, |nexus| nexus.wake(&mut open.task));
+            self.act(open, step, context);
         }
     }
 
@@ -354,7 +374,7 @@ impl Session {
             open.count_reading(context.connections);
         }
         self.put(open);
-        match (in_store, missing) {
+        match (in_store || self.waiting.contains(&id), missing) {
             (true, _) => {}
             (false, 0) => self.start_or_wait(id, context),
             (false, _) => self.pursue(id, context),
