@@ -5,6 +5,7 @@
 
 mod control;
 mod identify;
+mod logs;
 mod medium;
 mod modes;
 mod protected;
@@ -12,7 +13,11 @@ mod provisioning;
 mod removal;
 mod reports;
 mod reserving;
+mod timestamps;
+mod well_known;
 mod wiping;
+
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -33,6 +38,7 @@ pub(crate) use identify::inquiry_without_unit;
 pub(crate) use protected::{Protected, ProtectedSame, ProtectedWork, Purpose};
 pub(crate) use reports::report_luns;
 pub(crate) use reserving::RECORD;
+pub(crate) use well_known::execute as execute_well_known;
 pub(crate) use wiping::proceed as proceed_wipe;
 
 /// Where a command is carried out, and for whom.
@@ -42,6 +48,8 @@ pub(crate) struct Context<'a> {
     pub(crate) unit: &'a LogicalUnit,
     pub(crate) nexus: NexusId,
     pub(crate) summary: Summary,
+    /// When the command came, if its owner tells the time.
+    pub(crate) now: Option<Instant>,
 }
 
 /// What a CDB comes to.
@@ -133,6 +141,9 @@ pub(crate) enum Work {
         action: OutAction,
         kind: Option<ReservationType>,
     },
+    SetTimestamp {
+        now: Option<Instant>,
+    },
 }
 
 /// What the data-out comes to.
@@ -168,6 +179,8 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
         Op::ModeSense6 | Op::ModeSense10 => Plan::Done(modes::sense(context, cdb)?),
         Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
+        Op::LogSense => Plan::Done(logs::sense(context, cdb)?),
+        Op::LogSelect => logs::select(context, cdb)?,
         Op::Reserve6 | Op::Reserve10 => reserving::reserve(context)?,
         Op::Release6 | Op::Release10 => reserving::release(context)?,
         Op::PersistReadKeys
@@ -207,6 +220,8 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::CompareAndWrite => medium::compare_and_write(context, cdb)?,
         Op::Unmap => provisioning::unmap(cdb),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, cdb)?),
+        Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
+        Op::SetTimestamp => timestamps::set(context, cdb)?,
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),
         Op::ReportSupportedTaskManagementFunctions => Plan::Done(reports::task_management_functions(cdb)),
     };
@@ -264,6 +279,7 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
         Work::PersistentReserve { action, kind } => reserving::start(context, action, kind, data, wanted),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
+        Work::SetTimestamp { now } => timestamps::start_set(context, now, data),
     }
 }
 

@@ -80,7 +80,7 @@ pub fn command_list(input: &[u8]) {
         let lun = LogicalUnitNumber::from(u16::from(choice >> 1 & 7));
         match choice >> 5 {
             0 => drop(nexus.logical_unit_reset(lun)),
-            1 => drop(nexus.clear_task_set(lun)),
+            1 => drop(nexus.abort_task_set(lun)),
             2 => nexuses[0] = device.connect("one"),
             _ => command(nexus, lun, &mut input),
         }

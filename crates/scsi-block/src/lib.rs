@@ -9,7 +9,7 @@
 //!
 //! A [`TargetDevice`] has logical units and is shared by all cores; each initiator has a [`Nexus`] to it, which one
 //! core owns. The crate does no I/O, has no clock and no threads, and has never heard of a transport. The initiator's
-//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`] and [`sense`] read
+//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`], [`log`] and [`sense`] read
 //! the answers.
 //!
 //! # Guarantees
@@ -54,8 +54,10 @@
 #![forbid(unsafe_code)]
 
 pub mod cdb;
+mod clock;
 mod commands;
 pub mod config;
+mod counters;
 pub mod designator;
 mod device;
 #[doc(hidden)]
@@ -63,6 +65,7 @@ pub mod fuzzing;
 pub mod inquiry;
 pub mod io;
 mod link;
+pub mod log;
 mod lun;
 mod medium;
 pub mod mode;
@@ -83,12 +86,13 @@ mod unit_attention;
 pub mod vpd;
 mod wipe;
 
+pub use clock::TimestampOrigin;
 pub use config::{ConfigError, Identity, Kept, Limits, LogicalUnitConfig};
 pub use device::{LogicalUnitInfo, NoSuchLogicalUnit, TargetDevice};
 pub use io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Record, Segments};
 pub use link::Settling;
 pub use lun::LogicalUnitNumber;
-pub use nexus::Nexus;
+pub use nexus::{Command, Nexus};
 pub use octets::{DecodeError, Place};
 pub use status::{Status, UnknownStatus};
 pub use task::{Begin, Outcome, Step, Task};

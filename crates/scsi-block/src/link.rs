@@ -1,6 +1,6 @@
 //! What one nexus and one unit share: which tasks are over, and how many of their requests the store still has.
 //!
-//! A reset, CLEAR TASK SET or PREEMPT AND ABORT moves the *epoch* of the nexuses concerned on: tasks that began before it are over, and
+//! A reset or PREEMPT AND ABORT moves the *epoch* of the nexuses concerned on: tasks that began before it are over, and
 //! find out at their next call. Whoever did it gets a [`Settling`], which is over when every request of such tasks has come back.
 //!
 //! The nexus alone counts its requests, with one atomic exchange for each that begins. Invariant: either the nexus sees the new epoch
@@ -88,12 +88,12 @@ impl Requests {
 
 /// A nexus's end of its [`Link`].
 #[derive(Debug)]
-pub(crate) struct Counter {
+pub(crate) struct RequestCounter {
     link: Arc<Link>,
     requests: Requests,
 }
 
-impl Counter {
+impl RequestCounter {
     pub(crate) fn new(link: Arc<Link>) -> Self {
         Self { link, requests: Requests::default() }
     }
@@ -123,7 +123,7 @@ impl Counter {
     }
 }
 
-impl Drop for Counter {
+impl Drop for RequestCounter {
     /// Who drops a nexus has its requests back.
     fn drop(&mut self) {
         self.link.requests.store(0, Ordering::Release);
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn an_end_waits_for_the_requests_before_it_and_no_others() {
         let link = Arc::new(Link::default());
-        let mut counter = Counter::new(Arc::clone(&link));
+        let mut counter = RequestCounter::new(Arc::clone(&link));
         let first = counter.epoch();
         assert!(counter.count(first) && counter.count(first));
         let end_of_first = end(&link);
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_nexus_that_has_long_been_idle_has_nothing_to_wait_for() {
         let link = Arc::new(Link::default());
-        let mut counter = Counter::new(Arc::clone(&link));
+        let mut counter = RequestCounter::new(Arc::clone(&link));
         let epoch = counter.epoch();
         counter.count(epoch);
         counter.discount(epoch);
@@ -204,7 +204,7 @@ mod tests {
     fn of_an_end_and_a_request_at_once_one_sees_the_other() {
         for _ in 0..2000 {
             let link = Arc::new(Link::default());
-            let mut counter = Counter::new(Arc::clone(&link));
+            let mut counter = RequestCounter::new(Arc::clone(&link));
             let epoch = counter.epoch();
             let (goes_out, settled) = std::thread::scope(|scope| {
                 let request = scope.spawn(|| counter.count(epoch));

@@ -5,15 +5,17 @@
 //! order; what a command does stands in [`commands`](crate::commands).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
+use crate::counters::Counters;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
-use crate::link::{Counter, Settling};
+use crate::link::{RequestCounter, Settling};
 use crate::needs::Needs;
 use crate::opcodes::{Field, Operation, Rules};
 use crate::protection::PROTECTION_BYTES;
@@ -22,6 +24,29 @@ use crate::sequence::Sequence;
 use crate::status::Status;
 use crate::task::{Begin, Outcome, Phase, Rare, Step, Task, Then};
 use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
+
+/// A command as it comes, with what the transport and the owner know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    /// The LUN field.
+    pub lun: LogicalUnitNumber,
+    /// The CDB, 6 to 260 bytes; what follows the command's own length is not looked at.
+    pub cdb: &'a [u8],
+    /// How many bytes of data-out the initiator has announced, where the transport knows (iSCSI: the Expected Data Transfer Length of a
+    /// write, 0 of any other). Commands whose effect would differ from what the initiator means are refused when that is not what the CDB
+    /// asks for: COMPARE AND WRITE and WRITE SAME.
+    pub announced: Option<u32>,
+    /// The time, if its owner tells it: timestamps go by it.
+    pub now: Option<Instant>,
+}
+
+impl<'a> Command<'a> {
+    /// A command of which nothing else is known.
+    #[inline]
+    pub fn new(lun: LogicalUnitNumber, cdb: &'a [u8]) -> Self {
+        Self { lun, cdb, announced: None, now: None }
+    }
+}
 
 /// One I_T nexus, owned by one core. Dropping it is I_T nexus loss: its tasks are forgotten by their owner, and a
 /// reservation that it holds ends.
@@ -33,14 +58,23 @@ use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
 pub struct Nexus {
     device: Arc<TargetDevice>,
     id: NexusId,
-    /// For each unit, what it has found there.
-    views: Box<[View]>,
+    /// What it keeps of each unit.
+    units: Box<[AtUnit]>,
+}
+
+/// What a nexus keeps of a unit.
+#[derive(Debug)]
+pub(crate) struct AtUnit {
+    /// What it has found there.
+    pub(crate) view: View,
+    pub(crate) counters: Arc<Counters>,
+    /// What the store has of it.
+    pub(crate) requests: RequestCounter,
 }
 
 impl Nexus {
-    /// `counters` has one for each unit.
-    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, counters: Vec<Counter>) -> Self {
-        Self { device, id, views: counters.into_iter().map(View::new).collect() }
+    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, units: impl Iterator<Item = AtUnit>) -> Self {
+        Self { device, id, units: units.collect() }
     }
 
     /// The device at the other end.
@@ -48,25 +82,22 @@ impl Nexus {
         &self.device
     }
 
-    /// Looks at a CDB (6 to 260 bytes; what follows the command's own length is not looked at), and either ends the
-    /// command at once or makes a task of it.
+    /// [`begin_command`](Self::begin_command) of a command of which no more is known than this.
     #[inline]
     pub fn begin(&mut self, lun: LogicalUnitNumber, cdb: &[u8]) -> Begin {
-        self.begin_expecting(lun, cdb, None)
+        self.begin_command(&Command::new(lun, cdb))
     }
 
-    /// As [`begin`](Self::begin), for a transport that knows how many bytes of data-out the initiator announced with the
-    /// command (iSCSI: the Expected Data Transfer Length of a write, 0 of any other). Commands whose effect
-    /// would differ from what the initiator means are refused when that is not what the CDB asks for: COMPARE AND WRITE
-    /// and WRITE SAME.
+    /// Looks at a command, and either ends it at once or makes a task of it.
     #[inline]
-    pub fn begin_expecting(&mut self, lun: LogicalUnitNumber, cdb: &[u8], announced: Option<u32>) -> Begin {
-        let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(cdb)) };
+    pub fn begin_command(&mut self, command: &Command<'_>) -> Begin {
+        let lun = command.lun;
+        let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(lun, command.cdb)) };
         let unit = &self.device.units()[index];
         // In this order: a task of an epoch has seen all that was changed before it began.
-        let epoch = self.views[index].counter.epoch();
+        let epoch = self.units[index].requests.epoch();
         let summary = unit.summary();
-        match self.plan(index, summary, cdb, announced) {
+        match self.plan(index, summary, command) {
             Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
                 lun,
                 unit: index as u32,
@@ -82,14 +113,14 @@ impl Nexus {
     }
 
     #[inline]
-    fn plan(&mut self, index: usize, summary: Summary, cdb: &[u8], announced: Option<u32>) -> Result<Plan, Refusal> {
+    fn plan(&mut self, index: usize, summary: Summary, command: &Command<'_>) -> Result<Plan, Refusal> {
         let unit = &self.device.units()[index];
-        let cdb = Cdb::decode(cdb);
+        let cdb = Cdb::decode(command.cdb);
         let (rules, needs) = match &cdb {
             Ok(cdb) => (cdb.descriptor().rules, cdb.descriptor().needs),
             Err(_) => (Rules::empty(), Needs::UNRESERVED),
         };
-        let view = &mut self.views[index];
+        let view = &mut self.units[index].view;
         let has = match view.generation == summary.generation() {
             true => view.has,
             false => look_again(view, unit, self.id, summary, cdb.as_ref().ok())?,
@@ -104,9 +135,9 @@ impl Nexus {
         check_rules(unit, summary, cdb)?;
         cdb.check_refused(unit.config.protection.is_some())?;
         if rules.contains(Rules::EXACT) {
-            check_announced(unit, cdb, announced)?;
+            check_announced(unit, cdb, command.announced)?;
         }
-        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary }, cdb)
+        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary, now: command.now }, cdb)
     }
 
     /// The command's data-out has come, all that there will be: empty if the task wants none, and less than
@@ -122,16 +153,17 @@ impl Nexus {
             panic!("a task is started once")
         };
         let unit = &self.device.units()[task.unit()];
-        let counter = &mut self.views[task.unit()].counter;
-        if counter.epoch() != task.epoch {
+        let own = &mut self.units[task.unit()];
+        if own.requests.epoch() != task.epoch {
             return Step::Aborted;
         }
         let summary = unit.summary();
-        let context = Context { device: &self.device, unit, nexus: self.id, summary };
+        let context = Context { device: &self.device, unit, nexus: self.id, summary, now: None };
         match commands::start(&context, work, data_out, task.data_out_length) {
             Ok(Started::Io(request, then)) => {
+                own.counters.count(&request);
                 task.phase = Phase::ExpectIo(then);
-                if counter.count(task.epoch) { Step::Io(request) } else { Step::Aborted }
+                if own.requests.count(task.epoch) { Step::Io(request) } else { Step::Aborted }
             }
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
             Ok(other) => start_rarely(task, other),
@@ -149,9 +181,9 @@ impl Nexus {
             panic!("a task is resumed after a request")
         };
         let unit = &self.device.units()[task.unit()];
-        let counter = &mut self.views[task.unit()].counter;
-        counter.discount(task.epoch);
-        if counter.epoch() != task.epoch {
+        let own = &mut self.units[task.unit()];
+        own.requests.discount(task.epoch);
+        if own.requests.epoch() != task.epoch {
             return Step::Aborted;
         }
         match (then, done) {
@@ -159,18 +191,23 @@ impl Nexus {
                 Step::Done(Outcome::good(data))
             }
             (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
-            (then, done) => match resume_rarely(unit, task, then, done) {
-                Step::Io(request) if counter.count(task.epoch) => Step::Io(request),
-                Step::Io(_) => Step::Aborted,
-                step => step,
-            },
+            (then, done) => {
+                if let Err(error) = done {
+                    own.counters.count_failure(error);
+                }
+                match resume_rarely(unit, task, then, done) {
+                    Step::Io(request) if own.requests.count(task.epoch) => Step::Io(request),
+                    Step::Io(_) => Step::Aborted,
+                    step => step,
+                }
+            }
         }
     }
 
     /// The store has ended the request that the last [`Step::Io`] asked for, of a task that its owner has ended meanwhile. Each request is
     /// followed by this or [`resume`](Self::resume): others may wait for its end.
     pub fn forget(&mut self, task: Task) {
-        self.views[task.unit()].counter.discount(task.epoch);
+        self.units[task.unit()].requests.discount(task.epoch);
     }
 
     /// Time has passed since [`Step::Wait`].
@@ -181,17 +218,18 @@ impl Nexus {
         let Phase::ExpectEnds(settling) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is woken that waits")
         };
-        match self.views[task.unit()].counter.epoch() == task.epoch {
+        match self.units[task.unit()].requests.epoch() == task.epoch {
             true => wait(task, settling),
             false => Step::Aborted,
         }
     }
 
-    /// The answer to a command for a LUN that has no unit (SPC-5 5.4, SAM-5 4.7.2).
+    /// The answer to a command for the well-known unit, or for a LUN that has no unit (SPC-5 5.4, SAM-5 4.7.2).
     #[cold]
-    fn without_unit(&self, cdb: &[u8]) -> Outcome {
+    fn without_unit(&self, lun: LogicalUnitNumber, cdb: &[u8]) -> Outcome {
         let unsupported = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
         let answer = Cdb::decode(cdb).map_err(Sense::from).and_then(|cdb| match cdb.operation() {
+            _ if lun == LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS => commands::execute_well_known(&self.device, &cdb),
             Operation::Inquiry => commands::inquiry_without_unit(&cdb),
             Operation::ReportLuns => commands::report_luns(&self.device, &cdb),
             Operation::RequestSense => Ok(commands::sense_as_data(&cdb, unsupported)),
@@ -219,20 +257,14 @@ impl Nexus {
     /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for. It is done when what it
     /// gives back is over.
     pub fn target_reset(&mut self) -> Settling {
-        Settling::all(self.device.units().iter().map(|unit| unit.reset(AdditionalSense::SCSI_BUS_RESET)))
+        Settling::all(self.device.units().iter().map(|unit| {
+            unit.change(|state| state.clock = None);
+            unit.reset(AdditionalSense::SCSI_BUS_RESET)
+        }))
     }
 
-    /// CLEAR TASK SET (SAM-5 7.4): the tasks of every nexus at the unit end; the others are told by unit attention. It is done
-    /// when what it gives back is over.
-    ///
-    /// # Errors
-    /// The LUN has no unit.
-    pub fn clear_task_set(&mut self, lun: LogicalUnitNumber) -> Result<Settling, NoSuchLogicalUnit> {
-        self.unit(lun).map(|unit| unit.clear_task_set(self.id))
-    }
-
-    /// ABORT TASK SET (SAM-5 7.3). The tasks are this nexus's own, so forgetting them, which is their owner's part, is
-    /// all of it: this only looks whether there is such a unit.
+    /// ABORT TASK SET (SAM-5 7.3), and CLEAR TASK SET (7.4), which is the same where each nexus has a task set of its own (TST 1). The tasks are
+    /// this nexus's, so forgetting them, which is their owner's part, is all of it: this only looks whether there is such a unit.
     ///
     /// # Errors
     /// The LUN has no unit.
@@ -281,7 +313,7 @@ fn look_again(
     let needs = cdb.map_or(Needs::UNRESERVED, Cdb::needs);
     let looked = unit.look_as(nexus, needs, quiet).map_err(|code| Sense::new(SenseKey::UnitAttention, code))?;
     if looked.lasts {
-        (view.generation, view.has) = (summary.generation(), looked.has);
+        *view = View { generation: summary.generation(), has: looked.has };
     }
     Ok(looked.has)
 }

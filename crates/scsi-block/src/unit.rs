@@ -13,13 +13,16 @@ use bitflags::bitflags;
 use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
+use crate::clock::Clock;
 use crate::commands::RECORD;
 use crate::config::{ConfigError, LogicalUnitConfig};
+use crate::counters::{Counters, Totals};
 use crate::io::{BlockIo, IoError};
-use crate::link::{Counter, Link, Settling};
+use crate::link::{Link, RequestCounter, Settling};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
 use crate::needs::Needs;
+use crate::nexus::AtUnit;
 use crate::reservations::{NexusName, Path, Reservations};
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
@@ -63,10 +66,8 @@ impl Summary {
 }
 
 /// What one nexus has found when it last looked behind the lock.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
-    /// Its end of what it shares with the unit.
-    pub(crate) counter: Counter,
     /// The generation for which it holds.
     pub(crate) generation: u64,
     /// What commands of the nexus may count on.
@@ -75,9 +76,7 @@ pub(crate) struct View {
 
 impl View {
     /// Nothing is known: no unit ever has this generation.
-    pub(crate) fn new(counter: Counter) -> Self {
-        Self { counter, generation: u64::MAX, has: Needs::empty() }
-    }
+    pub(crate) const NONE: Self = Self { generation: u64::MAX, has: Needs::empty() };
 }
 
 /// The state behind the lock.
@@ -91,15 +90,34 @@ pub(crate) struct State {
     /// Counts what is given to be kept.
     pub(crate) kept_version: u64,
     pub(crate) medium: MediumState,
-    nexuses: HashMap<NexusId, Attached>,
+    /// What SET TIMESTAMP has set.
+    pub(crate) clock: Option<Clock>,
+    nexuses: HashMap<NexusId, Peer>,
+    /// What nexuses have done that are gone.
+    retired: Totals,
+    /// The totals as they were when LOG SELECT let those of a page begin again.
+    cleared: [Totals; CountedPage::ALL.len()],
 }
 
-/// What a unit knows of a nexus.
+/// What a unit keeps of a nexus.
 #[derive(Debug)]
-struct Attached {
+struct Peer {
     name: NexusName,
     link: Arc<Link>,
     attentions: UnitAttentions,
+    counters: Arc<Counters>,
+}
+
+/// A log page whose counts LOG SELECT lets begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CountedPage {
+    WriteErrors,
+    ReadErrors,
+    Statistics,
+}
+
+impl CountedPage {
+    pub(crate) const ALL: [Self; 3] = [Self::WriteErrors, Self::ReadErrors, Self::Statistics];
 }
 
 impl State {
@@ -136,7 +154,22 @@ impl State {
     /// Raises a unit attention condition for every nexus but `except`.
     pub(crate) fn post(&mut self, condition: AdditionalSense, except: Option<NexusId>) {
         let others = self.nexuses.iter_mut().filter(|(id, _)| Some(**id) != except);
-        others.for_each(|(_, own)| own.attentions.post(condition));
+        others.for_each(|(_, peer)| peer.attentions.post(condition));
+    }
+
+    /// What all nexuses have ever done.
+    fn all_totals(&self) -> Totals {
+        self.nexuses.values().fold(self.retired, |sum, peer| sum.plus(peer.counters.totals()))
+    }
+
+    /// What was done since a page was cleared.
+    pub(crate) fn totals(&self, page: CountedPage) -> Totals {
+        self.all_totals().since(self.cleared[page as usize])
+    }
+
+    /// The counts of a page begin again.
+    pub(crate) fn clear_totals(&mut self, page: CountedPage) {
+        self.cleared[page as usize] = self.all_totals();
     }
 }
 
@@ -170,7 +203,10 @@ impl LogicalUnit {
             reservations,
             kept_version: 0,
             medium: MediumState::default(),
+            clock: None,
             nexuses: HashMap::new(),
+            retired: Totals::default(),
+            cleared: Default::default(),
         };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
         Ok(Self { number, config, summary, state: Mutex::new(state) })
@@ -202,19 +238,21 @@ impl LogicalUnit {
     }
 
     /// A new nexus. It is told first of all that the unit may have been reset before it came.
-    pub(crate) fn connect(&self, nexus: NexusId, name: NexusName) -> Counter {
-        let link = Arc::new(Link::default());
+    pub(crate) fn connect(&self, nexus: NexusId, name: NexusName) -> AtUnit {
+        let (link, counters) = (Arc::new(Link::default()), Arc::new(Counters::default()));
         let mut attentions = UnitAttentions::default();
         attentions.post(AdditionalSense::POWER_ON_OR_RESET);
-        self.state.lock().nexuses.insert(nexus, Attached { name, link: Arc::clone(&link), attentions });
-        Counter::new(link)
+        let peer = Peer { name, link: Arc::clone(&link), attentions, counters: Arc::clone(&counters) };
+        self.state.lock().nexuses.insert(nexus, peer);
+        AtUnit { view: View::NONE, counters, requests: RequestCounter::new(link) }
     }
 
     /// The nexus is lost: its reservation ends (SPC-2 5.5.1).
     pub(crate) fn disconnect(&self, nexus: NexusId) {
         let holds = {
             let mut state = self.state.lock();
-            state.nexuses.remove(&nexus);
+            let gone = state.nexuses.remove(&nexus);
+            state.retired = gone.map_or(state.retired, |peer| state.retired.plus(peer.counters.totals()));
             state.medium.forget(nexus);
             state.reserved_by == Some(nexus)
         };
@@ -229,7 +267,7 @@ impl LogicalUnit {
         let mut state = self.state.lock();
         let has = state.granted(nexus);
         let refused = !has.contains(needs & Needs::OF_RESERVATIONS);
-        let attentions = state.nexuses.get_mut(&nexus).map(|own| &mut own.attentions);
+        let attentions = state.nexuses.get_mut(&nexus).map(|peer| &mut peer.attentions);
         match attentions.filter(|attentions| attentions.any()) {
             Some(_) if quiet || refused => Ok(Looked { has, lasts: false }),
             Some(attentions) => attentions.take().map_or(Ok(Looked { has, lasts: false }), Err),
@@ -244,7 +282,7 @@ impl LogicalUnit {
 
     /// Whether a unit attention condition waits for a command of `nexus`.
     pub(crate) fn has_attention(&self, nexus: NexusId) -> bool {
-        self.look(|state| state.nexuses.get(&nexus).is_some_and(|own| own.attentions.any()))
+        self.look(|state| state.nexuses.get(&nexus).is_some_and(|peer| peer.attentions.any()))
     }
 
     /// What the loss of a nexus does to the unit, for one that goes on: its reservation ends, and it is told (SAM-5 6.3.4).
@@ -259,8 +297,8 @@ impl LogicalUnit {
     /// Raises a unit attention condition for one nexus.
     pub(crate) fn tell(&self, nexus: NexusId, condition: AdditionalSense) {
         self.change(|state| {
-            if let Some(own) = state.nexuses.get_mut(&nexus) {
-                own.attentions.post(condition);
+            if let Some(peer) = state.nexuses.get_mut(&nexus) {
+                peer.attentions.post(condition);
             }
         });
     }
@@ -289,8 +327,7 @@ impl LogicalUnit {
             if by.is_some() && !state.medium.preventing.is_empty() {
                 return Err(Sense::illegal(AdditionalSense::MEDIUM_REMOVAL_PREVENTED));
             }
-            state.medium.stopped = false;
-            if std::mem::take(&mut state.medium.ejected) {
+            if state.medium.load() {
                 state.post(AdditionalSense::MEDIUM_MAY_HAVE_CHANGED, by);
             }
             Ok(())
@@ -325,15 +362,6 @@ impl LogicalUnit {
             self.publish(&state);
         }
         Some(progress)
-    }
-
-    /// All tasks of all nexuses end; the others are told (SAM-5 7.4).
-    pub(crate) fn clear_task_set(&self, by: NexusId) -> Settling {
-        let links = self.change(|state| {
-            state.post(AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, Some(by));
-            state.links(|_, _| true)
-        });
-        Settling::end_tasks(links)
     }
 }
 

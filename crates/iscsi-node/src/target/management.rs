@@ -50,8 +50,9 @@ impl Session {
         };
         let response = match function {
             Function::AbortTask => Response::FunctionComplete,
-            Function::AbortTaskSet => return of_unit(nexus.abort_task_set(lun).map(|()| Settling::default())),
-            Function::ClearTaskSet => return of_unit(nexus.clear_task_set(lun)),
+            Function::AbortTaskSet | Function::ClearTaskSet => {
+                return of_unit(nexus.abort_task_set(lun).map(|()| Settling::default()));
+            }
             Function::LogicalUnitReset => return of_unit(nexus.logical_unit_reset(lun)),
             Function::TargetWarmReset | Function::TargetColdReset if !context.portal.targets[target].resettable => {
                 Response::FunctionAuthorizationFailed

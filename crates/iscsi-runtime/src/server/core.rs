@@ -144,7 +144,12 @@ impl Core {
             match event.token() {
                 WAKER => self.handle_messages(now),
                 Token(place) if place >= FIRST_LISTENER => self.accept(place - FIRST_LISTENER, now),
-                Token(index) => self.node.drive_index(now, index, event.is_read_closed()),
+                Token(index) => {
+                    if let Some(port) = self.node.port_mut(index) {
+                        port.handle_event(event);
+                    }
+                    self.node.drive_index(now, index);
+                }
             }
         }
         if self.accept_again.is_some_and(|at| at <= now) {

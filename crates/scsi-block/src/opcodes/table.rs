@@ -1,7 +1,7 @@
 //! The rows.
 
 use super::{Amount, CommandDescriptor, Data, Field, FieldPlace, Operation, Rules};
-use crate::needs::{ASKING, LOOKING, NOTHING, Needs, READING, RESERVING, SETTING, WRITING};
+use crate::needs::{ASKING, LOOKING, NOTHING, Needs, READING, RESERVING, SETTING, TELLING, WRITING};
 use crate::octets::Place;
 
 const fn at(field: Field, byte: u8, bit: u8, bits: u8) -> FieldPlace {
@@ -158,6 +158,11 @@ pub const COMMANDS: &[CommandDescriptor] = &[
     action(0x03, row(Op::SanitizeCryptographicErase, 0x48, "SANITIZE, CRYPTOGRAPHIC ERASE", 10, PARAMETERS_OUT,
         WRITES_NOT_READY, WRITING, SANITIZE)),
     action(0x1f, row(Op::SanitizeExitFailureMode, 0x48, "SANITIZE, EXIT FAILURE MODE", 10, PARAMETERS_OUT, NONE, WRITING, SANITIZE)),
+    row(Op::LogSelect, 0x4c, "LOG SELECT", 10, PARAMETERS_OUT, NONE, SETTING,
+        &[at(Field::ParameterCodeReset, 1, 1, 1), zero(Field::SavePages, 1, 0, 1), PAGE_CONTROL, MODE_PAGE, SUBPAGE, LIST_10]),
+    row(Op::LogSense, 0x4d, "LOG SENSE", 10, PARAMETERS_IN, NONE, TELLING,
+        &[zero(Field::SavePages, 1, 0, 1), PAGE_CONTROL, MODE_PAGE, SUBPAGE, at(Field::ParameterPointer, 5, 7, 16),
+          ALLOCATION_10]),
     row(Op::ModeSelect10, 0x55, "MODE SELECT (10)", 10, PARAMETERS_OUT, NONE, SETTING, &[PAGE_FORMAT, SAVE_PAGES, LIST_10]),
     row(Op::Reserve10, 0x56, "RESERVE (10)", 10, Data::None, NONE, RESERVING, RESERVATION_10),
     row(Op::Release10, 0x57, "RELEASE (10)", 10, Data::None, NONE, RESERVING, RESERVATION_10),
@@ -220,6 +225,9 @@ pub const COMMANDS: &[CommandDescriptor] = &[
           at(Field::RequestedOperationCode, 3, 7, 8), at(Field::RequestedServiceAction, 4, 7, 16), ALLOCATION_12])),
     action(0x0d, row(Op::ReportSupportedTaskManagementFunctions, 0xa3, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", 12,
         PARAMETERS_IN, NONE, ASKING, &[at(Field::ReturnExtended, 2, 7, 1), ALLOCATION_12])),
+    action(0x0f, row(Op::ReportTimestamp, 0xa3, "REPORT TIMESTAMP", 12, PARAMETERS_IN, NONE, TELLING, &[ALLOCATION_12])),
+    action(0x0f, row(Op::SetTimestamp, 0xa4, "SET TIMESTAMP", 12, PARAMETERS_OUT, NONE, SETTING,
+        &[at(Field::ParameterListLength, 6, 7, 32)])),
     row(Op::Read12, 0xa8, "READ (12)", 12, BLOCKS_IN, READS, READING, TRANSFER_12),
     row(Op::Write12, 0xaa, "WRITE (12)", 12, BLOCKS_OUT, WRITES, WRITING, TRANSFER_12),
     row(Op::WriteAndVerify12, 0xae, "WRITE AND VERIFY (12)", 12, BLOCKS_OUT, WRITES, WRITING, CHECKED_12),
