@@ -4,6 +4,7 @@
 //! applied before (see [`nexus`](crate::nexus)).
 
 mod control;
+mod copying;
 mod identify;
 mod logs;
 mod medium;
@@ -22,6 +23,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::cdb::Cdb;
+use crate::copy::CopyJob;
 use crate::device::TargetDevice;
 use crate::io::{BlockIo, Extent, IoOutput, Segments};
 use crate::link::Settling;
@@ -50,6 +52,14 @@ pub(crate) struct Context<'a> {
     pub(crate) summary: Summary,
     /// When the command came, if its owner tells the time.
     pub(crate) now: Option<Instant>,
+}
+
+impl Context<'_> {
+    /// The unit's place in the device.
+    fn index(&self) -> usize {
+        let own = self.device.units().iter().position(|unit| std::ptr::eq(unit, self.unit));
+        own.expect("a command is for a unit of the device")
+    }
 }
 
 /// What a CDB comes to.
@@ -132,6 +142,9 @@ pub(crate) enum Work {
         immediate: bool,
         unrestricted_exit: bool,
     },
+    Copy {
+        lid4: bool,
+    },
     Protected(ProtectedWork),
     ModeSelect {
         header: ModeHeader,
@@ -150,6 +163,8 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) enum Started {
     Io(BlockIo, Then),
+    /// A copy is to be carried out.
+    Copy(Box<CopyJob>),
     Done,
     /// A reservation is in the way.
     Conflict,
@@ -219,6 +234,13 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => medium::write_same(context, cdb)?,
         Op::CompareAndWrite => medium::compare_and_write(context, cdb)?,
         Op::Unmap => provisioning::unmap(cdb),
+        Op::ExtendedCopyLid1 => copying::copy(cdb, false)?,
+        Op::ExtendedCopyLid4 => copying::copy(cdb, true)?,
+        Op::CopyOperationAbort => copying::abort(context, cdb)?,
+        Op::ReceiveCopyStatusLid1 | Op::ReceiveCopyStatusLid4 => Plan::Done(copying::status(context, cdb)?),
+        Op::ReceiveCopyDataLid1 => Plan::Done(copying::held_data(context, cdb)?),
+        Op::ReceiveCopyFailureDetails => Plan::Done(copying::failure_details(context, cdb)?),
+        Op::ReceiveCopyOperatingParameters => Plan::Done(copying::operating_parameters(context.unit, cdb)),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, cdb)?),
         Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
         Op::SetTimestamp => timestamps::set(context, cdb)?,
@@ -275,6 +297,7 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::Sanitize { overwrites, immediate, unrestricted_exit } => {
             wiping::start_sanitize(context.unit, data, wanted, (overwrites, immediate, unrestricted_exit))
         }
+        Work::Copy { lid4 } => copying::start(context, data, wanted, lid4),
         Work::Protected(work) => protected::start(context, work, data, wanted),
         Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
         Work::PersistentReserve { action, kind } => reserving::start(context, action, kind, data, wanted),

@@ -4,6 +4,8 @@
 //! table gives each command (reservation, unit attention, readiness, write protection) are applied here, in that
 //! order; what a command does stands in [`commands`](crate::commands).
 
+mod copying;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +14,7 @@ use bytes::Bytes;
 use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
+use crate::copy::CopyJob;
 use crate::counters::Counters;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
@@ -166,6 +169,10 @@ impl Nexus {
                 if own.requests.count(task.epoch) { Step::Io(request) } else { Step::Aborted }
             }
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+            Ok(Started::Copy(job)) => {
+                let step = self.proceed_with_copy(task, job);
+                self.count_rarely(task, step)
+            }
             Ok(other) => start_rarely(task, other),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         }
@@ -180,10 +187,13 @@ impl Nexus {
         let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is resumed after a request")
         };
-        let unit = &self.device.units()[task.unit()];
         let own = &mut self.units[task.unit()];
         own.requests.discount(task.epoch);
-        if own.requests.epoch() != task.epoch {
+        let over = own.requests.epoch() != task.epoch;
+        if let Some(job) = then.copy() {
+            self.discount_copy(task, job);
+        }
+        if over {
             return Step::Aborted;
         }
         match (then, done) {
@@ -193,13 +203,11 @@ impl Nexus {
             (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
             (then, done) => {
                 if let Err(error) = done {
-                    own.counters.count_failure(error);
+                    let unit = then.copy().map_or(task.unit(), CopyJob::unit);
+                    self.units[unit].counters.count_failure(error);
                 }
-                match resume_rarely(unit, task, then, done) {
-                    Step::Io(request) if own.requests.count(task.epoch) => Step::Io(request),
-                    Step::Io(_) => Step::Aborted,
-                    step => step,
-                }
+                let step = self.resume_rarely(task, then, done);
+                self.count_rarely(task, step)
             }
         }
     }
@@ -208,6 +216,9 @@ impl Nexus {
     /// followed by this or [`resume`](Self::resume): others may wait for its end.
     pub fn forget(&mut self, task: Task) {
         self.units[task.unit()].requests.discount(task.epoch);
+        if let Some(job) = task.copy() {
+            self.discount_copy(&task, job);
+        }
     }
 
     /// Time has passed since [`Step::Wait`].
@@ -221,6 +232,53 @@ impl Nexus {
         match self.units[task.unit()].requests.epoch() == task.epoch {
             true => wait(task, settling),
             false => Step::Aborted,
+        }
+    }
+
+    /// Counts the request of a step, if it is one, unless the task is over meanwhile.
+    #[cold]
+    fn count_rarely(&mut self, task: &Task, step: Step) -> Step {
+        match step {
+            Step::Io(request) if self.units[task.unit()].requests.count(task.epoch) => Step::Io(request),
+            Step::Io(_) => {
+                if let Some(job) = task.copy() {
+                    self.discount_copy(task, job);
+                }
+                Step::Aborted
+            }
+            step => step,
+        }
+    }
+
+    /// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
+    #[cold]
+    fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
+        let unit = &self.device.units()[task.unit()];
+        let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
+        let rare = match (then, &done) {
+            (Then::Rarely(rare), _) => *rare,
+            (_, Err(error)) => return check(sense::from_io_error(*error)),
+            (_, Ok(_)) => return check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
+        };
+        match (rare, done) {
+            (Rare::Copy(job), done) => self.resume_copy(task, job, done),
+            (Rare::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
+                Ok(Started::Io(request, then)) => {
+                    task.phase = Phase::ExpectIo(then);
+                    Step::Io(request)
+                }
+                Ok(_) => Step::Done(Outcome::bare(Status::Good)),
+                Err(sense) => check(sense),
+            },
+            (Rare::Settle(settling), Ok(_)) => wait(task, settling),
+            // What was asked for holds until the unit loses power, and nobody was promised that it holds longer.
+            (Rare::Settle(_), Err(_)) => {
+                check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
+            }
+            (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
+            (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
+            (_, Err(error)) => check(sense::from_io_error(error)),
+            (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
         }
     }
 
@@ -333,7 +391,7 @@ fn start_rarely(task: &mut Task, started: Started) -> Step {
     match started {
         Started::Conflict => Step::Done(Outcome::bare(Status::ReservationConflict)),
         Started::Wait(settling) => wait(task, settling),
-        Started::Io(..) | Started::Done => unreachable!("what is usual was looked at before"),
+        Started::Io(..) | Started::Done | Started::Copy(_) => unreachable!("what is usual was looked at before"),
     }
 }
 
@@ -374,37 +432,6 @@ fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Res
     match announced {
         Some(announced) if u64::from(announced) != wanted => Err(cdb.refuse(Field::Blocks)),
         _ => Ok(()),
-    }
-}
-
-/// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
-#[cold]
-fn resume_rarely(unit: &LogicalUnit, task: &mut Task, then: Then, done: IoDone) -> Step {
-    let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
-    let rare = match (then, &done) {
-        (Then::Rarely(rare), _) => *rare,
-        (_, Err(error)) => return check(sense::from_io_error(*error)),
-        (_, Ok(_)) => return check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
-    };
-    match (rare, done) {
-        (Rare::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
-            Ok(Started::Io(request, then)) => {
-                task.phase = Phase::ExpectIo(then);
-                Step::Io(request)
-            }
-            Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
-            Ok(other) => start_rarely(task, other),
-            Err(sense) => check(sense),
-        },
-        (Rare::Settle(settling), Ok(_)) => wait(task, settling),
-        // What was asked for holds until the unit loses power, and nobody was promised that it holds longer.
-        (Rare::Settle(_), Err(_)) => {
-            check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
-        }
-        (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
-        (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
-        (_, Err(error)) => check(sense::from_io_error(error)),
-        (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::LogicalUnitNumber;
 use crate::clock::Clock;
 use crate::commands::RECORD;
 use crate::config::{ConfigError, LogicalUnitConfig};
+use crate::copy::Copies;
 use crate::counters::{Counters, Totals};
 use crate::io::{BlockIo, IoError};
 use crate::link::{Link, RequestCounter, Settling};
@@ -90,6 +91,7 @@ pub(crate) struct State {
     /// Counts what is given to be kept.
     pub(crate) kept_version: u64,
     pub(crate) medium: MediumState,
+    pub(crate) copies: Copies,
     /// What SET TIMESTAMP has set.
     pub(crate) clock: Option<Clock>,
     nexuses: HashMap<NexusId, Peer>,
@@ -122,11 +124,16 @@ impl CountedPage {
 
 impl State {
     /// What commands of `nexus` may count on.
-    fn granted(&self, nexus: NexusId) -> Needs {
+    pub(crate) fn granted(&self, nexus: NexusId) -> Needs {
         match self.reserved_by {
             Some(holder) if holder != nexus => Needs::all() - Needs::OF_RESERVATIONS,
             _ => self.nexuses.get(&nexus).map_or(Needs::all(), |own| self.reservations.leaves(&own.name.path)),
         }
+    }
+
+    /// The epoch of tasks of a nexus that begin now; that of one which is gone has no other.
+    pub(crate) fn epoch(&self, nexus: NexusId) -> u64 {
+        self.nexuses.get(&nexus).map_or(0, |own| own.link.epoch())
     }
 
     /// The names of a nexus.
@@ -203,6 +210,7 @@ impl LogicalUnit {
             reservations,
             kept_version: 0,
             medium: MediumState::default(),
+            copies: Copies::default(),
             clock: None,
             nexuses: HashMap::new(),
             retired: Totals::default(),
@@ -230,6 +238,11 @@ impl LogicalUnit {
         result
     }
 
+    /// Changes what the summary does not tell, and nobody has to look at.
+    pub(crate) fn note<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        change(&mut self.state.lock())
+    }
+
     /// The summary of a state that has changed, whose lock is held.
     fn publish(&self, state: &State) {
         let generation = (self.summary().generation() + 1) << Summary::CONDITION_BITS;
@@ -254,6 +267,7 @@ impl LogicalUnit {
             let gone = state.nexuses.remove(&nexus);
             state.retired = gone.map_or(state.retired, |peer| state.retired.plus(peer.counters.totals()));
             state.medium.forget(nexus);
+            state.copies.forget(nexus);
             state.reserved_by == Some(nexus)
         };
         if holds {
@@ -290,6 +304,7 @@ impl LogicalUnit {
         self.change(|state| {
             state.reserved_by.take_if(|holder| *holder == nexus);
             state.medium.forget(nexus);
+            state.copies.forget(nexus);
         });
         self.tell(nexus, AdditionalSense::I_T_NEXUS_LOSS);
     }

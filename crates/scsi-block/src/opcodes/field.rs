@@ -109,6 +109,8 @@ pub enum Field {
     Scope,
     /// TYPE of a persistent reservation.
     ReservationType,
+    /// LIST IDENTIFIER of a copy.
+    ListIdentifier,
     /// POWER CONDITION.
     PowerCondition,
     /// NO_FLUSH.
