@@ -12,7 +12,7 @@ use bytes::Bytes;
 use iscsi_node::initiator::{Event, InitiatorNode, Outcome};
 use iscsi_pdu::{Residual, TaskManagementFunction as Function};
 use iscsi_session::initiator::SessionConfig;
-use iscsi_session::{CloseReason, LoginFailure, LoginOutcome, SendTargetsScope, Violation};
+use iscsi_session::{CloseReason, LoginFailure, LoginOutcome, SendTargetsScope};
 use iscsi_transport::{Digests, PortError, PortErrorKind};
 use scsi_block::LogicalUnitNumber;
 use std::time::Duration;
@@ -158,9 +158,7 @@ impl World {
             match reason {
                 CloseReason::LoggedOut => self.sessions[session].has_left,
                 // From level 1 on, what is lost again and again is given up in the end.
-                CloseReason::Violation(
-                    Violation::CommandGap | Violation::MissingData | Violation::StatSnOutOfOrder,
-                ) if level > 0 => self.sessions[session].is_troubled,
+                CloseReason::NotRecovered => level > 0 && self.sessions[session].is_troubled,
                 CloseReason::Violation(_) | CloseReason::Malformed(_) => false,
                 // RFC 7143 7.8: from level 1 on this is recovered from.
                 CloseReason::DataDigest if level > 0 => false,

@@ -134,6 +134,7 @@ impl Session {
         };
         let entry = self.remove(tag).expect("a request that was found");
         self.events.push_back(event);
+        self.give_up_pings_before(cid, entry.sent_as);
         self.find_lost_command(now, cid, entry.sent_as);
         Ok(())
     }

@@ -208,7 +208,7 @@ impl Session {
         let exp_stat_sn = connection.exp_stat_sn;
         let recovery = connection.recovery();
         if is_status_missing && recovery.ask_again(exp_stat_sn) > ROUNDS_MAX {
-            return self.lose_incomplete(now, cid, Violation::StatSnOutOfOrder);
+            return self.lose_incomplete(now, cid);
         }
         if is_status_missing {
             let first_held = recovery.held.front().map(|(stat_sn, _)| *stat_sn);
@@ -217,15 +217,15 @@ impl Session {
         }
         for tag in tasks {
             if self.requests.command(cid, tag).map_or(0, |task| task.data.ask_again()) > ROUNDS_MAX {
-                return self.lose_incomplete(now, cid, Violation::MissingData);
+                return self.lose_incomplete(now, cid);
             }
             self.connections.known(cid).recovery().ask(now, Wanted::Data(tag));
         }
     }
 
     /// A connection on which what is missing does not come.
-    fn lose_incomplete(&mut self, now: Instant, cid: Cid, missing: Violation) {
-        self.lose(now, cid, CloseReason::Violation(missing), self.default_retention());
+    fn lose_incomplete(&mut self, now: Instant, cid: Cid) {
+        self.lose(now, cid, CloseReason::NotRecovered, self.default_retention());
     }
 
     // RFC 7143 7.8-9: the task waits for its status.
@@ -239,7 +239,7 @@ impl Session {
                 }
             }
             (SnackType::Status, _) if self.connections.known(cid).is_status_missing() => {
-                self.lose_incomplete(now, cid, Violation::StatSnOutOfOrder);
+                self.lose_incomplete(now, cid);
             }
             _ => {}
         }

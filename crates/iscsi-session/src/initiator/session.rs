@@ -213,13 +213,15 @@ impl Session {
     }
 
     /// Pings the target with `data`, cut to the longest segment that the target takes; immediate. [`Event::PingComplete`] ends it.
-    /// A discovery session has no pings: there it is answered here.
+    /// A discovery session has no pings: there it is answered here. From error recovery level 1 on, where single PDUs are lost, a ping
+    /// is given up when a later one is answered, or when there are too many without an answer: [`Event::TaskLost`].
     ///
     /// # Panics
     /// If `tag` is in use: a bug of the caller.
     pub fn ping(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, mut data: Bytes) {
         let bytes_max = self.parameters(cid).map_or(0, |parameters| parameters.send_segment_bytes_max);
         data.truncate(bytes_max as usize);
+        self.make_room_for_ping(cid);
         if self.request_immediately(cid, tag, Request::Ping(data)) {
             self.connections.known(cid).timers.expect_pdu(now);
         }

@@ -342,8 +342,7 @@ fn what_does_not_come_is_asked_for_again_but_not_for_ever() {
     bench.events();
     bench.now += AGAIN;
     bench.session.handle_timeout(bench.now);
-    let reason = CloseReason::Violation(Violation::StatSnOutOfOrder);
-    assert_eq!(bench.events().pop(), Some(Event::Closed(reason)));
+    assert_eq!(bench.events().pop(), Some(Event::Closed(CloseReason::NotRecovered)));
 }
 
 // RFC 7143 7.8-9.
@@ -387,7 +386,7 @@ fn a_status_that_cannot_be_had_again_costs_the_connection() {
     let sent = bench.sent();
     // The Reject is a status itself, and stands behind the gap.
     super::rejects::reject(&mut bench, &sent[0], RejectReason::SnackReject);
-    bench.assert_violation(Violation::StatSnOutOfOrder, &[1, 2]);
+    bench.assert_closed(CloseReason::NotRecovered, &[1, 2]);
 }
 
 // RFC 7143 7.2.1-2.
@@ -496,4 +495,81 @@ fn what_waits_is_bounded() {
     let pdu = bench.response(1);
     bench.take(ScsiResponse { stat_sn: FIRST_STAT_SN.advanced_by(1 << 17), ..pdu });
     bench.assert_violation(Violation::StatSnOutOfOrder, &[1]);
+}
+
+/// RFC 7143 7.2.1: a Text Request has a number, and is sent again like a command.
+#[test]
+fn a_text_request_that_the_target_has_not_got_is_sent_again() {
+    let mut bench = bench();
+    bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
+    let asked = bench.sent();
+    ping(&mut bench, 9);
+    let [Pdu::TextRequest(again)] = &bench.sent()[..] else { panic!("it is asked again") };
+    assert_eq!(Pdu::from(TextRequest { exp_stat_sn: FIRST_STAT_SN, ..again.clone() }), asked[0]);
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    super::texts::answer(&mut bench, 1, b"TargetName=iqn.a\0", None);
+    assert!(matches!(&bench.events()[..], [Event::Targets { targets, .. }] if targets.len() == 1));
+}
+
+#[test]
+fn the_second_question_of_a_text_exchange_is_sent_again_too() {
+    let mut bench = bench();
+    bench.session.send_targets(bench.now, CID, tag(1), SendTargetsScope::All);
+    bench.sent();
+    ping(&mut bench, 9);
+    // It was only late: what stands in the outbox is not said any more.
+    bench.exp_cmd_sn = FIRST_CMD_SN.next();
+    super::texts::answer(&mut bench, 1, b"TargetName=iqn.a\0", Some(7));
+    let [Pdu::TextRequest(second)] = &bench.sent()[..] else { panic!("one question") };
+    assert_eq!((second.target_transfer_tag, second.cmd_sn), (Some(TargetTransferTag(7)), FIRST_CMD_SN.next()));
+    ping(&mut bench, 9);
+    let [Pdu::TextRequest(again)] = &bench.sent()[..] else { panic!("one question") };
+    assert_eq!((again.target_transfer_tag, again.cmd_sn), (Some(TargetTransferTag(7)), FIRST_CMD_SN.next()));
+}
+
+/// Pings, and is answered.
+fn ping(bench: &mut Bench, number: u32) {
+    bench.session.ping(bench.now, CID, tag(number), Bytes::new());
+    bench.sent();
+    let pdu = bench.nop_in(Some(number), None);
+    bench.take(pdu);
+    assert_eq!(bench.events(), [Event::PingComplete { tag: tag(number), data: Bytes::new() }]);
+}
+
+/// RFC 7143 7.1.4.2: that is nobody's fault.
+#[test]
+fn a_command_that_never_arrives_is_given_up_without_blame() {
+    let mut bench = bench();
+    bench.submit(1, read(8));
+    bench.sent();
+    for _ in 0..8 {
+        ping(&mut bench, 9);
+        assert!(matches!(&bench.sent()[..], [Pdu::ScsiCommand(_)]));
+    }
+    bench.session.ping(bench.now, CID, tag(9), Bytes::new());
+    bench.sent();
+    let pdu = bench.nop_in(Some(9), None);
+    bench.take(pdu);
+    assert_eq!(bench.events().last(), Some(&Event::Closed(CloseReason::NotRecovered)));
+}
+
+#[test]
+fn pings_that_were_lost_come_back() {
+    let mut bench = bench();
+    (1..=3).for_each(|number| bench.session.ping(bench.now, CID, tag(number), Bytes::new()));
+    bench.sent();
+    let pdu = bench.nop_in(Some(2), None);
+    bench.take(pdu);
+    let answered = Event::PingComplete { tag: tag(2), data: Bytes::new() };
+    assert_eq!(bench.events(), [answered, Event::TaskLost { tag: tag(1) }]);
+    // However many get lost: an answer that comes late is ignored.
+    for number in 4..=100 {
+        bench.session.ping(bench.now, CID, tag(number), Bytes::new());
+        bench.sent();
+    }
+    let lost: Vec<_> = [3].into_iter().chain(4..=96).map(|number| Event::TaskLost { tag: tag(number) }).collect();
+    assert_eq!(bench.events(), lost);
+    let pdu = bench.nop_in(Some(50), None);
+    bench.take(pdu);
+    assert_eq!(bench.events(), []);
 }
