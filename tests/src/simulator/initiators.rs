@@ -154,16 +154,15 @@ impl World {
 
     pub(crate) fn check_close_reason(&mut self, session: usize, reason: CloseReason) {
         let level = self.sessions[session].level;
-        let may =
-            match reason {
-                CloseReason::LoggedOut => self.sessions[session].has_left,
-                // From level 1 on, what is lost again and again is given up in the end.
-                CloseReason::NotRecovered => level > 0 && self.sessions[session].is_troubled,
-                CloseReason::Violation(_) | CloseReason::Malformed(_) => false,
-                // RFC 7143 7.8: from level 1 on this is recovered from.
-                CloseReason::DataDigest if level > 0 => false,
-                _ => self.sessions[session].is_troubled,
-            };
+        let may = match reason {
+            CloseReason::LoggedOut => self.sessions[session].has_left,
+            // From level 1 on, what is lost again and again is given up in the end.
+            CloseReason::NotRecovered => level > 0 && self.sessions[session].is_troubled,
+            CloseReason::Violation(_) | CloseReason::Malformed(_) => false,
+            // RFC 7143 7.8: from level 1 on this is recovered from.
+            CloseReason::DataDigest if level > 0 => false,
+            _ => self.sessions[session].is_troubled,
+        };
         self.verdict.check(may, || format!("a session ends: {reason}"));
     }
 

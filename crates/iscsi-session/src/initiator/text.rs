@@ -196,7 +196,8 @@ impl Session {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         self.connections.known(cid).count_status(pdu.stat_sn)?;
         let tag = pdu.initiator_task_tag;
-        let Some(Entry { request: Request::Text(exchange), standing, retries, .. }) = self.requests.sent(cid, tag) else {
+        let Some(Entry { request: Request::Text(exchange), standing, retries, .. }) = self.requests.sent(cid, tag)
+        else {
             return self.check_concluded(cid, tag);
         };
         exchange.take_answer(&pdu.data)?;
