@@ -118,8 +118,10 @@ pub struct InitiatorNode<P> {
 impl<P: PduPort> InitiatorNode<P> {
     // RFC 7143 11.12-1: nothing goes before it.
     /// Begins a login on a port that has just been connected. `random` is unpredictable and used once.
-    pub fn new(mut port: P, login: LoginConfig, session: SessionConfig, random: [u8; 32], now: Instant) -> Self {
+    pub fn new(mut port: P, mut login: LoginConfig, session: SessionConfig, random: [u8; 32], now: Instant) -> Self {
         port.set_receive_limits(ReceiveLimits::LOGIN);
+        let own_max = &mut login.limits.receive_segment_bytes_max;
+        *own_max = (*own_max).min(port.capabilities().receive_segment_bytes_max);
         let tag = InitiatorTaskTag(port.reserve(0));
         // RFC 7143 4.2.4-3, 4.2.4-4: the login comes first, and the state for it is never entered again.
         Self {
@@ -356,9 +358,12 @@ impl<P: PduPort> InitiatorNode<P> {
     }
 
     // RFC 7143 13.1-2: digests protect what follows the login.
-    fn begin_session(&mut self, outcome: Box<LoginOutcome>, tag: InitiatorTaskTag, now: Instant) {
+    fn begin_session(&mut self, mut outcome: Box<LoginOutcome>, tag: InitiatorTaskTag, now: Instant) {
         self.port.release(tag.0);
-        let parameters = &outcome.parameters;
+        let parameters = &mut outcome.parameters;
+        // No longer segment is sent than the port can, whatever the target takes.
+        let port_max = self.port.capabilities().send_segment_bytes_max;
+        parameters.send_segment_bytes_max = parameters.send_segment_bytes_max.min(port_max);
         self.port.set_digests(Digests { header: parameters.header_digest, data: parameters.data_digest });
         self.port.set_receive_limits(ReceiveLimits::of_segments(parameters.receive_segment_bytes_max));
         let session = Session::new(&outcome, self.config, now);
