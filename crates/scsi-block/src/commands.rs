@@ -193,7 +193,7 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => medium::write_same(context, cdb)?,
         Op::CompareAndWrite => medium::compare_and_write(context, cdb)?,
         Op::Unmap => provisioning::unmap(cdb),
-        Op::ReportLuns => Plan::Done(reports::report_luns(context.device, cdb)?),
+        Op::ReportLuns => Plan::Done(reports::report_luns(context.device, context.nexus, cdb)?),
         Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
         Op::SetTimestamp => timestamps::set(context, cdb)?,
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),

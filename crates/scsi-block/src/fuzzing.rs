@@ -95,11 +95,10 @@ fn command(nexus: &mut Nexus, lun: LogicalUnitNumber, input: &mut Input<'_>) {
 
 /// A step of what goes on without a task at each unit.
 fn upkeep(device: &TargetDevice) {
-    for unit in device.logical_units() {
-        if let Some(request) = device.poll_upkeep(unit.index) {
-            assert!(device.poll_upkeep(unit.index).is_none(), "one request is out at a time");
-            device.handle_upkeep_done(unit.index, answer(&request, stored(unit.config), 0));
-        }
+    let requests: Vec<_> = std::iter::from_fn(|| device.poll_upkeep()).collect();
+    for (index, request) in requests {
+        let unit = device.logical_units().find(|unit| unit.index == index).expect("the unit is there");
+        device.handle_upkeep_done(index, answer(&request, stored(&unit.config), 0));
     }
 }
 
@@ -112,7 +111,7 @@ fn run(nexus: &mut Nexus, mut task: Task, input: &mut Input<'_>) {
     assert!(task.data_out_length() <= 2 * 255 * 4096, "data-out is bounded");
     assert!(task.data_in_length() <= TRANSFER_BYTES_MAX / 512 * 520, "data-in is bounded");
     let config = nexus.device().logical_units().nth(task.unit()).expect("the task has a unit").config;
-    let geometry = stored(config);
+    let geometry = stored(&config);
     let pieces = usize::from(input.byte() % 4);
     let data = (0..pieces).map(|_| {
         let bytes = usize::from(input.byte()) * 64;

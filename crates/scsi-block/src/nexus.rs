@@ -5,7 +5,6 @@
 //! order; what a command does stands in [`commands`](crate::commands).
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -18,34 +17,13 @@ use crate::io::{IoDone, IoOutput, Segments};
 use crate::needs::Needs;
 use crate::opcodes::{Field, Operation, Rules};
 use crate::protection::PROTECTION_BYTES;
+use crate::roster::Roster;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
-use crate::task::{Begin, Outcome, Phase, Rare, Step, Task, Then};
+use crate::task::{Begin, Command, Outcome, Phase, Rare, Step, Task, Then};
+use crate::task_set::{TaskAttribute, TaskSet};
 use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
-
-/// A command as it comes, with what the transport and the owner know of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Command<'a> {
-    /// The LUN field.
-    pub lun: LogicalUnitNumber,
-    /// The CDB, 6 to 260 bytes; what follows the command's own length is not looked at.
-    pub cdb: &'a [u8],
-    /// How many bytes of data-out the initiator has announced, where the transport knows (iSCSI: the Expected Data Transfer Length of a
-    /// write, 0 of any other). Commands whose effect would differ from what the initiator means are refused when that is not what the CDB
-    /// asks for: COMPARE AND WRITE and WRITE SAME.
-    pub announced: Option<u32>,
-    /// The time, if its owner tells it: timestamps go by it.
-    pub now: Option<Instant>,
-}
-
-impl<'a> Command<'a> {
-    /// A command of which nothing else is known.
-    #[inline]
-    pub fn new(lun: LogicalUnitNumber, cdb: &'a [u8]) -> Self {
-        Self { lun, cdb, announced: None, now: None }
-    }
-}
 
 /// One I_T nexus, owned by one core. Dropping it is I_T nexus loss: its tasks are forgotten by their owner, and a
 /// reservation that it holds ends.
@@ -58,27 +36,129 @@ pub struct Nexus {
     device: Arc<TargetDevice>,
     id: NexusId,
     initiator_port: Box<str>,
-    /// What it keeps of each unit.
-    links: Box<[Link]>,
+    /// The units that there were at the last command.
+    roster: Arc<Roster>,
+    /// What it keeps of each unit, by the unit's index.
+    links: Vec<Option<Link>>,
 }
 
 /// What a nexus keeps of a unit.
 #[derive(Debug)]
 struct Link {
+    unit: Arc<LogicalUnit>,
     /// What it has found there.
     view: View,
     counters: Arc<Counters>,
+    set: TaskSet,
+}
+
+impl Link {
+    /// The nexus is new to the unit.
+    fn new(unit: &Arc<LogicalUnit>, nexus: NexusId) -> Self {
+        let counters = unit.connect(nexus);
+        Self { unit: Arc::clone(unit), view: View::NONE, counters, set: TaskSet::default() }
+    }
+
+    /// Differs after tasks of this nexus have been ended, with those of others or by themselves.
+    #[inline]
+    fn epoch(&self) -> u64 {
+        self.unit.epoch() + self.set.epoch()
+    }
+
+    /// What a command comes to: the rules that the table gives it first, then the command itself.
+    #[inline]
+    fn plan(&mut self, by: (&TargetDevice, NexusId), summary: Summary, command: &Command<'_>) -> Result<Plan, Refusal> {
+        let (device, nexus) = by;
+        let unit = &self.unit;
+        let cdb = Cdb::decode(command.cdb);
+        let (rules, needs) = match &cdb {
+            Ok(cdb) => (cdb.descriptor().rules, cdb.descriptor().needs),
+            Err(_) => (Rules::empty(), Needs::UNRESERVED),
+        };
+        let has = match self.view.generation == summary.generation() {
+            true => self.view.has,
+            false => look_again(&mut self.view, unit, nexus, summary, cdb.as_ref().ok())?,
+        };
+        if !has.contains(needs) {
+            refuse_needs(has, cdb.as_ref().ok())?;
+        }
+        let cdb = match &cdb {
+            Ok(cdb) => cdb,
+            Err(error) => return Err(Sense::from(*error).into()),
+        };
+        if command.attribute == TaskAttribute::Aca {
+            return Err(Sense::illegal(AdditionalSense::INVALID_MESSAGE_ERROR).into());
+        }
+        check_rules(unit, summary, cdb)?;
+        cdb.check_refused(unit.config.protection.is_some())?;
+        if rules.contains(Rules::EXACT) {
+            check_announced(unit, cdb, command.announced)?;
+        }
+        commands::plan(&Context { device, unit, nexus, summary, now: command.now }, cdb)
+    }
+
+    /// Whether a reset or a queue error has ended the task.
+    #[inline]
+    fn has_aborted(&self, task: &Task) -> bool {
+        self.epoch() != task.epoch
+    }
+
+    /// A task that has ended leaves its set.
+    #[inline]
+    fn settle(&mut self, task: &Task, step: Step) -> Step {
+        if matches!(task.phase, Phase::Ended) {
+            self.set.leave(task.position);
+            if let Step::Done(Outcome { status: Status::CheckCondition, .. }) = step {
+                self.handle_queue_error();
+            }
+        }
+        step
+    }
+
+    /// A command has ended with CHECK CONDITION: the other tasks of the nexus may have to end with it (QERR, SPC-5 7.5.8).
+    #[cold]
+    fn handle_queue_error(&mut self) {
+        if self.unit.summary().has(Conditions::ENDS_TASKS) {
+            self.set.end_all();
+        }
+    }
 }
 
 impl Nexus {
-    pub(crate) fn new(
-        device: Arc<TargetDevice>,
-        id: NexusId,
-        initiator_port: &str,
-        counters: impl Iterator<Item = Arc<Counters>>,
-    ) -> Self {
-        let links = counters.map(|counters| Link { view: View::NONE, counters }).collect();
-        Self { device, id, initiator_port: initiator_port.into(), links }
+    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, initiator_port: &str) -> Self {
+        let initiator_port = initiator_port.into();
+        let mut nexus = Self { device, id, initiator_port, roster: Arc::default(), links: Vec::new() };
+        nexus.look_around();
+        nexus
+    }
+
+    /// Units have come or gone. What is kept of one that is gone goes when no task is left there.
+    #[cold]
+    fn look_around(&mut self) {
+        self.roster = self.device.roster();
+        let mut links = std::mem::take(&mut self.links).into_iter();
+        for unit in self.roster.places() {
+            let known = links.next().flatten();
+            self.links.push(match (unit, known) {
+                (Some(unit), None) => Some(Link::new(unit, self.id)),
+                (None, Some(link)) if link.set.len() == 0 => {
+                    link.unit.disconnect(self.id);
+                    None
+                }
+                (_, known) => known,
+            });
+        }
+    }
+
+    /// What is kept of the unit of a task, which is there as long as the task is.
+    #[inline]
+    fn link(&self, task: &Task) -> &Link {
+        self.links[task.unit()].as_ref().expect("a task has a unit")
+    }
+
+    #[inline]
+    fn link_mut(&mut self, task: &Task) -> &mut Link {
+        self.links[task.unit()].as_mut().expect("a task has a unit")
     }
 
     /// The name that the nexus was made with.
@@ -101,50 +181,48 @@ impl Nexus {
     #[inline]
     pub fn begin_command(&mut self, command: &Command<'_>) -> Begin {
         let lun = command.lun;
-        let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(lun, command.cdb)) };
-        let unit = &self.device.units()[index];
-        let (epoch, summary) = (unit.epoch(), unit.summary());
-        match self.plan(index, summary, command) {
+        if self.roster.version != self.device.version() {
+            self.look_around();
+        }
+        let found = self.roster.find(lun).and_then(|index| Some((index, self.links[index].as_mut()?)));
+        let Some((index, link)) = found else { return Begin::Done(self.without_unit(lun, command.cdb)) };
+        if link.set.len() >= link.unit.config.limits.tasks_max.into() {
+            return Begin::Done(Outcome::bare(Status::TaskSetFull));
+        }
+        let (epoch, summary) = (link.epoch(), link.unit.summary());
+        match link.plan((&self.device, self.id), summary, command) {
             Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
                 lun,
                 unit: index as u32,
                 data_out_length,
                 data_in_length,
                 epoch,
+                position: link.set.enter(command.attribute),
                 phase: Phase::ExpectData(work),
             }),
             Ok(Plan::Done(data_in)) => Begin::Done(Outcome::good(data_in)),
-            Err(Refusal::Check(sense)) => Begin::Done(Outcome::check(sense, summary.sense_format())),
+            Err(Refusal::Check(sense)) => {
+                link.handle_queue_error();
+                Begin::Done(Outcome::check(sense, summary.sense_format()))
+            }
             Err(Refusal::ReservationConflict) => Begin::Done(Outcome::bare(Status::ReservationConflict)),
         }
     }
 
+    /// Whether the order of the tasks lets this one begin (SAM-5 8.6), as it always does where all are SIMPLE. One that was ended meanwhile may
+    /// begin, and finds that out. An owner who keeps the order asks before [`start`](Self::start); if not now, then again after a task of the
+    /// unit has ended.
     #[inline]
-    fn plan(&mut self, index: usize, summary: Summary, command: &Command<'_>) -> Result<Plan, Refusal> {
-        let unit = &self.device.units()[index];
-        let cdb = Cdb::decode(command.cdb);
-        let (rules, needs) = match &cdb {
-            Ok(cdb) => (cdb.descriptor().rules, cdb.descriptor().needs),
-            Err(_) => (Rules::empty(), Needs::UNRESERVED),
-        };
-        let view = &mut self.links[index].view;
-        let has = match view.generation == summary.generation() {
-            true => view.has,
-            false => look_again(view, unit, self.id, summary, cdb.as_ref().ok())?,
-        };
-        if !has.contains(needs) {
-            refuse_needs(has, cdb.as_ref().ok())?;
+    pub fn may_start(&self, task: &Task) -> bool {
+        let link = self.link(task);
+        link.set.may_begin(task.position) || link.has_aborted(task)
+    }
+
+    /// The owner has ended a task that has not come to [`Step::Done`] or [`Step::Aborted`], as ABORT TASK does: others may begin.
+    pub fn forget(&mut self, task: Task) {
+        if !matches!(task.phase, Phase::Ended) {
+            self.link_mut(&task).set.leave(task.position);
         }
-        let cdb = match &cdb {
-            Ok(cdb) => cdb,
-            Err(error) => return Err(Sense::from(*error).into()),
-        };
-        check_rules(unit, summary, cdb)?;
-        cdb.check_refused(unit.config.protection.is_some())?;
-        if rules.contains(Rules::EXACT) {
-            check_announced(unit, cdb, command.announced)?;
-        }
-        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary, now: command.now }, cdb)
     }
 
     /// The command's data-out has come, all that there will be: empty if the task wants none, and less than
@@ -159,21 +237,22 @@ impl Nexus {
         let Phase::ExpectData(work) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is started once")
         };
-        let unit = &self.device.units()[task.unit()];
-        if unit.epoch() != task.epoch {
-            return Step::Aborted;
+        let link = self.links[task.unit()].as_mut().expect("a task has a unit");
+        if link.has_aborted(task) {
+            return link.settle(task, Step::Aborted);
         }
-        let summary = unit.summary();
-        let context = Context { device: &self.device, unit, nexus: self.id, summary, now: None };
-        match commands::start(&context, work, data_out, task.data_out_length) {
+        let summary = link.unit.summary();
+        let context = Context { device: &self.device, unit: &link.unit, nexus: self.id, summary, now: None };
+        let step = match commands::start(&context, work, data_out, task.data_out_length) {
             Ok(Started::Io(request, then)) => {
-                self.links[task.unit()].counters.count(&request);
+                link.counters.count(&request);
                 task.phase = Phase::ExpectIo(then);
-                Step::Io(request)
+                return Step::Io(request);
             }
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
-        }
+        };
+        link.settle(task, step)
     }
 
     /// The store has ended the request that the last [`Step::Io`] asked for.
@@ -185,22 +264,23 @@ impl Nexus {
         let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is resumed after a request")
         };
-        let unit = &self.device.units()[task.unit()];
-        if unit.epoch() != task.epoch {
-            return Step::Aborted;
+        let link = self.link_mut(task);
+        if link.has_aborted(task) {
+            return link.settle(task, Step::Aborted);
         }
-        match (then, done) {
+        let step = match (then, done) {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
                 Step::Done(Outcome::good(data))
             }
             (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
             (then, done) => {
                 if let Err(error) = done {
-                    self.links[task.unit()].counters.count_failure(error);
+                    link.counters.count_failure(error);
                 }
-                resume_rarely(unit, task, then, done)
+                resume_rarely(&link.unit, task, then, done)
             }
-        }
+        };
+        link.settle(task, step)
     }
 
     /// The answer to a command for the well-known unit, or for a LUN that has no unit (SPC-5 5.4, SAM-5 4.7.2).
@@ -208,9 +288,11 @@ impl Nexus {
     fn without_unit(&self, lun: LogicalUnitNumber, cdb: &[u8]) -> Outcome {
         let unsupported = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
         let answer = Cdb::decode(cdb).map_err(Sense::from).and_then(|cdb| match cdb.operation() {
-            _ if lun == LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS => commands::execute_well_known(&self.device, &cdb),
+            _ if lun == LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS => {
+                commands::execute_well_known(&self.device, self.id, &cdb)
+            }
             Operation::Inquiry => commands::inquiry_without_unit(&cdb),
-            Operation::ReportLuns => commands::report_luns(&self.device, &cdb),
+            Operation::ReportLuns => commands::report_luns(&self.device, self.id, &cdb),
             Operation::RequestSense => Ok(commands::sense_as_data(&cdb, unsupported)),
             _ => Err(unsupported),
         });
@@ -220,8 +302,10 @@ impl Nexus {
         }
     }
 
-    fn unit(&self, lun: LogicalUnitNumber) -> Result<&LogicalUnit, NoSuchLogicalUnit> {
-        self.device.find(lun).map(|index| &self.device.units()[index]).ok_or(NoSuchLogicalUnit(lun))
+    /// The unit that there is now.
+    fn unit(&self, lun: LogicalUnitNumber) -> Result<Arc<LogicalUnit>, NoSuchLogicalUnit> {
+        let roster = self.device.roster();
+        roster.find(lun).and_then(|index| roster.get(index)).map(Arc::clone).ok_or(NoSuchLogicalUnit(lun))
     }
 
     /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its reservation ends, its mode
@@ -235,7 +319,7 @@ impl Nexus {
 
     /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for.
     pub fn target_reset(&mut self) {
-        for unit in self.device.units() {
+        for (_, unit) in self.device.roster().units() {
             unit.reset(AdditionalSense::SCSI_BUS_RESET);
             unit.change(|state| state.clock = None);
         }
@@ -253,7 +337,7 @@ impl Nexus {
     /// I_T NEXUS RESET (SAM-5 7.6): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
     /// its reservations end, and it is told by unit attention.
     pub fn reset(&mut self) {
-        self.device.units().iter().for_each(|unit| unit.reset_nexus(self.id));
+        self.links.iter().flatten().for_each(|link| link.unit.reset_nexus(self.id));
     }
 
     /// QUERY ASYNCHRONOUS EVENT (SAM-5 7.10): whether a unit attention condition waits for a command of this nexus.
@@ -268,13 +352,15 @@ impl Nexus {
     /// The transport has ended tasks of this nexus at the unit in this place of the device, and will not say so: the nexus is told
     /// by unit attention.
     pub fn commands_cleared(&mut self, unit: usize) {
-        self.device.units()[unit].tell(self.id, AdditionalSense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT);
+        if let Some(Some(link)) = self.links.get(unit) {
+            link.unit.tell(self.id, AdditionalSense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT);
+        }
     }
 }
 
 impl Drop for Nexus {
     fn drop(&mut self) {
-        self.device.units().iter().for_each(|unit| unit.disconnect(self.id));
+        self.links.iter().flatten().for_each(|link| link.unit.disconnect(self.id));
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bitflags::bitflags;
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use crate::LogicalUnitNumber;
 use crate::clock::Clock;
 use crate::config::LogicalUnitConfig;
 use crate::counters::{Counters, Totals};
-use crate::io::{BlockIo, IoError};
+use crate::io::{BlockIo, Geometry, IoError};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
 use crate::needs::Needs;
@@ -37,6 +37,10 @@ bitflags! {
         const SOFTWARE_WRITE_PROTECTED = 1 << 2;
         const WRITE_CACHE = 1 << 3;
         const DESCRIPTOR_SENSE = 1 << 4;
+        /// A task that ends with CHECK CONDITION ends the others of its nexus (QERR).
+        const ENDS_TASKS = 1 << 5;
+        /// A FORMAT UNIT or SANITIZE goes on.
+        const WIPING = 1 << 6;
     }
 }
 
@@ -147,6 +151,9 @@ pub(crate) struct LogicalUnit {
     pub(crate) config: LogicalUnitConfig,
     summary: AtomicU64,
     epoch: AtomicU64,
+    blocks: AtomicU64,
+    /// Units of the device that are being wiped, of which this may be one.
+    wiping: Arc<AtomicUsize>,
     state: Mutex<State>,
 }
 
@@ -162,7 +169,7 @@ pub(crate) struct Looked {
 pub(crate) struct ReservedByAnother;
 
 impl LogicalUnit {
-    pub(crate) fn new(number: LogicalUnitNumber, config: LogicalUnitConfig) -> Self {
+    pub(crate) fn new(number: LogicalUnitNumber, config: LogicalUnitConfig, wiping: Arc<AtomicUsize>) -> Self {
         let saved = config.saved_settings.unwrap_or(config.default_settings());
         let state = State {
             settings: saved,
@@ -175,7 +182,8 @@ impl LogicalUnit {
             cleared: Default::default(),
         };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
-        Self { number, config, summary, epoch: AtomicU64::new(0), state: Mutex::new(state) }
+        let blocks = AtomicU64::new(config.geometry.blocks);
+        Self { number, config, summary, epoch: AtomicU64::new(0), blocks, wiping, state: Mutex::new(state) }
     }
 
     #[inline]
@@ -186,6 +194,25 @@ impl LogicalUnit {
     #[inline]
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Number of blocks that there are now.
+    #[inline]
+    pub(crate) fn blocks(&self) -> u64 {
+        self.blocks.load(Ordering::Acquire)
+    }
+
+    /// The size that the medium has now.
+    pub(crate) fn geometry(&self) -> Geometry {
+        Geometry { blocks: self.blocks(), ..self.config.geometry }
+    }
+
+    /// The medium has so many blocks from now on, and everybody is told.
+    pub(crate) fn resize(&self, blocks: u64) {
+        self.change(|state| {
+            self.blocks.store(blocks, Ordering::Release);
+            state.post(AdditionalSense::CAPACITY_DATA_HAS_CHANGED, None);
+        });
     }
 
     /// Looks at the state.
@@ -203,9 +230,15 @@ impl LogicalUnit {
 
     /// The summary of a state that has changed, whose lock is held.
     fn publish(&self, state: &State) {
-        let generation = (self.summary().generation() + 1) << Summary::CONDITION_BITS;
-        let conditions = conditions(state, &self.config).bits();
-        self.summary.store(generation | u64::from(conditions), Ordering::Release);
+        let before = self.summary();
+        let generation = (before.generation() + 1) << Summary::CONDITION_BITS;
+        let conditions = conditions(state, &self.config);
+        self.summary.store(generation | u64::from(conditions.bits()), Ordering::Release);
+        match (before.has(Conditions::WIPING), conditions.contains(Conditions::WIPING)) {
+            (false, true) => drop(self.wiping.fetch_add(1, Ordering::AcqRel)),
+            (true, false) => drop(self.wiping.fetch_sub(1, Ordering::AcqRel)),
+            _ => {}
+        }
     }
 
     /// A new nexus. It is told first of all that the unit may have been reset before it came.
@@ -248,6 +281,13 @@ impl LogicalUnit {
     /// Takes the oldest unit attention of `nexus`.
     pub(crate) fn take_attention(&self, nexus: NexusId) -> Option<AdditionalSense> {
         self.state.lock().nexuses.get_mut(&nexus)?.attentions.take()
+    }
+
+    /// A condition is not worth telling a nexus any more.
+    pub(crate) fn clear_attention(&self, nexus: NexusId, condition: AdditionalSense) {
+        if let Some(peer) = self.state.lock().nexuses.get_mut(&nexus) {
+            peer.attentions.clear(condition);
+        }
     }
 
     /// Whether a unit attention condition waits for a command of `nexus`.
@@ -324,7 +364,7 @@ impl LogicalUnit {
 
     /// The step of a wipe that is due and that no task does.
     pub(crate) fn poll_wipe(&self) -> Option<BlockIo> {
-        if !self.summary().has(Conditions::NOT_READY) {
+        if !self.summary().has(Conditions::WIPING) {
             return None;
         }
         self.state.lock().medium.wipe.as_mut()?.poll()
@@ -349,6 +389,8 @@ fn conditions(state: &State, config: &LogicalUnitConfig) -> Conditions {
         (Conditions::SOFTWARE_WRITE_PROTECTED, state.settings.software_write_protect),
         (Conditions::WRITE_CACHE, state.settings.write_cache),
         (Conditions::DESCRIPTOR_SENSE, state.settings.descriptor_sense),
+        (Conditions::ENDS_TASKS, state.settings.queue_error != 0),
+        (Conditions::WIPING, state.medium.wipe.is_some()),
     ]
     .into_iter()
     .filter_map(|(condition, holds)| holds.then_some(condition))
