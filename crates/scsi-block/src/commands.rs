@@ -4,6 +4,7 @@
 //! applied before (see [`nexus`](crate::nexus)).
 
 mod control;
+mod copying;
 mod identify;
 mod logs;
 mod medium;
@@ -21,6 +22,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::cdb::Cdb;
+use crate::copy::CopyJob;
 use crate::device::TargetDevice;
 use crate::io::{BlockIo, Extent, IoOutput, Segments};
 use crate::mode::ModeHeader;
@@ -42,6 +44,8 @@ pub(crate) use wiping::proceed as proceed_wipe;
 pub(crate) struct Context<'a> {
     pub(crate) device: &'a TargetDevice,
     pub(crate) unit: &'a LogicalUnit,
+    /// The unit's place in the device.
+    pub(crate) index: usize,
     pub(crate) nexus: NexusId,
     pub(crate) summary: Summary,
     /// When the command came, if its owner tells the time.
@@ -128,6 +132,9 @@ pub(crate) enum Work {
         immediate: bool,
         unrestricted_exit: bool,
     },
+    Copy {
+        lid4: bool,
+    },
     Protected(ProtectedWork),
     ModeSelect {
         header: ModeHeader,
@@ -142,6 +149,8 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) enum Started {
     Io(BlockIo, Then),
+    /// A copy is to be carried out.
+    Copy(Box<CopyJob>),
     Done,
 }
 
@@ -193,6 +202,13 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => medium::write_same(context, cdb)?,
         Op::CompareAndWrite => medium::compare_and_write(context, cdb)?,
         Op::Unmap => provisioning::unmap(cdb),
+        Op::ExtendedCopyLid1 => copying::copy(cdb, false)?,
+        Op::ExtendedCopyLid4 => copying::copy(cdb, true)?,
+        Op::CopyOperationAbort => copying::abort(context, cdb)?,
+        Op::ReceiveCopyStatusLid1 | Op::ReceiveCopyStatusLid4 => Plan::Done(copying::status(context, cdb)?),
+        Op::ReceiveCopyDataLid1 => Plan::Done(copying::held_data(context, cdb)?),
+        Op::ReceiveCopyFailureDetails => Plan::Done(copying::failure_details(context, cdb)?),
+        Op::ReceiveCopyOperatingParameters => Plan::Done(copying::operating_parameters(context.unit, cdb)),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, context.nexus, cdb)?),
         Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
         Op::SetTimestamp => timestamps::set(context, cdb)?,
@@ -249,6 +265,7 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::Sanitize { overwrites, immediate, unrestricted_exit } => {
             wiping::start_sanitize(context.unit, data, wanted, (overwrites, immediate, unrestricted_exit))
         }
+        Work::Copy { lid4 } => copying::start(context, data, wanted, lid4),
         Work::Protected(work) => protected::start(context, work, data, wanted),
         Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),

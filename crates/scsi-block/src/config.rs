@@ -190,6 +190,14 @@ impl LogicalUnitConfig {
             Op::PreventAllowMediumRemoval => self.removable,
             Op::CompareAndWrite => self.limits.compare_and_write_blocks_max > 0 && self.protection.is_none(),
             Op::OrWrite16 => self.protection.is_none(),
+            Op::ExtendedCopyLid1
+            | Op::ExtendedCopyLid4
+            | Op::CopyOperationAbort
+            | Op::ReceiveCopyStatusLid1
+            | Op::ReceiveCopyDataLid1
+            | Op::ReceiveCopyOperatingParameters
+            | Op::ReceiveCopyFailureDetails
+            | Op::ReceiveCopyStatusLid4 => self.copies(),
             Op::WriteAtomic16 => self.limits.atomic_bytes_max > 0 && self.protection.is_none(),
             // SBC-4 5.18: these are for protection of type 2 alone.
             Op::Read32 | Op::Verify32 | Op::Write32 | Op::WriteAndVerify32 | Op::WriteSame32 => {
@@ -197,6 +205,11 @@ impl LogicalUnitConfig {
             }
             _ => true,
         }
+    }
+
+    /// Whether the unit takes part in copies inside the target: blocks with protection information stay where they are.
+    pub(crate) fn copies(&self) -> bool {
+        self.protection.is_none()
     }
 
     /// Blocks of which a WRITE ATOMIC has a whole number, and at a multiple of which it begins: a physical block.

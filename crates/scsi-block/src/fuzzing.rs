@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::copy::{CopyList, Cscd, Segment};
+use crate::designator::Designator;
 use crate::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
 use crate::opcodes::VARIABLE_LENGTH;
 use crate::protection::ProtectionType;
@@ -87,9 +89,46 @@ fn command(nexus: &mut Nexus, lun: LogicalUnitNumber, input: &mut Input<'_>) {
     if cdb[0] == VARIABLE_LENGTH {
         cdb.extend(input.bytes(16));
     }
+    let list = parameter_list(&mut cdb, nexus.device(), input);
     match nexus.begin(lun, &cdb) {
         Begin::Done(outcome) => check_outcome(&outcome),
-        Begin::Task(task) => run(nexus, task, input),
+        Begin::Task(task) => run(nexus, task, list, input),
+    }
+}
+
+/// For commands whose data no chance would find: a list that is right but for one byte, with its length in the CDB.
+fn parameter_list(cdb: &mut [u8], device: &TargetDevice, input: &mut Input<'_>) -> Option<Vec<u8>> {
+    let (&[opcode, service_action, ..], true) = (&*cdb, input.byte() & 3 != 0) else { return None };
+    let mut list = match (opcode, service_action & 0x1f) {
+        (0x83, 0) => copy_list(device, input).encode_lid1(),
+        (0x83, 1) => copy_list(device, input).encode_lid4(),
+        _ => return None,
+    };
+    let (place, change) = (usize::from(input.byte()), input.byte());
+    if let Some(byte) = list.get_mut(place) {
+        *byte ^= change;
+    }
+    cdb[10..14].copy_from_slice(&(list.len() as u32).to_be_bytes());
+    Some(list)
+}
+
+fn copy_list(device: &TargetDevice, input: &mut Input<'_>) -> CopyList {
+    let cscds = device.logical_units().map(|unit| Cscd {
+        designator: Designator::naa_local(unit.config.identity.serial.as_bytes()),
+        block_size: unit.config.geometry.block_size,
+    });
+    let segment = |input: &mut Input<'_>| Segment {
+        source: u16::from(input.byte() % 8),
+        destination: u16::from(input.byte() % 8),
+        counts_destination: input.byte() & 1 != 0,
+        blocks: u16::from(input.byte()) * 16,
+        source_lba: u64::from(input.byte()) * 8,
+        destination_lba: u64::from(input.byte()) * 8,
+    };
+    CopyList {
+        identifier: Some(u32::from(input.byte() & 3)),
+        cscds: cscds.collect(),
+        segments: (0..input.byte() % 4).map(|_| segment(input)).collect(),
     }
 }
 
@@ -107,25 +146,31 @@ fn stored(config: &LogicalUnitConfig) -> Geometry {
     Geometry { block_size: config.stored_block_bytes(), ..config.geometry }
 }
 
-fn run(nexus: &mut Nexus, mut task: Task, input: &mut Input<'_>) {
+fn run(nexus: &mut Nexus, mut task: Task, list: Option<Vec<u8>>, input: &mut Input<'_>) {
     assert!(task.data_out_length() <= 2 * 255 * 4096, "data-out is bounded");
     assert!(task.data_in_length() <= TRANSFER_BYTES_MAX / 512 * 520, "data-in is bounded");
-    let config = nexus.device().logical_units().nth(task.unit()).expect("the task has a unit").config;
-    let geometry = stored(&config);
     let pieces = usize::from(input.byte() % 4);
     let data = (0..pieces).map(|_| {
         let bytes = usize::from(input.byte()) * 64;
         Bytes::from(input.bytes(bytes))
     });
-    let mut step = nexus.start(&mut task, data.collect::<Segments>());
+    let data = match list {
+        Some(list) => [Bytes::from(list)].into_iter().collect(),
+        None => data.collect::<Segments>(),
+    };
+    let mut step = nexus.start(&mut task, data);
     for _ in 0..STEPS_MAX {
         step = match step {
             Step::Done(outcome) => return check_outcome(&outcome),
             Step::Aborted => return,
-            Step::Io(request) => nexus.resume(&mut task, answer(&request, geometry, input.byte())),
+            Step::Io(request) => {
+                let unit = nexus.device().logical_units().nth(task.store()).expect("the step has a unit");
+                let geometry = stored(&unit.config);
+                nexus.resume(&mut task, answer(&request, geometry, input.byte()))
+            }
         };
     }
-    // A wipe of the huge unit has many steps; it ends with the first that fails.
+    // A wipe of the huge unit and a copy have many steps; they end with the first that fails.
     if let Step::Io(_) = step {
         step = nexus.resume(&mut task, Err(IoError::Write));
     }

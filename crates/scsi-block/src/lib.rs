@@ -9,8 +9,8 @@
 //!
 //! A [`TargetDevice`] has logical units and is shared by all cores; each initiator has a [`Nexus`] to it, which one
 //! core owns. The crate does no I/O, has no clock and no threads, and has never heard of a transport. The initiator's
-//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`], [`log`] and [`sense`] read
-//! the answers.
+//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`], [`log`], [`copy`] and
+//! [`sense`] read the answers.
 //!
 //! # Guarantees
 //!
@@ -61,6 +61,7 @@ pub mod cdb;
 mod clock;
 mod commands;
 pub mod config;
+pub mod copy;
 mod counters;
 pub mod designator;
 mod device;

@@ -4,6 +4,8 @@
 //! table gives each command (reservation, unit attention, readiness, write protection) are applied here, in that
 //! order; what a command does stands in [`commands`](crate::commands).
 
+mod copying;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
+use crate::copy::CopyJob;
 use crate::counters::Counters;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
@@ -46,6 +49,8 @@ pub struct Nexus {
 #[derive(Debug)]
 struct Link {
     unit: Arc<LogicalUnit>,
+    /// The unit's place in the device.
+    index: usize,
     /// What it has found there.
     view: View,
     counters: Arc<Counters>,
@@ -54,9 +59,9 @@ struct Link {
 
 impl Link {
     /// The nexus is new to the unit.
-    fn new(unit: &Arc<LogicalUnit>, nexus: NexusId) -> Self {
+    fn new(unit: &Arc<LogicalUnit>, index: usize, nexus: NexusId) -> Self {
         let counters = unit.connect(nexus);
-        Self { unit: Arc::clone(unit), view: View::NONE, counters, set: TaskSet::default() }
+        Self { unit: Arc::clone(unit), index, view: View::NONE, counters, set: TaskSet::default() }
     }
 
     /// Differs after tasks of this nexus have been ended, with those of others or by themselves.
@@ -94,7 +99,7 @@ impl Link {
         if rules.contains(Rules::EXACT) {
             check_announced(unit, cdb, command.announced)?;
         }
-        commands::plan(&Context { device, unit, nexus, summary, now: command.now }, cdb)
+        commands::plan(&Context { device, unit, index: self.index, nexus, summary, now: command.now }, cdb)
     }
 
     /// Whether a reset or a queue error has ended the task.
@@ -137,10 +142,10 @@ impl Nexus {
     fn look_around(&mut self) {
         self.roster = self.device.roster();
         let mut links = std::mem::take(&mut self.links).into_iter();
-        for unit in self.roster.places() {
+        for (index, unit) in self.roster.places().enumerate() {
             let known = links.next().flatten();
             self.links.push(match (unit, known) {
-                (Some(unit), None) => Some(Link::new(unit, self.id)),
+                (Some(unit), None) => Some(Link::new(unit, index, self.id)),
                 (None, Some(link)) if link.set.len() == 0 => {
                     link.unit.disconnect(self.id);
                     None
@@ -237,12 +242,13 @@ impl Nexus {
         let Phase::ExpectData(work) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is started once")
         };
-        let link = self.links[task.unit()].as_mut().expect("a task has a unit");
+        let link = self.link(task);
         if link.has_aborted(task) {
-            return link.settle(task, Step::Aborted);
+            return self.link_mut(task).settle(task, Step::Aborted);
         }
-        let summary = link.unit.summary();
-        let context = Context { device: &self.device, unit: &link.unit, nexus: self.id, summary, now: None };
+        let Link { unit, index, .. } = link;
+        let summary = unit.summary();
+        let context = Context { device: &self.device, unit, index: *index, nexus: self.id, summary, now: None };
         let step = match commands::start(&context, work, data_out, task.data_out_length) {
             Ok(Started::Io(request, then)) => {
                 link.counters.count(&request);
@@ -250,9 +256,10 @@ impl Nexus {
                 return Step::Io(request);
             }
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+            Ok(Started::Copy(job)) => self.proceed_with_copy(task, job),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         };
-        link.settle(task, step)
+        self.link_mut(task).settle(task, step)
     }
 
     /// The store has ended the request that the last [`Step::Io`] asked for.
@@ -264,9 +271,8 @@ impl Nexus {
         let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is resumed after a request")
         };
-        let link = self.link_mut(task);
-        if link.has_aborted(task) {
-            return link.settle(task, Step::Aborted);
+        if self.link(task).has_aborted(task) {
+            return self.link_mut(task).settle(task, Step::Aborted);
         }
         let step = match (then, done) {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
@@ -275,12 +281,42 @@ impl Nexus {
             (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
             (then, done) => {
                 if let Err(error) = done {
-                    link.counters.count_failure(error);
+                    let unit = then.copy().map_or(task.unit(), CopyJob::unit);
+                    if let Some(Some(link)) = self.links.get(unit) {
+                        link.counters.count_failure(error);
+                    }
                 }
-                resume_rarely(&link.unit, task, then, done)
+                self.resume_rarely(task, then, done)
             }
         };
-        link.settle(task, step)
+        self.link_mut(task).settle(task, step)
+    }
+
+    /// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
+    #[cold]
+    fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
+        let unit = &Arc::clone(&self.link(task).unit);
+        let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
+        let rare = match (then, &done) {
+            (Then::Rarely(rare), _) => *rare,
+            (_, Err(error)) => return check(sense::from_io_error(*error)),
+            (_, Ok(_)) => return check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
+        };
+        match (rare, done) {
+            (Rare::Copy(job), done) => self.resume_copy(task, job, done),
+            (Rare::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
+                Ok(Started::Io(request, then)) => {
+                    task.phase = Phase::ExpectIo(then);
+                    Step::Io(request)
+                }
+                Ok(_) => Step::Done(Outcome::bare(Status::Good)),
+                Err(sense) => check(sense),
+            },
+            (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
+            (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
+            (_, Err(error)) => check(sense::from_io_error(error)),
+            (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
+        }
     }
 
     /// The answer to a command for the well-known unit, or for a LUN that has no unit (SPC-5 5.4, SAM-5 4.7.2).
@@ -417,31 +453,6 @@ fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Res
     match announced {
         Some(announced) if u64::from(announced) != wanted => Err(cdb.refuse(Field::Blocks)),
         _ => Ok(()),
-    }
-}
-
-/// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
-#[cold]
-fn resume_rarely(unit: &LogicalUnit, task: &mut Task, then: Then, done: IoDone) -> Step {
-    let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
-    let rare = match (then, &done) {
-        (Then::Rarely(rare), _) => *rare,
-        (_, Err(error)) => return check(sense::from_io_error(*error)),
-        (_, Ok(_)) => return check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
-    };
-    match (rare, done) {
-        (Rare::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
-            Ok(Started::Io(request, then)) => {
-                task.phase = Phase::ExpectIo(then);
-                Step::Io(request)
-            }
-            Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
-            Err(sense) => check(sense),
-        },
-        (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
-        (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
-        (_, Err(error)) => check(sense::from_io_error(error)),
-        (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
     }
 }
 

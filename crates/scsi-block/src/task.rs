@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
 use crate::commands::{Protected, Purpose, Work};
+use crate::copy::CopyJob;
 use crate::io::BlockIo;
 use crate::sense::{Sense, SenseFormat};
 use crate::sequence::Sequence;
@@ -50,7 +51,7 @@ pub enum Begin {
 /// The next thing to do with a task.
 #[derive(Debug)]
 pub enum Step {
-    /// The unit's store is to do this; its answer goes to [`Nexus::resume`](crate::Nexus::resume).
+    /// The store of the unit [`Task::store`] is to do this; its answer goes to [`Nexus::resume`](crate::Nexus::resume).
     Io(BlockIo),
     /// The task has ended.
     Done(Outcome),
@@ -134,6 +135,21 @@ pub(crate) enum Rare {
     Check(Protected, Purpose),
     /// The next step of the unit's wipe follows; after the last, the task ends.
     Wipe(Lease),
+    /// The next step of a copy follows; after the last, the task ends.
+    Copy(Box<CopyJob>),
+}
+
+impl Then {
+    /// The copy whose step is under way.
+    pub(crate) fn copy(&self) -> Option<&CopyJob> {
+        match self {
+            Self::Rarely(rare) => match &**rare {
+                Rare::Copy(job) => Some(job),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl From<Rare> for Then {
@@ -151,6 +167,23 @@ impl Task {
     /// Which unit it is for: the index in the order in which [`TargetDevice::new`](crate::TargetDevice::new) got them.
     pub fn unit(&self) -> usize {
         self.unit as usize
+    }
+
+    /// Which unit's store is to do what the last [`Step::Io`] asks for: [`unit`](Self::unit), but for copies, which work on others too.
+    pub fn store(&self) -> usize {
+        self.copy().map_or(self.unit(), CopyJob::unit)
+    }
+
+    /// Whether other tasks' requests may go before this one's next, of which there are many and large ones.
+    pub fn is_patient(&self) -> bool {
+        self.copy().is_some()
+    }
+
+    fn copy(&self) -> Option<&CopyJob> {
+        match &self.phase {
+            Phase::ExpectIo(then) => then.copy(),
+            _ => None,
+        }
     }
 
     /// Bytes of data-out that the CDB asks for.

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use crate::LogicalUnitNumber;
 use crate::clock::Clock;
 use crate::config::LogicalUnitConfig;
+use crate::copy::Copies;
 use crate::counters::{Counters, Totals};
 use crate::io::{BlockIo, Geometry, IoError};
 use crate::medium::MediumState;
@@ -86,6 +87,7 @@ pub(crate) struct State {
     pub(crate) saved: ModeSettings,
     pub(crate) reservation: Option<NexusId>,
     pub(crate) medium: MediumState,
+    pub(crate) copies: Copies,
     /// What SET TIMESTAMP has set.
     pub(crate) clock: Option<Clock>,
     nexuses: HashMap<NexusId, Peer>,
@@ -116,7 +118,7 @@ impl CountedPage {
 
 impl State {
     /// What commands of `nexus` may count on.
-    fn granted(&self, nexus: NexusId) -> Needs {
+    pub(crate) fn granted(&self, nexus: NexusId) -> Needs {
         match self.reservation {
             Some(holder) if holder != nexus => Needs::all() - Needs::OF_RESERVATIONS,
             _ => Needs::all(),
@@ -176,6 +178,7 @@ impl LogicalUnit {
             saved,
             reservation: None,
             medium: MediumState::default(),
+            copies: Copies::default(),
             clock: None,
             nexuses: HashMap::new(),
             retired: Totals::default(),
@@ -228,6 +231,11 @@ impl LogicalUnit {
         result
     }
 
+    /// Changes what the summary does not tell, and nobody has to look at.
+    pub(crate) fn note<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        change(&mut self.state.lock())
+    }
+
     /// The summary of a state that has changed, whose lock is held.
     fn publish(&self, state: &State) {
         let before = self.summary();
@@ -257,6 +265,7 @@ impl LogicalUnit {
             let gone = state.nexuses.remove(&nexus);
             state.retired = gone.map_or(state.retired, |peer| state.retired.plus(peer.counters.totals()));
             state.medium.forget(nexus);
+            state.copies.forget(nexus);
             state.reservation == Some(nexus)
         };
         if holds {
@@ -300,6 +309,7 @@ impl LogicalUnit {
         self.change(|state| {
             state.reservation.take_if(|holder| *holder == nexus);
             state.medium.forget(nexus);
+            state.copies.forget(nexus);
         });
         self.tell(nexus, AdditionalSense::I_T_NEXUS_LOSS);
     }

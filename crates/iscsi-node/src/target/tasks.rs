@@ -241,11 +241,12 @@ impl Session {
         let Some(open) = self.open_task(id).filter(|open| open.tag.is_none()) else {
             return; // aborted while it waited, or gone to another connection
         };
-        let (wanted, missing) = (open.wanted, open.missing());
-        if missing > 0
+        let wanted = open.wanted;
+        if open.missing() > 0
             && let Some(connection) = context.connections.get_mut(open.connection)
         {
-            open.tag = Some(connection.port.reserve(missing));
+            // Offsets of Data-Out count from the command's first byte, so what has come already is reserved too.
+            open.tag = Some(connection.port.reserve(wanted));
             open.asked_bytes = wanted as usize;
             open.count_asked(context.connections);
         }
@@ -295,7 +296,7 @@ impl Session {
     /// Whether block I/O of tasks that have ended with their connection is still in the store of a unit. What an initiator sends
     /// after it has learned of that end must not be overtaken.
     fn has_orphans<P>(&self, unit: usize, connections: &Connections<P>) -> bool {
-        self.aborted_in_store.iter().any(|open| open.task.unit() == unit && is_lost(connections, open.connection))
+        self.aborted_in_store.iter().any(|open| open.task.store() == unit && is_lost(connections, open.connection))
     }
 
     fn act<P: PduPort>(&mut self, id: TaskId, step: Step, context: &mut Context<'_, P>) {
@@ -305,10 +306,11 @@ impl Session {
                 open.in_store = true;
                 open.count_reading(context.connections);
                 let target = self.target.expect("a session with a nexus has a target");
-                let store = StoreId { target, unit: open.task.unit() };
+                let store = StoreId { target, unit: open.task.store() };
+                let patient = open.task.is_patient();
                 self.ios_in_flight += 1;
                 let id = context.outbox.ios.insert((self.id(), id)) as u64;
-                return context.outbox.requests.push_back(IoRequest { id, store, io });
+                return context.outbox.requests.push_back(IoRequest { id, store, io, patient });
             }
             Step::Done(outcome) => Some(open.outcome(outcome)),
             Step::Aborted => None,

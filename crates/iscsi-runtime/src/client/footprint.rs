@@ -81,7 +81,16 @@ impl Footprint {
             Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => print(Repeat::Safe, true, extent(&cdb)),
             Op::Unmap => print(Repeat::Safe, true, unmapped(&request.transfer)),
             Op::CompareAndWrite => print(Repeat::Unsafe, true, extent(&cdb)),
-            Op::StartStopUnit
+            Op::ReceiveCopyStatusLid1
+            | Op::ReceiveCopyStatusLid4
+            | Op::ReceiveCopyDataLid1
+            | Op::ReceiveCopyFailureDetails
+            | Op::ReceiveCopyOperatingParameters => print(Repeat::Safe, false, 0..0),
+            Op::CopyOperationAbort => print(Repeat::Unsafe, false, 0..0),
+            // Nothing of what is copied twice is known to be the same the second time.
+            Op::ExtendedCopyLid1
+            | Op::ExtendedCopyLid4
+            | Op::StartStopUnit
             | Op::FormatUnit
             | Op::SanitizeOverwrite
             | Op::SanitizeBlockErase

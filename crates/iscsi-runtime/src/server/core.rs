@@ -56,6 +56,8 @@ pub(super) struct Core {
     listeners: Vec<TcpListener>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
+    /// Steps of copies, of which each turn begins one.
+    copies: VecDeque<IoRequest>,
     /// Requests that let others go first.
     patient: VecDeque<IoRequest>,
     /// When the next of them, or the next step of what units do without a task, may begin, if one has begun.
@@ -87,6 +89,7 @@ impl Core {
             listeners,
             accept_again: None,
             buffers: BufferPool::default(),
+            copies: VecDeque::new(),
             patient: VecDeque::new(),
             upkeep_at: None,
             draining: false,
@@ -109,6 +112,7 @@ impl Core {
             if looks_again
                 && events.is_empty()
                 && !self.node.has_more()
+                && self.copies.is_empty()
                 && self.patient.is_empty()
                 && self.upkeep_at.is_none()
             {
@@ -126,7 +130,7 @@ impl Core {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.node.has_more() || self.upkeep_at.is_none() && !self.patient.is_empty() {
+        if self.node.has_more() || !self.copies.is_empty() || self.upkeep_at.is_none() && !self.patient.is_empty() {
             return Some(Duration::ZERO);
         }
         let due =
@@ -168,11 +172,15 @@ impl Core {
     fn serve_stores(&mut self, now: Instant) -> usize {
         let mut ios = 0;
         self.begin_upkeep(now);
+        if let Some(request) = self.copies.pop_front() {
+            self.submit(request, now);
+        }
         loop {
             while let Some(request) = self.node.poll_io() {
                 ios += 1;
                 match request.io {
                     BlockIo::Wipe { .. } => self.patient.push_back(request),
+                    _ if request.patient => self.copies.push_back(request),
                     _ => self.submit(request, now),
                 }
             }
@@ -204,7 +212,7 @@ impl Core {
     }
 
     /// Gives a request to its store. If the unit is gone meanwhile, it fails.
-    fn submit(&mut self, IoRequest { id, store, io }: IoRequest, now: Instant) {
+    fn submit(&mut self, IoRequest { id, store, io, .. }: IoRequest, now: Instant) {
         let Some(found) = self.store(store) else {
             if id != UPKEEP {
                 self.node.handle_io_done(now, id, Err(IoError::NotReady));
@@ -256,7 +264,7 @@ impl Core {
         }
         for target in 0..self.stores.len() {
             while let Some((unit, io)) = self.shared.portal.targets[target].device.poll_upkeep() {
-                self.submit(IoRequest { id: UPKEEP, store: StoreId { target, unit }, io }, now);
+                self.submit(IoRequest { id: UPKEEP, store: StoreId { target, unit }, io, patient: true }, now);
             }
         }
     }

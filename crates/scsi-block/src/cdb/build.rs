@@ -202,6 +202,52 @@ impl Cdb {
         Self::new(Operation::SanitizeExitFailureMode)
     }
 
+    /// EXTENDED COPY (LID1), with the list that [`CopyList::encode_lid1`](crate::copy::CopyList::encode_lid1) builds.
+    pub fn extended_copy_lid1(parameter_list_length: u32) -> Self {
+        Self::new(Operation::ExtendedCopyLid1).with(Field::ParameterListLength, parameter_list_length)
+    }
+
+    /// EXTENDED COPY (LID4), with the list that [`CopyList::encode_lid4`](crate::copy::CopyList::encode_lid4) builds.
+    pub fn extended_copy_lid4(parameter_list_length: u32) -> Self {
+        Self::new(Operation::ExtendedCopyLid4).with(Field::ParameterListLength, parameter_list_length)
+    }
+
+    /// COPY OPERATION ABORT.
+    pub fn copy_operation_abort(list_identifier: u32) -> Self {
+        Self::new(Operation::CopyOperationAbort).with(Field::ListIdentifier, list_identifier)
+    }
+
+    /// RECEIVE COPY STATUS (LID1).
+    pub fn receive_copy_status_lid1(list_identifier: u8, allocation_length: u32) -> Self {
+        Self::receive_copy(Operation::ReceiveCopyStatusLid1, list_identifier, allocation_length)
+    }
+
+    /// RECEIVE COPY STATUS (LID4).
+    pub fn receive_copy_status_lid4(list_identifier: u32, allocation_length: u32) -> Self {
+        Self::receive_copy(Operation::ReceiveCopyStatusLid4, list_identifier, allocation_length)
+    }
+
+    /// RECEIVE COPY DATA (LID1).
+    pub fn receive_copy_data(list_identifier: u8, allocation_length: u32) -> Self {
+        Self::receive_copy(Operation::ReceiveCopyDataLid1, list_identifier, allocation_length)
+    }
+
+    /// RECEIVE COPY FAILURE DETAILS (LID1).
+    pub fn receive_copy_failure_details(list_identifier: u8, allocation_length: u32) -> Self {
+        Self::receive_copy(Operation::ReceiveCopyFailureDetails, list_identifier, allocation_length)
+    }
+
+    /// RECEIVE COPY OPERATING PARAMETERS.
+    pub fn receive_copy_operating_parameters(allocation_length: u32) -> Self {
+        Self::new(Operation::ReceiveCopyOperatingParameters).with(Field::AllocationLength, allocation_length)
+    }
+
+    fn receive_copy(operation: Operation, list_identifier: impl Into<u64>, allocation_length: u32) -> Self {
+        Self::new(operation)
+            .with(Field::ListIdentifier, list_identifier)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
     /// MODE SENSE (6) of a page; `control` 0 current, 1 changeable, 2 default, 3 saved values.
     ///
     /// # Panics
@@ -333,6 +379,14 @@ mod tests {
             (Cdb::log_reset(0), &[0x4c, 2, 0x40, 0, 0, 0, 0, 0, 0, 0]),
             (Cdb::set_timestamp(), &[0xa4, 0x0f, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
             (Cdb::sanitize_exit_failure_mode(), &[0x48, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::extended_copy_lid1(108), &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0]),
+            (Cdb::extended_copy_lid4(108), &[0x83, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0]),
+            (Cdb::copy_operation_abort(0x0102_0304), &[0x83, 0x1c, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::receive_copy_status_lid1(7, 12), &[0x84, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
+            (Cdb::receive_copy_status_lid4(0x0102_0304, 12), &[0x84, 5, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
+            (Cdb::receive_copy_data(7, 12), &[0x84, 1, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
+            (Cdb::receive_copy_failure_details(7, 12), &[0x84, 4, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
+            (Cdb::receive_copy_operating_parameters(64), &[0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0]),
             (Cdb::report_supported_operation_codes(true, 512), &[0xa3, 0x0c, 0x80, 0, 0, 0, 0, 0, 2, 0, 0, 0]),
         ];
         for (cdb, bytes) in expected {

@@ -76,7 +76,7 @@ fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
         removable: config.is_some_and(|config| config.removable),
         version: VERSION,
         target_port_groups: 0,
-        third_party_copy: false,
+        third_party_copy: config.is_some_and(LogicalUnitConfig::copies),
         protection: config.is_some_and(|config| config.protection.is_some()),
         command_queue: true,
         vendor: name(identity.map(|identity| &identity.vendor)),
@@ -102,10 +102,19 @@ fn vital_product_data(config: &LogicalUnitConfig, code: u8) -> Option<Vec<u8>> {
 }
 
 fn identification(config: &LogicalUnitConfig) -> DeviceIdentification {
+    DeviceIdentification(designators(config).collect())
+}
+
+fn designators(config: &LogicalUnitConfig) -> impl Iterator<Item = Designator> {
     let identity = &config.identity;
     let own =
         [Designator::naa_local(identity.serial.as_bytes()), Designator::t10_vendor(&identity.vendor, &identity.serial)];
-    DeviceIdentification(own.into_iter().chain(identity.designators.iter().cloned()).collect())
+    own.into_iter().chain(identity.designators.iter().cloned())
+}
+
+/// The names of the unit itself.
+pub(super) fn names(config: &LogicalUnitConfig) -> impl Iterator<Item = Designator> {
+    designators(config).filter(|designator| designator.association == Association::LogicalUnit)
 }
 
 fn extended(config: &LogicalUnitConfig) -> ExtendedInquiry {

@@ -103,6 +103,8 @@ pub enum Field {
     Extent,
     /// 3RDPTY, which SPC-3 has made obsolete.
     ThirdParty,
+    /// LIST IDENTIFIER of a copy.
+    ListIdentifier,
     /// POWER CONDITION.
     PowerCondition,
     /// NO_FLUSH.

@@ -67,6 +67,7 @@ const SAVE_PAGES: FieldPlace = at(Field::SavePages, 1, 0, 1);
 const ALLOCATION_6: FieldPlace = at(Field::AllocationLength, 4, 7, 8);
 const ALLOCATION_10: FieldPlace = at(Field::AllocationLength, 7, 7, 16);
 const ALLOCATION_12: FieldPlace = at(Field::AllocationLength, 6, 7, 32);
+const ALLOCATION_16: FieldPlace = at(Field::AllocationLength, 10, 7, 32);
 const LIST_10: FieldPlace = at(Field::ParameterListLength, 7, 7, 16);
 const LBA_32: FieldPlace = at(Field::LogicalBlockAddress, 12, 7, 64);
 const BLOCKS_32: FieldPlace = at(Field::Blocks, 28, 7, 32);
@@ -94,6 +95,9 @@ const SANITIZE: &[FieldPlace] = &[
     zero(Field::Reserved, 2, 7, 40),
     LIST_10,
 ];
+const LIST_16: FieldPlace = at(Field::ParameterListLength, 10, 7, 32);
+const COPY_STATUS_LID1: &[FieldPlace] = &[at(Field::ListIdentifier, 2, 7, 8), ALLOCATION_16];
+const COPY_STATUS_LID4: &[FieldPlace] = &[at(Field::ListIdentifier, 2, 7, 32), ALLOCATION_16];
 const RESERVATION: &[FieldPlace] = &[zero(Field::ThirdParty, 1, 4, 1), zero(Field::Extent, 1, 0, 1)];
 
 const BLOCKS_IN: Data = Data::In(Amount::Blocks);
@@ -169,6 +173,20 @@ pub const COMMANDS: &[CommandDescriptor] = &[
           TAG_MASK])),
     action(0x12, row(Op::GetLbaStatus32, 0x7f, "GET LBA STATUS (32)", 32, PARAMETERS_IN, READS_OPTIONALLY, READING,
         &[at(Field::ReportType, 10, 7, 8), LBA_32, at(Field::AllocationLength, 28, 7, 32)])),
+    action(0x00, row(Op::ExtendedCopyLid1, 0x83, "EXTENDED COPY (LID1)", 16, PARAMETERS_OUT, Rules::OPTIONAL, WRITING, &[LIST_16])),
+    action(0x01, row(Op::ExtendedCopyLid4, 0x83, "EXTENDED COPY (LID4)", 16, PARAMETERS_OUT, Rules::OPTIONAL, WRITING, &[LIST_16])),
+    action(0x1c, row(Op::CopyOperationAbort, 0x83, "COPY OPERATION ABORT", 16, Data::None, Rules::OPTIONAL, WRITING,
+        &[at(Field::ListIdentifier, 2, 7, 32)])),
+    action(0x00, row(Op::ReceiveCopyStatusLid1, 0x84, "RECEIVE COPY STATUS (LID1)", 16, PARAMETERS_IN, Rules::OPTIONAL, READING,
+        COPY_STATUS_LID1)),
+    action(0x01, row(Op::ReceiveCopyDataLid1, 0x84, "RECEIVE COPY DATA (LID1)", 16, PARAMETERS_IN, Rules::OPTIONAL, READING,
+        COPY_STATUS_LID1)),
+    action(0x03, row(Op::ReceiveCopyOperatingParameters, 0x84, "RECEIVE COPY OPERATING PARAMETERS", 16, PARAMETERS_IN,
+        Rules::OPTIONAL, READING, &[ALLOCATION_16])),
+    action(0x04, row(Op::ReceiveCopyFailureDetails, 0x84, "RECEIVE COPY FAILURE DETAILS (LID1)", 16, PARAMETERS_IN,
+        Rules::OPTIONAL, READING, COPY_STATUS_LID1)),
+    action(0x05, row(Op::ReceiveCopyStatusLid4, 0x84, "RECEIVE COPY STATUS (LID4)", 16, PARAMETERS_IN, Rules::OPTIONAL, READING,
+        COPY_STATUS_LID4)),
     row(Op::Read16, 0x88, "READ (16)", 16, BLOCKS_IN, READS, READING, TRANSFER_16),
     row(Op::CompareAndWrite, 0x89, "COMPARE AND WRITE", 16, Data::Out(Amount::BlockPairs), WRITES_EXACTLY.union(Rules::OPTIONAL), WRITING,
         &[LBA_LONG, at(Field::Blocks, 13, 7, 8), FUA, DPO, PROTECT]),
@@ -185,7 +203,7 @@ pub const COMMANDS: &[CommandDescriptor] = &[
     row(Op::WriteAtomic16, 0x9c, "WRITE ATOMIC (16)", 16, BLOCKS_OUT, WRITES_EXACTLY.union(Rules::OPTIONAL), WRITING,
         &[LBA_LONG, zero(Field::AtomicBoundary, 10, 7, 16), at(Field::Blocks, 12, 7, 16), FUA, DPO, PROTECT]),
     action(0x10, row(Op::ReadCapacity16, 0x9e, "READ CAPACITY (16)", 16, PARAMETERS_IN, READS, LOOKING,
-        &[at(Field::AllocationLength, 10, 7, 32)])),
+        &[ALLOCATION_16])),
     action(0x12, row(Op::GetLbaStatus16, 0x9e, "GET LBA STATUS (16)", 16, PARAMETERS_IN, READS_OPTIONALLY, READING,
         &[LBA_LONG, at(Field::AllocationLength, 10, 7, 32), at(Field::ReportType, 14, 7, 8)])),
     row(Op::ReportLuns, 0xa0, "REPORT LUNS", 12, PARAMETERS_IN, Rules::QUIET, NOTHING,
