@@ -171,7 +171,12 @@ mod tests {
     fn what_is_not_known_is_taken_for_the_worst() {
         let unknown = |opcode: u8| {
             let cdb = smallvec::smallvec![opcode, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            Footprint::of(&Request { lun: LogicalUnitNumber::from(0), cdb, transfer: Transfer::None })
+            Footprint::of(&Request {
+                lun: LogicalUnitNumber::from(0),
+                cdb,
+                attribute: Default::default(),
+                transfer: Transfer::None,
+            })
         };
         // PERSISTENT RESERVE OUT, EXTENDED COPY, one of a vendor
         for opcode in [0x5f, 0x83, 0xc0] {
@@ -179,7 +184,12 @@ mod tests {
             assert!(unknown(opcode).overlaps(&plain(&Cdb::read_16(u64::MAX - 1, 1))));
         }
         assert_eq!(unknown(0x56).repeat, Repeat::OfNexus);
-        let empty = Request { lun: LogicalUnitNumber::from(0), cdb: Default::default(), transfer: Transfer::None };
+        let empty = Request {
+            lun: LogicalUnitNumber::from(0),
+            cdb: Default::default(),
+            attribute: Default::default(),
+            transfer: Transfer::None,
+        };
         assert_eq!(Footprint::of(&empty).repeat, Repeat::Unsafe);
     }
 
