@@ -12,6 +12,7 @@ use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::io::{BlockIo, Geometry, IoDone};
 use crate::mode::ModeSettings;
 use crate::nexus::Nexus;
+use crate::reservations::NexusName;
 use crate::roster::Roster;
 use crate::sense::AdditionalSense;
 use crate::unit::{LogicalUnit, NexusId};
@@ -49,7 +50,7 @@ pub struct LogicalUnitInfo {
     pub settings: ModeSettings,
     /// The mode parameters that were saved: keep them, and give them back in [`LogicalUnitConfig::saved_settings`].
     pub saved_settings: ModeSettings,
-    /// Whether a RESERVE (6) reservation is held.
+    /// Whether a RESERVE reservation is held.
     pub reserved: bool,
     /// Whether START STOP UNIT has stopped it.
     pub stopped: bool,
@@ -93,7 +94,7 @@ impl TargetDevice {
         if roster.units().any(|(_, other)| other.config.identity.serial == config.identity.serial) {
             return Err(ConfigError::DuplicateSerial(config.identity.serial));
         }
-        let unit = LogicalUnit::new(LogicalUnitNumber::from(short), config, Arc::clone(&self.wiping));
+        let unit = LogicalUnit::new(LogicalUnitNumber::from(short), config, Arc::clone(&self.wiping))?;
         let before = Arc::clone(&roster);
         let (next, index) = roster.with(short, unit);
         self.replace(&mut roster, next, &before);
@@ -141,13 +142,13 @@ impl TargetDevice {
         Ok(())
     }
 
-    /// Makes an I_T nexus. `initiator_port` names the initiator port in the transport's way (iSCSI: name and ISID).
+    /// Makes an I_T nexus of this name. Persistent reservations are of the name, and survive the nexus.
     ///
     /// The first command to each unit, but for INQUIRY, REPORT LUNS and REQUEST SENSE, is told POWER ON, RESET, OR BUS
     /// DEVICE RESET OCCURRED.
-    pub fn connect(self: &Arc<Self>, initiator_port: &str) -> Nexus {
+    pub fn connect(self: &Arc<Self>, name: impl Into<NexusName>) -> Nexus {
         let id = NexusId(self.next_nexus.fetch_add(1, Ordering::Relaxed));
-        Nexus::new(Arc::clone(self), id, initiator_port)
+        Nexus::new(Arc::clone(self), id, name.into())
     }
 
     /// Sets the clock of the device, of which REPORT TIMESTAMP tells until SET TIMESTAMP says otherwise: at `now` it is `milliseconds` since
@@ -169,7 +170,7 @@ impl TargetDevice {
                 config: LogicalUnitConfig { geometry: unit.geometry(), ..unit.config.clone() },
                 settings: state.settings,
                 saved_settings: state.saved,
-                reserved: state.reservation.is_some(),
+                reserved: state.reserved_by.is_some(),
                 stopped: state.medium.stopped,
                 ejected: state.medium.ejected,
             })
@@ -221,6 +222,11 @@ impl TargetDevice {
 
     fn unit(&self, index: usize) -> Arc<LogicalUnit> {
         self.roster().get(index).map(Arc::clone).expect("the index is that of a unit")
+    }
+
+    /// The relative identifiers of the target ports: there is one.
+    pub(crate) fn target_ports(&self) -> &[u16] {
+        &[1]
     }
 
     /// The units as they are now.

@@ -4,6 +4,7 @@
 //! table gives each command (reservation, unit attention, readiness, write protection) are applied here, in that
 //! order; what a command does stands in [`commands`](crate::commands).
 
+mod at_unit;
 mod copying;
 
 use std::sync::Arc;
@@ -14,19 +15,19 @@ use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
 use crate::copy::CopyJob;
-use crate::counters::Counters;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
-use crate::needs::Needs;
-use crate::opcodes::{Field, Operation, Rules};
-use crate::protection::PROTECTION_BYTES;
+use crate::link::Settling;
+use crate::opcodes::Operation;
+use crate::reservations::NexusName;
 use crate::roster::Roster;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
 use crate::task::{Begin, Command, Outcome, Phase, Rare, Step, Task, Then};
-use crate::task_set::{TaskAttribute, TaskSet};
-use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
+use crate::unit::{LogicalUnit, NexusId};
+
+use at_unit::AtUnit;
 
 /// One I_T nexus, owned by one core. Dropping it is I_T nexus loss: its tasks are forgotten by their owner, and a
 /// reservation that it holds ends.
@@ -38,101 +39,16 @@ use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
 pub struct Nexus {
     device: Arc<TargetDevice>,
     id: NexusId,
-    initiator_port: Box<str>,
+    name: NexusName,
     /// The units that there were at the last command.
     roster: Arc<Roster>,
     /// What it keeps of each unit, by the unit's index.
-    links: Vec<Option<Link>>,
-}
-
-/// What a nexus keeps of a unit.
-#[derive(Debug)]
-struct Link {
-    unit: Arc<LogicalUnit>,
-    /// The unit's place in the device.
-    index: usize,
-    /// What it has found there.
-    view: View,
-    counters: Arc<Counters>,
-    set: TaskSet,
-}
-
-impl Link {
-    /// The nexus is new to the unit.
-    fn new(unit: &Arc<LogicalUnit>, index: usize, nexus: NexusId) -> Self {
-        let counters = unit.connect(nexus);
-        Self { unit: Arc::clone(unit), index, view: View::NONE, counters, set: TaskSet::default() }
-    }
-
-    /// Differs after tasks of this nexus have been ended, with those of others or by themselves.
-    #[inline]
-    fn epoch(&self) -> u64 {
-        self.unit.epoch() + self.set.epoch()
-    }
-
-    /// What a command comes to: the rules that the table gives it first, then the command itself.
-    #[inline]
-    fn plan(&mut self, by: (&TargetDevice, NexusId), summary: Summary, command: &Command<'_>) -> Result<Plan, Refusal> {
-        let (device, nexus) = by;
-        let unit = &self.unit;
-        let cdb = Cdb::decode(command.cdb);
-        let (rules, needs) = match &cdb {
-            Ok(cdb) => (cdb.descriptor().rules, cdb.descriptor().needs),
-            Err(_) => (Rules::empty(), Needs::UNRESERVED),
-        };
-        let has = match self.view.generation == summary.generation() {
-            true => self.view.has,
-            false => look_again(&mut self.view, unit, nexus, summary, cdb.as_ref().ok())?,
-        };
-        if !has.contains(needs) {
-            refuse_needs(has, cdb.as_ref().ok())?;
-        }
-        let cdb = match &cdb {
-            Ok(cdb) => cdb,
-            Err(error) => return Err(Sense::from(*error).into()),
-        };
-        if command.attribute == TaskAttribute::Aca {
-            return Err(Sense::illegal(AdditionalSense::INVALID_MESSAGE_ERROR).into());
-        }
-        check_rules(unit, summary, cdb)?;
-        cdb.check_refused(unit.config.protection.is_some())?;
-        if rules.contains(Rules::EXACT) {
-            check_announced(unit, cdb, command.announced)?;
-        }
-        commands::plan(&Context { device, unit, index: self.index, nexus, summary, now: command.now }, cdb)
-    }
-
-    /// Whether a reset or a queue error has ended the task.
-    #[inline]
-    fn has_aborted(&self, task: &Task) -> bool {
-        self.epoch() != task.epoch
-    }
-
-    /// A task that has ended leaves its set.
-    #[inline]
-    fn settle(&mut self, task: &Task, step: Step) -> Step {
-        if matches!(task.phase, Phase::Ended) {
-            self.set.leave(task.position);
-            if let Step::Done(Outcome { status: Status::CheckCondition, .. }) = step {
-                self.handle_queue_error();
-            }
-        }
-        step
-    }
-
-    /// A command has ended with CHECK CONDITION: the other tasks of the nexus may have to end with it (QERR, SPC-5 7.5.8).
-    #[cold]
-    fn handle_queue_error(&mut self) {
-        if self.unit.summary().has(Conditions::ENDS_TASKS) {
-            self.set.end_all();
-        }
-    }
+    units: Vec<Option<AtUnit>>,
 }
 
 impl Nexus {
-    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, initiator_port: &str) -> Self {
-        let initiator_port = initiator_port.into();
-        let mut nexus = Self { device, id, initiator_port, roster: Arc::default(), links: Vec::new() };
+    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, name: NexusName) -> Self {
+        let mut nexus = Self { device, id, name, roster: Arc::default(), units: Vec::new() };
         nexus.look_around();
         nexus
     }
@@ -141,34 +57,28 @@ impl Nexus {
     #[cold]
     fn look_around(&mut self) {
         self.roster = self.device.roster();
-        let mut links = std::mem::take(&mut self.links).into_iter();
+        let mut known = std::mem::take(&mut self.units).into_iter();
         for (index, unit) in self.roster.places().enumerate() {
-            let known = links.next().flatten();
-            self.links.push(match (unit, known) {
-                (Some(unit), None) => Some(Link::new(unit, index, self.id)),
-                (None, Some(link)) if link.set.len() == 0 => {
-                    link.unit.disconnect(self.id);
+            self.units.push(match (unit, known.next().flatten()) {
+                (Some(unit), None) => Some(AtUnit::new(unit, index, self.id, &self.name)),
+                (None, Some(own)) if own.set.len() == 0 => {
+                    own.unit.disconnect(self.id);
                     None
                 }
-                (_, known) => known,
+                (_, own) => own,
             });
         }
     }
 
     /// What is kept of the unit of a task, which is there as long as the task is.
     #[inline]
-    fn link(&self, task: &Task) -> &Link {
-        self.links[task.unit()].as_ref().expect("a task has a unit")
+    fn own(&self, task: &Task) -> &AtUnit {
+        self.units[task.unit()].as_ref().expect("a task has a unit")
     }
 
     #[inline]
-    fn link_mut(&mut self, task: &Task) -> &mut Link {
-        self.links[task.unit()].as_mut().expect("a task has a unit")
-    }
-
-    /// The name that the nexus was made with.
-    pub fn initiator_port(&self) -> &str {
-        &self.initiator_port
+    fn own_mut(&mut self, task: &Task) -> &mut AtUnit {
+        self.units[task.unit()].as_mut().expect("a task has a unit")
     }
 
     /// The device at the other end.
@@ -189,25 +99,27 @@ impl Nexus {
         if self.roster.version != self.device.version() {
             self.look_around();
         }
-        let found = self.roster.find(lun).and_then(|index| Some((index, self.links[index].as_mut()?)));
-        let Some((index, link)) = found else { return Begin::Done(self.without_unit(lun, command.cdb)) };
-        if link.set.len() >= link.unit.config.limits.tasks_max.into() {
+        let found = self.roster.find(lun).and_then(|index| self.units[index].as_mut());
+        let Some(own) = found else { return Begin::Done(self.without_unit(lun, command.cdb)) };
+        if own.set.len() >= own.unit.config.limits.tasks_max.into() {
             return Begin::Done(Outcome::bare(Status::TaskSetFull));
         }
-        let (epoch, summary) = (link.epoch(), link.unit.summary());
-        match link.plan((&self.device, self.id), summary, command) {
+        // In this order: a task of an epoch has seen all that was changed before it began.
+        let epoch = own.requests.epoch();
+        let summary = own.unit.summary();
+        match own.plan(&self.device, self.id, summary, command) {
             Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
                 lun,
-                unit: index as u32,
+                unit: own.index as u32,
                 data_out_length,
                 data_in_length,
                 epoch,
-                position: link.set.enter(command.attribute),
+                position: own.set.enter(command.attribute),
                 phase: Phase::ExpectData(work),
             }),
             Ok(Plan::Done(data_in)) => Begin::Done(Outcome::good(data_in)),
             Err(Refusal::Check(sense)) => {
-                link.handle_queue_error();
+                own.handle_queue_error();
                 Begin::Done(Outcome::check(sense, summary.sense_format()))
             }
             Err(Refusal::ReservationConflict) => Begin::Done(Outcome::bare(Status::ReservationConflict)),
@@ -219,15 +131,8 @@ impl Nexus {
     /// unit has ended.
     #[inline]
     pub fn may_start(&self, task: &Task) -> bool {
-        let link = self.link(task);
-        link.set.may_begin(task.position) || link.has_aborted(task)
-    }
-
-    /// The owner has ended a task that has not come to [`Step::Done`] or [`Step::Aborted`], as ABORT TASK does: others may begin.
-    pub fn forget(&mut self, task: Task) {
-        if !matches!(task.phase, Phase::Ended) {
-            self.link_mut(&task).set.leave(task.position);
-        }
+        let own = self.own(task);
+        own.set.may_begin(task.position) || own.has_aborted(task)
     }
 
     /// The command's data-out has come, all that there will be: empty if the task wants none, and less than
@@ -242,24 +147,28 @@ impl Nexus {
         let Phase::ExpectData(work) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is started once")
         };
-        let link = self.link(task);
-        if link.has_aborted(task) {
-            return self.link_mut(task).settle(task, Step::Aborted);
+        let own = self.units[task.unit()].as_mut().expect("a task has a unit");
+        if own.has_aborted(task) {
+            return own.settle(task, Step::Aborted);
         }
-        let Link { unit, index, .. } = link;
+        let AtUnit { unit, index, .. } = own;
         let summary = unit.summary();
         let context = Context { device: &self.device, unit, index: *index, nexus: self.id, summary, now: None };
         let step = match commands::start(&context, work, data_out, task.data_out_length) {
             Ok(Started::Io(request, then)) => {
-                link.counters.count(&request);
+                own.counters.count(&request);
                 task.phase = Phase::ExpectIo(then);
-                return Step::Io(request);
+                if own.requests.count(task.epoch) { Step::Io(request) } else { Step::Aborted }
             }
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
-            Ok(Started::Copy(job)) => self.proceed_with_copy(task, job),
+            Ok(Started::Copy(job)) => {
+                let step = self.proceed_with_copy(task, job);
+                self.count_rarely(task, step)
+            }
+            Ok(other) => start_rarely(task, other),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         };
-        self.link_mut(task).settle(task, step)
+        self.own_mut(task).settle(task, step)
     }
 
     /// The store has ended the request that the last [`Step::Io`] asked for.
@@ -271,8 +180,14 @@ impl Nexus {
         let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is resumed after a request")
         };
-        if self.link(task).has_aborted(task) {
-            return self.link_mut(task).settle(task, Step::Aborted);
+        let own = self.own_mut(task);
+        own.requests.discount(task.epoch);
+        let over = own.has_aborted(task);
+        if let Some(job) = then.copy() {
+            self.discount_copy(task, job);
+        }
+        if over {
+            return self.own_mut(task).settle(task, Step::Aborted);
         }
         let step = match (then, done) {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
@@ -282,20 +197,65 @@ impl Nexus {
             (then, done) => {
                 if let Err(error) = done {
                     let unit = then.copy().map_or(task.unit(), CopyJob::unit);
-                    if let Some(Some(link)) = self.links.get(unit) {
-                        link.counters.count_failure(error);
+                    if let Some(Some(own)) = self.units.get(unit) {
+                        own.counters.count_failure(error);
                     }
                 }
-                self.resume_rarely(task, then, done)
+                let step = self.resume_rarely(task, then, done);
+                self.count_rarely(task, step)
             }
         };
-        self.link_mut(task).settle(task, step)
+        self.own_mut(task).settle(task, step)
+    }
+
+    /// The owner has ended a task that has not come to [`Step::Done`] or [`Step::Aborted`], as ABORT TASK does; if the last step was
+    /// [`Step::Io`], to be called when the store has ended that request. Others may wait for either.
+    pub fn forget(&mut self, mut task: Task) {
+        if matches!(task.phase, Phase::ExpectIo(_)) {
+            self.own_mut(&task).requests.discount(task.epoch);
+            if let Some(job) = task.copy() {
+                self.discount_copy(&task, job);
+            }
+        }
+        if !matches!(task.phase, Phase::Ended) {
+            let _ = self.own_mut(&task).settle(&mut task, Step::Aborted);
+        }
+    }
+
+    /// Time has passed since [`Step::Wait`].
+    ///
+    /// # Panics
+    /// The task does not wait.
+    pub fn wake(&mut self, task: &mut Task) -> Step {
+        let Phase::ExpectEnds(settling) = std::mem::replace(&mut task.phase, Phase::Ended) else {
+            panic!("a task is woken that waits")
+        };
+        let step = match self.own(task).has_aborted(task) {
+            true => Step::Aborted,
+            false => wait(task, settling),
+        };
+        self.own_mut(task).settle(task, step)
+    }
+
+    /// Counts the request of a step, if it is one, unless the task is over meanwhile.
+    #[cold]
+    fn count_rarely(&mut self, task: &Task, step: Step) -> Step {
+        match step {
+            Step::Io(request) if self.own_mut(task).requests.count(task.epoch) => Step::Io(request),
+            Step::Io(_) => {
+                if let Some(job) = task.copy() {
+                    self.discount_copy(task, job);
+                }
+                Step::Aborted
+            }
+            step => step,
+        }
     }
 
     /// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
     #[cold]
     fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
-        let unit = &Arc::clone(&self.link(task).unit);
+        let unit = &Arc::clone(&self.own(task).unit);
         let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
         let rare = match (then, &done) {
             (Then::Rarely(rare), _) => *rare,
@@ -312,6 +272,11 @@ impl Nexus {
                 Ok(_) => Step::Done(Outcome::bare(Status::Good)),
                 Err(sense) => check(sense),
             },
+            (Rare::Settle(settling), Ok(_)) => wait(task, settling),
+            // What was asked for holds until the unit loses power, and nobody was promised that it holds longer.
+            (Rare::Settle(_), Err(_)) => {
+                check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
+            }
             (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
             (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
             (_, Err(error)) => check(sense::from_io_error(error)),
@@ -344,21 +309,22 @@ impl Nexus {
         roster.find(lun).and_then(|index| roster.get(index)).map(Arc::clone).ok_or(NoSuchLogicalUnit(lun))
     }
 
-    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its reservation ends, its mode
-    /// parameters are the saved ones, and every nexus is told by unit attention.
+    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its RESERVE reservation ends, its mode
+    /// parameters are the saved ones, and every nexus is told by unit attention. It is done when what it gives back is over.
     ///
     /// # Errors
     /// The LUN has no unit.
-    pub fn logical_unit_reset(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
+    pub fn logical_unit_reset(&mut self, lun: LogicalUnitNumber) -> Result<Settling, NoSuchLogicalUnit> {
         self.unit(lun).map(|unit| unit.reset(AdditionalSense::BUS_DEVICE_RESET))
     }
 
-    /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for.
-    pub fn target_reset(&mut self) {
-        for (_, unit) in self.device.roster().units() {
-            unit.reset(AdditionalSense::SCSI_BUS_RESET);
+    /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for. It is done when what it
+    /// gives back is over.
+    pub fn target_reset(&mut self) -> Settling {
+        Settling::all(self.device.roster().units().map(|(_, unit)| {
             unit.change(|state| state.clock = None);
-        }
+            unit.reset(AdditionalSense::SCSI_BUS_RESET)
+        }))
     }
 
     /// ABORT TASK SET (SAM-5 7.3), and CLEAR TASK SET (7.4), which is the same where each nexus has a task set of its own (TST 1). The tasks are
@@ -371,9 +337,9 @@ impl Nexus {
     }
 
     /// I_T NEXUS RESET (SAM-5 7.6): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
-    /// its reservations end, and it is told by unit attention.
+    /// its RESERVE reservations end, and it is told by unit attention.
     pub fn reset(&mut self) {
-        self.links.iter().flatten().for_each(|link| link.unit.reset_nexus(self.id));
+        self.units.iter().flatten().for_each(|own| own.unit.reset_nexus(self.id));
     }
 
     /// QUERY ASYNCHRONOUS EVENT (SAM-5 7.10): whether a unit attention condition waits for a command of this nexus.
@@ -388,71 +354,36 @@ impl Nexus {
     /// The transport has ended tasks of this nexus at the unit in this place of the device, and will not say so: the nexus is told
     /// by unit attention.
     pub fn commands_cleared(&mut self, unit: usize) {
-        if let Some(Some(link)) = self.links.get(unit) {
-            link.unit.tell(self.id, AdditionalSense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT);
+        if let Some(Some(own)) = self.units.get(unit) {
+            own.unit.tell(self.id, AdditionalSense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT);
         }
     }
 }
 
 impl Drop for Nexus {
     fn drop(&mut self) {
-        self.links.iter().flatten().for_each(|link| link.unit.disconnect(self.id));
+        self.units.iter().flatten().for_each(|own| own.unit.disconnect(self.id));
     }
 }
 
-/// Reports the oldest unit attention, or looks what the nexus has now.
+/// What the data-out comes to where it is neither a request nor GOOD.
 #[cold]
-fn look_again(
-    view: &mut View,
-    unit: &LogicalUnit,
-    nexus: NexusId,
-    summary: Summary,
-    cdb: Option<&Cdb>,
-) -> Result<Needs, Sense> {
-    let quiet = cdb.is_some_and(|cdb| cdb.descriptor().rules.contains(Rules::QUIET));
-    let needs = cdb.map_or(Needs::UNRESERVED, Cdb::needs);
-    let looked = unit.look_as(nexus, needs, quiet).map_err(|code| Sense::new(SenseKey::UnitAttention, code))?;
-    if looked.lasts {
-        *view = View { generation: summary.generation(), has: looked.has };
-    }
-    Ok(looked.has)
-}
-
-/// The refusal of a command that needs more than the nexus has, if it does with the fields that it has.
-#[cold]
-fn refuse_needs(has: Needs, cdb: Option<&Cdb>) -> Result<(), Refusal> {
-    match cdb.map_or(Needs::UNRESERVED, Cdb::needs) - has {
-        missing if missing.is_empty() => Ok(()),
-        _ => Err(Refusal::ReservationConflict),
+fn start_rarely(task: &mut Task, started: Started) -> Step {
+    match started {
+        Started::Conflict => Step::Done(Outcome::bare(Status::ReservationConflict)),
+        Started::Wait(settling) => wait(task, settling),
+        Started::Io(..) | Started::Done | Started::Copy(_) => unreachable!("what is usual was looked at before"),
     }
 }
 
-/// Whether the unit has the command, readiness and write protection, as the table asks for them.
-#[inline]
-fn check_rules(unit: &LogicalUnit, summary: Summary, cdb: &Cdb) -> Result<(), Sense> {
-    let rules = cdb.descriptor().rules;
-    if rules.contains(Rules::OPTIONAL) && !unit.config.supports(cdb.operation()) {
-        return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
-    }
-    if rules.contains(Rules::MEDIUM) && summary.has(Conditions::NOT_READY) {
-        unit.look(|state| state.medium.not_ready()).map_or(Ok(()), Err)?;
-    }
-    if rules.contains(Rules::WRITES) && summary.has(Conditions::READ_ONLY) {
-        return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::WRITE_PROTECTED));
-    }
-    if rules.contains(Rules::WRITES) && summary.has(Conditions::SOFTWARE_WRITE_PROTECTED) {
-        return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::SOFTWARE_WRITE_PROTECTED));
-    }
-    Ok(())
-}
-
-/// Whether the transport will bring just the data that the CDB asks for, if it knows.
-fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Result<(), Sense> {
-    let tuple = if cdb.has(Field::Protect) { PROTECTION_BYTES } else { 0 };
-    let wanted = cdb.data_length(unit.config.geometry.block_size + tuple);
-    match announced {
-        Some(announced) if u64::from(announced) != wanted => Err(cdb.refuse(Field::Blocks)),
-        _ => Ok(()),
+/// Waits for others' requests, or ends the task well.
+fn wait(task: &mut Task, settling: Settling) -> Step {
+    match settling.is_over() {
+        true => Step::Done(Outcome::bare(Status::Good)),
+        false => {
+            task.phase = Phase::ExpectEnds(settling);
+            Step::Wait
+        }
     }
 }
 

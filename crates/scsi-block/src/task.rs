@@ -8,6 +8,7 @@ use crate::LogicalUnitNumber;
 use crate::commands::{Protected, Purpose, Work};
 use crate::copy::CopyJob;
 use crate::io::BlockIo;
+use crate::link::Settling;
 use crate::sense::{Sense, SenseFormat};
 use crate::sequence::Sequence;
 use crate::status::Status;
@@ -55,7 +56,10 @@ pub enum Step {
     Io(BlockIo),
     /// The task has ended.
     Done(Outcome),
-    /// The task was ended by a reset or a cleared task set: nothing is said to the initiator.
+    /// Nothing yet: requests of other tasks, which this one has ended, have not come back. [`Nexus::wake`](crate::Nexus::wake) says what
+    /// follows, to be called in a while, such as a millisecond.
+    Wait,
+    /// The task was ended by a reset, a cleared task set or a preemption: nothing is said to the initiator.
     Aborted,
 }
 
@@ -90,14 +94,14 @@ impl Outcome {
 /// A command that has begun and not ended.
 ///
 /// It holds no lock, borrow or buffer of anybody else's. One that is not carried to its end is given to
-/// [`Nexus::forget`](crate::Nexus::forget), so that those which wait for it may begin.
+/// [`Nexus::forget`](crate::Nexus::forget), so that those which wait for it may go on.
 #[derive(Debug)]
 pub struct Task {
     pub(crate) lun: LogicalUnitNumber,
     pub(crate) unit: u32,
     pub(crate) data_out_length: u32,
     pub(crate) data_in_length: u32,
-    /// The epoch, of the unit and of the nexus's task set there, when the command came.
+    /// The epoch of its nexus at the unit when the command came.
     pub(crate) epoch: u64,
     pub(crate) position: Position,
     pub(crate) phase: Phase,
@@ -108,6 +112,7 @@ pub struct Task {
 pub(crate) enum Phase {
     ExpectData(Work),
     ExpectIo(Then),
+    ExpectEnds(Settling),
     Ended,
 }
 
@@ -133,6 +138,8 @@ pub(crate) enum Rare {
     GiveStatus,
     /// What was read is checked, and then given or not.
     Check(Protected, Purpose),
+    /// The task ends when requests of those that it has ended have come back.
+    Settle(Settling),
     /// The next step of the unit's wipe follows; after the last, the task ends.
     Wipe(Lease),
     /// The next step of a copy follows; after the last, the task ends.
@@ -179,7 +186,7 @@ impl Task {
         self.copy().is_some()
     }
 
-    fn copy(&self) -> Option<&CopyJob> {
+    pub(crate) fn copy(&self) -> Option<&CopyJob> {
         match &self.phase {
             Phase::ExpectIo(then) => then.copy(),
             _ => None,

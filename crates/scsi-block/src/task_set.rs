@@ -44,8 +44,6 @@ pub(crate) struct TaskSet {
     number: u64,
     /// Tasks that are left in each group before it, the oldest first; that one has some.
     older: VecDeque<u32>,
-    /// How often all tasks of the set have been ended at once.
-    epoch: u64,
 }
 
 impl TaskSet {
@@ -54,17 +52,6 @@ impl TaskSet {
     pub(crate) fn len(&self) -> usize {
         let older = if self.older.is_empty() { 0 } else { self.older.iter().map(|tasks| *tasks as usize).sum() };
         self.newest as usize + self.heads as usize + older
-    }
-
-    /// Differs after all tasks of the set have been ended at once.
-    #[inline]
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// All tasks of the set end; each finds out at its next step, and leaves then.
-    pub(crate) fn end_all(&mut self) {
-        self.epoch += 1;
     }
 
     /// A task has come.

@@ -1,7 +1,8 @@
 //! Copies as tasks: step after step, each only if the unit that it is about lets this nexus do it.
 
 use super::Nexus;
-use crate::copy::{Access, CopyJob, Due, refused};
+use super::at_unit::AtUnit;
+use crate::copy::{Access, CopyJob, Due, Side, refused};
 use crate::io::IoDone;
 use crate::needs::{READING, WRITING};
 use crate::sense::{AdditionalSense, Sense, SenseKey, ThirdParty};
@@ -25,13 +26,13 @@ impl Nexus {
             Ok(None) => return self.end_copy(task, &job, Ok(())),
             Err(sense) => return self.end_copy(task, &job, Err(sense)),
         };
-        // A unit that was taken away takes part no more.
-        let Some(Some(link)) = self.links.get(due.side.unit) else {
-            let gone = ThirdParty::check(Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED));
-            return self.end_copy(task, &job, Err(refused(due.access, gone)));
-        };
-        let unit = &link.unit;
+        if let Err(sense) = self.count_copy(task, &due) {
+            return self.end_copy(task, &job, Err(sense));
+        }
+        let Some(Some(own)) = self.units.get(due.side.unit) else { unreachable!("what is counted is there") };
+        let unit = &own.unit;
         if let Err(sense) = self.check_access(unit, &due) {
+            self.discount_side(task, due.side);
             return self.end_copy(task, &job, Err(sense));
         }
         let durable = !unit.summary().has(Conditions::WRITE_CACHE);
@@ -40,8 +41,38 @@ impl Nexus {
         Step::Io(request)
     }
 
+    /// A request of a copy counts at its task's unit as others do, and at the unit that it is about too: whoever ends tasks there waits for it.
+    fn count_copy(&mut self, task: &Task, due: &Due) -> Result<(), Sense> {
+        let Due { access, side, .. } = *due;
+        // A unit that was taken away takes part no more.
+        let Some(Some(AtUnit { requests, .. })) = self.units.get_mut(side.unit) else {
+            let gone = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
+            return Err(refused(access, ThirdParty::check(gone)));
+        };
+        match if side.unit == task.unit() { requests.epoch() == side.epoch } else { requests.count(side.epoch) } {
+            true => Ok(()),
+            false => {
+                let cleared = AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR;
+                Err(refused(access, ThirdParty::check(Sense::new(SenseKey::UnitAttention, cleared))))
+            }
+        }
+    }
+
+    /// The request of a copy that was counted has come back.
+    pub(super) fn discount_copy(&mut self, task: &Task, job: &CopyJob) {
+        self.discount_side(task, job.side());
+    }
+
+    fn discount_side(&mut self, task: &Task, side: Side) {
+        if side.unit != task.unit()
+            && let Some(Some(own)) = self.units.get_mut(side.unit)
+        {
+            own.requests.discount(side.epoch);
+        }
+    }
+
     fn end_copy(&self, task: &Task, job: &CopyJob, end: Result<(), Sense>) -> Step {
-        let unit = &self.link(task).unit;
+        let unit = &self.own(task).unit;
         let end = end.map_err(|sense| sense.with_segment(job.segment()));
         unit.note(|state| state.copies.end(job.operation(), end));
         Step::Done(match end {
@@ -53,12 +84,9 @@ impl Nexus {
     /// Whether a step of a copy may read or write blocks of a unit now. All that commands of this nexus to that unit are held to is here;
     /// its unit attentions stay for them, as nobody would be told by a copy.
     fn check_access(&self, unit: &LogicalUnit, due: &Due) -> Result<(), Sense> {
-        let Due { access, side, whole, .. } = *due;
+        let Due { access, whole, .. } = *due;
         let summary = unit.summary();
         let said = |sense| Err(refused(access, ThirdParty::check(sense)));
-        if unit.epoch() != side.epoch {
-            return said(Sense::new(SenseKey::UnitAttention, AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR));
-        }
         let needs = match access {
             Access::Read => READING,
             Access::Write => WRITING,
