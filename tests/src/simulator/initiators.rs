@@ -114,6 +114,9 @@ impl World {
                 Event::Complete { token, outcome } => self.complete(session, token, outcome),
                 Event::LogoutRequested { .. } => self.hosts[self.sessions[session].host].is_asked_to_leave = true,
                 Event::Redirected { address, .. } => self.verdict.fail(format!("nobody redirects to {address}")),
+                Event::ConnectionWanted { .. } | Event::ConnectionJoined { .. } | Event::ConnectionClosed { .. } => {
+                    self.verdict.fail("a session has one connection, and ends with it");
+                }
                 Event::Unresponsive => self.verdict.fail("nobody watches how long commands take"),
                 Event::LoginFailed(failure) => {
                     self.check_login_failure(session, &failure);

@@ -16,7 +16,7 @@ impl<P: PduPort> InitiatorNode<P> {
         let (function, lun, referenced) = match measure {
             Measure::AbortTask(tag, lun) => (TaskManagementFunction::AbortTask, lun, Some(InitiatorTaskTag(tag))),
             Measure::ResetUnit(lun) => (TaskManagementFunction::LogicalUnitReset, lun, None),
-            Measure::EndSession => return self.lose(now, Event::Unresponsive),
+            Measure::EndSession => return self.abandon(Event::Unresponsive),
         };
         let request = TaskManagement { function, lun, referenced };
         self.ask_for(Purpose::Measure(measure), None, |session, cid, tag| session.manage_task(now, cid, tag, request));

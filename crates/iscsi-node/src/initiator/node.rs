@@ -1,54 +1,73 @@
-//! The node: one port, and the login or session on it.
+//! The node: the session, and the connections that it has.
 
+use super::Request;
+use super::connection::{Connection, ConnectionPlan, Link, State};
+use super::connections::Connections;
 use super::escalation::{Escalation, Watchdog};
 use super::event::{Event, Outcome};
-use super::tasks::{Open, Purpose, watches};
-use super::{Request, Segments};
+use super::tasks::{Doubtful, Open, Purpose, watches};
 use bytes::Bytes;
-use iscsi_pdu::{Cid, InitiatorTaskTag, TaskManagementFunction};
+use iscsi_pdu::TaskManagementFunction;
 use iscsi_session::initiator::{Login, LoginConfig, Logout, Session, SessionConfig, TaskManagement};
-use iscsi_session::{Parameters, SendTargetsScope};
-use iscsi_transport::{PduPort, ReceiveLimits};
+use iscsi_session::{CloseReason, Parameters, SendTargetsScope};
+use iscsi_transport::PduPort;
 use scsi_block::LogicalUnitNumber;
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 pub(super) enum Phase {
-    Login(Box<Login>, InitiatorTaskTag),
-    FullFeature(Box<Session>, Cid),
+    Login,
+    FullFeature(Box<Session>),
     Ended,
+}
+
+impl Phase {
+    pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
+        if let Self::FullFeature(session) = self { Some(session) } else { None }
+    }
 }
 
 /// One session of an initiator.
 ///
-/// The owner's turn: give requests; `drive` when the port became ready or had more; `handle_timeout` when `poll_timeout` has passed; `flush`;
+/// The owner's turn: give requests; `drive` when a port became ready or had more; `handle_timeout` when `poll_timeout` has passed; `flush`;
 /// `poll_event`.
+///
+/// The session begins with one connection. [`set_connections`](Self::set_connections) lets it have more, for which the node then asks by
+/// [`Event::ConnectionWanted`]. Requests go on the connection that has the least to do, and stay there (RFC 7143 section 4.2.5.1). What
+/// becomes of them when it is lost stands in `recovery`.
 pub struct InitiatorNode<P> {
-    pub(super) port: P,
-    pub(super) phase: Phase,
+    /// Who we are, for the logins of further connections.
+    pub(super) login: LoginConfig,
     pub(super) config: SessionConfig,
+    pub(super) plan: Option<ConnectionPlan>,
+    pub(super) connections: Connections<P>,
+    /// Links that there have been beside the first.
+    pub(super) links: u32,
+    pub(super) phase: Phase,
+    /// The session is to end.
+    pub(super) is_leaving: bool,
     pub(super) watchdog: Watchdog,
     pub(super) open: HashMap<u32, Open>,
+    pub(super) doubtful: Vec<Doubtful>,
     pub(super) events: VecDeque<Event>,
-    /// Receiving stopped because the port could not take an answer.
-    pub(super) stalled: bool,
 }
 
 impl<P: PduPort> InitiatorNode<P> {
-    // RFC 7143 11.12-1: nothing goes before it.
     /// Begins a login on a port that has just been connected. `random` is unpredictable and used once.
-    pub fn new(mut port: P, login: LoginConfig, session: SessionConfig, random: [u8; 32], now: Instant) -> Self {
-        port.set_receive_limits(ReceiveLimits::LOGIN);
-        let tag = InitiatorTaskTag(port.reserve(0));
-        // RFC 7143 4.2.4-3, 4.2.4-4: the login comes first, and the state for it is never entered again.
+    pub fn new(port: P, login: LoginConfig, session: SessionConfig, random: [u8; 32], now: Instant) -> Self {
+        let link = Link::new(0, port, |tag| Login::new(login.clone(), tag, random, now));
         Self {
-            port,
-            phase: Phase::Login(Box::new(Login::new(login, tag, random, now)), tag),
+            connections: Connections::new(Connection::new(login.cid, State::Open(link))),
+            login,
             config: session,
+            plan: None,
+            links: 0,
+            phase: Phase::Login,
+            is_leaving: false,
             watchdog: Watchdog::default(),
             open: HashMap::new(),
+            doubtful: Vec::new(),
             events: VecDeque::new(),
-            stalled: false,
         }
     }
 
@@ -62,35 +81,43 @@ impl<P: PduPort> InitiatorNode<P> {
     #[must_use]
     pub fn window(&self) -> u32 {
         match &self.phase {
-            Phase::FullFeature(session, cid) => session.window(*cid),
+            Phase::FullFeature(session) => session.least_busy().map_or(0, |cid| session.window(cid)),
             _ => 0,
         }
     }
 
-    /// What was negotiated, once logged in.
+    /// What was negotiated, once logged in: for the session, and for the first of its connections.
     #[must_use]
     pub fn parameters(&self) -> Option<&Parameters> {
         match &self.phase {
-            Phase::FullFeature(session, cid) => session.parameters(*cid),
+            Phase::FullFeature(session) => session.cids().next().and_then(|cid| session.parameters(cid)),
             _ => None,
+        }
+    }
+
+    /// Connections of the session that are in use.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        match &self.phase {
+            Phase::FullFeature(session) => session.cids().count(),
+            _ => 0,
         }
     }
 
     /// Sends a SCSI command.
     ///
     /// # Errors
-    /// The request itself, if the target's window has no room or there is no session.
+    /// The request itself, if the target's window has no room or there is no connection for it now.
     pub fn submit(&mut self, now: Instant, token: u64, request: Request) -> Result<(), Request> {
-        let Phase::FullFeature(session, cid) = &mut self.phase else { return Err(request) };
-        if session.window(*cid) == 0 {
-            return Err(request);
-        }
-        let tag = self.port.reserve(request.read_bytes());
+        let Phase::FullFeature(session) = &mut self.phase else { return Err(request) };
+        let Some(cid) = session.least_busy().filter(|cid| session.window(*cid) > 0) else { return Err(request) };
+        let bytes = request.read_bytes();
         let command = request.into_command();
         let watch = self.watchdog.watch(now, command.lun, command.cdb[0]);
-        let purpose = watch.map_or(Purpose::Other, Purpose::Watched);
-        self.open.insert(tag, Open { token: Some(token), data: Segments::new(), purpose });
-        assert!(session.submit(now, *cid, InitiatorTaskTag(tag), command).is_ok(), "the window was seen to have room");
+        let tag = self.begin(cid, bytes, Some(token), watch.map_or(Purpose::Other, Purpose::Watched));
+        if let Phase::FullFeature(session) = &mut self.phase {
+            assert!(session.submit(now, cid, tag, command).is_ok(), "the window was seen to have room");
+        }
         Ok(())
     }
 
@@ -114,15 +141,23 @@ impl<P: PduPort> InitiatorNode<P> {
 
     /// Ends the session.
     pub fn logout(&mut self, now: Instant, token: u64) {
+        self.want_no_more();
+        if self.carrier().is_none() {
+            self.events.push_back(Event::Complete { token, outcome: Outcome::Lost });
+            return self.abandon(Event::Closed(CloseReason::ConnectionLost));
+        }
         self.ask(Some(token), |session, cid, tag| session.logout(now, cid, tag, Logout::Session));
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        match &mut self.phase {
-            Phase::Login(login, _) => login.handle_timeout(now),
-            Phase::FullFeature(session, _) => session.handle_timeout(now),
-            Phase::Ended => {}
+        for connection in self.connections.iter_mut() {
+            if let Some((login, _)) = connection.link_mut().and_then(|link| link.login.as_mut()) {
+                login.handle_timeout(now);
+            }
+        }
+        if let Phase::FullFeature(session) = &mut self.phase {
+            session.handle_timeout(now);
         }
         self.handle_events(now);
         for measure in self.watchdog.handle_timeout(now, watches(&mut self.open)) {
@@ -133,10 +168,11 @@ impl<P: PduPort> InitiatorNode<P> {
     /// When `handle_timeout` is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let connections = self.connections.iter().filter_map(Connection::poll_timeout);
         match &self.phase {
-            Phase::Login(login, _) => login.poll_timeout(),
-            Phase::FullFeature(session, _) => {
-                [session.poll_timeout(), self.watchdog.poll_timeout()].into_iter().flatten().min()
+            Phase::Login => connections.min(),
+            Phase::FullFeature(session) => {
+                connections.chain(session.poll_timeout()).chain(self.watchdog.poll_timeout()).min()
             }
             Phase::Ended => None,
         }
@@ -151,26 +187,6 @@ impl<P: PduPort> InitiatorNode<P> {
     #[must_use]
     pub fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended)
-    }
-
-    pub(super) fn ask(&mut self, token: Option<u64>, how: impl FnOnce(&mut Session, Cid, InitiatorTaskTag)) {
-        self.ask_for(Purpose::Other, token, how);
-    }
-
-    pub(super) fn ask_for(
-        &mut self,
-        purpose: Purpose,
-        token: Option<u64>,
-        how: impl FnOnce(&mut Session, Cid, InitiatorTaskTag),
-    ) {
-        match &mut self.phase {
-            Phase::FullFeature(session, cid) => {
-                let tag = self.port.reserve(0);
-                self.open.insert(tag, Open { token, data: Segments::new(), purpose });
-                how(session, *cid, InitiatorTaskTag(tag));
-            }
-            _ => self.events.extend(token.map(|token| Event::Complete { token, outcome: Outcome::Lost })),
-        }
     }
 }
 

@@ -1,31 +1,40 @@
-//! How a node moves PDUs: from the port to the login or the session, and back.
+//! How a node moves PDUs: from a port to the login or the session that they are for, and back.
 
-use super::event::Event;
+use super::connection::Connection;
+use super::event::{ConnectionEnd, Event};
 use super::node::{InitiatorNode, Phase};
-use iscsi_pdu::{InitiatorTaskTag, Pdu};
+use iscsi_pdu::{Cid, Pdu};
 use iscsi_session::initiator::{LoginEvent, Session};
 use iscsi_session::{BadPdu, LoginOutcome};
-use iscsi_transport::{Digests, Flush, PduPort, PortError, ReceiveLimits, Received};
+use iscsi_transport::{Flush, PduPort, PortError, Received};
 use std::time::Instant;
 
-/// PDUs that are handled in one turn.
+/// PDUs of one connection that are handled in one turn.
 const PDUS_PER_TURN: usize = 256;
 
 impl<P: PduPort> InitiatorNode<P> {
-    /// The port may have become readable or writable. Returns whether there may be more to receive at once: a target that sends
+    /// Any port may have become readable or writable. Returns whether there may be more to receive at once: a target that sends
     /// without end leaves its initiator time for other things.
     pub fn drive(&mut self, now: Instant) -> bool {
+        let cids: Vec<Cid> = self.connections.iter().map(|connection| connection.cid).collect();
+        cids.into_iter().fold(false, |has_more, cid| self.drive_connection(now, cid) || has_more)
+    }
+
+    /// The port of this connection may have become readable or writable. Returns as [`drive`](Self::drive).
+    pub fn drive_connection(&mut self, now: Instant, cid: Cid) -> bool {
         for _ in 0..PDUS_PER_TURN {
-            self.transmit();
-            self.stalled = !self.port.can_send();
-            if matches!(self.phase, Phase::Ended) || self.stalled {
+            let session = self.phase.session_mut();
+            let Some(link) = self.connections.link_mut(cid) else { return false };
+            link.transmit(cid, session);
+            link.stalled = !link.port.can_send();
+            if matches!(self.phase, Phase::Ended) || link.stalled {
                 return false;
             }
-            match self.port.receive() {
+            match link.port.receive() {
                 Ok(None) => return false,
-                Ok(Some(received)) => self.handle_received(now, received),
+                Ok(Some(received)) => self.handle_received(now, cid, received),
                 Err(error) => {
-                    self.lose(now, Event::ConnectionLost(error));
+                    self.lose(now, cid, error);
                     return false;
                 }
             }
@@ -35,110 +44,137 @@ impl<P: PduPort> InitiatorNode<P> {
 
     /// Hands queued PDUs to the world. Returns whether `drive`, which had stopped for want of room, is to be called again.
     pub fn flush(&mut self, now: Instant) -> bool {
-        loop {
-            let queued = self.transmit();
-            match self.port.flush() {
-                Ok(Flush::Done) if queued > 0 => {}
-                Ok(_) => return self.stalled && self.port.can_send(),
-                Err(error) => {
-                    self.lose(now, Event::ConnectionLost(error));
-                    return false;
+        while let Err((cid, error)) = self.flush_all() {
+            self.lose(now, cid, error);
+        }
+        let mut links = self.connections.iter().filter_map(Connection::link);
+        links.any(|link| link.stalled && link.port.can_send())
+    }
+
+    fn flush_all(&mut self) -> Result<(), (Cid, PortError)> {
+        for connection in self.connections.iter_mut() {
+            let cid = connection.cid;
+            let Some(link) = connection.link_mut().filter(|link| link.failure.is_none()) else { continue };
+            loop {
+                let queued = link.transmit(cid, self.phase.session_mut());
+                match link.port.flush() {
+                    Ok(Flush::Done) if queued > 0 => {}
+                    Ok(_) => break,
+                    Err(error) => return Err((cid, error)),
                 }
             }
         }
+        Ok(())
     }
 
-    pub(super) fn transmit(&mut self) -> usize {
-        let mut queued = 0;
-        while self.port.can_send() {
-            let pdu = match &mut self.phase {
-                Phase::Login(login, _) => login.poll_transmit(),
-                Phase::FullFeature(session, cid) => session.poll_transmit(*cid),
-                Phase::Ended => None,
-            };
-            let Some(pdu) = pdu else { break };
-            self.port.send(pdu.encode());
-            queued += 1;
-        }
-        queued
-    }
-
-    pub(super) fn handle_received(&mut self, now: Instant, received: Received) {
-        match (&mut self.phase, received) {
-            (Phase::Login(login, _), Received::Frame(frame)) => {
+    fn handle_received(&mut self, now: Instant, cid: Cid, received: Received) {
+        let Some(link) = self.connections.link_mut(cid) else { return };
+        match (&mut link.login, &mut self.phase, received) {
+            (Some((login, _)), _, Received::Frame(frame)) => {
                 let header = frame.header;
                 match Pdu::decode(frame) {
                     Ok(pdu) => login.handle_pdu(now, pdu),
                     Err(error) => login.handle_undecodable(now, header, error),
                 }
             }
-            (Phase::FullFeature(session, cid), Received::Frame(frame)) => {
-                let header = frame.header;
-                match Pdu::decode(frame) {
-                    Ok(pdu) => session.handle_pdu(now, *cid, pdu),
-                    Err(error) => session.handle_bad_pdu(now, *cid, header, BadPdu::Undecodable(error)),
-                }
-            }
-            (Phase::FullFeature(session, cid), Received::BadDataDigest(header)) => {
-                session.handle_bad_pdu(now, *cid, header, BadPdu::DataDigest);
-            }
-            (Phase::FullFeature(..), Received::BadHeaderDigest(header)) => {
-                return self.lose(now, Event::ConnectionLost(PortError::header_digest(&header)));
-            }
-            (Phase::Login(..), Received::BadDataDigest(_) | Received::BadHeaderDigest(_)) => {
+            (Some(_), _, Received::BadDataDigest(_) | Received::BadHeaderDigest(_)) => {
                 unreachable!("no digest is checked during login")
             }
-            (Phase::Ended, _) => {}
+            (None, Phase::FullFeature(session), received) => {
+                if let Some(error) = give(session, now, cid, received) {
+                    return self.lose(now, cid, error);
+                }
+            }
+            (None, ..) => {}
         }
         self.handle_events(now);
     }
 
+    /// Does what logins and the session say.
     pub(super) fn handle_events(&mut self, now: Instant) {
-        while let Phase::Login(login, tag) = &mut self.phase
-            && let Some(event) = login.poll_event()
-        {
-            let tag = *tag;
-            match event {
-                LoginEvent::Complete(outcome) => self.begin_session(outcome, tag, now),
-                LoginEvent::Redirected { address, permanent } => {
-                    self.end(Event::Redirected { address, permanent });
-                }
-                LoginEvent::Failed(failure) => self.end(Event::LoginFailed(failure)),
-            }
+        while let Some((cid, event)) = self.poll_login() {
+            self.handle_login_event(now, cid, event);
         }
-        while let Phase::FullFeature(session, _) = &mut self.phase
+        while let Phase::FullFeature(session) = &mut self.phase
             && let Some(event) = session.poll_event()
         {
             self.handle_session_event(now, event);
         }
+        self.settle(now);
     }
 
-    // RFC 7143 13.1-2: digests protect what follows the login.
-    pub(super) fn begin_session(&mut self, outcome: Box<LoginOutcome>, tag: InitiatorTaskTag, now: Instant) {
-        self.port.release(tag.0);
-        let parameters = &outcome.parameters;
-        self.port.set_digests(Digests { header: parameters.header_digest, data: parameters.data_digest });
-        self.port.set_receive_limits(ReceiveLimits::of_segments(parameters.receive_segment_bytes_max));
-        let session = Session::new(&outcome, self.config, now);
-        self.phase = Phase::FullFeature(Box::new(session), outcome.cid);
+    fn poll_login(&mut self) -> Option<(Cid, LoginEvent)> {
+        self.connections.iter_mut().find_map(|connection| {
+            let (login, _) = connection.link_mut()?.login.as_mut()?;
+            login.poll_event().map(|event| (connection.cid, event))
+        })
+    }
+
+    fn handle_login_event(&mut self, now: Instant, cid: Cid, event: LoginEvent) {
+        match (&self.phase, event) {
+            (Phase::Login, LoginEvent::Complete(outcome)) => self.begin_session(now, outcome),
+            (Phase::Login, LoginEvent::Redirected { address, permanent }) => {
+                self.end(Event::Redirected { address, permanent });
+            }
+            (Phase::Login, LoginEvent::Failed(failure)) => self.end(Event::LoginFailed(failure)),
+            (Phase::FullFeature(_), LoginEvent::Complete(outcome)) => self.join(now, cid, &outcome),
+            (Phase::FullFeature(_), LoginEvent::Redirected { address, .. }) => self.follow(now, cid, address),
+            (Phase::FullFeature(_), LoginEvent::Failed(failure)) => {
+                self.fail_login(now, cid, ConnectionEnd::Login(failure));
+            }
+            (Phase::Ended, _) => {}
+        }
+    }
+
+    fn begin_session(&mut self, now: Instant, outcome: Box<LoginOutcome>) {
+        if let Some(link) = self.connections.link_mut(outcome.cid) {
+            link.end_login(&outcome);
+        }
+        self.phase = Phase::FullFeature(Box::new(Session::new(&outcome, self.config, now)));
+        self.make_places(now, &outcome);
         self.events.push_back(Event::LoggedIn(outcome));
     }
 
-    /// RFC 7143 7.1.4.3-1, 7.14-1: the owner drops a port that has failed, and the session ends with it: session recovery.
-    pub(super) fn lose(&mut self, now: Instant, why: Event) {
-        if let Phase::FullFeature(session, cid) = &mut self.phase {
-            session.handle_connection_lost(now, *cid);
-            self.lose_all();
-        }
+    /// Ends the session without a word to the target.
+    pub(super) fn abandon(&mut self, event: Event) {
         if !matches!(self.phase, Phase::Ended) {
-            self.end(why);
+            self.lose_all();
+            self.end(event);
         }
     }
 
-    // RFC 7143 11.13.5-4, 11.14-5, 11.15-1: the owner drops an ended node, and with it the connection.
+    // RFC 7143 11.13.5-4, 11.14-5, 11.15-1: the owner drops an ended node, and with it its connections.
     pub(super) fn end(&mut self, event: Event) {
-        self.transmit();
+        for connection in self.connections.iter_mut() {
+            let cid = connection.cid;
+            if let Some(link) = connection.link_mut() {
+                link.transmit(cid, self.phase.session_mut());
+            }
+        }
         self.phase = Phase::Ended;
         self.events.push_back(event);
+    }
+}
+
+// RFC 7143 7.8-1, 7.8-2: what has a header that cannot be trusted is missing, which is found by its number where that is recovered from.
+/// Gives the session what has come; or why the connection cannot go on.
+fn give(session: &mut Session, now: Instant, cid: Cid, received: Received) -> Option<PortError> {
+    match received {
+        Received::Frame(frame) => {
+            let header = frame.header;
+            match Pdu::decode(frame) {
+                Ok(pdu) => session.handle_pdu(now, cid, pdu),
+                Err(error) => session.handle_bad_pdu(now, cid, header, BadPdu::Undecodable(error)),
+            }
+            None
+        }
+        Received::BadDataDigest(header) => {
+            session.handle_bad_pdu(now, cid, header, BadPdu::DataDigest);
+            None
+        }
+        Received::BadHeaderDigest(header) => {
+            let is_recovered = session.parameters(cid).is_some_and(|parameters| parameters.error_recovery_level > 0);
+            (!is_recovered).then(|| PortError::header_digest(&header))
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::event::{Event, Outcome};
 use super::node::InitiatorNode;
-use super::tasks::command_outcome;
+use super::tasks::Purpose;
 use bytes::Bytes;
 use iscsi_pdu::TaskManagementResponseCode;
 use iscsi_session::initiator::Event as SessionEvent;
@@ -17,13 +17,13 @@ impl<P: PduPort> InitiatorNode<P> {
                     open.data.push(data);
                 }
             }
-            SessionEvent::TaskComplete { tag, result } => self.complete(tag, |data| command_outcome(result, data)),
+            SessionEvent::TaskComplete { tag, result } => self.complete_command(tag, result),
             SessionEvent::TaskAborted { tag } => self.complete_aborted(tag),
             SessionEvent::TaskRejected { tag, reason } => {
                 self.check_measure(now, tag, false);
                 self.complete(tag, |_| Outcome::Rejected(reason));
             }
-            SessionEvent::TaskLost { tag } => self.complete(tag, |_| Outcome::Lost),
+            SessionEvent::TaskLost { tag } => self.complete_lost(tag),
             SessionEvent::TaskManagementComplete { tag, response } => {
                 // A task that does not exist was ended by the target, or is about to be.
                 let has_worked = matches!(
@@ -37,22 +37,23 @@ impl<P: PduPort> InitiatorNode<P> {
             SessionEvent::Targets { tag, targets } => self.complete(tag, |_| Outcome::Targets(targets)),
             SessionEvent::NegotiationComplete { tag } => self.complete(tag, |_| Outcome::Lost),
             SessionEvent::LogoutComplete { tag, response } => self.complete(tag, |_| Outcome::Logout(response)),
-            SessionEvent::PingDue { .. } => {
-                self.ask(None, |session, cid, tag| session.ping(now, cid, tag, Bytes::new()))
+            SessionEvent::PingDue { cid } => {
+                self.ask_on(cid, Purpose::Other, None, |session, cid, tag| session.ping(now, cid, tag, Bytes::new()));
             }
-            SessionEvent::NegotiationRequested { .. } => {
-                self.ask(None, |session, cid, tag| session.negotiate(now, cid, tag))
+            SessionEvent::NegotiationRequested { cid } => {
+                self.ask_on(cid, Purpose::Other, None, |session, cid, tag| session.negotiate(now, cid, tag));
             }
-            SessionEvent::LogoutRequested { grace, .. } => self.events.push_back(Event::LogoutRequested { grace }),
+            // RFC 7143 11.9.1: the whole session may be logged out, whichever connection the target means.
+            SessionEvent::LogoutRequested { grace, .. } => {
+                self.want_no_more();
+                self.events.push_back(Event::LogoutRequested { grace });
+            }
             // What they speak of shows in the commands that it concerns.
             SessionEvent::PduRejected { .. } | SessionEvent::Async(_) => {}
-            // At error recovery level 2 the session would go on; the node has no other connection.
-            SessionEvent::ConnectionClosed { reason, .. } => {
-                self.lose_all();
-                self.end(Event::Closed(reason));
-            }
-            SessionEvent::CleanupDue { .. } | SessionEvent::ReassignmentDue { .. } => {}
-            SessionEvent::Closed(reason) => self.end(Event::Closed(reason)),
+            SessionEvent::ConnectionClosed { cid, reason } => self.handle_connection_closed(cid, reason),
+            SessionEvent::CleanupDue { cid } => self.clean_up(now, cid),
+            SessionEvent::ReassignmentDue { tag } => self.reassign(now, tag),
+            SessionEvent::Closed(reason) => self.handle_closed(reason),
         }
     }
 }

@@ -187,6 +187,9 @@ impl<'a, D: Driver> Session<'a, D> {
                     self.leave = Leave::Asked(logout_due(now, grace));
                 }
                 Event::LogoutRequested { .. } => {}
+                Event::ConnectionWanted { .. } | Event::ConnectionJoined { .. } | Event::ConnectionClosed { .. } => {
+                    unreachable!("the session has one connection, and ends with it")
+                }
                 Event::Redirected { address, permanent } => return Some(End::Redirected { address, permanent }),
                 Event::LoginFailed(failure) => {
                     return Some(End::Failed(ClientError::Login { address: self.address.to_owned(), failure }));
