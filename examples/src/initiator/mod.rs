@@ -164,6 +164,7 @@ mod tests {
             (&["bench", "--runtime", "0"], &["--runtime", "expected a time"]),
             (&["ping", "iscsi://h", "--initiator-name", "me"], &["--initiator-name", "expected iqn."]),
             (&["ping", "iscsi://h", "--command-timeout", "soon"], &["--command-timeout", "expected a time"]),
+            (&["ping", "iscsi://h", "--connections", "0"], &["--connections", "1..=64"]),
             (&["ping", "iscsi://h", "--isid", "0xc00000000000"], &["--isid", "reserved"]),
         ];
         for (words, expected) in wrong {

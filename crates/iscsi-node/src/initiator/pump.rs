@@ -156,7 +156,7 @@ impl<P: PduPort> InitiatorNode<P> {
     }
 }
 
-// RFC 7143 7.8-1, 7.8-2: what has a header that cannot be trusted is missing, which is found by its number where that is recovered from.
+// RFC 7143 7.8-1: what has a header that cannot be trusted is missing, which is found by its number where that is recovered from.
 /// Gives the session what has come; or why the connection cannot go on.
 fn give(session: &mut Session, now: Instant, cid: Cid, received: Received) -> Option<PortError> {
     match received {

@@ -119,7 +119,7 @@ impl<P: PduPort> InitiatorNode<P> {
         self.doubtful.extend(open.token.map(|token| Doubtful { token, cids }));
     }
 
-    // RFC 7143 7.2.1-1: a second one of a command that goes on would be carried out beside it.
+    // RFC 7143 7.2.1: a second one of a command that goes on would be carried out beside it.
     /// Ends the requests whose connections the target knows to be gone, or has forgotten.
     pub(super) fn end_doubtful(&mut self) {
         let Phase::FullFeature(session) = &self.phase else { return };

@@ -49,7 +49,6 @@ fn commands_spread_over_the_connections() {
     assert_eq!((lost.len(), answered.len()), (2, 6));
 }
 
-// RFC 7143 7.2.1-1
 #[test]
 fn a_command_is_lost_only_once_the_target_has_let_go_of_it() {
     for level in [0, 1] {

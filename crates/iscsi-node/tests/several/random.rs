@@ -141,7 +141,6 @@ fn run(level: u8, connections: u16, flipped_one_in: u32) -> (u32, u32) {
     sums
 }
 
-// RFC 7143 7.2.1-1
 #[test]
 fn below_level_2_nothing_that_was_lost_lands_behind_what_came_after() {
     for level in [0, 1] {
