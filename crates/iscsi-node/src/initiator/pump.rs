@@ -7,6 +7,7 @@ use iscsi_pdu::{Cid, Pdu};
 use iscsi_session::initiator::{LoginEvent, Session};
 use iscsi_session::{BadPdu, LoginOutcome};
 use iscsi_transport::{Flush, PduPort, PortError, Received};
+use smallvec::SmallVec;
 use std::time::Instant;
 
 /// PDUs of one connection that are handled in one turn.
@@ -16,8 +17,12 @@ impl<P: PduPort> InitiatorNode<P> {
     /// Any port may have become readable or writable. Returns whether there may be more to receive at once: a target that sends
     /// without end leaves its initiator time for other things.
     pub fn drive(&mut self, now: Instant) -> bool {
-        let cids: Vec<Cid> = self.connections.iter().map(|connection| connection.cid).collect();
-        cids.into_iter().fold(false, |has_more, cid| self.drive_connection(now, cid) || has_more)
+        let cids: SmallVec<[Cid; 8]> = self.connections.iter().map(|connection| connection.cid).collect();
+        let mut has_more = false;
+        for cid in cids {
+            has_more |= self.drive_connection(now, cid);
+        }
+        has_more
     }
 
     /// The port of this connection may have become readable or writable. Returns as [`drive`](Self::drive).

@@ -133,13 +133,13 @@ impl<'a, D: Driver> Session<'a, D> {
         let mut has_more = true;
         loop {
             let now = Instant::now();
-            has_more = match has_more {
-                true => self.node.drive(now),
-                false => events
-                    .iter()
-                    .filter_map(|event| cid(event.token()))
-                    .fold(false, |has_more, cid| self.node.drive_connection(now, cid) || has_more),
-            };
+            if has_more {
+                has_more = self.node.drive(now);
+            } else {
+                for cid in events.iter().filter_map(|event| cid(event.token())) {
+                    has_more |= self.node.drive_connection(now, cid);
+                }
+            }
             self.take_connections(now, poll.registry());
             self.node.handle_timeout(now);
             loop {
