@@ -7,7 +7,7 @@ use super::escalation::{Escalation, Watchdog};
 use super::event::{Event, Outcome};
 use super::tasks::{Doubtful, Open, Purpose, watches};
 use bytes::Bytes;
-use iscsi_pdu::TaskManagementFunction;
+use iscsi_pdu::{Cid, TaskManagementFunction};
 use iscsi_session::initiator::{Login, LoginConfig, Logout, Session, SessionConfig, TaskManagement};
 use iscsi_session::{CloseReason, Parameters, SendTargetsScope};
 use iscsi_transport::PduPort;
@@ -147,6 +147,11 @@ impl<P: PduPort> InitiatorNode<P> {
             return self.abandon(Event::Closed(CloseReason::ConnectionLost));
         }
         self.ask(Some(token), |session, cid, tag| session.logout(now, cid, tag, Logout::Session));
+    }
+
+    /// The port of a connection, for what does not carry PDUs; none if there is none now.
+    pub fn port_mut(&mut self, cid: Cid) -> Option<&mut P> {
+        self.connections.link_mut(cid).map(|link| &mut link.port)
     }
 
     /// Time has passed.

@@ -130,15 +130,12 @@ impl<'a, D: Driver> Session<'a, D> {
     /// The system refuses to wait for the sockets.
     pub(super) fn run(mut self, poll: &mut Poll) -> io::Result<End> {
         let mut events = Events::with_capacity(32);
-        let mut has_more = true;
+        let mut has_more_to_come = true;
         loop {
             let now = Instant::now();
-            if has_more {
-                has_more = self.node.drive(now);
-            } else {
-                for cid in events.iter().filter_map(|event| cid(event.token())) {
-                    has_more |= self.node.drive_connection(now, cid);
-                }
+            let mut has_more = std::mem::take(&mut has_more_to_come) && self.node.drive(now);
+            for event in &events {
+                has_more |= self.handle_event(now, event);
             }
             self.take_connections(now, poll.registry());
             self.node.handle_timeout(now);
@@ -155,6 +152,7 @@ impl<'a, D: Driver> Session<'a, D> {
             if let Some(end) = self.handle_events(now) {
                 return Ok(end);
             }
+            has_more_to_come = has_more;
             let due = [has_more.then_some(now), self.node.poll_timeout(), self.poll_leave()];
             let timeout = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(Instant::now()));
             match poll.poll(&mut events, timeout) {
@@ -162,6 +160,14 @@ impl<'a, D: Driver> Session<'a, D> {
                 other => other?,
             }
         }
+    }
+
+    /// A socket is ready. Returns whether there may be more to receive at once.
+    fn handle_event(&mut self, now: Instant, event: &mio::event::Event) -> bool {
+        let Some(cid) = cid(event.token()) else { return false };
+        let Some(port) = self.node.port_mut(cid) else { return false };
+        port.handle_event(event);
+        self.node.drive_connection(now, cid)
     }
 
     /// Gives the node the connections that it has wanted.
