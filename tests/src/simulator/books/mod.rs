@@ -154,8 +154,9 @@ impl Books {
         let session = self.session.clone();
         let session = &mut session.borrow_mut();
         let (header, opcode) = (&frame.header, frame.header.opcode());
-        if let Err(what) = self.statuses.receive(header, session.may_recover) {
-            self.check(false, &what);
+        match self.statuses.receive(header, session.may_recover) {
+            Ok(is_new) => self.check_request(session, header, is_new),
+            Err(what) => self.check(false, &what),
         }
         if opcode != Opcode::LoginResponse || field::ends_login(header) {
             let (exp_cmd_sn, max_cmd_sn) = (word(header, EXP_CMD_SN), word(header, MAX_CMD_SN));
@@ -167,6 +168,16 @@ impl Books {
             Opcode::ScsiResponse => self.handle_end(session, word(header, TASK_TAG)),
             Opcode::Reject => session.numbers.reject(&frame.data),
             _ => {}
+        }
+    }
+
+    /// A status with a number of its own is the only one of a request that has not ended.
+    fn check_request(&self, session: &mut Inner, header: &Header, is_new: bool) {
+        let tag = word(header, TASK_TAG);
+        if is_new && tag != NO_TAG {
+            let lives =
+                session.tags.get_mut(tag).is_some_and(|task| task.as_ref().is_none_or(|task| !task.is_answered));
+            self.check(lives, "a status comes for no request");
         }
     }
 
