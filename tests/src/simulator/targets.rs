@@ -109,8 +109,7 @@ impl World {
                 Event::SessionClosed { tsih, reason } => {
                     if let Some(session) = self.session_of(tsih) {
                         self.sessions[session].is_closed = true;
-                        let is_asked_to = reason != CloseReason::Terminated || self.sessions[session].is_doomed;
-                        self.verdict.check(is_asked_to, || format!("session {session} is ended by nobody"));
+                        self.check_termination(session, reason);
                         self.check_end_of_session(session, reason);
                     }
                 }
@@ -132,6 +131,14 @@ impl World {
                 Event::SessionEnded { tsih } => self.end_at_target(tsih),
             }
         }
+    }
+
+    /// The owner ends no session without a reason; RFC 7143 7.4.3: a discovery session is ended where others are asked to log out.
+    fn check_termination(&self, session: usize, reason: CloseReason) {
+        let found = &self.sessions[session];
+        let is_discovery = self.hosts[found.host].plan.target.is_none();
+        let may = reason != CloseReason::Terminated || found.is_doomed || is_discovery;
+        self.verdict.check(may, || format!("session {session} is ended by nobody"));
     }
 
     fn link_of(&self, connection: ConnectionId) -> Option<usize> {

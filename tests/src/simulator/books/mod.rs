@@ -127,7 +127,8 @@ impl Books {
         let task = session.tags.get_mut(word(header, REFERENCED_TASK_TAG)).and_then(Option::as_mut);
         let Some(task) = task else { return self.check(false, "a task is reassigned that there is not") };
         let is_free = task.link != self.link || session.may_recover;
-        task.link = self.link;
+        // Its status may have come already, behind one that has not.
+        (task.link, task.is_answered) = (self.link, false);
         self.check(is_free, "a task is reassigned to the connection that it has");
     }
 
@@ -177,7 +178,7 @@ impl Books {
         if is_new && tag != NO_TAG {
             let lives =
                 session.tags.get_mut(tag).is_some_and(|task| task.as_ref().is_none_or(|task| !task.is_answered));
-            self.check(lives, "a status comes for no request");
+            self.verdict.check(lives, || format!("{}: a status comes for no request: {tag:#x}", self.name));
         }
     }
 
