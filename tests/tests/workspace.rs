@@ -33,7 +33,8 @@ const ALL: &[&str] = &[
 ];
 
 /// Licences under which a dependency may reach our users.
-const LICENCES: [&str; 9] = [
+const LICENCES: [&str; 10] = [
+    "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",

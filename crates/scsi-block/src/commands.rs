@@ -4,22 +4,32 @@
 //! applied before (see [`nexus`](crate::nexus)).
 
 mod control;
+mod copying;
 mod identify;
+mod logs;
 mod medium;
 mod modes;
 mod protected;
 mod provisioning;
 mod removal;
 mod reports;
+mod reserving;
+mod timestamps;
+mod well_known;
 mod wiping;
+
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::cdb::Cdb;
+use crate::copy::CopyJob;
 use crate::device::TargetDevice;
 use crate::io::{BlockIo, Extent, IoOutput, Segments};
+use crate::link::Settling;
 use crate::mode::ModeHeader;
 use crate::opcodes::{Field, Operation};
+use crate::reservations::{OutAction, ReservationType};
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::status::Status;
 use crate::task::{Outcome, Rare, Then};
@@ -29,6 +39,8 @@ pub(crate) use control::sense_as_data;
 pub(crate) use identify::inquiry_without_unit;
 pub(crate) use protected::{Protected, ProtectedSame, ProtectedWork, Purpose};
 pub(crate) use reports::report_luns;
+pub(crate) use reserving::RECORD;
+pub(crate) use well_known::execute as execute_well_known;
 pub(crate) use wiping::proceed as proceed_wipe;
 
 /// Where a command is carried out, and for whom.
@@ -38,6 +50,16 @@ pub(crate) struct Context<'a> {
     pub(crate) unit: &'a LogicalUnit,
     pub(crate) nexus: NexusId,
     pub(crate) summary: Summary,
+    /// When the command came, if its owner tells the time.
+    pub(crate) now: Option<Instant>,
+}
+
+impl Context<'_> {
+    /// The unit's place in the device.
+    fn index(&self) -> usize {
+        let own = self.device.units().iter().position(|unit| std::ptr::eq(unit, self.unit));
+        own.expect("a command is for a unit of the device")
+    }
 }
 
 /// What a CDB comes to.
@@ -120,10 +142,20 @@ pub(crate) enum Work {
         immediate: bool,
         unrestricted_exit: bool,
     },
+    Copy {
+        lid4: bool,
+    },
     Protected(ProtectedWork),
     ModeSelect {
         header: ModeHeader,
         save: bool,
+    },
+    PersistentReserve {
+        action: OutAction,
+        kind: Option<ReservationType>,
+    },
+    SetTimestamp {
+        now: Option<Instant>,
     },
 }
 
@@ -131,7 +163,13 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) enum Started {
     Io(BlockIo, Then),
+    /// A copy is to be carried out.
+    Copy(Box<CopyJob>),
     Done,
+    /// A reservation is in the way.
+    Conflict,
+    /// The command is done when this is over.
+    Wait(Settling),
 }
 
 /// Looks at a command. All but READ and WRITE is kept apart, so that those two have a small function to themselves.
@@ -156,8 +194,24 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
         Op::ModeSense6 | Op::ModeSense10 => Plan::Done(modes::sense(context, cdb)?),
         Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
-        Op::Reserve6 => control::reserve(context)?,
-        Op::Release6 => control::release(context),
+        Op::LogSense => Plan::Done(logs::sense(context, cdb)?),
+        Op::LogSelect => logs::select(context, cdb)?,
+        Op::Reserve6 | Op::Reserve10 => reserving::reserve(context)?,
+        Op::Release6 | Op::Release10 => reserving::release(context)?,
+        Op::PersistReadKeys
+        | Op::PersistReadReservation
+        | Op::PersistReportCapabilities
+        | Op::PersistReadFullStatus => Plan::Done(reserving::persist_in(context, cdb)?),
+        Op::PersistRegister => reserving::persist_out(cdb, OutAction::Register)?,
+        Op::PersistReserve => reserving::persist_out(cdb, OutAction::Reserve)?,
+        Op::PersistRelease => reserving::persist_out(cdb, OutAction::Release)?,
+        Op::PersistClear => reserving::persist_out(cdb, OutAction::Clear)?,
+        Op::PersistPreempt => reserving::persist_out(cdb, OutAction::Preempt)?,
+        Op::PersistPreemptAndAbort => reserving::persist_out(cdb, OutAction::PreemptAndAbort)?,
+        Op::PersistRegisterAndIgnoreExistingKey => {
+            reserving::persist_out(cdb, OutAction::RegisterAndIgnoreExistingKey)?
+        }
+        Op::PersistRegisterAndMove => reserving::persist_out(cdb, OutAction::RegisterAndMove)?,
         Op::StartStopUnit => removal::start_stop(context, cdb)?,
         Op::PreventAllowMediumRemoval => removal::prevent_allow(context, cdb)?,
         Op::ReadCapacity10 => Plan::Done(reports::read_capacity_10(context.unit)),
@@ -180,7 +234,16 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => medium::write_same(context, cdb)?,
         Op::CompareAndWrite => medium::compare_and_write(context, cdb)?,
         Op::Unmap => provisioning::unmap(cdb),
+        Op::ExtendedCopyLid1 => copying::copy(cdb, false)?,
+        Op::ExtendedCopyLid4 => copying::copy(cdb, true)?,
+        Op::CopyOperationAbort => copying::abort(context, cdb)?,
+        Op::ReceiveCopyStatusLid1 | Op::ReceiveCopyStatusLid4 => Plan::Done(copying::status(context, cdb)?),
+        Op::ReceiveCopyDataLid1 => Plan::Done(copying::held_data(context, cdb)?),
+        Op::ReceiveCopyFailureDetails => Plan::Done(copying::failure_details(context, cdb)?),
+        Op::ReceiveCopyOperatingParameters => Plan::Done(copying::operating_parameters(context.unit, cdb)),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, cdb)?),
+        Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
+        Op::SetTimestamp => timestamps::set(context, cdb)?,
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),
         Op::ReportSupportedTaskManagementFunctions => Plan::Done(reports::task_management_functions(cdb)),
     };
@@ -234,9 +297,12 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::Sanitize { overwrites, immediate, unrestricted_exit } => {
             wiping::start_sanitize(context.unit, data, wanted, (overwrites, immediate, unrestricted_exit))
         }
+        Work::Copy { lid4 } => copying::start(context, data, wanted, lid4),
         Work::Protected(work) => protected::start(context, work, data, wanted),
         Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
+        Work::PersistentReserve { action, kind } => reserving::start(context, action, kind, data, wanted),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
+        Work::SetTimestamp { now } => timestamps::start_set(context, now, data),
     }
 }
 

@@ -1,10 +1,15 @@
 //! What a logical unit is: its size, its names, its limits. Checked once, when the device is built.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use crate::designator::Designator;
 use crate::io::Geometry;
 use crate::mode::ModeSettings;
 use crate::opcodes::Operation;
 use crate::protection::ProtectionType;
+use crate::reservations::UnknownForm;
 
 /// Everything that makes one logical unit.
 ///
@@ -47,7 +52,13 @@ pub struct LogicalUnitConfig {
     /// start with instead of the defaults. `None` if nobody keeps them over a restart: then the unit says that it
     /// cannot save mode pages, and refuses to.
     pub saved_settings: Option<ModeSettings>,
+    /// The records that the unit has given to be kept ([`BlockIo::Keep`](crate::BlockIo::Keep)) before it lost power. `None` if nobody
+    /// keeps records: then the unit says that its reservations do not outlive a loss of power, and refuses APTPL.
+    pub kept: Option<Kept>,
 }
+
+/// Records by name, as they were kept last.
+pub type Kept = BTreeMap<String, Bytes>;
 
 /// The names of a logical unit. All are printable ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +158,16 @@ pub enum ConfigError {
     /// Blocks with protection information cannot be given back.
     #[error("a unit with protection information is not thin")]
     ThinProtection,
+    /// A record that was kept is damaged, or from another version.
+    #[error(
+        "what was kept of unit {serial} is of no use: {error}; restore it, or remove it to start without reservations"
+    )]
+    Kept {
+        /// The serial number of the unit.
+        serial: String,
+        /// What is wrong.
+        error: UnknownForm,
+    },
 }
 
 impl LogicalUnitConfig {
@@ -171,12 +192,13 @@ impl LogicalUnitConfig {
             rotational: false,
             limits: Limits::default(),
             saved_settings: None,
+            kept: None,
         }
     }
 
     /// The mode parameters that a unit has before anybody changes them.
     pub fn default_settings(&self) -> ModeSettings {
-        ModeSettings { write_cache: self.write_cache, ..ModeSettings::default() }
+        ModeSettings::new(self.write_cache)
     }
 
     /// Whether the unit carries the command out.
@@ -187,6 +209,14 @@ impl LogicalUnitConfig {
             Op::PreventAllowMediumRemoval => self.removable,
             Op::CompareAndWrite => self.limits.compare_and_write_blocks_max > 0 && self.protection.is_none(),
             Op::OrWrite16 => self.protection.is_none(),
+            Op::ExtendedCopyLid1
+            | Op::ExtendedCopyLid4
+            | Op::CopyOperationAbort
+            | Op::ReceiveCopyStatusLid1
+            | Op::ReceiveCopyDataLid1
+            | Op::ReceiveCopyOperatingParameters
+            | Op::ReceiveCopyFailureDetails
+            | Op::ReceiveCopyStatusLid4 => self.copies(),
             Op::WriteAtomic16 => self.limits.atomic_bytes_max > 0 && self.protection.is_none(),
             // SBC-4 5.18: these are for protection of type 2 alone.
             Op::Read32 | Op::Verify32 | Op::Write32 | Op::WriteAndVerify32 | Op::WriteSame32 => {
@@ -194,6 +224,11 @@ impl LogicalUnitConfig {
             }
             _ => true,
         }
+    }
+
+    /// Whether the unit takes part in copies inside the target: blocks with protection information stay where they are.
+    pub(crate) fn copies(&self) -> bool {
+        self.protection.is_none()
     }
 
     /// Blocks of which a WRITE ATOMIC has a whole number, and at a multiple of which it begins: a physical block.

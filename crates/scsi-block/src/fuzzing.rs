@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::config::Kept;
+use crate::copy::{CopyList, Cscd, Segment};
+use crate::designator::Designator;
 use crate::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
 use crate::opcodes::VARIABLE_LENGTH;
 use crate::protection::ProtectionType;
@@ -34,7 +37,12 @@ fn device() -> TargetDevice {
         };
         let config = match index {
             0 => plain,
-            1 => LogicalUnitConfig { thin: true, limits: Limits { atomic_bytes_max: 4096, ..limits }, ..plain },
+            1 => LogicalUnitConfig {
+                thin: true,
+                kept: Some(Kept::new()),
+                limits: Limits { atomic_bytes_max: 4096, ..limits },
+                ..plain
+            },
             2 => LogicalUnitConfig { removable: true, thin: true, ..plain },
             3 => LogicalUnitConfig { read_only: true, ..plain },
             kind => LogicalUnitConfig { protection: ProtectionType::from_number(kind as u8 - 3), ..plain },
@@ -74,7 +82,7 @@ pub fn command_list(input: &[u8]) {
         let lun = LogicalUnitNumber::from(u16::from(choice >> 1 & 7));
         match choice >> 5 {
             0 => drop(nexus.logical_unit_reset(lun)),
-            1 => drop(nexus.clear_task_set(lun)),
+            1 => drop(nexus.abort_task_set(lun)),
             2 => nexuses[0] = device.connect("one"),
             _ => command(nexus, lun, &mut input),
         }
@@ -87,9 +95,46 @@ fn command(nexus: &mut Nexus, lun: LogicalUnitNumber, input: &mut Input<'_>) {
     if cdb[0] == VARIABLE_LENGTH {
         cdb.extend(input.bytes(16));
     }
+    let list = parameter_list(&mut cdb, nexus.device(), input);
     match nexus.begin(lun, &cdb) {
         Begin::Done(outcome) => check_outcome(&outcome),
-        Begin::Task(task) => run(nexus, task, input),
+        Begin::Task(task) => run(nexus, task, list, input),
+    }
+}
+
+/// For commands whose data no chance would find: a list that is right but for one byte, with its length in the CDB.
+fn parameter_list(cdb: &mut [u8], device: &TargetDevice, input: &mut Input<'_>) -> Option<Vec<u8>> {
+    let (&[opcode, service_action, ..], true) = (&*cdb, input.byte() & 3 != 0) else { return None };
+    let mut list = match (opcode, service_action & 0x1f) {
+        (0x83, 0) => copy_list(device, input).encode_lid1(),
+        (0x83, 1) => copy_list(device, input).encode_lid4(),
+        _ => return None,
+    };
+    let (place, change) = (usize::from(input.byte()), input.byte());
+    if let Some(byte) = list.get_mut(place) {
+        *byte ^= change;
+    }
+    cdb[10..14].copy_from_slice(&(list.len() as u32).to_be_bytes());
+    Some(list)
+}
+
+fn copy_list(device: &TargetDevice, input: &mut Input<'_>) -> CopyList {
+    let cscds = device.logical_units().map(|unit| Cscd {
+        designator: Designator::naa_local(unit.config.identity.serial.as_bytes()),
+        block_size: unit.config.geometry.block_size,
+    });
+    let segment = |input: &mut Input<'_>| Segment {
+        source: u16::from(input.byte() % 8),
+        destination: u16::from(input.byte() % 8),
+        counts_destination: input.byte() & 1 != 0,
+        blocks: u16::from(input.byte()) * 16,
+        source_lba: u64::from(input.byte()) * 8,
+        destination_lba: u64::from(input.byte()) * 8,
+    };
+    CopyList {
+        identifier: Some(u32::from(input.byte() & 3)),
+        cscds: cscds.collect(),
+        segments: (0..input.byte() % 4).map(|_| segment(input)).collect(),
     }
 }
 
@@ -98,7 +143,7 @@ fn upkeep(device: &TargetDevice) {
     for unit in device.logical_units() {
         if let Some(request) = device.poll_upkeep(unit.index) {
             assert!(device.poll_upkeep(unit.index).is_none(), "one request is out at a time");
-            device.handle_upkeep_done(unit.index, answer(&request, stored(unit.config), 0));
+            device.handle_upkeep_done(unit.index, answer(&request, unit.config, 0));
         }
     }
 }
@@ -108,25 +153,32 @@ fn stored(config: &LogicalUnitConfig) -> Geometry {
     Geometry { block_size: config.stored_block_bytes(), ..config.geometry }
 }
 
-fn run(nexus: &mut Nexus, mut task: Task, input: &mut Input<'_>) {
+fn run(nexus: &mut Nexus, mut task: Task, list: Option<Vec<u8>>, input: &mut Input<'_>) {
     assert!(task.data_out_length() <= 2 * 255 * 4096, "data-out is bounded");
     assert!(task.data_in_length() <= TRANSFER_BYTES_MAX / 512 * 520, "data-in is bounded");
-    let config = nexus.device().logical_units().nth(task.unit()).expect("the task has a unit").config;
-    let geometry = stored(config);
     let pieces = usize::from(input.byte() % 4);
     let data = (0..pieces).map(|_| {
         let bytes = usize::from(input.byte()) * 64;
         Bytes::from(input.bytes(bytes))
     });
-    let mut step = nexus.start(&mut task, data.collect::<Segments>());
+    let data = match list {
+        Some(list) => [Bytes::from(list)].into_iter().collect(),
+        None => data.collect::<Segments>(),
+    };
+    let mut step = nexus.start(&mut task, data);
     for _ in 0..STEPS_MAX {
         step = match step {
             Step::Done(outcome) => return check_outcome(&outcome),
             Step::Aborted => return,
-            Step::Io(request) => nexus.resume(&mut task, answer(&request, geometry, input.byte())),
+            Step::Io(request) => {
+                let device = Arc::clone(nexus.device());
+                let unit = device.logical_units().nth(task.store()).expect("the step has a unit");
+                nexus.resume(&mut task, answer(&request, unit.config, input.byte()))
+            }
+            Step::Wait => panic!("no other task has a request out"),
         };
     }
-    // A wipe of the huge unit has many steps; it ends with the first that fails.
+    // A wipe of the huge unit and a copy have many steps; they end with the first that fails.
     if let Step::Io(_) = step {
         step = nexus.resume(&mut task, Err(IoError::Write));
     }
@@ -134,7 +186,8 @@ fn run(nexus: &mut Nexus, mut task: Task, input: &mut Input<'_>) {
 }
 
 /// What a store would say, or an error if `choice` says so.
-fn answer(request: &BlockIo, geometry: Geometry, choice: u8) -> IoDone {
+fn answer(request: &BlockIo, config: &LogicalUnitConfig, choice: u8) -> IoDone {
+    let geometry = stored(config);
     let block_size = u64::from(geometry.block_size);
     let inside = |extent: &Extent| {
         assert!(extent.blocks > 0, "a request is about blocks");
@@ -164,6 +217,12 @@ fn answer(request: &BlockIo, geometry: Geometry, choice: u8) -> IoDone {
             inside(extent);
         }
         BlockIo::Unmap(extents) => extents.iter().for_each(inside),
+        BlockIo::Keep(record) => {
+            assert!(config.kept.is_some(), "records are only given to who keeps them");
+            let kept = [(record.name.to_owned(), record.content.clone())].into_iter().collect();
+            let config = LogicalUnitConfig { kept: Some(kept), ..config.clone() };
+            assert!(TargetDevice::new([(LogicalUnitNumber::default(), config)]).is_ok(), "what is kept can be read");
+        }
         BlockIo::Flush => {}
     }
     match (choice, request) {

@@ -9,8 +9,8 @@
 //!
 //! A [`TargetDevice`] has logical units and is shared by all cores; each initiator has a [`Nexus`] to it, which one
 //! core owns. The crate does no I/O, has no clock and no threads, and has never heard of a transport. The initiator's
-//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`] and [`sense`] read
-//! the answers.
+//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`], [`log`], [`copy`] and
+//! [`sense`] read the answers.
 //!
 //! # Guarantees
 //!
@@ -54,14 +54,19 @@
 #![forbid(unsafe_code)]
 
 pub mod cdb;
+mod clock;
 mod commands;
 pub mod config;
+pub mod copy;
+mod counters;
 pub mod designator;
 mod device;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod inquiry;
 pub mod io;
+mod link;
+pub mod log;
 mod lun;
 mod medium;
 pub mod mode;
@@ -71,6 +76,7 @@ mod octets;
 pub mod opcodes;
 pub mod parameters;
 pub mod protection;
+pub mod reservations;
 mod segments;
 pub mod sense;
 mod sequence;
@@ -81,11 +87,13 @@ mod unit_attention;
 pub mod vpd;
 mod wipe;
 
-pub use config::{ConfigError, Identity, Limits, LogicalUnitConfig};
+pub use clock::TimestampOrigin;
+pub use config::{ConfigError, Identity, Kept, Limits, LogicalUnitConfig};
 pub use device::{LogicalUnitInfo, NoSuchLogicalUnit, TargetDevice};
-pub use io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
+pub use io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Record, Segments};
+pub use link::Settling;
 pub use lun::LogicalUnitNumber;
-pub use nexus::Nexus;
+pub use nexus::{Command, Nexus};
 pub use octets::{DecodeError, Place};
 pub use status::{Status, UnknownStatus};
 pub use task::{Begin, Outcome, Step, Task};

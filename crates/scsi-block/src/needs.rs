@@ -35,6 +35,8 @@ pub(crate) const WRITING: Needs = READING.union(Needs::WRITE);
 pub(crate) const LOOKING: Needs = Needs::UNRESERVED.union(Needs::AVAILABLE).union(Needs::ACTIVE);
 /// A command that asks the device, and works in standby.
 pub(crate) const ASKING: Needs = Needs::UNRESERVED.union(Needs::READ).union(Needs::AVAILABLE);
+/// A command that asks the device, which other nexuses' persistent reservations do not mind, and that works in standby.
+pub(crate) const TELLING: Needs = Needs::UNRESERVED.union(Needs::AVAILABLE);
 /// A command that changes settings of the device, and works in standby.
 pub(crate) const SETTING: Needs = ASKING.union(Needs::WRITE);
 /// A command about reservations, which looks at them itself, and works in standby.

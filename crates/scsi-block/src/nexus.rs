@@ -4,15 +4,21 @@
 //! table gives each command (reservation, unit attention, readiness, write protection) are applied here, in that
 //! order; what a command does stands in [`commands`](crate::commands).
 
+mod copying;
+
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
+use crate::copy::CopyJob;
+use crate::counters::Counters;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{IoDone, IoOutput, Segments};
+use crate::link::{RequestCounter, Settling};
 use crate::needs::Needs;
 use crate::opcodes::{Field, Operation, Rules};
 use crate::protection::PROTECTION_BYTES;
@@ -21,6 +27,29 @@ use crate::sequence::Sequence;
 use crate::status::Status;
 use crate::task::{Begin, Outcome, Phase, Rare, Step, Task, Then};
 use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
+
+/// A command as it comes, with what the transport and the owner know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    /// The LUN field.
+    pub lun: LogicalUnitNumber,
+    /// The CDB, 6 to 260 bytes; what follows the command's own length is not looked at.
+    pub cdb: &'a [u8],
+    /// How many bytes of data-out the initiator has announced, where the transport knows (iSCSI: the Expected Data Transfer Length of a
+    /// write, 0 of any other). Commands whose effect would differ from what the initiator means are refused when that is not what the CDB
+    /// asks for: COMPARE AND WRITE and WRITE SAME.
+    pub announced: Option<u32>,
+    /// The time, if its owner tells it: timestamps go by it.
+    pub now: Option<Instant>,
+}
+
+impl<'a> Command<'a> {
+    /// A command of which nothing else is known.
+    #[inline]
+    pub fn new(lun: LogicalUnitNumber, cdb: &'a [u8]) -> Self {
+        Self { lun, cdb, announced: None, now: None }
+    }
+}
 
 /// One I_T nexus, owned by one core. Dropping it is I_T nexus loss: its tasks are forgotten by their owner, and a
 /// reservation that it holds ends.
@@ -32,20 +61,23 @@ use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
 pub struct Nexus {
     device: Arc<TargetDevice>,
     id: NexusId,
-    initiator_port: Box<str>,
-    /// For each unit, what it has found there.
-    views: Box<[View]>,
+    /// What it keeps of each unit.
+    units: Box<[AtUnit]>,
+}
+
+/// What a nexus keeps of a unit.
+#[derive(Debug)]
+pub(crate) struct AtUnit {
+    /// What it has found there.
+    pub(crate) view: View,
+    pub(crate) counters: Arc<Counters>,
+    /// What the store has of it.
+    pub(crate) requests: RequestCounter,
 }
 
 impl Nexus {
-    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, initiator_port: &str) -> Self {
-        let views = vec![View::NONE; device.units().len()].into();
-        Self { device, id, initiator_port: initiator_port.into(), views }
-    }
-
-    /// The name that the nexus was made with.
-    pub fn initiator_port(&self) -> &str {
-        &self.initiator_port
+    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, units: impl Iterator<Item = AtUnit>) -> Self {
+        Self { device, id, units: units.collect() }
     }
 
     /// The device at the other end.
@@ -53,23 +85,22 @@ impl Nexus {
         &self.device
     }
 
-    /// Looks at a CDB (6 to 260 bytes; what follows the command's own length is not looked at), and either ends the
-    /// command at once or makes a task of it.
+    /// [`begin_command`](Self::begin_command) of a command of which no more is known than this.
     #[inline]
     pub fn begin(&mut self, lun: LogicalUnitNumber, cdb: &[u8]) -> Begin {
-        self.begin_expecting(lun, cdb, None)
+        self.begin_command(&Command::new(lun, cdb))
     }
 
-    /// As [`begin`](Self::begin), for a transport that knows how many bytes of data-out the initiator announced with the
-    /// command (iSCSI: the Expected Data Transfer Length of a write, 0 of any other). Commands whose effect
-    /// would differ from what the initiator means are refused when that is not what the CDB asks for: COMPARE AND WRITE
-    /// and WRITE SAME.
+    /// Looks at a command, and either ends it at once or makes a task of it.
     #[inline]
-    pub fn begin_expecting(&mut self, lun: LogicalUnitNumber, cdb: &[u8], announced: Option<u32>) -> Begin {
-        let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(cdb)) };
+    pub fn begin_command(&mut self, command: &Command<'_>) -> Begin {
+        let lun = command.lun;
+        let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(lun, command.cdb)) };
         let unit = &self.device.units()[index];
-        let (epoch, summary) = (unit.epoch(), unit.summary());
-        match self.plan(index, summary, cdb, announced) {
+        // In this order: a task of an epoch has seen all that was changed before it began.
+        let epoch = self.units[index].requests.epoch();
+        let summary = unit.summary();
+        match self.plan(index, summary, command) {
             Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
                 lun,
                 unit: index as u32,
@@ -85,14 +116,14 @@ impl Nexus {
     }
 
     #[inline]
-    fn plan(&mut self, index: usize, summary: Summary, cdb: &[u8], announced: Option<u32>) -> Result<Plan, Refusal> {
+    fn plan(&mut self, index: usize, summary: Summary, command: &Command<'_>) -> Result<Plan, Refusal> {
         let unit = &self.device.units()[index];
-        let cdb = Cdb::decode(cdb);
+        let cdb = Cdb::decode(command.cdb);
         let (rules, needs) = match &cdb {
             Ok(cdb) => (cdb.descriptor().rules, cdb.descriptor().needs),
             Err(_) => (Rules::empty(), Needs::UNRESERVED),
         };
-        let view = &mut self.views[index];
+        let view = &mut self.units[index].view;
         let has = match view.generation == summary.generation() {
             true => view.has,
             false => look_again(view, unit, self.id, summary, cdb.as_ref().ok())?,
@@ -107,9 +138,9 @@ impl Nexus {
         check_rules(unit, summary, cdb)?;
         cdb.check_refused(unit.config.protection.is_some())?;
         if rules.contains(Rules::EXACT) {
-            check_announced(unit, cdb, announced)?;
+            check_announced(unit, cdb, command.announced)?;
         }
-        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary }, cdb)
+        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary, now: command.now }, cdb)
     }
 
     /// The command's data-out has come, all that there will be: empty if the task wants none, and less than
@@ -125,17 +156,24 @@ impl Nexus {
             panic!("a task is started once")
         };
         let unit = &self.device.units()[task.unit()];
-        if unit.epoch() != task.epoch {
+        let own = &mut self.units[task.unit()];
+        if own.requests.epoch() != task.epoch {
             return Step::Aborted;
         }
         let summary = unit.summary();
-        let context = Context { device: &self.device, unit, nexus: self.id, summary };
+        let context = Context { device: &self.device, unit, nexus: self.id, summary, now: None };
         match commands::start(&context, work, data_out, task.data_out_length) {
             Ok(Started::Io(request, then)) => {
+                own.counters.count(&request);
                 task.phase = Phase::ExpectIo(then);
-                Step::Io(request)
+                if own.requests.count(task.epoch) { Step::Io(request) } else { Step::Aborted }
             }
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+            Ok(Started::Copy(job)) => {
+                let step = self.proceed_with_copy(task, job);
+                self.count_rarely(task, step)
+            }
+            Ok(other) => start_rarely(task, other),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         }
     }
@@ -149,8 +187,13 @@ impl Nexus {
         let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is resumed after a request")
         };
-        let unit = &self.device.units()[task.unit()];
-        if unit.epoch() != task.epoch {
+        let own = &mut self.units[task.unit()];
+        own.requests.discount(task.epoch);
+        let over = own.requests.epoch() != task.epoch;
+        if let Some(job) = then.copy() {
+            self.discount_copy(task, job);
+        }
+        if over {
             return Step::Aborted;
         }
         match (then, done) {
@@ -158,15 +201,93 @@ impl Nexus {
                 Step::Done(Outcome::good(data))
             }
             (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
-            (then, done) => resume_rarely(unit, task, then, done),
+            (then, done) => {
+                if let Err(error) = done {
+                    let unit = then.copy().map_or(task.unit(), CopyJob::unit);
+                    self.units[unit].counters.count_failure(error);
+                }
+                let step = self.resume_rarely(task, then, done);
+                self.count_rarely(task, step)
+            }
         }
     }
 
-    /// The answer to a command for a LUN that has no unit (SPC-5 5.4, SAM-5 4.7.2).
+    /// The store has ended the request that the last [`Step::Io`] asked for, of a task that its owner has ended meanwhile. Each request is
+    /// followed by this or [`resume`](Self::resume): others may wait for its end.
+    pub fn forget(&mut self, task: Task) {
+        self.units[task.unit()].requests.discount(task.epoch);
+        if let Some(job) = task.copy() {
+            self.discount_copy(&task, job);
+        }
+    }
+
+    /// Time has passed since [`Step::Wait`].
+    ///
+    /// # Panics
+    /// The task does not wait.
+    pub fn wake(&mut self, task: &mut Task) -> Step {
+        let Phase::ExpectEnds(settling) = std::mem::replace(&mut task.phase, Phase::Ended) else {
+            panic!("a task is woken that waits")
+        };
+        match self.units[task.unit()].requests.epoch() == task.epoch {
+            true => wait(task, settling),
+            false => Step::Aborted,
+        }
+    }
+
+    /// Counts the request of a step, if it is one, unless the task is over meanwhile.
     #[cold]
-    fn without_unit(&self, cdb: &[u8]) -> Outcome {
+    fn count_rarely(&mut self, task: &Task, step: Step) -> Step {
+        match step {
+            Step::Io(request) if self.units[task.unit()].requests.count(task.epoch) => Step::Io(request),
+            Step::Io(_) => {
+                if let Some(job) = task.copy() {
+                    self.discount_copy(task, job);
+                }
+                Step::Aborted
+            }
+            step => step,
+        }
+    }
+
+    /// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
+    #[cold]
+    fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
+        let unit = &self.device.units()[task.unit()];
+        let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
+        let rare = match (then, &done) {
+            (Then::Rarely(rare), _) => *rare,
+            (_, Err(error)) => return check(sense::from_io_error(*error)),
+            (_, Ok(_)) => return check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
+        };
+        match (rare, done) {
+            (Rare::Copy(job), done) => self.resume_copy(task, job, done),
+            (Rare::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
+                Ok(Started::Io(request, then)) => {
+                    task.phase = Phase::ExpectIo(then);
+                    Step::Io(request)
+                }
+                Ok(_) => Step::Done(Outcome::bare(Status::Good)),
+                Err(sense) => check(sense),
+            },
+            (Rare::Settle(settling), Ok(_)) => wait(task, settling),
+            // What was asked for holds until the unit loses power, and nobody was promised that it holds longer.
+            (Rare::Settle(_), Err(_)) => {
+                check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
+            }
+            (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
+            (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
+            (_, Err(error)) => check(sense::from_io_error(error)),
+            (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
+        }
+    }
+
+    /// The answer to a command for the well-known unit, or for a LUN that has no unit (SPC-5 5.4, SAM-5 4.7.2).
+    #[cold]
+    fn without_unit(&self, lun: LogicalUnitNumber, cdb: &[u8]) -> Outcome {
         let unsupported = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
         let answer = Cdb::decode(cdb).map_err(Sense::from).and_then(|cdb| match cdb.operation() {
+            _ if lun == LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS => commands::execute_well_known(&self.device, &cdb),
             Operation::Inquiry => commands::inquiry_without_unit(&cdb),
             Operation::ReportLuns => commands::report_luns(&self.device, &cdb),
             Operation::RequestSense => Ok(commands::sense_as_data(&cdb, unsupported)),
@@ -182,30 +303,26 @@ impl Nexus {
         self.device.find(lun).map(|index| &self.device.units()[index]).ok_or(NoSuchLogicalUnit(lun))
     }
 
-    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its reservation ends, its mode
-    /// parameters are the saved ones, and every nexus is told by unit attention.
+    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its RESERVE reservation ends, its mode
+    /// parameters are the saved ones, and every nexus is told by unit attention. It is done when what it gives back is over.
     ///
     /// # Errors
     /// The LUN has no unit.
-    pub fn logical_unit_reset(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
+    pub fn logical_unit_reset(&mut self, lun: LogicalUnitNumber) -> Result<Settling, NoSuchLogicalUnit> {
         self.unit(lun).map(|unit| unit.reset(AdditionalSense::BUS_DEVICE_RESET))
     }
 
-    /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for.
-    pub fn target_reset(&mut self) {
-        self.device.units().iter().for_each(|unit| unit.reset(AdditionalSense::SCSI_BUS_RESET));
+    /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for. It is done when what it
+    /// gives back is over.
+    pub fn target_reset(&mut self) -> Settling {
+        Settling::all(self.device.units().iter().map(|unit| {
+            unit.change(|state| state.clock = None);
+            unit.reset(AdditionalSense::SCSI_BUS_RESET)
+        }))
     }
 
-    /// CLEAR TASK SET (SAM-5 7.4): the tasks of every nexus at the unit end; the others are told by unit attention.
-    ///
-    /// # Errors
-    /// The LUN has no unit.
-    pub fn clear_task_set(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
-        self.unit(lun).map(|unit| unit.clear_task_set(self.id))
-    }
-
-    /// ABORT TASK SET (SAM-5 7.3). The tasks are this nexus's own, so forgetting them, which is their owner's part, is
-    /// all of it: this only looks whether there is such a unit.
+    /// ABORT TASK SET (SAM-5 7.3), and CLEAR TASK SET (7.4), which is the same where each nexus has a task set of its own (TST 1). The tasks are
+    /// this nexus's, so forgetting them, which is their owner's part, is all of it: this only looks whether there is such a unit.
     ///
     /// # Errors
     /// The LUN has no unit.
@@ -214,7 +331,7 @@ impl Nexus {
     }
 
     /// I_T NEXUS RESET (SAM-5 7.6): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
-    /// its reservations end, and it is told by unit attention.
+    /// its RESERVE reservations end, and it is told by unit attention.
     pub fn reset(&mut self) {
         self.device.units().iter().for_each(|unit| unit.reset_nexus(self.id));
     }
@@ -268,6 +385,27 @@ fn refuse_needs(has: Needs, cdb: Option<&Cdb>) -> Result<(), Refusal> {
     }
 }
 
+/// What the data-out comes to where it is neither a request nor GOOD.
+#[cold]
+fn start_rarely(task: &mut Task, started: Started) -> Step {
+    match started {
+        Started::Conflict => Step::Done(Outcome::bare(Status::ReservationConflict)),
+        Started::Wait(settling) => wait(task, settling),
+        Started::Io(..) | Started::Done | Started::Copy(_) => unreachable!("what is usual was looked at before"),
+    }
+}
+
+/// Waits for others' requests, or ends the task well.
+fn wait(task: &mut Task, settling: Settling) -> Step {
+    match settling.is_over() {
+        true => Step::Done(Outcome::bare(Status::Good)),
+        false => {
+            task.phase = Phase::ExpectEnds(settling);
+            Step::Wait
+        }
+    }
+}
+
 /// Whether the unit has the command, readiness and write protection, as the table asks for them.
 #[inline]
 fn check_rules(unit: &LogicalUnit, summary: Summary, cdb: &Cdb) -> Result<(), Sense> {
@@ -294,31 +432,6 @@ fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Res
     match announced {
         Some(announced) if u64::from(announced) != wanted => Err(cdb.refuse(Field::Blocks)),
         _ => Ok(()),
-    }
-}
-
-/// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
-#[cold]
-fn resume_rarely(unit: &LogicalUnit, task: &mut Task, then: Then, done: IoDone) -> Step {
-    let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
-    let rare = match (then, &done) {
-        (Then::Rarely(rare), _) => *rare,
-        (_, Err(error)) => return check(sense::from_io_error(*error)),
-        (_, Ok(_)) => return check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE)),
-    };
-    match (rare, done) {
-        (Rare::Wipe(lease), done) => match commands::proceed_wipe(unit, lease, done.map(drop)) {
-            Ok(Started::Io(request, then)) => {
-                task.phase = Phase::ExpectIo(then);
-                Step::Io(request)
-            }
-            Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
-            Err(sense) => check(sense),
-        },
-        (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
-        (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
-        (_, Err(error)) => check(sense::from_io_error(error)),
-        (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
     }
 }
 

@@ -5,10 +5,12 @@
 //! name here keep their number.
 
 mod codes;
+mod third_party;
 
 use bytes::Bytes;
 
 pub use codes::{AdditionalSense, SenseKey};
+pub use third_party::ThirdParty;
 
 use crate::io::IoError;
 use crate::octets::{DecodeError, be16, be32, be64, need};
@@ -56,6 +58,10 @@ pub struct Sense {
     pub field: Option<FieldPointer>,
     /// How much has been done, in 65536ths, for NOT READY and NO SENSE (SPC-5 4.4.2.4.4).
     pub progress: Option<u16>,
+    /// The segment at which a copy has stopped, in the COMMAND-SPECIFIC INFORMATION of COPY ABORTED (SPC-5 5.18.7).
+    pub segment: Option<u16>,
+    /// What the source or destination of a copy has said, for COPY ABORTED.
+    pub third_party: Option<ThirdParty>,
 }
 
 impl Sense {
@@ -64,7 +70,7 @@ impl Sense {
 
     /// Sense with neither information nor field pointer.
     pub const fn new(key: SenseKey, additional: AdditionalSense) -> Self {
-        Self { key, additional, information: None, field: None, progress: None }
+        Self { key, additional, information: None, field: None, progress: None, segment: None, third_party: None }
     }
 
     /// ILLEGAL REQUEST with `additional`.
@@ -94,6 +100,18 @@ impl Sense {
     #[must_use]
     pub const fn with_progress(self, progress: u16) -> Self {
         Self { progress: Some(progress), ..self }
+    }
+
+    /// The same with the segment at which a copy has stopped.
+    #[must_use]
+    pub const fn with_segment(self, segment: u16) -> Self {
+        Self { segment: Some(segment), ..self }
+    }
+
+    /// The same with what a source or destination has said.
+    #[must_use]
+    pub const fn with_third_party(self, said: ThirdParty) -> Self {
+        Self { third_party: Some(said), ..self }
     }
 
     /// The sense-key specific bytes, if there is something to say in them.
@@ -127,7 +145,13 @@ impl Sense {
         if let Some(specific) = self.specific() {
             bytes[15..18].copy_from_slice(&specific);
         }
-        Bytes::copy_from_slice(&bytes)
+        if let Some(segment) = self.segment {
+            bytes[10..12].copy_from_slice(&segment.to_be_bytes());
+        }
+        match self.third_party {
+            Some(said) => said.append_to_fixed(bytes),
+            None => Bytes::copy_from_slice(&bytes),
+        }
     }
 
     fn encode_descriptors(&self) -> Bytes {
@@ -141,6 +165,13 @@ impl Sense {
             bytes.extend([SENSE_KEY_SPECIFIC_DESCRIPTOR, 0x06, 0, 0]);
             bytes.extend(specific);
             bytes.push(0);
+        }
+        if let Some(segment) = self.segment {
+            bytes.extend([COMMAND_SPECIFIC_DESCRIPTOR, 0x0a, 0, 0]);
+            bytes.extend(u64::from(segment).to_be_bytes());
+        }
+        if let Some(said) = self.third_party {
+            said.encode_descriptor(&mut bytes);
         }
         bytes[7] = (bytes.len() - 8) as u8;
         bytes.into()
@@ -167,6 +198,8 @@ impl Sense {
             information: (bytes[0] & VALID != 0).then(|| be32(bytes, 3).into()),
             field: bytes.get(15..18).and_then(|specific| FieldPointer::decode(key, specific)),
             progress: bytes.get(15..18).and_then(|specific| progress(key, specific)),
+            segment: bytes.get(8..12).filter(|_| key == SenseKey::CopyAborted).map(|specific| be16(specific, 2)),
+            third_party: Some(bytes).filter(|_| key == SenseKey::CopyAborted).and_then(ThirdParty::decode_fixed),
         }
     }
 
@@ -183,6 +216,12 @@ impl Sense {
                     sense.field = FieldPointer::decode(key, &descriptor[4..7]);
                     sense.progress = progress(key, &descriptor[4..7]);
                 }
+                COMMAND_SPECIFIC_DESCRIPTOR if end >= 12 && key == SenseKey::CopyAborted => {
+                    sense.segment = Some(be16(descriptor, 10));
+                }
+                ThirdParty::DESCRIPTOR if key == SenseKey::CopyAborted => {
+                    sense.third_party = ThirdParty::decode_descriptor(descriptor);
+                }
                 _ => {}
             }
             rest = after;
@@ -196,6 +235,7 @@ const CURRENT_FIXED: u8 = 0x70;
 const CURRENT_DESCRIPTOR: u8 = 0x72;
 const VALID: u8 = 0x80;
 const INFORMATION_DESCRIPTOR: u8 = 0x00;
+const COMMAND_SPECIFIC_DESCRIPTOR: u8 = 0x01;
 const SENSE_KEY_SPECIFIC_DESCRIPTOR: u8 = 0x02;
 
 /// The progress indication in the sense-key specific bytes.
@@ -233,6 +273,12 @@ impl std::fmt::Display for Sense {
         }
         if let Some(progress) = self.progress {
             write!(f, ", {} % done", u32::from(progress) * 100 / 65536)?;
+        }
+        if let Some(segment) = self.segment {
+            write!(f, ", segment {segment}")?;
+        }
+        if let Some(said) = self.third_party {
+            write!(f, ", {said}")?;
         }
         Ok(())
     }
@@ -280,7 +326,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_formats_come_back(key in 0u8..16, code: u16, information: Option<u32>, field: Option<(bool, u16, Option<u8>)>, done: Option<u16>) {
+        fn both_formats_come_back(key in 0u8..16, code: u16, information: Option<u32>, field: Option<(bool, u16, Option<u8>)>, done: Option<u16>, segment: u16, said: Option<(bool, u8, u16)>) {
             let key = SenseKey::from_code(key);
             let field = field.filter(|_| key == SenseKey::IllegalRequest);
             let sense = Sense {
@@ -289,6 +335,13 @@ mod tests {
                 information: information.map(u64::from),
                 field: field.map(|(in_cdb, byte, bit)| FieldPointer { in_cdb, byte, bit: bit.map(|bit| bit & 7) }),
                 progress: done.filter(|_| matches!(key, SenseKey::NotReady | SenseKey::NoSense)),
+                segment: (key == SenseKey::CopyAborted).then_some(segment),
+                third_party: said.filter(|_| key == SenseKey::CopyAborted).map(|(is_source, status, code)| ThirdParty {
+                    is_source,
+                    status,
+                    key: SenseKey::DataProtect,
+                    additional: AdditionalSense::from_code(code),
+                }),
             };
             prop_assert_eq!(Sense::decode(&sense.encode(SenseFormat::Fixed)), Ok(sense));
             prop_assert_eq!(Sense::decode(&sense.encode(SenseFormat::Descriptor)), Ok(sense));

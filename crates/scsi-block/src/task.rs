@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
 use crate::commands::{Protected, Purpose, Work};
+use crate::copy::CopyJob;
 use crate::io::BlockIo;
+use crate::link::Settling;
 use crate::sense::{Sense, SenseFormat};
 use crate::sequence::Sequence;
 use crate::status::Status;
@@ -22,11 +24,14 @@ pub enum Begin {
 /// The next thing to do with a task.
 #[derive(Debug)]
 pub enum Step {
-    /// The unit's store is to do this; its answer goes to [`Nexus::resume`](crate::Nexus::resume).
+    /// The store of the unit [`Task::store`] is to do this; its answer goes to [`Nexus::resume`](crate::Nexus::resume).
     Io(BlockIo),
     /// The task has ended.
     Done(Outcome),
-    /// The task was ended by a reset or a cleared task set: nothing is said to the initiator.
+    /// Nothing yet: requests of other tasks, which this one has ended, have not come back. [`Nexus::wake`](crate::Nexus::wake) says what
+    /// follows, to be called in a while, such as a millisecond.
+    Wait,
+    /// The task was ended by a reset, a cleared task set or a preemption: nothing is said to the initiator.
     Aborted,
 }
 
@@ -60,14 +65,15 @@ impl Outcome {
 
 /// A command that has begun and not ended.
 ///
-/// It holds no lock, borrow or buffer of anybody else's: drop it to forget it.
+/// It holds no lock, borrow or buffer of anybody else's: drop it to forget it, or while a request of it is out, give it to
+/// [`Nexus::forget`](crate::Nexus::forget) when that has come back.
 #[derive(Debug)]
 pub struct Task {
     pub(crate) lun: LogicalUnitNumber,
     pub(crate) unit: u32,
     pub(crate) data_out_length: u32,
     pub(crate) data_in_length: u32,
-    /// The unit's epoch when the command came.
+    /// The epoch of its nexus at the unit when the command came.
     pub(crate) epoch: u64,
     pub(crate) phase: Phase,
 }
@@ -77,6 +83,7 @@ pub struct Task {
 pub(crate) enum Phase {
     ExpectData(Work),
     ExpectIo(Then),
+    ExpectEnds(Settling),
     Ended,
 }
 
@@ -102,8 +109,25 @@ pub(crate) enum Rare {
     GiveStatus,
     /// What was read is checked, and then given or not.
     Check(Protected, Purpose),
+    /// The task ends when requests of those that it has ended have come back.
+    Settle(Settling),
     /// The next step of the unit's wipe follows; after the last, the task ends.
     Wipe(Lease),
+    /// The next step of a copy follows; after the last, the task ends.
+    Copy(Box<CopyJob>),
+}
+
+impl Then {
+    /// The copy whose step is under way.
+    pub(crate) fn copy(&self) -> Option<&CopyJob> {
+        match self {
+            Self::Rarely(rare) => match &**rare {
+                Rare::Copy(job) => Some(job),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl From<Rare> for Then {
@@ -121,6 +145,23 @@ impl Task {
     /// Which unit it is for: the index in the order in which [`TargetDevice::new`](crate::TargetDevice::new) got them.
     pub fn unit(&self) -> usize {
         self.unit as usize
+    }
+
+    /// Which unit's store is to do what the last [`Step::Io`] asks for: [`unit`](Self::unit), but for copies, which work on others too.
+    pub fn store(&self) -> usize {
+        self.copy().map_or(self.unit(), CopyJob::unit)
+    }
+
+    /// Whether other tasks' requests may go before this one's next, of which there are many and large ones.
+    pub fn is_patient(&self) -> bool {
+        self.copy().is_some()
+    }
+
+    pub(crate) fn copy(&self) -> Option<&CopyJob> {
+        match &self.phase {
+            Phase::ExpectIo(then) => then.copy(),
+            _ => None,
+        }
     }
 
     /// Bytes of data-out that the CDB asks for.

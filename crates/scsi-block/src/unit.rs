@@ -1,22 +1,30 @@
 //! One logical unit, shared by all cores.
 //!
 //! What READ and WRITE look at is in two atomics: the *summary* (conditions, and a generation that any change moves
-//! on) and the *epoch* (which a reset or a cleared task set moves on). Everything else stands behind a lock that
+//! on), and what ends the tasks of one nexus ([`link`](crate::link)). Everything else stands behind a lock that
 //! only other commands take. Invariant: the summary's conditions always say what the state behind the lock says, as
 //! every change goes through [`LogicalUnit::change`].
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitflags::bitflags;
 use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
-use crate::config::LogicalUnitConfig;
+use crate::clock::Clock;
+use crate::commands::RECORD;
+use crate::config::{ConfigError, LogicalUnitConfig};
+use crate::copy::Copies;
+use crate::counters::{Counters, Totals};
 use crate::io::{BlockIo, IoError};
+use crate::link::{Link, RequestCounter, Settling};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
 use crate::needs::Needs;
+use crate::nexus::AtUnit;
+use crate::reservations::{NexusName, Path, Reservations};
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
 use crate::wipe::{Progress, Wipe};
@@ -77,24 +85,98 @@ impl View {
 pub(crate) struct State {
     pub(crate) settings: ModeSettings,
     pub(crate) saved: ModeSettings,
-    pub(crate) reservation: Option<NexusId>,
+    /// Who has reserved the unit with RESERVE.
+    pub(crate) reserved_by: Option<NexusId>,
+    pub(crate) reservations: Reservations,
+    /// Counts what is given to be kept.
+    pub(crate) kept_version: u64,
     pub(crate) medium: MediumState,
-    attentions: HashMap<NexusId, UnitAttentions>,
+    pub(crate) copies: Copies,
+    /// What SET TIMESTAMP has set.
+    pub(crate) clock: Option<Clock>,
+    nexuses: HashMap<NexusId, Peer>,
+    /// What nexuses have done that are gone.
+    retired: Totals,
+    /// The totals as they were when LOG SELECT let those of a page begin again.
+    cleared: [Totals; CountedPage::ALL.len()],
+}
+
+/// What a unit keeps of a nexus.
+#[derive(Debug)]
+struct Peer {
+    name: NexusName,
+    link: Arc<Link>,
+    attentions: UnitAttentions,
+    counters: Arc<Counters>,
+}
+
+/// A log page whose counts LOG SELECT lets begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CountedPage {
+    WriteErrors,
+    ReadErrors,
+    Statistics,
+}
+
+impl CountedPage {
+    pub(crate) const ALL: [Self; 3] = [Self::WriteErrors, Self::ReadErrors, Self::Statistics];
 }
 
 impl State {
     /// What commands of `nexus` may count on.
-    fn granted(&self, nexus: NexusId) -> Needs {
-        match self.reservation {
+    pub(crate) fn granted(&self, nexus: NexusId) -> Needs {
+        match self.reserved_by {
             Some(holder) if holder != nexus => Needs::all() - Needs::OF_RESERVATIONS,
-            _ => Needs::all(),
+            _ => self.nexuses.get(&nexus).map_or(Needs::all(), |own| self.reservations.leaves(&own.name.path)),
         }
+    }
+
+    /// The epoch of tasks of a nexus that begin now; that of one which is gone has no other.
+    pub(crate) fn epoch(&self, nexus: NexusId) -> u64 {
+        self.nexuses.get(&nexus).map_or(0, |own| own.link.epoch())
+    }
+
+    /// The names of a nexus.
+    pub(crate) fn name(&self, nexus: NexusId) -> Option<&NexusName> {
+        self.nexuses.get(&nexus).map(|own| &own.name)
+    }
+
+    /// The names of all nexuses.
+    pub(crate) fn names(&self) -> Vec<NexusName> {
+        self.nexuses.values().map(|own| own.name.clone()).collect()
+    }
+
+    /// The links of the nexuses that are to be ended.
+    pub(crate) fn links(&self, which: impl Fn(NexusId, &Path) -> bool) -> Vec<Arc<Link>> {
+        let found = self.nexuses.iter().filter(|(id, own)| which(**id, &own.name.path));
+        found.map(|(_, own)| Arc::clone(&own.link)).collect()
+    }
+
+    /// Raises a unit attention condition for the nexuses of one name.
+    pub(crate) fn notify(&mut self, path: &Path, condition: AdditionalSense) {
+        let named = self.nexuses.values_mut().filter(|own| own.name.path == *path);
+        named.for_each(|own| own.attentions.post(condition));
     }
 
     /// Raises a unit attention condition for every nexus but `except`.
     pub(crate) fn post(&mut self, condition: AdditionalSense, except: Option<NexusId>) {
-        let others = self.attentions.iter_mut().filter(|(id, _)| Some(**id) != except);
-        others.for_each(|(_, attentions)| attentions.post(condition));
+        let others = self.nexuses.iter_mut().filter(|(id, _)| Some(**id) != except);
+        others.for_each(|(_, peer)| peer.attentions.post(condition));
+    }
+
+    /// What all nexuses have ever done.
+    fn all_totals(&self) -> Totals {
+        self.nexuses.values().fold(self.retired, |sum, peer| sum.plus(peer.counters.totals()))
+    }
+
+    /// What was done since a page was cleared.
+    pub(crate) fn totals(&self, page: CountedPage) -> Totals {
+        self.all_totals().since(self.cleared[page as usize])
+    }
+
+    /// The counts of a page begin again.
+    pub(crate) fn clear_totals(&mut self, page: CountedPage) {
+        self.cleared[page as usize] = self.all_totals();
     }
 }
 
@@ -103,7 +185,6 @@ pub(crate) struct LogicalUnit {
     pub(crate) number: LogicalUnitNumber,
     pub(crate) config: LogicalUnitConfig,
     summary: AtomicU64,
-    epoch: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -114,32 +195,34 @@ pub(crate) struct Looked {
     pub(crate) lasts: bool,
 }
 
-/// Another nexus holds the reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ReservedByAnother;
-
 impl LogicalUnit {
-    pub(crate) fn new(number: LogicalUnitNumber, config: LogicalUnitConfig) -> Self {
+    /// # Errors
+    /// What was kept of the unit cannot be read.
+    pub(crate) fn new(number: LogicalUnitNumber, config: LogicalUnitConfig) -> Result<Self, ConfigError> {
+        let kept = config.kept.as_ref().and_then(|kept| kept.get(RECORD)).map_or(&[][..], |record| record);
+        let wrong = |error| ConfigError::Kept { serial: config.identity.serial.clone(), error };
+        let reservations = Reservations::from_kept(kept).map_err(wrong)?;
         let saved = config.saved_settings.unwrap_or(config.default_settings());
         let state = State {
             settings: saved,
             saved,
-            reservation: None,
+            reserved_by: None,
+            reservations,
+            kept_version: 0,
             medium: MediumState::default(),
-            attentions: HashMap::new(),
+            copies: Copies::default(),
+            clock: None,
+            nexuses: HashMap::new(),
+            retired: Totals::default(),
+            cleared: Default::default(),
         };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
-        Self { number, config, summary, epoch: AtomicU64::new(0), state: Mutex::new(state) }
+        Ok(Self { number, config, summary, state: Mutex::new(state) })
     }
 
     #[inline]
     pub(crate) fn summary(&self) -> Summary {
         Summary(self.summary.load(Ordering::Acquire))
-    }
-
-    #[inline]
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
     }
 
     /// Looks at the state.
@@ -155,6 +238,11 @@ impl LogicalUnit {
         result
     }
 
+    /// Changes what the summary does not tell, and nobody has to look at.
+    pub(crate) fn note<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        change(&mut self.state.lock())
+    }
+
     /// The summary of a state that has changed, whose lock is held.
     fn publish(&self, state: &State) {
         let generation = (self.summary().generation() + 1) << Summary::CONDITION_BITS;
@@ -163,19 +251,24 @@ impl LogicalUnit {
     }
 
     /// A new nexus. It is told first of all that the unit may have been reset before it came.
-    pub(crate) fn connect(&self, nexus: NexusId) {
+    pub(crate) fn connect(&self, nexus: NexusId, name: NexusName) -> AtUnit {
+        let (link, counters) = (Arc::new(Link::default()), Arc::new(Counters::default()));
         let mut attentions = UnitAttentions::default();
         attentions.post(AdditionalSense::POWER_ON_OR_RESET);
-        self.state.lock().attentions.insert(nexus, attentions);
+        let peer = Peer { name, link: Arc::clone(&link), attentions, counters: Arc::clone(&counters) };
+        self.state.lock().nexuses.insert(nexus, peer);
+        AtUnit { view: View::NONE, counters, requests: RequestCounter::new(link) }
     }
 
     /// The nexus is lost: its reservation ends (SPC-2 5.5.1).
     pub(crate) fn disconnect(&self, nexus: NexusId) {
         let holds = {
             let mut state = self.state.lock();
-            state.attentions.remove(&nexus);
+            let gone = state.nexuses.remove(&nexus);
+            state.retired = gone.map_or(state.retired, |peer| state.retired.plus(peer.counters.totals()));
             state.medium.forget(nexus);
-            state.reservation == Some(nexus)
+            state.copies.forget(nexus);
+            state.reserved_by == Some(nexus)
         };
         if holds {
             self.release(nexus);
@@ -188,7 +281,7 @@ impl LogicalUnit {
         let mut state = self.state.lock();
         let has = state.granted(nexus);
         let refused = !has.contains(needs & Needs::OF_RESERVATIONS);
-        let attentions = state.attentions.get_mut(&nexus);
+        let attentions = state.nexuses.get_mut(&nexus).map(|peer| &mut peer.attentions);
         match attentions.filter(|attentions| attentions.any()) {
             Some(_) if quiet || refused => Ok(Looked { has, lasts: false }),
             Some(attentions) => attentions.take().map_or(Ok(Looked { has, lasts: false }), Err),
@@ -198,19 +291,20 @@ impl LogicalUnit {
 
     /// Takes the oldest unit attention of `nexus`.
     pub(crate) fn take_attention(&self, nexus: NexusId) -> Option<AdditionalSense> {
-        self.state.lock().attentions.get_mut(&nexus)?.take()
+        self.state.lock().nexuses.get_mut(&nexus)?.attentions.take()
     }
 
     /// Whether a unit attention condition waits for a command of `nexus`.
     pub(crate) fn has_attention(&self, nexus: NexusId) -> bool {
-        self.look(|state| state.attentions.get(&nexus).is_some_and(UnitAttentions::any))
+        self.look(|state| state.nexuses.get(&nexus).is_some_and(|peer| peer.attentions.any()))
     }
 
     /// What the loss of a nexus does to the unit, for one that goes on: its reservation ends, and it is told (SAM-5 6.3.4).
     pub(crate) fn reset_nexus(&self, nexus: NexusId) {
         self.change(|state| {
-            state.reservation.take_if(|holder| *holder == nexus);
+            state.reserved_by.take_if(|holder| *holder == nexus);
             state.medium.forget(nexus);
+            state.copies.forget(nexus);
         });
         self.tell(nexus, AdditionalSense::I_T_NEXUS_LOSS);
     }
@@ -218,34 +312,27 @@ impl LogicalUnit {
     /// Raises a unit attention condition for one nexus.
     pub(crate) fn tell(&self, nexus: NexusId, condition: AdditionalSense) {
         self.change(|state| {
-            if let Some(attentions) = state.attentions.get_mut(&nexus) {
-                attentions.post(condition);
+            if let Some(peer) = state.nexuses.get_mut(&nexus) {
+                peer.attentions.post(condition);
             }
         });
     }
 
-    /// RESERVE (6).
-    pub(crate) fn reserve(&self, nexus: NexusId) -> Result<(), ReservedByAnother> {
-        self.change(|state| match *state.reservation.get_or_insert(nexus) {
-            holder if holder == nexus => Ok(()),
-            _ => Err(ReservedByAnother),
-        })
-    }
-
-    /// RELEASE (6): nothing happens if the reservation is another's.
+    /// RELEASE: nothing happens if the reservation is another's.
     pub(crate) fn release(&self, nexus: NexusId) {
-        self.change(|state| state.reservation.take_if(|holder| *holder == nexus));
+        self.change(|state| state.reserved_by.take_if(|holder| *holder == nexus));
     }
 
     /// A reset of the unit (SAM-5 6.3): tasks and reservation end, settings are the saved ones, everybody is told.
-    pub(crate) fn reset(&self, condition: AdditionalSense) {
-        self.change(|state| {
-            self.epoch.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn reset(&self, condition: AdditionalSense) -> Settling {
+        let links = self.change(|state| {
             state.settings = state.saved;
-            state.reservation = None;
+            state.reserved_by = None;
             state.medium.reset();
             state.post(condition, None);
+            state.links(|_, _| true)
         });
+        Settling::end_tasks(links)
     }
 
     /// The medium is there again; all but the nexus that has loaded it are told. While somebody prevents its removal it does not move
@@ -255,8 +342,7 @@ impl LogicalUnit {
             if by.is_some() && !state.medium.preventing.is_empty() {
                 return Err(Sense::illegal(AdditionalSense::MEDIUM_REMOVAL_PREVENTED));
             }
-            state.medium.stopped = false;
-            if std::mem::take(&mut state.medium.ejected) {
+            if state.medium.load() {
                 state.post(AdditionalSense::MEDIUM_MAY_HAVE_CHANGED, by);
             }
             Ok(())
@@ -291,14 +377,6 @@ impl LogicalUnit {
             self.publish(&state);
         }
         Some(progress)
-    }
-
-    /// All tasks of all nexuses end; the others are told (SAM-5 7.4).
-    pub(crate) fn clear_task_set(&self, by: NexusId) {
-        self.change(|state| {
-            self.epoch.fetch_add(1, Ordering::AcqRel);
-            state.post(AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, Some(by));
-        });
     }
 }
 

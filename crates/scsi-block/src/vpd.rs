@@ -3,6 +3,10 @@
 //! Each page is a type with `encode` (the page without its header) and `decode` (the whole page as it came). A page
 //! that is shorter than T10 draws it decodes with zeros for what it lacks, as older devices send shorter pages.
 
+mod extended;
+
+pub use extended::ExtendedInquiry;
+
 use crate::designator::Designator;
 use crate::inquiry::Peripheral;
 use crate::octets::{DecodeError, be16, be32, be64, need, text};
@@ -15,6 +19,8 @@ pub mod page {
     pub const UNIT_SERIAL_NUMBER: u8 = 0x80;
     /// Device identification.
     pub const DEVICE_IDENTIFICATION: u8 = 0x83;
+    /// Extended INQUIRY data.
+    pub const EXTENDED_INQUIRY: u8 = 0x86;
     /// Block limits.
     pub const BLOCK_LIMITS: u8 = 0xb0;
     /// Block device characteristics.
@@ -28,6 +34,7 @@ pub const PAGES: &[u8] = &[
     page::SUPPORTED_PAGES,
     page::UNIT_SERIAL_NUMBER,
     page::DEVICE_IDENTIFICATION,
+    page::EXTENDED_INQUIRY,
     page::BLOCK_LIMITS,
     page::BLOCK_DEVICE_CHARACTERISTICS,
     page::LOGICAL_BLOCK_PROVISIONING,
@@ -354,6 +361,7 @@ mod tests {
                 let _ = BlockLimits::decode(&bytes);
                 let _ = BlockDeviceCharacteristics::decode(&bytes);
                 let _ = LogicalBlockProvisioning::decode(&bytes);
+                let _ = ExtendedInquiry::decode(&bytes);
             }
         }
     }

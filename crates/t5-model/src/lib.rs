@@ -2,6 +2,9 @@
 //!
 //! ```text
 //!   switch   virtual interfaces, wires and loopbacks: who gets which frame
+//!   tcp      offloaded connections, over smoltcp
+//!   iscsi    PDUs in the stream: framing, digests, placement by page pods
+//!   wire     what a port is attached to: another adapter, over a cable that may be bad
 //! ```
 //!
 //! Guarantees:
@@ -13,4 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod iscsi;
 pub mod switch;
+pub mod tcp;
+pub mod wire;

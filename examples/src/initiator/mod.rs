@@ -4,7 +4,12 @@ mod ask;
 mod bench;
 pub mod connection;
 mod inquiry;
+mod logs;
 mod medium;
+mod modes;
+mod opcodes;
+mod persist;
+mod section;
 mod transfer;
 
 use std::time::Duration;
@@ -56,6 +61,12 @@ enum Command {
     Capacity(Question),
     /// Shows who a logical unit says it is: the standard data and all VPD pages
     Inquiry(Question),
+    /// Shows which commands and task management functions a logical unit supports
+    Opcodes(Question),
+    /// Shows the mode pages field by field, or sets fields
+    Modes(modes::Modes),
+    /// Shows the log pages, or lets their counters begin again
+    Logs(logs::Logs),
     /// Measures the time to an answer
     Ping(Ping),
     /// Copies a file or a disk to a file or a disk; holes and zeros stay cheap
@@ -75,6 +86,9 @@ enum Command {
     Writesame(medium::WriteSame),
     /// Makes everything on a disk unreadable; wants --yes
     Sanitize(medium::Sanitize),
+    /// Shows or changes persistent reservations
+    #[command(subcommand)]
+    Persist(persist::Persist),
     /// Puts load on a disk and measures it; without URL on one of its own, in the same process
     Bench(bench::Bench),
 }
@@ -122,6 +136,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Luns(Question { url, json, connection }) => ask::luns(url, connection, *json),
         Command::Capacity(Question { url, json, connection }) => ask::capacity(url, connection, *json),
         Command::Inquiry(Question { url, json, connection }) => inquiry::run(url, connection, *json),
+        Command::Opcodes(Question { url, json, connection }) => opcodes::run(url, connection, *json),
+        Command::Modes(modes) => modes::run(modes),
+        Command::Logs(logs) => logs::run(logs),
         Command::Ping(ping) => ask::ping(&ping.url, &ping.connection, ping.count, ping.interval),
         Command::Copy(copy) => transfer::copy(copy),
         Command::Compare(compare) => transfer::compare(compare),
@@ -130,6 +147,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Unmap(destroy) => medium::unmap(destroy),
         Command::Writesame(same) => medium::write_same(same),
         Command::Sanitize(sanitize) => medium::sanitize(sanitize),
+        Command::Persist(persist) => persist::run(persist),
         Command::Bench(bench) => bench.run(),
     }
 }
@@ -162,8 +180,16 @@ mod tests {
             (&["bench", "--iodepth", "none"], &["--iodepth"]),
             (&["bench", "--block-size", "odd"], &["--block-size", "expected a size such as 4096"]),
             (&["bench", "--runtime", "0"], &["--runtime", "expected a time"]),
+            (&["modes", "iscsi://h/iqn.2026-01.a:b/0", "--set", "WCE"], &["--set", "expected NAME=VALUE"]),
+            (&["modes", "iscsi://h/iqn.2026-01.a:b/0", "--set", "NONE=1"], &["--set", "WCE"]),
             (&["ping", "iscsi://h", "--initiator-name", "me"], &["--initiator-name", "expected iqn."]),
             (&["ping", "iscsi://h", "--command-timeout", "soon"], &["--command-timeout", "expected a time"]),
+            (&["persist", "clear", "--key", "zz", "iscsi://h"], &["--key", "expected a key"]),
+            (&["persist", "reserve", "--key", "1", "--type", "x", "iscsi://h"], &["--type", "write-exclusive"]),
+            (
+                &["persist", "register", "--new-key", "1", "--initiator-port", "a,b", "iscsi://h"],
+                &["expected an iSCSI name"],
+            ),
             (&["ping", "iscsi://h", "--isid", "0xc00000000000"], &["--isid", "reserved"]),
         ];
         for (words, expected) in wrong {

@@ -59,7 +59,7 @@ impl World {
 
     /// Carries block I/O to the store.
     fn take_io(&mut self) {
-        while let Some(IoRequest { id, store, io }) = self.target.poll_io() {
+        while let Some(IoRequest { id, store, io, .. }) = self.target.poll_io() {
             let unit = self.first_units[store.target] + store.unit;
             let job = self.store.take(id, unit, io, &mut self.oracle);
             let most = self.plan.window as usize * self.target.sessions() * (1 + MANAGEMENT_MAX);

@@ -36,6 +36,8 @@ pub struct IoRequest {
     pub store: StoreId,
     /// What is asked.
     pub io: BlockIo,
+    /// Whether others' requests may go first: it is one of many of a long command.
+    pub patient: bool,
 }
 
 /// What the owner of a node has to know or to decide.

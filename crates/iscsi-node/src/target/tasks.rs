@@ -139,7 +139,10 @@ impl Session {
             let open = self.aborted_in_store.swap_remove(place);
             open.forget_reading(context.connections);
             open.forget_asked(context.connections);
-            self.answer_management();
+            if let Some(nexus) = &mut self.nexus {
+                nexus.forget(open.task);
+            }
+            self.answer_management(context.now);
             for waiting in std::mem::take(&mut self.behind_orphans) {
                 self.start_or_wait(waiting, context);
             }
@@ -181,10 +184,14 @@ impl Session {
         let (Some(nexus), Some(connection)) = (&mut self.nexus, connection) else {
             return self.machine.discard(command.task);
         };
-        let lun = LogicalUnitNumber::from_wire(command.lun.0);
-        let cdb: &[u8] = if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb };
         let expected = if command.write { command.expected_data_transfer_length } else { 0 };
-        let task = match nexus.begin_expecting(lun, cdb, Some(expected)) {
+        let scsi = scsi_block::Command {
+            lun: LogicalUnitNumber::from_wire(command.lun.0),
+            cdb: if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb },
+            announced: Some(expected),
+            now: Some(context.now),
+        };
+        let task = match nexus.begin_command(&scsi) {
             Begin::Done(outcome) => {
                 let outcome = TaskOutcome {
                     data_in_length: outcome.data_in.len() as u32,
@@ -225,11 +232,12 @@ impl Session {
         let Some(open) = self.open_task(id).filter(|open| open.tag.is_none()) else {
             return; // aborted while it waited, or gone to another connection
         };
-        let (wanted, missing) = (open.wanted, open.missing());
-        if missing > 0
+        let wanted = open.wanted;
+        if open.missing() > 0
             && let Some(connection) = context.connections.get_mut(open.connection)
         {
-            open.tag = Some(connection.port.reserve(missing));
+            // Offsets of Data-Out count from the command's first byte, so what has come already is reserved too.
+            open.tag = Some(connection.port.reserve(wanted));
             open.asked_bytes = wanted as usize;
             open.count_asked(context.connections);
         }
@@ -276,7 +284,7 @@ impl Session {
     /// Whether block I/O of tasks that have ended with their connection is still in the store of a unit. What an initiator sends
     /// after it has learned of that end must not be overtaken.
     fn has_orphans<P>(&self, unit: usize, connections: &Connections<P>) -> bool {
-        self.aborted_in_store.iter().any(|open| open.task.unit() == unit && is_lost(connections, open.connection))
+        self.aborted_in_store.iter().any(|open| open.task.store() == unit && is_lost(connections, open.connection))
     }
 
     fn act<P: PduPort>(&mut self, id: TaskId, step: Step, context: &mut Context<'_, P>) {
@@ -286,10 +294,15 @@ impl Session {
                 open.in_store = true;
                 open.count_reading(context.connections);
                 let target = self.target.expect("a session with a nexus has a target");
-                let store = StoreId { target, unit: open.task.unit() };
+                let store = StoreId { target, unit: open.task.store() };
+                let patient = open.task.is_patient();
                 self.ios_in_flight += 1;
                 let id = context.outbox.ios.insert((self.id(), id)) as u64;
-                return context.outbox.requests.push_back(IoRequest { id, store, io });
+                return context.outbox.requests.push_back(IoRequest { id, store, io, patient });
+            }
+            Step::Wait => {
+                self.waiting.push(id);
+                return self.look_again_after(context.now);
             }
             Step::Done(outcome) => Some(open.outcome(outcome)),
             Step::Aborted => None,
@@ -299,6 +312,18 @@ impl Session {
         match outcome {
             Some(outcome) => self.machine.complete(id, outcome),
             None => self.machine.discard(id),
+        }
+    }
+
+    /// Looks whether tasks that wait for block I/O of other sessions may go on.
+    pub(super) fn wake_waiting<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
+        for id in std::mem::take(&mut self.waiting) {
+            let place = self.tasks.get_mut(id.index()).and_then(Option::as_mut);
+            let (Some(open), Some(nexus)) = (place.filter(|open| open.id == id), &mut self.nexus) else {
+                continue; // aborted while it waited
+            };
+            let step = nexus.wake(&mut open.task);
+            self.act(id, step, context);
         }
     }
 
@@ -347,7 +372,7 @@ impl Session {
         if in_store {
             open.count_reading(context.connections);
         }
-        match (in_store, missing) {
+        match (in_store || self.waiting.contains(&id), missing) {
             (true, _) => {}
             (false, 0) => self.start_or_wait(id, context),
             (false, _) => self.pursue(id, context),

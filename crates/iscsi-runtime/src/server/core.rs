@@ -54,6 +54,8 @@ pub(super) struct Core {
     listeners: Vec<TcpListener>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
+    /// Steps of copies, of which each turn begins one.
+    copies: VecDeque<IoRequest>,
     /// Requests that let others go first.
     patient: VecDeque<IoRequest>,
     /// When the next of them, or the next step of what units do without a task, may begin, if one has begun.
@@ -90,6 +92,7 @@ impl Core {
             listeners,
             accept_again: None,
             buffers: BufferPool::default(),
+            copies: VecDeque::new(),
             patient: VecDeque::new(),
             upkeep_at: None,
             draining: false,
@@ -112,6 +115,7 @@ impl Core {
             if looks_again
                 && events.is_empty()
                 && !self.node.has_more()
+                && self.copies.is_empty()
                 && self.patient.is_empty()
                 && self.upkeep_at.is_none()
             {
@@ -129,7 +133,7 @@ impl Core {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.node.has_more() || self.upkeep_at.is_none() && !self.patient.is_empty() {
+        if self.node.has_more() || !self.copies.is_empty() || self.upkeep_at.is_none() && !self.patient.is_empty() {
             return Some(Duration::ZERO);
         }
         let due =
@@ -171,11 +175,15 @@ impl Core {
     fn serve_stores(&mut self, now: Instant) -> usize {
         let mut ios = 0;
         self.begin_upkeep(now);
+        if let Some(request) = self.copies.pop_front() {
+            self.submit(request);
+        }
         loop {
             while let Some(request) = self.node.poll_io() {
                 ios += 1;
                 match request.io {
                     BlockIo::Wipe { .. } => self.patient.push_back(request),
+                    _ if request.patient => self.copies.push_back(request),
                     _ => self.submit(request),
                 }
             }
@@ -201,7 +209,7 @@ impl Core {
         }
     }
 
-    fn submit(&mut self, IoRequest { id, store, io }: IoRequest) {
+    fn submit(&mut self, IoRequest { id, store, io, .. }: IoRequest) {
         let found = &mut self.stores[store.target][store.unit];
         if found.in_flight == 0 {
             self.busy_stores.push(store);
@@ -223,7 +231,7 @@ impl Core {
         for target in 0..self.stores.len() {
             for unit in 0..self.stores[target].len() {
                 if let Some(io) = self.shared.portal.targets[target].device.poll_upkeep(unit) {
-                    self.submit(IoRequest { id: UPKEEP, store: StoreId { target, unit }, io });
+                    self.submit(IoRequest { id: UPKEEP, store: StoreId { target, unit }, io, patient: true });
                 }
             }
         }

@@ -3,6 +3,7 @@
 use super::Cdb;
 use crate::opcodes::{Field, Operation};
 use crate::protection::ProtectionType;
+use crate::reservations::{OutAction, ReservationType};
 
 impl Cdb {
     /// For fields that the command has and values whose type fits them.
@@ -202,6 +203,52 @@ impl Cdb {
         Self::new(Operation::SanitizeExitFailureMode)
     }
 
+    /// EXTENDED COPY (LID1), with the list that [`CopyList::encode_lid1`](crate::copy::CopyList::encode_lid1) builds.
+    pub fn extended_copy_lid1(parameter_list_length: u32) -> Self {
+        Self::new(Operation::ExtendedCopyLid1).with(Field::ParameterListLength, parameter_list_length)
+    }
+
+    /// EXTENDED COPY (LID4), with the list that [`CopyList::encode_lid4`](crate::copy::CopyList::encode_lid4) builds.
+    pub fn extended_copy_lid4(parameter_list_length: u32) -> Self {
+        Self::new(Operation::ExtendedCopyLid4).with(Field::ParameterListLength, parameter_list_length)
+    }
+
+    /// COPY OPERATION ABORT.
+    pub fn copy_operation_abort(list_identifier: u32) -> Self {
+        Self::new(Operation::CopyOperationAbort).with(Field::ListIdentifier, list_identifier)
+    }
+
+    /// RECEIVE COPY STATUS (LID1).
+    pub fn receive_copy_status_lid1(list_identifier: u8, allocation_length: u32) -> Self {
+        Self::receive_copy(Operation::ReceiveCopyStatusLid1, list_identifier, allocation_length)
+    }
+
+    /// RECEIVE COPY STATUS (LID4).
+    pub fn receive_copy_status_lid4(list_identifier: u32, allocation_length: u32) -> Self {
+        Self::receive_copy(Operation::ReceiveCopyStatusLid4, list_identifier, allocation_length)
+    }
+
+    /// RECEIVE COPY DATA (LID1).
+    pub fn receive_copy_data(list_identifier: u8, allocation_length: u32) -> Self {
+        Self::receive_copy(Operation::ReceiveCopyDataLid1, list_identifier, allocation_length)
+    }
+
+    /// RECEIVE COPY FAILURE DETAILS (LID1).
+    pub fn receive_copy_failure_details(list_identifier: u8, allocation_length: u32) -> Self {
+        Self::receive_copy(Operation::ReceiveCopyFailureDetails, list_identifier, allocation_length)
+    }
+
+    /// RECEIVE COPY OPERATING PARAMETERS.
+    pub fn receive_copy_operating_parameters(allocation_length: u32) -> Self {
+        Self::new(Operation::ReceiveCopyOperatingParameters).with(Field::AllocationLength, allocation_length)
+    }
+
+    fn receive_copy(operation: Operation, list_identifier: impl Into<u64>, allocation_length: u32) -> Self {
+        Self::new(operation)
+            .with(Field::ListIdentifier, list_identifier)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
     /// MODE SENSE (6) of a page; `control` 0 current, 1 changeable, 2 default, 3 saved values.
     ///
     /// # Panics
@@ -240,6 +287,31 @@ impl Cdb {
         Self::new(operation).with(Field::PageFormat, true).with(Field::SavePages, save)
     }
 
+    /// LOG SENSE of a page's counts so far, from the first parameter on.
+    ///
+    /// # Panics
+    /// `page` is above 3Fh.
+    pub fn log_sense(page: u8, subpage: u8, allocation_length: u16) -> Self {
+        const CUMULATIVE: u8 = 1;
+        Self::new(Operation::LogSense)
+            .with(Field::PageControl, CUMULATIVE)
+            .with(Field::PageCode, page)
+            .with(Field::SubpageCode, subpage)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
+    /// LOG SELECT that lets the counters of a page begin again at zero; page 0 is all of them.
+    ///
+    /// # Panics
+    /// `page` is above 3Fh.
+    pub fn log_reset(page: u8) -> Self {
+        const CUMULATIVE: u8 = 1;
+        Self::new(Operation::LogSelect)
+            .with(Field::ParameterCodeReset, true)
+            .with(Field::PageControl, CUMULATIVE)
+            .with(Field::PageCode, page)
+    }
+
     /// START STOP UNIT, to the active or the stopped power condition.
     pub fn start_stop_unit(start: bool) -> Self {
         Self::new(Operation::StartStopUnit).with(Field::Start, start)
@@ -255,11 +327,60 @@ impl Cdb {
         Self::new(Operation::Release6)
     }
 
+    /// RESERVE (10) of the whole unit.
+    pub fn reserve_10() -> Self {
+        Self::new(Operation::Reserve10)
+    }
+
+    /// RELEASE (10) of the whole unit.
+    pub fn release_10() -> Self {
+        Self::new(Operation::Release10)
+    }
+
+    /// PERSISTENT RESERVE IN, READ KEYS.
+    pub fn persist_read_keys(allocation_length: u16) -> Self {
+        Self::new(Operation::PersistReadKeys).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// PERSISTENT RESERVE IN, READ RESERVATION.
+    pub fn persist_read_reservation(allocation_length: u16) -> Self {
+        Self::new(Operation::PersistReadReservation).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// PERSISTENT RESERVE IN, REPORT CAPABILITIES.
+    pub fn persist_report_capabilities(allocation_length: u16) -> Self {
+        Self::new(Operation::PersistReportCapabilities).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// PERSISTENT RESERVE IN, READ FULL STATUS.
+    pub fn persist_read_full_status(allocation_length: u16) -> Self {
+        Self::new(Operation::PersistReadFullStatus).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// PERSISTENT RESERVE OUT of a service action. `kind` is for RESERVE, RELEASE and the two that preempt, and the others leave it out.
+    pub fn persist_out(action: OutAction, kind: Option<ReservationType>, parameter_list_length: u32) -> Self {
+        let cdb = Self::new(action.operation()).with(Field::ParameterListLength, parameter_list_length);
+        match kind {
+            Some(kind) if action.has_type() => cdb.with(Field::ReservationType, kind.code()),
+            _ => cdb,
+        }
+    }
+
     /// REPORT SUPPORTED OPERATION CODES for all commands.
     pub fn report_supported_operation_codes(timeouts: bool, allocation_length: u32) -> Self {
         Self::new(Operation::ReportSupportedOperationCodes)
             .with(Field::ReturnTimeouts, timeouts)
             .with(Field::AllocationLength, allocation_length)
+    }
+
+    /// REPORT TIMESTAMP.
+    pub fn report_timestamp(allocation_length: u32) -> Self {
+        Self::new(Operation::ReportTimestamp).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// SET TIMESTAMP, with the list that [`Timestamp::list`](crate::parameters::Timestamp::list) builds.
+    pub fn set_timestamp() -> Self {
+        Self::new(Operation::SetTimestamp).with(Field::ParameterListLength, 12u8)
     }
 
     /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
@@ -294,7 +415,28 @@ mod tests {
             (Cdb::sanitize_overwrite(true, 516), &[0x48, 0x81, 0, 0, 0, 0, 0, 2, 4, 0]),
             (Cdb::sanitize_block_erase(false), &[0x48, 2, 0, 0, 0, 0, 0, 0, 0, 0]),
             (Cdb::sanitize_cryptographic_erase(false), &[0x48, 3, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::log_sense(0x19, 0, 512), &[0x4d, 0, 0x59, 0, 0, 0, 0, 2, 0, 0]),
+            (Cdb::log_reset(0), &[0x4c, 2, 0x40, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::set_timestamp(), &[0xa4, 0x0f, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
             (Cdb::sanitize_exit_failure_mode(), &[0x48, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::reserve_10(), &[0x56, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::persist_read_full_status(0x102), &[0x5e, 3, 0, 0, 0, 0, 0, 1, 2, 0]),
+            (
+                Cdb::persist_out(OutAction::Preempt, Some(ReservationType::ExclusiveAccess), 24),
+                &[0x5f, 4, 3, 0, 0, 0, 0, 0, 24, 0],
+            ),
+            (
+                Cdb::persist_out(OutAction::Register, Some(ReservationType::ExclusiveAccess), 24),
+                &[0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0],
+            ),
+            (Cdb::extended_copy_lid1(108), &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0]),
+            (Cdb::extended_copy_lid4(108), &[0x83, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0]),
+            (Cdb::copy_operation_abort(0x0102_0304), &[0x83, 0x1c, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::receive_copy_status_lid1(7, 12), &[0x84, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
+            (Cdb::receive_copy_status_lid4(0x0102_0304, 12), &[0x84, 5, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
+            (Cdb::receive_copy_data(7, 12), &[0x84, 1, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
+            (Cdb::receive_copy_failure_details(7, 12), &[0x84, 4, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
+            (Cdb::receive_copy_operating_parameters(64), &[0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0]),
             (Cdb::report_supported_operation_codes(true, 512), &[0xa3, 0x0c, 0x80, 0, 0, 0, 0, 0, 2, 0, 0, 0]),
         ];
         for (cdb, bytes) in expected {

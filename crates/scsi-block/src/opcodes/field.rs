@@ -77,6 +77,10 @@ pub enum Field {
     DisableBlockDescriptors,
     /// LLBAA: a long block descriptor is welcome.
     LongLbaAccepted,
+    /// PCR: counters begin again at zero.
+    ParameterCodeReset,
+    /// PARAMETER POINTER: the first parameter of a log page that is wanted.
+    ParameterPointer,
     /// PF: the pages are as SPC draws them.
     PageFormat,
     /// SP: save the pages too.
@@ -99,6 +103,14 @@ pub enum Field {
     Extent,
     /// 3RDPTY, which SPC-3 has made obsolete.
     ThirdParty,
+    /// LONGID: a third party's name of eight bytes, which SPC-3 has made obsolete.
+    LongId,
+    /// SCOPE of a persistent reservation.
+    Scope,
+    /// TYPE of a persistent reservation.
+    ReservationType,
+    /// LIST IDENTIFIER of a copy.
+    ListIdentifier,
     /// POWER CONDITION.
     PowerCondition,
     /// NO_FLUSH.

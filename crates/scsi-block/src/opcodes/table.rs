@@ -1,7 +1,7 @@
 //! The rows.
 
 use super::{Amount, CommandDescriptor, Data, Field, FieldPlace, Operation, Rules};
-use crate::needs::{ASKING, LOOKING, NOTHING, Needs, READING, RESERVING, SETTING, WRITING};
+use crate::needs::{ASKING, LOOKING, NOTHING, Needs, READING, RESERVING, SETTING, TELLING, WRITING};
 use crate::octets::Place;
 
 const fn at(field: Field, byte: u8, bit: u8, bits: u8) -> FieldPlace {
@@ -67,6 +67,7 @@ const SAVE_PAGES: FieldPlace = at(Field::SavePages, 1, 0, 1);
 const ALLOCATION_6: FieldPlace = at(Field::AllocationLength, 4, 7, 8);
 const ALLOCATION_10: FieldPlace = at(Field::AllocationLength, 7, 7, 16);
 const ALLOCATION_12: FieldPlace = at(Field::AllocationLength, 6, 7, 32);
+const ALLOCATION_16: FieldPlace = at(Field::AllocationLength, 10, 7, 32);
 const LIST_10: FieldPlace = at(Field::ParameterListLength, 7, 7, 16);
 const LBA_32: FieldPlace = at(Field::LogicalBlockAddress, 12, 7, 64);
 const BLOCKS_32: FieldPlace = at(Field::Blocks, 28, 7, 32);
@@ -94,6 +95,17 @@ const SANITIZE: &[FieldPlace] = &[
     zero(Field::Reserved, 2, 7, 40),
     LIST_10,
 ];
+const RESERVATION_10: &[FieldPlace] = &[
+    zero(Field::ThirdParty, 1, 4, 1),
+    zero(Field::LongId, 1, 1, 1),
+    zero(Field::Extent, 1, 0, 1),
+    zero(Field::ParameterListLength, 7, 7, 16),
+];
+const LIST_10_LONG: FieldPlace = at(Field::ParameterListLength, 5, 7, 32);
+const OF_TYPE: &[FieldPlace] = &[zero(Field::Scope, 2, 7, 4), at(Field::ReservationType, 2, 3, 4), LIST_10_LONG];
+const LIST_16: FieldPlace = at(Field::ParameterListLength, 10, 7, 32);
+const COPY_STATUS_LID1: &[FieldPlace] = &[at(Field::ListIdentifier, 2, 7, 8), ALLOCATION_16];
+const COPY_STATUS_LID4: &[FieldPlace] = &[at(Field::ListIdentifier, 2, 7, 32), ALLOCATION_16];
 const RESERVATION: &[FieldPlace] = &[zero(Field::ThirdParty, 1, 4, 1), zero(Field::Extent, 1, 0, 1)];
 
 const BLOCKS_IN: Data = Data::In(Amount::Blocks);
@@ -150,9 +162,36 @@ pub const COMMANDS: &[CommandDescriptor] = &[
     action(0x03, row(Op::SanitizeCryptographicErase, 0x48, "SANITIZE, CRYPTOGRAPHIC ERASE", 10, PARAMETERS_OUT,
         WRITES_NOT_READY, WRITING, SANITIZE)),
     action(0x1f, row(Op::SanitizeExitFailureMode, 0x48, "SANITIZE, EXIT FAILURE MODE", 10, PARAMETERS_OUT, NONE, WRITING, SANITIZE)),
+    row(Op::LogSelect, 0x4c, "LOG SELECT", 10, PARAMETERS_OUT, NONE, SETTING,
+        &[at(Field::ParameterCodeReset, 1, 1, 1), zero(Field::SavePages, 1, 0, 1), PAGE_CONTROL, MODE_PAGE, SUBPAGE, LIST_10]),
+    row(Op::LogSense, 0x4d, "LOG SENSE", 10, PARAMETERS_IN, NONE, TELLING,
+        &[zero(Field::SavePages, 1, 0, 1), PAGE_CONTROL, MODE_PAGE, SUBPAGE, at(Field::ParameterPointer, 5, 7, 16),
+          ALLOCATION_10]),
     row(Op::ModeSelect10, 0x55, "MODE SELECT (10)", 10, PARAMETERS_OUT, NONE, SETTING, &[PAGE_FORMAT, SAVE_PAGES, LIST_10]),
+    row(Op::Reserve10, 0x56, "RESERVE (10)", 10, Data::None, NONE, RESERVING, RESERVATION_10),
+    row(Op::Release10, 0x57, "RELEASE (10)", 10, Data::None, NONE, RESERVING, RESERVATION_10),
     row(Op::ModeSense10, 0x5a, "MODE SENSE (10)", 10, PARAMETERS_IN, NONE, ASKING,
         &[at(Field::LongLbaAccepted, 1, 4, 1), DBD, PAGE_CONTROL, MODE_PAGE, SUBPAGE, ALLOCATION_10]),
+    action(0x00, row(Op::PersistReadKeys, 0x5e, "PERSISTENT RESERVE IN, READ KEYS", 10, PARAMETERS_IN, NONE, RESERVING,
+        &[ALLOCATION_10])),
+    action(0x01, row(Op::PersistReadReservation, 0x5e, "PERSISTENT RESERVE IN, READ RESERVATION", 10, PARAMETERS_IN, NONE, RESERVING,
+        &[ALLOCATION_10])),
+    action(0x02, row(Op::PersistReportCapabilities, 0x5e, "PERSISTENT RESERVE IN, REPORT CAPABILITIES", 10, PARAMETERS_IN, NONE,
+        RESERVING, &[ALLOCATION_10])),
+    action(0x03, row(Op::PersistReadFullStatus, 0x5e, "PERSISTENT RESERVE IN, READ FULL STATUS", 10, PARAMETERS_IN, NONE, RESERVING,
+        &[ALLOCATION_10])),
+    action(0x00, row(Op::PersistRegister, 0x5f, "PERSISTENT RESERVE OUT, REGISTER", 10, PARAMETERS_OUT, NONE, RESERVING,
+        &[LIST_10_LONG])),
+    action(0x01, row(Op::PersistReserve, 0x5f, "PERSISTENT RESERVE OUT, RESERVE", 10, PARAMETERS_OUT, NONE, RESERVING, OF_TYPE)),
+    action(0x02, row(Op::PersistRelease, 0x5f, "PERSISTENT RESERVE OUT, RELEASE", 10, PARAMETERS_OUT, NONE, RESERVING, OF_TYPE)),
+    action(0x03, row(Op::PersistClear, 0x5f, "PERSISTENT RESERVE OUT, CLEAR", 10, PARAMETERS_OUT, NONE, RESERVING, &[LIST_10_LONG])),
+    action(0x04, row(Op::PersistPreempt, 0x5f, "PERSISTENT RESERVE OUT, PREEMPT", 10, PARAMETERS_OUT, NONE, RESERVING, OF_TYPE)),
+    action(0x05, row(Op::PersistPreemptAndAbort, 0x5f, "PERSISTENT RESERVE OUT, PREEMPT AND ABORT", 10, PARAMETERS_OUT, NONE,
+        RESERVING, OF_TYPE)),
+    action(0x06, row(Op::PersistRegisterAndIgnoreExistingKey, 0x5f, "PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", 10,
+        PARAMETERS_OUT, NONE, RESERVING, &[LIST_10_LONG])),
+    action(0x07, row(Op::PersistRegisterAndMove, 0x5f, "PERSISTENT RESERVE OUT, REGISTER AND MOVE", 10, PARAMETERS_OUT, NONE, RESERVING,
+        &[LIST_10_LONG])),
     action(0x09, row(Op::Read32, 0x7f, "READ (32)", 32, BLOCKS_IN, READS_OPTIONALLY, READING, TRANSFER_32)),
     action(0x0a, row(Op::Verify32, 0x7f, "VERIFY (32)", 32, Data::Out(Amount::Checked), READS_OPTIONALLY, READING, CHECKED_32)),
     action(0x0b, row(Op::Write32, 0x7f, "WRITE (32)", 32, BLOCKS_OUT, WRITES_OPTIONALLY, WRITING, TRANSFER_32)),
@@ -164,6 +203,20 @@ pub const COMMANDS: &[CommandDescriptor] = &[
           TAG_MASK])),
     action(0x12, row(Op::GetLbaStatus32, 0x7f, "GET LBA STATUS (32)", 32, PARAMETERS_IN, READS_OPTIONALLY, READING,
         &[at(Field::ReportType, 10, 7, 8), LBA_32, at(Field::AllocationLength, 28, 7, 32)])),
+    action(0x00, row(Op::ExtendedCopyLid1, 0x83, "EXTENDED COPY (LID1)", 16, PARAMETERS_OUT, Rules::OPTIONAL, WRITING, &[LIST_16])),
+    action(0x01, row(Op::ExtendedCopyLid4, 0x83, "EXTENDED COPY (LID4)", 16, PARAMETERS_OUT, Rules::OPTIONAL, WRITING, &[LIST_16])),
+    action(0x1c, row(Op::CopyOperationAbort, 0x83, "COPY OPERATION ABORT", 16, Data::None, Rules::OPTIONAL, WRITING,
+        &[at(Field::ListIdentifier, 2, 7, 32)])),
+    action(0x00, row(Op::ReceiveCopyStatusLid1, 0x84, "RECEIVE COPY STATUS (LID1)", 16, PARAMETERS_IN, Rules::OPTIONAL, READING,
+        COPY_STATUS_LID1)),
+    action(0x01, row(Op::ReceiveCopyDataLid1, 0x84, "RECEIVE COPY DATA (LID1)", 16, PARAMETERS_IN, Rules::OPTIONAL, READING,
+        COPY_STATUS_LID1)),
+    action(0x03, row(Op::ReceiveCopyOperatingParameters, 0x84, "RECEIVE COPY OPERATING PARAMETERS", 16, PARAMETERS_IN,
+        Rules::OPTIONAL, READING, &[ALLOCATION_16])),
+    action(0x04, row(Op::ReceiveCopyFailureDetails, 0x84, "RECEIVE COPY FAILURE DETAILS (LID1)", 16, PARAMETERS_IN,
+        Rules::OPTIONAL, READING, COPY_STATUS_LID1)),
+    action(0x05, row(Op::ReceiveCopyStatusLid4, 0x84, "RECEIVE COPY STATUS (LID4)", 16, PARAMETERS_IN, Rules::OPTIONAL, READING,
+        COPY_STATUS_LID4)),
     row(Op::Read16, 0x88, "READ (16)", 16, BLOCKS_IN, READS, READING, TRANSFER_16),
     row(Op::CompareAndWrite, 0x89, "COMPARE AND WRITE", 16, Data::Out(Amount::BlockPairs), WRITES_EXACTLY.union(Rules::OPTIONAL), WRITING,
         &[LBA_LONG, at(Field::Blocks, 13, 7, 8), FUA, DPO, PROTECT]),
@@ -180,7 +233,7 @@ pub const COMMANDS: &[CommandDescriptor] = &[
     row(Op::WriteAtomic16, 0x9c, "WRITE ATOMIC (16)", 16, BLOCKS_OUT, WRITES_EXACTLY.union(Rules::OPTIONAL), WRITING,
         &[LBA_LONG, zero(Field::AtomicBoundary, 10, 7, 16), at(Field::Blocks, 12, 7, 16), FUA, DPO, PROTECT]),
     action(0x10, row(Op::ReadCapacity16, 0x9e, "READ CAPACITY (16)", 16, PARAMETERS_IN, READS, LOOKING,
-        &[at(Field::AllocationLength, 10, 7, 32)])),
+        &[ALLOCATION_16])),
     action(0x12, row(Op::GetLbaStatus16, 0x9e, "GET LBA STATUS (16)", 16, PARAMETERS_IN, READS_OPTIONALLY, READING,
         &[LBA_LONG, at(Field::AllocationLength, 10, 7, 32), at(Field::ReportType, 14, 7, 8)])),
     row(Op::ReportLuns, 0xa0, "REPORT LUNS", 12, PARAMETERS_IN, Rules::QUIET, NOTHING,
@@ -190,6 +243,9 @@ pub const COMMANDS: &[CommandDescriptor] = &[
           at(Field::RequestedOperationCode, 3, 7, 8), at(Field::RequestedServiceAction, 4, 7, 16), ALLOCATION_12])),
     action(0x0d, row(Op::ReportSupportedTaskManagementFunctions, 0xa3, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", 12,
         PARAMETERS_IN, NONE, ASKING, &[at(Field::ReturnExtended, 2, 7, 1), ALLOCATION_12])),
+    action(0x0f, row(Op::ReportTimestamp, 0xa3, "REPORT TIMESTAMP", 12, PARAMETERS_IN, NONE, TELLING, &[ALLOCATION_12])),
+    action(0x0f, row(Op::SetTimestamp, 0xa4, "SET TIMESTAMP", 12, PARAMETERS_OUT, NONE, SETTING,
+        &[at(Field::ParameterListLength, 6, 7, 32)])),
     row(Op::Read12, 0xa8, "READ (12)", 12, BLOCKS_IN, READS, READING, TRANSFER_12),
     row(Op::Write12, 0xaa, "WRITE (12)", 12, BLOCKS_OUT, WRITES, WRITING, TRANSFER_12),
     row(Op::WriteAndVerify12, 0xae, "WRITE AND VERIFY (12)", 12, BLOCKS_OUT, WRITES, WRITING, CHECKED_12),

@@ -1,0 +1,141 @@
+//! EXTENDED COPY and the commands that ask about copies (SPC-5 6.3, 6.6, 6.7, 6.24 to 6.31). What a copy does goes on in
+//! [`copy`](crate::copy).
+
+use bytes::Bytes;
+
+use super::{Context, Plan, Started, Work, allocated, identify, medium};
+use crate::cdb::Cdb;
+use crate::copy::{
+    CopyJob, CopyList, CopyState, CopyStatus, Cscd, FailureDetails, OperatingParameters, Operation, Origin, Piece,
+    Segment, Side,
+};
+use crate::device::TargetDevice;
+use crate::io::Segments;
+use crate::opcodes::{self, Field};
+use crate::sense::{AdditionalSense, Sense, SenseKey};
+use crate::unit::LogicalUnit;
+
+const LENGTH_ERROR: Sense = Sense::illegal(AdditionalSense::PARAMETER_LIST_LENGTH_ERROR);
+const NOT_REACHABLE: Sense = Sense::new(SenseKey::CopyAborted, AdditionalSense::COPY_TARGET_DEVICE_NOT_REACHABLE);
+
+/// EXTENDED COPY: the CDB. Without a parameter list there is nothing to copy.
+pub(super) fn copy(cdb: &Cdb, lid4: bool) -> Result<Plan, Sense> {
+    let data_out_length = cdb.get(Field::ParameterListLength);
+    match data_out_length {
+        0 => Ok(Plan::DONE),
+        _ if data_out_length > CopyList::BYTES_MAX as u64 => Err(LENGTH_ERROR),
+        _ => Ok(Plan::Work { work: Work::Copy { lid4 }, data_in_length: 0, data_out_length: data_out_length as u32 }),
+    }
+}
+
+/// EXTENDED COPY: the parameter list.
+pub(super) fn start(context: &Context<'_>, data: Segments, wanted: u32, lid4: bool) -> Result<Started, Sense> {
+    let bytes = medium::exactly(data, wanted).map_err(|_| LENGTH_ERROR)?;
+    let (list, operation) = match lid4 {
+        true => (CopyList::decode_lid4(&bytes)?, opcodes::Operation::ExtendedCopyLid4),
+        false => (CopyList::decode_lid1(&bytes)?, opcodes::Operation::ExtendedCopyLid1),
+    };
+    let units: Vec<_> = list.cscds.iter().map(|cscd| find(context.device, cscd)).collect();
+    let pieces = list.segments.iter().map(|segment| piece(context, &units, segment)).collect();
+    begin(context, operation, list.identifier, pieces)
+}
+
+/// Begins a copy, unless there is one of its list identifier, or too many.
+fn begin(
+    context: &Context<'_>,
+    operation: opcodes::Operation,
+    list_identifier: Option<u32>,
+    pieces: Vec<Result<Piece, Sense>>,
+) -> Result<Started, Sense> {
+    let service_action = operation.descriptor().service_action.expect("commands that copy have service actions");
+    let origin = Origin { nexus: context.nexus, list_identifier, service_action };
+    let operation: std::sync::Arc<Operation> = context.unit.note(|state| state.copies.begin(origin))?;
+    Ok(Started::Copy(Box::new(CopyJob::new(pieces, operation))))
+}
+
+/// The unit that a CSCD descriptor names, if there is one that takes part in copies.
+fn find<'a>(device: &'a TargetDevice, cscd: &Cscd) -> Result<(usize, &'a LogicalUnit), Sense> {
+    let is_named = |unit: &LogicalUnit| identify::names(&unit.config).any(|name| name == cscd.designator);
+    let found = device.units().iter().enumerate().find(|(_, unit)| unit.config.copies() && is_named(unit));
+    let (index, unit) = found.ok_or(NOT_REACHABLE)?;
+    match cscd.block_size {
+        size if size == 0 || size == unit.config.geometry.block_size => Ok((index, unit)),
+        _ => Err(Sense::new(SenseKey::CopyAborted, AdditionalSense::INCORRECT_COPY_TARGET_DEVICE_TYPE)),
+    }
+}
+
+/// What is to be done for a segment, or why it cannot be.
+fn piece(
+    context: &Context<'_>,
+    units: &[Result<(usize, &LogicalUnit), Sense>],
+    segment: &Segment,
+) -> Result<Piece, Sense> {
+    let side = |id: u16, lba| -> Result<Side, Sense> {
+        let (unit, found) = match id {
+            Segment::COPY_MANAGER => (context.index(), context.unit),
+            _ => units[usize::from(id)]?,
+        };
+        Ok(Side {
+            unit,
+            epoch: found.look(|state| state.epoch(context.nexus)),
+            block_size: found.config.geometry.block_size,
+            lba,
+        })
+    };
+    let source = side(segment.source, segment.source_lba)?;
+    let destination = side(segment.destination, segment.destination_lba)?;
+    let counted = if segment.counts_destination { destination } else { source };
+    let bytes = u64::from(segment.blocks) * u64::from(counted.block_size);
+    if !bytes.is_multiple_of(source.block_size.max(destination.block_size).into()) {
+        return Err(Sense::new(SenseKey::CopyAborted, AdditionalSense::UNEXPECTED_INEXACT_SEGMENT));
+    }
+    Ok(Piece { source: Some(source), destination, bytes })
+}
+
+/// How it stands with the copy of the identifier that the CDB has.
+fn find_status(context: &Context<'_>, cdb: &Cdb) -> Result<CopyStatus, Sense> {
+    let identifier = cdb.get(Field::ListIdentifier) as u32;
+    let status = context.unit.note(|state| state.copies.status(context.nexus, identifier));
+    status.ok_or(cdb.refuse(Field::ListIdentifier))
+}
+
+/// RECEIVE COPY STATUS. It may be asked again and again, as long as the identifier is not used again.
+pub(super) fn status(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
+    let status = find_status(context, cdb)?;
+    let data = match cdb.operation() {
+        opcodes::Operation::ReceiveCopyStatusLid1 => status.encode_lid1(),
+        _ => status.encode_lid4(),
+    };
+    Ok(allocated(cdb, data))
+}
+
+/// RECEIVE COPY DATA: no segment holds data for the initiator.
+pub(super) fn held_data(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
+    match find_status(context, cdb)?.state {
+        CopyState::InProgress => Err(cdb.refuse(Field::ListIdentifier)),
+        _ => Ok(allocated(cdb, vec![0; 4])),
+    }
+}
+
+/// RECEIVE COPY FAILURE DETAILS.
+pub(super) fn failure_details(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
+    let status = find_status(context, cdb)?;
+    match status.state {
+        CopyState::InProgress => Err(cdb.refuse(Field::ListIdentifier)),
+        _ => Ok(allocated(cdb, FailureDetails(status.sense).encode(context.summary.sense_format()))),
+    }
+}
+
+/// RECEIVE COPY OPERATING PARAMETERS.
+pub(super) fn operating_parameters(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
+    allocated(cdb, OperatingParameters::of(unit.config.geometry.block_size).encode())
+}
+
+/// COPY OPERATION ABORT: the copy ends before its next step.
+pub(super) fn abort(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    let identifier = cdb.get(Field::ListIdentifier) as u32;
+    match context.unit.note(|state| state.copies.abort(context.nexus, identifier)) {
+        true => Ok(Plan::DONE),
+        false => Err(cdb.refuse(Field::ListIdentifier)),
+    }
+}

@@ -1,0 +1,109 @@
+//! Copies as tasks: step after step, each only if the unit that it is about lets this nexus do it.
+
+use super::Nexus;
+use crate::copy::{Access, CopyJob, Due, Side, refused};
+use crate::io::IoDone;
+use crate::needs::{READING, WRITING};
+use crate::sense::{AdditionalSense, Sense, SenseKey, ThirdParty};
+use crate::status::Status;
+use crate::task::{Outcome, Phase, Rare, Step, Task};
+use crate::unit::{Conditions, LogicalUnit};
+
+impl Nexus {
+    /// A step of a copy has ended.
+    pub(super) fn resume_copy(&mut self, task: &mut Task, mut job: Box<CopyJob>, done: IoDone) -> Step {
+        match job.handle_done(done) {
+            Ok(()) => self.proceed_with_copy(task, job),
+            Err(sense) => self.end_copy(task, &job, Err(sense)),
+        }
+    }
+
+    /// Gives the step that is due, or ends the task.
+    pub(super) fn proceed_with_copy(&mut self, task: &mut Task, mut job: Box<CopyJob>) -> Step {
+        let due = match job.due() {
+            Ok(Some(step)) => step,
+            Ok(None) => return self.end_copy(task, &job, Ok(())),
+            Err(sense) => return self.end_copy(task, &job, Err(sense)),
+        };
+        if let Err(sense) = self.count_copy(task, &due) {
+            return self.end_copy(task, &job, Err(sense));
+        }
+        let unit = &self.device.units()[due.side.unit];
+        if let Err(sense) = self.check_access(unit, &due) {
+            self.discount_side(task, due.side);
+            return self.end_copy(task, &job, Err(sense));
+        }
+        let durable = !unit.summary().has(Conditions::WRITE_CACHE);
+        let request = job.request(due.access, due.extent, durable, unit.config.thin);
+        task.phase = Phase::ExpectIo(Rare::Copy(job).into());
+        Step::Io(request)
+    }
+
+    /// A request of a copy counts at its task's unit as others do, and at the unit that it is about too: whoever ends tasks there waits for it.
+    fn count_copy(&mut self, task: &Task, due: &Due) -> Result<(), Sense> {
+        let Due { access, side, .. } = *due;
+        let requests = &mut self.units[side.unit].requests;
+        match if side.unit == task.unit() { requests.epoch() == side.epoch } else { requests.count(side.epoch) } {
+            true => Ok(()),
+            false => {
+                let cleared = AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR;
+                Err(refused(access, ThirdParty::check(Sense::new(SenseKey::UnitAttention, cleared))))
+            }
+        }
+    }
+
+    /// The request of a copy that was counted has come back.
+    pub(super) fn discount_copy(&mut self, task: &Task, job: &CopyJob) {
+        self.discount_side(task, job.side());
+    }
+
+    fn discount_side(&mut self, task: &Task, side: Side) {
+        if side.unit != task.unit() {
+            self.units[side.unit].requests.discount(side.epoch);
+        }
+    }
+
+    fn end_copy(&self, task: &Task, job: &CopyJob, end: Result<(), Sense>) -> Step {
+        let unit = &self.device.units()[task.unit()];
+        let end = end.map_err(|sense| sense.with_segment(job.segment()));
+        unit.note(|state| state.copies.end(job.operation(), end));
+        Step::Done(match end {
+            Ok(()) => Outcome::bare(Status::Good),
+            Err(sense) => Outcome::check(sense, unit.summary().sense_format()),
+        })
+    }
+
+    /// Whether a step of a copy may read or write blocks of a unit now. All that commands of this nexus to that unit are held to is here;
+    /// its unit attentions stay for them, as nobody would be told by a copy.
+    fn check_access(&self, unit: &LogicalUnit, due: &Due) -> Result<(), Sense> {
+        let Due { access, whole, .. } = *due;
+        let summary = unit.summary();
+        let said = |sense| Err(refused(access, ThirdParty::check(sense)));
+        let needs = match access {
+            Access::Read => READING,
+            Access::Write => WRITING,
+        };
+        if !unit.look(|state| state.granted(self.id)).contains(needs) {
+            return Err(refused(access, ThirdParty::bare(Status::ReservationConflict)));
+        }
+        if summary.has(Conditions::NOT_READY)
+            && let Some(sense) = unit.look(|state| state.medium.not_ready())
+        {
+            return said(sense);
+        }
+        if access == Access::Write {
+            let protected = [
+                (Conditions::READ_ONLY, AdditionalSense::WRITE_PROTECTED),
+                (Conditions::SOFTWARE_WRITE_PROTECTED, AdditionalSense::SOFTWARE_WRITE_PROTECTED),
+            ];
+            if let Some((_, code)) = protected.into_iter().find(|(condition, _)| summary.has(*condition)) {
+                return said(Sense::new(SenseKey::DataProtect, code));
+            }
+        }
+        let end = whole.lba.checked_add(whole.blocks);
+        match end.is_some_and(|end| end <= unit.config.geometry.blocks) {
+            true => Ok(()),
+            false => Err(Sense::new(SenseKey::CopyAborted, AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)),
+        }
+    }
+}
