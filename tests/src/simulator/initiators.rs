@@ -138,6 +138,9 @@ impl World {
             Event::Complete { token, outcome } => self.complete(session, token, outcome),
             Event::LogoutRequested { .. } => self.hosts[self.sessions[session].host].is_asked_to_leave = true,
             Event::Redirected { address, .. } => self.verdict.fail(format!("nobody redirects to {address}")),
+            Event::ConnectionWanted { .. } | Event::ConnectionJoined { .. } | Event::ConnectionClosed { .. } => {
+                self.verdict.fail("a node here has one connection, and ends with it");
+            }
             Event::Unresponsive => self.verdict.fail("nobody watches how long commands take"),
             Event::LoginFailed(failure) => {
                 link.into_iter().for_each(|link| self.check_login_failure(link, &failure));

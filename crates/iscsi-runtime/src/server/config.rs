@@ -1,5 +1,6 @@
 //! What a server is to offer: targets, disks, addresses.
 
+use super::shared::Stores;
 use super::{Server, StartError};
 use crate::capture;
 use crate::hash::fnv_1a;
@@ -76,6 +77,23 @@ impl Disk {
             unit.identity.product = NULL_PRODUCT.into();
         }
         Ok(Self::new(store, unit))
+    }
+}
+
+impl Disk {
+    /// The logical unit that the disk is as part of a target.
+    pub(super) fn unit_of(&self, target: &str, number: u16) -> LogicalUnitConfig {
+        let mut unit = self.unit.clone();
+        unit.identity.serial = distinct_serial(target, number, &unit.identity.serial);
+        // RFC 7143 4.4.2-1: the device has the name of the node.
+        unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), target));
+        unit.identity.transport_version = Some(ISCSI_VERSION);
+        unit
+    }
+
+    /// Where its blocks are.
+    pub(super) fn into_store(self) -> Arc<dyn BlockStore> {
+        self.store
     }
 }
 
@@ -169,11 +187,9 @@ impl Target {
         let initiators = self.initiators.map(|names| names.iter().map(|name| normalise(name)).collect()).transpose()?;
         self.disks.sort_by_key(|(number, _)| *number);
         let (mut units, mut stores) = (Vec::new(), Vec::new());
-        for (number, Disk { mut unit, mut store }) in self.disks {
-            unit.identity.serial = distinct_serial(&name, number, &unit.identity.serial);
-            // RFC 7143 4.4.2-1: the device has the name of the node.
-            unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), &name));
-            unit.identity.transport_version = Some(ISCSI_VERSION);
+        for (number, disk) in self.disks {
+            let mut unit = disk.unit_of(&name, number);
+            let mut store = disk.into_store();
             if let Some(records) = records {
                 unit.kept = Some(records.load(&unit.identity.serial)?);
                 store = Arc::new(KeepingStore::new(store, Arc::clone(records), unit.identity.serial.clone())?);
@@ -235,7 +251,7 @@ pub struct ServerBuilder {
 /// What a server is made of.
 pub(super) struct Parts {
     pub(super) portal: Portal,
-    pub(super) stores: Vec<Vec<Arc<dyn BlockStore>>>,
+    pub(super) stores: Stores,
     pub(super) listen: Vec<SocketAddr>,
     pub(super) cores: usize,
     pub(super) connections_max: usize,
@@ -342,7 +358,7 @@ impl ServerBuilder {
                 return Err(StartError::Configuration(format!("target {} is given twice", config.name)));
             }
             portal.targets.push(config);
-            stores.push(units);
+            stores.push(units.into_iter().map(Some).collect());
         }
         if self.listen.is_empty() {
             return Err(StartError::Configuration("no address to listen on was given".into()));

@@ -75,7 +75,10 @@ impl Connection {
         self.reason = Some(reason);
         self.outbox.shut();
         self.recovery = None;
-        self.timers.begin_cleanup(now, retention);
+        match reason {
+            CloseReason::Dropped { .. } | CloseReason::LoggedOut => self.timers.begin_cleanup(now, retention),
+            _ => self.timers.begin_cleanup_untold(now, retention),
+        }
     }
 
     // RFC 7143 7.9-3: at level 0 nothing asks for it again.

@@ -9,9 +9,9 @@ use crate::copy::{
     CopyJob, CopyList, CopyState, CopyStatus, Cscd, FailureDetails, OperatingParameters, Operation, Origin, Piece,
     Segment, Side,
 };
-use crate::device::TargetDevice;
 use crate::io::Segments;
 use crate::opcodes::{self, Field};
+use crate::roster::Roster;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::unit::LogicalUnit;
 
@@ -35,7 +35,8 @@ pub(super) fn start(context: &Context<'_>, data: Segments, wanted: u32, lid4: bo
         true => (CopyList::decode_lid4(&bytes)?, opcodes::Operation::ExtendedCopyLid4),
         false => (CopyList::decode_lid1(&bytes)?, opcodes::Operation::ExtendedCopyLid1),
     };
-    let units: Vec<_> = list.cscds.iter().map(|cscd| find(context.device, cscd)).collect();
+    let roster = context.device.roster();
+    let units: Vec<_> = list.cscds.iter().map(|cscd| find(&roster, cscd)).collect();
     let pieces = list.segments.iter().map(|segment| piece(context, &units, segment)).collect();
     begin(context, operation, list.identifier, pieces)
 }
@@ -54,9 +55,9 @@ fn begin(
 }
 
 /// The unit that a CSCD descriptor names, if there is one that takes part in copies.
-fn find<'a>(device: &'a TargetDevice, cscd: &Cscd) -> Result<(usize, &'a LogicalUnit), Sense> {
+fn find<'a>(roster: &'a Roster, cscd: &Cscd) -> Result<(usize, &'a LogicalUnit), Sense> {
     let is_named = |unit: &LogicalUnit| identify::names(&unit.config).any(|name| name == cscd.designator);
-    let found = device.units().iter().enumerate().find(|(_, unit)| unit.config.copies() && is_named(unit));
+    let found = roster.units().find(|(_, unit)| unit.config.copies() && is_named(unit));
     let (index, unit) = found.ok_or(NOT_REACHABLE)?;
     match cscd.block_size {
         size if size == 0 || size == unit.config.geometry.block_size => Ok((index, unit)),
@@ -72,7 +73,7 @@ fn piece(
 ) -> Result<Piece, Sense> {
     let side = |id: u16, lba| -> Result<Side, Sense> {
         let (unit, found) = match id {
-            Segment::COPY_MANAGER => (context.index(), context.unit),
+            Segment::COPY_MANAGER => (context.index, context.unit),
             _ => units[usize::from(id)]?,
         };
         Ok(Side {

@@ -1,6 +1,7 @@
 //! Copies as tasks: step after step, each only if the unit that it is about lets this nexus do it.
 
 use super::Nexus;
+use super::at_unit::AtUnit;
 use crate::copy::{Access, CopyJob, Due, Side, refused};
 use crate::io::IoDone;
 use crate::needs::{READING, WRITING};
@@ -28,7 +29,8 @@ impl Nexus {
         if let Err(sense) = self.count_copy(task, &due) {
             return self.end_copy(task, &job, Err(sense));
         }
-        let unit = &self.device.units()[due.side.unit];
+        let Some(Some(own)) = self.units.get(due.side.unit) else { unreachable!("what is counted is there") };
+        let unit = &own.unit;
         if let Err(sense) = self.check_access(unit, &due) {
             self.discount_side(task, due.side);
             return self.end_copy(task, &job, Err(sense));
@@ -42,7 +44,11 @@ impl Nexus {
     /// A request of a copy counts at its task's unit as others do, and at the unit that it is about too: whoever ends tasks there waits for it.
     fn count_copy(&mut self, task: &Task, due: &Due) -> Result<(), Sense> {
         let Due { access, side, .. } = *due;
-        let requests = &mut self.units[side.unit].requests;
+        // A unit that was taken away takes part no more.
+        let Some(Some(AtUnit { requests, .. })) = self.units.get_mut(side.unit) else {
+            let gone = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
+            return Err(refused(access, ThirdParty::check(gone)));
+        };
         match if side.unit == task.unit() { requests.epoch() == side.epoch } else { requests.count(side.epoch) } {
             true => Ok(()),
             false => {
@@ -58,13 +64,15 @@ impl Nexus {
     }
 
     fn discount_side(&mut self, task: &Task, side: Side) {
-        if side.unit != task.unit() {
-            self.units[side.unit].requests.discount(side.epoch);
+        if side.unit != task.unit()
+            && let Some(Some(own)) = self.units.get_mut(side.unit)
+        {
+            own.requests.discount(side.epoch);
         }
     }
 
     fn end_copy(&self, task: &Task, job: &CopyJob, end: Result<(), Sense>) -> Step {
-        let unit = &self.device.units()[task.unit()];
+        let unit = &self.own(task).unit;
         let end = end.map_err(|sense| sense.with_segment(job.segment()));
         unit.note(|state| state.copies.end(job.operation(), end));
         Step::Done(match end {
@@ -101,7 +109,7 @@ impl Nexus {
             }
         }
         let end = whole.lba.checked_add(whole.blocks);
-        match end.is_some_and(|end| end <= unit.config.geometry.blocks) {
+        match end.is_some_and(|end| end <= unit.blocks()) {
             true => Ok(()),
             false => Err(Sense::new(SenseKey::CopyAborted, AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)),
         }
