@@ -201,7 +201,7 @@ impl Session {
         self.machine.handle_timeout(context.now);
         if self.look_at.take_if(|at| *at <= context.now).is_some() {
             self.wake_waiting(context);
-            self.answer_management(context.now);
+            self.answer_management(context);
         }
         self.handle_events(context);
     }

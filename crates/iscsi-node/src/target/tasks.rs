@@ -14,6 +14,7 @@ use iscsi_pdu::{Cid, TargetTransferTag, TaskAttribute};
 use iscsi_session::target::{Command, DataProgress, TaskId, TaskOutcome};
 use iscsi_transport::PduPort;
 use scsi_block::io::{IoDone, Segments};
+use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
 use scsi_block::{Begin, LogicalUnitNumber, Outcome, Step, Task};
 
 /// A task between its command and its outcome.
@@ -150,7 +151,7 @@ impl Session {
             open.forget_reading(context.connections);
             open.forget_asked(context.connections);
             self.forget(open);
-            self.answer_management(context.now);
+            self.answer_management(context);
             for waiting in std::mem::take(&mut self.behind_orphans) {
                 self.start_or_wait(waiting, context);
             }
@@ -209,7 +210,7 @@ impl Session {
                     sense: outcome.sense,
                     data_in: outcome.data_in,
                 };
-                return self.machine.complete(command.task, outcome);
+                return self.finish(command.task, outcome);
             }
             Begin::Task(task) => task,
         };
@@ -323,7 +324,7 @@ impl Session {
         self.tasks[id.index()] = None;
         self.has_ended = true;
         match outcome {
-            Some(outcome) => self.machine.complete(id, outcome),
+            Some(outcome) => self.finish(id, outcome),
             None => self.machine.discard(id),
         }
     }
@@ -337,6 +338,16 @@ impl Session {
             };
             let step = nexus.wake(&mut open.task);
             self.act(id, step, context);
+        }
+    }
+
+    /// Ends a command. A unit attention about tasks that somebody has ended is fenced, where that was agreed upon (RFC 7143 section
+    /// 4.2.2.3.4 a).
+    fn finish(&mut self, id: TaskId, outcome: TaskOutcome) {
+        if !outcome.sense.is_empty() && tells_of_ended_tasks(&outcome.sense) {
+            self.machine.complete_fenced(id, outcome);
+        } else {
+            self.machine.complete(id, outcome);
         }
     }
 
@@ -419,6 +430,16 @@ impl Session {
             open.release_tag(context.connections);
         }
     }
+}
+
+/// Whether sense data is a unit attention about tasks of the nexus that a function for many tasks has ended.
+fn tells_of_ended_tasks(sense: &[u8]) -> bool {
+    const CODES: [AdditionalSense; 3] = [
+        AdditionalSense::SCSI_BUS_RESET,
+        AdditionalSense::BUS_DEVICE_RESET,
+        AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
+    ];
+    Sense::decode(sense).is_ok_and(|sense| sense.key == SenseKey::UnitAttention && CODES.contains(&sense.additional))
 }
 
 /// Whether a connection takes nothing any more.

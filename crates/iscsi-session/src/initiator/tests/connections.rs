@@ -496,6 +496,20 @@ fn announce_with(bench: &mut Bench, event: AsyncEvent, cid: Cid, parameter_3: u1
     });
 }
 
+// RFC 7143 11.9.1: the order of two connections is none.
+#[test]
+fn an_announcement_that_is_late_does_not_end_the_connection_that_was_reinstated() {
+    let mut bench = two();
+    lose(&mut bench, OTHER);
+    bench.join(OTHER).on(CID);
+    bench.events();
+    announce(&mut bench, AsyncEvent::ConnectionDrop, OTHER);
+    assert_eq!(bench.events(), [Event::PingDue { cid: OTHER }]);
+    // What it says of itself is so.
+    announce(bench.on(OTHER), AsyncEvent::ConnectionDrop, OTHER);
+    assert_eq!(bench.events(), [closed(OTHER, CloseReason::Dropped { time_2_wait: 3 })]);
+}
+
 #[test]
 fn announcements_are_about_their_connection() {
     let mut bench = two();
