@@ -14,7 +14,7 @@ use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
-use crate::io::{IoDone, IoOutput, Segments};
+use crate::io::{Extent, IoDone, IoOutput, Segments};
 use crate::opcodes::{Field, Operation, Rules};
 use crate::protection::PROTECTION_BYTES;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
@@ -128,6 +128,9 @@ impl Nexus {
         let context = Context { device: &self.device, unit, nexus: self.id, summary };
         match commands::start(&context, work, data_out, task.data_out_length) {
             Ok(Started::Io(request, then)) => {
+                if summary.has(Conditions::TOKENS) {
+                    unit.revoke_tokens(then.changes());
+                }
                 task.phase = Phase::ExpectIo(then);
                 Step::Io(request)
             }
@@ -154,7 +157,12 @@ impl Nexus {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
                 Step::Done(Outcome::good(data))
             }
-            (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
+            (Then::End(changed), Ok(_)) => {
+                if unit.summary().has(Conditions::TOKENS) {
+                    unit.revoke_tokens(changed);
+                }
+                Step::Done(Outcome::bare(Status::Good))
+            }
             (then, done) => self.resume_rarely(task, then, done),
         }
     }
@@ -164,6 +172,9 @@ impl Nexus {
     fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
         let unit = &self.device.units()[task.unit()];
         let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
+        if unit.summary().has(Conditions::TOKENS) {
+            unit.revoke_tokens(then.changes());
+        }
         let rare = match (then, &done) {
             (Then::Rarely(rare), _) => *rare,
             (_, Err(error)) => return check(sense::from_io_error(*error)),
@@ -179,8 +190,8 @@ impl Nexus {
                 Ok(_) => Step::Done(Outcome::bare(Status::Good)),
                 Err(sense) => check(sense),
             },
-            (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
-            (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
+            (Rare::Continue(sequence, changes), Ok(_)) => proceed(task, sequence, changes),
+            (Rare::Continue(sequence, _), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
             (_, Err(error)) => check(sense::from_io_error(error)),
             (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
         }
@@ -304,10 +315,10 @@ fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Res
 }
 
 /// Gives the next request of a sequence, or ends the task after the last.
-fn proceed(task: &mut Task, mut sequence: Sequence) -> Step {
+fn proceed(task: &mut Task, mut sequence: Sequence, changes: Extent) -> Step {
     match sequence.next() {
         Some(request) => {
-            task.phase = Phase::ExpectIo(Rare::Continue(sequence).into());
+            task.phase = Phase::ExpectIo(Rare::Continue(sequence, changes).into());
             Step::Io(request)
         }
         None => Step::Done(Outcome::good(Bytes::new())),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::LogicalUnitNumber;
 use crate::commands::{Protected, Purpose, Work};
 use crate::copy::CopyJob;
-use crate::io::BlockIo;
+use crate::io::{BlockIo, Extent};
 use crate::sense::{Sense, SenseFormat};
 use crate::sequence::Sequence;
 use crate::status::Status;
@@ -86,8 +86,8 @@ pub(crate) enum Phase {
 pub(crate) enum Then {
     /// The task ends with so many bytes, which were read.
     GiveData(u32),
-    /// The task ends.
-    End,
+    /// The task ends. Until then these blocks may change.
+    End(Extent),
     /// Something else: kept apart, so that READ and WRITE have little to move and to free.
     Rarely(Box<Rare>),
 }
@@ -96,7 +96,8 @@ pub(crate) enum Then {
 #[derive(Debug)]
 pub(crate) enum Rare {
     /// The next request of the sequence follows; after the last, the task ends.
-    Continue(Sequence),
+    /// Until then these blocks may change.
+    Continue(Sequence, Extent),
     /// The task ends with CONDITION MET, or GOOD where the blocks are not at hand.
     ConditionMet,
     /// The task ends with the provisioning status of blocks.
@@ -107,6 +108,20 @@ pub(crate) enum Rare {
     Wipe(Lease),
     /// The next step of a copy follows; after the last, the task ends.
     Copy(Box<CopyJob>),
+}
+
+impl Then {
+    /// The blocks that may change until then.
+    pub(crate) fn changes(&self) -> Extent {
+        match self {
+            Self::GiveData(_) => Extent::NONE,
+            Self::End(extent) => *extent,
+            Self::Rarely(rare) => match **rare {
+                Rare::Continue(_, extent) => extent,
+                _ => Extent::NONE,
+            },
+        }
+    }
 }
 
 impl From<Rare> for Then {

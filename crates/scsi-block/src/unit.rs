@@ -7,14 +7,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use bitflags::bitflags;
 use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
 use crate::config::LogicalUnitConfig;
-use crate::copy::Copies;
-use crate::io::{BlockIo, IoError};
+use crate::copy::{Copies, Tokens};
+use crate::io::{BlockIo, Extent, IoError};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
@@ -35,6 +36,8 @@ bitflags! {
         const SOFTWARE_WRITE_PROTECTED = 1 << 3;
         const WRITE_CACHE = 1 << 4;
         const DESCRIPTOR_SENSE = 1 << 5;
+        /// There are tokens that a write may have to end.
+        const TOKENS = 1 << 6;
     }
 }
 
@@ -70,6 +73,7 @@ pub(crate) struct State {
     pub(crate) reservation: Option<NexusId>,
     pub(crate) medium: MediumState,
     pub(crate) copies: Copies,
+    pub(crate) tokens: Tokens,
     attentions: HashMap<NexusId, UnitAttentions>,
 }
 
@@ -103,6 +107,7 @@ impl LogicalUnit {
             reservation: None,
             medium: MediumState::default(),
             copies: Copies::default(),
+            tokens: Tokens::default(),
             attentions: HashMap::new(),
         };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
@@ -242,10 +247,31 @@ impl LogicalUnit {
         self.change(|state| match state.medium.preventing.is_empty() {
             true => {
                 state.medium.ejected = true;
+                state.tokens.revoke(Extent::ALL);
                 Ok(())
             }
             false => Err(Sense::illegal(AdditionalSense::MEDIUM_REMOVAL_PREVENTED)),
         })
+    }
+
+    /// Blocks are about to change, or have: tokens that stand for one of them are none any more. Both are told, since a token may be made
+    /// between the two.
+    #[cold]
+    pub(crate) fn revoke_tokens(&self, changed: Extent) {
+        let mut state = self.state.lock();
+        if state.tokens.revoke(changed) {
+            self.publish(&state);
+        }
+    }
+
+    /// Tells the time to what ends by it.
+    pub(crate) fn handle_timeout(&self, now: Instant) {
+        if self.summary().has(Conditions::TOKENS) {
+            let mut state = self.state.lock();
+            if state.tokens.handle_timeout(now) {
+                self.publish(&state);
+            }
+        }
     }
 
     /// The step of a wipe that is due and that no task does.
@@ -284,6 +310,7 @@ fn conditions(state: &State, config: &LogicalUnitConfig) -> Conditions {
         (Conditions::SOFTWARE_WRITE_PROTECTED, state.settings.software_write_protect),
         (Conditions::WRITE_CACHE, state.settings.write_cache),
         (Conditions::DESCRIPTOR_SENSE, state.settings.descriptor_sense),
+        (Conditions::TOKENS, state.tokens.any()),
     ]
     .into_iter()
     .filter_map(|(condition, holds)| holds.then_some(condition))

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Context, Plan, Started, Work, medium};
 use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
-use crate::io::Segments;
+use crate::io::{Extent, Segments};
 use crate::octets::{be16, be32};
 use crate::opcodes::{Field, Operation};
 use crate::protection::ProtectionType;
@@ -150,7 +150,11 @@ fn start(unit: &LogicalUnit, kind: Kind, content: Content, immediate: bool) -> R
     let config = &unit.config;
     let mut wipe = Wipe::new(kind, content, config.geometry.blocks, config.stored_block_bytes());
     let first = (!immediate).then(|| (wipe.step(), wipe.lease()));
-    unit.change(|state| state.medium.begin_wipe(wipe))?;
+    unit.change(|state| {
+        state.medium.begin_wipe(wipe)?;
+        state.tokens.revoke(Extent::ALL);
+        Ok::<_, Sense>(())
+    })?;
     match first {
         Some((request, lease)) => Ok(Started::Io(request, Rare::Wipe(lease).into())),
         None => Ok(Started::Done),

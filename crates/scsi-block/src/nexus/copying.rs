@@ -2,7 +2,7 @@
 
 use super::Nexus;
 use crate::copy::{Access, CopyJob, Due, refused};
-use crate::io::IoDone;
+use crate::io::{Extent, IoDone};
 use crate::sense::{AdditionalSense, Sense, SenseKey, ThirdParty};
 use crate::status::Status;
 use crate::task::{Outcome, Phase, Rare, Step, Task};
@@ -11,9 +11,27 @@ use crate::unit::{Conditions, LogicalUnit};
 impl Nexus {
     /// A step of a copy has ended.
     pub(super) fn resume_copy(&mut self, task: &mut Task, mut job: Box<CopyJob>, done: IoDone) -> Step {
-        match job.handle_done(done) {
+        if let Some((unit, extent)) = job.changes() {
+            self.revoke_tokens(unit, extent);
+        }
+        match job.handle_done(done).and_then(|()| self.check_token(&job)) {
             Ok(()) => self.proceed_with_copy(task, job),
             Err(sense) => self.end_copy(task, &job, Err(sense)),
+        }
+    }
+
+    fn revoke_tokens(&self, unit: usize, changed: Extent) {
+        let unit = &self.device.units()[unit];
+        if unit.summary().has(Conditions::TOKENS) {
+            unit.revoke_tokens(changed);
+        }
+    }
+
+    /// Whether what was read is what its token stands for: a write to it would have ended the token before it began.
+    fn check_token(&self, job: &CopyJob) -> Result<(), Sense> {
+        match job.token().filter(|_| job.has_read()) {
+            Some(token) => self.device.units()[token.unit].note(|state| state.tokens.use_token(token.number).map(drop)),
+            None => Ok(()),
         }
     }
 
@@ -30,13 +48,22 @@ impl Nexus {
         }
         let durable = !unit.summary().has(Conditions::WRITE_CACHE);
         let request = job.request(due.access, due.extent, durable, unit.config.thin);
+        if due.access == Access::Write {
+            self.revoke_tokens(due.side.unit, due.extent);
+        }
         task.phase = Phase::ExpectIo(Rare::Copy(job).into());
         Step::Io(request)
     }
 
     fn end_copy(&self, task: &Task, job: &CopyJob, end: Result<(), Sense>) -> Step {
         let unit = &self.device.units()[task.unit()];
-        let end = end.map_err(|sense| sense.with_segment(job.segment()));
+        let end = end.map_err(|sense| match sense.key {
+            SenseKey::CopyAborted => sense.with_segment(job.segment()),
+            _ => sense,
+        });
+        if let (Ok(()), Some(token)) = (end, job.token().filter(|token| token.delete)) {
+            self.device.units()[token.unit].change(|state| state.tokens.delete(token.number));
+        }
         unit.note(|state| state.copies.end(job.operation(), end));
         Step::Done(match end {
             Ok(()) => Outcome::bare(Status::Good),
