@@ -233,6 +233,38 @@ fn blocks_are_filled_shown_given_back_and_sanitized() {
 }
 
 #[test]
+fn commands_modes_and_logs_are_shown_and_fields_set() {
+    let target = Target::start(&["--lun", "memory:8M"]);
+    let json = |words: &[&str]| -> Value {
+        serde_json::from_str(&said(initiator(&[words, &["--json", target.url()]].concat()))).unwrap()
+    };
+    let supported = json(&["opcodes"]);
+    let has = |name: &str| supported["commands"].as_array().unwrap().iter().any(|command| command["name"] == name);
+    assert!(has("READ (10)") && has("LOG SENSE") && has("SET TIMESTAMP") && !has("PREVENT ALLOW MEDIUM REMOVAL"));
+    let functions = supported["task_management_functions"].as_array().unwrap();
+    assert!(functions.contains(&"LOGICAL UNIT RESET".into()));
+    assert!(said(initiator(&["opcodes", target.url()])).contains("READ CAPACITY (16)"));
+
+    let field = |modes: &Value, name: &str| {
+        modes.as_array().unwrap().iter().find(|line| line["field"] == name).unwrap().clone()
+    };
+    let before = field(&json(&["modes"]), "WCE");
+    assert_eq!((&before["current"], &before["changeable"], &before["saved"]), (&0.into(), &1.into(), &Value::Null));
+    let after = json(&["modes", "--set", "wce=1", "--set", "QERR=1"]);
+    assert_eq!((&field(&after, "WCE")["current"], &field(&after, "WCE")["default"]), (&1.into(), &0.into()));
+    assert_eq!(field(&json(&["modes"]), "QERR")["current"], 1);
+    assert!(said(initiator(&["modes", target.url()])).contains("write cache enable"));
+    assert!(refused(initiator(&["modes", "--set", "TST=0", target.url()]), 5).contains("cannot be changed"));
+    assert!(refused(initiator(&["modes", "--set", "WCE=1", "--save", target.url()]), 5).contains("cannot be saved"));
+
+    said(initiator(&["verify", target.url()]));
+    let counts = &json(&["logs", "--reset"])["19"];
+    assert!(counts["read_commands"].as_u64().unwrap() > 0, "{counts}");
+    assert_eq!(json(&["logs"])["19"]["read_commands"], 0);
+    assert!(said(initiator(&["logs", target.url()])).contains("Log page 02h, write error counters"));
+}
+
+#[test]
 fn secrets_open_the_door_and_are_never_told() {
     let folder = TempDir::new().unwrap();
     let secret = |name: &str, secret: &str| {

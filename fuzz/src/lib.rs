@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `fuzz/corpus/NAME` holds the seeds, which `fuzz/seeds.py` cuts from the captures in `tests/captures`, and every input that has
-//! found something; those of `operations` were drawn at random. They are replayed by `cargo test` in this folder, without a fuzzer.
+//! found something; those of `operations` were drawn at random,
+//! and those of `t5_wire` are the vectors of `crates/t5-hal/tests/golden.rs`. They are replayed by `cargo test` in this folder, without a fuzzer.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod initiator;
 mod input;
 mod operations;
 mod pdu;
+mod t5_wire;
 mod target;
 mod text;
 
@@ -24,6 +26,7 @@ pub use framer::framer;
 pub use initiator::initiator;
 pub use operations::operations;
 pub use pdu::pdu;
+pub use t5_wire::t5_wire;
 pub use target::target;
 pub use text::text;
 
@@ -36,7 +39,7 @@ pub fn cdb(input: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("framer", framer),
     ("pdu", pdu),
     ("text", text),
@@ -44,4 +47,5 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("initiator", initiator),
     ("operations", operations),
     ("cdb", cdb),
+    ("t5_wire", t5_wire),
 ];

@@ -7,13 +7,14 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 /// Who may depend on whom, of the crates in this workspace. ARCHITECTURE.md explains the table; a new edge is a
 /// decision, and is made here and there together. `iscsi-session`, `iscsi-transport` and `scsi-block` do not know
 /// each other; the node is the first that sees them all, and whoever sees the node may name what it hands out.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("iscsi-pdu", &[]),
     ("scsi-block", &[]),
     ("iscsi-session", &["iscsi-pdu"]),
     ("iscsi-transport", &["iscsi-pdu"]),
     ("block-store", &["scsi-block"]),
     ("t5-hal", &["iscsi-pdu", "iscsi-transport"]),
+    ("t5-model", &["iscsi-pdu", "iscsi-session", "t5-hal"]),
     ("iscsi-node", &["iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
     ("iscsi-runtime", &["block-store", "iscsi-node", "iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
     ("ferriscsi", ALL),
@@ -28,10 +29,12 @@ const ALL: &[&str] = &[
     "iscsi-transport",
     "scsi-block",
     "t5-hal",
+    "t5-model",
 ];
 
 /// Licences under which a dependency may reach our users.
-const LICENCES: [&str; 9] = [
+const LICENCES: [&str; 10] = [
+    "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",

@@ -3,20 +3,24 @@
 use crate::socket::Socket;
 use iscsi_pdu::Frame;
 use iscsi_transport::{
-    BufferPool, Capabilities, Capture, Digests, Flush, PcapPort, PduPort, PortError, ReceiveLimits, Received,
-    SoftwarePort,
+    BufferPool, Capabilities, Capture, Digests, Flush, PcapPort, PduPort, PortError, ReadyStream, ReceiveLimits,
+    Received, SoftwarePort,
 };
+use mio::event::Event;
 use mio::net::TcpStream;
 use std::net::SocketAddr;
 
+/// What the ports work on: a socket that is asked when the kernel has said that it has something to say.
+type Stream = ReadyStream<Socket>;
+
 /// A software port over TCP.
-pub(crate) enum Port<P = SoftwarePort<Socket>> {
+pub(crate) enum Port<P = SoftwarePort<Stream>> {
     Plain(P),
     Captured(Box<PcapPort<P>>),
 }
 
 /// A port on its way to another core.
-pub(crate) type DetachedPort = Port<iscsi_transport::DetachedPort<Socket>>;
+pub(crate) type DetachedPort = Port<iscsi_transport::DetachedPort<Stream>>;
 
 impl Port {
     /// A port that writes to `capture` if there is one; `ends` are our address and the peer's.
@@ -26,7 +30,7 @@ impl Port {
         capture: Option<&Capture>,
         ends: (SocketAddr, SocketAddr),
     ) -> Self {
-        let port = SoftwarePort::new(socket, buffers);
+        let port = SoftwarePort::new(ReadyStream::new(socket), buffers);
         match capture {
             None => Self::Plain(port),
             Some(capture) => Self::Captured(Box::new(PcapPort::new(port, capture.clone(), ends.0, ends.1))),
@@ -51,11 +55,26 @@ impl Port {
 
     /// The connection, to be registered with whoever says when it is ready.
     pub(crate) fn stream_mut(&mut self) -> &mut TcpStream {
-        let socket = match self {
+        &mut self.ready_stream_mut().stream_mut().0
+    }
+
+    /// The kernel says that the connection is ready, edge-triggered.
+    pub(crate) fn handle_event(&mut self, event: &Event) {
+        let stream = self.ready_stream_mut();
+        let is_ended = event.is_read_closed() || event.is_error();
+        if event.is_readable() || is_ended {
+            stream.handle_readable(is_ended);
+        }
+        if event.is_writable() || event.is_error() {
+            stream.handle_writable();
+        }
+    }
+
+    fn ready_stream_mut(&mut self) -> &mut Stream {
+        match self {
             Self::Plain(port) => port.stream_mut(),
             Self::Captured(port) => port.port_mut().stream_mut(),
-        };
-        &mut socket.0
+        }
     }
 }
 

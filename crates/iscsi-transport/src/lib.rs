@@ -65,4 +65,5 @@ pub use random::Random;
 pub use ready_stream::ReadyStream;
 pub use software::{BufferPool, CHUNK_BYTES, DetachedPort, SEND_QUEUE_BYTES_MAX, SoftwarePort};
 pub use stream::ByteStream;
+pub use tags::Tags;
 pub use trace_port::{Trace, TracePort};

@@ -133,7 +133,11 @@ impl ReceiveLimits {
         Self { segment_bytes_max: bytes, ahs_bytes_max: AHS_BYTES_MAX }
     }
 
-    pub(crate) fn check_ahs(self, header: &Header) -> Result<(), PortError> {
+    /// Checks how much additional header segments a PDU brings.
+    ///
+    /// # Errors
+    /// More than may come.
+    pub fn check_ahs(self, header: &Header) -> Result<(), PortError> {
         let (length, max) = (header.ahs_length(), self.ahs_bytes_max as usize);
         if length <= max {
             return Ok(());
@@ -143,7 +147,11 @@ impl ReceiveLimits {
         Err(PortError::new(PortErrorKind::AhsTooLong, text))
     }
 
-    pub(crate) fn check_segment(self, header: &Header) -> Result<(), PortError> {
+    /// Checks how long a PDU's data segment is.
+    ///
+    /// # Errors
+    /// Longer than it may be.
+    pub fn check_segment(self, header: &Header) -> Result<(), PortError> {
         let (length, max) = (header.data_segment_length(), self.segment_bytes_max as usize);
         if length <= max {
             return Ok(());

@@ -5,6 +5,7 @@
 
 mod build;
 
+use crate::needs::{LOOKING, Needs};
 use crate::opcodes::{
     ADDITIONAL_CDB_LENGTH, Amount, CDB_BYTES_MAX, CommandDescriptor, Data, Field, Operation, VARIABLE_LENGTH, rows_of,
     service_action_place,
@@ -201,6 +202,15 @@ impl Cdb {
                 3 if self.blocks() > 0 => block,
                 _ => 0,
             },
+        }
+    }
+
+    /// What the command needs with these fields: some forms need less than the row says (SPC-5 5.13.1, SBC-4 4.17).
+    pub(crate) fn needs(&self) -> Needs {
+        match self.operation() {
+            Operation::StartStopUnit if self.has(Field::Start) && !self.has(Field::PowerCondition) => LOOKING,
+            Operation::PreventAllowMediumRemoval if !self.has(Field::Prevent) => LOOKING - Needs::UNRESERVED,
+            _ => self.row.needs,
         }
     }
 

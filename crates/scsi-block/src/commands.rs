@@ -6,14 +6,19 @@
 mod control;
 mod copying;
 mod identify;
+mod logs;
 mod medium;
 mod modes;
 mod protected;
 mod provisioning;
 mod removal;
 mod reports;
+mod timestamps;
 mod tokens;
+mod well_known;
 mod wiping;
+
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -32,6 +37,7 @@ pub(crate) use control::sense_as_data;
 pub(crate) use identify::inquiry_without_unit;
 pub(crate) use protected::{Protected, ProtectedSame, ProtectedWork, Purpose};
 pub(crate) use reports::report_luns;
+pub(crate) use well_known::execute as execute_well_known;
 pub(crate) use wiping::proceed as proceed_wipe;
 
 /// Where a command is carried out, and for whom.
@@ -41,6 +47,8 @@ pub(crate) struct Context<'a> {
     pub(crate) unit: &'a LogicalUnit,
     pub(crate) nexus: NexusId,
     pub(crate) summary: Summary,
+    /// When the command came, if its owner tells the time.
+    pub(crate) now: Option<Instant>,
 }
 
 impl Context<'_> {
@@ -145,6 +153,9 @@ pub(crate) enum Work {
         header: ModeHeader,
         save: bool,
     },
+    SetTimestamp {
+        now: Option<Instant>,
+    },
 }
 
 /// What the data-out comes to.
@@ -178,6 +189,8 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
         Op::ModeSense6 | Op::ModeSense10 => Plan::Done(modes::sense(context, cdb)?),
         Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
+        Op::LogSense => Plan::Done(logs::sense(context, cdb)?),
+        Op::LogSelect => logs::select(context, cdb)?,
         Op::Reserve6 => control::reserve(context)?,
         Op::Release6 => control::release(context),
         Op::StartStopUnit => removal::start_stop(context, cdb)?,
@@ -213,6 +226,8 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::ReceiveCopyFailureDetails => Plan::Done(copying::failure_details(context, cdb)?),
         Op::ReceiveCopyOperatingParameters => Plan::Done(copying::operating_parameters(context.unit, cdb)),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, cdb)?),
+        Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
+        Op::SetTimestamp => timestamps::set(context, cdb)?,
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),
         Op::ReportSupportedTaskManagementFunctions => Plan::Done(reports::task_management_functions(cdb)),
     };
@@ -272,6 +287,7 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::Protected(work) => protected::start(context, work, data, wanted),
         Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
+        Work::SetTimestamp { now } => timestamps::start_set(context, now, data),
     }
 }
 

@@ -181,7 +181,7 @@ impl LogicalUnitConfig {
 
     /// The mode parameters that a unit has before anybody changes them.
     pub fn default_settings(&self) -> ModeSettings {
-        ModeSettings { write_cache: self.write_cache, ..ModeSettings::default() }
+        ModeSettings::new(self.write_cache)
     }
 
     /// Whether the unit carries the command out.

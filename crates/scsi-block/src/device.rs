@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use parking_lot::Mutex;
+
 use crate::LogicalUnitNumber;
+use crate::clock::Clock;
 use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::io::{BlockIo, IoDone};
 use crate::mode::ModeSettings;
@@ -22,6 +25,7 @@ pub struct TargetDevice {
     /// The number of each unit and its index, sorted.
     numbers: Box<[(u16, u32)]>,
     next_nexus: AtomicU64,
+    clock: Mutex<Option<Clock>>,
 }
 
 /// No unit has that number.
@@ -73,7 +77,12 @@ impl TargetDevice {
             units.push(LogicalUnit::new(LogicalUnitNumber::from(short), config));
         }
         numbers.sort_unstable();
-        Ok(Self { units: units.into(), numbers: numbers.into(), next_nexus: AtomicU64::new(0) })
+        Ok(Self {
+            units: units.into(),
+            numbers: numbers.into(),
+            next_nexus: AtomicU64::new(0),
+            clock: Mutex::default(),
+        })
     }
 
     /// Makes an I_T nexus. `initiator_port` names the initiator port in the transport's way (iSCSI: name and ISID).
@@ -82,8 +91,18 @@ impl TargetDevice {
     /// DEVICE RESET OCCURRED.
     pub fn connect(self: &Arc<Self>, initiator_port: &str) -> Nexus {
         let id = NexusId(self.next_nexus.fetch_add(1, Ordering::Relaxed));
-        self.units.iter().for_each(|unit| unit.connect(id));
-        Nexus::new(Arc::clone(self), id, initiator_port)
+        let counters = self.units.iter().map(|unit| unit.connect(id));
+        Nexus::new(Arc::clone(self), id, initiator_port, counters)
+    }
+
+    /// Sets the clock of the device, of which REPORT TIMESTAMP tells until SET TIMESTAMP says otherwise: at `now` it is `milliseconds` since
+    /// 1970-01-01 00:00 UTC. Later times come with the commands: see [`Command::now`](crate::Command::now).
+    pub fn set_clock(&self, now: Instant, milliseconds: u64) {
+        *self.clock.lock() = Some(Clock::new(now, milliseconds));
+    }
+
+    pub(crate) fn clock(&self) -> Option<Clock> {
+        *self.clock.lock()
     }
 
     /// The units, in the order in which they were given.

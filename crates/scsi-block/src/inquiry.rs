@@ -14,6 +14,8 @@ pub struct Peripheral {
 impl Peripheral {
     /// A direct-access block device that is there.
     pub const DIRECT_ACCESS: Self = Self { qualifier: 0, device_type: 0x00 };
+    /// A well-known logical unit.
+    pub const WELL_KNOWN: Self = Self { qualifier: 0, device_type: 0x1e };
     /// No unit, and none can be.
     pub const NOT_SUPPORTED: Self = Self { qualifier: 3, device_type: 0x1f };
 

@@ -9,8 +9,8 @@
 //!
 //! A [`TargetDevice`] has logical units and is shared by all cores; each initiator has a [`Nexus`] to it, which one
 //! core owns. The crate does no I/O, has no clock and no threads, and has never heard of a transport. The initiator's
-//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`], [`copy`] and [`sense`]
-//! read the answers.
+//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`], [`log`], [`copy`] and
+//! [`sense`] read the answers.
 //!
 //! # Guarantees
 //!
@@ -19,8 +19,8 @@
 //! - **Hostile bytes cost little.** Any CDB with any data gives an outcome or a bounded request: no panic, no memory
 //!   beyond the data that came. A wrong field is named by the field pointer, allocation lengths hold to the byte,
 //!   and a parameter list that lies changes nothing.
-//! - **The fast path is free of locks.** READ and WRITE look at two atomics of the unit. A lock is taken only while a
-//!   reservation is held or when something about the unit has changed since this nexus last looked.
+//! - **The fast path is free of locks.** READ and WRITE look at two atomics of the unit. A lock is taken only when something
+//!   about the unit, such as a reservation, has changed since this nexus last looked.
 //! - **Resets reach everywhere.** A reset through one nexus ends the tasks of all: each finds out at its next call,
 //!   by the unit's epoch.
 //!
@@ -54,18 +54,22 @@
 #![forbid(unsafe_code)]
 
 pub mod cdb;
+mod clock;
 mod commands;
 pub mod config;
 pub mod copy;
+mod counters;
 pub mod designator;
 mod device;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod inquiry;
 pub mod io;
+pub mod log;
 mod lun;
 mod medium;
 pub mod mode;
+pub mod needs;
 mod nexus;
 mod octets;
 pub mod opcodes;
@@ -81,11 +85,12 @@ mod unit_attention;
 pub mod vpd;
 mod wipe;
 
+pub use clock::TimestampOrigin;
 pub use config::{ConfigError, Identity, Limits, LogicalUnitConfig};
 pub use device::{LogicalUnitInfo, NoSuchLogicalUnit, TargetDevice};
 pub use io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
 pub use lun::LogicalUnitNumber;
-pub use nexus::Nexus;
+pub use nexus::{Command, Nexus};
 pub use octets::{DecodeError, Place};
 pub use status::{Status, UnknownStatus};
 pub use task::{Begin, Outcome, Step, Task};

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// One LUN field, eight bytes (SAM-5 4.7), exactly as it travels.
 ///
-/// Three single-level forms name a unit by a plain number: peripheral device addressing on bus 0 (numbers to 255),
-/// flat space addressing (to 16,383) and extended flat space addressing (three bytes). The same unit may be
+/// Four single-level forms name a unit by a plain number: peripheral device addressing on bus 0 (numbers to 255),
+/// flat space addressing (to 16,383), and extended flat space addressing of three or five bytes. The same unit may be
 /// named in several of them, so compare [`as_u16`](Self::as_u16), not the fields, to see whether two name one unit.
 ///
 /// ```
@@ -21,6 +21,9 @@ pub struct LogicalUnitNumber([u8; 8]);
 /// First byte of an extended flat address with three bytes of number (SAM-5 4.7.7.4).
 const EXTENDED_FLAT: u8 = 0xd2;
 
+/// First byte of one with five bytes of number.
+const LONG_EXTENDED_FLAT: u8 = 0xe2;
+
 impl LogicalUnitNumber {
     /// Takes the field as it came; any eight bytes are one.
     pub const fn from_wire(bytes: [u8; 8]) -> Self {
@@ -32,12 +35,16 @@ impl LogicalUnitNumber {
         self.0
     }
 
-    /// The number, if the field names a unit by one of the three single-level forms and it fits in 16 bits.
+    /// The well-known REPORT LUNS logical unit (SAM-5 4.7.7.5.1, SPC-5 8.2).
+    pub const WELL_KNOWN_REPORT_LUNS: Self = Self([0xc1, 0x01, 0, 0, 0, 0, 0, 0]);
+
+    /// The number, if the field names a unit by one of the four single-level forms and it fits in 16 bits.
     pub fn as_u16(self) -> Option<u16> {
         match self.0 {
             [0x00, number, 0, 0, 0, 0, 0, 0] => Some(number.into()),
             [high @ 0x40..=0x7f, low, 0, 0, 0, 0, 0, 0] => Some(u16::from_be_bytes([high & 0x3f, low])),
             [EXTENDED_FLAT, 0, high, low, 0, 0, 0, 0] => Some(u16::from_be_bytes([high, low])),
+            [LONG_EXTENDED_FLAT, 0, 0, 0, high, low, 0, 0] => Some(u16::from_be_bytes([high, low])),
             _ => None,
         }
     }
@@ -73,6 +80,22 @@ mod tests {
         for number in 0..=u16::MAX {
             let wire = LogicalUnitNumber::from(number).to_wire();
             assert_eq!(LogicalUnitNumber::from_wire(wire).as_u16(), Some(number));
+        }
+    }
+
+    #[test]
+    fn every_form_names_the_same_unit() {
+        let forms = [
+            [0, 7, 0, 0, 0, 0, 0, 0],
+            [0x40, 7, 0, 0, 0, 0, 0, 0],
+            [0xd2, 0, 0, 7, 0, 0, 0, 0],
+            [0xe2, 0, 0, 0, 0, 7, 0, 0],
+        ];
+        for form in forms {
+            assert_eq!(LogicalUnitNumber::from_wire(form).as_u16(), Some(7), "{form:02x?}");
+        }
+        for beyond in [[0xd2, 1, 0, 7, 0, 0, 0, 0], [0xe2, 0, 0, 1, 0, 7, 0, 0], [0xd2, 0, 0, 7, 1, 0, 0, 0]] {
+            assert_eq!(LogicalUnitNumber::from_wire(beyond).as_u16(), None, "{beyond:02x?}");
         }
     }
 

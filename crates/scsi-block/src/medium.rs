@@ -15,6 +15,10 @@ use crate::wipe::{Kind, Progress, Wipe};
 pub(crate) struct MediumState {
     /// START STOP UNIT has stopped the unit.
     pub(crate) stopped: bool,
+    /// How often START STOP UNIT has started it, up to the greatest value.
+    pub(crate) starts: u32,
+    /// How often the medium was put in.
+    pub(crate) loads: u32,
     /// The medium was taken out.
     pub(crate) ejected: bool,
     /// Who has asked that the medium is not taken out (SBC-4 5.15).
@@ -46,6 +50,21 @@ impl MediumState {
             (_, true) => not_ready(AdditionalSense::INITIALIZING_COMMAND_REQUIRED),
             _ => None,
         }
+    }
+
+    /// The unit stops, or starts.
+    pub(crate) fn stop(&mut self, stopped: bool) {
+        if std::mem::replace(&mut self.stopped, stopped) && !stopped {
+            self.starts = self.starts.saturating_add(1);
+        }
+    }
+
+    /// The medium is there and the unit started. Returns whether it was out before.
+    pub(crate) fn load(&mut self) -> bool {
+        self.stop(false);
+        let was_out = std::mem::take(&mut self.ejected);
+        self.loads = self.loads.saturating_add(was_out.into());
+        was_out
     }
 
     /// A medium that is out, stopped or being wiped is not wiped; one whose last SANITIZE has failed is.

@@ -1,27 +1,54 @@
 //! An I_T nexus: the place where commands come in and outcomes go out.
 //!
 //! In: CDBs, data-out, the store's answers, task management. Out: [`Begin`], [`Step`]. The general rules that the
-//! table gives each command (unit attention, reservation, readiness, write protection) are applied here, in that
+//! table gives each command (reservation, unit attention, readiness, write protection) are applied here, in that
 //! order; what a command does stands in [`commands`](crate::commands).
 
 mod copying;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
+use crate::copy::CopyJob;
+use crate::counters::Counters;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{Extent, IoDone, IoOutput, Segments};
+use crate::needs::Needs;
 use crate::opcodes::{Field, Operation, Rules};
 use crate::protection::PROTECTION_BYTES;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
 use crate::task::{Begin, Outcome, Phase, Rare, Step, Task, Then};
-use crate::unit::{Conditions, LogicalUnit, NEVER_LOOKED, NexusId, Summary};
+use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
+
+/// A command as it comes, with what the transport and the owner know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    /// The LUN field.
+    pub lun: LogicalUnitNumber,
+    /// The CDB, 6 to 260 bytes; what follows the command's own length is not looked at.
+    pub cdb: &'a [u8],
+    /// How many bytes of data-out the initiator has announced, where the transport knows (iSCSI: the Expected Data Transfer Length of a
+    /// write, 0 of any other). Commands whose effect would differ from what the initiator means are refused when that is not what the CDB
+    /// asks for: COMPARE AND WRITE and WRITE SAME.
+    pub announced: Option<u32>,
+    /// The time, if its owner tells it: timestamps go by it.
+    pub now: Option<Instant>,
+}
+
+impl<'a> Command<'a> {
+    /// A command of which nothing else is known.
+    #[inline]
+    pub fn new(lun: LogicalUnitNumber, cdb: &'a [u8]) -> Self {
+        Self { lun, cdb, announced: None, now: None }
+    }
+}
 
 /// One I_T nexus, owned by one core. Dropping it is I_T nexus loss: its tasks are forgotten by their owner, and a
 /// reservation that it holds ends.
@@ -34,14 +61,27 @@ pub struct Nexus {
     device: Arc<TargetDevice>,
     id: NexusId,
     initiator_port: Box<str>,
-    /// For each unit, the generation at which nothing was pending for this nexus.
-    looked: Box<[u64]>,
+    /// What it keeps of each unit.
+    links: Box<[Link]>,
+}
+
+/// What a nexus keeps of a unit.
+#[derive(Debug)]
+struct Link {
+    /// What it has found there.
+    view: View,
+    counters: Arc<Counters>,
 }
 
 impl Nexus {
-    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, initiator_port: &str) -> Self {
-        let looked = vec![NEVER_LOOKED; device.units().len()].into();
-        Self { device, id, initiator_port: initiator_port.into(), looked }
+    pub(crate) fn new(
+        device: Arc<TargetDevice>,
+        id: NexusId,
+        initiator_port: &str,
+        counters: impl Iterator<Item = Arc<Counters>>,
+    ) -> Self {
+        let links = counters.map(|counters| Link { view: View::NONE, counters }).collect();
+        Self { device, id, initiator_port: initiator_port.into(), links }
     }
 
     /// The name that the nexus was made with.
@@ -54,23 +94,20 @@ impl Nexus {
         &self.device
     }
 
-    /// Looks at a CDB (6 to 260 bytes; what follows the command's own length is not looked at), and either ends the
-    /// command at once or makes a task of it.
+    /// [`begin_command`](Self::begin_command) of a command of which no more is known than this.
     #[inline]
     pub fn begin(&mut self, lun: LogicalUnitNumber, cdb: &[u8]) -> Begin {
-        self.begin_expecting(lun, cdb, None)
+        self.begin_command(&Command::new(lun, cdb))
     }
 
-    /// As [`begin`](Self::begin), for a transport that knows how many bytes of data-out the initiator announced with the
-    /// command (iSCSI: the Expected Data Transfer Length of a write, 0 of any other). Commands whose effect
-    /// would differ from what the initiator means are refused when that is not what the CDB asks for: COMPARE AND WRITE
-    /// and WRITE SAME.
+    /// Looks at a command, and either ends it at once or makes a task of it.
     #[inline]
-    pub fn begin_expecting(&mut self, lun: LogicalUnitNumber, cdb: &[u8], announced: Option<u32>) -> Begin {
-        let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(cdb)) };
+    pub fn begin_command(&mut self, command: &Command<'_>) -> Begin {
+        let lun = command.lun;
+        let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(lun, command.cdb)) };
         let unit = &self.device.units()[index];
         let (epoch, summary) = (unit.epoch(), unit.summary());
-        match self.plan(index, summary, cdb, announced) {
+        match self.plan(index, summary, command) {
             Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
                 lun,
                 unit: index as u32,
@@ -86,15 +123,20 @@ impl Nexus {
     }
 
     #[inline]
-    fn plan(&mut self, index: usize, summary: Summary, cdb: &[u8], announced: Option<u32>) -> Result<Plan, Refusal> {
+    fn plan(&mut self, index: usize, summary: Summary, command: &Command<'_>) -> Result<Plan, Refusal> {
         let unit = &self.device.units()[index];
-        let cdb = Cdb::decode(cdb);
-        let rules = cdb.as_ref().map_or(Rules::empty(), |cdb| cdb.descriptor().rules);
-        if self.looked[index] != summary.generation() && !rules.contains(Rules::QUIET) {
-            self.looked[index] = take_attention(unit, self.id, summary)?;
-        }
-        if summary.has(Conditions::RESERVED) && !rules.contains(Rules::SHARED) && unit.is_reserved_by_another(self.id) {
-            return Err(Refusal::ReservationConflict);
+        let cdb = Cdb::decode(command.cdb);
+        let (rules, needs) = match &cdb {
+            Ok(cdb) => (cdb.descriptor().rules, cdb.descriptor().needs),
+            Err(_) => (Rules::empty(), Needs::UNRESERVED),
+        };
+        let view = &mut self.links[index].view;
+        let has = match view.generation == summary.generation() {
+            true => view.has,
+            false => look_again(view, unit, self.id, summary, cdb.as_ref().ok())?,
+        };
+        if !has.contains(needs) {
+            refuse_needs(has, cdb.as_ref().ok())?;
         }
         let cdb = match &cdb {
             Ok(cdb) => cdb,
@@ -103,9 +145,9 @@ impl Nexus {
         check_rules(unit, summary, cdb)?;
         cdb.check_refused(unit.config.protection.is_some())?;
         if rules.contains(Rules::EXACT) {
-            check_announced(unit, cdb, announced)?;
+            check_announced(unit, cdb, command.announced)?;
         }
-        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary }, cdb)
+        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary, now: command.now }, cdb)
     }
 
     /// The command's data-out has come, all that there will be: empty if the task wants none, and less than
@@ -125,12 +167,13 @@ impl Nexus {
             return Step::Aborted;
         }
         let summary = unit.summary();
-        let context = Context { device: &self.device, unit, nexus: self.id, summary };
+        let context = Context { device: &self.device, unit, nexus: self.id, summary, now: None };
         match commands::start(&context, work, data_out, task.data_out_length) {
             Ok(Started::Io(request, then)) => {
                 if summary.has(Conditions::TOKENS) {
                     unit.revoke_tokens(then.changes());
                 }
+                self.links[task.unit()].counters.count(&request);
                 task.phase = Phase::ExpectIo(then);
                 Step::Io(request)
             }
@@ -163,7 +206,13 @@ impl Nexus {
                 }
                 Step::Done(Outcome::bare(Status::Good))
             }
-            (then, done) => self.resume_rarely(task, then, done),
+            (then, done) => {
+                if let Err(error) = done {
+                    let unit = then.copy().map_or(task.unit(), CopyJob::unit);
+                    self.links[unit].counters.count_failure(error);
+                }
+                self.resume_rarely(task, then, done)
+            }
         }
     }
 
@@ -197,11 +246,12 @@ impl Nexus {
         }
     }
 
-    /// The answer to a command for a LUN that has no unit (SPC-5 5.4, SAM-5 4.7.2).
+    /// The answer to a command for the well-known unit, or for a LUN that has no unit (SPC-5 5.4, SAM-5 4.7.2).
     #[cold]
-    fn without_unit(&self, cdb: &[u8]) -> Outcome {
+    fn without_unit(&self, lun: LogicalUnitNumber, cdb: &[u8]) -> Outcome {
         let unsupported = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
         let answer = Cdb::decode(cdb).map_err(Sense::from).and_then(|cdb| match cdb.operation() {
+            _ if lun == LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS => commands::execute_well_known(&self.device, &cdb),
             Operation::Inquiry => commands::inquiry_without_unit(&cdb),
             Operation::ReportLuns => commands::report_luns(&self.device, &cdb),
             Operation::RequestSense => Ok(commands::sense_as_data(&cdb, unsupported)),
@@ -228,19 +278,14 @@ impl Nexus {
 
     /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for.
     pub fn target_reset(&mut self) {
-        self.device.units().iter().for_each(|unit| unit.reset(AdditionalSense::SCSI_BUS_RESET));
+        for unit in self.device.units() {
+            unit.reset(AdditionalSense::SCSI_BUS_RESET);
+            unit.change(|state| state.clock = None);
+        }
     }
 
-    /// CLEAR TASK SET (SAM-5 7.4): the tasks of every nexus at the unit end; the others are told by unit attention.
-    ///
-    /// # Errors
-    /// The LUN has no unit.
-    pub fn clear_task_set(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
-        self.unit(lun).map(|unit| unit.clear_task_set(self.id))
-    }
-
-    /// ABORT TASK SET (SAM-5 7.3). The tasks are this nexus's own, so forgetting them, which is their owner's part, is
-    /// all of it: this only looks whether there is such a unit.
+    /// ABORT TASK SET (SAM-5 7.3), and CLEAR TASK SET (7.4), which is the same where each nexus has a task set of its own (TST 1). The tasks are
+    /// this nexus's, so forgetting them, which is their owner's part, is all of it: this only looks whether there is such a unit.
     ///
     /// # Errors
     /// The LUN has no unit.
@@ -276,12 +321,30 @@ impl Drop for Nexus {
     }
 }
 
-/// Reports the oldest unit attention, or gives the generation up to which there is none.
+/// Reports the oldest unit attention, or looks what the nexus has now.
 #[cold]
-fn take_attention(unit: &LogicalUnit, nexus: NexusId, summary: Summary) -> Result<u64, Sense> {
-    match unit.take_attention(nexus) {
-        Some(condition) => Err(Sense::new(SenseKey::UnitAttention, condition)),
-        None => Ok(summary.generation()),
+fn look_again(
+    view: &mut View,
+    unit: &LogicalUnit,
+    nexus: NexusId,
+    summary: Summary,
+    cdb: Option<&Cdb>,
+) -> Result<Needs, Sense> {
+    let quiet = cdb.is_some_and(|cdb| cdb.descriptor().rules.contains(Rules::QUIET));
+    let needs = cdb.map_or(Needs::UNRESERVED, Cdb::needs);
+    let looked = unit.look_as(nexus, needs, quiet).map_err(|code| Sense::new(SenseKey::UnitAttention, code))?;
+    if looked.lasts {
+        *view = View { generation: summary.generation(), has: looked.has };
+    }
+    Ok(looked.has)
+}
+
+/// The refusal of a command that needs more than the nexus has, if it does with the fields that it has.
+#[cold]
+fn refuse_needs(has: Needs, cdb: Option<&Cdb>) -> Result<(), Refusal> {
+    match cdb.map_or(Needs::UNRESERVED, Cdb::needs) - has {
+        missing if missing.is_empty() => Ok(()),
+        _ => Err(Refusal::ReservationConflict),
     }
 }
 

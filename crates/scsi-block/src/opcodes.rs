@@ -2,8 +2,8 @@
 //!
 //! All else that depends on a command's form comes from here: finding the command that a CDB asks for, its length,
 //! the places of its fields for reading and for building, the CDB usage data of REPORT SUPPORTED OPERATION CODES, how
-//! much data goes which way, and which general rules (unit attention, reservation, write protection, readiness)
-//! apply. A new command is a row in `table`, a name in [`Operation`] and its execution in `commands`.
+//! much data goes which way, which general rules (unit attention, write protection, readiness) apply, and what the
+//! command [needs](crate::needs) of reservations and of the target port. A new command is a row in `table`, a name in [`Operation`] and its execution in `commands`.
 
 mod field;
 mod table;
@@ -13,6 +13,7 @@ use bitflags::bitflags;
 pub use field::Field;
 pub use table::COMMANDS;
 
+use crate::needs::Needs;
 use crate::octets::Place;
 
 /// A command by name: the index of its row.
@@ -46,6 +47,8 @@ pub enum Operation {
     SanitizeBlockErase,
     SanitizeCryptographicErase,
     SanitizeExitFailureMode,
+    LogSelect,
+    LogSense,
     ModeSelect10,
     ModeSense10,
     Read32,
@@ -80,6 +83,8 @@ pub enum Operation {
     ReportLuns,
     ReportSupportedOperationCodes,
     ReportSupportedTaskManagementFunctions,
+    ReportTimestamp,
+    SetTimestamp,
     Read12,
     Write12,
     WriteAndVerify12,
@@ -93,16 +98,14 @@ bitflags! {
     pub struct Rules: u8 {
         /// Does not report a pending unit attention (SAM-5 5.14).
         const QUIET = 1 << 0;
-        /// Allowed while another nexus holds a RESERVE (6) reservation (SPC-2 5.5.1).
-        const SHARED = 1 << 1;
         /// Needs the medium: NOT READY while the unit is stopped.
-        const MEDIUM = 1 << 2;
+        const MEDIUM = 1 << 1;
         /// Changes the medium: refused while it is write-protected.
-        const WRITES = 1 << 3;
+        const WRITES = 1 << 2;
         /// Not every unit knows it: `LogicalUnitConfig::supports` says which do.
-        const OPTIONAL = 1 << 4;
+        const OPTIONAL = 1 << 3;
         /// Refused unless the transport announces just the data-out that the CDB asks for.
-        const EXACT = 1 << 5;
+        const EXACT = 1 << 4;
     }
 }
 
@@ -166,6 +169,8 @@ pub struct CommandDescriptor {
     pub data: Data,
     /// The rules it is under.
     pub rules: Rules,
+    /// What it needs of reservations and of the target port; a few need less with certain values in their fields.
+    pub needs: Needs,
     /// Its fields, but for operation code, service action and CONTROL.
     pub fields: &'static [FieldPlace],
 }

@@ -1,5 +1,12 @@
 //! Parameter data of the smaller commands, both ways: capacity, list of units, list of blocks to unmap, supported
-//! commands.
+//! commands, timestamps.
+
+mod supported;
+mod timestamp;
+
+pub(crate) use supported::TIMEOUTS_DESCRIPTOR;
+pub use supported::{SupportedCommand, TaskManagementFunctions};
+pub use timestamp::Timestamp;
 
 use smallvec::SmallVec;
 
@@ -244,53 +251,6 @@ impl LbaStatusList {
     }
 }
 
-/// One command in the data of REPORT SUPPORTED OPERATION CODES for all commands (SPC-5 6.34.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SupportedCommand {
-    /// Operation code.
-    pub opcode: u8,
-    /// Service action, if the operation code has them.
-    pub service_action: Option<u16>,
-    /// Bytes in the CDB.
-    pub length: u16,
-}
-
-impl SupportedCommand {
-    pub(crate) fn encode(&self, timeouts: bool, to: &mut Vec<u8>) {
-        let flags = u8::from(timeouts) << 1 | u8::from(self.service_action.is_some());
-        to.extend([self.opcode, 0]);
-        to.extend(self.service_action.unwrap_or(0).to_be_bytes());
-        to.extend([0, flags]);
-        to.extend(self.length.to_be_bytes());
-        if timeouts {
-            to.extend(TIMEOUTS_DESCRIPTOR);
-        }
-    }
-
-    /// Reads the list, as far as it came.
-    ///
-    /// # Errors
-    /// There are fewer than four bytes.
-    pub fn decode_list(bytes: &[u8]) -> Result<Vec<Self>, DecodeError> {
-        let length = be32(need("REPORT SUPPORTED OPERATION CODES data", bytes, 4)?, 0) as usize;
-        let mut list = &bytes[4..length.saturating_add(4).min(bytes.len())];
-        let mut commands = Vec::new();
-        while let Some((descriptor, rest)) = list.split_at_checked(8) {
-            commands.push(Self {
-                opcode: descriptor[0],
-                service_action: (descriptor[5] & 1 != 0).then_some(be16(descriptor, 2)),
-                length: be16(descriptor, 6),
-            });
-            let timeouts = if descriptor[5] & 2 != 0 { TIMEOUTS_DESCRIPTOR.len() } else { 0 };
-            list = rest.get(timeouts..).unwrap_or_default();
-        }
-        Ok(commands)
-    }
-}
-
-/// A command time-outs descriptor that tells no time (SPC-5 6.34.4).
-pub(crate) const TIMEOUTS_DESCRIPTOR: [u8; 12] = [0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,6 +315,8 @@ mod tests {
             let _ = LbaStatusList::decode(&bytes);
             let _ = UnmapList::decode(&bytes, 3);
             let _ = SupportedCommand::decode_list(&bytes);
+            let _ = TaskManagementFunctions::decode(&bytes);
+            let _ = Timestamp::decode(&bytes);
         }
     }
 }

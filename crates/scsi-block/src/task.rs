@@ -122,6 +122,17 @@ impl Then {
             },
         }
     }
+
+    /// The copy whose step is under way.
+    pub(crate) fn copy(&self) -> Option<&CopyJob> {
+        match self {
+            Self::Rarely(rare) => match &**rare {
+                Rare::Copy(job) => Some(job),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl From<Rare> for Then {
@@ -153,10 +164,7 @@ impl Task {
 
     fn copy(&self) -> Option<&CopyJob> {
         match &self.phase {
-            Phase::ExpectIo(Then::Rarely(rare)) => match &**rare {
-                Rare::Copy(job) => Some(job),
-                _ => None,
-            },
+            Phase::ExpectIo(then) => then.copy(),
             _ => None,
         }
     }

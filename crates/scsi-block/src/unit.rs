@@ -1,11 +1,12 @@
 //! One logical unit, shared by all cores.
 //!
 //! What READ and WRITE look at is in two atomics: the *summary* (conditions, and a generation that any change moves
-//! on) and the *epoch* (which a reset or a cleared task set moves on). Everything else stands behind a lock that
+//! on) and the *epoch* (which a reset moves on). Everything else stands behind a lock that
 //! only other commands take. Invariant: the summary's conditions always say what the state behind the lock says, as
 //! every change goes through [`LogicalUnit::change`].
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -13,11 +14,14 @@ use bitflags::bitflags;
 use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
+use crate::clock::Clock;
 use crate::config::LogicalUnitConfig;
 use crate::copy::{Copies, Tokens};
+use crate::counters::{Counters, Totals};
 use crate::io::{BlockIo, Extent, IoError};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
+use crate::needs::Needs;
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
 use crate::wipe::{Progress, Wipe};
@@ -30,14 +34,13 @@ bitflags! {
     /// What a command may have to mind.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Conditions: u8 {
-        const RESERVED = 1 << 0;
-        const NOT_READY = 1 << 1;
-        const READ_ONLY = 1 << 2;
-        const SOFTWARE_WRITE_PROTECTED = 1 << 3;
-        const WRITE_CACHE = 1 << 4;
-        const DESCRIPTOR_SENSE = 1 << 5;
+        const NOT_READY = 1 << 0;
+        const READ_ONLY = 1 << 1;
+        const SOFTWARE_WRITE_PROTECTED = 1 << 2;
+        const WRITE_CACHE = 1 << 3;
+        const DESCRIPTOR_SENSE = 1 << 4;
         /// There are tokens that a write may have to end.
-        const TOKENS = 1 << 6;
+        const TOKENS = 1 << 5;
     }
 }
 
@@ -62,8 +65,19 @@ impl Summary {
     }
 }
 
-/// A generation that no unit ever has.
-pub(crate) const NEVER_LOOKED: u64 = u64::MAX;
+/// What one nexus has found when it last looked behind the lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    /// The generation for which it holds.
+    pub(crate) generation: u64,
+    /// What commands of the nexus may count on.
+    pub(crate) has: Needs,
+}
+
+impl View {
+    /// Nothing is known: no unit ever has this generation.
+    pub(crate) const NONE: Self = Self { generation: u64::MAX, has: Needs::empty() };
+}
 
 /// The state behind the lock.
 #[derive(Debug)]
@@ -74,14 +88,62 @@ pub(crate) struct State {
     pub(crate) medium: MediumState,
     pub(crate) copies: Copies,
     pub(crate) tokens: Tokens,
-    attentions: HashMap<NexusId, UnitAttentions>,
+    /// What SET TIMESTAMP has set.
+    pub(crate) clock: Option<Clock>,
+    nexuses: HashMap<NexusId, Peer>,
+    /// What nexuses have done that are gone.
+    retired: Totals,
+    /// The totals as they were when LOG SELECT let those of a page begin again.
+    cleared: [Totals; CountedPage::ALL.len()],
+}
+
+/// What a unit keeps of a nexus.
+#[derive(Debug, Default)]
+struct Peer {
+    attentions: UnitAttentions,
+    counters: Arc<Counters>,
+}
+
+/// A log page whose counts LOG SELECT lets begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CountedPage {
+    WriteErrors,
+    ReadErrors,
+    Statistics,
+}
+
+impl CountedPage {
+    pub(crate) const ALL: [Self; 3] = [Self::WriteErrors, Self::ReadErrors, Self::Statistics];
 }
 
 impl State {
+    /// What commands of `nexus` may count on.
+    pub(crate) fn granted(&self, nexus: NexusId) -> Needs {
+        match self.reservation {
+            Some(holder) if holder != nexus => Needs::all() - Needs::OF_RESERVATIONS,
+            _ => Needs::all(),
+        }
+    }
+
     /// Raises a unit attention condition for every nexus but `except`.
     pub(crate) fn post(&mut self, condition: AdditionalSense, except: Option<NexusId>) {
-        let others = self.attentions.iter_mut().filter(|(id, _)| Some(**id) != except);
-        others.for_each(|(_, attentions)| attentions.post(condition));
+        let others = self.nexuses.iter_mut().filter(|(id, _)| Some(**id) != except);
+        others.for_each(|(_, peer)| peer.attentions.post(condition));
+    }
+
+    /// What all nexuses have ever done.
+    fn all_totals(&self) -> Totals {
+        self.nexuses.values().fold(self.retired, |sum, peer| sum.plus(peer.counters.totals()))
+    }
+
+    /// What was done since a page was cleared.
+    pub(crate) fn totals(&self, page: CountedPage) -> Totals {
+        self.all_totals().since(self.cleared[page as usize])
+    }
+
+    /// The counts of a page begin again.
+    pub(crate) fn clear_totals(&mut self, page: CountedPage) {
+        self.cleared[page as usize] = self.all_totals();
     }
 }
 
@@ -92,6 +154,13 @@ pub(crate) struct LogicalUnit {
     summary: AtomicU64,
     epoch: AtomicU64,
     state: Mutex<State>,
+}
+
+/// What [`LogicalUnit::look_as`] has found.
+pub(crate) struct Looked {
+    pub(crate) has: Needs,
+    /// Whether it may be relied on as long as the generation is the same: no unit attention is left.
+    pub(crate) lasts: bool,
 }
 
 /// Another nexus holds the reservation.
@@ -108,7 +177,10 @@ impl LogicalUnit {
             medium: MediumState::default(),
             copies: Copies::default(),
             tokens: Tokens::default(),
-            attentions: HashMap::new(),
+            clock: None,
+            nexuses: HashMap::new(),
+            retired: Totals::default(),
+            cleared: Default::default(),
         };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
         Self { number, config, summary, epoch: AtomicU64::new(0), state: Mutex::new(state) }
@@ -150,17 +222,20 @@ impl LogicalUnit {
     }
 
     /// A new nexus. It is told first of all that the unit may have been reset before it came.
-    pub(crate) fn connect(&self, nexus: NexusId) {
-        let mut attentions = UnitAttentions::default();
-        attentions.post(AdditionalSense::POWER_ON_OR_RESET);
-        self.state.lock().attentions.insert(nexus, attentions);
+    pub(crate) fn connect(&self, nexus: NexusId) -> Arc<Counters> {
+        let mut peer = Peer::default();
+        peer.attentions.post(AdditionalSense::POWER_ON_OR_RESET);
+        let counters = Arc::clone(&peer.counters);
+        self.state.lock().nexuses.insert(nexus, peer);
+        counters
     }
 
     /// The nexus is lost: its reservation ends (SPC-2 5.5.1).
     pub(crate) fn disconnect(&self, nexus: NexusId) {
         let holds = {
             let mut state = self.state.lock();
-            state.attentions.remove(&nexus);
+            let gone = state.nexuses.remove(&nexus);
+            state.retired = gone.map_or(state.retired, |peer| state.retired.plus(peer.counters.totals()));
             state.medium.forget(nexus);
             state.copies.forget(nexus);
             state.reservation == Some(nexus)
@@ -170,14 +245,28 @@ impl LogicalUnit {
         }
     }
 
+    /// Looks for a nexus and a command of it that needs `needs`: a unit attention, unless the command is `quiet` or a reservation is in its
+    /// way, which is told first (SAM-5 5.3.3); or else what the nexus has. It stays so until the generation moves on, if `Looked::lasts`.
+    pub(crate) fn look_as(&self, nexus: NexusId, needs: Needs, quiet: bool) -> Result<Looked, AdditionalSense> {
+        let mut state = self.state.lock();
+        let has = state.granted(nexus);
+        let refused = !has.contains(needs & Needs::OF_RESERVATIONS);
+        let attentions = state.nexuses.get_mut(&nexus).map(|peer| &mut peer.attentions);
+        match attentions.filter(|attentions| attentions.any()) {
+            Some(_) if quiet || refused => Ok(Looked { has, lasts: false }),
+            Some(attentions) => attentions.take().map_or(Ok(Looked { has, lasts: false }), Err),
+            None => Ok(Looked { has, lasts: true }),
+        }
+    }
+
     /// Takes the oldest unit attention of `nexus`.
     pub(crate) fn take_attention(&self, nexus: NexusId) -> Option<AdditionalSense> {
-        self.state.lock().attentions.get_mut(&nexus)?.take()
+        self.state.lock().nexuses.get_mut(&nexus)?.attentions.take()
     }
 
     /// Whether a unit attention condition waits for a command of `nexus`.
     pub(crate) fn has_attention(&self, nexus: NexusId) -> bool {
-        self.look(|state| state.attentions.get(&nexus).is_some_and(UnitAttentions::any))
+        self.look(|state| state.nexuses.get(&nexus).is_some_and(|peer| peer.attentions.any()))
     }
 
     /// What the loss of a nexus does to the unit, for one that goes on: its reservation ends, and it is told (SAM-5 6.3.4).
@@ -193,14 +282,10 @@ impl LogicalUnit {
     /// Raises a unit attention condition for one nexus.
     pub(crate) fn tell(&self, nexus: NexusId, condition: AdditionalSense) {
         self.change(|state| {
-            if let Some(attentions) = state.attentions.get_mut(&nexus) {
-                attentions.post(condition);
+            if let Some(peer) = state.nexuses.get_mut(&nexus) {
+                peer.attentions.post(condition);
             }
         });
-    }
-
-    pub(crate) fn is_reserved_by_another(&self, nexus: NexusId) -> bool {
-        self.look(|state| state.reservation.is_some_and(|holder| holder != nexus))
     }
 
     /// RESERVE (6).
@@ -234,8 +319,7 @@ impl LogicalUnit {
             if by.is_some() && !state.medium.preventing.is_empty() {
                 return Err(Sense::illegal(AdditionalSense::MEDIUM_REMOVAL_PREVENTED));
             }
-            state.medium.stopped = false;
-            if std::mem::take(&mut state.medium.ejected) {
+            if state.medium.load() {
                 state.post(AdditionalSense::MEDIUM_MAY_HAVE_CHANGED, by);
             }
             Ok(())
@@ -292,19 +376,10 @@ impl LogicalUnit {
         }
         Some(progress)
     }
-
-    /// All tasks of all nexuses end; the others are told (SAM-5 7.4).
-    pub(crate) fn clear_task_set(&self, by: NexusId) {
-        self.change(|state| {
-            self.epoch.fetch_add(1, Ordering::AcqRel);
-            state.post(AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, Some(by));
-        });
-    }
 }
 
 fn conditions(state: &State, config: &LogicalUnitConfig) -> Conditions {
     [
-        (Conditions::RESERVED, state.reservation.is_some()),
         (Conditions::NOT_READY, state.medium.not_ready().is_some()),
         (Conditions::READ_ONLY, config.read_only),
         (Conditions::SOFTWARE_WRITE_PROTECTED, state.settings.software_write_protect),

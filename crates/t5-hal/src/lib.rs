@@ -1,15 +1,20 @@
-//! The wire formats of the Chelsio T5 adapter, which does TCP and iSCSI in hardware.
+//! The Chelsio T5 adapter, which does TCP and iSCSI in hardware: its wire formats, and how a driver reaches it.
 //!
 //! ```text
-//!   computer                                   adapter
-//!   TpHeader + ActOpenReq, ... ── egress ────> TP, ULP_TX
-//!   Reply::decode <───────────── ingress ───── CPL messages
+//!   session ── Frame ──> T5Port ──┐
+//!                                 ├─ Driver ── queues, wire ── Bus ──> adapter
+//!   session ── Frame ──> SoftwarePort ── T5Stream ──┘
 //! ```
+//!
+//! No adapter has been used for it: `docs/t5-assumptions.md` lists what is assumed.
 //!
 //! Guarantees:
 //!
 //! - Sizes, offsets, and that bit fields do not overlap, are checked when this is compiled.
 //! - No decoder panics, or does more than its input is long.
+//! - No address that one side of a [`Bus`] gives makes the other touch anything but their common memory, and payload that was
+//!   [frozen](dma::DmaMemory::freeze) does not change.
+//! - Trouble with one connection ends that connection, whatever the adapter says; a place for payload never leaks.
 //!
 //! ```
 //! use t5_hal::wire::{Reply, DdpVerdict, ReplyOpcode, RxIscsiDdp};
@@ -22,6 +27,15 @@
 //! assert!(rest.is_empty());
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod bus;
+pub mod dma;
+pub mod driver;
+mod port;
+pub mod queue;
+pub mod registers;
 pub mod wire;
+
+pub use bus::Bus;
+pub use port::{Connection, SharedDriver, T5Port, T5Stream};

@@ -113,6 +113,49 @@ fn iscsi_hdr_and_rx_iscsi_ddp() {
     assert_eq!(end.verdict, DdpVerdict::new().with_bit(DdpVerdict::PLACED, true).with(DdpVerdict::ULP_MODE, 2));
 }
 
+#[test]
+fn ulp_mem_io_with_a_page_pod() {
+    let tag = PodTag { page_size: 0, pod: 5, color: 3 };
+    let header = PodHeader::new()
+        .with_bit(PodHeader::VALID, true)
+        .with(PodHeader::TID, 0x345)
+        .with(PodHeader::TAG, tag.pod.into())
+        .with(PodHeader::COLOR, tag.color.into());
+    let length = PodLength::new().with(PodLength::LEN, 8192).with(PodLength::OFFSET, 0x200);
+    let mut pods = [PagePod::default()];
+    PagePod::fill(&mut pods, header, length, [0x10_0000, 0x20_0000, 0x30_0000].into_iter());
+    let mut bytes = UlpMemoryWrite::immediate(0x345, 0x4_0000 + 5 * POD_BYTES, POD_BYTES as usize).as_bytes().to_vec();
+    bytes.extend_from_slice(pods.as_bytes());
+    bytes.resize(112, 0);
+    let golden = hex("04000000 00034507 00000000 00000000 03800000 00000006 00000002 0000200a
+         81000000 00000040 01000345 00000143 00002000 00000200 00000000 00000000
+         00000000 00100000 00000000 00200000 00000000 00300000 00000000 00000000
+         00000000 00000000 00000000 00000000");
+    assert_eq!(bytes, golden);
+}
+
+#[test]
+fn ingress_entry() {
+    let golden = hex("49000007 00000000 49000345 00001038 00002000 00003038 aa36918a 20010000
+         00000000 00000000 00000000 00000000 00000000 00000000 90000000 00000000");
+    let (entry, rest) = IngressEntry::split_from(&golden).unwrap();
+    assert!(rest.is_empty());
+    assert_eq!((entry.header.opcode, entry.header.queue.get()), (ReplyOpcode::RxIscsiDdp.to_wire(), 7));
+    assert_eq!(entry.kind.get(EntryType::TYPE), EntryKind::Cpl.to_wire());
+    assert!(entry.kind.is_set(EntryType::GEN));
+    let Ok((Reply::RxIscsiDdp(end), _)) = Reply::decode(&entry.message) else { panic!("the end of a PDU") };
+    assert_eq!((end.opcode_tid.get(OpcodeTid::TID), end.length.get()), (0x345, 4152));
+}
+
+#[test]
+fn vi_command() {
+    let mut request = ViCommand::request(Access::EXEC_WRITE, pfvf(4, 0));
+    request.length = request.length.with_bit(AllocLength::ALLOC, true);
+    let golden = hex(&("14b00400 80000004".to_owned() + &"00000000".repeat(14)));
+    assert_eq!(request.as_bytes(), golden);
+    assert_eq!(Command::decode(&golden), Ok(request.into()));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_a_reply_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..80),

@@ -1,8 +1,7 @@
 //! `inquiry`: who a logical unit says it is, for people and as JSON.
 //!
-//! In: the bytes of the standard data and of each page. Out: [`Section`]s, lists of labelled values, which are printed as
-//! text or as JSON; the names in JSON are the labels with `_` between the words. A page that nothing here decodes is shown
-//! in hexadecimal.
+//! In: the bytes of the standard data and of each page. Out: [`Section`]s, which are printed as text or as JSON. A page that nothing here
+//! decodes is shown in hexadecimal.
 
 use iscsi_runtime::url::Url;
 use scsi_block::DecodeError;
@@ -10,53 +9,18 @@ use scsi_block::cdb::Cdb;
 use scsi_block::designator::{Association, Designator};
 use scsi_block::inquiry::StandardInquiry;
 use scsi_block::vpd::{
-    BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, LogicalBlockProvisioning, SupportedPages,
-    UnitSerialNumber, page,
+    BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, ExtendedInquiry, LogicalBlockProvisioning,
+    SupportedPages, UnitSerialNumber, page,
 };
 use serde_json::{Map, Value, json};
 
 use super::connection::{Connection, Unit, at};
+use super::section::{Item, Section, hexadecimal, item, named, to_json, to_text, told};
 use crate::failure::{Failure, Kind};
 use crate::show;
 
 /// Bytes that are asked for: all that the standard data can have for a byte-wide length.
 const STANDARD_BYTES: u16 = 252;
-
-/// One thing that a unit says.
-struct Item {
-    label: &'static str,
-    value: Value,
-    /// What the value counts, or what it means, for people.
-    remark: &'static str,
-}
-
-fn item(label: &'static str, value: impl Into<Value>) -> Item {
-    Item { label, value: value.into(), remark: "" }
-}
-
-impl Item {
-    fn remark(self, remark: &'static str) -> Self {
-        Self { remark, ..self }
-    }
-
-    /// The label in a column of `width`, and beside it the value, or one value below the other.
-    fn lines(self, width: usize) -> Vec<String> {
-        let values = match &self.value {
-            Value::Array(values) if values.is_empty() => vec!["none".into()],
-            Value::Array(values) => values.iter().map(plain).collect(),
-            Value::Null => vec![plain(&Value::Null)],
-            value => vec![format!("{} {}", plain(value), self.remark)],
-        };
-        let labels = std::iter::once(self.label).chain(std::iter::repeat(""));
-        labels.zip(values).map(|(label, value)| format!("  {label:width$}  {value}")).collect()
-    }
-}
-
-/// What belongs together.
-struct Section {
-    title: String,
-    items: Vec<Item>,
-}
 
 /// Shows everything that INQUIRY tells of the unit.
 ///
@@ -84,44 +48,6 @@ pub(super) fn run(url: &Url, connection: &Connection, json: bool) -> Result<(), 
         show::print(sections.join("\n").trim_end());
     }
     Ok(())
-}
-
-fn to_json(section: Section) -> Value {
-    section
-        .items
-        .into_iter()
-        .map(|item| (item.label.replace([' ', '-'], "_"), item.value))
-        .collect::<Map<_, _>>()
-        .into()
-}
-
-fn to_text(section: Section) -> String {
-    let width = section.items.iter().map(|item| item.label.len()).max().unwrap_or_default();
-    let lines = section.items.into_iter().flat_map(|item| item.lines(width));
-    std::iter::once(section.title).chain(lines).map(|line| line.trim_end().to_owned() + "\n").collect()
-}
-
-/// A value as people write it.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => "not told".into(),
-        Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
-        Value::String(text) => show::text(text),
-        Value::Object(fields) => fields.values().map(plain).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
-    }
-}
-
-/// Zero says nothing in many fields.
-fn told(value: impl Into<u64>) -> Value {
-    let value = value.into();
-    if value == 0 { Value::Null } else { value.into() }
-}
-
-/// The value's name in a table, or its number.
-fn named(value: u8, names: &[(u8, &str)]) -> Value {
-    let name = names.iter().find(|(code, _)| *code == value).map(|(_, name)| *name);
-    name.map_or_else(|| format!("{value:#04x}").into(), Value::from)
 }
 
 /// Peripheral device types (SPC-5 table 148).
@@ -175,7 +101,7 @@ const PAGE_NAMES: &[(u8, &str)] = &[
     (page::DEVICE_IDENTIFICATION, "device identification"),
     (0x84, "software interface identification"),
     (0x85, "management network addresses"),
-    (0x86, "extended INQUIRY data"),
+    (page::EXTENDED_INQUIRY, "extended INQUIRY data"),
     (0x87, "mode page policy"),
     (0x88, "SCSI ports"),
     (0x89, "ATA information"),
@@ -210,6 +136,7 @@ fn section(code: u8, bytes: &[u8]) -> Section {
             UnitSerialNumber::decode(bytes).map(|serial| vec![item("unit serial number", serial.0)])
         }
         page::DEVICE_IDENTIFICATION => DeviceIdentification::decode(bytes).map(|names| page_83(&names)),
+        page::EXTENDED_INQUIRY => ExtendedInquiry::decode(bytes).map(|page| page_86(&page)),
         page::BLOCK_LIMITS => BlockLimits::decode(bytes).map(|limits| page_b0(&limits)),
         page::BLOCK_DEVICE_CHARACTERISTICS => BlockDeviceCharacteristics::decode(bytes).map(|device| page_b1(&device)),
         page::LOGICAL_BLOCK_PROVISIONING => LogicalBlockProvisioning::decode(bytes).map(|page| page_b2(&page)),
@@ -217,12 +144,6 @@ fn section(code: u8, bytes: &[u8]) -> Section {
     };
     let undecodable = |error: DecodeError| vec![item("error", error.to_string()), item("bytes", hexadecimal(bytes))];
     Section { title: title(code), items: decoded.unwrap_or_else(undecodable) }
-}
-
-/// Sixteen bytes a line.
-fn hexadecimal(bytes: &[u8]) -> Vec<String> {
-    let line = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
-    bytes.chunks(16).map(line).collect()
 }
 
 fn page_00(pages: &SupportedPages) -> Vec<Item> {
@@ -240,6 +161,25 @@ fn page_83(names: &DeviceIdentification) -> Vec<Item> {
     let designator =
         |name: &Designator| json!({ "designator": name.to_string(), "of": of(name), "type": name.kind_name() });
     vec![item("designators", names.0.iter().map(designator).collect::<Vec<_>>())]
+}
+
+fn page_86(page: &ExtendedInquiry) -> Vec<Item> {
+    const TYPES: &[(u8, &str)] =
+        &[(0, "1"), (1, "1 and 2"), (2, "2"), (3, "1 and 3"), (4, "3"), (5, "2 and 3"), (7, "1, 2 and 3")];
+    let checks = page.checks_guard || page.checks_application_tag || page.checks_reference_tag;
+    let types = if checks { named(page.supported_protection_types, TYPES) } else { Value::Null };
+    vec![
+        item("protection types", types),
+        item("guard check", page.checks_guard),
+        item("application tag check", page.checks_application_tag),
+        item("reference tag check", page.checks_reference_tag),
+        item("simple tasks", page.simple),
+        item("ordered tasks", page.ordered),
+        item("head of queue tasks", page.head_of_queue),
+        item("volatile cache", page.volatile_cache),
+        item("referrals", page.referrals),
+        item("maximum sense data", told(page.sense_bytes_max)).remark("bytes"),
+    ]
 }
 
 fn page_b0(limits: &BlockLimits) -> Vec<Item> {

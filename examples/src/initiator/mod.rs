@@ -4,7 +4,11 @@ mod ask;
 mod bench;
 pub mod connection;
 mod inquiry;
+mod logs;
 mod medium;
+mod modes;
+mod opcodes;
+mod section;
 mod transfer;
 
 use std::time::Duration;
@@ -56,6 +60,12 @@ enum Command {
     Capacity(Question),
     /// Shows who a logical unit says it is: the standard data and all VPD pages
     Inquiry(Question),
+    /// Shows which commands and task management functions a logical unit supports
+    Opcodes(Question),
+    /// Shows the mode pages field by field, or sets fields
+    Modes(modes::Modes),
+    /// Shows the log pages, or lets their counters begin again
+    Logs(logs::Logs),
     /// Measures the time to an answer
     Ping(Ping),
     /// Copies a file or a disk to a file or a disk; holes and zeros stay cheap
@@ -122,6 +132,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Luns(Question { url, json, connection }) => ask::luns(url, connection, *json),
         Command::Capacity(Question { url, json, connection }) => ask::capacity(url, connection, *json),
         Command::Inquiry(Question { url, json, connection }) => inquiry::run(url, connection, *json),
+        Command::Opcodes(Question { url, json, connection }) => opcodes::run(url, connection, *json),
+        Command::Modes(modes) => modes::run(modes),
+        Command::Logs(logs) => logs::run(logs),
         Command::Ping(ping) => ask::ping(&ping.url, &ping.connection, ping.count, ping.interval),
         Command::Copy(copy) => transfer::copy(copy),
         Command::Compare(compare) => transfer::compare(compare),
@@ -162,6 +175,8 @@ mod tests {
             (&["bench", "--iodepth", "none"], &["--iodepth"]),
             (&["bench", "--block-size", "odd"], &["--block-size", "expected a size such as 4096"]),
             (&["bench", "--runtime", "0"], &["--runtime", "expected a time"]),
+            (&["modes", "iscsi://h/iqn.2026-01.a:b/0", "--set", "WCE"], &["--set", "expected NAME=VALUE"]),
+            (&["modes", "iscsi://h/iqn.2026-01.a:b/0", "--set", "NONE=1"], &["--set", "WCE"]),
             (&["ping", "iscsi://h", "--initiator-name", "me"], &["--initiator-name", "expected iqn."]),
             (&["ping", "iscsi://h", "--command-timeout", "soon"], &["--command-timeout", "expected a time"]),
             (&["ping", "iscsi://h", "--isid", "0xc00000000000"], &["--isid", "reserved"]),

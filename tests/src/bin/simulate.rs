@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use ferriscsi_tests::simulator::{Bug, Failure, Options, RECOVERY_LEVEL_MAX, Totals, run};
+use ferriscsi_tests::simulator::{Bug, CONNECTIONS_MAX, Failure, Options, RECOVERY_LEVEL_MAX, Totals, run};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::ops::Range;
@@ -38,6 +38,9 @@ struct Arguments {
     /// ErrorRecoveryLevel of all sessions [default: drawn]
     #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(RECOVERY_LEVEL_MAX)))]
     level: Option<u8>,
+    /// Connections of all normal sessions [default: drawn]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(CONNECTIONS_MAX)))]
+    connections: Option<u16>,
     /// Worlds to run at the same time [default: one a processor]
     #[arg(long)]
     jobs: Option<usize>,
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         steps_max: arguments.steps,
         rungs_max: if arguments.trace { TRACE_RUNGS_MAX } else { Options::default().rungs_max },
         level: arguments.level,
+        connections: arguments.connections,
         bug,
     };
     let seeds = arguments.seed.map_or(arguments.seeds.0.clone(), |seed| seed..seed + 1);
@@ -199,6 +203,9 @@ fn explain(arguments: &Arguments, failure: &Failure) {
     }
     if let Some(level) = arguments.level {
         replay += &format!(" --level {level}");
+    }
+    if let Some(connections) = arguments.connections {
+        replay += &format!(" --connections {connections}");
     }
     if let Some(bug) = &arguments.bug {
         replay += &format!(" --bug {bug}");

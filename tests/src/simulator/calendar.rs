@@ -20,6 +20,10 @@ pub(crate) enum Due {
     LateWrite(usize),
     /// A host that has no session connects.
     Connect(usize),
+    /// A session gets a connection of this number.
+    Join(usize, u16),
+    /// A session that has no connection must have ended.
+    Retained(usize),
     /// A host looks whether it has waited too long.
     Watch(usize),
     /// A link moves again.

@@ -1,9 +1,12 @@
 //! The initiators' side of a world: hosts connect, ask, take answers, wait only so long, and log out.
 
+use super::books::SessionBooks;
 use super::bugs::{Bug, SHOWS_ONE_IN};
+use super::bundle::{self, Bundle, OwnerPlan};
 use super::calendar::Due;
+use super::client::Client;
 use super::host::{Excuses, Kind, Open, PATIENCE, Unknown};
-use super::link::{Link, Port};
+use super::plan::HostPlan;
 use super::portal;
 use super::session::Session;
 use super::wire::End;
@@ -12,12 +15,10 @@ use bytes::Bytes;
 use iscsi_node::initiator::{Event, InitiatorNode, Outcome};
 use iscsi_pdu::{Residual, TaskManagementFunction as Function};
 use iscsi_session::initiator::SessionConfig;
-use iscsi_session::{CloseReason, LoginFailure, LoginOutcome, SendTargetsScope, Violation};
-use iscsi_transport::{Digests, PortError, PortErrorKind};
+use iscsi_session::{LoginOutcome, SendTargetsScope};
+use iscsi_transport::Digests;
 use scsi_block::LogicalUnitNumber;
 use std::time::Duration;
-
-type Node = InitiatorNode<Port>;
 
 /// Time in which an initiator's end waits for the answer to a ping or a logout.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,65 +26,74 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 impl World {
     /// A host without a session opens one.
     pub(crate) fn connect(&mut self, host: usize) {
-        let (session, link) = (self.sessions.len(), self.links.len());
-        let name = format!("h{host}.{link}");
-        let depth = self.hosts[host].plan.depth;
-        let [(port, initiator), (peer, target)] = self.maker.connect(&name, depth, &self.plan, &mut self.random);
-        let now = self.instant();
-        let challenge = self.draw_challenge();
-        let connection = self.target.accept(now, peer, "192.0.2.1:3260".into(), challenge);
-        self.links.push(Link { session, connection, initiator, target, is_stalled: false, has_ended: false });
-        self.live.push(link);
-        let ping_interval = self.hosts[host].plan.ping_interval;
-        let config = SessionConfig { ping_interval, ping_timeout: PING_TIMEOUT };
+        let session = self.sessions.len();
         let login = portal::login(&self.plan, &self.hosts[host]);
-        let challenge = self.draw_challenge();
+        let HostPlan { depth, ping_interval, uses_node, .. } = self.hosts[host].plan;
+        // A tag a task, one for its reassignment, and some for pings, texts, logouts and task management.
+        let books = SessionBooks::new(self.plan.window, 2 * depth + 64, self.verdict.clone());
+        let link = self.links.len();
+        let port = self.open_link(session, host, login.cid, &books);
+        let config = SessionConfig { ping_interval, ping_timeout: PING_TIMEOUT };
+        let (now, challenge) = (self.instant(), self.draw_challenge());
+        let client = if uses_node {
+            Client::Node(Box::new(InitiatorNode::new(port.0, login, config, challenge, now)))
+        } else {
+            let plan = OwnerPlan {
+                connections: login.limits.max_connections,
+                books: books.clone(),
+                verdict: self.verdict.clone(),
+                random: self.random.fork(),
+            };
+            Client::Bundle(Box::new(Bundle::new(port, login, config, plan, challenge, now)))
+        };
         self.sessions.push(Session {
             host,
-            node: Some(InitiatorNode::new(port, login, config, challenge, now)),
+            client: Some(client),
             links: vec![link],
+            books,
             tsih: None,
+            is_closed: false,
             has_ended: false,
             level: 0,
-            digests: Digests::default(),
-            is_troubled: self.plan.has_rival(host),
+            retention: Duration::ZERO,
+            alone_since: None,
+            is_doomed: self.plan.has_rival(host),
+            troubled_until: Duration::ZERO,
             has_left: false,
             timer_due: None,
             unknown: Vec::new(),
         });
         self.hosts[host].session = Some(session);
-        self.enter_turn(link, End::Initiator, Duration::ZERO);
-        self.enter_turn(link, End::Target, Duration::ZERO);
     }
 
-    fn draw_challenge(&mut self) -> [u8; 32] {
+    pub(crate) fn draw_challenge(&mut self) -> [u8; 32] {
         std::array::from_fn(|_| self.random.next() as u8)
     }
 
-    /// A session's node does all that it can at this moment.
+    /// A session's client does all that it can at this moment.
     pub(crate) fn turn_session(&mut self, session: usize) {
-        let Some(mut node) = self.sessions[session].node.take() else { return };
+        let Some(mut client) = self.sessions[session].client.take() else { return };
         let now = self.instant();
-        let mut has_more = node.drive(now);
-        node.handle_timeout(now);
+        let mut has_more = client.drive(now);
+        client.handle_timeout(now);
         let mut is_over = false;
         loop {
-            is_over |= self.take_events(session, &mut node);
+            is_over |= self.take_events(session, &mut client);
             if !is_over {
-                self.ask(session, &mut node);
+                self.ask(session, &mut client);
             }
-            if !node.flush(now) {
+            if !client.flush(now) {
                 break;
             }
-            has_more |= node.drive(now);
+            has_more |= client.drive(now);
         }
-        is_over |= self.take_events(session, &mut node);
+        is_over |= self.take_events(session, &mut client);
         if is_over {
-            drop(node);
+            drop(client);
             self.end_session(session);
         } else {
-            self.enter_timer(session, &node);
-            self.sessions[session].node = Some(node);
+            self.enter_timer(session, &client);
+            self.sessions[session].client = Some(client);
             self.maybe_make_trouble(session);
         }
         for place in 0..self.sessions[session].links.len() {
@@ -95,8 +105,8 @@ impl World {
         }
     }
 
-    fn enter_timer(&mut self, session: usize, node: &Node) {
-        let Some(at) = node.poll_timeout().map(|at| self.now + self.until(at)) else { return };
+    fn enter_timer(&mut self, session: usize, client: &Client) {
+        let Some(at) = client.poll_timeout().map(|at| self.now + self.until(at)) else { return };
         let known = &mut self.sessions[session].timer_due;
         if known.is_none_or(|due| at < due || due < self.now) {
             *known = Some(at);
@@ -105,83 +115,57 @@ impl World {
     }
 
     /// Returns whether the session is over.
-    fn take_events(&mut self, session: usize, node: &mut Node) -> bool {
+    fn take_events(&mut self, session: usize, client: &mut Client) -> bool {
         let mut is_over = false;
-        while let Some(event) = node.poll_event() {
+        while let Some(event) = client.poll_event() {
             self.verdict.check(!is_over, || format!("a session says more after its end: {event:?}"));
             match event {
-                Event::LoggedIn(outcome) => self.begin_session(session, &outcome),
-                Event::Complete { token, outcome } => self.complete(session, token, outcome),
-                Event::LogoutRequested { .. } => self.hosts[self.sessions[session].host].is_asked_to_leave = true,
-                Event::Redirected { address, .. } => self.verdict.fail(format!("nobody redirects to {address}")),
-                Event::Unresponsive => self.verdict.fail("nobody watches how long commands take"),
-                Event::LoginFailed(failure) => {
-                    self.check_login_failure(session, &failure);
-                    is_over = true;
-                }
-                Event::Closed(reason) => {
-                    self.check_close_reason(session, reason);
-                    is_over = true;
-                }
-                Event::ConnectionLost(error) => {
-                    self.check_port_error(session, &error);
-                    is_over = true;
-                }
+                bundle::Event::Session(event) => is_over |= self.take_event(session, event),
+                event => self.take_connection_event(session, event),
             }
         }
         is_over
     }
 
-    fn begin_session(&mut self, session: usize, outcome: &LoginOutcome) {
-        let found = &mut self.sessions[session];
-        let parameters = &outcome.parameters;
-        found.digests = Digests { header: parameters.header_digest, data: parameters.data_digest };
-        for link in &found.links {
-            self.links[*link].initiator.wire.set_parameters(parameters);
-        }
-        self.hosts[found.host].is_logged_in = true;
-    }
-
-    /// Without a fault a login does not fail, and nobody ever breaks a rule.
-    pub(crate) fn check_login_failure(&mut self, session: usize, failure: &LoginFailure) {
-        let may = match failure {
-            LoginFailure::TimedOut | LoginFailure::Refused(_) => self.is_excused(session),
-            _ => false,
-        };
-        self.verdict.check(may, || format!("a login fails: {failure}"));
-        self.sessions[session].is_troubled = true;
-    }
-
-    pub(crate) fn check_close_reason(&mut self, session: usize, reason: CloseReason) {
-        let level = self.sessions[session].level;
-        let may =
-            match reason {
-                CloseReason::LoggedOut => self.sessions[session].has_left,
-                // From level 1 on, what is lost again and again is given up in the end.
-                CloseReason::Violation(
-                    Violation::CommandGap | Violation::MissingData | Violation::StatSnOutOfOrder,
-                ) if level > 0 => self.sessions[session].is_troubled,
-                CloseReason::Violation(_) | CloseReason::Malformed(_) => false,
-                // RFC 7143 7.8: from level 1 on this is recovered from.
-                CloseReason::DataDigest if level > 0 => false,
-                _ => self.sessions[session].is_troubled,
-            };
-        self.verdict.check(may, || format!("a session ends: {reason}"));
-    }
-
-    pub(crate) fn check_port_error(&mut self, session: usize, error: &PortError) {
-        let may = match error.kind() {
-            PortErrorKind::Closed | PortErrorKind::Reset | PortErrorKind::HeaderDigest => {
-                self.sessions[session].is_troubled || self.sessions[session].has_left
+    fn take_event(&mut self, session: usize, event: Event) -> bool {
+        // The one connection of a node, and any of a session with several: they speak of those that are there.
+        let link = self.sessions[session].links.last().copied();
+        match event {
+            Event::LoggedIn(outcome) => self.begin_session(session, &outcome),
+            Event::Complete { token, outcome } => self.complete(session, token, outcome),
+            Event::LogoutRequested { .. } => self.hosts[self.sessions[session].host].is_asked_to_leave = true,
+            Event::Redirected { address, .. } => self.verdict.fail(format!("nobody redirects to {address}")),
+            Event::Unresponsive => self.verdict.fail("nobody watches how long commands take"),
+            Event::LoginFailed(failure) => {
+                link.into_iter().for_each(|link| self.check_login_failure(link, &failure));
+                return true;
             }
-            _ => false,
-        };
-        self.verdict.check(may, || format!("a connection ends: {error}"));
+            Event::Closed(reason) => {
+                self.check_end_of_session(session, reason);
+                return true;
+            }
+            Event::ConnectionLost(error) => {
+                link.into_iter().for_each(|link| self.check_port_error(link, &error));
+                return true;
+            }
+        }
+        false
     }
 
-    /// Whether there are reasons for a request or a login of a session to have no answer.
-    fn is_excused(&self, session: usize) -> bool {
-        self.sessions[session].is_troubled || self.now < self.excused_until
+    fn begin_session(&mut self, session: usize, outcome: &LoginOutcome) {
+        let parameters = &outcome.parameters;
+        let found = &mut self.sessions[session];
+        self.hosts[found.host].is_logged_in = true;
+        let Some(link) = found.links.last().copied() else { return };
+        self.links[link].digests = Digests { header: parameters.header_digest, data: parameters.data_digest };
+        // A bundle has done that.
+        if self.hosts[found.host].plan.uses_node {
+            found.books.begin(parameters.error_recovery_level, outcome.cmd_sn.0);
+            self.links[link].initiator.wire.set_parameters(parameters);
+        }
+        if self.links[link].is_troubled {
+            self.trouble(link);
+        }
     }
 
     /// The initiator's end is over: what is without an answer may land until the target's end is.
@@ -197,6 +181,7 @@ impl World {
         if !found.is_done {
             self.enter(delay, Due::Connect(host));
         }
+        self.doom(session);
         self.settle(session);
     }
 
@@ -211,20 +196,20 @@ impl World {
     }
 
     /// Asks for what the host wants and the node takes.
-    fn ask(&mut self, session: usize, node: &mut Node) {
+    fn ask(&mut self, session: usize, client: &mut Client) {
         let host = self.sessions[session].host;
         loop {
             let found = &mut self.hosts[host];
-            if !found.is_logged_in || found.is_leaving {
+            if !found.is_logged_in || found.is_leaving || !client.is_connected() {
                 return;
             }
             if found.is_asked_to_leave || (found.left == 0 && found.open.is_empty()) {
                 found.is_leaving = true;
                 self.sessions[session].has_left = true;
                 let token = self.open(host, Kind::Logout, 0);
-                return node.logout(self.instant(), token);
+                return client.logout(self.instant(), token);
             }
-            if found.left == 0 || found.open.len() >= found.plan.depth || !self.request(host, node) {
+            if found.left == 0 || found.open.len() >= found.plan.depth || !self.request(host, client) {
                 return;
             }
         }
@@ -239,7 +224,7 @@ impl World {
     }
 
     /// Makes one request. Returns whether the node takes it now.
-    fn request(&mut self, host: usize, node: &mut Node) -> bool {
+    fn request(&mut self, host: usize, client: &mut Client) -> bool {
         let now = self.instant();
         let found = &mut self.hosts[host];
         let is_discovery = found.units.is_empty();
@@ -248,25 +233,26 @@ impl World {
         let may_list = !found.has_open(&Kind::Targets);
         match drawn {
             0 => found.is_asked_to_leave = true,
-            1..=2 if may_manage => self.manage(host, node),
+            1..=2 if may_manage => self.manage(host, client),
             3..=6 if may_ping => {
                 let data = Bytes::from(vec![0xa5; found.random.below(2000) as usize]);
                 let token = self.open(host, Kind::Ping(data.clone()), 0);
-                node.ping(now, token, data);
+                client.ping(now, token, data);
             }
             7..=8 if may_list => {
                 let token = self.open(host, Kind::Targets, 0);
                 // RFC 7143 appendix C: all targets are for discovery sessions.
                 let scope = if is_discovery { SendTargetsScope::All } else { SendTargetsScope::ThisTarget };
-                node.send_targets(now, token, scope);
+                client.send_targets(now, token, scope);
             }
-            _ if is_discovery || node.window() == 0 => return false,
+            9 => client.retire(now),
+            _ if is_discovery || client.window() == 0 => return false,
             _ => {
                 self.last_stamp += 1;
                 let token = self.last_stamp;
                 let (request, open) = found.draw_command(&mut self.oracle, token, self.now);
                 found.open.insert(token, open);
-                let taken = node.submit(now, token, request).is_ok();
+                let taken = client.submit(now, token, request);
                 self.verdict.check(taken, || "a window that has room takes nothing".into());
             }
         }
@@ -275,7 +261,7 @@ impl World {
     }
 
     /// Asks for a task management function, which may end tasks of others without a word to them.
-    fn manage(&mut self, host: usize, node: &mut Node) {
+    fn manage(&mut self, host: usize, client: &mut Client) {
         let found = &mut self.hosts[host];
         let place = found.random.below(found.units.len() as u64) as usize;
         let lun = found.units[place].lun;
@@ -291,7 +277,7 @@ impl World {
             self.excuse_for(Duration::from_secs(60));
         }
         let token = self.open(host, Kind::Management, lun);
-        node.manage(self.instant(), token, function, LogicalUnitNumber::from(lun));
+        client.manage(self.instant(), token, function, LogicalUnitNumber::from(lun));
     }
 
     /// A request has ended.
@@ -313,13 +299,16 @@ impl World {
             return self.verdict.fail("a request ends that has ended already, or never began");
         };
         self.totals.commands += 1;
+        if matches!((&open.kind, &outcome), (Kind::Logout, Outcome::Lost)) {
+            // The session goes on over other connections.
+            self.hosts[host].is_leaving = false;
+        }
         if let Outcome::TaskManagement(_) = outcome {
             for write in self.hosts[host].aborted.drain(..) {
                 self.oracle.write_over(&write);
             }
         }
-        let excuses =
-            Excuses { is_troubled: self.sessions[session].is_troubled, store_has_failed: self.store.has_failed() };
+        let excuses = Excuses { is_troubled: self.is_troubled(session), store_has_failed: self.store.has_failed() };
         match self.hosts[host].judge(open, outcome, excuses, &mut self.oracle) {
             Unknown::None => {}
             Unknown::UntilManaged(write) => self.hosts[host].aborted.push(write),
@@ -351,17 +340,17 @@ impl World {
         self.hosts[host].open.values_mut().for_each(|open| open.deadline = deadline);
         let token = self.open(host, Kind::Management, lun);
         let now = self.instant();
-        if let Some(node) = &mut self.sessions[session].node {
-            node.manage(now, token, Function::AbortTaskSet, LogicalUnitNumber::from(lun));
+        if let Some(client) = &mut self.sessions[session].client {
+            client.manage(now, token, Function::AbortTaskSet, LogicalUnitNumber::from(lun));
         }
         self.turn_session(session);
     }
 
     /// A host goes away without a word.
     pub(crate) fn crash(&mut self, session: usize) {
-        self.sessions[session].is_troubled = true;
+        self.doom(session);
         self.sessions[session].has_left = true;
-        self.sessions[session].node = None;
+        self.sessions[session].client = None;
         let host = self.sessions[session].host;
         let tokens: Vec<u64> = self.hosts[host].open.keys().copied().collect();
         tokens.into_iter().for_each(|token| self.judge(session, token, Outcome::Lost));

@@ -1,18 +1,23 @@
 //! One connection of the world: two ports over a byte stream in memory, each under trouble and under watch.
 
+use super::books::SessionBooks;
 use super::bugs::{Bug, BugPort};
 use super::plan::Plan;
 use super::verdict::Verdict;
 use super::wire::{End, WireControl, WirePort};
 use iscsi_node::target::ConnectionId;
+use iscsi_pdu::Cid;
 use iscsi_transport::{
-    BufferPool, FaultPort, FaultStream, MemoryStream, PortControl, PortFaults, Random, SoftwarePort, StreamControl,
-    StreamFaults, Trace, TracePort,
+    BufferPool, Digests, FaultPort, FaultStream, MemoryStream, PortControl, PortFaults, Random, SoftwarePort,
+    StreamControl, StreamFaults, Trace, TracePort,
 };
 use std::time::Duration;
 
 /// A port of the world, from the node down to the bytes.
-pub(crate) type Port = TracePort<WirePort<FaultPort<BugPort<SoftwarePort<FaultStream<MemoryStream>>>>>>;
+pub(crate) type Port = TracePort<WirePort<FaultPort<Bottom>>>;
+
+/// What is below the faults.
+type Bottom = BugPort<SoftwarePort<FaultStream<MemoryStream>>>;
 
 /// One end of a connection, as the world sees it.
 #[derive(Debug)]
@@ -55,10 +60,17 @@ impl EndOfLink {
 pub(crate) struct Link {
     /// The initiator's session that it belongs to.
     pub(crate) session: usize,
+    pub(crate) cid: Cid,
     pub(crate) connection: ConnectionId,
     pub(crate) initiator: EndOfLink,
     pub(crate) target: EndOfLink,
+    /// What protects its PDUs, once its login has ended.
+    pub(crate) digests: Digests,
     pub(crate) is_stalled: bool,
+    /// There was a fault: it may end.
+    pub(crate) is_troubled: bool,
+    /// The target has a session that it is part of.
+    pub(crate) is_in_session: bool,
     /// The target has said that the connection has ended.
     pub(crate) has_ended: bool,
 }
@@ -114,29 +126,43 @@ pub(crate) struct LinkMaker {
 }
 
 impl LinkMaker {
-    /// Two ports that are connected: that of an initiator with at most `depth` requests, and the target's.
-    pub(crate) fn connect(&self, name: &str, depth: usize, plan: &Plan, random: &mut Random) -> [(Port, EndOfLink); 2] {
+    /// Two ports that are connected: that of an initiator's session, and the target's.
+    pub(crate) fn connect(
+        &self,
+        name: &str,
+        link: usize,
+        books: &SessionBooks,
+        plan: &Plan,
+        random: &mut Random,
+    ) -> [(Port, EndOfLink); 2] {
         let (here, there) = MemoryStream::pair(plan.link_bytes_max);
+        let (verdict, target_name) = (self.verdict.clone(), format!("{name} targ"));
+        let name = format!("{name} init");
+        let initiator = self.end(here, &name, plan, random, |port| {
+            WirePort::of_initiator(port, &name, link, books.clone(), verdict.clone())
+        });
         // A tag a task, and some for pings, texts and task management.
-        let initiator = self.end(here, (End::Initiator, &format!("{name} init")), depth + 8, plan, random);
         let tags_max = plan.window as usize + 24;
-        [initiator, self.end(there, (End::Target, &format!("{name} targ")), tags_max, plan, random)]
+        let target = self.end(there, &target_name, plan, random, |port| {
+            WirePort::of_target(port, &target_name, tags_max, books.clone(), verdict.clone())
+        });
+        [initiator, target]
     }
 
     fn end(
         &self,
         stream: MemoryStream,
-        (end, name): (End, &str),
-        tags_max: usize,
+        name: &str,
         plan: &Plan,
         random: &mut Random,
+        watch: impl FnOnce(FaultPort<Bottom>) -> (WirePort<FaultPort<Bottom>>, WireControl),
     ) -> (Port, EndOfLink) {
         let (stream, stream_control) = FaultStream::new(stream, random.fork());
         stream_control.change(|faults| *faults = noise(plan));
         let port = SoftwarePort::new(stream, self.pool.clone());
         let port = BugPort::new(port, self.bug, random.fork());
         let (port, port_control) = FaultPort::new(port, random.fork());
-        let (port, wire) = WirePort::new(port, end, name, self.verdict.clone(), plan.window, tags_max);
+        let (port, wire) = watch(port);
         let port = TracePort::new(port, self.trace.clone(), name);
         (
             port,

@@ -2,23 +2,25 @@
 //!
 //! ```text
 //!   hosts ──> InitiatorNode ── port ── stream ══ link ══ stream ── port ── TargetNode ──> store
-//!     │                          │        │                         │          │            │
+//!     │       or Bundle          │        │                         │          │            │
 //!     │ asks, judges             │ watch  │ trouble         watch   │          │ owner      │ late, failing
 //!     └──────────── oracle: what may stand in a block ──────────────┴──────────┴────────────┘
 //! ```
 //!
-//! The code under test is what users run: both nodes, their sessions, the SCSI device, the software port. The clock, the bytes' way, the
-//! stores and the owners of the nodes are the world's. A seed draws the whole plan: who there is, what is negotiated, what is
-//! asked, how slow all is, and which faults happen. Nothing else has a say, so a seed that fails fails again.
+//! The code under test is what users run: both nodes, their sessions, the SCSI device, the software port; where a session has several
+//! connections, the initiator's session alone, in a [`bundle`] whose owner does all that one may do about connections. The clock, the
+//! bytes' way, the stores and the owners of the nodes are the world's. A seed draws the whole plan: who there is, what is negotiated, what
+//! is asked, how slow all is, and which faults happen. Nothing else has a say, so a seed that fails fails again.
 //!
 //! What is looked at, from outside:
 //!
 //! - every request ends once, and not without a reason other than well;
 //! - what is read was acknowledged last, or is on its way; what stands in the stores in the end, too;
 //! - a write lands once, never after its end is known;
-//! - numbers have no gap, and nothing is sent beyond what was granted, negotiated or announced;
+//! - status numbers have no gap on any connection, and nothing is acknowledged that has not come; command numbers are used once over all;
+//! - nothing is sent beyond what was granted, negotiated or announced, nor on another connection than its command;
 //! - tags are given once and not given back while something with them may come; queues keep their bounds;
-//! - a session begins after the one of its name has ended;
+//! - a session begins after the one of its name has ended, and is kept without connections for Time2Wait and Time2Retain, not longer;
 //! - neither end ever finds that the other breaks a rule, and no session ends without a fault;
 //! - once faults stop, everything ends.
 //!
@@ -26,8 +28,11 @@
 
 mod books;
 mod bugs;
+mod bundle;
 mod calendar;
+mod client;
 mod commands;
+mod connections;
 mod host;
 mod initiators;
 mod link;
@@ -39,6 +44,7 @@ mod registry;
 mod report;
 mod session;
 mod store;
+mod tags;
 mod targets;
 mod trouble;
 mod verdict;
@@ -46,7 +52,7 @@ mod wire;
 mod world;
 
 pub use bugs::Bug;
-pub use plan::RECOVERY_LEVEL_MAX;
+pub use plan::{CONNECTIONS_MAX, RECOVERY_LEVEL_MAX};
 pub use report::{Failure, Run, Totals};
 
 use iscsi_transport::Trace;
@@ -64,13 +70,15 @@ pub struct Options {
     pub rungs_max: usize,
     /// ErrorRecoveryLevel of all sessions, up to [`RECOVERY_LEVEL_MAX`]; none lets the seed decide.
     pub level: Option<u8>,
+    /// Connections of all normal sessions, up to [`CONNECTIONS_MAX`]; none lets the seed decide.
+    pub connections: Option<u16>,
     /// A bug to put in.
     pub bug: Option<Bug>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { requests_max: 400, steps_max: 5_000_000, rungs_max: 60, level: None, bug: None }
+        Self { requests_max: 400, steps_max: 5_000_000, rungs_max: 60, level: None, connections: None, bug: None }
     }
 }
 

@@ -1,14 +1,15 @@
 //! What a seed stands for: who there is, what they are ready to agree upon, how slow and how bad the world is.
 
+use super::Options;
 use iscsi_session::Limits;
 use iscsi_transport::Random;
 use std::time::Duration;
 
-/// Highest ErrorRecoveryLevel that both nodes have.
-pub const RECOVERY_LEVEL_MAX: u8 = 1;
+/// Highest ErrorRecoveryLevel that a world has.
+pub const RECOVERY_LEVEL_MAX: u8 = 2;
 
-/// Most connections a session that both nodes have.
-const CONNECTIONS_MAX: u16 = 1;
+/// Most connections a session that a world has.
+pub const CONNECTIONS_MAX: u16 = 4;
 
 /// An initiator of the world.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct HostPlan {
     /// Hosts with the same number have the same name and ISID: each takes the other's place.
     pub(crate) identity: u8,
     pub(crate) limits: Limits,
+    /// A node with its one port has the session; otherwise an owner that may do more about its connections.
+    pub(crate) uses_node: bool,
     pub(crate) ping_interval: Option<Duration>,
     /// Requests that it makes before it logs out for good.
     pub(crate) requests: u32,
@@ -56,15 +59,28 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn draw(random: &mut Random, requests_max: u32, level: Option<u8>) -> Self {
+    pub(crate) fn draw(random: &mut Random, options: &Options) -> Self {
         let targets: Vec<Vec<u64>> = (0..random.between(1, 2))
             .map(|_| (0..random.between(1, 2)).map(|_| random.pick(&[8, 24, 64, 200])).collect())
             .collect();
         let digests = random.pick(&[None, Some(false), Some(true)]);
         let drawn = random.between(0, u64::from(RECOVERY_LEVEL_MAX)) as u8;
-        let level = level.unwrap_or(drawn);
+        let common = Common {
+            targets: targets.len(),
+            digests,
+            level: options.level.unwrap_or(drawn),
+            time_2_wait: random.pick(&[0, 0, 1, 2]),
+            time_2_retain: random.pick(&[0, 2, 5, 20]),
+        };
+        let draw_connections = |random: &mut Random| {
+            let drawn = random.pick(&[1, 1, 1, 2, 3, CONNECTIONS_MAX]);
+            options.connections.unwrap_or(drawn)
+        };
         let mut hosts: Vec<HostPlan> = (0..random.between(1, 4))
-            .map(|identity| HostPlan::draw(random, identity as u8, targets.len(), digests, level, requests_max))
+            .map(|identity| {
+                let connections = draw_connections(random);
+                HostPlan::draw(random, identity as u8, &common, connections, options.requests_max)
+            })
             .collect();
         if random.one_in(4) {
             let rival = HostPlan { requests: hosts[0].requests / 2, ..hosts[0].clone() };
@@ -78,7 +94,7 @@ impl Plan {
             host.blocks_max = host.blocks_max.min((piece as u64 / 64).max(2));
         }
         Self {
-            limits: limits(random, digests, level, CONNECTIONS_MAX),
+            limits: common.limits(random, options.connections.unwrap_or(CONNECTIONS_MAX)),
             window: random.pick(&[1, 2, 8, 32, 128]),
             ping_interval: random.pick(&[None, Some(Duration::from_secs(1)), Some(Duration::from_secs(7))]),
             authenticates: random.one_in(6),
@@ -102,21 +118,24 @@ impl Plan {
     }
 }
 
+/// What all ends of a world have in common.
+struct Common {
+    targets: usize,
+    /// All ends want digests, or none, or some of them.
+    digests: Option<bool>,
+    level: u8,
+    time_2_wait: u16,
+    time_2_retain: u16,
+}
+
 impl HostPlan {
-    fn draw(
-        random: &mut Random,
-        identity: u8,
-        targets: usize,
-        digests: Option<bool>,
-        level: u8,
-        requests_max: u32,
-    ) -> Self {
+    fn draw(random: &mut Random, identity: u8, common: &Common, connections: u16, requests_max: u32) -> Self {
         let is_discovery = random.one_in(8);
-        let connections = random.between(1, u64::from(CONNECTIONS_MAX)) as u16;
         Self {
-            target: (!is_discovery).then(|| random.below(targets as u64) as usize),
+            target: (!is_discovery).then(|| random.below(common.targets as u64) as usize),
             identity,
-            limits: limits(random, digests, level, connections),
+            limits: common.limits(random, connections),
+            uses_node: is_discovery || connections == 1 && (common.level < 2 || random.one_in(2)),
             ping_interval: random.pick(&[None, Some(Duration::from_secs(2)), Some(Duration::from_secs(5))]),
             requests: if is_discovery { 4 } else { random.between(10, u64::from(requests_max.max(10))) as u32 },
             depth: random.pick(&[1, 4, 16, 64]),
@@ -125,25 +144,28 @@ impl HostPlan {
     }
 }
 
-/// What one end is ready to agree upon. All ends of a world want digests, or none, or some of them.
-fn limits(random: &mut Random, digests: Option<bool>, level: u8, connections: u16) -> Limits {
-    let digest = |random: &mut Random| match digests {
-        Some(wanted) => vec![wanted],
-        None => random.pick(&[&[true, false][..], &[false, true]]).to_vec(),
-    };
-    let burst_bytes_max = random.pick(&[512, 1000, 4096, 65_536]);
-    Limits {
-        header_digest: digest(random),
-        data_digest: digest(random),
-        max_connections: connections,
-        initial_r2t: random.one_in(2),
-        immediate_data: random.one_in(2),
-        receive_segment_bytes_max: random.pick(&[512, 516, 1001, 8192, 65_536]),
-        burst_bytes_max,
-        first_burst_bytes_max: random.pick(&[512, 700, 4096]).min(burst_bytes_max),
-        outstanding_r2t_max: random.between(1, 8) as u16,
-        time_2_wait: 0,
-        error_recovery_level: level,
-        ..Limits::default()
+impl Common {
+    /// What one end is ready to agree upon.
+    fn limits(&self, random: &mut Random, connections: u16) -> Limits {
+        let digest = |random: &mut Random| match self.digests {
+            Some(wanted) => vec![wanted],
+            None => random.pick(&[&[true, false][..], &[false, true]]).to_vec(),
+        };
+        let burst_bytes_max = random.pick(&[512, 1000, 4096, 65_536]);
+        Limits {
+            header_digest: digest(random),
+            data_digest: digest(random),
+            max_connections: connections,
+            initial_r2t: random.one_in(2),
+            immediate_data: random.one_in(2),
+            receive_segment_bytes_max: random.pick(&[512, 516, 1001, 8192, 65_536]),
+            burst_bytes_max,
+            first_burst_bytes_max: random.pick(&[512, 700, 4096]).min(burst_bytes_max),
+            outstanding_r2t_max: random.between(1, 8) as u16,
+            time_2_wait: self.time_2_wait,
+            time_2_retain: self.time_2_retain,
+            error_recovery_level: self.level,
+            ..Limits::default()
+        }
     }
 }

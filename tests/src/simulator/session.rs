@@ -1,29 +1,35 @@
 //! A session of a host, from the attempt to log in until nothing of it can land any more.
 
-use super::link::Port;
+use super::books::SessionBooks;
+use super::client::Client;
 use super::oracle::Write;
-use iscsi_node::initiator::InitiatorNode;
 use iscsi_pdu::Tsih;
-use iscsi_transport::Digests;
 use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) host: usize,
     /// None once the initiator's end is over.
-    pub(crate) node: Option<InitiatorNode<Port>>,
-    /// Its connections, the leading one first.
+    pub(crate) client: Option<Client>,
+    /// Its connections that have not ended at both ends, the oldest first.
     pub(crate) links: Vec<usize>,
+    pub(crate) books: SessionBooks,
     /// What the target calls it, once it may begin.
     pub(crate) tsih: Option<Tsih>,
+    /// The target has said that it ends.
+    pub(crate) is_closed: bool,
     /// The target has said that it has ended, with all its block I/O.
     pub(crate) has_ended: bool,
     /// ErrorRecoveryLevel, once the target has begun it.
     pub(crate) level: u8,
-    /// What protects its PDUs, once it has begun.
-    pub(crate) digests: Digests,
-    /// There was a fault, or another session takes the place: it may end.
-    pub(crate) is_troubled: bool,
+    /// Time2Wait and Time2Retain together.
+    pub(crate) retention: Duration,
+    /// At the target it has no connection since then.
+    pub(crate) alone_since: Option<Duration>,
+    /// It may end, whatever its connections do: another takes the place, or it was ended.
+    pub(crate) is_doomed: bool,
+    /// Until then the loss of a connection may be the reason for what happens.
+    pub(crate) troubled_until: Duration,
     /// The host has logged out, or gone away.
     pub(crate) has_left: bool,
     /// When its timer rings.

@@ -95,24 +95,33 @@ impl World {
                 Event::Admit { connection, identity } => self.claim(connection, &identity),
                 Event::SessionOpened { connection, outcome } => self.open_session(connection, &outcome),
                 Event::ConnectionJoined { connection, .. } => {
-                    self.verdict.fail(format!("{connection:?} joins a session that nobody has asked it to"));
+                    self.of_connection(connection, |world, link| world.begin_connection(link));
                 }
                 Event::ConnectionClosed { connection, reason } => {
-                    self.of_connection(connection, |world, session| world.check_close_reason(session, reason));
+                    self.of_connection(connection, |world, link| {
+                        world.check_end_of_connection(link, reason);
+                        world.extend_trouble(link);
+                        world.leave_session(link);
+                    });
                 }
                 Event::SessionClosed { tsih, reason } => {
                     if let Some(session) = self.session_of(tsih) {
-                        self.check_close_reason(session, reason);
+                        self.sessions[session].is_closed = true;
+                        self.check_end_of_session(session, reason);
                     }
                 }
                 Event::LoginFailed { connection, failure } => {
-                    self.of_connection(connection, |world, session| world.check_login_failure(session, &failure));
+                    self.of_connection(connection, |world, link| world.check_login_failure(link, &failure));
                 }
                 Event::ConnectionLost { connection, error } => {
-                    self.of_connection(connection, |world, session| world.check_port_error(session, &error));
+                    self.of_connection(connection, |world, link| {
+                        world.check_port_error(link, &error);
+                        world.extend_trouble(link);
+                    });
                 }
                 Event::TargetColdReset { target } => {
-                    self.live.iter().for_each(|link| self.sessions[self.links[*link].session].is_troubled = true);
+                    let alive = (0..self.sessions.len()).filter(|session| !self.sessions[*session].has_ended);
+                    alive.collect::<Vec<_>>().into_iter().for_each(|session| self.doom(session));
                     self.target.end_sessions_of(self.instant(), target);
                 }
                 Event::Ended { connection } => self.end_connection(connection),
@@ -127,7 +136,7 @@ impl World {
 
     fn of_connection(&mut self, connection: ConnectionId, what: impl FnOnce(&mut Self, usize)) {
         match self.link_of(connection) {
-            Some(link) => what(self, self.links[link].session),
+            Some(link) => what(self, link),
             None => self.verdict.fail("the target speaks of a connection that has ended"),
         }
     }
@@ -144,7 +153,12 @@ impl World {
             Claim::Join => self.target.join(self.instant(), connection, identity),
             Claim::End(old) => self.replace_session(connection, old),
             Claim::Refuse => {
-                let refusal = Refusal { status: LoginStatus::OutOfResources, target_address: None };
+                let status = if identity.tsih == Tsih(0) {
+                    LoginStatus::OutOfResources
+                } else {
+                    LoginStatus::SessionDoesNotExist
+                };
+                let refusal = Refusal { status, target_address: None };
                 self.target.refuse(self.instant(), connection, refusal);
             }
         }
@@ -154,9 +168,9 @@ impl World {
     fn replace_session(&mut self, connection: ConnectionId, old: Tsih) {
         if let (Some(new), Some(session)) = (self.link_of(connection), self.session_of(old)) {
             let found = &self.sessions[session];
-            let may = found.is_troubled || found.has_left || self.sessions[self.links[new].session].is_troubled;
+            let may = found.has_left || self.is_troubled(session) || self.is_troubled(self.links[new].session);
             self.verdict.check(may, || "a session is replaced for no reason".into());
-            self.sessions[session].is_troubled = true;
+            self.doom(session);
         }
         self.target.end_session(self.instant(), old);
     }
@@ -173,7 +187,13 @@ impl World {
         let Some(link) = self.link_of(connection) else { return };
         self.totals.sessions[usize::from(outcome.parameters.error_recovery_level)] += 1;
         let opened = self.links[link].session;
-        self.sessions[opened].level = outcome.parameters.error_recovery_level;
+        let parameters = &outcome.parameters;
+        self.sessions[opened].level = parameters.error_recovery_level;
+        self.sessions[opened].retention = match parameters.error_recovery_level {
+            2 => Duration::from_secs(u64::from(parameters.time_2_wait) + u64::from(parameters.time_2_retain)),
+            _ => Duration::ZERO,
+        };
+        self.begin_connection(link);
         let identity = |session: &Session| {
             let host = &self.hosts[session.host];
             (host.plan.identity, host.plan.target)
@@ -186,6 +206,11 @@ impl World {
         self.verdict.check(is_alone, || "a session begins before the one of its name has ended".into());
     }
 
+    fn begin_connection(&mut self, link: usize) {
+        self.links[link].is_in_session = true;
+        self.sessions[self.links[link].session].alone_since = None;
+    }
+
     fn end_connection(&mut self, connection: ConnectionId) {
         let Some(link) = self.link_of(connection) else {
             return self.verdict.fail("a connection ends twice");
@@ -194,7 +219,9 @@ impl World {
         self.live.retain(|other| *other != link);
         self.look(link);
         self.registry.withdraw(connection);
-        self.settle(self.links[link].session);
+        let session = self.links[link].session;
+        self.settle(session);
+        self.leave_session(link);
     }
 
     /// A session has ended, and its block I/O has come back.

@@ -22,11 +22,14 @@ impl World {
 
     fn make_trouble(&mut self, session: usize) {
         let links = &self.sessions[session].links;
+        if links.is_empty() {
+            return self.crash(session);
+        }
         let link = links[self.random.below(links.len() as u64) as usize];
         let end = self.random.pick(&[End::Initiator, End::Target]);
         let times = self.random.between(1, 20) as u32;
         let pause = self.delay(20_000_000);
-        match self.random.below(13) {
+        match self.random.below(14) {
             0..=2 => self.cut(link, end),
             3..=4 => self.flip_bits(link, end, times),
             5 => self.change_port(link, end, |faults| faults.late_one_in = times + 1),
@@ -40,6 +43,7 @@ impl World {
                 self.enter(pause, Due::StoreHurries);
             }
             11 => self.leave_or_end(link),
+            12 => self.retire_connection(session),
             _ => self.crash(session),
         }
     }
@@ -47,13 +51,6 @@ impl World {
     /// Until then a request may be without an answer.
     pub(crate) fn excuse_for(&mut self, time: Duration) {
         self.excused_until = self.excused_until.max(self.now + time);
-    }
-
-    fn trouble(&mut self, link: usize) {
-        self.sessions[self.links[link].session].is_troubled = true;
-        for end in [End::Initiator, End::Target] {
-            self.links[link].end(end).wire.expect_recovery();
-        }
     }
 
     /// The connection breaks at some byte, or between two PDUs.
@@ -70,7 +67,7 @@ impl World {
     /// Bits flip where a digest finds that.
     fn flip_bits(&mut self, link: usize, end: End, one_in: u32) {
         self.trouble(link);
-        let digests = self.sessions[self.links[link].session].digests;
+        let digests = self.links[link].digests;
         let found = self.links[link].end(end);
         match digests.header && digests.data {
             true => found.stream.change(|faults| faults.flipped_one_in = one_in),
@@ -94,11 +91,21 @@ impl World {
         self.enter_turn(link, End::Target, Duration::ZERO);
     }
 
+    /// A session with several connections gives one up.
+    fn retire_connection(&mut self, session: usize) {
+        let now = self.instant();
+        if let Some(client) = &mut self.sessions[session].client {
+            client.retire(now);
+        }
+        self.turn_session(session);
+    }
+
     /// The target's owner asks everybody to log out, or ends one connection without a word.
     fn leave_or_end(&mut self, link: usize) {
         if self.random.one_in(2) {
-            self.trouble(link);
-            if let Some(tsih) = self.sessions[self.links[link].session].tsih {
+            let session = self.links[link].session;
+            self.doom(session);
+            if let Some(tsih) = self.sessions[session].tsih {
                 self.target.end_session(self.instant(), tsih);
             }
         } else {

@@ -1,14 +1,15 @@
-//! A port that watches what goes through it: tags at both ends, and at the initiator's end all that a connection must look like.
+//! A port that watches what goes through it: tags at both ends, at the target's what has come, and at the initiator's end all that a
+//! connection must look like.
 //!
 //! In: PDUs both ways, tags. Out: a verdict.
 
-use super::books::Books;
+use super::books::{Books, SessionBooks};
+use super::tags::Tags;
 use super::verdict::Verdict;
 use iscsi_pdu::{Frame, Opcode};
 use iscsi_session::Parameters;
 use iscsi_transport::{Capabilities, Digests, Flush, PduPort, PortError, ReceiveLimits, Received};
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::rc::Rc;
 
 /// Which end of the connection is watched.
@@ -25,7 +26,7 @@ pub(crate) struct WireControl(Rc<Told>);
 #[derive(Debug, Default)]
 struct Told {
     parameters: RefCell<Option<Parameters>>,
-    expects_recovery: Cell<bool>,
+    may_end_early: Cell<bool>,
 }
 
 impl WireControl {
@@ -34,95 +35,110 @@ impl WireControl {
         *self.0.parameters.borrow_mut() = Some(parameters.clone());
     }
 
-    /// PDUs may be lost from now on, and come again where that was agreed upon.
-    pub(crate) fn expect_recovery(&self) {
-        self.0.expects_recovery.set(true);
+    /// Tasks may be ended before their data has come.
+    pub(crate) fn expect_early_ends(&self) {
+        self.0.may_end_early.set(true);
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct WirePort<P> {
     port: P,
-    end: End,
-    name: String,
     verdict: Verdict,
+    name: String,
     control: WireControl,
-    reserved: HashSet<u32>,
-    tags_max: usize,
-    /// Kept at the initiator's end, where all that the target's end does is seen too.
-    books: Books,
-    /// A task was or will be ended before its data has come: by a task management function, or since a data digest was wrong.
-    may_end_early: bool,
+    session: SessionBooks,
+    watch: Watch,
+}
+
+#[derive(Debug)]
+enum Watch {
+    /// All that the target's end does is seen here too.
+    Initiator(Books),
+    /// Its tags, and how many there may be.
+    Target(Tags<()>, usize),
 }
 
 impl<P: PduPort> WirePort<P> {
-    /// Watches `port`, whose tags are at most `tags_max` at a time.
-    pub(crate) fn new(
+    /// Watches the initiator's end of a link.
+    pub(crate) fn of_initiator(
         port: P,
-        end: End,
         name: &str,
+        link: usize,
+        session: SessionBooks,
         verdict: Verdict,
-        window: u32,
-        tags_max: usize,
     ) -> (Self, WireControl) {
+        let books = Books::new(name, link, session.clone(), verdict.clone());
+        Self::new(port, name, session, verdict, Watch::Initiator(books))
+    }
+
+    /// Watches the target's end, whose tags are at most `tags_max` at a time.
+    pub(crate) fn of_target(
+        port: P,
+        name: &str,
+        tags_max: usize,
+        session: SessionBooks,
+        verdict: Verdict,
+    ) -> (Self, WireControl) {
+        Self::new(port, name, session, verdict, Watch::Target(Tags::default(), tags_max))
+    }
+
+    fn new(port: P, name: &str, session: SessionBooks, verdict: Verdict, watch: Watch) -> (Self, WireControl) {
         let control = WireControl::default();
-        let watching = Self {
-            port,
-            end,
-            name: name.into(),
-            books: Books::new(name, verdict.clone(), window),
-            verdict,
-            control: control.clone(),
-            reserved: HashSet::new(),
-            tags_max,
-            may_end_early: false,
-        };
-        (watching, control)
+        (Self { port, verdict, name: name.into(), control: control.clone(), session, watch }, control)
     }
 
     fn check(&self, holds: bool, what: &str) {
         self.verdict.check(holds, || format!("{}: {what}", self.name));
     }
 
-    fn learn(&mut self) {
-        if let Some(parameters) = self.control.0.parameters.borrow_mut().take() {
-            self.books.set_parameters(&parameters);
-        }
-        if self.control.0.expects_recovery.get() {
-            self.books.expect_recovery();
-            self.may_end_early = true;
-        }
-    }
-
     fn watch_sent(&mut self, frame: &Frame) {
-        self.learn();
-        let tag = frame.header.initiator_task_tag();
-        match (self.end, frame.header.opcode()) {
-            (End::Target, Opcode::R2t) => {
-                let lives = self.reserved.contains(&transfer_tag(frame));
+        let opcode = frame.header.opcode();
+        match &mut self.watch {
+            Watch::Target(tags, _) => {
+                let lives = opcode != Opcode::R2t || tags.contains(transfer_tag(frame));
                 self.check(lives, "an R2T has a tag that is not reserved");
+                if opcode != Opcode::LoginResponse {
+                    self.session.handle_acknowledgement(&frame.header);
+                }
             }
-            (End::Target, _) | (End::Initiator, Opcode::LoginRequest) => {}
-            (End::Initiator, _) => {
-                let lives = tag == u32::MAX || self.reserved.contains(&tag);
+            Watch::Initiator(_) if opcode == Opcode::LoginRequest => {}
+            Watch::Initiator(books) => {
+                learn(&self.control, books);
+                books.handle_request(frame);
+                let tag = frame.header.initiator_task_tag();
+                let lives = tag == u32::MAX || self.session.has_tag(tag);
                 self.check(lives, "a request has a tag that is not reserved");
-                self.books.handle_request(frame);
             }
         }
     }
 
     fn watch_received(&mut self, frame: &Frame) {
-        self.learn();
-        match (self.end, frame.header.opcode()) {
-            (End::Initiator, _) => self.books.handle_response(frame),
-            (End::Target, Opcode::TaskManagementRequest) => self.may_end_early = true,
-            (End::Target, Opcode::DataOut) => {
-                let tag = transfer_tag(frame);
-                let lives = tag == u32::MAX || self.reserved.contains(&tag);
-                self.check(lives || self.may_end_early, "data comes for a tag that was given back already");
+        match (&mut self.watch, frame.header.opcode()) {
+            (Watch::Initiator(books), _) => {
+                learn(&self.control, books);
+                books.handle_response(frame);
             }
-            (End::Target, _) => {}
+            (Watch::Target(..), Opcode::LoginRequest) => {}
+            (Watch::Target(tags, _), opcode) => {
+                let tag = transfer_tag(frame);
+                let lives = opcode != Opcode::DataOut || tag == u32::MAX || tags.contains(tag);
+                // RFC 7143 11.5: whoever asks for a function may have data on its way.
+                if opcode == Opcode::TaskManagementRequest {
+                    self.control.expect_early_ends();
+                }
+                let may = lives || self.control.0.may_end_early.get();
+                self.check(may, "data comes for a tag that was given back already");
+                self.session.handle_arrival(&frame.header);
+            }
         }
+    }
+}
+
+/// Takes over what the world has told.
+fn learn(control: &WireControl, books: &mut Books) {
+    if let Some(parameters) = control.0.parameters.borrow_mut().take() {
+        books.set_parameters(&parameters);
     }
 }
 
@@ -139,16 +155,23 @@ impl<P: PduPort> PduPort for WirePort<P> {
 
     fn reserve(&mut self, length: u32) -> u32 {
         let tag = self.port.reserve(length);
-        let fresh = self.reserved.insert(tag);
-        self.check(fresh, "a tag is reserved that is in use");
-        self.check(self.reserved.len() <= self.tags_max, "more tags are reserved than tasks can be");
+        match &mut self.watch {
+            Watch::Initiator(_) => self.session.insert_tag(tag),
+            Watch::Target(tags, tags_max) => {
+                let (fresh, few) = (tags.insert(tag, ()), tags.len() <= *tags_max);
+                self.check(fresh, "a tag is reserved that is in use");
+                self.check(few, "more tags are reserved than tasks can be");
+            }
+        }
         tag
     }
 
     fn release(&mut self, tag: u32) {
-        let known = self.reserved.remove(&tag);
+        let known = match &mut self.watch {
+            Watch::Initiator(_) => self.session.remove_tag(tag),
+            Watch::Target(tags, _) => tags.remove(tag).is_some(),
+        };
         self.check(known, "a tag is given back that is not reserved");
-        self.books.forget(tag);
         if known {
             self.port.release(tag);
         }
@@ -158,7 +181,7 @@ impl<P: PduPort> PduPort for WirePort<P> {
         let received = self.port.receive()?;
         match &received {
             Some(Received::Frame(frame)) => self.watch_received(frame),
-            Some(Received::BadDataDigest(_) | Received::BadHeaderDigest(_)) => self.may_end_early = true,
+            Some(Received::BadDataDigest(_) | Received::BadHeaderDigest(_)) => self.control.expect_early_ends(),
             None => {}
         }
         Ok(received)

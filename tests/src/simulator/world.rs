@@ -19,6 +19,7 @@ use super::verdict::Verdict;
 use super::wire::End;
 use super::{Options, portal};
 use iscsi_node::target::TargetNode;
+use iscsi_pdu::Cid;
 use iscsi_transport::{BufferPool, Random, Trace};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +64,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, options: &Options, trace: Trace) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::draw(&mut random, options.requests_max, options.level);
+        let plan = Plan::draw(&mut random, options);
         let verdict = Verdict::default();
         let blocks: Vec<u64> = plan.targets.concat();
         let first_units: Vec<usize> =
@@ -162,6 +163,8 @@ impl World {
             Due::Store(job) => self.end_io(job),
             Due::LateWrite(job) => self.store.catch_up(job, &mut self.oracle),
             Due::Connect(host) => self.connect(host),
+            Due::Join(session, cid) => self.join(session, Cid(cid)),
+            Due::Retained(session) => self.check_retention(session),
             Due::Watch(host) => self.watch(host),
             Due::Unstall(link) => self.unstall(link),
             Due::StoreHurries => self.is_store_slow = false,

@@ -198,6 +198,11 @@ impl<P: PduPort> InitiatorNode<P> {
         self.ask(Some(token), |session, cid, tag| session.logout(now, cid, tag, Logout::Session));
     }
 
+    /// The port, for what does not carry PDUs.
+    pub fn port_mut(&mut self) -> &mut P {
+        &mut self.port
+    }
+
     /// The port may have become readable or writable. Returns whether there may be more to receive at once: a target that sends
     /// without end leaves its initiator time for other things.
     pub fn drive(&mut self, now: Instant) -> bool {

@@ -46,8 +46,6 @@ pub(super) struct Connection<P> {
     pub(super) local_address: String,
     /// Receiving stopped because the port could not take an answer.
     pub(super) stalled: bool,
-    /// The peer has closed its half: the port is to be asked until it says so.
-    pub(super) read_closed: bool,
     /// Whether the node's list of connections to drive again holds this one.
     pub(super) has_more: bool,
     /// Whether the node's list of connections to flush holds this one.
@@ -138,7 +136,6 @@ impl<P: PduPort> Connection<P> {
             link: Link::Open,
             local_address,
             stalled: false,
-            read_closed: false,
             has_more: false,
             to_flush: false,
             timer: None,
@@ -159,10 +156,7 @@ impl<P: PduPort> Connection<P> {
         if self.link != Link::Open || self.stalled {
             return Ok(None);
         }
-        match self.port.receive()? {
-            None if std::mem::take(&mut self.read_closed) => self.port.receive(),
-            received => Ok(received),
-        }
+        self.port.receive()
     }
 
     /// Queues what the login has to say. Returns whether there may be more when the port is flushed.

@@ -44,8 +44,7 @@ impl Session {
         let of_unit = |done: bool| if done { Response::FunctionComplete } else { Response::LunDoesNotExist };
         match function {
             Function::AbortTask => Response::FunctionComplete,
-            Function::AbortTaskSet => of_unit(nexus.abort_task_set(lun).is_ok()),
-            Function::ClearTaskSet => of_unit(nexus.clear_task_set(lun).is_ok()),
+            Function::AbortTaskSet | Function::ClearTaskSet => of_unit(nexus.abort_task_set(lun).is_ok()),
             Function::LogicalUnitReset => of_unit(nexus.logical_unit_reset(lun).is_ok()),
             Function::TargetWarmReset | Function::TargetColdReset if !context.portal.targets[target].resettable => {
                 Response::FunctionAuthorizationFailed

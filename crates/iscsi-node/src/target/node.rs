@@ -90,10 +90,14 @@ impl<P: PduPort> TargetNode<P> {
         self.settle(now, id);
     }
 
-    /// As `drive`, for the connection with this index, if there is one. `read_closed` says that its peer sends no more.
-    pub fn drive_index(&mut self, now: Instant, index: usize, read_closed: bool) {
+    /// The port of the connection with this index, if there is one, for what does not carry PDUs.
+    pub fn port_mut(&mut self, index: usize) -> Option<&mut P> {
+        self.connections.at_mut(index).map(|connection| &mut connection.port)
+    }
+
+    /// As `drive`, for the connection with this index, if there is one.
+    pub fn drive_index(&mut self, now: Instant, index: usize) {
         if let Some(connection) = self.connections.at_mut(index) {
-            connection.read_closed |= read_closed;
             let id = connection.id();
             self.drive(now, id);
         }

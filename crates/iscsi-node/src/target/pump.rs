@@ -31,7 +31,6 @@ impl<P: PduPort> TargetNode<P> {
                     return false;
                 }
             }
-            self.transmit(now, id);
         }
         true
     }
@@ -74,6 +73,7 @@ impl<P: PduPort> TargetNode<P> {
         }
     }
 
+    /// Handles what has come, and queues what there is to say to it.
     fn handle_received(&mut self, now: Instant, id: ConnectionId, received: Received) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         match &mut connection.phase {
@@ -85,6 +85,7 @@ impl<P: PduPort> TargetNode<P> {
                     Err(error) => login.handle_undecodable(now, header, error),
                 }
                 self.handle_login_events(now, id);
+                self.transmit(now, id);
             }
             Phase::FullFeature(allegiance) => {
                 let (session, cid) = (allegiance.session, allegiance.cid);
@@ -93,7 +94,10 @@ impl<P: PduPort> TargetNode<P> {
                 {
                     return self.lose(id, PortError::header_digest(header));
                 }
-                self.with_session(now, session, |session, context| session.handle_received(cid, received, context));
+                self.with_session(now, session, |session, context| {
+                    session.handle_received(cid, received, context);
+                    session.transmit((id, cid), context);
+                });
             }
         }
     }

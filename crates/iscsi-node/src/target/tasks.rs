@@ -46,6 +46,21 @@ impl OpenTask {
         self.wanted - self.data.iter().map(|data| data.len() as u32).sum::<u32>()
     }
 
+    // RFC 7143 11.4.5.3-1, 11.4.5.3-2, 11.4.5.3-3: presented is what SCSI has left after its truncation.
+    /// What the session is told of the task's end.
+    fn outcome(&self, outcome: Outcome) -> TaskOutcome {
+        let data_in_length = self.task.data_in_length().max(outcome.data_in.len() as u32);
+        let good = outcome.sense.is_empty();
+        TaskOutcome {
+            // A command that failed has moved what it has moved: nothing.
+            data_in_length: if good { outcome.data_in.len() as u32 } else { data_in_length },
+            data_out_length: self.task.data_out_length(),
+            status: outcome.status.code(),
+            sense: outcome.sense,
+            data_in: outcome.data_in,
+        }
+    }
+
     /// Data is asked for.
     fn count_asked<P>(&self, connections: &mut Connections<P>) {
         if self.asked_bytes > 0
@@ -129,14 +144,14 @@ impl Session {
                 self.start_or_wait(waiting, context);
             }
         } else {
-            let mut open = self.take(task);
+            let open = self.tasks[task.index()].as_mut().expect("it is open or was aborted while in the store");
             open.forget_reading(context.connections);
             open.in_store = false;
             let step = match &mut self.nexus {
                 Some(nexus) => nexus.resume(&mut open.task, done),
                 None => Step::Aborted,
             };
-            self.act(open, step, context);
+            self.act(task, step, context);
         }
         self.handle_events(context);
     }
@@ -152,16 +167,13 @@ impl Session {
         self.tasks.get_mut(id.index())?.as_mut().filter(|open| open.id == id)
     }
 
-    fn take(&mut self, id: TaskId) -> OpenTask {
-        self.tasks[id.index()].take().expect("the task was looked up just before")
-    }
-
-    fn put(&mut self, open: OpenTask) {
-        let index = open.id.index();
+    /// The place of a task that begins.
+    fn place(&mut self, id: TaskId) -> &mut Option<OpenTask> {
+        let index = id.index();
         if self.tasks.len() <= index {
             self.tasks.resize_with(index + 1, || None);
         }
-        self.tasks[index] = Some(open);
+        &mut self.tasks[index]
     }
 
     pub(super) fn begin<P: PduPort>(&mut self, command: Command, context: &mut Context<'_, P>) {
@@ -169,10 +181,14 @@ impl Session {
         let (Some(nexus), Some(connection)) = (&mut self.nexus, connection) else {
             return self.machine.discard(command.task);
         };
-        let lun = LogicalUnitNumber::from_wire(command.lun.0);
-        let cdb: &[u8] = if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb };
         let expected = if command.write { command.expected_data_transfer_length } else { 0 };
-        let task = match nexus.begin_expecting(lun, cdb, Some(expected)) {
+        let scsi = scsi_block::Command {
+            lun: LogicalUnitNumber::from_wire(command.lun.0),
+            cdb: if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb },
+            announced: Some(expected),
+            now: Some(context.now),
+        };
+        let task = match nexus.begin_command(&scsi) {
             Begin::Done(outcome) => {
                 let outcome = TaskOutcome {
                     data_in_length: outcome.data_in.len() as u32,
@@ -190,7 +206,7 @@ impl Session {
         data.truncate(wanted as usize);
         let data = if data.is_empty() { Segments::new() } else { Segments::from_iter([data]) };
         let (id, tag) = (command.task, None);
-        self.put(OpenTask { id, task, connection, wanted, data, tag, asked_bytes: 0, in_store: false });
+        *self.place(id) = Some(OpenTask { id, task, connection, wanted, data, tag, asked_bytes: 0, in_store: false });
         self.pursue(id, context);
     }
 
@@ -251,14 +267,14 @@ impl Session {
         if self.has_orphans(unit, context.connections) {
             return self.behind_orphans.push(id);
         }
-        let mut open = self.take(id);
+        let open = self.tasks[id.index()].as_mut().expect("the task was looked up just before");
         open.release_tag(context.connections);
         let data = std::mem::take(&mut open.data);
         let step = match &mut self.nexus {
             Some(nexus) => nexus.start(&mut open.task, data),
             None => Step::Aborted,
         };
-        self.act(open, step, context);
+        self.act(id, step, context);
     }
 
     /// Whether block I/O of tasks that have ended with their connection is still in the store of a unit. What an initiator sends
@@ -267,46 +283,28 @@ impl Session {
         self.aborted_in_store.iter().any(|open| open.task.store() == unit && is_lost(connections, open.connection))
     }
 
-    fn act<P: PduPort>(&mut self, mut open: OpenTask, step: Step, context: &mut Context<'_, P>) {
-        match step {
+    fn act<P: PduPort>(&mut self, id: TaskId, step: Step, context: &mut Context<'_, P>) {
+        let open = self.tasks[id.index()].as_mut().expect("the task has just made this step");
+        let outcome = match step {
             Step::Io(io) => {
-                let (Some(target), unit, task) = (self.target, open.task.store(), open.id) else {
-                    return self.machine.discard(open.id);
-                };
-                let patient = open.task.is_patient();
                 open.in_store = true;
                 open.count_reading(context.connections);
-                self.put(open);
+                let target = self.target.expect("a session with a nexus has a target");
+                let store = StoreId { target, unit: open.task.store() };
+                let patient = open.task.is_patient();
                 self.ios_in_flight += 1;
-                let id = context.outbox.ios.insert((self.id(), task)) as u64;
-                context.outbox.requests.push_back(IoRequest { id, store: StoreId { target, unit }, io, patient });
+                let id = context.outbox.ios.insert((self.id(), id)) as u64;
+                return context.outbox.requests.push_back(IoRequest { id, store, io, patient });
             }
-            Step::Done(outcome) => {
-                open.forget_asked(context.connections);
-                self.complete(open.id, &open.task, outcome);
-            }
-            Step::Aborted => {
-                open.forget_asked(context.connections);
-                self.machine.discard(open.id);
-            }
+            Step::Done(outcome) => Some(open.outcome(outcome)),
+            Step::Aborted => None,
+        };
+        open.forget_asked(context.connections);
+        self.tasks[id.index()] = None;
+        match outcome {
+            Some(outcome) => self.machine.complete(id, outcome),
+            None => self.machine.discard(id),
         }
-    }
-
-    // RFC 7143 11.4.5.3-1, 11.4.5.3-2, 11.4.5.3-3: presented is what SCSI has left after its truncation.
-    fn complete(&mut self, id: TaskId, task: &Task, outcome: Outcome) {
-        let data_in_length = task.data_in_length().max(outcome.data_in.len() as u32);
-        let good = outcome.sense.is_empty();
-        self.machine.complete(
-            id,
-            TaskOutcome {
-                // A command that failed has moved what it has moved: nothing.
-                data_in_length: if good { outcome.data_in.len() as u32 } else { data_in_length },
-                data_out_length: task.data_out_length(),
-                status: outcome.status.code(),
-                sense: outcome.sense,
-                data_in: outcome.data_in,
-            },
-        );
     }
 
     /// A task has ended. Returns the connection that it was bound to, and its unit.
@@ -316,7 +314,7 @@ impl Session {
         context: &mut Context<'_, P>,
     ) -> Option<(ConnectionId, usize)> {
         self.open_task(id)?;
-        let mut open = self.take(id);
+        let mut open = self.tasks[id.index()].take()?;
         let bound = (open.connection, open.task.unit());
         open.release_tag(context.connections);
         if open.in_store {
@@ -338,8 +336,8 @@ impl Session {
 
     /// A task goes on with another connection (RFC 7143 section 7.2.2): there it waits for what it has waited for.
     pub(super) fn reassign<P: PduPort>(&mut self, id: TaskId, cid: Cid, context: &mut Context<'_, P>) {
-        let (Some(connection), Some(_)) = (self.find(cid), self.open_task(id)) else { return };
-        let mut open = self.take(id);
+        let connection = self.find(cid);
+        let (Some(connection), Some(open)) = (connection, self.open_task(id)) else { return };
         let (in_store, missing) = (open.in_store, open.missing());
         open.release_tag(context.connections);
         open.forget_asked(context.connections);
@@ -354,7 +352,6 @@ impl Session {
         if in_store {
             open.count_reading(context.connections);
         }
-        self.put(open);
         match (in_store, missing) {
             (true, _) => {}
             (false, 0) => self.start_or_wait(id, context),

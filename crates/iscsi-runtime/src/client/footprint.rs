@@ -48,12 +48,14 @@ impl Footprint {
             Op::TestUnitReady | Op::Inquiry | Op::ReadCapacity10 | Op::ReadCapacity16 | Op::ReportLuns => {
                 print(Repeat::Safe, false, 0..0)
             }
-            Op::ModeSense6 | Op::ModeSense10 => print(Repeat::Safe, false, 0..0),
+            Op::ModeSense6 | Op::ModeSense10 | Op::LogSense | Op::ReportTimestamp => print(Repeat::Safe, false, 0..0),
             Op::ReportSupportedOperationCodes | Op::ReportSupportedTaskManagementFunctions => {
                 print(Repeat::Safe, false, 0..0)
             }
             // What was written before is written; a second time finds nothing to do.
             Op::SynchronizeCache10 | Op::SynchronizeCache16 => print(Repeat::Safe, false, 0..0),
+            // A timestamp would stand still meanwhile, and counters lose what was counted.
+            Op::LogSelect | Op::SetTimestamp => print(Repeat::Unsafe, false, 0..0),
             // The sense data that it fetches is gone afterwards.
             Op::RequestSense => print(Repeat::Unsafe, false, 0..0),
             Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 | Op::Read32 => print(Repeat::Safe, false, extent(&cdb)),
@@ -83,11 +85,14 @@ impl Footprint {
             | Op::ReceiveCopyStatusLid4
             | Op::ReceiveCopyDataLid1
             | Op::ReceiveCopyFailureDetails
-            | Op::ReceiveCopyOperatingParameters => print(Repeat::Safe, false, 0..0),
+            | Op::ReceiveCopyOperatingParameters
+            | Op::ReceiveRodTokenInformation => print(Repeat::Safe, false, 0..0),
             Op::CopyOperationAbort => print(Repeat::Unsafe, false, 0..0),
             // Nothing of what is copied twice is known to be the same the second time.
             Op::ExtendedCopyLid1
             | Op::ExtendedCopyLid4
+            | Op::PopulateToken
+            | Op::WriteUsingToken
             | Op::StartStopUnit
             | Op::FormatUnit
             | Op::SanitizeOverwrite

@@ -3,6 +3,7 @@
 //! In: readiness from the kernel, requests from a [`Driver`]. Out: bytes, ends of requests to the driver, and how the session ended.
 
 use super::ClientError;
+use super::sessions::SOCKET;
 use super::tasks::Tasks;
 use crate::port::Port;
 use bytes::Bytes;
@@ -138,9 +139,8 @@ impl<'a, D: Driver> Session<'a, D> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => other?,
             }
-            if events.iter().any(mio::event::Event::is_read_closed) {
-                // After a short read the port does not look again by itself.
-                self.node.drive(Instant::now());
+            for event in events.iter().filter(|event| event.token() == SOCKET) {
+                self.node.port_mut().handle_event(event);
             }
         }
     }

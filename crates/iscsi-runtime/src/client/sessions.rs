@@ -18,7 +18,7 @@ use mio::{Events, Interest, Poll, Token};
 use std::io;
 use std::time::Instant;
 
-const SOCKET: Token = Token(0);
+pub(super) const SOCKET: Token = Token(0);
 /// Token of a waker that a driver may have.
 pub(super) const WAKER: Token = Token(1);
 const REDIRECTS_MAX: usize = 5;

@@ -9,6 +9,7 @@ use iscsi_node::target::{Moved, Portal, TargetConfig};
 use iscsi_session::{Authentication, Limits};
 use iscsi_transport::Capture;
 use mio::net::TcpListener;
+use scsi_block::copy::TokenSecret;
 use scsi_block::designator::{Association, Designator};
 use scsi_block::protection::ProtectionType;
 use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
@@ -166,8 +167,10 @@ impl Target {
         let name = normalise(&self.name)?;
         let initiators = self.initiators.map(|names| names.iter().map(|name| normalise(name)).collect()).transpose()?;
         self.disks.sort_by_key(|(number, _)| *number);
+        let secret = token_secret().map_err(|error| wrong(&error))?;
         let units = self.disks.iter().map(|(number, disk)| {
             let mut unit = disk.unit.clone();
+            unit.token_secret.get_or_insert(secret);
             unit.identity.serial = distinct_serial(&name, *number, &unit.identity.serial);
             // RFC 7143 4.4.2-1: the device has the name of the node.
             unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), &name));
@@ -186,6 +189,12 @@ impl Target {
         };
         Ok((config, self.disks.into_iter().map(|(_, disk)| disk.store).collect()))
     }
+}
+
+/// What the tokens of a target are made with, as long as it runs.
+fn token_secret() -> Result<TokenSecret, getrandom::Error> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map(|()| TokenSecret::new(random))
 }
 
 /// Disks in memory have no name of their own: where they are makes one.

@@ -11,12 +11,13 @@ pub use config::{Disk, ServerBuilder, Target};
 use self::core::{Core, WAKER};
 use self::shared::{Mailbox, Message, Shared};
 use block_store::{BlockStore, IoId};
+use iscsi_node::target::Portal;
 use scsi_block::io::BlockIo;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +122,7 @@ impl Server {
             .iter()
             .map(|poll| Ok(Mailbox::new(mio::Waker::new(poll.registry(), WAKER)?)))
             .collect::<io::Result<Vec<_>>>()?;
+        set_clocks(&portal);
         let shared = Arc::new(Shared {
             portal: Arc::new(portal),
             stores,
@@ -163,6 +165,13 @@ impl Drop for Server {
             tracing::error!(%error, "the server did not end well");
         }
     }
+}
+
+/// REPORT TIMESTAMP tells the time of this host.
+fn set_clocks(portal: &Portal) {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let milliseconds = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+    portal.targets.iter().for_each(|target| target.device.set_clock(Instant::now(), milliseconds));
 }
 
 /// Flushes a store and waits for that.

@@ -305,6 +305,31 @@ impl Cdb {
         Self::new(operation).with(Field::PageFormat, true).with(Field::SavePages, save)
     }
 
+    /// LOG SENSE of a page's counts so far, from the first parameter on.
+    ///
+    /// # Panics
+    /// `page` is above 3Fh.
+    pub fn log_sense(page: u8, subpage: u8, allocation_length: u16) -> Self {
+        const CUMULATIVE: u8 = 1;
+        Self::new(Operation::LogSense)
+            .with(Field::PageControl, CUMULATIVE)
+            .with(Field::PageCode, page)
+            .with(Field::SubpageCode, subpage)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
+    /// LOG SELECT that lets the counters of a page begin again at zero; page 0 is all of them.
+    ///
+    /// # Panics
+    /// `page` is above 3Fh.
+    pub fn log_reset(page: u8) -> Self {
+        const CUMULATIVE: u8 = 1;
+        Self::new(Operation::LogSelect)
+            .with(Field::ParameterCodeReset, true)
+            .with(Field::PageControl, CUMULATIVE)
+            .with(Field::PageCode, page)
+    }
+
     /// START STOP UNIT, to the active or the stopped power condition.
     pub fn start_stop_unit(start: bool) -> Self {
         Self::new(Operation::StartStopUnit).with(Field::Start, start)
@@ -325,6 +350,16 @@ impl Cdb {
         Self::new(Operation::ReportSupportedOperationCodes)
             .with(Field::ReturnTimeouts, timeouts)
             .with(Field::AllocationLength, allocation_length)
+    }
+
+    /// REPORT TIMESTAMP.
+    pub fn report_timestamp(allocation_length: u32) -> Self {
+        Self::new(Operation::ReportTimestamp).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// SET TIMESTAMP, with the list that [`Timestamp::list`](crate::parameters::Timestamp::list) builds.
+    pub fn set_timestamp() -> Self {
+        Self::new(Operation::SetTimestamp).with(Field::ParameterListLength, 12u8)
     }
 
     /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
@@ -359,6 +394,9 @@ mod tests {
             (Cdb::sanitize_overwrite(true, 516), &[0x48, 0x81, 0, 0, 0, 0, 0, 2, 4, 0]),
             (Cdb::sanitize_block_erase(false), &[0x48, 2, 0, 0, 0, 0, 0, 0, 0, 0]),
             (Cdb::sanitize_cryptographic_erase(false), &[0x48, 3, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::log_sense(0x19, 0, 512), &[0x4d, 0, 0x59, 0, 0, 0, 0, 2, 0, 0]),
+            (Cdb::log_reset(0), &[0x4c, 2, 0x40, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::set_timestamp(), &[0xa4, 0x0f, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
             (Cdb::sanitize_exit_failure_mode(), &[0x48, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0]),
             (Cdb::extended_copy_lid1(108), &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0]),
             (Cdb::extended_copy_lid4(108), &[0x83, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0]),

@@ -8,12 +8,15 @@ use crate::opcodes::Field;
 use crate::sense::{Sense, SenseFormat, SenseKey};
 use crate::unit::ReservedByAnother;
 
-/// REQUEST SENSE (SPC-5 6.39): a pending unit attention, or else whether the unit is ready.
+/// REQUEST SENSE (SPC-5 6.39): a pending unit attention, or else whether the unit is ready, or else an informational exception.
 pub(super) fn request_sense(context: &Context<'_>, cdb: &Cdb) -> Bytes {
     let attention = context.unit.take_attention(context.nexus);
     let sense = match attention {
         Some(condition) => Sense::new(SenseKey::UnitAttention, condition),
-        None => context.unit.look(|state| state.medium.not_ready()).unwrap_or(Sense::NONE),
+        None => context.unit.look(|state| {
+            let exception = || Some(Sense::new(SenseKey::NoSense, state.settings.exception_on_request()?));
+            state.medium.not_ready().or_else(exception).unwrap_or(Sense::NONE)
+        }),
     };
     sense_as_data(cdb, sense)
 }

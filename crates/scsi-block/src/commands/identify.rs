@@ -5,12 +5,18 @@ use bytes::Bytes;
 use super::allocated;
 use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
+use crate::copy::ThirdPartyCopy;
 use crate::designator::{Association, Designator};
+use crate::device::TargetDevice;
 use crate::inquiry::{Peripheral, StandardInquiry};
 use crate::opcodes::{Field, Operation};
+use crate::protection::ProtectionType;
 use crate::sense::{AdditionalSense, Sense};
 use crate::unit::LogicalUnit;
-use crate::vpd::{self, BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, LogicalBlockProvisioning, page};
+use crate::vpd::{
+    self, BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, ExtendedInquiry, LogicalBlockProvisioning,
+    page,
+};
 
 /// VERSION of the INQUIRY data: SPC-4.
 const VERSION: u8 = 6;
@@ -40,6 +46,27 @@ pub(crate) fn inquiry_without_unit(cdb: &Cdb) -> Result<Bytes, Sense> {
     Ok(allocated(cdb, standard(None).encode()))
 }
 
+/// INQUIRY to a well-known unit: it is of the same make as the others, and has the names of the device alone.
+pub(super) fn inquiry_of_well_known(device: &TargetDevice, cdb: &Cdb) -> Result<Vec<u8>, Sense> {
+    const PAGES: [u8; 2] = [page::SUPPORTED_PAGES, page::DEVICE_IDENTIFICATION];
+    let config = device.units().first().map(|unit| &unit.config);
+    let code = cdb.get(Field::PageCode) as u8;
+    let body = match (cdb.has(Field::EnableVitalProductData), code) {
+        (false, 0) => {
+            let standard = StandardInquiry { removable: false, protection: false, ..standard(config) };
+            return Ok(StandardInquiry { peripheral: Peripheral::WELL_KNOWN, ..standard }.encode());
+        }
+        (true, page::SUPPORTED_PAGES) => PAGES.to_vec(),
+        (true, page::DEVICE_IDENTIFICATION) => {
+            let all = config.into_iter().flat_map(|config| &config.identity.designators);
+            let of_device = all.filter(|designator| designator.association == Association::TargetDevice);
+            DeviceIdentification(of_device.cloned().collect()).encode()
+        }
+        _ => return Err(cdb.refuse(Field::PageCode)),
+    };
+    Ok(vpd::with_header(Peripheral::WELL_KNOWN, code, &body))
+}
+
 fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
     let identity = config.map(|config| &config.identity);
     let transport = identity.and_then(|identity| identity.transport_version);
@@ -62,9 +89,13 @@ fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
 /// The page of that code, with its header.
 fn vital_product_data(config: &LogicalUnitConfig, code: u8) -> Option<Vec<u8>> {
     let body = match code {
-        page::SUPPORTED_PAGES => vpd::PAGES.to_vec(),
+        page::SUPPORTED_PAGES => {
+            vpd::PAGES.iter().copied().filter(|code| *code != page::THIRD_PARTY_COPY || config.copies()).collect()
+        }
         page::UNIT_SERIAL_NUMBER => config.identity.serial.clone().into_bytes(),
         page::DEVICE_IDENTIFICATION => identification(config).encode(),
+        page::EXTENDED_INQUIRY => extended(config).encode(),
+        page::THIRD_PARTY_COPY if config.copies() => ThirdPartyCopy::of(config).encode(),
         page::BLOCK_LIMITS => block_limits(config).encode(),
         page::BLOCK_DEVICE_CHARACTERISTICS => characteristics(config).encode(),
         page::LOGICAL_BLOCK_PROVISIONING => provisioning(config).encode(),
@@ -87,6 +118,19 @@ fn designators(config: &LogicalUnitConfig) -> impl Iterator<Item = Designator> {
 /// The names of the unit itself.
 pub(super) fn names(config: &LogicalUnitConfig) -> impl Iterator<Item = Designator> {
     designators(config).filter(|designator| designator.association == Association::LogicalUnit)
+}
+
+fn extended(config: &LogicalUnitConfig) -> ExtendedInquiry {
+    let protected = config.protection.is_some();
+    ExtendedInquiry {
+        supported_protection_types: config.protection.map_or(0, ProtectionType::supported_types),
+        checks_guard: protected,
+        checks_application_tag: protected,
+        checks_reference_tag: protected,
+        simple: true,
+        volatile_cache: true,
+        ..ExtendedInquiry::default()
+    }
 }
 
 fn block_limits(config: &LogicalUnitConfig) -> BlockLimits {

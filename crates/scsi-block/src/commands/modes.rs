@@ -98,5 +98,10 @@ fn apply(context: &Context<'_>, before: ModeSettings, after: ModeSettings, save:
         if before != after {
             state.post(AdditionalSense::MODE_PARAMETERS_CHANGED, Some(context.nexus));
         }
+        if before.exception_to_post() != after.exception_to_post()
+            && let Some(exception) = after.exception_to_post()
+        {
+            state.post(exception, None);
+        }
     });
 }

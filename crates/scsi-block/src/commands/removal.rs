@@ -24,7 +24,7 @@ pub(super) fn start_stop(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense
         (false, true) if context.unit.look(|state| state.medium.ejected) => {
             return Err(Sense::new(SenseKey::NotReady, AdditionalSense::MEDIUM_NOT_PRESENT));
         }
-        (false, _) => context.unit.change(|state| state.medium.stopped = !start),
+        (false, _) => context.unit.change(|state| state.medium.stop(!start)),
     }
     match !start && !cdb.has(Field::NoFlush) {
         true => Ok(Plan::work(Work::Flush)),

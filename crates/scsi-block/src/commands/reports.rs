@@ -3,10 +3,13 @@
 use bytes::Bytes;
 
 use super::allocated;
+use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
 use crate::device::TargetDevice;
 use crate::opcodes::{COMMANDS, CommandDescriptor, Field, Rules, rows_of};
-use crate::parameters::{Capacity10, Capacity16, SupportedCommand, TIMEOUTS_DESCRIPTOR, UnitList};
+use crate::parameters::{
+    Capacity10, Capacity16, SupportedCommand, TIMEOUTS_DESCRIPTOR, TaskManagementFunctions, UnitList,
+};
 use crate::protection::ProtectionType;
 use crate::sense::Sense;
 use crate::unit::LogicalUnit;
@@ -31,11 +34,14 @@ pub(super) fn read_capacity_16(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
     allocated(cdb, capacity.encode())
 }
 
-/// REPORT LUNS: there are no well-known units and no subsidiary ones.
+/// REPORT LUNS (SPC-5 table 305). No unit is an administrative one, and so none has subsidiary ones that could be asked for (12h).
 pub(crate) fn report_luns(device: &TargetDevice, cdb: &Cdb) -> Result<Bytes, Sense> {
+    let well_known = || vec![LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS];
     let units = match cdb.get(Field::SelectReport) {
-        0x00 | 0x02 => device.numbers(),
-        0x01 => Vec::new(),
+        0x00 | 0x11 => device.numbers(),
+        0x01 => well_known(),
+        0x02 => [device.numbers(), well_known()].concat(),
+        0x10 => Vec::new(),
         _ => return Err(cdb.refuse(Field::SelectReport)),
     };
     Ok(allocated(cdb, UnitList(units).encode()))
@@ -89,12 +95,17 @@ fn one_command(unit: &LogicalUnit, row: Option<&CommandDescriptor>, timeouts: bo
     data
 }
 
-/// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-5 6.35): ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT
-/// RESET and TARGET RESET.
+/// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-5 6.35). That a transport may ask for a reset of the whole target is not told here: it is
+/// a right, and the bit is obsolete.
 pub(super) fn task_management_functions(cdb: &Cdb) -> Bytes {
-    const FUNCTIONS: u8 = 0x80 | 0x40 | 0x10 | 0x08 | 0x02;
-    match cdb.has(Field::ReturnExtended) {
-        true => allocated(cdb, [&[FUNCTIONS, 0, 0, 12][..], &[0; 12]].concat()),
-        false => allocated(cdb, vec![FUNCTIONS, 0, 0, 0]),
-    }
+    let functions = TaskManagementFunctions {
+        abort_task: true,
+        abort_task_set: true,
+        clear_task_set: true,
+        logical_unit_reset: true,
+        query_asynchronous_event: true,
+        i_t_nexus_reset: true,
+        ..TaskManagementFunctions::default()
+    };
+    allocated(cdb, functions.encode(cdb.has(Field::ReturnExtended)))
 }

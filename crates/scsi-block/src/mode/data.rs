@@ -1,6 +1,7 @@
 //! The parameter data of MODE SENSE and MODE SELECT as an initiator sees it (SPC-5 7.5.5), and the header and block
 //! descriptor that both ends build.
 
+use super::SUBPAGE_FORMAT;
 use crate::io::Geometry;
 use crate::octets::{DecodeError, be16, be32, be64, need};
 
@@ -52,8 +53,6 @@ pub struct ModePage {
     /// The bytes after the header.
     pub body: Vec<u8>,
 }
-
-const SUBPAGE_FORMAT: u8 = 0x40;
 
 impl ModePage {
     fn encode(&self, to: &mut Vec<u8>) {
@@ -188,7 +187,7 @@ mod tests {
 
     #[test]
     fn mode_data_comes_back() {
-        let settings = ModeSettings { write_cache: true, descriptor_sense: true, ..Default::default() };
+        let settings = ModeSettings { descriptor_sense: true, queue_error: 1, ..ModeSettings::new(true) };
         let pages = encode_pages(ALL_PAGES, 0, PageValues::Settings(settings), true).unwrap();
         let geometry = Geometry { block_size: 4096, blocks: 1 << 33 };
         let bytes = ModeHeader::Six.encode(true, &BlockDescriptor::encode(geometry, false), &pages);
@@ -200,7 +199,7 @@ mod tests {
         let bytes = ModeHeader::Ten.encode(false, &BlockDescriptor::encode(geometry, true), &pages);
         let data = ModeData::decode_10(&bytes).unwrap();
         assert_eq!(data.block_descriptor, Some(BlockDescriptor { blocks: 1 << 33, block_size: 4096 }));
-        assert_eq!(data.pages.len(), 2);
+        assert_eq!(data.pages.len(), 3);
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! MODE SELECT at the device: a parameter list becomes new settings, or sense and no change.
 
 use super::data::{BlockDescriptor, ModeHeader, ModePage};
-use super::{ModeSettings, PAGE_HEADER_BYTES, Page, PageValues, SAVABLE, find};
+use super::{ModeSettings, Page, PageValues, SAVABLE, find, header_bytes};
 use crate::io::Geometry;
 use crate::octets::be16;
 use crate::sense::{AdditionalSense, Sense};
@@ -61,15 +61,19 @@ fn apply(
     current: ModeSettings,
     settings: &mut ModeSettings,
 ) -> Result<(), Sense> {
-    let mut expected = Vec::with_capacity(PAGE_HEADER_BYTES + row.body.len());
+    let mut expected = Vec::with_capacity(header_bytes(row.subpage) + row.body.len());
     row.encode(PageValues::Settings(current), false, &mut expected);
     if page.len() != expected.len() {
         return Err(Sense::invalid_parameter(offset as u16 + 1, None));
     }
-    for (setting, place) in row.settings {
+    for setting in row.settings {
+        let place = setting.field().place;
         let value = place.get(page);
+        if !setting.takes(value) {
+            return Err(Sense::invalid_parameter((offset + usize::from(place.byte)) as u16, Some(place.bit)));
+        }
         place.put(&mut expected, value);
-        settings.set(*setting, value != 0);
+        settings.set(*setting, value);
     }
     let differs = |(ours, theirs): (&u8, &u8)| (ours ^ theirs) != 0;
     // PS is reserved in MODE SELECT, and some send back what MODE SENSE has told.
@@ -89,7 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     const GEOMETRY: Geometry = Geometry { block_size: 512, blocks: 1000 };
-    const CONTROL: [u8; 12] = [0x0a, 0x0a, 0x04, 0x10, 0x08, 0, 0, 0, 0xff, 0xff, 0, 0];
+    const CONTROL: [u8; 12] = [0x0a, 0x0a, 0x24, 0x10, 0x08, 0, 0, 0, 0xff, 0xff, 0, 0];
 
     fn decode(list: &[u8]) -> Result<ModeSettings, Sense> {
         decode_list(ModeHeader::Six, list, GEOMETRY, ModeSettings::default())
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_right_list_sets_what_it_says() {
-        let expected = ModeSettings { software_write_protect: true, descriptor_sense: true, write_cache: false };
+        let expected = ModeSettings { software_write_protect: true, descriptor_sense: true, ..ModeSettings::default() };
         assert_eq!(decode(&[&[0; 4][..], &CONTROL].concat()), Ok(expected));
         let descriptor = [0, 0, 0, 8, 0, 0, 0x03, 0xe8, 0, 0, 2, 0];
         assert_eq!(decode(&[&descriptor[..], &CONTROL].concat()), Ok(expected));
@@ -112,7 +116,12 @@ mod tests {
         assert_eq!(decode(&wrong[..10]), Err(LENGTH_ERROR));
         assert_eq!(decode(&[0, 0, 0, 9, 0]), Err(LENGTH_ERROR));
         assert_eq!(decode(&[0, 0, 0]), Err(LENGTH_ERROR));
-        assert_eq!(decode(&[0, 0, 0, 0, 0x1c, 0]), Err(Sense::invalid_parameter(4, Some(5))));
+        assert_eq!(decode(&[0, 0, 0, 0, 0x1d, 0]), Err(Sense::invalid_parameter(4, Some(5))));
+        let mut reserved = [&[0; 4][..], &CONTROL].concat();
+        reserved[4 + 3] |= 0x04; // QERR 2
+        assert_eq!(decode(&reserved), Err(Sense::invalid_parameter(7, Some(2))));
+        let method = [0, 0, 0, 0, 0x1c, 0x0a, 0, 0x04, 0, 0, 0, 0, 0, 0, 0, 0]; // MRIE 4
+        assert_eq!(decode(&method), Err(Sense::invalid_parameter(7, Some(3))));
         assert_eq!(decode(&[0, 0, 0, 0, 0x08, 1, 0]), Err(Sense::invalid_parameter(5, None)));
         let other_size = [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0x10, 0];
         assert_eq!(decode(&other_size), Err(Sense::invalid_parameter(4, None)));

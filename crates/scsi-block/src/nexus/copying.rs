@@ -3,6 +3,7 @@
 use super::Nexus;
 use crate::copy::{Access, CopyJob, Due, refused};
 use crate::io::{Extent, IoDone};
+use crate::needs::{READING, WRITING};
 use crate::sense::{AdditionalSense, Sense, SenseKey, ThirdParty};
 use crate::status::Status;
 use crate::task::{Outcome, Phase, Rare, Step, Task};
@@ -80,7 +81,11 @@ impl Nexus {
         if unit.epoch() != side.epoch {
             return said(Sense::new(SenseKey::UnitAttention, AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR));
         }
-        if summary.has(Conditions::RESERVED) && unit.is_reserved_by_another(self.id) {
+        let needs = match access {
+            Access::Read => READING,
+            Access::Write => WRITING,
+        };
+        if !unit.look(|state| state.granted(self.id)).contains(needs) {
             return Err(refused(access, ThirdParty::bare(Status::ReservationConflict)));
         }
         if summary.has(Conditions::NOT_READY)

@@ -77,6 +77,10 @@ pub enum Field {
     DisableBlockDescriptors,
     /// LLBAA: a long block descriptor is welcome.
     LongLbaAccepted,
+    /// PCR: counters begin again at zero.
+    ParameterCodeReset,
+    /// PARAMETER POINTER: the first parameter of a log page that is wanted.
+    ParameterPointer,
     /// PF: the pages are as SPC draws them.
     PageFormat,
     /// SP: save the pages too.

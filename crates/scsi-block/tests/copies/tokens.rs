@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use scsi_block::cdb::Cdb;
 use scsi_block::copy::{
     CopyState, PopulateTokenList, RANGES_MAX, RodToken, RodTokenInformation, TOKEN_BYTES_MAX, TOKEN_INACTIVITY_SECONDS,
-    TOKEN_INACTIVITY_SECONDS_MAX, WriteUsingTokenList,
+    TOKEN_INACTIVITY_SECONDS_MAX, ThirdPartyCopy, WriteUsingTokenList,
 };
 use scsi_block::opcodes::{COMMANDS, Field, Operation, Rules};
 use scsi_block::parameters::UnmapList;
@@ -262,7 +262,6 @@ fn commands_that_only_read_leave_tokens_alone() {
         (Cdb::verify_16(0, 8, false), Vec::new()),
         (Cdb::verify_16(0, 8, true), vec![0; 8 * 512]),
         (Cdb::synchronize_cache_10(), Vec::new()),
-        (Cdb::pre_fetch_16(0, 8, false), Vec::new()),
         copy,
     ];
     for (cdb, data_out) in commands {
@@ -316,6 +315,24 @@ fn a_token_that_ends_under_way_ends_the_copy() {
     let told = information(&mut bench, &mut nexus, 1, 4);
     assert_eq!((told.state, told.blocks), (CopyState::Failed, 512));
     assert_eq!(told.sense.unwrap().additional, AdditionalSense::TOKEN_REVOKED);
+}
+
+#[test]
+fn the_page_of_third_party_copy_tells_what_there_is() {
+    let mut bench = Bench::new();
+    let mut nexus = bench.nexus("one");
+    let page = bench.good(&mut nexus, 0, &Cdb::inquiry_page(0x8f, 1024), &[]);
+    let page = ThirdPartyCopy::decode(&page).unwrap();
+    let limits = page.token_limits.unwrap();
+    assert_eq!((limits.ranges_max, limits.blocks_max), (RANGES_MAX as u16, TOKEN_BYTES_MAX / 512));
+    assert_eq!(limits.inactivity_seconds, TOKEN_INACTIVITY_SECONDS);
+    assert!(page.rod_types.contains(&(RodToken::POINT_IN_TIME_CHANGE_VULNERABLE, true, true)));
+    for (unit, there) in [(0, true), (PROTECTED, false)] {
+        let listed = bench.good(&mut nexus, unit, &Cdb::inquiry_page(0, 255), &[]);
+        assert_eq!(listed.contains(&0x8f), there);
+        let status = bench.run(&mut nexus, unit, &Cdb::inquiry_page(0x8f, 1024), &[]).status;
+        assert_eq!(status == Status::Good, there);
+    }
 }
 
 #[test]
@@ -390,6 +407,8 @@ fn range(lba: u64, blocks: u64) -> std::ops::Range<usize> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// A token gives what its blocks were when it was made, or says why not.
     #[test]
     fn tokens_do_what_the_reference_does(actions in prop::collection::vec(action(), 1..40)) {
@@ -399,6 +418,7 @@ proptest! {
         let mut known: Vec<Known> = Vec::new();
         let (start, mut now) = (Instant::now(), 0);
         for action in actions {
+            bench.device.handle_timeout(start + Duration::from_secs(now));
             match action {
                 Action::Populate { unit, lba, blocks } => known.push(Known {
                     token: token(&mut bench, &mut nexus, unit, &[(lba, blocks)]),

@@ -220,7 +220,14 @@ mod tests {
             every!(&values; OpcodeTid, AtidStatus, TosId, Opt0, Opt1, Opt2, ActOpenParams, SynHeaderLengths, SynL2Info,
                 EstablishOptions, TcpOptionFlags, ReplyControl, WordCookie, DataAck, TxDataFlags, IscsiHdrLength, DdpVerdict,
                 IsoOp, Fw4AckFlags, L2tParams, SmtParams, SmtPfVf, TxPktControl0, TxPktControl1, WorkRequestOp,
-                WorkRequestFlow, FlowParameterOp, UlpMemoryCommand, UlpMemoryLength, UlpMemoryAddress, UlpSubCommand);
+                WorkRequestFlow, FlowParameterOp, UlpMemoryCommand, UlpMemoryLength, UlpMemoryAddress, UlpSubCommand, QueueDoorbell, IngressDoorbell,
+                MailboxControl, FirmwareState, IscsiPageSizes, TpParameter2, RssFlags, FreeListLength, EntryType, PodHeader,
+                PodLength, FilterTid, FilterAction, FilterFragmentVlan, FilterReply, FilterMatch, CommandOp, CommandLength,
+                AllocLength, HelloFlags, CapsConfigLength, NicCaps, SwitchCaps, IscsiCaps, ParameterName, PfVfIngress,
+                PfVfEgress, PfVfInterfaces, PfVfCaps, IqType, IqFlags, IqFreeList, IqFreeListFetch, EgressId, CtrlEgressId,
+                EgressFetch, EgressSize, EthEgressFlags, ViType, ViId, ViPort, ViRss, ViMacLength, ViMacIndex, RxMode,
+                ViEnableLength, AclLength, AclVlanFlags, PortLength, PortStatus, RssViFlags, RssQueues, ClipLength,
+                ViStatsSelect, FoiscsiIsid, FoiscsiSessionFlags, FoiscsiConnectionFlags, ScsiAbortFlags);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::bits::bit_fields;
 use super::layout::{Layout, WireError, codes, layout};
-use super::work_request::TpHeader;
+use super::work_request::{TpHeader, WorkRequestFlow, WorkRequestOp, WorkRequestOpcode, len16};
 use zerocopy::FromBytes;
 use zerocopy::big_endian::{U32, U64};
 
@@ -89,8 +89,39 @@ layout! {
     }
 }
 
+impl UlpMemoryWrite {
+    /// The beginning of a work request that writes `bytes` bytes, which follow and are padded to a unit of 16, to that address of
+    /// the adapter's memory.
+    ///
+    /// # Panics
+    /// If the address or the length is no multiple of 32, or more than fits: bugs of the caller.
+    #[must_use]
+    pub fn immediate(flow: u32, address: u32, bytes: usize) -> Self {
+        assert!(
+            address.is_multiple_of(32) && bytes.is_multiple_of(32),
+            "the adapter's memory is written in units of 32"
+        );
+        let whole = (size_of::<Self>() + bytes).next_multiple_of(16);
+        Self {
+            header: TpHeader {
+                op: WorkRequestOp::of(WorkRequestOpcode::UlpTx, 0),
+                flow: WorkRequestFlow::of(flow, whole),
+                cookie: U64::ZERO,
+            },
+            command: UlpMemoryCommand::new()
+                .with(UlpMemoryCommand::COMMAND, UlpCommand::MemoryWrite.to_wire().into())
+                .with_bit(UlpMemoryCommand::IMMEDIATE, true),
+            len16: len16(whole - size_of::<TpHeader>()).into(),
+            data_length: UlpMemoryLength::new().with(UlpMemoryLength::DATA, (bytes / 32) as u32),
+            address: UlpMemoryAddress::new().with(UlpMemoryAddress::ADDRESS, address / 32),
+            part: UlpSubCommand::new().with(UlpSubCommand::PART, UlpPart::Immediate.to_wire().into()),
+            part_length: (bytes as u32).into(),
+        }
+    }
+}
+
 /// Where a piece of data is, in the computer's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
     /// Where the adapter finds it.
     pub address: u64,
@@ -115,23 +146,35 @@ impl UlpList {
     /// # Panics
     /// If there is no piece or more than [`PIECES_MAX`]: a bug of the caller.
     pub fn encode(pieces: &[Piece], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + Self::bytes(pieces.len()), 0);
+        Self::write(pieces, &mut out[start..]);
+    }
+
+    /// Writes a list to the front of `out`, and says how many bytes it took.
+    ///
+    /// # Panics
+    /// If there is no piece, more than [`PIECES_MAX`], or no room for them: bugs of the caller.
+    pub fn write(pieces: &[Piece], out: &mut [u8]) -> usize {
         use zerocopy::IntoBytes;
         assert!((1..=PIECES_MAX).contains(&pieces.len()), "a list has between 1 and {PIECES_MAX} pieces");
-        let start = out.len();
+        let (first, mut rest) = out[..Self::bytes(pieces.len())].split_at_mut(size_of::<Self>());
         let part = UlpSubCommand::new()
             .with(UlpSubCommand::PART, UlpPart::DataList.to_wire().into())
             .with(UlpSubCommand::ENTRIES, pieces.len() as u32);
-        let first = Self { part, length0: pieces[0].length.into(), address0: pieces[0].address.into() };
-        out.extend_from_slice(first.as_bytes());
+        let entry = Self { part, length0: pieces[0].length.into(), address0: pieces[0].address.into() };
+        first.copy_from_slice(entry.as_bytes());
         for two in pieces[1..].chunks(2) {
             let mut pair = UlpListPair::default();
             for (at, piece) in two.iter().enumerate() {
                 pair.length[at] = piece.length.into();
                 pair.address[at] = piece.address.into();
             }
-            out.extend_from_slice(pair.as_bytes());
+            let (to, behind) = rest.split_at_mut(rest.len().min(size_of::<UlpListPair>()));
+            to.copy_from_slice(&pair.as_bytes()[..to.len()]);
+            rest = behind;
         }
-        out.truncate(start + Self::bytes(pieces.len()));
+        Self::bytes(pieces.len())
     }
 
     /// Reads a list.

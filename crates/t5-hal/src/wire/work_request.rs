@@ -21,7 +21,16 @@ codes! {
         EthTxPktVm = 0x11,
         EqFlush = 0x1b,
         OffloadConnection = 0x2f,
+        ScsiWrite = 0x31,
+        ScsiRead = 0x32,
+        ScsiCommand = 0x33,
+        ScsiAbort = 0x34,
+        RemoteDevice = 0x38,
         IscsiTxData = 0x45,
+        FoiscsiNode = 0x60,
+        FoiscsiControl = 0x6a,
+        ChnetIfConf = 0x6b,
+        FoiscsiChap = 0x6c,
     }
 
     /// Names of parameters in FW_FLOWC_WR.
@@ -128,6 +137,28 @@ layout! {
         22 source_mac: [u8; 6];
         28 ethertype: U16;
         30 vlan_tci: U16;
+    }
+}
+
+impl WorkRequestOp {
+    /// The first word of that work request, with so many bytes (of FW_FLOWC_WR: parameters) in the queue itself.
+    ///
+    /// # Panics
+    /// If there are more than 255: a bug of the caller.
+    #[must_use]
+    pub const fn of(opcode: WorkRequestOpcode, immediate: u32) -> Self {
+        Self::new().with(Self::OPCODE, opcode.to_wire() as u32).with(Self::IMMDLEN, immediate)
+    }
+}
+
+impl WorkRequestFlow {
+    /// The second word of a work request of that many bytes for that flow.
+    ///
+    /// # Panics
+    /// If it is longer than a work request can be, or the flow has more than 20 bits: bugs of the caller.
+    #[must_use]
+    pub const fn of(flow: u32, bytes: usize) -> Self {
+        Self::new().with(Self::FLOWID, flow).with(Self::LEN16, len16(bytes))
     }
 }
 

@@ -1,0 +1,252 @@
+//! Bring-up: from an adapter that nobody drives to one with an interface and queues.
+
+use super::error::DriverError;
+use super::mailbox::execute;
+use super::{DriverConfig, Queues};
+use crate::bus::Bus;
+use crate::dma::Heap;
+use crate::queue::{EgressQueue, FREE_LIST_UNIT, FreeList, IngressQueue};
+use crate::registers::*;
+use crate::wire::*;
+use std::ops::Range;
+use std::time::Instant;
+
+type Clock<'a> = &'a mut dyn FnMut() -> Instant;
+
+/// What the adapter has told about itself and what belongs to this function.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    /// Number of the physical function.
+    pub pf: u8,
+    /// The virtual interface.
+    pub vi: ViId,
+    /// Its address.
+    pub mac: [u8; 6],
+    /// How many connections the adapter has.
+    pub tids: u32,
+    /// Credits of a connection, in units of 16 bytes.
+    pub flow_credits: u32,
+    /// Where page pods are in the adapter's memory, in bytes.
+    pub pods: Range<u32>,
+    /// How tags are cut.
+    pub tag_format: TagFormat,
+    /// Entries of the table of next hops.
+    pub next_hops: Range<u32>,
+    /// Ids of listeners.
+    pub servers: Range<u32>,
+    /// The queue's number by which connections are steered to it.
+    pub rss_queue: u16,
+}
+
+/// Bytes of one buffer of the free list, and its index in the adapter's table of sizes.
+pub(super) const BUFFER: (u32, u8) = (65536, 1);
+
+/// What is asked of the link: 10 Gbit/s, found out with the peer.
+const LINK_WANTED: u32 = 0x108;
+
+pub(super) fn bring_up(
+    bus: &impl Bus,
+    heap: &mut Heap,
+    config: &DriverConfig,
+    clock: Clock<'_>,
+) -> Result<(Adapter, Queues), DriverError> {
+    let pf = (bus.read_register(PL_WHOAMI) >> 8 & 7) as u8;
+    greet(bus, pf, clock)?;
+    let target = pfvf(pf, 0);
+    let [tids, flow_credits, servers, servers_last, hops, hops_last] = parameters(
+        bus,
+        target,
+        clock,
+        [
+            ParameterName::device(DeviceParameter::TidCount),
+            ParameterName::device(DeviceParameter::FlowBufferSize),
+            ParameterName::function(FunctionParameter::ServerStart),
+            ParameterName::function(FunctionParameter::ServerEnd),
+            ParameterName::function(FunctionParameter::L2tStart),
+            ParameterName::function(FunctionParameter::L2tEnd),
+        ],
+    )?;
+    let [pods, pods_last] = parameters(
+        bus,
+        target,
+        clock,
+        [ParameterName::function(FunctionParameter::IscsiStart), ParameterName::function(FunctionParameter::IscsiEnd)],
+    )?;
+    check("NTID", tids, (1..1 << 20).contains(&tids), "between 1 and 2^20 - 1")?;
+    check("FLOWC_BUFFIFO_SZ", flow_credits, flow_credits >= 64, "64 or more, for a work request and an abort")?;
+    let mask = bus.read_register(ULP_RX_ISCSI_TAGMASK);
+    let tag_format = TagFormat::from_mask(mask);
+    check("ULP_RX_ISCSI_TAGMASK", mask, tag_format.is_some(), "has its highest bit between 7 and 29")?;
+
+    let mut interface = ViCommand::request(Access::EXEC_WRITE, target);
+    interface.length = interface.length.with_bit(AllocLength::ALLOC, true);
+    interface.port = ViPort::new().with(ViPort::PORTID, config.port);
+    let interface = execute(bus, &interface, clock)?;
+    let vi = ViId::from_value(interface.kind.get(ViType::VIID));
+
+    let (queues, rss_queue) = make_queues(bus, heap, config, pf, vi, clock)?;
+    let adapter = Adapter {
+        pf,
+        vi,
+        mac: interface.mac,
+        tids,
+        flow_credits,
+        pods: pods..pods_last.saturating_add(1).max(pods),
+        tag_format: tag_format.expect("was checked"),
+        next_hops: hops..hops_last.saturating_add(1).max(hops),
+        servers: servers..servers_last.saturating_add(1).max(servers),
+        rss_queue,
+    };
+    open_interface(bus, &adapter, interface.rss.get(ViRss::RSSSIZE), config, clock)?;
+    Ok((adapter, queues))
+}
+
+fn check(what: &'static str, value: u32, holds: bool, expected: &'static str) -> Result<(), DriverError> {
+    if holds { Ok(()) } else { Err(DriverError::Adapter { what, value, expected }) }
+}
+
+/// Says hello; the first driver of the adapter has it begin.
+fn greet(bus: &impl Bus, pf: u8, clock: Clock<'_>) -> Result<(), DriverError> {
+    let state = FirmwareState::from_value(bus.read_register(PCIE_FW));
+    if state.is_set(FirmwareState::ERR) {
+        return Err(DriverError::Firmware(state.value()));
+    }
+    let mut hello = HelloCommand::request(Access::WRITE, 0);
+    hello.flags = HelloFlags::new().with(HelloFlags::MBMASTER, pf.into()).with(HelloFlags::MBASYNCNOT, pf.into());
+    let answer = execute(bus, &hello, clock)?.flags;
+    if answer.is_set(HelloFlags::ERR) {
+        return Err(DriverError::Firmware(answer.value()));
+    }
+    if answer.get(HelloFlags::MBMASTER) != u32::from(pf) || answer.is_set(HelloFlags::INIT) {
+        return Ok(());
+    }
+    execute(bus, &ResetCommand::request(Access::WRITE, 0), clock)?;
+    let can = execute(bus, &CapsConfigCommand::request(Access::READ, 0), clock)?;
+    let mut wanted = CapsConfigCommand { op: CapsConfigCommand::request(Access::WRITE, 0).op, ..can };
+    wanted.length = CapsConfigCommand::request(Access::WRITE, 0).length;
+    execute(bus, &wanted, clock)?;
+    execute(bus, &InitializeCommand::request(Access::WRITE, 0), clock)?;
+    Ok(())
+}
+
+fn parameters<const N: usize>(
+    bus: &impl Bus,
+    target: u32,
+    clock: Clock<'_>,
+    names: [ParameterName; N],
+) -> Result<[u32; N], DriverError> {
+    let mut command = ParamsCommand::request(Access::READ, target);
+    for (parameter, name) in command.parameters.iter_mut().zip(names) {
+        parameter.name = name;
+    }
+    let answer = execute(bus, &command, clock)?;
+    Ok(std::array::from_fn(|at| answer.parameters[at].value.get()))
+}
+
+/// A ring of that many bytes.
+fn ring(heap: &mut Heap, bytes: usize) -> Result<u64, DriverError> {
+    heap.allocate(bytes).map(|block| block.address()).ok_or(DriverError::Memory(bytes))
+}
+
+fn make_queues(
+    bus: &impl Bus,
+    heap: &mut Heap,
+    config: &DriverConfig,
+    pf: u8,
+    vi: ViId,
+    clock: Clock<'_>,
+) -> Result<(Queues, u16), DriverError> {
+    let page = bus.read_register(SGE_HOST_PAGE_SIZE);
+    let egress = DoorbellLayout::from_registers(page, bus.read_register(SGE_EGRESS_QUEUES_PER_PAGE), pf);
+    let ingress_layout = DoorbellLayout::from_registers(page, bus.read_register(SGE_INGRESS_QUEUES_PER_PAGE), pf);
+
+    let entries_at = ring(heap, usize::from(config.ingress_entries) * INGRESS_ENTRY_BYTES)?;
+    let buffers = usize::from(config.free_list_buffers);
+    let list_at = ring(heap, FreeList::ring_bytes(buffers))?;
+    let buffer_addresses = (0..buffers).map(|_| ring(heap, BUFFER.0 as usize)).collect::<Result<Vec<_>, _>>()?;
+    let mut command = IqCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    command.length = command.length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
+    command.kind = IqType::new().with(IqType::VIID, vi.value().into()).with(IqType::IQANDSTINDEX, config.vector.into());
+    command.flags = IqFlags::new().with_bit(IqFlags::IQGTSMODE, true).with(IqFlags::IQESIZE, 2);
+    command.size = config.ingress_entries.into();
+    command.address = entries_at.into();
+    command.free_list0_flags =
+        IqFreeList::new().with_bit(IqFreeList::FL0PADEN, true).with_bit(IqFreeList::FL0PACKEN, true);
+    command.free_list0_size = ((buffers / FREE_LIST_UNIT) as u16 + 1).into();
+    command.free_list0_address = list_at.into();
+    command.free_list1 = NO_FREE_LIST.into();
+    let made = execute(bus, &command, clock)?;
+    let iq = made.iq.get();
+    let list_id = made.free_list0.get().into();
+    let ingress = IngressQueue::new(iq.into(), entries_at, config.ingress_entries, ingress_layout.doorbell(iq.into()));
+    let mut free_list = FreeList::new(list_id, list_at, buffer_addresses, BUFFER, egress.doorbell(list_id), bus);
+    free_list.start(bus);
+
+    let size = |descriptors: u16| EgressSize::new().with(EgressSize::EQSIZE, u32::from(descriptors) + 1);
+    let fetch = EgressFetch::new().with(EgressFetch::IQID, iq.into());
+    let start = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
+
+    let control_at = ring(heap, EgressQueue::ring_bytes(config.control_descriptors))?;
+    let mut command = EqCtrlCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    command.length = start(command.length);
+    command.eq = CtrlEgressId::new().with(CtrlEgressId::CMPLIQID, iq.into());
+    (command.fetch, command.size, command.address) = (fetch, size(config.control_descriptors), control_at.into());
+    let id = execute(bus, &command, clock)?.eq.get(CtrlEgressId::EQID);
+    let control = EgressQueue::new(id, control_at, config.control_descriptors, egress.doorbell(id));
+
+    let data_at = ring(heap, EgressQueue::ring_bytes(config.data_descriptors))?;
+    let mut command = EqOffloadCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    command.length = start(command.length);
+    (command.fetch, command.size, command.address) = (fetch, size(config.data_descriptors), data_at.into());
+    let id = execute(bus, &command, clock)?.eq.get(EgressId::EQID);
+    let data = EgressQueue::new(id, data_at, config.data_descriptors, egress.doorbell(id));
+    Ok((Queues { control, data, ingress, free_list }, made.physical_iq.get()))
+}
+
+/// Gives the interface its address and lets frames in and out.
+fn open_interface(
+    bus: &impl Bus,
+    adapter: &Adapter,
+    rss_size: u16,
+    config: &DriverConfig,
+    clock: Clock<'_>,
+) -> Result<(), DriverError> {
+    let target = u32::from(adapter.vi.value());
+    for start in (0..rss_size).step_by(32) {
+        let three = u32::from(adapter.rss_queue);
+        let three =
+            RssQueues::new().with(RssQueues::IQ0, three).with(RssQueues::IQ1, three).with(RssQueues::IQ2, three);
+        let mut table = RssIndirectionCommand::request(Access::WRITE, target);
+        table.count = (rss_size - start).min(32).into();
+        table.start = start.into();
+        table.queues = [three; 11];
+        execute(bus, &table, clock)?;
+    }
+    let mut spread = RssViConfigCommand::request(Access::WRITE, target);
+    spread.flags = RssViFlags::new().with(RssViFlags::DEFAULTQ, adapter.rss_queue.into());
+    execute(bus, &spread, clock)?;
+
+    let mut address = ViMacCommand::request(Access::WRITE, target);
+    address.entries[0].index = ViMacIndex::new().with_bit(ViMacIndex::VALID, true).with(ViMacIndex::IDX, MAC_ADD);
+    address.entries[0].address = adapter.mac;
+    execute(bus, &address, clock)?;
+
+    let mut mode = ViRxModeCommand::request(Access::WRITE, target);
+    mode.mode = RxMode::new()
+        .with(RxMode::MTU, config.mtu.into())
+        .with(RxMode::PROMISCEN, 3)
+        .with(RxMode::ALLMULTIEN, 3)
+        .with(RxMode::BROADCASTEN, 1)
+        .with(RxMode::VLANEXEN, 3);
+    execute(bus, &mode, clock)?;
+
+    let mut link = PortCommand::request(Access::EXEC_WRITE, config.port.into());
+    link.length = link.length.with(PortLength::ACTION, PortAction::L1Configure.to_wire().into());
+    link.status = PortStatus::from_value(LINK_WANTED);
+    execute(bus, &link, clock)?;
+
+    let mut enable = ViEnableCommand::request(Access::EXEC_WRITE, target);
+    enable.length = enable.length.with_bit(ViEnableLength::IEN, true).with_bit(ViEnableLength::EEN, true);
+    execute(bus, &enable, clock)?;
+    Ok(())
+}

@@ -1,0 +1,439 @@
+//! The driver: connections on an adapter, as messages to it and from it.
+//!
+//! ```text
+//!   connect, listen ──┐                 ┌─ control queue: opens, tables, TCB, window ──> adapter
+//!   send, flush ──────┼── Driver<Bus> ──┼─ data queue: page pods, PDUs, closes ────────>
+//!   reserve, release ─┘        │        └─ ingress queue and free list <───────────────
+//!                              └── poll_event, receive
+//! ```
+//!
+//! A driver belongs to one thread and one function of an adapter. It never blocks but for bring-up, which asks a clock of the
+//! caller's; [`poll`](Driver::poll) is told the time. Trouble with one connection ends that connection.
+
+mod bring_up;
+mod connection;
+mod error;
+mod mailbox;
+mod open;
+mod placement;
+mod receive;
+mod transmit;
+
+pub use bring_up::Adapter;
+pub use connection::OffloadMode;
+pub use error::DriverError;
+pub use mailbox::execute;
+pub use open::{MTU_TABLE, OpenTarget};
+pub use placement::{PLACE_BYTES_MAX, PODS_OF_PLACE_MAX, Placed, Placement, Placements};
+pub use transmit::SEND_QUEUE_BYTES_MAX;
+
+use crate::bus::Bus;
+use crate::dma::Heap;
+use crate::queue::{EgressQueue, FreeList, IngressQueue};
+use crate::wire::*;
+use bring_up::bring_up;
+use connection::{Connection, State};
+use iscsi_transport::{PortError, PortErrorKind, Received};
+use open::{Listener, NextHops, Opening};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Longest data segment of a PDU, in bytes: what is left of the adapter's 16224 without headers and digests, in whole sectors.
+pub const SEGMENT_BYTES_MAX: u32 = 15872;
+/// Most bytes of additional header segments of a PDU.
+pub const AHS_BYTES_MAX: u32 = 256;
+
+/// How long a peer may take to close its direction once ours is closed.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much of everything a driver has.
+#[derive(Clone, Debug)]
+pub struct DriverConfig {
+    /// The port that frames leave by.
+    pub port: u8,
+    /// Longest IP packet.
+    pub mtu: u16,
+    /// The interrupt's vector.
+    pub vector: u16,
+    /// Descriptors of the queue for data, 16 to 8191.
+    pub data_descriptors: u16,
+    /// Descriptors of the queue for everything else, 16 to 8191.
+    pub control_descriptors: u16,
+    /// Entries of the ingress queue, 16 to 4095.
+    pub ingress_entries: u16,
+    /// Buffers of 64 KiB for what has no place, a multiple of eight above sixteen.
+    pub free_list_buffers: u16,
+    /// Receive window of a connection, in bytes, up to 1023 KiB.
+    pub receive_window_bytes: u32,
+    /// Send window of a connection, in bytes.
+    pub send_window_bytes: u32,
+    /// Shortest transfer that gets a place, in bytes.
+    pub placed_bytes_min: u32,
+    /// Sequence numbers of connections begin with numbers made of this: random bytes.
+    pub seed: u64,
+}
+
+impl Default for DriverConfig {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            mtu: 1500,
+            vector: 0,
+            data_descriptors: 4096,
+            control_descriptors: 1024,
+            ingress_entries: 4032,
+            free_list_buffers: 64,
+            receive_window_bytes: 512 << 10,
+            send_window_bytes: 512 << 10,
+            placed_bytes_min: 512,
+            seed: 0,
+        }
+    }
+}
+
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriverEvent {
+    /// A listener listens, or was refused with that status.
+    Listening {
+        /// Which.
+        listener: u32,
+        /// The status of its refusal.
+        result: Result<(), u8>,
+    },
+    /// A listener has ended.
+    ListenerClosed {
+        /// Which.
+        listener: u32,
+    },
+    /// A peer has connected.
+    Accepted {
+        /// By which listener.
+        listener: u32,
+        /// The connection.
+        connection: u32,
+    },
+    /// An active open has become a connection.
+    Connected {
+        /// Which open.
+        open: u32,
+        /// The connection.
+        connection: u32,
+    },
+    /// An active open has failed with that status.
+    OpenFailed {
+        /// Which open.
+        open: u32,
+        /// A [`CplStatus`].
+        status: u8,
+    },
+    /// A connection has something to receive, or room to send, or has ended.
+    Ready {
+        /// The connection.
+        connection: u32,
+    },
+}
+
+#[derive(Debug)]
+struct Queues {
+    control: EgressQueue,
+    data: EgressQueue,
+    ingress: IngressQueue,
+    free_list: FreeList,
+}
+
+/// The driver of one function of an adapter.
+#[derive(Debug)]
+pub struct Driver<B> {
+    bus: B,
+    config: DriverConfig,
+    adapter: Adapter,
+    queues: Queues,
+    /// Blocks that are only read and written, for payload on its way out.
+    send_heap: Heap,
+    /// Blocks that can be frozen, for places.
+    place_heap: Heap,
+    placements: Placements,
+    /// Those that are in use, by number of the pod.
+    held: Vec<Option<Placement>>,
+    next_hops: NextHops,
+    listeners: Slab<Listener>,
+    openings: Slab<Opening>,
+    /// By tid.
+    connections: Vec<Option<Box<Connection>>>,
+    /// Those that nobody owns any more.
+    leaving: Vec<u32>,
+    /// Messages that wait for room in the control queue.
+    backlog: VecDeque<Request>,
+    /// Work requests that wait for room in the data queue.
+    waiting: VecDeque<Box<[u8]>>,
+    events: VecDeque<DriverEvent>,
+    failure: Option<DriverError>,
+    next_sequence: u64,
+}
+
+impl<B: Bus> Driver<B> {
+    /// Brings up an adapter that is reached by `bus`. `clock` is asked while the firmware works.
+    ///
+    /// # Errors
+    /// The adapter, its firmware, or the memory are not fit for it.
+    pub fn bring_up(bus: B, config: DriverConfig, clock: &mut dyn FnMut() -> Instant) -> Result<Self, DriverError> {
+        let memory = bus.memory();
+        let (rings, buffers) = (memory.base()..memory.buffers(), memory.buffers()..memory.end());
+        let mut send_heap = Heap::new(rings);
+        let (adapter, queues) = bring_up(&bus, &mut send_heap, &config, clock)?;
+        let pods = (adapter.pods.end - adapter.pods.start) / POD_BYTES;
+        let mut driver = Self {
+            placements: Placements::new(adapter.tag_format, pods),
+            held: Vec::new(),
+            next_hops: NextHops::new(adapter.next_hops.clone()),
+            listeners: Slab::new(),
+            openings: Slab::new(),
+            connections: (0..adapter.tids).map(|_| None).collect(),
+            leaving: Vec::new(),
+            backlog: VecDeque::new(),
+            waiting: VecDeque::new(),
+            events: VecDeque::new(),
+            failure: None,
+            next_sequence: config.seed,
+            place_heap: Heap::new(buffers),
+            bus,
+            config,
+            adapter,
+            queues,
+            send_heap,
+        };
+        driver.write_source_address();
+        driver.ring();
+        Ok(driver)
+    }
+
+    /// What the adapter has told.
+    #[must_use]
+    pub fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+
+    /// The bus.
+    #[must_use]
+    pub fn bus(&self) -> &B {
+        &self.bus
+    }
+
+    /// Why the driver can go on no more, if it cannot.
+    #[must_use]
+    pub fn failure(&self) -> Option<&DriverError> {
+        self.failure.as_ref()
+    }
+
+    /// Places in use: page pods that tags in use stand for.
+    #[must_use]
+    pub fn places_in_use(&self) -> usize {
+        self.placements.in_use()
+    }
+
+    /// Connections that the adapter or an owner still has.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.connections.iter().flatten().count()
+    }
+
+    /// Handles what the adapter has to say, and what is due at that time.
+    pub fn poll(&mut self, now: Instant) {
+        self.handle_ingress();
+        self.retry_opens(now);
+        self.end_leaving(now);
+        self.ring();
+    }
+
+    /// Asks for an interrupt once something comes; call [`poll`](Self::poll) once more before sleeping on it.
+    pub fn arm(&mut self) {
+        self.queues.ingress.report(&self.bus, true);
+    }
+
+    /// The next thing that has happened.
+    pub fn poll_event(&mut self) -> Option<DriverEvent> {
+        self.events.pop_front()
+    }
+
+    /// Both ends of a connection, ours first.
+    #[must_use]
+    pub fn addresses(&self, connection: u32) -> Option<(SocketAddr, SocketAddr)> {
+        self.connection(connection).map(|connection| (connection.local, connection.peer))
+    }
+
+    fn connection(&self, tid: u32) -> Option<&Connection> {
+        self.connections.get(tid as usize)?.as_deref()
+    }
+
+    fn connection_mut(&mut self, tid: u32) -> Option<&mut Connection> {
+        self.connections.get_mut(tid as usize)?.as_deref_mut()
+    }
+
+    /// The connection of an owner, who has it until it is closed.
+    fn owned(&mut self, tid: u32) -> &mut Connection {
+        self.connection_mut(tid).expect("a connection lives until its owner closes it")
+    }
+
+    /// Tells the owner of a connection to look.
+    fn announce(&mut self, tid: u32) {
+        let Some(connection) = self.connection_mut(tid) else { return };
+        if !connection.abandoned && connection.state != State::Accepting && !connection.announced {
+            connection.announced = true;
+            self.events.push_back(DriverEvent::Ready { connection: tid });
+        }
+    }
+
+    /// Ends one connection: what it was doing wrong is told to its owner, and the peer gets a RST.
+    fn fail_connection(&mut self, tid: u32, kind: PortErrorKind, text: impl Into<std::borrow::Cow<'static, str>>) {
+        let Some(connection) = self.connection_mut(tid) else { return };
+        connection.fail(kind, text);
+        if matches!(connection.state, State::Established | State::Closing { .. } | State::Accepting) {
+            self.abort(tid);
+        }
+        self.announce(tid);
+    }
+
+    /// Ends everything: the adapter cannot be trusted any more.
+    fn fail_all(&mut self, error: DriverError) {
+        let text = error.to_string();
+        self.failure.get_or_insert(error);
+        for tid in 0..self.connections.len() as u32 {
+            if let Some(connection) = self.connection_mut(tid) {
+                connection.fail(PortErrorKind::Io, text.clone());
+                connection.state = State::Ended;
+                self.announce(tid);
+            }
+        }
+    }
+
+    /// Sends a message to the adapter that is not about data.
+    fn control(&mut self, message: impl Into<Request>) {
+        self.backlog.push_back(message.into());
+        self.send_backlog();
+    }
+
+    fn send_backlog(&mut self) {
+        while let Some(message) = self.backlog.front() {
+            if message.as_bytes().len() > self.queues.control.room_bytes() {
+                return;
+            }
+            self.queues.control.push(&self.bus, &[message.as_bytes()]);
+            self.backlog.pop_front();
+        }
+    }
+
+    /// Tells the adapter of all that is new in the queues.
+    fn ring(&mut self) {
+        self.send_backlog();
+        self.send_waiting();
+        self.queues.control.ring(&self.bus);
+        self.queues.data.ring(&self.bus);
+    }
+
+    /// Reserves a tag that names a place for `bytes` bytes, unless there is none, or it is not worth it.
+    pub fn reserve(&mut self, tid: u32, bytes: u32) -> Option<u32> {
+        let connection = self.connections[tid as usize].as_deref()?;
+        let worth =
+            connection.mode == OffloadMode::Ulp && connection.is_open() && bytes >= self.config.placed_bytes_min;
+        if !worth || bytes > PLACE_BYTES_MAX || !self.has_room_for_pods(tid) {
+            return None;
+        }
+        let placement = self.placements.reserve(self.bus.memory(), &mut self.place_heap, tid, bytes)?;
+        self.write_pods(tid, &placement);
+        self.owned(tid).places += 1;
+        let (tag, pod) = (self.placements.tag(&placement), placement.pod() as usize);
+        if self.held.len() <= pod {
+            self.held.resize_with(pod + 1, || None);
+        }
+        self.held[pod] = Some(placement);
+        Some(tag)
+    }
+
+    /// Gives a tag back. Whether the connection had a place of that tag.
+    pub fn release(&mut self, tid: u32, tag: u32) -> bool {
+        if self.placements.locate(tid, tag, 0, 0).is_none() {
+            return false;
+        }
+        let pod = self.placements.pod_of(tag).expect("a tag that was located has a pod");
+        let placement = self.held[pod as usize].take().expect("a place in use is held");
+        self.placements.release(placement);
+        self.owned(tid).places -= 1;
+        true
+    }
+
+    /// Gives all places of a connection back.
+    fn release_all(&mut self, tid: u32) {
+        if self.connections[tid as usize].as_deref().is_none_or(|connection| connection.places == 0) {
+            return;
+        }
+        for held in &mut self.held {
+            let its = held.take_if(|placement| {
+                let tag = self.placements.tag(placement);
+                self.placements.locate(tid, tag, 0, 0).is_some()
+            });
+            its.into_iter().for_each(|placement| self.placements.release(placement));
+        }
+        self.owned(tid).places = 0;
+    }
+
+    /// How the tags are cut.
+    #[must_use]
+    pub fn tag_format(&self) -> TagFormat {
+        self.adapter.tag_format
+    }
+
+    /// Why nothing more will come on a connection, if so.
+    #[must_use]
+    pub fn end_of(&self, tid: u32) -> Option<PortError> {
+        self.connection(tid)?.end().err()
+    }
+
+    /// The owner of a connection does not go on with it: it is broken off when it is closed, unless the peer has closed it.
+    pub fn give_up(&mut self, tid: u32, error: &PortError) {
+        let connection = self.owned(tid);
+        connection.failure.get_or_insert_with(|| error.clone());
+        connection.drop_queue();
+    }
+
+    /// The next thing that has come on a connection; why there will be no more.
+    ///
+    /// # Errors
+    /// The connection is over, and everything that came before was taken.
+    pub fn receive(&mut self, tid: u32) -> Result<Option<Received>, PortError> {
+        if self.owned(tid).arrived.is_empty() {
+            self.owned(tid).announced = false;
+            self.handle_ingress();
+            self.ring();
+        }
+        let window_max = self.config.receive_window_bytes / 4;
+        let connection = self.owned(tid);
+        let Some(arrived) = connection.arrived.pop_front() else {
+            return connection.end().map(|()| None).inspect_err(|error| {
+                // The end stays: nothing is sent after it was told.
+                connection.failure.get_or_insert_with(|| error.clone());
+            });
+        };
+        connection.window_owed += arrived.window_bytes;
+        if connection.window_owed >= window_max {
+            self.return_window(tid);
+            self.ring();
+        }
+        Ok(Some(arrived.what))
+    }
+}
+
+impl Connection {
+    /// Why nothing more will come, if so.
+    fn end(&self) -> Result<(), PortError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        if self.peer_closed {
+            return Err(PortError::new(PortErrorKind::Closed, "the peer has closed the connection"));
+        }
+        Ok(())
+    }
+}

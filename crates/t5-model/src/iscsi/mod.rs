@@ -1,0 +1,18 @@
+//! What the adapter does of iSCSI: it cuts PDUs out of the stream, checks and inserts digests, and places payload.
+//!
+//! ```text
+//!   stream ──> Layout::measure ──> examine ──> verdict: ISCSI_HDR, (ISCSI_DATA), RX_ISCSI_DDP
+//!                                     └──> Pods::place ──> the computer's memory
+//!   PDU from a work request ──> add_digests ──> stream
+//! ```
+//!
+//! Nothing is kept here but the page pods: a PDU is looked at once all of it has come, and it is no longer than
+//! [`PDU_BYTES_MAX`].
+
+mod pods;
+mod receive;
+mod transmit;
+
+pub use pods::{Pods, Target};
+pub use receive::{Layout, Measured, PDU_BYTES_MAX, Settings, examine};
+pub use transmit::{MalformedPdu, add_digests};

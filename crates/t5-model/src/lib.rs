@@ -1,0 +1,22 @@
+//! The Chelsio T5 adapter in software, part by part.
+//!
+//! ```text
+//!   switch   virtual interfaces, wires and loopbacks: who gets which frame
+//!   tcp      offloaded connections, over smoltcp
+//!   iscsi    PDUs in the stream: framing, digests, placement by page pods
+//!   wire     what a port is attached to: another adapter, over a cable that may be bad
+//! ```
+//!
+//! Guarantees:
+//!
+//! - Nothing here has a clock, a thread or a source of randomness of its own.
+//! - Whatever a frame holds, nothing panics, and the work for it is bounded by the number of virtual interfaces and filters.
+//!
+//! What the real adapter does is not public in every point. Where this model had to choose, `docs/t5-assumptions.md` says so.
+
+#![forbid(unsafe_code)]
+
+pub mod iscsi;
+pub mod switch;
+pub mod tcp;
+pub mod wire;

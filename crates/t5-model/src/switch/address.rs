@@ -1,0 +1,75 @@
+//! Ethernet addresses, and how the adapter folds one into a bit of a hash filter.
+
+use std::fmt;
+
+/// An Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl MacAddress {
+    /// To everybody.
+    pub const BROADCAST: Self = Self([0xff; 6]);
+
+    /// How many it is for.
+    #[must_use]
+    pub const fn cast(self) -> Cast {
+        if self.0[0] & 1 == 0 {
+            Cast::Unicast
+        } else if matches!(self, Self::BROADCAST) {
+            Cast::Broadcast
+        } else {
+            Cast::Multicast
+        }
+    }
+
+    /// The bit of a hash filter that stands for this address: 0 to 63.
+    #[must_use]
+    pub const fn hash_bit(self) -> u32 {
+        let [a, b, c, d, e, f] = self.0;
+        let fold = u32::from_be_bytes([0, a, b, c]) ^ u32::from_be_bytes([0, d, e, f]);
+        let fold = fold ^ fold >> 12;
+        (fold ^ fold >> 6) & 0x3f
+    }
+}
+
+impl fmt::Debug for MacAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, f] = self.0;
+        write!(formatter, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    }
+}
+
+/// How many an address is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cast {
+    /// One.
+    Unicast,
+    /// A group.
+    Multicast,
+    /// Everybody.
+    Broadcast,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_say_how_many_they_are_for() {
+        assert_eq!(MacAddress([2, 0, 0, 0, 0, 1]).cast(), Cast::Unicast);
+        assert_eq!(MacAddress([0x33, 0x33, 0, 0, 0, 1]).cast(), Cast::Multicast);
+        assert_eq!(MacAddress::BROADCAST.cast(), Cast::Broadcast);
+    }
+
+    #[test]
+    fn the_hash_folds_all_bits_of_an_address_into_six() {
+        // By hand: 0x010203 ^ 0x040506 = 0x050705; ^ 0x000050 = 0x050755; ^ 0x00141d = 0x051348; its lowest six bits are 8.
+        assert_eq!(MacAddress([1, 2, 3, 4, 5, 6]).hash_bit(), 8);
+        assert_eq!(MacAddress([0; 6]).hash_bit(), 0);
+        for bit in 0..48 {
+            let mut address = [0; 6];
+            address[bit / 8] |= 1 << (bit % 8);
+            assert_ne!(MacAddress(address).hash_bit(), 0, "bit {bit} counts");
+        }
+    }
+}

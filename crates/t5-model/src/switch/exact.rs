@@ -1,0 +1,150 @@
+//! The table of exact addresses: which address of which port belongs to which virtual interfaces.
+//!
+//! An individual address has one owner. A group address has members, and goes to all of them.
+
+use super::address::{Cast, MacAddress};
+use super::{InterfaceNumber, InterfaceSet, PortNumber};
+use std::collections::HashMap;
+
+/// Most entries: what the shipped configuration gives away of the adapter's 512.
+pub const EXACT_ENTRIES_MAX: usize = 336;
+
+/// Why an address was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// The table is full: a hash filter may take the address.
+    #[error("the table of exact addresses is full ({EXACT_ENTRIES_MAX} entries): use the hash filter")]
+    Full,
+    /// The address belongs to another virtual interface of the port.
+    #[error("the address belongs to another virtual interface: choose another")]
+    Taken,
+    /// The access list of the virtual interface does not have the address.
+    #[error("the access list of the virtual interface does not have the address: have the administrator add it")]
+    NotAllowed,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ExactTable {
+    entries: Vec<Option<Entry>>,
+    index: HashMap<(PortNumber, MacAddress), usize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: (PortNumber, MacAddress),
+    members: InterfaceSet,
+}
+
+impl ExactTable {
+    /// Adds an address, and says at which index it stands.
+    pub(super) fn add(
+        &mut self,
+        port: PortNumber,
+        address: MacAddress,
+        interface: InterfaceNumber,
+    ) -> Result<usize, AddressError> {
+        let key = (port, address);
+        if let Some(&at) = self.index.get(&key) {
+            let entry = self.entries[at].as_mut().expect("the index names entries that are there");
+            if address.cast() == Cast::Unicast && !entry.members.contains(interface) {
+                return Err(AddressError::Taken);
+            }
+            entry.members.insert(interface);
+            return Ok(at);
+        }
+        let at = match self.entries.iter().position(Option::is_none) {
+            Some(free) => free,
+            None if self.entries.len() < EXACT_ENTRIES_MAX => {
+                self.entries.push(None);
+                self.entries.len() - 1
+            }
+            None => return Err(AddressError::Full),
+        };
+        self.entries[at] = Some(Entry { key, members: InterfaceSet::of(interface) });
+        self.index.insert(key, at);
+        Ok(at)
+    }
+
+    /// Takes an address from an interface; says whether it had it.
+    pub(super) fn remove(&mut self, port: PortNumber, address: MacAddress, interface: InterfaceNumber) -> bool {
+        let Some(&at) = self.index.get(&(port, address)) else { return false };
+        self.remove_at(at, interface)
+    }
+
+    /// Takes whatever address stands at an index from an interface; says whether it had it.
+    pub(super) fn remove_at(&mut self, at: usize, interface: InterfaceNumber) -> bool {
+        let Some(Some(entry)) = self.entries.get_mut(at) else { return false };
+        let had = entry.members.remove(interface);
+        if entry.members.is_empty() {
+            self.index.remove(&entry.key);
+            self.entries[at] = None;
+        }
+        had
+    }
+
+    /// Takes all addresses from an interface.
+    pub(super) fn remove_all(&mut self, interface: InterfaceNumber) {
+        for at in 0..self.entries.len() {
+            self.remove_at(at, interface);
+        }
+    }
+
+    /// Whose an address is, and at which index it stands.
+    pub(super) fn members(&self, port: PortNumber, address: MacAddress) -> Option<(usize, InterfaceSet)> {
+        let &at = self.index.get(&(port, address))?;
+        self.entries[at].as_ref().map(|entry| (at, entry.members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORT: PortNumber = PortNumber::of(0);
+    const GROUP: MacAddress = MacAddress([1, 0, 0x5e, 0, 0, 1]);
+
+    fn interface(number: u8) -> InterfaceNumber {
+        InterfaceNumber::new(number).unwrap()
+    }
+
+    fn single(number: u16) -> MacAddress {
+        let [high, low] = number.to_be_bytes();
+        MacAddress([2, 0, 0, 0, high, low])
+    }
+
+    #[test]
+    fn an_individual_address_has_one_owner_a_port() {
+        let mut table = ExactTable::default();
+        assert_eq!(table.add(PORT, single(1), interface(1)), Ok(0));
+        assert_eq!(table.add(PORT, single(1), interface(1)), Ok(0));
+        assert_eq!(table.add(PORT, single(1), interface(2)), Err(AddressError::Taken));
+        assert_eq!(table.add(PortNumber::of(1), single(1), interface(2)), Ok(1));
+        assert!(!table.remove(PORT, single(1), interface(2)));
+        assert!(table.remove(PORT, single(1), interface(1)));
+        assert_eq!(table.add(PORT, single(1), interface(2)), Ok(0), "the place is used again");
+    }
+
+    #[test]
+    fn a_group_has_members() {
+        let mut table = ExactTable::default();
+        table.add(PORT, GROUP, interface(1)).unwrap();
+        table.add(PORT, GROUP, interface(127)).unwrap();
+        let (_, members) = table.members(PORT, GROUP).unwrap();
+        assert_eq!(members.iter().collect::<Vec<_>>(), [interface(1), interface(127)]);
+        table.remove_all(interface(1));
+        assert!(table.members(PORT, GROUP).is_some());
+        table.remove_all(interface(127));
+        assert!(table.members(PORT, GROUP).is_none());
+    }
+
+    #[test]
+    fn a_full_table_says_so() {
+        let mut table = ExactTable::default();
+        for number in 0..EXACT_ENTRIES_MAX {
+            assert_eq!(table.add(PORT, single(number as u16), interface(3)), Ok(number));
+        }
+        assert_eq!(table.add(PORT, GROUP, interface(3)), Err(AddressError::Full));
+        assert!(table.remove_at(77, interface(3)));
+        assert_eq!(table.add(PORT, GROUP, interface(3)), Ok(77));
+    }
+}
