@@ -42,6 +42,10 @@ pub enum CloseReason {
     /// The owner has ended the session: another one takes its place, or the target goes away.
     #[error("the session was ended by its owner")]
     Terminated,
+    /// What was lost on the way was asked for or sent again as often as there is a point to it, or is not kept any more (RFC 7143
+    /// section 7.1.4.2).
+    #[error("what was lost on the way could not be recovered")]
+    NotRecovered,
     /// The peer broke a rule.
     #[error("the peer broke a rule: {0}")]
     Violation(Violation),

@@ -82,6 +82,7 @@ mod name;
 mod negotiation;
 mod outcome;
 mod parameters;
+mod round_trip;
 mod security_keys;
 pub mod target;
 mod violation;

@@ -18,7 +18,8 @@ pub trait PduPort {
     /// What this port does by itself, and how much.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Reserves a tag for a transfer of `length` bytes; one of 0 bytes places nothing.
+    /// Reserves a tag for a transfer of `length` bytes, from which the buffer offsets of its PDUs count; one of 0 bytes places
+    /// nothing.
     ///
     /// Never fails: where nothing can be placed, the tag is one that places nothing. It differs from all others that are
     /// reserved at the same time, and is never `0xffffffff`.

@@ -492,6 +492,12 @@ fn streams_go_both_ways() {
     let lengths: Vec<u32> =
         driver.bus().take_requests().iter().map(|request| UlpList::decode(&request[16..]).unwrap()[0].length).collect();
     assert_eq!(lengths, [16384, 16384, 7232]);
+    // FLOWC has taken 5 of 62, and each piece takes 2; room for a close stays. What comes back is used at once.
+    let more = vec![3; 16384 * 30];
+    assert_eq!(driver.send_stream(TID, &[std::io::IoSlice::new(&more)]), Ok(16384 * 23));
+    assert_eq!(driver.send_stream(TID, &[std::io::IoSlice::new(&more)]), Ok(0));
+    driver.bus().say(Fw4Ack { opcode_tid: ReplyOpcode::Fw4Ack.of(TID), credits: 9, ..Fw4Ack::default() });
+    assert_eq!(driver.send_stream(TID, &[std::io::IoSlice::new(&more)]), Ok(16384 * 5));
     let opcode_tid = ReplyOpcode::RxData.of(TID);
     let data = RxData { opcode_tid, length: 5.into(), sequence: 0x2000.into(), ..RxData::default() };
     driver.bus().say_with(data, b"hello");

@@ -8,7 +8,7 @@ use super::link::{Link, Port};
 use super::wire::{End, WireControl};
 use super::world::World;
 use iscsi_pdu::{Cid, LoginStatus};
-use iscsi_session::{CloseReason, LoginFailure, Violation};
+use iscsi_session::{CloseReason, LoginFailure};
 use iscsi_transport::{Digests, PortError, PortErrorKind};
 use std::time::Duration;
 
@@ -198,9 +198,7 @@ impl World {
         let level = self.sessions[session].level;
         match reason {
             // From level 1 on, what is lost again and again is given up in the end.
-            CloseReason::Violation(Violation::CommandGap | Violation::MissingData | Violation::StatSnOutOfOrder) => {
-                level > 0
-            }
+            CloseReason::NotRecovered => level > 0,
             CloseReason::Violation(_) | CloseReason::Malformed(_) => false,
             // RFC 7143 7.8: from level 1 on this is recovered from.
             CloseReason::DataDigest => level == 0,

@@ -229,11 +229,12 @@ impl Session {
         let Some(open) = self.open_task(id).filter(|open| open.tag.is_none()) else {
             return; // aborted while it waited, or gone to another connection
         };
-        let (wanted, missing) = (open.wanted, open.missing());
-        if missing > 0
+        let wanted = open.wanted;
+        if open.missing() > 0
             && let Some(connection) = context.connections.get_mut(open.connection)
         {
-            open.tag = Some(connection.port.reserve(missing));
+            // Offsets of Data-Out count from the command's first byte, so what has come already is reserved too.
+            open.tag = Some(connection.port.reserve(wanted));
             open.asked_bytes = wanted as usize;
             open.count_asked(context.connections);
         }

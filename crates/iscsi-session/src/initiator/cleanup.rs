@@ -172,7 +172,7 @@ impl Session {
         self.state = self.state.after(ending).after(SessionTransition::TimeOut);
         debug_assert_eq!(self.state, SessionState::Free);
         self.connections.clear();
-        self.unacknowledged_since = None;
+        self.probe = None;
         self.events.extend(self.requests.drain().map(|tag| Event::TaskLost { tag }));
         self.events.push_back(Event::Closed(reason));
     }

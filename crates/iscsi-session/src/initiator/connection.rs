@@ -42,7 +42,7 @@ impl Connection {
     pub(super) fn new(outcome: &LoginOutcome, parameters: Parameters, config: SessionConfig, now: Instant) -> Self {
         Self {
             cid: outcome.cid,
-            recovery: (parameters.error_recovery_level > 0).then(Box::default),
+            recovery: (parameters.error_recovery_level > 0).then(|| Box::new(Recovery::new(config.ping_timeout))),
             parameters,
             state: ConnectionState::LoggedIn,
             exp_stat_sn: outcome.stat_sn,

@@ -43,7 +43,8 @@ pub enum Event {
         /// Why.
         reason: RejectReason,
     },
-    /// No answer will come to a request, since its connection or the session has ended; its effects are unknown.
+    /// No answer will come to a request, since its connection or the session has ended, or since a ping was lost; its effects are
+    /// unknown.
     TaskLost {
         /// The request.
         tag: InitiatorTaskTag,

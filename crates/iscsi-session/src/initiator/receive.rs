@@ -133,7 +133,11 @@ impl Session {
             _ => return self.check_concluded(cid, tag),
         };
         let entry = self.remove(tag).expect("a request that was found");
+        if let Some(recovery) = &mut self.connections.known(cid).recovery {
+            recovery.hear_ping(now, tag);
+        }
         self.events.push_back(event);
+        self.give_up_pings_before(cid, entry.sent_as);
         self.find_lost_command(now, cid, entry.sent_as);
         Ok(())
     }

@@ -10,24 +10,37 @@
 //! Data that is ahead is not kept: the target sends everything from the missing piece again. So data is handed out in order, and
 //! nothing but statuses waits, of which a bounded number does; the others are asked for again.
 
-use super::Session;
 use super::snack::Wanted;
 use super::task::{Entry, Request};
+use super::{Event, Session};
 use crate::{CloseReason, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{Cid, CmdSn, DataIn, Frame, Header, InitiatorTaskTag, Pdu, SnackType, StatSn};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How far ahead of the one that is expected a status may be.
 const AHEAD_MAX: i32 = 1 << 16;
-/// How often the same is asked for before the connection is given up.
-const ROUNDS_MAX: u32 = 8;
+
+/// When the target is asked whether it has got the command that it expects next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probe {
+    pub(super) due: Option<Instant>,
+    again: u32,
+}
+
+/// What was missing before a PDU came.
+struct Before {
+    exp_stat_sn: StatSn,
+    /// A task whose data was asked for, and the number that was missing.
+    task: Option<(InitiatorTaskTag, u32)>,
+}
 
 impl Session {
     /// Takes PDUs with a StatSN in its order, and others at once.
     #[inline(never)]
     pub(super) fn receive_in_order(&mut self, now: Instant, cid: Cid, pdu: Pdu) -> Result<(), Violation> {
-        let before = self.numbering.exp_cmd_sn();
+        let exp_cmd_sn = self.numbering.exp_cmd_sn();
+        let before = self.missing_before(cid, &pdu);
         match numbers(&pdu) {
             Numbers::Status(stat_sn) => self.receive_status(now, cid, stat_sn, pdu)?,
             Numbers::Next(stat_sn) => {
@@ -37,10 +50,70 @@ impl Session {
             Numbers::None => self.take_in_order(now, cid, pdu)?,
         }
         self.release(now, cid)?;
-        if before != self.numbering.exp_cmd_sn() {
-            self.unacknowledged_since = self.numbering.has_unacknowledged().then_some(now);
+        if let Some(before) = before {
+            self.note_answers(now, cid, &before);
+        }
+        if exp_cmd_sn != self.numbering.exp_cmd_sn() {
+            self.probe = None;
+            if self.numbering.has_unacknowledged() {
+                self.expect_acknowledgement(now, cid);
+            }
         }
         Ok(())
+    }
+
+    /// A command waits for its acknowledgement.
+    pub(super) fn expect_acknowledgement(&mut self, now: Instant, cid: Cid) {
+        if self.probe.is_none() {
+            self.probe = Some(Probe { due: now.checked_add(self.timeout(cid, 0)), again: 0 });
+        }
+    }
+
+    // RFC 7143 7.1.3: a NOP-Out probes the numbers of the target.
+    /// A command was not acknowledged in time.
+    pub(super) fn handle_probe_due(&mut self, now: Instant) {
+        let Some(Probe { again, .. }) = self.probe else { return };
+        let cid = self.connection_of_expected();
+        let timeout = cid.map_or(self.config.ping_timeout, |cid| self.timeout(cid, again + 1));
+        self.probe = Some(Probe { due: now.checked_add(timeout), again: again + 1 });
+        self.events.extend(cid.map(|cid| Event::PingDue { cid }));
+    }
+
+    /// How long an answer is waited for on a connection.
+    fn timeout(&self, cid: Cid, again: u32) -> Duration {
+        let recovery = self.connections.get(cid).and_then(|connection| connection.recovery.as_ref());
+        recovery.map_or(self.config.ping_timeout, |recovery| recovery.timeout(again))
+    }
+
+    fn missing_before(&mut self, cid: Cid, pdu: &Pdu) -> Option<Before> {
+        let connection = self.connections.get(cid)?;
+        let recovery = connection.recovery.as_ref().filter(|recovery| recovery.has_questions())?;
+        let exp_stat_sn = connection.exp_stat_sn;
+        let tag = match pdu {
+            Pdu::DataIn(pdu) => Some(pdu.initiator_task_tag),
+            Pdu::R2t(pdu) => Some(pdu.initiator_task_tag),
+            _ => None,
+        };
+        let tag = tag.filter(|tag| recovery.has_question(Wanted::Data(*tag)));
+        let task = tag.and_then(|tag| Some((tag, self.requests.command(cid, tag)?.data.next_data_sn())));
+        Some(Before { exp_stat_sn, task })
+    }
+
+    /// What has come of what was asked for.
+    fn note_answers(&mut self, now: Instant, cid: Cid, before: &Before) {
+        let Some(connection) = self.connections.get_mut(cid) else { return };
+        let is_status_missing = connection.is_status_missing();
+        let exp_stat_sn = connection.exp_stat_sn;
+        let Some(recovery) = &mut connection.recovery else { return };
+        if exp_stat_sn != before.exp_stat_sn {
+            recovery.answer(now, Wanted::Status(exp_stat_sn, exp_stat_sn), is_status_missing);
+        }
+        if let Some((tag, data_sn)) = before.task {
+            let data = self.requests.command(cid, tag).map(|task| &task.data);
+            if data.is_none_or(|data| data.next_data_sn() != data_sn) {
+                recovery.answer(now, Wanted::Data(tag), data.is_some_and(|data| data.is_asked_for()));
+            }
+        }
     }
 
     #[inline(never)]
@@ -69,7 +142,9 @@ impl Session {
             return Ok(());
         }
         self.find_missing_status(now, cid, stat_sn)?;
-        self.connections.known(cid).recovery().hold(stat_sn, pdu);
+        let connection = self.connections.known(cid);
+        let exp_stat_sn = connection.exp_stat_sn;
+        connection.recovery().hold(exp_stat_sn, stat_sn, pdu);
         Ok(())
     }
 
@@ -88,14 +163,22 @@ impl Session {
             if ahead == 0 && self.is_complete(now, cid, &pdu)? {
                 self.take_in_order(now, cid, pdu)?;
             } else if ahead == 0 {
-                self.connections.known(cid).recovery().hold(stat_sn, pdu);
+                self.connections.known(cid).recovery().hold(stat_sn, stat_sn, pdu);
                 return Ok(());
             }
+        }
+        let Some(connection) = self.connections.get_mut(cid) else { return Ok(()) };
+        let Some(dropped) = connection.recovery.as_mut().and_then(|recovery| recovery.take_dropped()) else {
+            return Ok(());
+        };
+        let exp_stat_sn = connection.exp_stat_sn;
+        if exp_stat_sn.precedes(dropped) {
+            connection.recovery().ask_for_statuses(now, exp_stat_sn, dropped);
         }
         Ok(())
     }
 
-    // RFC 7143 4.2.2.2-1, 4.2.2.2-2, 7.9-3: one by one, up to a bound.
+    // RFC 7143 4.2.2.2-1, 4.2.2.2-2, 7.9-3: up to a bound.
     /// Asks for the statuses before `next`, if some have not come and were not asked for.
     fn find_missing_status(&mut self, now: Instant, cid: Cid, next: StatSn) -> Result<(), Violation> {
         let Some(connection) = self.connections.get_mut(cid) else { return Ok(()) };
@@ -108,7 +191,6 @@ impl Session {
         recovery.asked = recovery.asked.filter(|asked| exp_stat_sn.precedes(*asked));
         let begin = recovery.unknown_from(exp_stat_sn);
         if begin.precedes(next) {
-            recovery.asked = Some(next);
             recovery.ask_for_statuses(now, begin, next);
         }
         Ok(())
@@ -175,9 +257,13 @@ impl Session {
         match Pdu::decode(Frame::new(header, Box::default(), Bytes::new())) {
             Ok(Pdu::DataIn(pdu)) if self.is_stale(cid, pdu.initiator_task_tag, pdu.exp_cmd_sn) => Ok(()),
             Ok(Pdu::DataIn(pdu)) => {
-                let task = self.requests.command(cid, pdu.initiator_task_tag);
-                let has_come = task.is_none_or(|task| pdu.data_sn < task.data.next_data_sn());
-                if has_come { Ok(()) } else { self.ask_for_data(now, cid, pdu.initiator_task_tag) }
+                let tag = pdu.initiator_task_tag;
+                let Some(task) = self.requests.command(cid, tag) else { return Ok(()) };
+                let next_data_sn = task.data.next_data_sn();
+                if pdu.data_sn == next_data_sn && task.data.is_asked_for() {
+                    self.connections.known(cid).recovery().hasten(now, Wanted::Data(tag));
+                }
+                if pdu.data_sn < next_data_sn { Ok(()) } else { self.ask_for_data(now, cid, tag) }
             }
             Ok(Pdu::R2t(_)) => Ok(()),
             Ok(Pdu::NopIn(pdu)) if pdu.initiator_task_tag.is_none() => Ok(()),
@@ -197,35 +283,34 @@ impl Session {
 
     /// What is missing has not come in time: it is asked for again, but not for ever.
     pub(super) fn handle_recovery_timeout(&mut self, now: Instant, cid: Cid) {
-        let is_incomplete = |_, entry: &Entry| match &entry.request {
-            Request::Command(task) => entry.cid == cid && task.data.is_asked_for(),
-            _ => false,
-        };
-        let tasks = self.requests.ordered(self.numbering.cmd_sn(), is_incomplete);
-        let connection = self.connections.known(cid);
-        connection.recovery().asked_at = None;
-        let is_status_missing = connection.is_status_missing();
-        let exp_stat_sn = connection.exp_stat_sn;
-        let recovery = connection.recovery();
-        if is_status_missing && recovery.ask_again(exp_stat_sn) > ROUNDS_MAX {
-            return self.lose_incomplete(now, cid, Violation::StatSnOutOfOrder);
-        }
-        if is_status_missing {
-            let first_held = recovery.held.front().map(|(stat_sn, _)| *stat_sn);
-            let end = first_held.filter(|held| exp_stat_sn.precedes(*held)).or(recovery.asked);
-            recovery.ask(now, Wanted::Status(exp_stat_sn, end.unwrap_or(exp_stat_sn)));
-        }
-        for tag in tasks {
-            if self.requests.command(cid, tag).map_or(0, |task| task.data.ask_again()) > ROUNDS_MAX {
-                return self.lose_incomplete(now, cid, Violation::MissingData);
+        while let Some(connection) = self.connections.get_mut(cid)
+            && let Some(recovery) = &mut connection.recovery
+            && let Some((wanted, may_ask)) = recovery.take_due(now)
+        {
+            let again = self.still_wanted(cid, wanted);
+            let recovery = self.connections.known(cid).recovery();
+            match again {
+                None => recovery.drop_question(wanted),
+                Some(_) if !may_ask => return self.lose_incomplete(now, cid),
+                Some(again) => recovery.want(again),
             }
-            self.connections.known(cid).recovery().ask(now, Wanted::Data(tag));
+        }
+    }
+
+    /// What is to be asked again of something that was asked for, if it is still missing.
+    fn still_wanted(&mut self, cid: Cid, wanted: Wanted) -> Option<Wanted> {
+        match wanted {
+            Wanted::Status(..) => self.connections.known(cid).missing_statuses(),
+            Wanted::Data(tag) => {
+                self.requests.command(cid, tag).filter(|task| task.data.is_asked_for()).map(|_| wanted)
+            }
+            Wanted::Acknowledgement(..) => None,
         }
     }
 
     /// A connection on which what is missing does not come.
-    fn lose_incomplete(&mut self, now: Instant, cid: Cid, missing: Violation) {
-        self.lose(now, cid, CloseReason::Violation(missing), self.default_retention());
+    fn lose_incomplete(&mut self, now: Instant, cid: Cid) {
+        self.lose(now, cid, CloseReason::NotRecovered, self.default_retention());
     }
 
     // RFC 7143 7.8-9: the task waits for its status.
@@ -239,7 +324,7 @@ impl Session {
                 }
             }
             (SnackType::Status, _) if self.connections.known(cid).is_status_missing() => {
-                self.lose_incomplete(now, cid, Violation::StatSnOutOfOrder);
+                self.lose_incomplete(now, cid);
             }
             _ => {}
         }

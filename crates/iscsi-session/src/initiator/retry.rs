@@ -1,16 +1,45 @@
-//! Commands that are sent again, from error recovery level 1: with their tag and their number, so that the target takes them once
-//! (RFC 7143 sections 4.2.2.1 and 7.2.1).
+//! Requests that are sent again, from error recovery level 1: with their tag and their number, so that the target takes them once
+//! (RFC 7143 sections 4.2.2.1 and 7.2.1). What has no number is not: a ping that was lost is given up.
 
 use super::Session;
 use super::task::{Entry, Request};
-use crate::{CloseReason, Violation};
+use crate::CloseReason;
 use iscsi_pdu::{Cid, InitiatorTaskTag, RejectReason};
 use std::time::Instant;
 
 /// How often a command is sent again.
 const RETRIES_MAX: u8 = 8;
 
+/// Pings of one connection whose answers are waited for, from error recovery level 1.
+const PINGS_MAX: usize = 4;
+
 impl Session {
+    /// One more ping is to go out on a connection. Of too many without an answer, the oldest is given up: it was lost, or its answer.
+    pub(super) fn make_room_for_ping(&mut self, cid: Cid) {
+        let sent = self.connections.get(cid).map_or(0, |connection| connection.requests_sent);
+        let age = |entry: &Entry| if entry.is_sent() { sent.wrapping_sub(entry.sent_as) } else { 0 };
+        let pings = self.pings(cid);
+        if self.recovery_level > 0 && pings.len() >= PINGS_MAX {
+            let oldest = pings.into_iter().max_by_key(|tag| self.requests.get(*tag).map(age));
+            oldest.into_iter().for_each(|tag| self.give_up(tag));
+        }
+    }
+
+    /// A ping was answered that was sent as this one: those before it on the connection were lost, since they are answered in order.
+    pub(super) fn give_up_pings_before(&mut self, cid: Cid, sent_as: u32) {
+        if self.recovery_level > 0 {
+            let is_before = |entry: &Entry| entry.is_sent() && (sent_as.wrapping_sub(entry.sent_as) as i32) > 0;
+            let mut lost = self.pings(cid);
+            lost.retain(|tag| self.requests.get(*tag).is_some_and(is_before));
+            lost.into_iter().for_each(|tag| self.give_up(tag));
+        }
+    }
+
+    fn pings(&self, cid: Cid) -> Vec<InitiatorTaskTag> {
+        let is_ping = |entry: &Entry| entry.cid == cid && matches!(entry.request, Request::Ping(_));
+        self.requests.iter().filter(|(_, entry)| is_ping(entry)).map(|(tag, _)| tag).collect()
+    }
+
     // RFC 7143 7.2.1-1: the number that the target waits for.
     /// A ping was answered: what was sent before it on the connection has been read, so that a command whose number is
     /// still expected was lost. It is sent again (RFC 7143 section 7.2.1).
@@ -31,7 +60,7 @@ impl Session {
         if let Some((tag, _)) = lost
             && !self.retry(tag)
         {
-            self.lose(now, cid, CloseReason::Violation(Violation::CommandGap), self.default_retention());
+            self.lose(now, cid, CloseReason::NotRecovered, self.default_retention());
         }
     }
 
@@ -41,7 +70,7 @@ impl Session {
     }
 
     // RFC 7143 4.2.2.1-14, 7.2.1-2, 7.2.1-3: the same on the same connection; no window reaches 2^31 beyond it.
-    /// Sends a command again, with its tag and its number, and all its data. Not for ever, and a text cannot be told again.
+    /// Sends a request again, with its tag and its number, and all its data. Not for ever.
     fn retry(&mut self, tag: InitiatorTaskTag) -> bool {
         let Some(entry) = self.requests.get_mut(tag) else { return false };
         if entry.retries == RETRIES_MAX {
@@ -56,8 +85,9 @@ impl Session {
                 task.data.interrupt();
                 connection.outbox.remove_data(tag);
             }
+            Request::Text(exchange) => exchange.ask_again(),
             Request::Plug(_) => {}
-            _ => return false,
+            Request::TaskManagement(_) | Request::Ping(_) | Request::Logout(_) => return false,
         }
         entry.retries += 1;
         connection.outbox.push_request(tag);

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Connections};
 use super::numbering::Numbering;
+use super::recovery::Probe;
 use super::state::{SessionState, SessionTransition};
 use super::task::{Concluded, Entry, Request, Requests, Task};
 use super::text::TextExchange;
@@ -99,8 +100,8 @@ pub struct Session {
     pub(super) recovery_level: u8,
     pub(super) state: SessionState,
     pub(super) numbering: Numbering,
-    /// Since when the target has acknowledged no command, while one waits for it; from error recovery level 1.
-    pub(super) unacknowledged_since: Option<Instant>,
+    /// While a command waits to be acknowledged; from error recovery level 1.
+    pub(super) probe: Option<Probe>,
     pub(super) connections: Connections,
     pub(super) requests: Requests,
     pub(super) concluded: Concluded,
@@ -119,7 +120,7 @@ impl Session {
             recovery_level: outcome.parameters.error_recovery_level,
             state: SessionState::Free.after(SessionTransition::Login),
             numbering: Numbering::new(outcome),
-            unacknowledged_since: None,
+            probe: None,
             connections,
             requests: Requests::default(),
             concluded: Concluded::default(),
@@ -185,7 +186,7 @@ impl Session {
         connection.requests += 1;
         connection.outbox.push_request(tag);
         if self.recovery_level > 0 {
-            self.unacknowledged_since.get_or_insert(now);
+            self.expect_acknowledgement(now, cid);
         }
         Ok(())
     }
@@ -213,15 +214,21 @@ impl Session {
     }
 
     /// Pings the target with `data`, cut to the longest segment that the target takes; immediate. [`Event::PingComplete`] ends it.
-    /// A discovery session has no pings: there it is answered here.
+    /// A discovery session has no pings: there it is answered here. From error recovery level 1 on, where single PDUs are lost, a ping
+    /// is given up when a later one is answered, or when there are too many without an answer: [`Event::TaskLost`].
     ///
     /// # Panics
     /// If `tag` is in use: a bug of the caller.
     pub fn ping(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, mut data: Bytes) {
         let bytes_max = self.parameters(cid).map_or(0, |parameters| parameters.send_segment_bytes_max);
         data.truncate(bytes_max as usize);
+        self.make_room_for_ping(cid);
         if self.request_immediately(cid, tag, Request::Ping(data)) {
-            self.connections.known(cid).timers.expect_pdu(now);
+            let connection = self.connections.known(cid);
+            connection.timers.expect_pdu(now);
+            if let Some(recovery) = &mut connection.recovery {
+                recovery.expect_ping(now, tag);
+            }
         }
     }
 
@@ -295,9 +302,8 @@ impl Session {
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come, or may have.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let after = self.config.ping_timeout;
         let alarm = |connection: &Connection| {
-            let is_missing = || connection.recovery_timeout(after).is_some_and(|at| at <= now);
+            let is_missing = || connection.recovery_timeout().is_some_and(|at| at <= now);
             let alarm = connection.timers.alarm(now).or_else(|| is_missing().then_some(Alarm::StillMissing))?;
             Some((connection.cid, alarm))
         };
@@ -306,14 +312,12 @@ impl Session {
             self.handle_alarm(now, cid, alarm);
         }
         if self.probe_timeout().is_some_and(|at| at <= now) {
-            self.unacknowledged_since = Some(now);
-            // RFC 7143 7.1.3: a NOP-Out probes the numbers of the target.
-            self.events.extend(self.connection_of_expected().map(|cid| Event::PingDue { cid }));
+            self.handle_probe_due(now);
         }
     }
 
     fn probe_timeout(&self) -> Option<Instant> {
-        self.unacknowledged_since?.checked_add(self.config.ping_timeout)
+        self.probe?.due
     }
 
     fn handle_alarm(&mut self, now: Instant, cid: Cid, alarm: Alarm) {
@@ -338,9 +342,8 @@ impl Session {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let after = self.config.ping_timeout;
         let times = self.connections.iter().flat_map(|connection| {
-            [connection.timers.poll_timeout(), connection.recovery_timeout(after)].into_iter().flatten()
+            [connection.timers.poll_timeout(), connection.recovery_timeout()].into_iter().flatten()
         });
         times.chain(self.probe_timeout()).min()
     }

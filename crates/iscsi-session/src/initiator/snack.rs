@@ -1,14 +1,22 @@
 //! What a connection knows to be missing, and the SNACKs that ask for it (RFC 7143 section 11.16).
+//!
+//! In: what is missing, and what has come. Out: SNACKs, and when to ask again.
+//!
+//! Invariants: of one task, and of the statuses, one question is open at a time; how long its answer is waited for follows from how long
+//! answers take on the connection, and doubles with each round.
 
 use super::connection::Connection;
 use super::task::Requests;
+use crate::round_trip::RoundTrip;
 use iscsi_pdu::{InitiatorTaskTag, LunField, Pdu, Snack, SnackType, StatSn, TargetTransferTag};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Most statuses that wait for one before them, and most bytes that they carry.
 const HELD_MAX: usize = 256;
-const HELD_BYTES_MAX: usize = 1 << 20;
+const HELD_BYTES_MAX: usize = 4 << 20;
+/// How often the same is asked for again before the connection is given up.
+const ROUNDS_MAX: u32 = 8;
 
 /// What a SNACK is to say; its numbers are those of the moment when it goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,31 +29,66 @@ pub(super) enum Wanted {
     Acknowledgement(InitiatorTaskTag, LunField, TargetTransferTag),
 }
 
+/// A question whose answer is waited for.
+#[derive(Debug)]
+struct Question {
+    wanted: Wanted,
+    asked_at: Instant,
+    /// When it is asked again.
+    due: Option<Instant>,
+    rounds: u32,
+}
+
 /// What a connection knows to be missing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recovery {
     /// Statuses that came too early, in their order.
     pub(super) held: VecDeque<(StatSn, Pdu)>,
     held_bytes: usize,
+    /// Statuses before this one have been sent, and there was no room for some.
+    dropped: Option<StatSn>,
     /// The statuses before this one are known to be missing, or wait, and were asked for.
     pub(super) asked: Option<StatSn>,
     wanted: VecDeque<Wanted>,
-    /// When all that is missing was asked for last.
-    pub(super) asked_at: Option<Instant>,
-    /// How often the statuses from the first that is missing were asked for again.
-    rounds: (StatSn, u32),
+    questions: Vec<Question>,
+    round_trip: RoundTrip,
+    /// The longest that an answer is waited for.
+    timeout_max: Duration,
+    /// The last ping that waits for its answer, and when it was asked for.
+    ping: Option<(InitiatorTaskTag, Instant)>,
 }
 
 impl Recovery {
-    /// Lets a status wait; one for which there is no room will be asked for again.
-    pub(super) fn hold(&mut self, stat_sn: StatSn, pdu: Pdu) {
+    /// `timeout_max` is the longest that an answer is waited for.
+    pub(super) fn new(timeout_max: Duration) -> Self {
+        Self {
+            held: VecDeque::new(),
+            held_bytes: 0,
+            dropped: None,
+            asked: None,
+            wanted: VecDeque::new(),
+            questions: Vec::new(),
+            round_trip: RoundTrip::default(),
+            timeout_max,
+            ping: None,
+        }
+    }
+
+    /// Lets a status wait. If there is no room, all that come are dropped until none waits, and then asked for in one run. There is
+    /// always room for the one that is expected.
+    pub(super) fn hold(&mut self, exp_stat_sn: StatSn, stat_sn: StatSn, pdu: Pdu) {
         let bytes = self.held_bytes + data_bytes(&pdu);
         let place = self.held.iter().position(|(other, _)| !other.precedes(stat_sn)).unwrap_or(self.held.len());
         let is_held = self.held.get(place).is_some_and(|(other, _)| *other == stat_sn);
-        if !is_held && self.held.len() < HELD_MAX && bytes <= HELD_BYTES_MAX {
-            self.held_bytes = bytes;
-            self.held.insert(place, (stat_sn, pdu));
+        if is_held {
+            return;
         }
+        let has_room = self.dropped.is_none() && self.held.len() < HELD_MAX && bytes <= HELD_BYTES_MAX;
+        if !has_room && stat_sn != exp_stat_sn {
+            return self.drop_before(stat_sn.next());
+        }
+        self.held_bytes = bytes;
+        self.held.insert(place, (stat_sn, pdu));
     }
 
     pub(super) fn pop(&mut self) -> Option<Pdu> {
@@ -54,31 +97,110 @@ impl Recovery {
         Some(pdu)
     }
 
+    fn drop_before(&mut self, next: StatSn) {
+        self.dropped = Some(self.dropped.map_or(next, |dropped| later(dropped, next)));
+    }
+
+    /// The end of the statuses that were dropped, once there is room for them.
+    pub(super) fn take_dropped(&mut self) -> Option<StatSn> {
+        if self.held.is_empty() { self.dropped.take() } else { None }
+    }
+
     /// The first status of which nothing is known: that it waits, or that it was asked for.
     pub(super) fn unknown_from(&self, exp_stat_sn: StatSn) -> StatSn {
         let after_held = self.held.back().map(|(stat_sn, _)| stat_sn.next());
         after_held.into_iter().chain(self.asked).fold(exp_stat_sn, later)
     }
 
-    /// Asks in one SNACK for all that was not asked for yet.
+    /// Asks in one SNACK for all that was not asked for yet, unless there is no room for it.
     pub(super) fn ask_for_statuses(&mut self, now: Instant, begin: StatSn, end: StatSn) {
+        if self.dropped.is_some() {
+            return self.drop_before(end);
+        }
         let unsent = self.wanted.iter().find_map(|wanted| match wanted {
             Wanted::Status(begin, _) => Some(*begin),
             _ => None,
         });
+        self.asked = Some(end);
         self.ask(now, Wanted::Status(unsent.unwrap_or(begin), end));
     }
 
-    /// How often the statuses from this one were asked for again, with this time.
-    pub(super) fn ask_again(&mut self, exp_stat_sn: StatSn) -> u32 {
-        let (first, rounds) = self.rounds;
-        self.rounds = (exp_stat_sn, if first == exp_stat_sn { rounds + 1 } else { 1 });
-        self.rounds.1
+    /// Asks, and again after a time. A question that is open stays so.
+    pub(super) fn ask(&mut self, now: Instant, wanted: Wanted) {
+        if !self.questions.iter().any(|question| question.wanted.is_said_by(&wanted)) {
+            let due = now.checked_add(self.timeout(0));
+            self.questions.push(Question { wanted, asked_at: now, due, rounds: 0 });
+        }
+        self.want(wanted);
     }
 
-    pub(super) fn ask(&mut self, now: Instant, wanted: Wanted) {
-        self.asked_at.get_or_insert(now);
-        self.want(wanted);
+    /// How long an answer is waited for on this connection that was asked for again so often.
+    pub(super) fn timeout(&self, again: u32) -> Duration {
+        self.round_trip.timeout(again, self.timeout_max)
+    }
+
+    /// When something is to be asked again.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.questions.iter().filter_map(|question| question.due).min()
+    }
+
+    /// A question that is due counts as asked again now. Returns it, or nothing more of it if it was asked too often.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(Wanted, bool)> {
+        let (round_trip, max) = (self.round_trip, self.timeout_max);
+        let question = self.questions.iter_mut().find(|question| question.due.is_some_and(|due| due <= now))?;
+        question.rounds += 1;
+        question.due = now.checked_add(round_trip.timeout(question.rounds, max));
+        Some((question.wanted, question.rounds <= ROUNDS_MAX))
+    }
+
+    /// Whether answers are waited for.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
+    pub(super) fn has_question(&self, wanted: Wanted) -> bool {
+        self.questions.iter().any(|question| question.wanted.is_said_by(&wanted))
+    }
+
+    /// Something that was asked for has come. A question that goes on begins anew.
+    pub(super) fn answer(&mut self, now: Instant, wanted: Wanted, goes_on: bool) {
+        let Some(place) = self.questions.iter().position(|question| question.wanted.is_said_by(&wanted)) else {
+            return;
+        };
+        let question = &mut self.questions[place];
+        if question.rounds == 0 {
+            self.round_trip.measure(now.saturating_duration_since(question.asked_at));
+        }
+        if goes_on {
+            (question.rounds, question.asked_at) = (0, now);
+            question.due = now.checked_add(self.round_trip.timeout(0, self.timeout_max));
+        } else {
+            self.questions.swap_remove(place);
+        }
+    }
+
+    /// What was asked for has come and is damaged: it is due to be asked for again.
+    pub(super) fn hasten(&mut self, now: Instant, wanted: Wanted) {
+        for question in self.questions.iter_mut().filter(|question| question.wanted.is_said_by(&wanted)) {
+            question.due = Some(now);
+        }
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn drop_question(&mut self, wanted: Wanted) {
+        self.questions.retain(|question| !question.wanted.is_said_by(&wanted));
+    }
+
+    /// A ping goes out.
+    pub(super) fn expect_ping(&mut self, now: Instant, tag: InitiatorTaskTag) {
+        self.ping = Some((tag, now));
+    }
+
+    /// A ping was answered.
+    pub(super) fn hear_ping(&mut self, now: Instant, tag: InitiatorTaskTag) {
+        if let Some((_, asked_at)) = self.ping.take_if(|(asked, _)| *asked == tag) {
+            self.round_trip.measure(now.saturating_duration_since(asked_at));
+        }
     }
 
     /// Wants the same once only, so that no more waits to be sent than there are tasks.
@@ -137,18 +259,25 @@ impl Connection {
     }
 
     /// When what is missing is asked for again.
-    pub(super) fn recovery_timeout(&self, after: Duration) -> Option<Instant> {
-        self.recovery.as_ref()?.asked_at?.checked_add(after)
+    pub(super) fn recovery_timeout(&self) -> Option<Instant> {
+        self.recovery.as_ref()?.poll_timeout()
+    }
+
+    /// The first statuses that are missing: before one that waits, or before the end of what was asked for.
+    pub(super) fn missing_statuses(&self) -> Option<Wanted> {
+        let recovery = self.recovery.as_ref()?;
+        let mut next = self.exp_stat_sn;
+        for (held, _) in &recovery.held {
+            if next.precedes(*held) {
+                return Some(Wanted::Status(next, *held));
+            }
+            next = held.next();
+        }
+        recovery.asked.filter(|asked| next.precedes(*asked)).map(|asked| Wanted::Status(next, asked))
     }
 
     pub(super) fn is_status_missing(&self) -> bool {
-        let Some(recovery) = &self.recovery else { return false };
-        match recovery.held.front() {
-            // The next one is there, and waits for its data.
-            Some((stat_sn, _)) if *stat_sn == self.exp_stat_sn => false,
-            Some(_) => true,
-            None => recovery.asked.is_some_and(|asked| self.exp_stat_sn.precedes(asked)),
-        }
+        self.missing_statuses().is_some()
     }
 }
 

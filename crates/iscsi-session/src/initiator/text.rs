@@ -32,14 +32,24 @@ enum Purpose {
 #[derive(Clone, Debug)]
 pub(super) struct TextExchange {
     purpose: Purpose,
-    /// What is to be asked next; none while it is on the way.
-    question: Option<Question>,
-    /// Whether the question stands in the outbox.
-    is_queued: bool,
+    /// What is asked now, or next.
+    question: Question,
+    turn: Turn,
     answer: BytesMut,
     empty_responses: u32,
     /// MaxRecvDataSegmentLength that the target has declared; it holds from the end of the exchange.
     segment_bytes_max: Option<u32>,
+}
+
+/// How far a question has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// It waits for its number.
+    Waits,
+    /// It stands in the outbox.
+    Queued,
+    /// Its answer is waited for.
+    Asked,
 }
 
 /// The contents of a text request.
@@ -69,16 +79,16 @@ impl TextExchange {
     }
 
     fn new(purpose: Purpose, text: Bytes) -> Self {
-        let question = Some(Question { text, ..Question::default() });
+        let question = Question { text, ..Question::default() };
         let answer = BytesMut::new();
-        Self { purpose, question, is_queued: false, answer, empty_responses: 0, segment_bytes_max: None }
+        Self { purpose, question, turn: Turn::Waits, answer, empty_responses: 0, segment_bytes_max: None }
     }
 
     // RFC 7143 6.4-1, 6.4-2, 11.10.3-1, 11.10.3-2, 11.10.5-1: the same tag and bits throughout, F among them.
     /// The request that asks the question.
     pub(super) fn request(&mut self, tag: InitiatorTaskTag, cmd_sn: CmdSn, exp_stat_sn: StatSn) -> TextRequest {
-        self.is_queued = false;
-        let Question { text, lun, target_transfer_tag } = self.question.take().unwrap_or_default();
+        self.turn = Turn::Asked;
+        let Question { text, lun, target_transfer_tag } = self.question.clone();
         TextRequest {
             immediate: false,
             is_final: true,
@@ -94,7 +104,12 @@ impl TextExchange {
 
     /// Whether a question was given a number and has not been answered.
     pub(super) const fn is_under_way(&self) -> bool {
-        self.is_queued || self.question.is_none()
+        !matches!(self.turn, Turn::Waits)
+    }
+
+    /// The question got lost, and is in the outbox again.
+    pub(super) const fn ask_again(&mut self) {
+        self.turn = Turn::Queued;
     }
 
     /// Adds what a response brought. An exchange is bounded in length, and in responses that bring nothing.
@@ -167,10 +182,10 @@ impl Session {
             let Some(tag) = connection.texts.front() else { continue };
             let entry = self.requests.get_mut(*tag).expect("a text exchange under way is a request");
             let Request::Text(exchange) = &mut entry.request else { continue };
-            if exchange.is_queued || exchange.question.is_none() || self.numbering.room() == 0 {
+            if exchange.is_under_way() || self.numbering.room() == 0 {
                 continue;
             }
-            exchange.is_queued = true;
+            exchange.turn = Turn::Queued;
             entry.cmd_sn = self.numbering.take_cmd_sn();
             connection.outbox.push_request(*tag);
         }
@@ -181,7 +196,8 @@ impl Session {
         self.numbering.update_window(pdu.exp_cmd_sn, pdu.max_cmd_sn);
         self.connections.known(cid).count_status(pdu.stat_sn)?;
         let tag = pdu.initiator_task_tag;
-        let Some(Entry { request: Request::Text(exchange), standing, .. }) = self.requests.sent(cid, tag) else {
+        let Some(Entry { request: Request::Text(exchange), standing, retries, .. }) = self.requests.sent(cid, tag)
+        else {
             return self.check_concluded(cid, tag);
         };
         exchange.take_answer(&pdu.data)?;
@@ -197,8 +213,12 @@ impl Session {
         // RFC 7143 11.11.1: without F there is a tag to go on with.
         let target_transfer_tag = Some(pdu.target_transfer_tag.ok_or(Violation::TextResponseFlags)?);
         let text = exchange.reply(pdu.continues)?;
-        exchange.question = Some(Question { text, lun: pdu.lun, target_transfer_tag });
+        exchange.question = Question { text, lun: pdu.lun, target_transfer_tag };
+        exchange.turn = Turn::Waits;
         *standing = Standing::Queued;
+        if std::mem::take(retries) > 0 {
+            self.connections.known(cid).outbox.remove_request(tag);
+        }
         Ok(())
     }
 }

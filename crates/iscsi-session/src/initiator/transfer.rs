@@ -66,8 +66,8 @@ pub(super) struct Data {
 enum Missing {
     /// Nothing.
     Nothing,
-    /// The next was asked for, and so often again.
-    AskedFor(u32),
+    /// The next was asked for.
+    AskedFor,
     /// The target will not send it.
     GivenUp,
 }
@@ -189,7 +189,7 @@ impl Data {
     }
 
     fn take_next(&mut self) {
-        if let Missing::AskedFor(_) = self.missing {
+        if self.missing == Missing::AskedFor {
             self.missing = Missing::Nothing;
         }
     }
@@ -213,24 +213,13 @@ impl Data {
     pub(super) fn begin_asking(&mut self) -> bool {
         let begins = self.missing == Missing::Nothing;
         if begins {
-            self.missing = Missing::AskedFor(0);
+            self.missing = Missing::AskedFor;
         }
         begins
     }
 
-    /// The next PDU was asked for and has not come: it is asked for again. Returns how often, with this time.
-    pub(super) fn ask_again(&mut self) -> u32 {
-        match &mut self.missing {
-            Missing::AskedFor(rounds) => {
-                *rounds += 1;
-                *rounds
-            }
-            Missing::Nothing | Missing::GivenUp => 0,
-        }
-    }
-
     pub(super) fn is_asked_for(&self) -> bool {
-        matches!(self.missing, Missing::AskedFor(_))
+        self.missing == Missing::AskedFor
     }
 
     /// What is missing will not come.

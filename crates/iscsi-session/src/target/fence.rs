@@ -96,7 +96,7 @@ impl Session {
             }
             // Its data goes first, and nothing with a StatSN comes between.
             Response::Task(id) => {
-                self.connections[at].transmit.push_rest(Transmission::Completion(id));
+                self.connections[at].transmit.push_first(id);
                 AtFence::Passes
             }
         }

@@ -107,7 +107,7 @@ impl Session {
     }
 
     fn repeat(&mut self, at: usize, run: Run, what: impl FnOnce(Run) -> Transmission) -> Result<(), Violation> {
-        if run.length > 0 && !self.connections[at].transmit.push_answer(what(run)) {
+        if run.length > 0 && !self.connections[at].transmit.push_again(what(run)) {
             return Err(Violation::TooManyErrors);
         }
         Ok(())
@@ -173,7 +173,7 @@ impl Session {
                 self.retained_bytes -= outcome.data_in.len();
                 transmit.data_in_bytes += outcome.data_in.len() - offset as usize;
                 task.stage = Stage::Sending(outcome);
-                transmit.push(Transmission::Completion(id));
+                transmit.push_first(id);
             }
             _ => {}
         }
@@ -202,15 +202,22 @@ impl Session {
         }
     }
 
+    /// A PDU of a repetition leaves; the rest of it follows.
+    fn go_on_repeating(&mut self, at: usize, rest: Option<Transmission>) {
+        let connection = &mut self.connections[at];
+        match rest {
+            Some(rest) => connection.transmit.push_rest(rest),
+            None => connection.transmit.answer_left(),
+        }
+        // What it brings may let the initiator acknowledge more.
+        connection.timers.forget_asking();
+    }
+
     // RFC 7143 11.16-4, 11.16-5, 11.16-6: as it was, but for the numbers of the moment.
     /// The first PDU of a run of Data-In PDUs and R2Ts.
     #[cold]
     pub(super) fn send_data_again(&mut self, at: usize, id: TaskId, run: Run) -> Option<Pdu> {
-        let rest = run.rest();
-        match rest {
-            Some(rest) => self.connections[at].transmit.push_rest(Transmission::Data(id, rest)),
-            None => self.connections[at].transmit.answer_left(),
-        }
+        self.go_on_repeating(at, run.rest().map(|rest| Transmission::Data(id, rest)));
         let burst_bytes = self.parameters.burst_bytes_max;
         let stat_sn = self.connections[at].statuses.next();
         let task = self.tasks.get_mut(id)?;
@@ -227,10 +234,7 @@ impl Session {
     /// The first PDU of a run of statuses.
     #[cold]
     pub(super) fn send_statuses_again(&mut self, at: usize, run: Run) -> Option<Pdu> {
-        match run.rest() {
-            Some(rest) => self.connections[at].transmit.push_rest(Transmission::Statuses(rest)),
-            None => self.connections[at].transmit.answer_left(),
-        }
+        self.go_on_repeating(at, run.rest().map(Transmission::Statuses));
         let next = self.connections[at].statuses.next();
         let mut pdu = match self.connections[at].retention.get(StatSn(run.begin), next)? {
             Retained::Pdu(pdu) => Pdu::clone(pdu),

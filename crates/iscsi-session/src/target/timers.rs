@@ -11,7 +11,7 @@ use super::snack::Run;
 use super::task::TaskId;
 use super::transmit::Transmission;
 use crate::{CloseReason, IscsiCondition, SessionType};
-use iscsi_pdu::AsyncEvent;
+use iscsi_pdu::{AsyncEvent, StatSn};
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
@@ -29,6 +29,10 @@ pub(super) struct Timers {
     interval: Option<Duration>,
     timeout: Duration,
     pings: bool,
+    /// A ping has asked to acknowledge the statuses before this one.
+    asked: Option<StatSn>,
+    /// When that may be asked again.
+    ask_again: Option<Instant>,
     logout: Option<Instant>,
 }
 
@@ -40,6 +44,8 @@ impl Timers {
             interval: config.ping_interval,
             timeout: config.ping_timeout,
             pings: session_type == SessionType::Normal,
+            asked: None,
+            ask_again: None,
             logout: None,
         }
     }
@@ -62,13 +68,27 @@ impl Timers {
         due
     }
 
+    /// Whether a ping is to ask now to acknowledge the statuses before `next`. It counts as sent. The same is not asked again before
+    /// its time-out, or before the initiator has got something again that it may have missed.
+    pub(super) fn ask_to_acknowledge(&mut self, next: StatSn) -> bool {
+        let due = self.asked != Some(next) && self.ping();
+        if due {
+            (self.asked, self.ask_again) = (Some(next), None);
+        }
+        due
+    }
+
+    pub(super) fn forget_asking(&mut self) {
+        (self.asked, self.ask_again) = (None, None);
+    }
+
     pub(super) fn expect_logout(&mut self, deadline: Instant) {
         self.logout = Some(deadline);
     }
 
     /// When there is something to do next; `now` is the last time that the session was told of.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
-        [self.ping_due(now), self.silence_ends(), self.logout].into_iter().flatten().min()
+        [self.ping_due(now), self.silence_ends(), self.ask_again, self.logout].into_iter().flatten().min()
     }
 
     fn ping_due(&self, now: Instant) -> Option<Instant> {
@@ -131,7 +151,7 @@ impl Session {
     fn repeat_r2t(&mut self, id: TaskId, r2t_sn: u32) {
         if let Some(at) = self.tasks.get(id).and_then(|task| self.place_of(task)) {
             // RFC 7143 7.9: an initiator that has it already discards it.
-            self.connections[at].transmit.push_answer(Transmission::Data(id, Run { begin: r2t_sn, length: 1 }));
+            self.connections[at].transmit.push_again(Transmission::Data(id, Run { begin: r2t_sn, length: 1 }));
         }
     }
 
@@ -152,6 +172,10 @@ impl Session {
                 connection.transmit.push_ping();
             }
             connection.timers.ping = Ping::SentAt(now);
+            connection.timers.ask_again = connection.timers.asked.map(|_| now + self.config.sequence_timeout);
+        }
+        if has_come(connection.timers.ask_again) {
+            connection.timers.forget_asking();
         }
     }
 }

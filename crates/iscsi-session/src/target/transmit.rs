@@ -58,6 +58,8 @@ pub(super) enum Transmission {
 /// What waits to be said.
 #[derive(Debug)]
 pub(super) struct TransmitQueue {
+    /// What is said again goes first: what stands in the queue may wait for it.
+    again: VecDeque<Transmission>,
     queue: VecDeque<Transmission>,
     /// Rejects and repetitions among them.
     answers: usize,
@@ -67,7 +69,11 @@ pub(super) struct TransmitQueue {
 
 impl TransmitQueue {
     pub(super) fn new() -> Self {
-        Self { queue: VecDeque::new(), answers: 0, data_in_bytes: 0 }
+        Self { again: VecDeque::new(), queue: VecDeque::new(), answers: 0, data_in_bytes: 0 }
+    }
+
+    fn pop(&mut self) -> Option<Transmission> {
+        if self.again.is_empty() { self.queue.pop_front() } else { self.again.pop_front() }
     }
 
     pub(super) fn push(&mut self, transmission: Transmission) {
@@ -81,22 +87,36 @@ impl TransmitQueue {
 
     /// Returns whether there was room.
     pub(super) fn push_reject(&mut self, reason: RejectReason, header: Header) -> bool {
-        self.push_answer(Transmission::Reject { reason, header: Box::new(header) })
+        let has_room = self.take_answer();
+        if has_room {
+            self.push(Transmission::Reject { reason, header: Box::new(header) });
+        }
+        has_room
     }
 
-    /// The same, for what is to be sent again.
-    pub(super) fn push_answer(&mut self, answer: Transmission) -> bool {
-        if self.answers == ANSWERS_MAX {
-            return false;
+    /// What is to be sent again. Returns whether there was room.
+    pub(super) fn push_again(&mut self, repetition: Transmission) -> bool {
+        let has_room = self.take_answer();
+        if has_room {
+            self.again.push_back(repetition);
         }
-        self.answers += 1;
-        self.push(answer);
-        true
+        has_room
+    }
+
+    fn take_answer(&mut self) -> bool {
+        let has_room = self.answers < ANSWERS_MAX;
+        self.answers += usize::from(has_room);
+        has_room
     }
 
     /// What is left of a repetition.
     pub(super) fn push_rest(&mut self, rest: Transmission) {
-        self.queue.push_front(rest);
+        self.again.push_front(rest);
+    }
+
+    /// A task that has its turn now.
+    pub(super) fn push_first(&mut self, id: TaskId) {
+        self.queue.push_front(Transmission::Completion(id));
     }
 
     /// A Reject or the last of a repetition leaves.
@@ -107,6 +127,7 @@ impl TransmitQueue {
     /// Forgets what waits, and tells how many places in the window that frees.
     pub(super) fn clear(&mut self) -> usize {
         self.answers = 0;
+        self.again.clear();
         self.queue.drain(..).filter(Transmission::holds_number).count()
     }
 
@@ -143,7 +164,7 @@ impl Session {
     /// that can send in turn, until none has anything.
     pub fn poll_transmit(&mut self, cid: Cid) -> Option<Pdu> {
         let at = self.find(cid)?;
-        while let Some(transmission) = self.connections[at].transmit.queue.pop_front() {
+        while let Some(transmission) = self.connections[at].transmit.pop() {
             let sent = match transmission {
                 Transmission::Completion(id) => self.send_completion(at, id),
                 Transmission::R2t(id) => self.send_r2t(at, id),
@@ -176,7 +197,8 @@ impl Session {
     /// If the initiator has not acknowledged all statuses it is asked for that by a ping (RFC 7143 section 4.2.2.3.3).
     fn ask_for_acknowledgement(&mut self, at: usize) -> Option<Pdu> {
         let connection = &mut self.connections[at];
-        let due = !connection.statuses.all_acknowledged() && connection.timers.ping();
+        let next = connection.statuses.next();
+        let due = !connection.statuses.all_acknowledged() && connection.timers.ask_to_acknowledge(next);
         due.then(|| self.ping(at))
     }
 

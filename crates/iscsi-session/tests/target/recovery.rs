@@ -95,9 +95,9 @@ fn data_is_sent_again_before_the_rest_has_left() {
     assert!(ladder.session.poll_transmit(CID).is_some());
     ladder.i(data_snack(1, 0, 1));
     ladder.sends(&[
+        "Data-In 1 DataSN 0 0+1024",
         "Data-In 1 DataSN 1 1024+1024",
         "Data-In 1 DataSN 2 2048+952 F S status 00 StatSN 1",
-        "Data-In 1 DataSN 0 0+1024",
     ]);
     assert_eq!(ladder.session.data_in_bytes(CID), 0);
 }
@@ -245,7 +245,7 @@ fn data_of_other_segments_is_not_sent_again_as_it_was() {
     ladder.i(text(9, "MaxRecvDataSegmentLength=512\0"));
     assert!(ladder.session.poll_transmit(CID).is_some());
     ladder.i(data_snack(1, 1, 1));
-    assert_eq!(ladder.sent().last().unwrap(), "Data-In 1 DataSN 1 1024+512");
+    assert_eq!(ladder.sent()[0], "Data-In 1 DataSN 1 1024+512");
     ladder.i(data_snack(1, 0, 1));
     ladder.sends(&["Reject StatSN 3: SNACK reject, of SNACK Request"]);
 }
@@ -345,8 +345,8 @@ fn an_r2t_without_an_answer_is_repeated() {
     ladder.sends(&["R2T 1 R2TSN 1 0+4096"]);
     ladder.i(nop_out(2, ""));
     ladder.i(data_snack(1, 0, 1));
-    ladder.sends(&["NOP-In 2 StatSN 1 ", "R2T 1 R2TSN 0 0+4096"]);
-    assert!(matches!(&ladder.last[1], Pdu::R2t(again) if again.stat_sn == StatSn(2)));
+    ladder.sends(&["R2T 1 R2TSN 0 0+4096", "NOP-In 2 StatSN 1 "]);
+    assert!(matches!(&ladder.last[0], Pdu::R2t(again) if again.stat_sn == StatSn(1)));
     ladder.i(data_out(1, true, 0, 0, 4096, true));
     ladder.tells(&["Data 1 0+4096"]);
     ladder.i(data_snack(1, 1, 1));
@@ -574,4 +574,51 @@ fn data_comes_in_any_order() {
     ladder.i(data_out(2, true, 1, 0, 1000, true));
     ladder.tells(&["Aborted 2"]);
     ladder.sends(&["Response 2 status 02 StatSN 2 ExpDataSN 0 underflow 1000 sense b/47/05"]);
+}
+
+/// A status was lost before a function whose response waits for its acknowledgement.
+fn before_a_fence() -> Ladder {
+    let mut ladder = ladder();
+    ladder.i(read(1, 0));
+    ladder.events();
+    ladder.complete(1, good_read(0));
+    ladder.sends(&["Response 1 status 00 StatSN 1 ExpDataSN 0"]);
+    ladder.i(manage(2, TaskManagementFunction::AbortTaskSet));
+    ladder.events();
+    ladder.answer(TaskManagementResponseCode::FunctionComplete);
+    ladder
+}
+
+/// Answers the ping, and acknowledges nothing.
+fn answer_ping(ladder: &mut Ladder) {
+    let target_transfer_tag = Some(PING_TAG);
+    ladder.i(NopOut { immediate: true, lun: LunField::default(), target_transfer_tag, ..NopOut::default() });
+}
+
+#[test]
+fn what_is_not_acknowledged_is_asked_for_once_a_time_out() {
+    let mut ladder = before_a_fence();
+    for _ in 0..3 {
+        ladder.sends(&["NOP-In ping feed"]);
+        ladder.pass(0);
+        answer_ping(&mut ladder);
+        ladder.sends(&[]);
+        ladder.pass(1);
+        ladder.sends(&[]);
+        ladder.pass(1);
+    }
+}
+
+// RFC 7143 11.16-2: whatever waits.
+#[test]
+fn a_status_that_a_fence_waits_for_is_sent_again_before_it() {
+    let mut ladder = before_a_fence();
+    ladder.sends(&["NOP-In ping feed"]);
+    answer_ping(&mut ladder);
+    ladder.i(status_snack(1, 1));
+    // The initiator may have it now, and is asked whether.
+    ladder.sends(&["Response 1 status 00 StatSN 1 ExpDataSN 0", "NOP-In ping feed"]);
+    ladder.exp_stat_sn = StatSn(2);
+    answer_ping(&mut ladder);
+    ladder.sends(&["TaskManagement 2 StatSN 2: Function complete"]);
 }

@@ -148,6 +148,21 @@ fn ring(heap: &mut Heap, bytes: usize) -> Result<u64, DriverError> {
     heap.allocate(bytes).map(|block| block.address()).ok_or(DriverError::Memory(bytes))
 }
 
+/// How the queues of a function lie in BAR 2.
+struct Layouts {
+    egress: DoorbellLayout,
+    ingress: DoorbellLayout,
+}
+
+impl Layouts {
+    fn read(bus: &impl Bus, pf: u8) -> Self {
+        let page = bus.read_register(SGE_HOST_PAGE_SIZE);
+        let layout = |register| DoorbellLayout::from_registers(page, bus.read_register(register), pf);
+        Self { egress: layout(SGE_EGRESS_QUEUES_PER_PAGE), ingress: layout(SGE_INGRESS_QUEUES_PER_PAGE) }
+    }
+}
+
+/// Makes the queues, and says by which number connections are steered to the ingress queue.
 fn make_queues(
     bus: &impl Bus,
     heap: &mut Heap,
@@ -156,10 +171,39 @@ fn make_queues(
     vi: ViId,
     clock: Clock<'_>,
 ) -> Result<(Queues, u16), DriverError> {
-    let page = bus.read_register(SGE_HOST_PAGE_SIZE);
-    let egress = DoorbellLayout::from_registers(page, bus.read_register(SGE_EGRESS_QUEUES_PER_PAGE), pf);
-    let ingress_layout = DoorbellLayout::from_registers(page, bus.read_register(SGE_INGRESS_QUEUES_PER_PAGE), pf);
+    let layouts = Layouts::read(bus, pf);
+    let (ingress, free_list, rss_queue) = make_ingress(bus, heap, config, pf, vi, &layouts, clock)?;
+    let iq = ingress.id();
+    let start = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
+    let size = |descriptors: u16| EgressSize::new().with(EgressSize::EQSIZE, u32::from(descriptors) + 1);
+    let fetch = EgressFetch::new().with(EgressFetch::IQID, iq);
 
+    let control_at = ring(heap, EgressQueue::ring_bytes(config.control_descriptors))?;
+    let mut command = EqCtrlCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    command.length = start(command.length);
+    command.eq = CtrlEgressId::new().with(CtrlEgressId::CMPLIQID, iq);
+    (command.fetch, command.size, command.address) = (fetch, size(config.control_descriptors), control_at.into());
+    let id = execute(bus, &command, clock)?.eq.get(CtrlEgressId::EQID);
+    let control = EgressQueue::new(id, control_at, config.control_descriptors, layouts.egress.doorbell(id));
+
+    let data_at = ring(heap, EgressQueue::ring_bytes(config.data_descriptors))?;
+    let mut command = EqOffloadCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    command.length = start(command.length);
+    (command.fetch, command.size, command.address) = (fetch, size(config.data_descriptors), data_at.into());
+    let id = execute(bus, &command, clock)?.eq.get(EgressId::EQID);
+    let data = EgressQueue::new(id, data_at, config.data_descriptors, layouts.egress.doorbell(id));
+    Ok((Queues { control, data, ingress, free_list }, rss_queue))
+}
+
+fn make_ingress(
+    bus: &impl Bus,
+    heap: &mut Heap,
+    config: &DriverConfig,
+    pf: u8,
+    vi: ViId,
+    layouts: &Layouts,
+    clock: Clock<'_>,
+) -> Result<(IngressQueue, FreeList, u16), DriverError> {
     let entries_at = ring(heap, usize::from(config.ingress_entries) * INGRESS_ENTRY_BYTES)?;
     let buffers = usize::from(config.free_list_buffers);
     let list_at = ring(heap, FreeList::ring_bytes(buffers))?;
@@ -176,31 +220,11 @@ fn make_queues(
     command.free_list0_address = list_at.into();
     command.free_list1 = NO_FREE_LIST.into();
     let made = execute(bus, &command, clock)?;
-    let iq = made.iq.get();
-    let list_id = made.free_list0.get().into();
-    let ingress = IngressQueue::new(iq.into(), entries_at, config.ingress_entries, ingress_layout.doorbell(iq.into()));
-    let mut free_list = FreeList::new(list_id, list_at, buffer_addresses, BUFFER, egress.doorbell(list_id), bus);
+    let (iq, list) = (u32::from(made.iq.get()), u32::from(made.free_list0.get()));
+    let ingress = IngressQueue::new(iq, entries_at, config.ingress_entries, layouts.ingress.doorbell(iq));
+    let mut free_list = FreeList::new(list, list_at, buffer_addresses, BUFFER, layouts.egress.doorbell(list), bus);
     free_list.start(bus);
-
-    let size = |descriptors: u16| EgressSize::new().with(EgressSize::EQSIZE, u32::from(descriptors) + 1);
-    let fetch = EgressFetch::new().with(EgressFetch::IQID, iq.into());
-    let start = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
-
-    let control_at = ring(heap, EgressQueue::ring_bytes(config.control_descriptors))?;
-    let mut command = EqCtrlCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
-    command.length = start(command.length);
-    command.eq = CtrlEgressId::new().with(CtrlEgressId::CMPLIQID, iq.into());
-    (command.fetch, command.size, command.address) = (fetch, size(config.control_descriptors), control_at.into());
-    let id = execute(bus, &command, clock)?.eq.get(CtrlEgressId::EQID);
-    let control = EgressQueue::new(id, control_at, config.control_descriptors, egress.doorbell(id));
-
-    let data_at = ring(heap, EgressQueue::ring_bytes(config.data_descriptors))?;
-    let mut command = EqOffloadCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
-    command.length = start(command.length);
-    (command.fetch, command.size, command.address) = (fetch, size(config.data_descriptors), data_at.into());
-    let id = execute(bus, &command, clock)?.eq.get(EgressId::EQID);
-    let data = EgressQueue::new(id, data_at, config.data_descriptors, egress.doorbell(id));
-    Ok((Queues { control, data, ingress, free_list }, made.physical_iq.get()))
+    Ok((ingress, free_list, made.physical_iq.get()))
 }
 
 /// Gives the interface its address and lets frames in and out.

@@ -143,8 +143,16 @@ impl<B: Bus> Driver<B> {
                 (*part, front) = (taken, rest);
                 length += taken.len();
             }
-            if length == 0 || !self.send_piece(tid, &parts, length) {
+            if length == 0 {
                 break;
+            }
+            if !self.send_piece(tid, &parts, length) {
+                // Credits may have come back meanwhile.
+                self.ring();
+                self.handle_ingress();
+                if !self.send_piece(tid, &parts, length) {
+                    break;
+                }
             }
             sent += length;
         }

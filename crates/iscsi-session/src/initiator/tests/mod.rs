@@ -198,8 +198,14 @@ impl Bench {
     /// The session has ended for this violation, and all these requests are lost.
     #[track_caller]
     pub(super) fn assert_violation(&mut self, violation: Violation, lost: &[u32]) {
+        self.assert_closed(CloseReason::Violation(violation), lost);
+    }
+
+    /// The session has ended for this reason, and all these requests are lost.
+    #[track_caller]
+    pub(super) fn assert_closed(&mut self, reason: CloseReason, lost: &[u32]) {
         let mut events = self.events();
-        assert_eq!(events.pop(), Some(Event::Closed(CloseReason::Violation(violation))));
+        assert_eq!(events.pop(), Some(Event::Closed(reason)));
         let mut found: Vec<_> = events
             .into_iter()
             .filter_map(|event| if let Event::TaskLost { tag } = event { Some(tag.0) } else { None })

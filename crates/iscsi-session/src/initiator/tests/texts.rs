@@ -24,7 +24,7 @@ fn text_response(bench: &mut Bench, number: u32, text: &'static [u8], more: Opti
     }
 }
 
-fn answer(bench: &mut Bench, number: u32, text: &'static [u8], more: Option<u32>) {
+pub(super) fn answer(bench: &mut Bench, number: u32, text: &'static [u8], more: Option<u32>) {
     let response = text_response(bench, number, text, more);
     bench.take(response);
 }

@@ -1,0 +1,157 @@
+//! What a target asks its port to make room for.
+
+use bytes::Bytes;
+use iscsi_node::target::{ConnectionId, Event, Portal, TargetConfig, TargetNode};
+use iscsi_pdu::{CmdSn, Frame, InitiatorTaskTag, Isid, LoginRequest, Pdu, ScsiCommand, Stage, Tsih};
+use iscsi_session::Authentication;
+use iscsi_transport::{Capabilities, Digests, Flush, LoopbackPort, PduPort, PortError, ReceiveLimits, Received};
+use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A port that keeps what was reserved.
+struct KeepingPort {
+    inner: LoopbackPort,
+    reserved: Rc<RefCell<Vec<u32>>>,
+}
+
+impl PduPort for KeepingPort {
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn reserve(&mut self, length: u32) -> u32 {
+        self.reserved.borrow_mut().push(length);
+        self.inner.reserve(length)
+    }
+
+    fn release(&mut self, tag: u32) {
+        self.inner.release(tag);
+    }
+
+    fn receive(&mut self) -> Result<Option<Received>, PortError> {
+        self.inner.receive()
+    }
+
+    fn can_send(&self) -> bool {
+        self.inner.can_send()
+    }
+
+    fn send(&mut self, frame: Frame) {
+        self.inner.send(frame);
+    }
+
+    fn flush(&mut self) -> Result<Flush, PortError> {
+        self.inner.flush()
+    }
+
+    fn set_digests(&mut self, digests: Digests) {
+        self.inner.set_digests(digests);
+    }
+
+    fn set_receive_limits(&mut self, limits: ReceiveLimits) {
+        self.inner.set_receive_limits(limits);
+    }
+}
+
+fn portal() -> Arc<Portal> {
+    let unit = LogicalUnitConfig::new(Geometry { block_size: 512, blocks: 8 }, "places");
+    let device = TargetDevice::new([(LogicalUnitNumber::from(0), unit)]).expect("the unit makes sense");
+    let mut portal = Portal::new();
+    portal.targets.push(TargetConfig {
+        name: "iqn.2026-01.test:target".into(),
+        alias: None,
+        device: Arc::new(device),
+        authentication: Authentication::None,
+        initiators: None,
+        resettable: false,
+        moved: None,
+    });
+    Arc::new(portal)
+}
+
+/// A target node and its only connection.
+struct Bench {
+    peer: LoopbackPort,
+    node: TargetNode<KeepingPort>,
+    id: ConnectionId,
+    reserved: Rc<RefCell<Vec<u32>>>,
+    opened: bool,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (peer, inner) = LoopbackPort::pair();
+        let reserved = Rc::new(RefCell::new(Vec::new()));
+        let mut node = TargetNode::new(portal());
+        let port = KeepingPort { inner, reserved: Rc::clone(&reserved) };
+        let id = node.accept(Instant::now(), port, "127.0.0.1:3260".into(), [1; 32]);
+        Self { peer, node, id, reserved, opened: false }
+    }
+
+    /// Sends a PDU to the target, lets it work, and gives what it answers.
+    fn say(&mut self, pdu: impl Into<Pdu>) -> Vec<Pdu> {
+        let now = Instant::now();
+        self.peer.send(pdu.into().encode());
+        self.peer.flush().expect("a loopback takes a PDU");
+        self.node.drive(now, self.id);
+        self.node.flush(now);
+        while let Some(event) = self.node.poll_event() {
+            match event {
+                Event::Admit { connection, .. } => self.node.admit(now, connection, Tsih(1)),
+                Event::SessionOpened { .. } => self.opened = true,
+                other => panic!("{other:?}"),
+            }
+        }
+        self.node.flush(now);
+        let mut answers = Vec::new();
+        while let Some(received) = self.peer.receive().expect("the target lives") {
+            let Received::Frame(frame) = received else { panic!("a loopback breaks nothing") };
+            answers.push(Pdu::decode(frame).expect("a target sends PDUs"));
+        }
+        answers
+    }
+
+    fn log_in(&mut self) {
+        let mut login = LoginRequest {
+            transit: Some(Stage::FullFeaturePhase),
+            current_stage: Stage::LoginOperationalNegotiation,
+            isid: Isid([0x80, 0, 0, 0, 0, 1]),
+            initiator_task_tag: InitiatorTaskTag(7),
+            cmd_sn: CmdSn(1),
+            data: Bytes::from_static(b"InitiatorName=iqn.2026-01.test:places\0TargetName=iqn.2026-01.test:target\0"),
+            ..LoginRequest::default()
+        };
+        while !self.opened {
+            self.say(login.clone());
+            // What the target has offered is left at its default.
+            login.data = Bytes::new();
+        }
+    }
+}
+
+#[test]
+fn a_place_for_a_write_counts_from_its_first_byte_even_if_some_has_come() {
+    let mut bench = Bench::new();
+    bench.log_in();
+    // The unit attention of a new nexus is taken first.
+    let ready = ScsiCommand { is_final: true, cmd_sn: CmdSn(1), ..ScsiCommand::default() };
+    bench.say(ready.clone());
+    let mut cdb = [0; 16];
+    (cdb[0], cdb[8]) = (0x2a, 4);
+    let write = ScsiCommand {
+        write: true,
+        initiator_task_tag: InitiatorTaskTag(1),
+        expected_data_transfer_length: 2048,
+        cmd_sn: CmdSn(2),
+        cdb,
+        data: vec![1; 512].into(),
+        ..ready
+    };
+    let answers = bench.say(write);
+    let asked = |pdu: &Pdu| matches!(pdu, Pdu::R2t(r2t) if (r2t.buffer_offset, r2t.desired_data_transfer_length) == (512, 1536));
+    assert!(answers.iter().any(asked), "what is missing is asked for: {answers:?}");
+    assert_eq!(bench.reserved.borrow().last(), Some(&2048), "and offsets are those of the whole");
+}
