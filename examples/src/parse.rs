@@ -121,6 +121,21 @@ pub fn isid(text: &str) -> Result<Isid, String> {
     }
 }
 
+/// A key of a reservation: a number of 64 bits, decimal or hexadecimal behind 0x.
+///
+/// # Errors
+/// What was expected.
+pub fn key(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let hexadecimal = |digits: &str| {
+        let is_one = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_one.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+    };
+    digits
+        .map_or_else(|| number(text), hexadecimal)
+        .ok_or_else(|| "expected a key, a number of 64 bits such as 42 or 0x1a2b3c".into())
+}
+
 /// Decimal digits alone.
 fn number(digits: &str) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()

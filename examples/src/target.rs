@@ -109,6 +109,10 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST[:PORT][,permanent]", value_parser = redirection)]
     redirect: Option<Redirection>,
 
+    /// Folder in which to keep what has to be known after a loss of power: persistent reservations (APTPL); made if need be
+    #[arg(long, value_name = "DIRECTORY")]
+    state: Option<PathBuf>,
+
     /// Number of threads that serve [default: one a processor]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
@@ -146,12 +150,17 @@ impl Arguments {
         if let Some(cores) = self.cores {
             builder = builder.cores(cores.into());
         }
+        if let Some(folder) = &self.state {
+            builder = builder.state(folder);
+        }
         if let Some(file) = &self.capture {
             builder = builder.capture(file);
         }
         builder.start().map_err(|error| match error {
             StartError::Configuration(_) => Failure::usage(error.to_string()),
-            StartError::Listen { .. } | StartError::System(_) => Failure::local(error.to_string()),
+            StartError::Listen { .. } | StartError::System(_) | StartError::Records(_) | StartError::Kept(_) => {
+                Failure::local(error.to_string())
+            }
         })
     }
 

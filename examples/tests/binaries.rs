@@ -100,6 +100,61 @@ fn refused(output: Output, code: i32) -> String {
     error
 }
 
+#[test]
+fn reservations_are_seen_and_changed_and_outlive_the_target() {
+    let folder = TempDir::new().unwrap();
+    let state = folder.path().join("state");
+    let target = Target::start(&["--lun", "memory:1M", "--state", path(&state)]);
+    let as_host = |host: &str, url: &str, words: &[&str]| {
+        let name = format!("iqn.2026-01.io.ferriscsi:{host}");
+        initiator(&[&["persist"], words, &["--json", "--initiator-name", &name, url]].concat())
+    };
+    let url = target.url().to_owned();
+    let one = |words: &[&str]| said(as_host("one", &url, words));
+    assert!(one(&["capabilities"]).contains(r#""can_persist":true"#));
+    one(&["register", "--new-key", "0xa1", "--persist"]);
+    said(as_host("two", &url, &["register", "--new-key", "178", "--persist"]));
+    one(&["reserve", "--key", "0xa1", "--type", "exclusive-access"]);
+    let conflict = as_host("two", &url, &["reserve", "--key", "178", "--type", "exclusive-access"]);
+    assert!(refused(conflict, 5).contains("RESERVATION CONFLICT"));
+    let before: Value = serde_json::from_str(&one(&["status"])).unwrap();
+    drop(target);
+
+    let target = Target::start(&["--lun", "memory:1M", "--state", path(&state)]);
+    let url = target.url().to_owned();
+    let one = |words: &[&str]| said(as_host("one", &url, words));
+    let after: Value = serde_json::from_str(&one(&["status"])).unwrap();
+    assert_eq!(after["registrations"], before["registrations"]);
+    let registrations = after["registrations"].as_array().unwrap();
+    assert_eq!(registrations.len(), 2);
+    assert_eq!((&registrations[0]["key"], &registrations[0]["holds"]), (&"0xa1".into(), &"exclusive access".into()));
+    one(&[
+        "move",
+        "--key",
+        "0xa1",
+        "--new-key",
+        "178",
+        "--initiator-port",
+        registrations[1]["initiator_port"].as_str().unwrap(),
+    ]);
+    assert!(one(&["reservation"]).contains("0xb2"));
+    let two = |words: &[&str]| said(as_host("two", &url, words));
+    two(&["release", "--key", "0xb2", "--type", "exclusive-access"]);
+    two(&["preempt", "--key", "0xb2", "--victim", "0xa1", "--type", "write-exclusive", "--abort"]);
+    assert!(one(&["keys"]).contains(r#""keys":["0xb2"]"#));
+    two(&["clear", "--key", "0xb2"]);
+    assert!(one(&["keys"]).contains(r#""keys":[]"#));
+    drop(target);
+
+    let record = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
+    fs::write(&record, "damaged").unwrap();
+    let words = ["--listen", "127.0.0.1:0", "--lun", "memory:1M", "--state", path(&state)];
+    let output = Command::new(env!("CARGO_BIN_EXE_iscsi-target")).args(words).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(6), "{error}");
+    assert!(error.contains("is damaged") && error.contains("remove it to start without"), "{error}");
+}
+
 fn path(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
 }

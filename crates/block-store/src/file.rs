@@ -26,10 +26,10 @@ mod queue;
 mod sync;
 #[cfg(test)]
 mod tests;
-mod workers;
 
 pub use open::{FileOptions, OpenError};
 
+use crate::workers::Workers;
 use crate::{BlockStore, StoreQueue};
 use disk::Disk;
 use medium::Medium;
@@ -39,7 +39,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
 use sync::SyncGroup;
-use workers::Workers;
 
 /// A file or block device as a medium.
 ///

@@ -47,18 +47,23 @@
 mod fault;
 mod file;
 mod immediate;
+mod keeping;
 mod memory;
 mod null;
 mod range;
+mod records;
 mod segments;
 mod spec;
 mod striped;
+mod workers;
 mod zeros;
 
 pub use fault::{Effect, Fault, FaultStore, Operation};
 pub use file::{FileOptions, FileStore, OpenError};
+pub use keeping::KeepingStore;
 pub use memory::MemoryStore;
 pub use null::NullStore;
+pub use records::{Records, RecordsError};
 pub use spec::{SpecError, StoreKind, StoreSpec};
 
 use scsi_block::io::{BlockIo, Geometry, IoDone};

@@ -134,6 +134,8 @@ impl MemoryStore {
                     self.unmap(ByteRange::of_extent(geometry, extent));
                 }
             }
+            // There is no place for records.
+            BlockIo::Keep(_) => return Err(IoError::Write),
             BlockIo::Flush => {}
         }
         Ok(IoOutput::Done)

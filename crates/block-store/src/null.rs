@@ -36,6 +36,8 @@ impl NullStore {
                 compare(&data, ByteRange::of_halves(self.geometry, lba, &data))
             }
             BlockIo::LbaStatus { extent, .. } => Ok(IoOutput::Status(vec![LbaStatus { extent, mapped: false }])),
+            // There is no place for records.
+            BlockIo::Keep(_) => Err(IoError::Write),
             BlockIo::Write { .. }
             | BlockIo::OrWrite { .. }
             | BlockIo::Prefetch(_)

@@ -13,6 +13,7 @@ mod protected;
 mod provisioning;
 mod removal;
 mod reports;
+mod reserving;
 mod timestamps;
 mod tokens;
 mod well_known;
@@ -26,8 +27,10 @@ use crate::cdb::Cdb;
 use crate::copy::CopyJob;
 use crate::device::TargetDevice;
 use crate::io::{BlockIo, Extent, IoOutput, Segments};
+use crate::link::Settling;
 use crate::mode::ModeHeader;
 use crate::opcodes::{Field, Operation};
+use crate::reservations::{OutAction, ReservationType};
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::status::Status;
 use crate::task::{Outcome, Rare, Then};
@@ -37,6 +40,7 @@ pub(crate) use control::sense_as_data;
 pub(crate) use identify::inquiry_without_unit;
 pub(crate) use protected::{Protected, ProtectedSame, ProtectedWork, Purpose};
 pub(crate) use reports::report_luns;
+pub(crate) use reserving::RECORD;
 pub(crate) use well_known::execute as execute_well_known;
 pub(crate) use wiping::proceed as proceed_wipe;
 
@@ -153,6 +157,10 @@ pub(crate) enum Work {
         header: ModeHeader,
         save: bool,
     },
+    PersistentReserve {
+        action: OutAction,
+        kind: Option<ReservationType>,
+    },
     SetTimestamp {
         now: Option<Instant>,
     },
@@ -165,6 +173,10 @@ pub(crate) enum Started {
     /// A copy is to be carried out.
     Copy(Box<CopyJob>),
     Done,
+    /// A reservation is in the way.
+    Conflict,
+    /// The command is done when this is over.
+    Wait(Settling),
 }
 
 /// Looks at a command. All but READ and WRITE is kept apart, so that those two have a small function to themselves.
@@ -191,8 +203,22 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
         Op::LogSense => Plan::Done(logs::sense(context, cdb)?),
         Op::LogSelect => logs::select(context, cdb)?,
-        Op::Reserve6 => control::reserve(context)?,
-        Op::Release6 => control::release(context),
+        Op::Reserve6 | Op::Reserve10 => reserving::reserve(context)?,
+        Op::Release6 | Op::Release10 => reserving::release(context)?,
+        Op::PersistReadKeys
+        | Op::PersistReadReservation
+        | Op::PersistReportCapabilities
+        | Op::PersistReadFullStatus => Plan::Done(reserving::persist_in(context, cdb)?),
+        Op::PersistRegister => reserving::persist_out(cdb, OutAction::Register)?,
+        Op::PersistReserve => reserving::persist_out(cdb, OutAction::Reserve)?,
+        Op::PersistRelease => reserving::persist_out(cdb, OutAction::Release)?,
+        Op::PersistClear => reserving::persist_out(cdb, OutAction::Clear)?,
+        Op::PersistPreempt => reserving::persist_out(cdb, OutAction::Preempt)?,
+        Op::PersistPreemptAndAbort => reserving::persist_out(cdb, OutAction::PreemptAndAbort)?,
+        Op::PersistRegisterAndIgnoreExistingKey => {
+            reserving::persist_out(cdb, OutAction::RegisterAndIgnoreExistingKey)?
+        }
+        Op::PersistRegisterAndMove => reserving::persist_out(cdb, OutAction::RegisterAndMove)?,
         Op::StartStopUnit => removal::start_stop(context, cdb)?,
         Op::PreventAllowMediumRemoval => removal::prevent_allow(context, cdb)?,
         Op::ReadCapacity10 => Plan::Done(reports::read_capacity_10(context.unit)),
@@ -286,6 +312,7 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::Copy { lid4 } => copying::start(context, data, wanted, lid4),
         Work::Protected(work) => protected::start(context, work, data, wanted),
         Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
+        Work::PersistentReserve { action, kind } => reserving::start(context, action, kind, data, wanted),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
         Work::SetTimestamp { now } => timestamps::start_set(context, now, data),
     }

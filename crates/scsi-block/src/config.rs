@@ -1,11 +1,16 @@
 //! What a logical unit is: its size, its names, its limits. Checked once, when the device is built.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use crate::copy::TokenSecret;
 use crate::designator::Designator;
 use crate::io::Geometry;
 use crate::mode::ModeSettings;
 use crate::opcodes::Operation;
 use crate::protection::ProtectionType;
+use crate::reservations::UnknownForm;
 
 /// Everything that makes one logical unit.
 ///
@@ -51,7 +56,13 @@ pub struct LogicalUnitConfig {
     /// start with instead of the defaults. `None` if nobody keeps them over a restart: then the unit says that it
     /// cannot save mode pages, and refuses to.
     pub saved_settings: Option<ModeSettings>,
+    /// The records that the unit has given to be kept ([`BlockIo::Keep`](crate::BlockIo::Keep)) before it lost power. `None` if nobody
+    /// keeps records: then the unit says that its reservations do not outlive a loss of power, and refuses APTPL.
+    pub kept: Option<Kept>,
 }
+
+/// Records by name, as they were kept last.
+pub type Kept = BTreeMap<String, Bytes>;
 
 /// The names of a logical unit. All are printable ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +162,16 @@ pub enum ConfigError {
     /// Blocks with protection information cannot be given back.
     #[error("a unit with protection information is not thin")]
     ThinProtection,
+    /// A record that was kept is damaged, or from another version.
+    #[error(
+        "what was kept of unit {serial} is of no use: {error}; restore it, or remove it to start without reservations"
+    )]
+    Kept {
+        /// The serial number of the unit.
+        serial: String,
+        /// What is wrong.
+        error: UnknownForm,
+    },
 }
 
 impl LogicalUnitConfig {
@@ -176,6 +197,7 @@ impl LogicalUnitConfig {
             limits: Limits::default(),
             token_secret: None,
             saved_settings: None,
+            kept: None,
         }
     }
 

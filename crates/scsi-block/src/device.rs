@@ -12,6 +12,7 @@ use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::io::{BlockIo, IoDone};
 use crate::mode::ModeSettings;
 use crate::nexus::Nexus;
+use crate::reservations::NexusName;
 use crate::sense::AdditionalSense;
 use crate::unit::{LogicalUnit, NexusId};
 
@@ -46,7 +47,7 @@ pub struct LogicalUnitInfo<'a> {
     pub settings: ModeSettings,
     /// The mode parameters that were saved: keep them, and give them back in [`LogicalUnitConfig::saved_settings`].
     pub saved_settings: ModeSettings,
-    /// Whether a RESERVE (6) reservation is held.
+    /// Whether a RESERVE reservation is held.
     pub reserved: bool,
     /// Whether START STOP UNIT has stopped it.
     pub stopped: bool,
@@ -74,7 +75,7 @@ impl TargetDevice {
                 return Err(ConfigError::DuplicateSerial(config.identity.serial));
             }
             numbers.push((short, units.len() as u32));
-            units.push(LogicalUnit::new(LogicalUnitNumber::from(short), config));
+            units.push(LogicalUnit::new(LogicalUnitNumber::from(short), config)?);
         }
         numbers.sort_unstable();
         Ok(Self {
@@ -85,14 +86,15 @@ impl TargetDevice {
         })
     }
 
-    /// Makes an I_T nexus. `initiator_port` names the initiator port in the transport's way (iSCSI: name and ISID).
+    /// Makes an I_T nexus of this name. Persistent reservations are of the name, and survive the nexus.
     ///
     /// The first command to each unit, but for INQUIRY, REPORT LUNS and REQUEST SENSE, is told POWER ON, RESET, OR BUS
     /// DEVICE RESET OCCURRED.
-    pub fn connect(self: &Arc<Self>, initiator_port: &str) -> Nexus {
+    pub fn connect(self: &Arc<Self>, name: impl Into<NexusName>) -> Nexus {
         let id = NexusId(self.next_nexus.fetch_add(1, Ordering::Relaxed));
-        let counters = self.units.iter().map(|unit| unit.connect(id));
-        Nexus::new(Arc::clone(self), id, initiator_port, counters)
+        let name = name.into();
+        let ends = self.units.iter().map(|unit| unit.connect(id, name.clone()));
+        Nexus::new(Arc::clone(self), id, ends)
     }
 
     /// Sets the clock of the device, of which REPORT TIMESTAMP tells until SET TIMESTAMP says otherwise: at `now` it is `milliseconds` since
@@ -114,7 +116,7 @@ impl TargetDevice {
                 config: &unit.config,
                 settings: state.settings,
                 saved_settings: state.saved,
-                reserved: state.reservation.is_some(),
+                reserved: state.reserved_by.is_some(),
                 stopped: state.medium.stopped,
                 ejected: state.medium.ejected,
             })
@@ -161,6 +163,11 @@ impl TargetDevice {
     /// There is no such unit.
     pub fn soft_threshold_reached(&self, unit: usize) {
         self.units[unit].change(|state| state.post(AdditionalSense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED, None));
+    }
+
+    /// The relative identifiers of the target ports: there is one.
+    pub(crate) fn target_ports(&self) -> &[u16] {
+        &[1]
     }
 
     pub(crate) fn units(&self) -> &[LogicalUnit] {

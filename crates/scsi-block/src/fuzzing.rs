@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cdb::Cdb;
+use crate::config::Kept;
 use crate::copy::{
     CopyList, Cscd, PopulateTokenList, RodToken, RodTokenInformation, Segment, TokenSecret, WriteUsingTokenList,
 };
@@ -40,7 +41,12 @@ fn device() -> TargetDevice {
         };
         let config = match index {
             0 => plain,
-            1 => LogicalUnitConfig { thin: true, limits: Limits { atomic_bytes_max: 4096, ..limits }, ..plain },
+            1 => LogicalUnitConfig {
+                thin: true,
+                kept: Some(Kept::new()),
+                limits: Limits { atomic_bytes_max: 4096, ..limits },
+                ..plain
+            },
             2 => LogicalUnitConfig { removable: true, thin: true, ..plain },
             3 => LogicalUnitConfig { read_only: true, ..plain },
             kind => LogicalUnitConfig { protection: ProtectionType::from_number(kind as u8 - 3), ..plain },
@@ -168,7 +174,7 @@ fn upkeep(device: &TargetDevice) {
     for unit in device.logical_units() {
         if let Some(request) = device.poll_upkeep(unit.index) {
             assert!(device.poll_upkeep(unit.index).is_none(), "one request is out at a time");
-            device.handle_upkeep_done(unit.index, answer(&request, stored(unit.config), 0));
+            device.handle_upkeep_done(unit.index, answer(&request, unit.config, 0));
         }
     }
 }
@@ -196,10 +202,11 @@ fn run(nexus: &mut Nexus, mut task: Task, list: Option<Vec<u8>>, input: &mut Inp
             Step::Done(outcome) => return check_outcome(&outcome),
             Step::Aborted => return,
             Step::Io(request) => {
-                let unit = nexus.device().logical_units().nth(task.store()).expect("the step has a unit");
-                let geometry = stored(unit.config);
-                nexus.resume(&mut task, answer(&request, geometry, input.byte()))
+                let device = Arc::clone(nexus.device());
+                let unit = device.logical_units().nth(task.store()).expect("the step has a unit");
+                nexus.resume(&mut task, answer(&request, unit.config, input.byte()))
             }
+            Step::Wait => panic!("no other task has a request out"),
         };
     }
     // A wipe of the huge unit and a copy have many steps; they end with the first that fails.
@@ -210,7 +217,8 @@ fn run(nexus: &mut Nexus, mut task: Task, list: Option<Vec<u8>>, input: &mut Inp
 }
 
 /// What a store would say, or an error if `choice` says so.
-fn answer(request: &BlockIo, geometry: Geometry, choice: u8) -> IoDone {
+fn answer(request: &BlockIo, config: &LogicalUnitConfig, choice: u8) -> IoDone {
+    let geometry = stored(config);
     let block_size = u64::from(geometry.block_size);
     let inside = |extent: &Extent| {
         assert!(extent.blocks > 0, "a request is about blocks");
@@ -240,6 +248,12 @@ fn answer(request: &BlockIo, geometry: Geometry, choice: u8) -> IoDone {
             inside(extent);
         }
         BlockIo::Unmap(extents) => extents.iter().for_each(inside),
+        BlockIo::Keep(record) => {
+            assert!(config.kept.is_some(), "records are only given to who keeps them");
+            let kept = [(record.name.to_owned(), record.content.clone())].into_iter().collect();
+            let config = LogicalUnitConfig { kept: Some(kept), ..config.clone() };
+            assert!(TargetDevice::new([(LogicalUnitNumber::default(), config)]).is_ok(), "what is kept can be read");
+        }
         BlockIo::Flush => {}
     }
     match (choice, request) {

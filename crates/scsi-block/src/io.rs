@@ -128,6 +128,20 @@ pub enum BlockIo {
     Unmap(SmallVec<[Extent; 1]>),
     /// Everything written before is to survive a power cut.
     Flush,
+    /// A record beside the blocks is to survive a power cut: done when it would. A cut at any moment leaves this one or the one before
+    /// it. Only units that were told that records are kept ask for it ([`LogicalUnitConfig::kept`](crate::LogicalUnitConfig::kept)).
+    Keep(Record),
+}
+
+/// Something that a unit has to know again after it has lost power, opaque to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What it is: a short word in lower case. A later record of the same name takes the place of an earlier one.
+    pub name: &'static str,
+    /// Counts the records of this name from 1 since the unit was built: of two that come at once, the greater is the later.
+    pub version: u64,
+    /// What is to be kept.
+    pub content: Bytes,
 }
 
 /// What a request that went well gives back.

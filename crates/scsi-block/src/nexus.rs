@@ -18,6 +18,7 @@ use crate::copy::CopyJob;
 use crate::counters::Counters;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{Extent, IoDone, IoOutput, Segments};
+use crate::link::{RequestCounter, Settling};
 use crate::needs::Needs;
 use crate::opcodes::{Field, Operation, Rules};
 use crate::protection::PROTECTION_BYTES;
@@ -60,33 +61,23 @@ impl<'a> Command<'a> {
 pub struct Nexus {
     device: Arc<TargetDevice>,
     id: NexusId,
-    initiator_port: Box<str>,
     /// What it keeps of each unit.
-    links: Box<[Link]>,
+    units: Box<[AtUnit]>,
 }
 
 /// What a nexus keeps of a unit.
 #[derive(Debug)]
-struct Link {
+pub(crate) struct AtUnit {
     /// What it has found there.
-    view: View,
-    counters: Arc<Counters>,
+    pub(crate) view: View,
+    pub(crate) counters: Arc<Counters>,
+    /// What the store has of it.
+    pub(crate) requests: RequestCounter,
 }
 
 impl Nexus {
-    pub(crate) fn new(
-        device: Arc<TargetDevice>,
-        id: NexusId,
-        initiator_port: &str,
-        counters: impl Iterator<Item = Arc<Counters>>,
-    ) -> Self {
-        let links = counters.map(|counters| Link { view: View::NONE, counters }).collect();
-        Self { device, id, initiator_port: initiator_port.into(), links }
-    }
-
-    /// The name that the nexus was made with.
-    pub fn initiator_port(&self) -> &str {
-        &self.initiator_port
+    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, units: impl Iterator<Item = AtUnit>) -> Self {
+        Self { device, id, units: units.collect() }
     }
 
     /// The device at the other end.
@@ -106,7 +97,9 @@ impl Nexus {
         let lun = command.lun;
         let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(lun, command.cdb)) };
         let unit = &self.device.units()[index];
-        let (epoch, summary) = (unit.epoch(), unit.summary());
+        // In this order: a task of an epoch has seen all that was changed before it began.
+        let epoch = self.units[index].requests.epoch();
+        let summary = unit.summary();
         match self.plan(index, summary, command) {
             Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
                 lun,
@@ -130,7 +123,7 @@ impl Nexus {
             Ok(cdb) => (cdb.descriptor().rules, cdb.descriptor().needs),
             Err(_) => (Rules::empty(), Needs::UNRESERVED),
         };
-        let view = &mut self.links[index].view;
+        let view = &mut self.units[index].view;
         let has = match view.generation == summary.generation() {
             true => view.has,
             false => look_again(view, unit, self.id, summary, cdb.as_ref().ok())?,
@@ -163,7 +156,8 @@ impl Nexus {
             panic!("a task is started once")
         };
         let unit = &self.device.units()[task.unit()];
-        if unit.epoch() != task.epoch {
+        let own = &mut self.units[task.unit()];
+        if own.requests.epoch() != task.epoch {
             return Step::Aborted;
         }
         let summary = unit.summary();
@@ -173,12 +167,16 @@ impl Nexus {
                 if summary.has(Conditions::TOKENS) {
                     unit.revoke_tokens(then.changes());
                 }
-                self.links[task.unit()].counters.count(&request);
+                own.counters.count(&request);
                 task.phase = Phase::ExpectIo(then);
-                Step::Io(request)
+                if own.requests.count(task.epoch) { Step::Io(request) } else { Step::Aborted }
             }
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
-            Ok(Started::Copy(job)) => self.proceed_with_copy(task, job),
+            Ok(Started::Copy(job)) => {
+                let step = self.proceed_with_copy(task, job);
+                self.count_rarely(task, step)
+            }
+            Ok(other) => start_rarely(task, other),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         }
     }
@@ -192,27 +190,75 @@ impl Nexus {
         let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is resumed after a request")
         };
+        let own = &mut self.units[task.unit()];
+        own.requests.discount(task.epoch);
+        let over = own.requests.epoch() != task.epoch;
+        if let Some(job) = then.copy() {
+            self.discount_copy(task, job);
+            self.end_tokens_of_copy(job);
+        }
         let unit = &self.device.units()[task.unit()];
-        if unit.epoch() != task.epoch {
+        if unit.summary().has(Conditions::TOKENS) {
+            unit.revoke_tokens(then.changes());
+        }
+        if over {
             return Step::Aborted;
         }
         match (then, done) {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
                 Step::Done(Outcome::good(data))
             }
-            (Then::End(changed), Ok(_)) => {
-                if unit.summary().has(Conditions::TOKENS) {
-                    unit.revoke_tokens(changed);
-                }
-                Step::Done(Outcome::bare(Status::Good))
-            }
+            (Then::End(_), Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
             (then, done) => {
                 if let Err(error) = done {
                     let unit = then.copy().map_or(task.unit(), CopyJob::unit);
-                    self.links[unit].counters.count_failure(error);
+                    self.units[unit].counters.count_failure(error);
                 }
-                self.resume_rarely(task, then, done)
+                let step = self.resume_rarely(task, then, done);
+                self.count_rarely(task, step)
             }
+        }
+    }
+
+    /// The store has ended the request that the last [`Step::Io`] asked for, of a task that its owner has ended meanwhile. Each request is
+    /// followed by this or [`resume`](Self::resume): others may wait for its end.
+    pub fn forget(&mut self, task: Task) {
+        self.units[task.unit()].requests.discount(task.epoch);
+        if let Some(job) = task.copy() {
+            self.discount_copy(&task, job);
+            self.end_tokens_of_copy(job);
+        }
+        if let Phase::ExpectIo(then) = &task.phase {
+            self.revoke_tokens(task.unit(), then.changes());
+        }
+    }
+
+    /// Time has passed since [`Step::Wait`].
+    ///
+    /// # Panics
+    /// The task does not wait.
+    pub fn wake(&mut self, task: &mut Task) -> Step {
+        let Phase::ExpectEnds(settling) = std::mem::replace(&mut task.phase, Phase::Ended) else {
+            panic!("a task is woken that waits")
+        };
+        match self.units[task.unit()].requests.epoch() == task.epoch {
+            true => wait(task, settling),
+            false => Step::Aborted,
+        }
+    }
+
+    /// Counts the request of a step, if it is one, unless the task is over meanwhile.
+    #[cold]
+    fn count_rarely(&mut self, task: &Task, step: Step) -> Step {
+        match step {
+            Step::Io(request) if self.units[task.unit()].requests.count(task.epoch) => Step::Io(request),
+            Step::Io(_) => {
+                if let Some(job) = task.copy() {
+                    self.discount_copy(task, job);
+                }
+                Step::Aborted
+            }
+            step => step,
         }
     }
 
@@ -221,9 +267,6 @@ impl Nexus {
     fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
         let unit = &self.device.units()[task.unit()];
         let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
-        if unit.summary().has(Conditions::TOKENS) {
-            unit.revoke_tokens(then.changes());
-        }
         let rare = match (then, &done) {
             (Then::Rarely(rare), _) => *rare,
             (_, Err(error)) => return check(sense::from_io_error(*error)),
@@ -239,6 +282,11 @@ impl Nexus {
                 Ok(_) => Step::Done(Outcome::bare(Status::Good)),
                 Err(sense) => check(sense),
             },
+            (Rare::Settle(settling), Ok(_)) => wait(task, settling),
+            // What was asked for holds until the unit loses power, and nobody was promised that it holds longer.
+            (Rare::Settle(_), Err(_)) => {
+                check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
+            }
             (Rare::Continue(sequence, changes), Ok(_)) => proceed(task, sequence, changes),
             (Rare::Continue(sequence, _), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
             (_, Err(error)) => check(sense::from_io_error(error)),
@@ -267,21 +315,22 @@ impl Nexus {
         self.device.find(lun).map(|index| &self.device.units()[index]).ok_or(NoSuchLogicalUnit(lun))
     }
 
-    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its reservation ends, its mode
-    /// parameters are the saved ones, and every nexus is told by unit attention.
+    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its RESERVE reservation ends, its mode
+    /// parameters are the saved ones, and every nexus is told by unit attention. It is done when what it gives back is over.
     ///
     /// # Errors
     /// The LUN has no unit.
-    pub fn logical_unit_reset(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
+    pub fn logical_unit_reset(&mut self, lun: LogicalUnitNumber) -> Result<Settling, NoSuchLogicalUnit> {
         self.unit(lun).map(|unit| unit.reset(AdditionalSense::BUS_DEVICE_RESET))
     }
 
-    /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for.
-    pub fn target_reset(&mut self) {
-        for unit in self.device.units() {
-            unit.reset(AdditionalSense::SCSI_BUS_RESET);
+    /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for. It is done when what it
+    /// gives back is over.
+    pub fn target_reset(&mut self) -> Settling {
+        Settling::all(self.device.units().iter().map(|unit| {
             unit.change(|state| state.clock = None);
-        }
+            unit.reset(AdditionalSense::SCSI_BUS_RESET)
+        }))
     }
 
     /// ABORT TASK SET (SAM-5 7.3), and CLEAR TASK SET (7.4), which is the same where each nexus has a task set of its own (TST 1). The tasks are
@@ -294,7 +343,7 @@ impl Nexus {
     }
 
     /// I_T NEXUS RESET (SAM-5 7.6): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
-    /// its reservations end, and it is told by unit attention.
+    /// its RESERVE reservations end, and it is told by unit attention.
     pub fn reset(&mut self) {
         self.device.units().iter().for_each(|unit| unit.reset_nexus(self.id));
     }
@@ -345,6 +394,27 @@ fn refuse_needs(has: Needs, cdb: Option<&Cdb>) -> Result<(), Refusal> {
     match cdb.map_or(Needs::UNRESERVED, Cdb::needs) - has {
         missing if missing.is_empty() => Ok(()),
         _ => Err(Refusal::ReservationConflict),
+    }
+}
+
+/// What the data-out comes to where it is neither a request nor GOOD.
+#[cold]
+fn start_rarely(task: &mut Task, started: Started) -> Step {
+    match started {
+        Started::Conflict => Step::Done(Outcome::bare(Status::ReservationConflict)),
+        Started::Wait(settling) => wait(task, settling),
+        Started::Io(..) | Started::Done | Started::Copy(_) => unreachable!("what is usual was looked at before"),
+    }
+}
+
+/// Waits for others' requests, or ends the task well.
+fn wait(task: &mut Task, settling: Settling) -> Step {
+    match settling.is_over() {
+        true => Step::Done(Outcome::bare(Status::Good)),
+        false => {
+            task.phase = Phase::ExpectEnds(settling);
+            Step::Wait
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::LogicalUnitNumber;
 use crate::commands::{Protected, Purpose, Work};
 use crate::copy::CopyJob;
 use crate::io::{BlockIo, Extent};
+use crate::link::Settling;
 use crate::sense::{Sense, SenseFormat};
 use crate::sequence::Sequence;
 use crate::status::Status;
@@ -27,7 +28,10 @@ pub enum Step {
     Io(BlockIo),
     /// The task has ended.
     Done(Outcome),
-    /// The task was ended by a reset or a cleared task set: nothing is said to the initiator.
+    /// Nothing yet: requests of other tasks, which this one has ended, have not come back. [`Nexus::wake`](crate::Nexus::wake) says what
+    /// follows, to be called in a while, such as a millisecond.
+    Wait,
+    /// The task was ended by a reset, a cleared task set or a preemption: nothing is said to the initiator.
     Aborted,
 }
 
@@ -61,14 +65,15 @@ impl Outcome {
 
 /// A command that has begun and not ended.
 ///
-/// It holds no lock, borrow or buffer of anybody else's: drop it to forget it.
+/// It holds no lock, borrow or buffer of anybody else's: drop it to forget it, or while a request of it is out, give it to
+/// [`Nexus::forget`](crate::Nexus::forget) when that has come back.
 #[derive(Debug)]
 pub struct Task {
     pub(crate) lun: LogicalUnitNumber,
     pub(crate) unit: u32,
     pub(crate) data_out_length: u32,
     pub(crate) data_in_length: u32,
-    /// The unit's epoch when the command came.
+    /// The epoch of its nexus at the unit when the command came.
     pub(crate) epoch: u64,
     pub(crate) phase: Phase,
 }
@@ -78,6 +83,7 @@ pub struct Task {
 pub(crate) enum Phase {
     ExpectData(Work),
     ExpectIo(Then),
+    ExpectEnds(Settling),
     Ended,
 }
 
@@ -104,6 +110,8 @@ pub(crate) enum Rare {
     GiveStatus,
     /// What was read is checked, and then given or not.
     Check(Protected, Purpose),
+    /// The task ends when requests of those that it has ended have come back.
+    Settle(Settling),
     /// The next step of the unit's wipe follows; after the last, the task ends.
     Wipe(Lease),
     /// The next step of a copy follows; after the last, the task ends.
@@ -162,7 +170,7 @@ impl Task {
         self.copy().is_some()
     }
 
-    fn copy(&self) -> Option<&CopyJob> {
+    pub(crate) fn copy(&self) -> Option<&CopyJob> {
         match &self.phase {
             Phase::ExpectIo(then) => then.copy(),
             _ => None,

@@ -1,7 +1,7 @@
 //! One logical unit, shared by all cores.
 //!
 //! What READ and WRITE look at is in two atomics: the *summary* (conditions, and a generation that any change moves
-//! on) and the *epoch* (which a reset moves on). Everything else stands behind a lock that
+//! on), and what ends the tasks of one nexus ([`link`](crate::link)). Everything else stands behind a lock that
 //! only other commands take. Invariant: the summary's conditions always say what the state behind the lock says, as
 //! every change goes through [`LogicalUnit::change`].
 
@@ -15,13 +15,17 @@ use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
 use crate::clock::Clock;
-use crate::config::LogicalUnitConfig;
+use crate::commands::RECORD;
+use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::copy::{Copies, Tokens};
 use crate::counters::{Counters, Totals};
 use crate::io::{BlockIo, Extent, IoError};
+use crate::link::{Link, RequestCounter, Settling};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
 use crate::needs::Needs;
+use crate::nexus::AtUnit;
+use crate::reservations::{NexusName, Path, Reservations};
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
 use crate::wipe::{Progress, Wipe};
@@ -84,7 +88,11 @@ impl View {
 pub(crate) struct State {
     pub(crate) settings: ModeSettings,
     pub(crate) saved: ModeSettings,
-    pub(crate) reservation: Option<NexusId>,
+    /// Who has reserved the unit with RESERVE.
+    pub(crate) reserved_by: Option<NexusId>,
+    pub(crate) reservations: Reservations,
+    /// Counts what is given to be kept.
+    pub(crate) kept_version: u64,
     pub(crate) medium: MediumState,
     pub(crate) copies: Copies,
     pub(crate) tokens: Tokens,
@@ -98,8 +106,10 @@ pub(crate) struct State {
 }
 
 /// What a unit keeps of a nexus.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Peer {
+    name: NexusName,
+    link: Arc<Link>,
     attentions: UnitAttentions,
     counters: Arc<Counters>,
 }
@@ -119,10 +129,37 @@ impl CountedPage {
 impl State {
     /// What commands of `nexus` may count on.
     pub(crate) fn granted(&self, nexus: NexusId) -> Needs {
-        match self.reservation {
+        match self.reserved_by {
             Some(holder) if holder != nexus => Needs::all() - Needs::OF_RESERVATIONS,
-            _ => Needs::all(),
+            _ => self.nexuses.get(&nexus).map_or(Needs::all(), |own| self.reservations.leaves(&own.name.path)),
         }
+    }
+
+    /// The epoch of tasks of a nexus that begin now; that of one which is gone has no other.
+    pub(crate) fn epoch(&self, nexus: NexusId) -> u64 {
+        self.nexuses.get(&nexus).map_or(0, |own| own.link.epoch())
+    }
+
+    /// The names of a nexus.
+    pub(crate) fn name(&self, nexus: NexusId) -> Option<&NexusName> {
+        self.nexuses.get(&nexus).map(|own| &own.name)
+    }
+
+    /// The names of all nexuses.
+    pub(crate) fn names(&self) -> Vec<NexusName> {
+        self.nexuses.values().map(|own| own.name.clone()).collect()
+    }
+
+    /// The links of the nexuses that are to be ended.
+    pub(crate) fn links(&self, which: impl Fn(NexusId, &Path) -> bool) -> Vec<Arc<Link>> {
+        let found = self.nexuses.iter().filter(|(id, own)| which(**id, &own.name.path));
+        found.map(|(_, own)| Arc::clone(&own.link)).collect()
+    }
+
+    /// Raises a unit attention condition for the nexuses of one name.
+    pub(crate) fn notify(&mut self, path: &Path, condition: AdditionalSense) {
+        let named = self.nexuses.values_mut().filter(|own| own.name.path == *path);
+        named.for_each(|own| own.attentions.post(condition));
     }
 
     /// Raises a unit attention condition for every nexus but `except`.
@@ -152,7 +189,6 @@ pub(crate) struct LogicalUnit {
     pub(crate) number: LogicalUnitNumber,
     pub(crate) config: LogicalUnitConfig,
     summary: AtomicU64,
-    epoch: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -163,17 +199,20 @@ pub(crate) struct Looked {
     pub(crate) lasts: bool,
 }
 
-/// Another nexus holds the reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ReservedByAnother;
-
 impl LogicalUnit {
-    pub(crate) fn new(number: LogicalUnitNumber, config: LogicalUnitConfig) -> Self {
+    /// # Errors
+    /// What was kept of the unit cannot be read.
+    pub(crate) fn new(number: LogicalUnitNumber, config: LogicalUnitConfig) -> Result<Self, ConfigError> {
+        let kept = config.kept.as_ref().and_then(|kept| kept.get(RECORD)).map_or(&[][..], |record| record);
+        let wrong = |error| ConfigError::Kept { serial: config.identity.serial.clone(), error };
+        let reservations = Reservations::from_kept(kept).map_err(wrong)?;
         let saved = config.saved_settings.unwrap_or(config.default_settings());
         let state = State {
             settings: saved,
             saved,
-            reservation: None,
+            reserved_by: None,
+            reservations,
+            kept_version: 0,
             medium: MediumState::default(),
             copies: Copies::default(),
             tokens: Tokens::default(),
@@ -183,17 +222,12 @@ impl LogicalUnit {
             cleared: Default::default(),
         };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
-        Self { number, config, summary, epoch: AtomicU64::new(0), state: Mutex::new(state) }
+        Ok(Self { number, config, summary, state: Mutex::new(state) })
     }
 
     #[inline]
     pub(crate) fn summary(&self) -> Summary {
         Summary(self.summary.load(Ordering::Acquire))
-    }
-
-    #[inline]
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
     }
 
     /// Looks at the state.
@@ -222,12 +256,13 @@ impl LogicalUnit {
     }
 
     /// A new nexus. It is told first of all that the unit may have been reset before it came.
-    pub(crate) fn connect(&self, nexus: NexusId) -> Arc<Counters> {
-        let mut peer = Peer::default();
-        peer.attentions.post(AdditionalSense::POWER_ON_OR_RESET);
-        let counters = Arc::clone(&peer.counters);
+    pub(crate) fn connect(&self, nexus: NexusId, name: NexusName) -> AtUnit {
+        let (link, counters) = (Arc::new(Link::default()), Arc::new(Counters::default()));
+        let mut attentions = UnitAttentions::default();
+        attentions.post(AdditionalSense::POWER_ON_OR_RESET);
+        let peer = Peer { name, link: Arc::clone(&link), attentions, counters: Arc::clone(&counters) };
         self.state.lock().nexuses.insert(nexus, peer);
-        counters
+        AtUnit { view: View::NONE, counters, requests: RequestCounter::new(link) }
     }
 
     /// The nexus is lost: its reservation ends (SPC-2 5.5.1).
@@ -238,7 +273,7 @@ impl LogicalUnit {
             state.retired = gone.map_or(state.retired, |peer| state.retired.plus(peer.counters.totals()));
             state.medium.forget(nexus);
             state.copies.forget(nexus);
-            state.reservation == Some(nexus)
+            state.reserved_by == Some(nexus)
         };
         if holds {
             self.release(nexus);
@@ -272,7 +307,7 @@ impl LogicalUnit {
     /// What the loss of a nexus does to the unit, for one that goes on: its reservation ends, and it is told (SAM-5 6.3.4).
     pub(crate) fn reset_nexus(&self, nexus: NexusId) {
         self.change(|state| {
-            state.reservation.take_if(|holder| *holder == nexus);
+            state.reserved_by.take_if(|holder| *holder == nexus);
             state.medium.forget(nexus);
             state.copies.forget(nexus);
         });
@@ -288,28 +323,21 @@ impl LogicalUnit {
         });
     }
 
-    /// RESERVE (6).
-    pub(crate) fn reserve(&self, nexus: NexusId) -> Result<(), ReservedByAnother> {
-        self.change(|state| match *state.reservation.get_or_insert(nexus) {
-            holder if holder == nexus => Ok(()),
-            _ => Err(ReservedByAnother),
-        })
-    }
-
-    /// RELEASE (6): nothing happens if the reservation is another's.
+    /// RELEASE: nothing happens if the reservation is another's.
     pub(crate) fn release(&self, nexus: NexusId) {
-        self.change(|state| state.reservation.take_if(|holder| *holder == nexus));
+        self.change(|state| state.reserved_by.take_if(|holder| *holder == nexus));
     }
 
     /// A reset of the unit (SAM-5 6.3): tasks and reservation end, settings are the saved ones, everybody is told.
-    pub(crate) fn reset(&self, condition: AdditionalSense) {
-        self.change(|state| {
-            self.epoch.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn reset(&self, condition: AdditionalSense) -> Settling {
+        let links = self.change(|state| {
             state.settings = state.saved;
-            state.reservation = None;
+            state.reserved_by = None;
             state.medium.reset();
             state.post(condition, None);
+            state.links(|_, _| true)
         });
+        Settling::end_tasks(links)
     }
 
     /// The medium is there again; all but the nexus that has loaded it are told. While somebody prevents its removal it does not move
@@ -342,6 +370,9 @@ impl LogicalUnit {
     /// between the two.
     #[cold]
     pub(crate) fn revoke_tokens(&self, changed: Extent) {
+        if changed.blocks == 0 {
+            return;
+        }
         let mut state = self.state.lock();
         if state.tokens.revoke(changed) {
             self.publish(&state);

@@ -57,7 +57,7 @@ fn run(nexus: &mut Nexus, number: LogicalUnitNumber, cdb: &Cdb, data_out: &[u8])
     loop {
         let output = match step {
             Step::Done(outcome) => return outcome,
-            Step::Aborted => panic!("nothing resets the unit"),
+            Step::Aborted | Step::Wait => panic!("nothing resets the unit"),
             Step::Io(BlockIo::Read(_)) => IoOutput::Data(Bytes::from(vec![0; task.data_in_length() as usize])),
             Step::Io(_) => IoOutput::Done,
         };
@@ -114,7 +114,7 @@ fn a_reservation_keeps_others_out_until_released_lost_or_reset() {
     let mut other = settled(&device, "other");
     let endings: [fn(&mut Nexus); 3] = [
         |holder| drop(good(holder, &Cdb::release_6(), &[])),
-        |holder| holder.logical_unit_reset(lun(0)).unwrap(),
+        |holder| drop(holder.logical_unit_reset(lun(0)).unwrap()),
         |_| {},
     ];
     for end in endings {
@@ -159,7 +159,7 @@ fn a_reset_ends_the_tasks_of_all_nexuses_and_tells_them() {
     let Begin::Task(mut running) = one.begin(lun(0), read.as_bytes()) else { panic!() };
     let Begin::Task(mut elsewhere) = one.begin(lun(300), read.as_bytes()) else { panic!() };
     assert!(matches!(one.start(&mut running, Segments::new()), Step::Io(_)));
-    two.logical_unit_reset(lun(0)).unwrap();
+    drop(two.logical_unit_reset(lun(0)).unwrap());
     assert!(matches!(one.start(&mut waiting, Segments::new()), Step::Aborted));
     let read = Ok(IoOutput::Data(Bytes::from(vec![0; 512])));
     assert!(matches!(one.resume(&mut running, read), Step::Aborted));
@@ -167,7 +167,7 @@ fn a_reset_ends_the_tasks_of_all_nexuses_and_tells_them() {
     assert_eq!(attention(&mut one, lun(0)), AdditionalSense::BUS_DEVICE_RESET);
     assert_eq!(attention(&mut two, lun(0)), AdditionalSense::BUS_DEVICE_RESET);
     good(&mut one, &Cdb::test_unit_ready(), &[]);
-    assert_eq!(two.logical_unit_reset(lun(9)), Err(NoSuchLogicalUnit(lun(9))));
+    assert_eq!(two.logical_unit_reset(lun(9)).unwrap_err(), NoSuchLogicalUnit(lun(9)));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn mode_parameters_are_applied_told_and_saved() {
         ModeSettings::default().updated_from(&ModeData::decode_10(&data).unwrap().pages)
     };
     assert!(!settings(&mut one, 0).write_cache);
-    one.logical_unit_reset(lun(0)).unwrap();
+    drop(one.logical_unit_reset(lun(0)).unwrap());
     assert_eq!(attention(&mut one, lun(0)), AdditionalSense::BUS_DEVICE_RESET);
     assert_eq!(settings(&mut one, 0), saved);
     assert_eq!(settings(&mut one, 2), ModeSettings::new(true));

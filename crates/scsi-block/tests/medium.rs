@@ -45,7 +45,7 @@ fn run_seen(nexus: &mut Nexus, cdb: &Cdb, data_out: &[u8]) -> (Outcome, Vec<Bloc
     loop {
         let request = match step {
             Step::Done(outcome) => return (outcome, seen),
-            Step::Aborted => panic!("nothing resets the unit"),
+            Step::Aborted | Step::Wait => panic!("nothing resets the unit"),
             Step::Io(request) => request,
         };
         let output = match &request {
@@ -280,8 +280,12 @@ fn a_medium_goes_and_comes_and_others_are_told() {
 #[test]
 fn who_is_gone_or_reset_prevents_nothing() {
     let eject = cdb(Operation::StartStopUnit, &[(Field::LoadEject, 1)]);
-    let endings: [fn(&mut Nexus); 4] =
-        [|_| {}, |nexus| nexus.reset(), |nexus| nexus.logical_unit_reset(lun()).unwrap(), Nexus::target_reset];
+    let endings: [fn(&mut Nexus); 4] = [
+        |_| {},
+        |nexus| nexus.reset(),
+        |nexus| drop(nexus.logical_unit_reset(lun()).unwrap()),
+        |nexus| drop(nexus.target_reset()),
+    ];
     for (index, end) in endings.into_iter().enumerate() {
         let device = device(config());
         let mut holder = settled(&device);
@@ -351,7 +355,7 @@ fn a_sanitize_that_is_not_waited_for_goes_on_and_is_told() {
     }
     assert!(device.poll_upkeep(0).is_some());
     device.handle_upkeep_done(0, Ok(IoOutput::Done));
-    two.logical_unit_reset(lun()).unwrap();
+    drop(two.logical_unit_reset(lun()).unwrap());
     drop(one);
     let told = Sense::decode(&good(&mut two, &Cdb::request_sense(false, 252), &[])).unwrap();
     assert_eq!(told.additional, AdditionalSense::BUS_DEVICE_RESET);
@@ -418,7 +422,7 @@ fn a_sanitize_that_fails_stays_failed_until_another_or_an_exit_that_was_allowed(
         let exit = Cdb::new(Operation::SanitizeExitFailureMode);
         if unrestricted == 0 {
             assert_eq!(sense(&mut nexus, &exit, &[]).additional, AdditionalSense::INVALID_FIELD_IN_CDB);
-            nexus.logical_unit_reset(lun()).unwrap();
+            drop(nexus.logical_unit_reset(lun()).unwrap());
             run(&mut nexus, &Cdb::test_unit_ready(), &[]);
             assert_eq!(sense(&mut nexus, &Cdb::read_10(0, 1), &[]), failed, "a reset ends no failure");
             good(&mut nexus, &Cdb::new(Operation::SanitizeBlockErase), &[]);

@@ -61,6 +61,7 @@ impl Store {
             BlockIo::Unmap(extents) => {
                 extents.iter().for_each(|extent| self.range(extent.lba, extent.blocks as usize * BLOCK).fill(0));
             }
+            BlockIo::Keep(_) => panic!("nothing is kept"),
             BlockIo::Flush => {}
         }
         Ok(IoOutput::Done)
@@ -78,7 +79,7 @@ fn run(nexus: &mut Nexus, store: &mut Store, cdb: &Cdb, data_out: &[u8]) -> Outc
         step = match step {
             Step::Io(request) => nexus.resume(&mut task, store.submit(request)),
             Step::Done(outcome) => return outcome,
-            Step::Aborted => panic!("nothing resets the unit"),
+            Step::Aborted | Step::Wait => panic!("nothing resets the unit"),
         };
     }
 }

@@ -61,6 +61,7 @@ impl Bench {
                 let blocks = extent.blocks as usize * WHOLE;
                 self.range(extent.lba, blocks).chunks_mut(WHOLE).for_each(|chunk| chunk.copy_from_slice(&block));
             }
+            BlockIo::Keep(_) => panic!("nothing is kept"),
             BlockIo::Flush => {}
             other => panic!("{other:?}"),
         }
@@ -80,7 +81,7 @@ impl Bench {
                             self.nexus.resume(&mut task, done)
                         }
                         Step::Done(outcome) => break outcome,
-                        Step::Aborted => panic!("nothing resets the unit"),
+                        Step::Aborted | Step::Wait => panic!("nothing resets the unit"),
                     };
                 }
             }

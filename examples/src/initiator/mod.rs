@@ -8,6 +8,7 @@ mod logs;
 mod medium;
 mod modes;
 mod opcodes;
+mod persist;
 mod section;
 mod transfer;
 
@@ -85,6 +86,9 @@ enum Command {
     Writesame(medium::WriteSame),
     /// Makes everything on a disk unreadable; wants --yes
     Sanitize(medium::Sanitize),
+    /// Shows or changes persistent reservations
+    #[command(subcommand)]
+    Persist(persist::Persist),
     /// Puts load on a disk and measures it; without URL on one of its own, in the same process
     Bench(bench::Bench),
 }
@@ -143,6 +147,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Unmap(destroy) => medium::unmap(destroy),
         Command::Writesame(same) => medium::write_same(same),
         Command::Sanitize(sanitize) => medium::sanitize(sanitize),
+        Command::Persist(persist) => persist::run(persist),
         Command::Bench(bench) => bench.run(),
     }
 }
@@ -179,6 +184,12 @@ mod tests {
             (&["modes", "iscsi://h/iqn.2026-01.a:b/0", "--set", "NONE=1"], &["--set", "WCE"]),
             (&["ping", "iscsi://h", "--initiator-name", "me"], &["--initiator-name", "expected iqn."]),
             (&["ping", "iscsi://h", "--command-timeout", "soon"], &["--command-timeout", "expected a time"]),
+            (&["persist", "clear", "--key", "zz", "iscsi://h"], &["--key", "expected a key"]),
+            (&["persist", "reserve", "--key", "1", "--type", "x", "iscsi://h"], &["--type", "write-exclusive"]),
+            (
+                &["persist", "register", "--new-key", "1", "--initiator-port", "a,b", "iscsi://h"],
+                &["expected an iSCSI name"],
+            ),
             (&["ping", "iscsi://h", "--isid", "0xc00000000000"], &["--isid", "reserved"]),
         ];
         for (words, expected) in wrong {

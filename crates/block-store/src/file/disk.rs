@@ -78,7 +78,7 @@ impl Disk {
                     self.extent(*extent);
                 }
             }
-            BlockIo::Flush => {}
+            BlockIo::Flush | BlockIo::Keep(_) => {}
         }
         if let BlockIo::WriteSame { block: Some(block), .. } | BlockIo::Wipe { block: Some(block), .. } = io {
             let block_size = self.geometry.block_size as usize;
@@ -147,6 +147,8 @@ impl Disk {
                     self.zero(range, true, buffers)?;
                 }
             }
+            // There is no place for records.
+            BlockIo::Keep(_) => return Err(IoError::Write),
             BlockIo::Flush => {}
         }
         Ok(IoOutput::Done)

@@ -137,6 +137,7 @@ fn is_durable(io: &BlockIo) -> bool {
         | BlockIo::Prefetch(_)
         | BlockIo::Wipe { .. }
         | BlockIo::LbaStatus { .. }
-        | BlockIo::Unmap(_) => false,
+        | BlockIo::Unmap(_)
+        | BlockIo::Keep(_) => false,
     }
 }

@@ -7,12 +7,15 @@ use super::session::{Context, Session};
 use iscsi_pdu::{LunField, TaskManagementFunction, TaskManagementResponseCode};
 use iscsi_session::target::{RequestId, SendTargetsScope};
 use iscsi_transport::PduPort;
-use scsi_block::LogicalUnitNumber;
+use scsi_block::{LogicalUnitNumber, NoSuchLogicalUnit, Settling};
+use std::time::Instant;
 
 /// A task management function that waits for block I/O of the tasks it has ended.
 pub(super) struct OpenManagement {
     id: RequestId,
     response: TaskManagementResponseCode,
+    /// Tasks of other nexuses among them.
+    settling: Settling,
 }
 
 impl Session {
@@ -23,9 +26,9 @@ impl Session {
         lun: LunField,
         context: &mut Context<'_, P>,
     ) {
-        let response = self.manage_device(function, LogicalUnitNumber::from_wire(lun.0), context);
-        self.management.push(OpenManagement { id, response });
-        self.answer_management();
+        let (response, settling) = self.manage_device(function, LogicalUnitNumber::from_wire(lun.0), context);
+        self.management.push(OpenManagement { id, response, settling });
+        self.answer_management(context.now);
     }
 
     // RFC 7143 11.5.1-12, 11.5.1-13: by right only.
@@ -35,28 +38,30 @@ impl Session {
         function: TaskManagementFunction,
         lun: LogicalUnitNumber,
         context: &mut Context<'_, P>,
-    ) -> TaskManagementResponseCode {
+    ) -> (TaskManagementResponseCode, Settling) {
         use TaskManagementFunction as Function;
         use TaskManagementResponseCode as Response;
         let (Some(nexus), Some(target)) = (&mut self.nexus, self.target) else {
-            return Response::FunctionRejected;
+            return (Response::FunctionRejected, Settling::default());
         };
-        let of_unit = |done: bool| if done { Response::FunctionComplete } else { Response::LunDoesNotExist };
-        match function {
+        let of_unit = |done: Result<Settling, NoSuchLogicalUnit>| match done {
+            Ok(settling) => (Response::FunctionComplete, settling),
+            Err(_) => (Response::LunDoesNotExist, Settling::default()),
+        };
+        let response = match function {
             Function::AbortTask => Response::FunctionComplete,
-            Function::AbortTaskSet | Function::ClearTaskSet => of_unit(nexus.abort_task_set(lun).is_ok()),
-            Function::LogicalUnitReset => of_unit(nexus.logical_unit_reset(lun).is_ok()),
+            Function::AbortTaskSet | Function::ClearTaskSet => {
+                return of_unit(nexus.abort_task_set(lun).map(|()| Settling::default()));
+            }
+            Function::LogicalUnitReset => return of_unit(nexus.logical_unit_reset(lun)),
             Function::TargetWarmReset | Function::TargetColdReset if !context.portal.targets[target].resettable => {
                 Response::FunctionAuthorizationFailed
             }
-            Function::TargetWarmReset => {
-                nexus.target_reset();
-                Response::FunctionComplete
-            }
+            Function::TargetWarmReset => return (Response::FunctionComplete, nexus.target_reset()),
             Function::TargetColdReset => {
-                nexus.target_reset();
+                let settling = nexus.target_reset();
                 context.outbox.events.push_back(Event::TargetColdReset { target });
-                Response::FunctionComplete
+                return (Response::FunctionComplete, settling);
             }
             Function::ItNexusReset => {
                 nexus.reset();
@@ -68,14 +73,22 @@ impl Session {
                 Err(_) => Response::LunDoesNotExist,
             },
             _ => Response::FunctionNotSupported,
-        }
+        };
+        (response, Settling::default())
     }
 
-    pub(super) fn answer_management(&mut self) {
-        if self.aborted_in_store.is_empty() {
-            for OpenManagement { id, response } in std::mem::take(&mut self.management) {
-                self.machine.answer_task_management(id, response);
-            }
+    /// Answers what has nothing to wait for any more. Nobody says when requests of other nexuses come back: it is looked again in a while.
+    pub(super) fn answer_management(&mut self, now: Instant) {
+        if !self.aborted_in_store.is_empty() {
+            return;
+        }
+        let (over, open) = std::mem::take(&mut self.management).into_iter().partition(|open| open.settling.is_over());
+        self.management = open;
+        for OpenManagement { id, response, .. } in over {
+            self.machine.answer_task_management(id, response);
+        }
+        if !self.management.is_empty() {
+            self.look_again_after(now);
         }
     }
 

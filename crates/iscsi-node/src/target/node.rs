@@ -286,7 +286,7 @@ impl<P: PduPort> TargetNode<P> {
     fn wake_session(&mut self, now: Instant, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.timer = None;
-        if session.machine.poll_timeout().is_some_and(|due| due <= now) {
+        if session.poll_timeout().is_some_and(|due| due <= now) {
             self.with_session(now, id, Session::handle_timeout);
         }
         self.settle_session(id);

@@ -201,7 +201,7 @@ impl<P: PduPort> TargetNode<P> {
             self.sessions.remove(id);
             return;
         }
-        let due = session.machine.poll_timeout();
+        let due = session.poll_timeout();
         self.timers.set(Sleeper::Session(id), &mut session.timer, due);
     }
 

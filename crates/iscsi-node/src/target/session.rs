@@ -15,7 +15,11 @@ use iscsi_session::target::{self, LoginIdentity, SessionConfig, TaskId};
 use iscsi_session::{BadPdu, LoginOutcome, SessionType};
 use iscsi_transport::{PduPort, Received};
 use scsi_block::Nexus;
-use std::time::Instant;
+use scsi_block::reservations::{NexusName, Path, TransportId};
+use std::time::{Duration, Instant};
+
+/// Time between two looks whether block I/O of other sessions has come back.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// One session of the node.
 pub(super) struct Session {
@@ -36,6 +40,10 @@ pub(super) struct Session {
     pub(super) aborted_in_store: Vec<OpenTask>,
     /// Tasks that wait for block I/O of tasks that have ended with their connection.
     pub(super) behind_orphans: Vec<TaskId>,
+    /// Tasks that wait for block I/O of other sessions.
+    pub(super) waiting: Vec<TaskId>,
+    /// When it is to be seen whether that has come back.
+    look_at: Option<Instant>,
     /// The entry that the node's timers hold for this session.
     pub(super) timer: Entry,
 }
@@ -69,14 +77,19 @@ impl Session {
             (SessionType::Normal, Some(name)) => portal.find(name),
             _ => None,
         };
-        let isid = outcome.isid.0.map(|byte| format!("{byte:02x}")).concat();
         // SAM-5 and RFC 7143 section 4.4.2: the initiator port's name is the initiator's name with the ISID.
         // RFC 7143 4.4.2-2.
-        let initiator_port = format!("{},i,0x{isid}", outcome.initiator_name);
+        let name = NexusName {
+            path: Path {
+                initiator_port: TransportId::iscsi_port(&outcome.initiator_name, outcome.isid.0),
+                target_port: portal.portal_group_tag,
+            },
+            initiator_device: Some(TransportId::iscsi_device(&outcome.initiator_name)),
+        };
         Self {
             id,
             machine: target::Session::new(&outcome, config, ping_tag, now),
-            nexus: target.map(|index| portal.targets[index].device.connect(&initiator_port)),
+            nexus: target.map(|index| portal.targets[index].device.connect(name)),
             connections: vec![(outcome.cid, connection)],
             outcome,
             target,
@@ -85,6 +98,8 @@ impl Session {
             ios_in_flight: 0,
             aborted_in_store: Vec::new(),
             behind_orphans: Vec::new(),
+            waiting: Vec::new(),
+            look_at: None,
             timer: None,
         }
     }
@@ -171,9 +186,23 @@ impl Session {
         self.handle_events(context);
     }
 
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.machine.poll_timeout(), self.look_at].into_iter().flatten().min()
+    }
+
     pub(super) fn handle_timeout<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
         self.machine.handle_timeout(context.now);
+        if self.look_at.take_if(|at| *at <= context.now).is_some() {
+            self.wake_waiting(context);
+            self.answer_management(context.now);
+        }
         self.handle_events(context);
+    }
+
+    /// Something waits for block I/O of other sessions, of whose end nobody tells this one.
+    pub(super) fn look_again_after(&mut self, now: Instant) {
+        self.look_at.get_or_insert(now + LOOK_INTERVAL);
     }
 
     /// Queues PDUs as long as a connection's port takes them, and lets tasks go on that waited for others. Returns whether there may be

@@ -139,7 +139,10 @@ impl Session {
             let open = self.aborted_in_store.swap_remove(place);
             open.forget_reading(context.connections);
             open.forget_asked(context.connections);
-            self.answer_management();
+            if let Some(nexus) = &mut self.nexus {
+                nexus.forget(open.task);
+            }
+            self.answer_management(context.now);
             for waiting in std::mem::take(&mut self.behind_orphans) {
                 self.start_or_wait(waiting, context);
             }
@@ -297,6 +300,10 @@ impl Session {
                 let id = context.outbox.ios.insert((self.id(), id)) as u64;
                 return context.outbox.requests.push_back(IoRequest { id, store, io, patient });
             }
+            Step::Wait => {
+                self.waiting.push(id);
+                return self.look_again_after(context.now);
+            }
             Step::Done(outcome) => Some(open.outcome(outcome)),
             Step::Aborted => None,
         };
@@ -305,6 +312,18 @@ impl Session {
         match outcome {
             Some(outcome) => self.machine.complete(id, outcome),
             None => self.machine.discard(id),
+        }
+    }
+
+    /// Looks whether tasks that wait for block I/O of other sessions may go on.
+    pub(super) fn wake_waiting<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
+        for id in std::mem::take(&mut self.waiting) {
+            let place = self.tasks.get_mut(id.index()).and_then(Option::as_mut);
+            let (Some(open), Some(nexus)) = (place.filter(|open| open.id == id), &mut self.nexus) else {
+                continue; // aborted while it waited
+            };
+            let step = nexus.wake(&mut open.task);
+            self.act(id, step, context);
         }
     }
 
@@ -353,7 +372,7 @@ impl Session {
         if in_store {
             open.count_reading(context.connections);
         }
-        match (in_store, missing) {
+        match (in_store || self.waiting.contains(&id), missing) {
             (true, _) => {}
             (false, 0) => self.start_or_wait(id, context),
             (false, _) => self.pursue(id, context),

@@ -7,9 +7,6 @@ use scsi_block::cdb::Cdb;
 use scsi_block::opcodes::{Field, Operation};
 use std::ops::Range;
 
-/// Operation codes that the table of commands lacks and that change what a unit keeps for one nexus: RESERVE (10), RELEASE (10).
-const NEXUS_OPCODES: [u8; 2] = [0x56, 0x57];
-
 /// Bytes of an UNMAP list before its descriptors, and of a descriptor (SBC-4 clause 5.35).
 const UNMAP_HEADER_BYTES: usize = 8;
 const UNMAP_DESCRIPTOR_BYTES: usize = 16;
@@ -41,8 +38,7 @@ impl Footprint {
         let print = |repeat, writes, blocks| Self { lun: request.lun, repeat, blocks, writes };
         let whole = 0..u64::MAX;
         let Ok(cdb) = Cdb::decode(&request.cdb) else {
-            let of_nexus = request.cdb.first().is_some_and(|opcode| NEXUS_OPCODES.contains(opcode));
-            return print(if of_nexus { Repeat::OfNexus } else { Repeat::Unsafe }, true, whole);
+            return print(Repeat::Unsafe, true, whole);
         };
         match cdb.operation() {
             Op::TestUnitReady | Op::Inquiry | Op::ReadCapacity10 | Op::ReadCapacity16 | Op::ReportLuns => {
@@ -100,7 +96,22 @@ impl Footprint {
             | Op::SanitizeCryptographicErase
             | Op::SanitizeExitFailureMode => print(Repeat::Unsafe, true, whole),
             Op::PreventAllowMediumRemoval => print(Repeat::OfNexus, true, whole),
-            Op::ModeSelect6 | Op::ModeSelect10 | Op::Reserve6 | Op::Release6 => print(Repeat::OfNexus, true, whole),
+            Op::ModeSelect6 | Op::ModeSelect10 | Op::Reserve6 | Op::Release6 | Op::Reserve10 | Op::Release10 => {
+                print(Repeat::OfNexus, true, whole)
+            }
+            Op::PersistReadKeys
+            | Op::PersistReadReservation
+            | Op::PersistReportCapabilities
+            | Op::PersistReadFullStatus => print(Repeat::Safe, false, 0..0),
+            // A second REGISTER or PREEMPT meets what the first has done.
+            Op::PersistRegister
+            | Op::PersistReserve
+            | Op::PersistRelease
+            | Op::PersistClear
+            | Op::PersistPreempt
+            | Op::PersistPreemptAndAbort
+            | Op::PersistRegisterAndIgnoreExistingKey
+            | Op::PersistRegisterAndMove => print(Repeat::Unsafe, true, whole),
         }
     }
 
@@ -135,6 +146,7 @@ mod tests {
     use super::*;
     use scsi_block::Extent;
     use scsi_block::parameters::UnmapList;
+    use scsi_block::reservations::OutAction;
 
     fn of(cdb: &Cdb, transfer: Transfer) -> Footprint {
         Footprint::of(&Request::new(LogicalUnitNumber::from(0), cdb, transfer))
@@ -176,12 +188,15 @@ mod tests {
             let cdb = smallvec::smallvec![opcode, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             Footprint::of(&Request { lun: LogicalUnitNumber::from(0), cdb, transfer: Transfer::None })
         };
-        // PERSISTENT RESERVE OUT, EXTENDED COPY, one of a vendor
-        for opcode in [0x5f, 0x83, 0xc0] {
+        // EXTENDED COPY, two of a vendor
+        for opcode in [0x83, 0xc0, 0xff] {
             assert_eq!(unknown(opcode).repeat, Repeat::Unsafe);
             assert!(unknown(opcode).overlaps(&plain(&Cdb::read_16(u64::MAX - 1, 1))));
         }
-        assert_eq!(unknown(0x56).repeat, Repeat::OfNexus);
+        assert_eq!(plain(&Cdb::reserve_10()).repeat, Repeat::OfNexus);
+        let register = plain(&Cdb::persist_out(OutAction::Register, None, 24));
+        assert_eq!(register.repeat, Repeat::Unsafe);
+        assert!(register.overlaps(&plain(&Cdb::read_16(u64::MAX - 1, 1))));
         let empty = Request { lun: LogicalUnitNumber::from(0), cdb: Default::default(), transfer: Transfer::None };
         assert_eq!(Footprint::of(&empty).repeat, Repeat::Unsafe);
     }

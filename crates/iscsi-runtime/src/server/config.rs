@@ -4,7 +4,7 @@ use super::{Server, StartError};
 use crate::capture;
 use crate::hash::fnv_1a;
 use crate::url::Url;
-use block_store::{BlockStore, MemoryStore, OpenError, StoreKind, StoreSpec};
+use block_store::{BlockStore, KeepingStore, MemoryStore, OpenError, Records, StoreKind, StoreSpec};
 use iscsi_node::target::{Moved, Portal, TargetConfig};
 use iscsi_session::{Authentication, Limits};
 use iscsi_transport::Capture;
@@ -12,7 +12,7 @@ use mio::net::TcpListener;
 use scsi_block::copy::TokenSecret;
 use scsi_block::designator::{Association, Designator};
 use scsi_block::protection::ProtectionType;
-use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use scsi_block::{ConfigError, Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -162,22 +162,32 @@ impl Target {
     }
 
     /// The configuration of the target, and the stores of its units in the device's order.
-    fn into_config(mut self) -> Result<(TargetConfig, Vec<Arc<dyn BlockStore>>), StartError> {
-        let wrong = |error: &dyn std::fmt::Display| StartError::Configuration(error.to_string());
+    fn into_config(
+        mut self,
+        records: Option<&Arc<Records>>,
+    ) -> Result<(TargetConfig, Vec<Arc<dyn BlockStore>>), StartError> {
         let name = normalise(&self.name)?;
         let initiators = self.initiators.map(|names| names.iter().map(|name| normalise(name)).collect()).transpose()?;
         self.disks.sort_by_key(|(number, _)| *number);
-        let secret = token_secret().map_err(|error| wrong(&error))?;
-        let units = self.disks.iter().map(|(number, disk)| {
-            let mut unit = disk.unit.clone();
+        let secret = token_secret().map_err(|error| StartError::Configuration(error.to_string()))?;
+        let (mut units, mut stores) = (Vec::new(), Vec::new());
+        for (number, Disk { mut unit, mut store }) in self.disks {
+            unit.identity.serial = distinct_serial(&name, number, &unit.identity.serial);
             unit.token_secret.get_or_insert(secret);
-            unit.identity.serial = distinct_serial(&name, *number, &unit.identity.serial);
             // RFC 7143 4.4.2-1: the device has the name of the node.
             unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), &name));
             unit.identity.transport_version = Some(ISCSI_VERSION);
-            (LogicalUnitNumber::from(*number), unit)
-        });
-        let device = TargetDevice::new(units).map_err(|error| wrong(&error))?;
+            if let Some(records) = records {
+                unit.kept = Some(records.load(&unit.identity.serial)?);
+                store = Arc::new(KeepingStore::new(store, Arc::clone(records), unit.identity.serial.clone())?);
+            }
+            units.push((LogicalUnitNumber::from(number), unit));
+            stores.push(store);
+        }
+        let device = TargetDevice::new(units).map_err(|error| match error {
+            ConfigError::Kept { .. } => StartError::Kept(error),
+            error => StartError::Configuration(error.to_string()),
+        })?;
         let config = TargetConfig {
             name,
             alias: self.alias,
@@ -187,7 +197,7 @@ impl Target {
             resettable: self.resettable,
             moved: self.moved.map(check_moved).transpose()?,
         };
-        Ok((config, self.disks.into_iter().map(|(_, disk)| disk.store).collect()))
+        Ok((config, stores))
     }
 }
 
@@ -228,6 +238,7 @@ pub struct ServerBuilder {
     connections_max: Option<usize>,
     busy_poll: Option<Duration>,
     capture: Option<PathBuf>,
+    state: Option<PathBuf>,
 }
 
 /// What a server is made of.
@@ -314,6 +325,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Keeps what disks have to know after a loss of power, such as persistent reservations, in this folder, which is made if need be. Without
+    /// one, initiators are told that nothing of the kind is kept.
+    #[must_use]
+    pub fn state(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state = Some(folder.into());
+        self
+    }
+
     /// Starts the server.
     ///
     /// # Errors
@@ -324,9 +343,10 @@ impl ServerBuilder {
 
     pub(super) fn into_parts(self) -> Result<Parts, StartError> {
         let mut portal = self.portal;
+        let records = self.state.map(Records::open).transpose()?.map(Arc::new);
         let mut stores = Vec::new();
         for target in self.targets {
-            let (config, units) = target.into_config()?;
+            let (config, units) = target.into_config(records.as_ref())?;
             if portal.targets.iter().any(|other| other.name == config.name) {
                 return Err(StartError::Configuration(format!("target {} is given twice", config.name)));
             }

@@ -36,6 +36,12 @@ pub enum StartError {
     /// The configuration makes no sense.
     #[error("{0}")]
     Configuration(String),
+    /// What was kept cannot be read.
+    #[error("{0}")]
+    Records(#[from] block_store::RecordsError),
+    /// What was kept is of no use to its unit.
+    #[error("{0}")]
+    Kept(scsi_block::ConfigError),
 }
 
 /// Why a shutdown was not clean.

@@ -3,6 +3,7 @@
 use super::Cdb;
 use crate::opcodes::{Field, Operation};
 use crate::protection::ProtectionType;
+use crate::reservations::{OutAction, ReservationType};
 
 impl Cdb {
     /// For fields that the command has and values whose type fits them.
@@ -345,6 +346,45 @@ impl Cdb {
         Self::new(Operation::Release6)
     }
 
+    /// RESERVE (10) of the whole unit.
+    pub fn reserve_10() -> Self {
+        Self::new(Operation::Reserve10)
+    }
+
+    /// RELEASE (10) of the whole unit.
+    pub fn release_10() -> Self {
+        Self::new(Operation::Release10)
+    }
+
+    /// PERSISTENT RESERVE IN, READ KEYS.
+    pub fn persist_read_keys(allocation_length: u16) -> Self {
+        Self::new(Operation::PersistReadKeys).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// PERSISTENT RESERVE IN, READ RESERVATION.
+    pub fn persist_read_reservation(allocation_length: u16) -> Self {
+        Self::new(Operation::PersistReadReservation).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// PERSISTENT RESERVE IN, REPORT CAPABILITIES.
+    pub fn persist_report_capabilities(allocation_length: u16) -> Self {
+        Self::new(Operation::PersistReportCapabilities).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// PERSISTENT RESERVE IN, READ FULL STATUS.
+    pub fn persist_read_full_status(allocation_length: u16) -> Self {
+        Self::new(Operation::PersistReadFullStatus).with(Field::AllocationLength, allocation_length)
+    }
+
+    /// PERSISTENT RESERVE OUT of a service action. `kind` is for RESERVE, RELEASE and the two that preempt, and the others leave it out.
+    pub fn persist_out(action: OutAction, kind: Option<ReservationType>, parameter_list_length: u32) -> Self {
+        let cdb = Self::new(action.operation()).with(Field::ParameterListLength, parameter_list_length);
+        match kind {
+            Some(kind) if action.has_type() => cdb.with(Field::ReservationType, kind.code()),
+            _ => cdb,
+        }
+    }
+
     /// REPORT SUPPORTED OPERATION CODES for all commands.
     pub fn report_supported_operation_codes(timeouts: bool, allocation_length: u32) -> Self {
         Self::new(Operation::ReportSupportedOperationCodes)
@@ -398,6 +438,16 @@ mod tests {
             (Cdb::log_reset(0), &[0x4c, 2, 0x40, 0, 0, 0, 0, 0, 0, 0]),
             (Cdb::set_timestamp(), &[0xa4, 0x0f, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
             (Cdb::sanitize_exit_failure_mode(), &[0x48, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::reserve_10(), &[0x56, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Cdb::persist_read_full_status(0x102), &[0x5e, 3, 0, 0, 0, 0, 0, 1, 2, 0]),
+            (
+                Cdb::persist_out(OutAction::Preempt, Some(ReservationType::ExclusiveAccess), 24),
+                &[0x5f, 4, 3, 0, 0, 0, 0, 0, 24, 0],
+            ),
+            (
+                Cdb::persist_out(OutAction::Register, Some(ReservationType::ExclusiveAccess), 24),
+                &[0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0],
+            ),
             (Cdb::extended_copy_lid1(108), &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0]),
             (Cdb::extended_copy_lid4(108), &[0x83, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0]),
             (Cdb::populate_token(0x0102_0304, 32), &[0x83, 0x10, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 32, 0, 0]),

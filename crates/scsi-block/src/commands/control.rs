@@ -1,12 +1,11 @@
-//! Commands about the unit's own condition: REQUEST SENSE, RESERVE and RELEASE (6).
+//! Commands about the unit's own condition: REQUEST SENSE.
 
 use bytes::Bytes;
 
-use super::{Context, Plan, Refusal, allocated};
+use super::{Context, allocated};
 use crate::cdb::Cdb;
 use crate::opcodes::Field;
 use crate::sense::{Sense, SenseFormat, SenseKey};
-use crate::unit::ReservedByAnother;
 
 /// REQUEST SENSE (SPC-5 6.39): a pending unit attention, or else whether the unit is ready, or else an informational exception.
 pub(super) fn request_sense(context: &Context<'_>, cdb: &Cdb) -> Bytes {
@@ -25,18 +24,4 @@ pub(super) fn request_sense(context: &Context<'_>, cdb: &Cdb) -> Bytes {
 pub(crate) fn sense_as_data(cdb: &Cdb, sense: Sense) -> Bytes {
     let format = if cdb.has(Field::DescriptorFormat) { SenseFormat::Descriptor } else { SenseFormat::Fixed };
     allocated(cdb, sense.encode(format))
-}
-
-/// RESERVE (6) of the whole unit (SPC-2 7.21).
-pub(super) fn reserve(context: &Context<'_>) -> Result<Plan, Refusal> {
-    match context.unit.reserve(context.nexus) {
-        Ok(()) => Ok(Plan::DONE),
-        Err(ReservedByAnother) => Err(Refusal::ReservationConflict),
-    }
-}
-
-/// RELEASE (6) of the whole unit (SPC-2 7.16): GOOD whoever holds the reservation.
-pub(super) fn release(context: &Context<'_>) -> Plan {
-    context.unit.release(context.nexus);
-    Plan::DONE
 }

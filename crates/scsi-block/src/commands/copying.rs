@@ -74,7 +74,12 @@ fn piece(
             Segment::COPY_MANAGER => (context.index(), context.unit),
             _ => units[usize::from(id)]?,
         };
-        Ok(Side { unit, epoch: found.epoch(), block_size: found.config.geometry.block_size, lba })
+        Ok(Side {
+            unit,
+            epoch: found.look(|state| state.epoch(context.nexus)),
+            block_size: found.config.geometry.block_size,
+            lba,
+        })
     };
     let source = side(segment.source, segment.source_lba)?;
     let destination = side(segment.destination, segment.destination_lba)?;

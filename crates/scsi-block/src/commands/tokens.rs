@@ -107,12 +107,13 @@ pub(super) fn start_write(
     })))
 }
 
-fn side(unit: usize, found: &LogicalUnit) -> Side {
-    Side { unit, epoch: found.epoch(), block_size: found.config.geometry.block_size, lba: 0 }
+fn side(context: &Context<'_>, unit: usize, found: &LogicalUnit) -> Side {
+    let epoch = found.look(|state| state.epoch(context.nexus));
+    Side { unit, epoch, block_size: found.config.geometry.block_size, lba: 0 }
 }
 
 fn zeros(context: &Context<'_>, ranges: &[Extent]) -> Vec<Piece> {
-    let own = side(context.index(), context.unit);
+    let own = side(context, context.index(), context.unit);
     let piece = |range: &Extent| Piece {
         source: None,
         destination: Side { lba: range.lba, ..own },
@@ -132,7 +133,7 @@ fn redeem(context: &Context<'_>, list: &WriteUsingTokenList) -> Result<(Side, To
     }
     let ranges = unit.note(|state| state.tokens.use_token(claim.number).map(<[Extent]>::to_vec))?;
     let token = TokenUse { unit: index, number: claim.number, delete: list.delete };
-    Ok((side(index, unit), token, ranges))
+    Ok((side(context, index, unit), token, ranges))
 }
 
 /// Which blocks go where: the token's from the offset on, in order, to the list's.
@@ -142,7 +143,7 @@ fn pieces(
     token: &[Extent],
     list: &WriteUsingTokenList,
 ) -> Result<Vec<Piece>, Sense> {
-    let destination = side(context.index(), context.unit);
+    let destination = side(context, context.index(), context.unit);
     if source.block_size != destination.block_size {
         return Err(Sense::illegal(AdditionalSense::INVALID_TOKEN_OPERATION));
     }

@@ -170,8 +170,13 @@ impl CopyJob {
 
     /// The unit whose store has the step that is under way.
     pub(crate) fn unit(&self) -> usize {
+        self.side().unit
+    }
+
+    /// Where that step is.
+    pub(crate) fn side(&self) -> Side {
         let piece = self.pieces[self.at].as_ref().expect("a step is of a piece");
-        self.step(piece).side.unit
+        self.step(piece).side
     }
 
     /// The request of the step that is due: what was read, or zeros, which may be without space if the unit is `thin`.

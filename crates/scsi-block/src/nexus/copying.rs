@@ -1,7 +1,7 @@
 //! Copies as tasks: step after step, each only if the unit that it is about lets this nexus do it.
 
 use super::Nexus;
-use crate::copy::{Access, CopyJob, Due, refused};
+use crate::copy::{Access, CopyJob, Due, Side, refused};
 use crate::io::{Extent, IoDone};
 use crate::needs::{READING, WRITING};
 use crate::sense::{AdditionalSense, Sense, SenseKey, ThirdParty};
@@ -12,16 +12,21 @@ use crate::unit::{Conditions, LogicalUnit};
 impl Nexus {
     /// A step of a copy has ended.
     pub(super) fn resume_copy(&mut self, task: &mut Task, mut job: Box<CopyJob>, done: IoDone) -> Step {
-        if let Some((unit, extent)) = job.changes() {
-            self.revoke_tokens(unit, extent);
-        }
         match job.handle_done(done).and_then(|()| self.check_token(&job)) {
             Ok(()) => self.proceed_with_copy(task, job),
             Err(sense) => self.end_copy(task, &job, Err(sense)),
         }
     }
 
-    fn revoke_tokens(&self, unit: usize, changed: Extent) {
+    /// The step of a copy that was under way has changed what it changes.
+    pub(super) fn end_tokens_of_copy(&self, job: &CopyJob) {
+        if let Some((unit, extent)) = job.changes() {
+            self.revoke_tokens(unit, extent);
+        }
+    }
+
+    /// Blocks of a unit change, or have.
+    pub(super) fn revoke_tokens(&self, unit: usize, changed: Extent) {
         let unit = &self.device.units()[unit];
         if unit.summary().has(Conditions::TOKENS) {
             unit.revoke_tokens(changed);
@@ -43,8 +48,12 @@ impl Nexus {
             Ok(None) => return self.end_copy(task, &job, Ok(())),
             Err(sense) => return self.end_copy(task, &job, Err(sense)),
         };
+        if let Err(sense) = self.count_copy(task, &due) {
+            return self.end_copy(task, &job, Err(sense));
+        }
         let unit = &self.device.units()[due.side.unit];
         if let Err(sense) = self.check_access(unit, &due) {
+            self.discount_side(task, due.side);
             return self.end_copy(task, &job, Err(sense));
         }
         let durable = !unit.summary().has(Conditions::WRITE_CACHE);
@@ -54,6 +63,30 @@ impl Nexus {
         }
         task.phase = Phase::ExpectIo(Rare::Copy(job).into());
         Step::Io(request)
+    }
+
+    /// A request of a copy counts at its task's unit as others do, and at the unit that it is about too: whoever ends tasks there waits for it.
+    fn count_copy(&mut self, task: &Task, due: &Due) -> Result<(), Sense> {
+        let Due { access, side, .. } = *due;
+        let requests = &mut self.units[side.unit].requests;
+        match if side.unit == task.unit() { requests.epoch() == side.epoch } else { requests.count(side.epoch) } {
+            true => Ok(()),
+            false => {
+                let cleared = AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR;
+                Err(refused(access, ThirdParty::check(Sense::new(SenseKey::UnitAttention, cleared))))
+            }
+        }
+    }
+
+    /// The request of a copy that was counted has come back.
+    pub(super) fn discount_copy(&mut self, task: &Task, job: &CopyJob) {
+        self.discount_side(task, job.side());
+    }
+
+    fn discount_side(&mut self, task: &Task, side: Side) {
+        if side.unit != task.unit() {
+            self.units[side.unit].requests.discount(side.epoch);
+        }
     }
 
     fn end_copy(&self, task: &Task, job: &CopyJob, end: Result<(), Sense>) -> Step {
@@ -75,12 +108,9 @@ impl Nexus {
     /// Whether a step of a copy may read or write blocks of a unit now. All that commands of this nexus to that unit are held to is here;
     /// its unit attentions stay for them, as nobody would be told by a copy.
     fn check_access(&self, unit: &LogicalUnit, due: &Due) -> Result<(), Sense> {
-        let Due { access, side, whole, .. } = *due;
+        let Due { access, whole, .. } = *due;
         let summary = unit.summary();
         let said = |sense| Err(refused(access, ThirdParty::check(sense)));
-        if unit.epoch() != side.epoch {
-            return said(Sense::new(SenseKey::UnitAttention, AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR));
-        }
         let needs = match access {
             Access::Read => READING,
             Access::Write => WRITING,

@@ -103,6 +103,12 @@ pub enum Field {
     Extent,
     /// 3RDPTY, which SPC-3 has made obsolete.
     ThirdParty,
+    /// LONGID: a third party's name of eight bytes, which SPC-3 has made obsolete.
+    LongId,
+    /// SCOPE of a persistent reservation.
+    Scope,
+    /// TYPE of a persistent reservation.
+    ReservationType,
     /// LIST IDENTIFIER of a copy.
     ListIdentifier,
     /// POWER CONDITION.

@@ -95,6 +95,14 @@ const SANITIZE: &[FieldPlace] = &[
     zero(Field::Reserved, 2, 7, 40),
     LIST_10,
 ];
+const RESERVATION_10: &[FieldPlace] = &[
+    zero(Field::ThirdParty, 1, 4, 1),
+    zero(Field::LongId, 1, 1, 1),
+    zero(Field::Extent, 1, 0, 1),
+    zero(Field::ParameterListLength, 7, 7, 16),
+];
+const LIST_10_LONG: FieldPlace = at(Field::ParameterListLength, 5, 7, 32);
+const OF_TYPE: &[FieldPlace] = &[zero(Field::Scope, 2, 7, 4), at(Field::ReservationType, 2, 3, 4), LIST_10_LONG];
 const LIST_16: FieldPlace = at(Field::ParameterListLength, 10, 7, 32);
 const TOKEN: &[FieldPlace] = &[at(Field::ListIdentifier, 6, 7, 32), LIST_16];
 const COPY_STATUS_LID1: &[FieldPlace] = &[at(Field::ListIdentifier, 2, 7, 8), ALLOCATION_16];
@@ -161,8 +169,30 @@ pub const COMMANDS: &[CommandDescriptor] = &[
         &[zero(Field::SavePages, 1, 0, 1), PAGE_CONTROL, MODE_PAGE, SUBPAGE, at(Field::ParameterPointer, 5, 7, 16),
           ALLOCATION_10]),
     row(Op::ModeSelect10, 0x55, "MODE SELECT (10)", 10, PARAMETERS_OUT, NONE, SETTING, &[PAGE_FORMAT, SAVE_PAGES, LIST_10]),
+    row(Op::Reserve10, 0x56, "RESERVE (10)", 10, Data::None, NONE, RESERVING, RESERVATION_10),
+    row(Op::Release10, 0x57, "RELEASE (10)", 10, Data::None, NONE, RESERVING, RESERVATION_10),
     row(Op::ModeSense10, 0x5a, "MODE SENSE (10)", 10, PARAMETERS_IN, NONE, ASKING,
         &[at(Field::LongLbaAccepted, 1, 4, 1), DBD, PAGE_CONTROL, MODE_PAGE, SUBPAGE, ALLOCATION_10]),
+    action(0x00, row(Op::PersistReadKeys, 0x5e, "PERSISTENT RESERVE IN, READ KEYS", 10, PARAMETERS_IN, NONE, RESERVING,
+        &[ALLOCATION_10])),
+    action(0x01, row(Op::PersistReadReservation, 0x5e, "PERSISTENT RESERVE IN, READ RESERVATION", 10, PARAMETERS_IN, NONE, RESERVING,
+        &[ALLOCATION_10])),
+    action(0x02, row(Op::PersistReportCapabilities, 0x5e, "PERSISTENT RESERVE IN, REPORT CAPABILITIES", 10, PARAMETERS_IN, NONE,
+        RESERVING, &[ALLOCATION_10])),
+    action(0x03, row(Op::PersistReadFullStatus, 0x5e, "PERSISTENT RESERVE IN, READ FULL STATUS", 10, PARAMETERS_IN, NONE, RESERVING,
+        &[ALLOCATION_10])),
+    action(0x00, row(Op::PersistRegister, 0x5f, "PERSISTENT RESERVE OUT, REGISTER", 10, PARAMETERS_OUT, NONE, RESERVING,
+        &[LIST_10_LONG])),
+    action(0x01, row(Op::PersistReserve, 0x5f, "PERSISTENT RESERVE OUT, RESERVE", 10, PARAMETERS_OUT, NONE, RESERVING, OF_TYPE)),
+    action(0x02, row(Op::PersistRelease, 0x5f, "PERSISTENT RESERVE OUT, RELEASE", 10, PARAMETERS_OUT, NONE, RESERVING, OF_TYPE)),
+    action(0x03, row(Op::PersistClear, 0x5f, "PERSISTENT RESERVE OUT, CLEAR", 10, PARAMETERS_OUT, NONE, RESERVING, &[LIST_10_LONG])),
+    action(0x04, row(Op::PersistPreempt, 0x5f, "PERSISTENT RESERVE OUT, PREEMPT", 10, PARAMETERS_OUT, NONE, RESERVING, OF_TYPE)),
+    action(0x05, row(Op::PersistPreemptAndAbort, 0x5f, "PERSISTENT RESERVE OUT, PREEMPT AND ABORT", 10, PARAMETERS_OUT, NONE,
+        RESERVING, OF_TYPE)),
+    action(0x06, row(Op::PersistRegisterAndIgnoreExistingKey, 0x5f, "PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", 10,
+        PARAMETERS_OUT, NONE, RESERVING, &[LIST_10_LONG])),
+    action(0x07, row(Op::PersistRegisterAndMove, 0x5f, "PERSISTENT RESERVE OUT, REGISTER AND MOVE", 10, PARAMETERS_OUT, NONE, RESERVING,
+        &[LIST_10_LONG])),
     action(0x09, row(Op::Read32, 0x7f, "READ (32)", 32, BLOCKS_IN, READS_OPTIONALLY, READING, TRANSFER_32)),
     action(0x0a, row(Op::Verify32, 0x7f, "VERIFY (32)", 32, Data::Out(Amount::Checked), READS_OPTIONALLY, READING, CHECKED_32)),
     action(0x0b, row(Op::Write32, 0x7f, "WRITE (32)", 32, BLOCKS_OUT, WRITES_OPTIONALLY, WRITING, TRANSFER_32)),

@@ -98,6 +98,7 @@ impl Bench {
                     .for_each(|one| one.copy_from_slice(&fill[..one.len()]));
             }
             BlockIo::Unmap(extents) => extents.iter().for_each(|blocks| store[extent(blocks)].fill(0)),
+            BlockIo::Keep(_) => panic!("nothing is kept"),
             BlockIo::Flush | BlockIo::Compare { .. } | BlockIo::Prefetch(_) => {}
             BlockIo::LbaStatus { extent, .. } => return Ok(IoOutput::Status(vec![LbaStatus { extent, mapped: true }])),
         }

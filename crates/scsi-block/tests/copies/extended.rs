@@ -137,7 +137,7 @@ fn a_destination_that_another_has_reserved_is_not_written() {
 fn what_a_unit_becomes_meanwhile_counts_at_the_next_step() {
     type Change = fn(&mut Bench, &mut Nexus);
     let endings: [(Change, SenseKey); 3] = [
-        (|_, other| other.logical_unit_reset(lun(1)).unwrap(), SenseKey::UnitAttention),
+        (|_, other| drop(other.logical_unit_reset(lun(1)).unwrap()), SenseKey::UnitAttention),
         (|bench, other| drop(bench.good(other, 1, &Cdb::start_stop_unit(false), &[])), SenseKey::NotReady),
         (|bench, other| drop(bench.good(other, 1, &Cdb::reserve_6(), &[])), SenseKey::NoSense),
     ];
@@ -161,7 +161,7 @@ fn what_a_unit_becomes_meanwhile_counts_at_the_next_step() {
 #[test]
 fn resets_end_a_copy_between_steps_and_it_is_forgotten() {
     let endings: [fn(&mut Nexus); 2] =
-        [|nexus| nexus.logical_unit_reset(lun(0)).unwrap(), |nexus| nexus.target_reset()];
+        [|nexus| drop(nexus.logical_unit_reset(lun(0)).unwrap()), |nexus| drop(nexus.target_reset())];
     for end in endings {
         let mut bench = Bench::new();
         let (mut nexus, mut other) = (bench.nexus("one"), bench.nexus("two"));

@@ -78,11 +78,11 @@ fn each_field_is_changed_saved_and_comes_back_after_a_reset() {
         let values = [CURRENT, DEFAULT, SAVED].map(|control| value(&mut two, control, name));
         assert_eq!(values, [changed, before, before], "{name}");
     }
-    one.logical_unit_reset(lun(0)).unwrap();
+    drop(one.logical_unit_reset(lun(0)).unwrap());
     attention(&mut one);
     assert_eq!(device.logical_units().next().unwrap().settings, ModeSettings::new(true));
     set(&mut one, true, "QERR", 3);
-    one.logical_unit_reset(lun(0)).unwrap();
+    drop(one.logical_unit_reset(lun(0)).unwrap());
     attention(&mut one);
     assert_eq!([CURRENT, DEFAULT, SAVED].map(|control| value(&mut one, control, "QERR")), [3, 0, 3]);
 }

@@ -72,10 +72,10 @@ fn a_timestamp_goes_on_from_what_was_set_and_others_are_told() {
     assert_eq!(at(&mut one, &Cdb::set_timestamp(), 10, &Timestamp::list(5000)).status, Status::Good);
     assert_eq!(attention(&mut two), AdditionalSense::TIMESTAMP_CHANGED);
     assert_eq!(read(&mut two, 12), (TimestampOrigin::Command, 7000));
-    one.logical_unit_reset(lun(0)).unwrap();
+    drop(one.logical_unit_reset(lun(0)).unwrap());
     attention(&mut two);
     assert_eq!(read(&mut two, 12), (TimestampOrigin::Command, 7000));
-    one.target_reset();
+    drop(one.target_reset());
     attention(&mut two);
     assert_eq!(read(&mut two, 12), (TimestampOrigin::Other, 1_012_000));
 }

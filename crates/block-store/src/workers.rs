@@ -6,9 +6,15 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 /// A few threads and the jobs that wait for them. Dropping it lets them finish all jobs, and waits for that.
-pub(super) struct Workers<J> {
+pub(crate) struct Workers<J> {
     jobs: Arc<Jobs<J>>,
     threads: Vec<JoinHandle<()>>,
+}
+
+impl<J> std::fmt::Debug for Workers<J> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
 }
 
 struct Jobs<J> {
@@ -22,7 +28,7 @@ struct State<J> {
 }
 
 impl<J: Send + 'static> Workers<J> {
-    pub(super) fn start(count: usize, run: impl Fn(J) + Send + Sync + 'static) -> std::io::Result<Self> {
+    pub(crate) fn start(count: usize, run: impl Fn(J) + Send + Sync + 'static) -> std::io::Result<Self> {
         let state = State { waiting: VecDeque::new(), closed: false };
         let jobs = Arc::new(Jobs { state: Mutex::new(state), changed: Condvar::new() });
         let run = Arc::new(run);
@@ -37,7 +43,7 @@ impl<J: Send + 'static> Workers<J> {
     }
 
     /// Hands over a batch, under one lock.
-    pub(super) fn push_all(&self, batch: impl ExactSizeIterator<Item = J>) {
+    pub(crate) fn push_all(&self, batch: impl ExactSizeIterator<Item = J>) {
         let count = batch.len();
         if count == 0 {
             return;
