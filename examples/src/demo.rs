@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use clap::Parser;
-use iscsi_runtime::{Client, ClientConfig, Disk, RemoteDisk};
+use iscsi_runtime::{Client, ClientConfig, Disk, Limits, RemoteDisk};
 use scsi_block::Geometry;
 
 use crate::bench::{Bench, Direction, Pattern, Report, Shape, number, table};
@@ -51,7 +51,7 @@ pub struct Arguments {
 /// Data was not what was written, or something else went wrong.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     process::start_log(&arguments.log)?;
-    let (server, url) = own_target(Disk::memory(DISK_BYTES))?;
+    let (server, url) = own_target(Disk::memory(DISK_BYTES), Limits::default())?;
     let config = ClientConfig::new(url.address(), TARGET_NAME);
     show::print(&format!("target     a disk of {} in memory at {url}", show::size(DISK_BYTES)));
 
@@ -119,7 +119,7 @@ fn measure(
         lun: 0,
         geometry,
         size: VERIFIED_BYTES,
-        shape: Shape { rw, block_size, iodepth: DEPTH, jobs: 1 },
+        shape: Shape { rw, block_size, iodepth: DEPTH, jobs: 1, connections: 1 },
         runtime,
         fill: false,
         verify: true,

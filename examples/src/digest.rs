@@ -31,6 +31,16 @@ impl Digest {
     }
 }
 
+/// Seconds for which a target keeps the tasks of connections that are lost, at error recovery level 2.
+const TIME_2_RETAIN: u16 = 20;
+
+/// The same limits; at error recovery level 2, with time in which a command that has lost its connection is kept.
+#[must_use]
+pub fn recoverable(limits: Limits) -> Limits {
+    let time_2_retain = if limits.error_recovery_level >= 2 { TIME_2_RETAIN } else { limits.time_2_retain };
+    Limits { time_2_retain, ..limits }
+}
+
 /// The usual limits with these digests for headers and data. Nobody has to wait after a loss for our sake: a target of ours lets a
 /// session begin once the one before it has ended.
 #[must_use]

@@ -11,7 +11,7 @@ use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::digest::{self, Digest};
+use crate::digest::{self, Digest, recoverable};
 use crate::failure::Failure;
 use crate::parse::{Redirection, hidden, listen_address, portal_address, redirection};
 use crate::process;
@@ -141,7 +141,7 @@ impl Arguments {
         builder = builder.target(self.target(authentication)?);
         let digests = digest::limits(self.header_digest, self.data_digest);
         let Self { max_connections, error_recovery_level, .. } = *self;
-        builder = builder.limits(Limits { max_connections, error_recovery_level, ..digests });
+        builder = builder.limits(recoverable(Limits { max_connections, error_recovery_level, ..digests }));
         builder = self.listen.iter().fold(builder, |builder, address| builder.listen(*address));
         builder = builder.busy_poll(Duration::from_micros(self.busy_poll.into()));
         if let Some(address) = &self.advertise {
@@ -221,9 +221,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The target does not start.
-pub fn own_target(disk: Disk) -> Result<(Server, Url), Failure> {
+pub fn own_target(disk: Disk, limits: Limits) -> Result<(Server, Url), Failure> {
     let server = Server::builder()
         .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .limits(limits)
         .target(Target::new(TARGET_NAME).lun(0, disk))
         .start()
         .map_err(|error| Failure::local(error.to_string()))?;

@@ -105,6 +105,10 @@ impl BlockStore for FaultStore {
         self.inner.atomic_bytes_max()
     }
 
+    fn grow(&self, blocks: u64) -> std::io::Result<()> {
+        self.inner.grow(blocks)
+    }
+
     fn open_queue(self: Arc<Self>, waker: Waker) -> Box<dyn StoreQueue> {
         let inner = self.inner.clone().open_queue(waker.clone());
         Box::new(FaultQueue { store: self, inner, waker, late: Vec::new(), done: VecDeque::new() })

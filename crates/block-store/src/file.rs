@@ -80,6 +80,10 @@ impl BlockStore for FileStore {
         self.disk.geometry()
     }
 
+    fn grow(&self, blocks: u64) -> std::io::Result<()> {
+        self.disk.grow(blocks)
+    }
+
     fn open_queue(self: Arc<Self>, waker: Waker) -> Box<dyn StoreQueue> {
         Box::new(FileQueue::new(self, waker))
     }

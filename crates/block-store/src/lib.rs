@@ -67,6 +67,7 @@ pub use records::{Records, RecordsError};
 pub use spec::{SpecError, StoreKind, StoreSpec};
 
 use scsi_block::io::{BlockIo, Geometry, IoDone};
+use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -83,6 +84,14 @@ pub trait BlockStore: Send + Sync + std::fmt::Debug {
     /// end of the process: the most that one WRITE ATOMIC may have. 0, as files promise it of no write at all, unless a store says more.
     fn atomic_bytes_max(&self) -> u32 {
         0
+    }
+
+    /// Makes the medium larger: `blocks` in all, of which the new ones read as zeros. It never becomes smaller.
+    ///
+    /// # Errors
+    /// It cannot grow, not so far, or not at all; then it is as before.
+    fn grow(&self, _blocks: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Opens a queue of its own for one core. `waker` is woken when a request that did not end inside `submit` has

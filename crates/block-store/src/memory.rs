@@ -13,7 +13,7 @@ mod arena;
 mod chunk;
 
 use crate::immediate::ImmediateQueue;
-use crate::range::{ByteRange, CHUNK_BYTES, check_geometry};
+use crate::range::{ByteRange, CHUNK_BYTES, Size};
 use crate::segments::Cursor;
 use crate::striped::{STRIPES, Striped, WriteGuards};
 use crate::zeros::{first_nonzero, zeros};
@@ -25,6 +25,7 @@ use scsi_block::config::TRANSFER_BYTES_LIMIT;
 use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus};
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -38,7 +39,7 @@ type Shard = HashMap<u64, Chunk, ChunkHash>;
 /// zeros by WRITE SAME; 64 KiB of locks come with the store, whatever its size. Every request ends inside `submit`.
 /// A queue keeps up to 4 MiB of buffers for reads, from its first read on.
 pub struct MemoryStore {
-    geometry: Geometry,
+    size: Size,
     shards: Striped<Shard>,
     /// Chunks that there may be, and those that there are; not counted where there is no limit.
     limit: Option<(u64, AtomicU64)>,
@@ -49,9 +50,8 @@ impl MemoryStore {
     ///
     /// Panics if `geometry` is none that [`Geometry`] allows, or has 8 EiB or more.
     pub fn new(geometry: Geometry) -> Self {
-        check_geometry(geometry);
         let hash = ChunkHash::random();
-        Self { geometry, shards: Striped::new(|| HashMap::with_hasher(hash)), limit: None }
+        Self { size: Size::new(geometry), shards: Striped::new(|| HashMap::with_hasher(hash)), limit: None }
     }
 
     /// A medium of zeros that takes at most `bytes_max` of memory for blocks, in whole chunks of 64 KiB: a write that needs more ends with
@@ -79,7 +79,7 @@ impl MemoryStore {
     }
 
     fn execute(&self, io: BlockIo, arena: &mut Arena) -> IoDone {
-        let geometry = self.geometry;
+        let geometry = self.size.geometry();
         match io {
             BlockIo::Read(extent) => {
                 let range = ByteRange::of_extent(geometry, extent);
@@ -163,13 +163,13 @@ impl MemoryStore {
     fn write(&self, shards: &mut WriteGuards<'_, Shard>, range: ByteRange, mut data: Cursor<'_>) {
         for piece in range.pieces() {
             let chunk = shards.of(piece.chunk).entry(piece.chunk);
-            chunk.or_insert_with(|| Chunk::for_write(&piece)).write(&piece, self.geometry.block_size, &mut data);
+            chunk.or_insert_with(|| Chunk::for_write(&piece)).write(&piece, self.size.geometry().block_size, &mut data);
         }
     }
 
     /// Writes `block` all over the range.
     fn write_same(&self, range: ByteRange, block: &Bytes) -> Result<(), IoError> {
-        assert_eq!(block.len(), self.geometry.block_size as usize, "WRITE SAME repeats one block");
+        assert_eq!(block.len(), self.size.geometry().block_size as usize, "WRITE SAME repeats one block");
         // A chunk may begin inside a block that has protection information.
         let pattern = Bytes::from(block.repeat(CHUNK_BYTES / block.len() + 2));
         let mut shards = self.shards.write(&range);
@@ -181,7 +181,7 @@ impl MemoryStore {
             let chunk = shards.of(piece.chunk).entry(piece.chunk);
             chunk.or_insert_with(|| Chunk::for_write(&piece)).write(
                 &piece,
-                self.geometry.block_size,
+                self.size.geometry().block_size,
                 &mut Cursor::new(&data),
             );
         }
@@ -191,7 +191,7 @@ impl MemoryStore {
     /// Runs of blocks that are written or not, from the extent's first on. A stretch without chunks is looked for in all stripes, which is
     /// done once: the answer ends with its end.
     fn status(&self, extent: Extent, runs_max: u16) -> Vec<LbaStatus> {
-        let (block_size, end) = (u64::from(self.geometry.block_size), extent.lba + extent.blocks);
+        let (block_size, end) = (u64::from(self.size.geometry().block_size), extent.lba + extent.blocks);
         let mut runs = Runs { runs: Vec::new(), runs_max: runs_max.into(), next: extent.lba };
         let mut looked_far = false;
         while runs.next < end && !runs.is_full() {
@@ -203,7 +203,7 @@ impl MemoryStore {
                 Some(found) => {
                     for lba in runs.next..last {
                         let offset = (lba * block_size).saturating_sub(range.start) as usize;
-                        runs.add(lba + 1, found.is_written(offset, self.geometry.block_size));
+                        runs.add(lba + 1, found.is_written(offset, self.size.geometry().block_size));
                     }
                 }
                 None if looked_far => break,
@@ -225,7 +225,7 @@ impl MemoryStore {
 
     /// Makes the range read as zeros, and frees the chunks that hold nothing else.
     fn unmap(&self, range: ByteRange) {
-        let block_size = self.geometry.block_size;
+        let block_size = self.size.geometry().block_size;
         let mut clear =
             |number: &u64, chunk: &mut Chunk| range.piece(*number).is_some_and(|piece| chunk.unmap(&piece, block_size));
         let mut shards = self.shards.write(&range);
@@ -304,12 +304,16 @@ fn compare<'a>(
 
 impl BlockStore for MemoryStore {
     fn geometry(&self) -> Geometry {
-        self.geometry
+        self.size.geometry()
     }
 
     /// All that a write may have: it holds all its locks, and after a power cut there is nothing.
     fn atomic_bytes_max(&self) -> u32 {
         TRANSFER_BYTES_LIMIT
+    }
+
+    fn grow(&self, blocks: u64) -> io::Result<()> {
+        self.size.grow(blocks, |_| Ok(()))
     }
 
     fn open_queue(self: Arc<Self>, _waker: Waker) -> Box<dyn StoreQueue> {
@@ -320,7 +324,7 @@ impl BlockStore for MemoryStore {
 
 impl std::fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryStore").field("geometry", &self.geometry).finish_non_exhaustive()
+        f.debug_struct("MemoryStore").field("geometry", &self.size.geometry()).finish_non_exhaustive()
     }
 }
 

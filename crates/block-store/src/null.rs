@@ -1,19 +1,20 @@
 //! A store for measuring what surrounds it: reads give zeros, writes are dropped.
 
 use crate::immediate::ImmediateQueue;
-use crate::range::{ByteRange, check_geometry};
+use crate::range::{ByteRange, Size};
 use crate::segments::Cursor;
 use crate::zeros::{first_nonzero, zeros};
 use crate::{BlockStore, StoreQueue};
 use bytes::Bytes;
 use scsi_block::io::{BlockIo, Geometry, IoDone, IoError, IoOutput, LbaStatus};
+use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 
 /// A medium of zeros that takes any write and forgets it. For timing only.
 #[derive(Debug)]
 pub struct NullStore {
-    geometry: Geometry,
+    size: Size,
 }
 
 impl NullStore {
@@ -21,19 +22,18 @@ impl NullStore {
     ///
     /// Panics if `geometry` is none that [`Geometry`] allows, or has 8 EiB or more.
     pub fn new(geometry: Geometry) -> Self {
-        check_geometry(geometry);
-        Self { geometry }
+        Self { size: Size::new(geometry) }
     }
 
     fn execute(&self, io: BlockIo) -> IoDone {
         match io {
             BlockIo::Read(extent) => {
-                let range = ByteRange::of_extent(self.geometry, extent);
+                let range = ByteRange::of_extent(self.size.geometry(), extent);
                 Ok(IoOutput::Data(zeros(range.length())))
             }
-            BlockIo::Compare { lba, data } => compare(&data, ByteRange::of_data(self.geometry, lba, &data)),
+            BlockIo::Compare { lba, data } => compare(&data, ByteRange::of_data(self.size.geometry(), lba, &data)),
             BlockIo::CompareAndWrite { lba, data, .. } => {
-                compare(&data, ByteRange::of_halves(self.geometry, lba, &data))
+                compare(&data, ByteRange::of_halves(self.size.geometry(), lba, &data))
             }
             BlockIo::LbaStatus { extent, .. } => Ok(IoOutput::Status(vec![LbaStatus { extent, mapped: false }])),
             // There is no place for records.
@@ -63,7 +63,11 @@ fn compare(data: &[Bytes], range: ByteRange) -> IoDone {
 
 impl BlockStore for NullStore {
     fn geometry(&self) -> Geometry {
-        self.geometry
+        self.size.geometry()
+    }
+
+    fn grow(&self, blocks: u64) -> io::Result<()> {
+        self.size.grow(blocks, |_| Ok(()))
     }
 
     fn open_queue(self: Arc<Self>, _waker: Waker) -> Box<dyn StoreQueue> {

@@ -3,9 +3,44 @@
 use crate::segments;
 use bytes::Bytes;
 use scsi_block::io::{Extent, Geometry};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes in one chunk: what one lock guards, and what the memory store allocates at a time.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+/// The size of a medium, which may grow while requests are under way.
+#[derive(Debug)]
+pub(crate) struct Size {
+    block_size: u32,
+    blocks: AtomicU64,
+}
+
+impl Size {
+    /// Panics if `geometry` is none that [`Geometry`] allows, or has 8 EiB or more.
+    pub(crate) fn new(geometry: Geometry) -> Self {
+        check_geometry(geometry);
+        Self { block_size: geometry.block_size, blocks: AtomicU64::new(geometry.blocks) }
+    }
+
+    #[inline]
+    pub(crate) fn geometry(&self) -> Geometry {
+        Geometry { block_size: self.block_size, blocks: self.blocks.load(Ordering::Acquire) }
+    }
+
+    /// There are `blocks` from now on, once `extend` has made a medium of so many bytes; no fewer than before.
+    pub(crate) fn grow(&self, blocks: u64, extend: impl FnOnce(u64) -> io::Result<()>) -> io::Result<()> {
+        let wrong = |error: &str| io::Error::new(io::ErrorKind::InvalidInput, error.to_owned());
+        let bytes = blocks.checked_mul(self.block_size.into()).ok_or_else(|| wrong("the size is less than 8 EiB"))?;
+        geometry(self.block_size, bytes).map_err(wrong)?;
+        if blocks < self.geometry().blocks {
+            return Err(wrong("a medium does not become smaller"));
+        }
+        extend(bytes)?;
+        self.blocks.fetch_max(blocks, Ordering::AcqRel);
+        Ok(())
+    }
+}
 
 /// A run of bytes that lies inside the medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use iscsi_node::initiator::{self, InitiatorNode, Outcome, Request};
 use iscsi_node::target::{self, ConnectionId, IoRequest, Portal, TargetConfig, TargetNode};
-use iscsi_pdu::{Cid, Isid, LoginStatus, Residual, TaskManagementFunction, TaskManagementResponseCode, Tsih};
+use iscsi_pdu::{
+    Cid, Isid, LoginStatus, Residual, TaskAttribute, TaskManagementFunction, TaskManagementResponseCode, Tsih,
+};
 use iscsi_session::initiator::{LoginConfig, SessionConfig, Transfer};
 use iscsi_session::{Authentication, Limits, SendTargetsScope, SessionType};
 use iscsi_transport::LoopbackPort;
@@ -296,6 +298,72 @@ fn a_reset_is_answered_after_the_writes_that_it_ends_have_come_back() {
     assert!(matches!(code(1), Some(Outcome::Aborted)), "{outcomes:?}");
     let complete = TaskManagementResponseCode::FunctionComplete;
     assert!(matches!(code(2), Some(Outcome::TaskManagement(response)) if *response == complete), "{outcomes:?}");
+}
+
+#[test]
+fn ordered_and_head_of_queue_tasks_begin_in_their_turn() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    let submit = |bench: &mut Bench, token: u64, attribute| {
+        let transfer = Transfer::Write(pattern(BLOCK));
+        let request = Request::new(LogicalUnitNumber::from(0), &Cdb::write_16(token, 1), transfer);
+        let request = request.with_attribute(attribute);
+        bench.initiators[initiator].submit(bench.now, token, request).expect("the window has room");
+        bench.run();
+    };
+    let in_store = |bench: &Bench| {
+        let lba = |request: &IoRequest| match &request.io {
+            BlockIo::Write { lba, .. } => *lba,
+            other => panic!("{other:?}"),
+        };
+        bench.held.iter().flatten().map(lba).collect::<Vec<u64>>()
+    };
+    // What is in the store ends, and the next waits there.
+    let step = |bench: &mut Bench| {
+        for request in bench.held.replace(Vec::new()).unwrap_or_default() {
+            bench.answer(request);
+        }
+        bench.run();
+    };
+    bench.held = Some(Vec::new());
+    submit(&mut bench, 1, TaskAttribute::Simple);
+    submit(&mut bench, 2, TaskAttribute::Ordered);
+    submit(&mut bench, 3, TaskAttribute::Simple);
+    submit(&mut bench, 4, TaskAttribute::Untagged);
+    submit(&mut bench, 5, TaskAttribute::Ordered);
+    submit(&mut bench, 6, TaskAttribute::HeadOfQueue);
+    assert_eq!(in_store(&bench), [1, 6]);
+    step(&mut bench);
+    assert_eq!(in_store(&bench), [2]);
+    step(&mut bench);
+    assert_eq!(in_store(&bench), [3, 4]);
+    step(&mut bench);
+    assert_eq!(in_store(&bench), [5]);
+    bench.release();
+    bench.run();
+    assert_eq!(bench.outcomes(initiator).len(), 6);
+}
+
+#[test]
+fn a_task_that_waits_for_its_turn_is_aborted_like_any_other() {
+    let mut bench = Bench::new();
+    let initiator = bench.ready(1);
+    bench.held = Some(Vec::new());
+    for (token, attribute) in [(1, TaskAttribute::Simple), (2, TaskAttribute::Ordered), (3, TaskAttribute::Simple)] {
+        let request =
+            Request::new(LogicalUnitNumber::from(0), &Cdb::write_16(token, 1), Transfer::Write(pattern(BLOCK)));
+        bench.initiators[initiator].submit(bench.now, token, request.with_attribute(attribute)).expect("there is room");
+    }
+    bench.run();
+    bench.initiators[initiator].manage(bench.now, 4, TaskManagementFunction::AbortTaskSet, LogicalUnitNumber::from(0));
+    bench.run();
+    bench.release();
+    bench.run();
+    let outcomes = bench.outcomes(initiator);
+    assert_eq!(outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Aborted)).count(), 3, "{outcomes:?}");
+    bench.command(initiator, 5, &Cdb::write_16(0, 1), Transfer::Write(pattern(BLOCK)));
+    bench.run();
+    assert!(matches!(bench.only_outcome(initiator), Outcome::Command(_)));
 }
 
 // RFC 7143 11.5.1-13: by the owner's word.

@@ -1,8 +1,8 @@
-//! What a target asks its port to make room for.
+//! What a target and its port agree upon: places for payload, and how long a segment may be.
 
 use bytes::Bytes;
 use iscsi_node::target::{ConnectionId, Event, Portal, TargetConfig, TargetNode};
-use iscsi_pdu::{CmdSn, Frame, InitiatorTaskTag, Isid, LoginRequest, Pdu, ScsiCommand, Stage, Tsih};
+use iscsi_pdu::{CmdSn, Frame, InitiatorTaskTag, Isid, LoginRequest, NopOut, Pdu, ScsiCommand, Stage, Tsih};
 use iscsi_session::Authentication;
 use iscsi_transport::{Capabilities, Digests, Flush, LoopbackPort, PduPort, PortError, ReceiveLimits, Received};
 use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
@@ -15,11 +15,12 @@ use std::time::Instant;
 struct KeepingPort {
     inner: LoopbackPort,
     reserved: Rc<RefCell<Vec<u32>>>,
+    capabilities: Capabilities,
 }
 
 impl PduPort for KeepingPort {
     fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
+        &self.capabilities
     }
 
     fn reserve(&mut self, length: u32) -> u32 {
@@ -86,7 +87,12 @@ impl Bench {
         let (peer, inner) = LoopbackPort::pair();
         let reserved = Rc::new(RefCell::new(Vec::new()));
         let mut node = TargetNode::new(portal());
-        let port = KeepingPort { inner, reserved: Rc::clone(&reserved) };
+        let capabilities = Capabilities {
+            receive_segment_bytes_max: 2048,
+            send_segment_bytes_max: 1024,
+            ..*LoopbackPort::pair().0.capabilities()
+        };
+        let port = KeepingPort { inner, reserved: Rc::clone(&reserved), capabilities };
         let id = node.accept(Instant::now(), port, "127.0.0.1:3260".into(), [1; 32]);
         Self { peer, node, id, reserved, opened: false }
     }
@@ -114,7 +120,9 @@ impl Bench {
         answers
     }
 
-    fn log_in(&mut self) {
+    /// Logs in, and gives all text of the target.
+    fn log_in(&mut self) -> String {
+        let mut text = String::new();
         let mut login = LoginRequest {
             transit: Some(Stage::FullFeaturePhase),
             current_stage: Stage::LoginOperationalNegotiation,
@@ -125,11 +133,33 @@ impl Bench {
             ..LoginRequest::default()
         };
         while !self.opened {
-            self.say(login.clone());
+            for answer in self.say(login.clone()) {
+                let Pdu::LoginResponse(response) = answer else { panic!("an answer to a login, not {answer:?}") };
+                text += &String::from_utf8_lossy(&response.data);
+            }
             // What the target has offered is left at its default.
             login.data = Bytes::new();
         }
+        text
     }
+}
+
+#[test]
+fn no_segment_is_longer_than_the_port_can_take_or_send() {
+    let mut bench = Bench::new();
+    let text = bench.log_in();
+    assert!(text.contains("MaxRecvDataSegmentLength=2048\0"), "what the port can take is declared: {text:?}");
+    // The initiator has declared nothing, and so takes 8192 bytes.
+    let ping = NopOut {
+        immediate: true,
+        initiator_task_tag: Some(InitiatorTaskTag(1)),
+        cmd_sn: CmdSn(1),
+        data: vec![7; 2000].into(),
+        ..NopOut::default()
+    };
+    let answers = bench.say(ping);
+    let [Pdu::NopIn(answer)] = &answers[..] else { panic!("an answer to a ping, not {answers:?}") };
+    assert_eq!(answer.data.len(), 1024);
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub use client::{
     Client, ClientConfig, ClientError, INITIATOR_NAME, Next, Operation, Reconnection, RemoteDisk, Workload, discover,
     run_workload,
 };
-pub use server::{Disk, Server, ServerBuilder, ShutdownError, StartError, Target};
+pub use server::{ChangeError, Disk, Server, ServerBuilder, ShutdownError, StartError, Target};
 
 pub use block_store::{StoreKind, StoreSpec};
 pub use iscsi_node::initiator::{Completion, Escalation, Outcome, Request};

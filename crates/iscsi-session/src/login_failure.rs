@@ -50,6 +50,21 @@ impl LoginFailure {
     }
 }
 
+impl LoginFailure {
+    /// For an initiator: whether another login may end otherwise. Not if the target does not want this one, unless it says that the
+    /// fault is its own (RFC 7143 section 11.13.5), and not if we cannot log in at all.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        /// The class of a status that says that the target cannot, not that the initiator may not.
+        const TARGET_ERROR: u8 = 3;
+        match self {
+            Self::Refused(status) => status.class() == TARGET_ERROR,
+            Self::Name(_) | Self::NoTarget | Self::Authentication(_) => false,
+            _ => true,
+        }
+    }
+}
+
 impl From<Breach> for LoginFailure {
     fn from(breach: Breach) -> Self {
         Self::Violation { violation: breach.violation, key: breach.key }

@@ -49,18 +49,12 @@ pub(crate) use wiping::proceed as proceed_wipe;
 pub(crate) struct Context<'a> {
     pub(crate) device: &'a TargetDevice,
     pub(crate) unit: &'a LogicalUnit,
+    /// The unit's place in the device.
+    pub(crate) index: usize,
     pub(crate) nexus: NexusId,
     pub(crate) summary: Summary,
     /// When the command came, if its owner tells the time.
     pub(crate) now: Option<Instant>,
-}
-
-impl Context<'_> {
-    /// The unit's place in the device.
-    fn index(&self) -> usize {
-        let own = self.device.units().iter().position(|unit| std::ptr::eq(unit, self.unit));
-        own.expect("a command is for a unit of the device")
-    }
 }
 
 /// What a CDB comes to.
@@ -251,7 +245,7 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::ReceiveCopyDataLid1 => Plan::Done(copying::held_data(context, cdb)?),
         Op::ReceiveCopyFailureDetails => Plan::Done(copying::failure_details(context, cdb)?),
         Op::ReceiveCopyOperatingParameters => Plan::Done(copying::operating_parameters(context.unit, cdb)),
-        Op::ReportLuns => Plan::Done(reports::report_luns(context.device, cdb)?),
+        Op::ReportLuns => Plan::Done(reports::report_luns(context.device, context.nexus, cdb)?),
         Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
         Op::SetTimestamp => timestamps::set(context, cdb)?,
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),

@@ -104,6 +104,8 @@ pub struct Limits {
     /// Bytes in one WRITE ATOMIC: 0 unless changed, which leaves the command out. Only for stores of which a power cut in the middle of
     /// a write leaves all of it or nothing.
     pub atomic_bytes_max: u32,
+    /// Tasks that one nexus may have: 1024 unless changed. A command that comes on top ends with TASK SET FULL.
+    pub tasks_max: u16,
 }
 
 impl Default for Limits {
@@ -117,6 +119,7 @@ impl Default for Limits {
             write_same_bytes_max: 16 << 20,
             compare_and_write_blocks_max: 255,
             atomic_bytes_max: 0,
+            tasks_max: 1024,
         }
     }
 }
@@ -314,6 +317,7 @@ impl Limits {
             ("unmap_descriptors_max", self.unmap_descriptors_max.into(), 1, UNMAP_DESCRIPTORS_LIMIT.into()),
             ("unmap_granularity_bytes", self.unmap_granularity_bytes.into(), block, u32::MAX.into()),
             ("atomic_bytes_max", self.atomic_bytes_max.into(), 0, transfer_bytes_max),
+            ("tasks_max", self.tasks_max.into(), 1, u16::MAX.into()),
             ("write_same_bytes_max", self.write_same_bytes_max, block, u64::from(u32::MAX) * block),
         ];
         match ranges.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {

@@ -9,24 +9,27 @@ use parking_lot::Mutex;
 use crate::LogicalUnitNumber;
 use crate::clock::Clock;
 use crate::config::{ConfigError, LogicalUnitConfig};
-use crate::io::{BlockIo, IoDone};
+use crate::io::{BlockIo, Geometry, IoDone};
 use crate::mode::ModeSettings;
 use crate::nexus::Nexus;
 use crate::reservations::NexusName;
+use crate::roster::Roster;
 use crate::sense::AdditionalSense;
 use crate::unit::{LogicalUnit, NexusId};
+use crate::upkeep::Upkeep;
 
 /// A SCSI target device (SAM-5 4.6): logical units by number.
 ///
 /// All cores share one. What a core does to a unit through a [`Nexus`] of its own is seen by the nexuses of the others at
-/// their next call; nothing is sent between cores.
+/// their next call; nothing is sent between cores. Units may come, go, grow and shrink at any time.
 #[derive(Debug)]
 pub struct TargetDevice {
-    units: Box<[LogicalUnit]>,
-    /// The number of each unit and its index, sorted.
-    numbers: Box<[(u16, u32)]>,
+    roster: Mutex<Arc<Roster>>,
+    /// The version of the roster, for those who have one already.
+    version: AtomicU64,
     next_nexus: AtomicU64,
     clock: Mutex<Option<Clock>>,
+    upkeep: Arc<Upkeep>,
 }
 
 /// No unit has that number.
@@ -35,14 +38,14 @@ pub struct TargetDevice {
 pub struct NoSuchLogicalUnit(pub LogicalUnitNumber);
 
 /// One unit, for management.
-#[derive(Clone, Copy, Debug)]
-pub struct LogicalUnitInfo<'a> {
-    /// Its place in the order in which the units were given; see [`Task::unit`](crate::Task::unit).
+#[derive(Clone, Debug)]
+pub struct LogicalUnitInfo {
+    /// Its place in the order in which the units came; see [`Task::unit`](crate::Task::unit). No other unit of the device ever has it.
     pub index: usize,
     /// Its number.
     pub number: LogicalUnitNumber,
-    /// What it was built from.
-    pub config: &'a LogicalUnitConfig,
+    /// What it was built from, with the number of blocks that it has now.
+    pub config: LogicalUnitConfig,
     /// The mode parameters in force.
     pub settings: ModeSettings,
     /// The mode parameters that were saved: keep them, and give them back in [`LogicalUnitConfig::saved_settings`].
@@ -59,31 +62,84 @@ impl TargetDevice {
     /// Builds a device. Units keep the order in which they come.
     ///
     /// # Errors
-    /// A number or a serial number is given twice, a number is none that a unit can have, or a configuration is wrong.
+    /// As [`add`](Self::add).
     pub fn new(
         logical_units: impl IntoIterator<Item = (LogicalUnitNumber, LogicalUnitConfig)>,
     ) -> Result<Self, ConfigError> {
-        let mut units: Vec<LogicalUnit> = Vec::new();
-        let mut numbers: Vec<(u16, u32)> = Vec::new();
-        for (number, config) in logical_units {
-            config.check()?;
-            let short = number.as_u16().ok_or(ConfigError::Number(number))?;
-            if numbers.iter().any(|(other, _)| *other == short) {
-                return Err(ConfigError::Duplicate(number));
-            }
-            if units.iter().any(|other| other.config.identity.serial == config.identity.serial) {
-                return Err(ConfigError::DuplicateSerial(config.identity.serial));
-            }
-            numbers.push((short, units.len() as u32));
-            units.push(LogicalUnit::new(LogicalUnitNumber::from(short), config)?);
-        }
-        numbers.sort_unstable();
-        Ok(Self {
-            units: units.into(),
-            numbers: numbers.into(),
+        let device = Self {
+            roster: Mutex::default(),
+            version: AtomicU64::new(0),
             next_nexus: AtomicU64::new(0),
             clock: Mutex::default(),
-        })
+            upkeep: Arc::default(),
+        };
+        for (number, config) in logical_units {
+            device.add(number, config)?;
+        }
+        Ok(device)
+    }
+
+    /// Adds a unit, and gives back its index. Every nexus finds it at its next command, and is told REPORTED LUNS DATA HAS CHANGED by the
+    /// units that were there before.
+    ///
+    /// # Errors
+    /// The number or the serial number is that of another unit, the number is none that a unit can have, or the configuration is wrong.
+    pub fn add(&self, number: LogicalUnitNumber, config: LogicalUnitConfig) -> Result<usize, ConfigError> {
+        config.check()?;
+        let short = number.as_u16().ok_or(ConfigError::Number(number))?;
+        let mut roster = self.roster.lock();
+        if roster.find(number).is_some() {
+            return Err(ConfigError::Duplicate(number));
+        }
+        if roster.units().any(|(_, other)| other.config.identity.serial == config.identity.serial) {
+            return Err(ConfigError::DuplicateSerial(config.identity.serial));
+        }
+        let unit = LogicalUnit::new(LogicalUnitNumber::from(short), config, Arc::clone(&self.upkeep))?;
+        let before = Arc::clone(&roster);
+        let (next, index) = roster.with(short, unit);
+        self.replace(&mut roster, next, &before);
+        Ok(index)
+    }
+
+    /// Takes a unit away, and gives back its index. Commands that come from now on find no unit of that number; block I/O of tasks under way
+    /// ends as it ends. Every nexus is told REPORTED LUNS DATA HAS CHANGED by the units that are left.
+    ///
+    /// # Errors
+    /// No unit has the number.
+    pub fn remove(&self, number: LogicalUnitNumber) -> Result<usize, NoSuchLogicalUnit> {
+        let mut roster = self.roster.lock();
+        let index = roster.find(number).ok_or(NoSuchLogicalUnit(number))?;
+        if let Some(unit) = roster.get(index) {
+            unit.retire();
+        }
+        let next = roster.without(index);
+        let left = Arc::new(next.clone());
+        self.replace(&mut roster, next, &left);
+        Ok(index)
+    }
+
+    /// Publishes a new roster, and tells the nexuses by `units`.
+    fn replace(&self, roster: &mut Arc<Roster>, next: Roster, units: &Roster) {
+        self.version.store(next.version, Ordering::Release);
+        *roster = Arc::new(next);
+        for (_, unit) in units.units() {
+            unit.change(|state| state.post(AdditionalSense::REPORTED_LUNS_DATA_HAS_CHANGED, None));
+        }
+    }
+
+    /// The unit has so many blocks from now on; every nexus is told CAPACITY DATA HAS CHANGED. The store has them already if they are more;
+    /// it keeps its own if they are fewer, as block I/O that is under way may be about them.
+    ///
+    /// # Errors
+    /// No medium can have so many.
+    ///
+    /// # Panics
+    /// There is no such unit.
+    pub fn resize(&self, unit: usize, blocks: u64) -> Result<(), ConfigError> {
+        let unit = self.unit(unit);
+        LogicalUnitConfig { geometry: Geometry { blocks, ..unit.geometry() }, ..unit.config.clone() }.check()?;
+        unit.resize(blocks);
+        Ok(())
     }
 
     /// Makes an I_T nexus of this name. Persistent reservations are of the name, and survive the nexus.
@@ -92,9 +148,7 @@ impl TargetDevice {
     /// DEVICE RESET OCCURRED.
     pub fn connect(self: &Arc<Self>, name: impl Into<NexusName>) -> Nexus {
         let id = NexusId(self.next_nexus.fetch_add(1, Ordering::Relaxed));
-        let name = name.into();
-        let ends = self.units.iter().map(|unit| unit.connect(id, name.clone()));
-        Nexus::new(Arc::clone(self), id, ends)
+        Nexus::new(Arc::clone(self), id, name.into())
     }
 
     /// Sets the clock of the device, of which REPORT TIMESTAMP tells until SET TIMESTAMP says otherwise: at `now` it is `milliseconds` since
@@ -107,46 +161,54 @@ impl TargetDevice {
         *self.clock.lock()
     }
 
-    /// The units, in the order in which they were given.
-    pub fn logical_units(&self) -> impl ExactSizeIterator<Item = LogicalUnitInfo<'_>> {
-        self.units.iter().enumerate().map(|(index, unit)| {
+    /// The units that there are now, in the order in which they came.
+    pub fn logical_units(&self) -> impl ExactSizeIterator<Item = LogicalUnitInfo> {
+        let info = |(index, unit): (usize, &Arc<LogicalUnit>)| {
             unit.look(|state| LogicalUnitInfo {
                 index,
                 number: unit.number,
-                config: &unit.config,
+                config: LogicalUnitConfig { geometry: unit.geometry(), ..unit.config.clone() },
                 settings: state.settings,
                 saved_settings: state.saved,
                 reserved: state.reserved_by.is_some(),
                 stopped: state.medium.stopped,
                 ejected: state.medium.ejected,
             })
-        })
+        };
+        let units: Vec<LogicalUnitInfo> = self.roster().units().map(info).collect();
+        units.into_iter()
     }
 
-    /// A request of work that goes on without a task: a FORMAT UNIT or SANITIZE that was answered before it was done, or whose task is
-    /// gone. To be asked after each turn of a loop for each unit, by the index of [`LogicalUnitInfo::index`]; one request of a unit is out
+    /// The index of the unit that has a number.
+    pub fn find(&self, number: LogicalUnitNumber) -> Option<usize> {
+        self.roster().find(number)
+    }
+
+    /// A request of work that goes on without a task, and the index of its unit: a FORMAT UNIT or SANITIZE that was answered before it was
+    /// done, or whose task is gone. To be asked after each turn of a loop, until there is none; one request of a unit is out
     /// at a time, and its end goes to [`handle_upkeep_done`](Self::handle_upkeep_done), after which there may be another.
     ///
-    /// It costs one look at an atomic where there is nothing to do.
-    ///
-    /// # Panics
-    /// There is no such unit.
-    pub fn poll_upkeep(&self, unit: usize) -> Option<BlockIo> {
-        self.units[unit].poll_wipe()
+    /// It costs one look at an atomic where no unit has anything to do.
+    pub fn poll_upkeep(&self) -> Option<(usize, BlockIo)> {
+        if !self.upkeep.is_wiping() {
+            return None;
+        }
+        self.roster().units().find_map(|(index, unit)| Some((index, unit.poll_wipe()?)))
     }
 
-    /// The store has ended the request that [`poll_upkeep`](Self::poll_upkeep) gave.
-    ///
-    /// # Panics
-    /// There is no such unit.
+    /// The store has ended the request that [`poll_upkeep`](Self::poll_upkeep) gave. Nothing happens if the unit is gone.
     pub fn handle_upkeep_done(&self, unit: usize, done: IoDone) {
-        self.units[unit].wiped(done.map(drop), |_| true);
+        if let Some(unit) = self.roster().get(unit) {
+            unit.wiped(done.map(drop), |_| true);
+        }
     }
 
     /// Tells the time, which ends tokens that nobody has used for long. To be told after each turn of a loop, and before one that follows a
-    /// sleep; it costs one look at an atomic of each unit where there are no tokens.
+    /// sleep; it costs one look at an atomic where no unit has tokens.
     pub fn handle_timeout(&self, now: Instant) {
-        self.units.iter().for_each(|unit| unit.handle_timeout(now));
+        if self.upkeep.has_tokens() {
+            self.roster().units().for_each(|(_, unit)| unit.handle_timeout(now));
+        }
     }
 
     /// The operator has put a medium into the drive, or the same again: initiators are told.
@@ -154,7 +216,7 @@ impl TargetDevice {
     /// # Panics
     /// There is no such unit.
     pub fn load(&self, unit: usize) {
-        self.units[unit].load(None).expect("nobody prevents the operator");
+        self.unit(unit).load(None).expect("nobody prevents the operator");
     }
 
     /// A threshold of the space that thin provisioning shares was crossed: every nexus is told THIN PROVISIONING SOFT THRESHOLD REACHED.
@@ -162,7 +224,12 @@ impl TargetDevice {
     /// # Panics
     /// There is no such unit.
     pub fn soft_threshold_reached(&self, unit: usize) {
-        self.units[unit].change(|state| state.post(AdditionalSense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED, None));
+        let condition = AdditionalSense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED;
+        self.unit(unit).change(|state| state.post(condition, None));
+    }
+
+    fn unit(&self, index: usize) -> Arc<LogicalUnit> {
+        self.roster().get(index).map(Arc::clone).expect("the index is that of a unit")
     }
 
     /// The relative identifiers of the target ports: there is one.
@@ -170,20 +237,14 @@ impl TargetDevice {
         &[1]
     }
 
-    pub(crate) fn units(&self) -> &[LogicalUnit] {
-        &self.units
+    /// The units as they are now.
+    pub(crate) fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster.lock())
     }
 
-    /// The index of the unit that a LUN field names.
+    /// Which roster is the newest.
     #[inline]
-    pub(crate) fn find(&self, lun: LogicalUnitNumber) -> Option<usize> {
-        let number = lun.as_u16()?;
-        let at = self.numbers.binary_search_by_key(&number, |(number, _)| *number).ok()?;
-        Some(self.numbers[at].1 as usize)
-    }
-
-    /// The numbers in ascending order, as REPORT LUNS gives them.
-    pub(crate) fn numbers(&self) -> Vec<LogicalUnitNumber> {
-        self.numbers.iter().map(|(number, _)| LogicalUnitNumber::from(*number)).collect()
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 }

@@ -171,11 +171,10 @@ fn copy_list(device: &TargetDevice, input: &mut Input<'_>) -> CopyList {
 
 /// A step of what goes on without a task at each unit.
 fn upkeep(device: &TargetDevice) {
-    for unit in device.logical_units() {
-        if let Some(request) = device.poll_upkeep(unit.index) {
-            assert!(device.poll_upkeep(unit.index).is_none(), "one request is out at a time");
-            device.handle_upkeep_done(unit.index, answer(&request, unit.config, 0));
-        }
+    let requests: Vec<_> = std::iter::from_fn(|| device.poll_upkeep()).collect();
+    for (index, request) in requests {
+        let unit = device.logical_units().find(|unit| unit.index == index).expect("the unit is there");
+        device.handle_upkeep_done(index, answer(&request, &unit.config, 0));
     }
 }
 
@@ -204,7 +203,7 @@ fn run(nexus: &mut Nexus, mut task: Task, list: Option<Vec<u8>>, input: &mut Inp
             Step::Io(request) => {
                 let device = Arc::clone(nexus.device());
                 let unit = device.logical_units().nth(task.store()).expect("the step has a unit");
-                nexus.resume(&mut task, answer(&request, unit.config, input.byte()))
+                nexus.resume(&mut task, answer(&request, &unit.config, input.byte()))
             }
             Step::Wait => panic!("no other task has a request out"),
         };

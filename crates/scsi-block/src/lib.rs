@@ -21,6 +21,10 @@
 //!   and a parameter list that lies changes nothing.
 //! - **The fast path is free of locks.** READ and WRITE look at two atomics of the unit. A lock is taken only when something
 //!   about the unit, such as a reservation, has changed since this nexus last looked.
+//! - **Order is kept.** ORDERED and HEAD OF QUEUE tasks of a nexus begin when SAM says so, if the owner asks
+//!   [`Nexus::may_start`]; with SIMPLE tasks alone that is counting.
+//! - **Units come and go.** [`TargetDevice::add`], [`remove`](TargetDevice::remove) and [`resize`](TargetDevice::resize) work while
+//!   commands run, and every nexus is told.
 //! - **Resets reach everywhere.** A reset through one nexus ends the tasks of all: each finds out at its next call,
 //!   by the unit's epoch.
 //!
@@ -77,13 +81,16 @@ pub mod opcodes;
 pub mod parameters;
 pub mod protection;
 pub mod reservations;
+mod roster;
 mod segments;
 pub mod sense;
 mod sequence;
 mod status;
 mod task;
+mod task_set;
 mod unit;
 mod unit_attention;
+mod upkeep;
 pub mod vpd;
 mod wipe;
 
@@ -93,7 +100,8 @@ pub use device::{LogicalUnitInfo, NoSuchLogicalUnit, TargetDevice};
 pub use io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Record, Segments};
 pub use link::Settling;
 pub use lun::LogicalUnitNumber;
-pub use nexus::{Command, Nexus};
+pub use nexus::Nexus;
 pub use octets::{DecodeError, Place};
 pub use status::{Status, UnknownStatus};
-pub use task::{Begin, Outcome, Step, Task};
+pub use task::{Begin, Command, Outcome, Step, Task};
+pub use task_set::TaskAttribute;

@@ -115,6 +115,11 @@ impl RequestCounter {
         false
     }
 
+    /// The tasks of this nexus are over.
+    pub(crate) fn end_tasks(&self) {
+        self.link.end_tasks();
+    }
+
     /// A request that was counted has come back.
     #[inline]
     pub(crate) fn discount(&mut self, epoch: u64) {

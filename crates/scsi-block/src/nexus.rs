@@ -4,10 +4,10 @@
 //! table gives each command (reservation, unit attention, readiness, write protection) are applied here, in that
 //! order; what a command does stands in [`commands`](crate::commands).
 
+mod at_unit;
 mod copying;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -15,41 +15,19 @@ use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
 use crate::copy::CopyJob;
-use crate::counters::Counters;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
 use crate::io::{Extent, IoDone, IoOutput, Segments};
-use crate::link::{RequestCounter, Settling};
-use crate::needs::Needs;
-use crate::opcodes::{Field, Operation, Rules};
-use crate::protection::PROTECTION_BYTES;
+use crate::link::Settling;
+use crate::opcodes::Operation;
+use crate::reservations::NexusName;
+use crate::roster::Roster;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
-use crate::task::{Begin, Outcome, Phase, Rare, Step, Task, Then};
-use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
+use crate::task::{Begin, Command, Outcome, Phase, Rare, Step, Task, Then};
+use crate::unit::{Conditions, LogicalUnit, NexusId};
 
-/// A command as it comes, with what the transport and the owner know of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Command<'a> {
-    /// The LUN field.
-    pub lun: LogicalUnitNumber,
-    /// The CDB, 6 to 260 bytes; what follows the command's own length is not looked at.
-    pub cdb: &'a [u8],
-    /// How many bytes of data-out the initiator has announced, where the transport knows (iSCSI: the Expected Data Transfer Length of a
-    /// write, 0 of any other). Commands whose effect would differ from what the initiator means are refused when that is not what the CDB
-    /// asks for: COMPARE AND WRITE and WRITE SAME.
-    pub announced: Option<u32>,
-    /// The time, if its owner tells it: timestamps go by it.
-    pub now: Option<Instant>,
-}
-
-impl<'a> Command<'a> {
-    /// A command of which nothing else is known.
-    #[inline]
-    pub fn new(lun: LogicalUnitNumber, cdb: &'a [u8]) -> Self {
-        Self { lun, cdb, announced: None, now: None }
-    }
-}
+use at_unit::AtUnit;
 
 /// One I_T nexus, owned by one core. Dropping it is I_T nexus loss: its tasks are forgotten by their owner, and a
 /// reservation that it holds ends.
@@ -61,23 +39,46 @@ impl<'a> Command<'a> {
 pub struct Nexus {
     device: Arc<TargetDevice>,
     id: NexusId,
-    /// What it keeps of each unit.
-    units: Box<[AtUnit]>,
-}
-
-/// What a nexus keeps of a unit.
-#[derive(Debug)]
-pub(crate) struct AtUnit {
-    /// What it has found there.
-    pub(crate) view: View,
-    pub(crate) counters: Arc<Counters>,
-    /// What the store has of it.
-    pub(crate) requests: RequestCounter,
+    name: NexusName,
+    /// The units that there were at the last command.
+    roster: Arc<Roster>,
+    /// What it keeps of each unit, by the unit's index.
+    units: Vec<Option<AtUnit>>,
 }
 
 impl Nexus {
-    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, units: impl Iterator<Item = AtUnit>) -> Self {
-        Self { device, id, units: units.collect() }
+    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, name: NexusName) -> Self {
+        let mut nexus = Self { device, id, name, roster: Arc::default(), units: Vec::new() };
+        nexus.look_around();
+        nexus
+    }
+
+    /// Units have come or gone. What is kept of one that is gone goes when no task is left there.
+    #[cold]
+    fn look_around(&mut self) {
+        self.roster = self.device.roster();
+        let mut known = std::mem::take(&mut self.units).into_iter();
+        for (index, unit) in self.roster.places().enumerate() {
+            self.units.push(match (unit, known.next().flatten()) {
+                (Some(unit), None) => Some(AtUnit::new(unit, index, self.id, &self.name)),
+                (None, Some(own)) if own.set.len() == 0 => {
+                    own.unit.disconnect(self.id);
+                    None
+                }
+                (_, own) => own,
+            });
+        }
+    }
+
+    /// What is kept of the unit of a task, which is there as long as the task is.
+    #[inline]
+    fn own(&self, task: &Task) -> &AtUnit {
+        self.units[task.unit()].as_ref().expect("a task has a unit")
+    }
+
+    #[inline]
+    fn own_mut(&mut self, task: &Task) -> &mut AtUnit {
+        self.units[task.unit()].as_mut().expect("a task has a unit")
     }
 
     /// The device at the other end.
@@ -95,52 +96,43 @@ impl Nexus {
     #[inline]
     pub fn begin_command(&mut self, command: &Command<'_>) -> Begin {
         let lun = command.lun;
-        let Some(index) = self.device.find(lun) else { return Begin::Done(self.without_unit(lun, command.cdb)) };
-        let unit = &self.device.units()[index];
+        if self.roster.version != self.device.version() {
+            self.look_around();
+        }
+        let found = self.roster.find(lun).and_then(|index| self.units[index].as_mut());
+        let Some(own) = found else { return Begin::Done(self.without_unit(lun, command.cdb)) };
+        if own.set.len() >= own.unit.config.limits.tasks_max.into() {
+            return Begin::Done(Outcome::bare(Status::TaskSetFull));
+        }
         // In this order: a task of an epoch has seen all that was changed before it began.
-        let epoch = self.units[index].requests.epoch();
-        let summary = unit.summary();
-        match self.plan(index, summary, command) {
+        let epoch = own.requests.epoch();
+        let summary = own.unit.summary();
+        match own.plan(&self.device, self.id, summary, command) {
             Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
                 lun,
-                unit: index as u32,
+                unit: own.index as u32,
                 data_out_length,
                 data_in_length,
                 epoch,
+                position: own.set.enter(command.attribute),
                 phase: Phase::ExpectData(work),
             }),
             Ok(Plan::Done(data_in)) => Begin::Done(Outcome::good(data_in)),
-            Err(Refusal::Check(sense)) => Begin::Done(Outcome::check(sense, summary.sense_format())),
+            Err(Refusal::Check(sense)) => {
+                own.handle_queue_error();
+                Begin::Done(Outcome::check(sense, summary.sense_format()))
+            }
             Err(Refusal::ReservationConflict) => Begin::Done(Outcome::bare(Status::ReservationConflict)),
         }
     }
 
+    /// Whether the order of the tasks lets this one begin (SAM-5 8.6), as it always does where all are SIMPLE. One that was ended meanwhile may
+    /// begin, and finds that out. An owner who keeps the order asks before [`start`](Self::start); if not now, then again after a task of the
+    /// unit has ended.
     #[inline]
-    fn plan(&mut self, index: usize, summary: Summary, command: &Command<'_>) -> Result<Plan, Refusal> {
-        let unit = &self.device.units()[index];
-        let cdb = Cdb::decode(command.cdb);
-        let (rules, needs) = match &cdb {
-            Ok(cdb) => (cdb.descriptor().rules, cdb.descriptor().needs),
-            Err(_) => (Rules::empty(), Needs::UNRESERVED),
-        };
-        let view = &mut self.units[index].view;
-        let has = match view.generation == summary.generation() {
-            true => view.has,
-            false => look_again(view, unit, self.id, summary, cdb.as_ref().ok())?,
-        };
-        if !has.contains(needs) {
-            refuse_needs(has, cdb.as_ref().ok())?;
-        }
-        let cdb = match &cdb {
-            Ok(cdb) => cdb,
-            Err(error) => return Err(Sense::from(*error).into()),
-        };
-        check_rules(unit, summary, cdb)?;
-        cdb.check_refused(unit.config.protection.is_some())?;
-        if rules.contains(Rules::EXACT) {
-            check_announced(unit, cdb, command.announced)?;
-        }
-        commands::plan(&Context { device: &self.device, unit, nexus: self.id, summary, now: command.now }, cdb)
+    pub fn may_start(&self, task: &Task) -> bool {
+        let own = self.own(task);
+        own.set.may_begin(task.position) || own.has_aborted(task)
     }
 
     /// The command's data-out has come, all that there will be: empty if the task wants none, and less than
@@ -155,14 +147,14 @@ impl Nexus {
         let Phase::ExpectData(work) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is started once")
         };
-        let unit = &self.device.units()[task.unit()];
-        let own = &mut self.units[task.unit()];
-        if own.requests.epoch() != task.epoch {
-            return Step::Aborted;
+        let own = self.units[task.unit()].as_mut().expect("a task has a unit");
+        if own.has_aborted(task) {
+            return own.settle(task, Step::Aborted);
         }
+        let AtUnit { unit, index, .. } = own;
         let summary = unit.summary();
-        let context = Context { device: &self.device, unit, nexus: self.id, summary, now: None };
-        match commands::start(&context, work, data_out, task.data_out_length) {
+        let context = Context { device: &self.device, unit, index: *index, nexus: self.id, summary, now: None };
+        let step = match commands::start(&context, work, data_out, task.data_out_length) {
             Ok(Started::Io(request, then)) => {
                 if summary.has(Conditions::TOKENS) {
                     unit.revoke_tokens(then.changes());
@@ -178,7 +170,8 @@ impl Nexus {
             }
             Ok(other) => start_rarely(task, other),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
-        }
+        };
+        self.own_mut(task).settle(task, step)
     }
 
     /// The store has ended the request that the last [`Step::Io`] asked for.
@@ -190,21 +183,11 @@ impl Nexus {
         let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is resumed after a request")
         };
-        let own = &mut self.units[task.unit()];
-        own.requests.discount(task.epoch);
-        let over = own.requests.epoch() != task.epoch;
-        if let Some(job) = then.copy() {
-            self.discount_copy(task, job);
-            self.end_tokens_of_copy(job);
+        self.handle_io_end(task, &then);
+        if self.own(task).has_aborted(task) {
+            return self.own_mut(task).settle(task, Step::Aborted);
         }
-        let unit = &self.device.units()[task.unit()];
-        if unit.summary().has(Conditions::TOKENS) {
-            unit.revoke_tokens(then.changes());
-        }
-        if over {
-            return Step::Aborted;
-        }
-        match (then, done) {
+        let step = match (then, done) {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
                 Step::Done(Outcome::good(data))
             }
@@ -212,24 +195,37 @@ impl Nexus {
             (then, done) => {
                 if let Err(error) = done {
                     let unit = then.copy().map_or(task.unit(), CopyJob::unit);
-                    self.units[unit].counters.count_failure(error);
+                    if let Some(Some(own)) = self.units.get(unit) {
+                        own.counters.count_failure(error);
+                    }
                 }
                 let step = self.resume_rarely(task, then, done);
                 self.count_rarely(task, step)
             }
+        };
+        self.own_mut(task).settle(task, step)
+    }
+
+    /// A request of a task is at the store no more: what it changes has changed.
+    #[inline]
+    fn handle_io_end(&mut self, task: &Task, then: &Then) {
+        let own = self.own_mut(task);
+        own.revoke_tokens(then.changes());
+        own.requests.discount(task.epoch);
+        if let Some(job) = then.copy() {
+            self.end_tokens_of_copy(job);
+            self.discount_copy(task, job);
         }
     }
 
-    /// The store has ended the request that the last [`Step::Io`] asked for, of a task that its owner has ended meanwhile. Each request is
-    /// followed by this or [`resume`](Self::resume): others may wait for its end.
-    pub fn forget(&mut self, task: Task) {
-        self.units[task.unit()].requests.discount(task.epoch);
-        if let Some(job) = task.copy() {
-            self.discount_copy(&task, job);
-            self.end_tokens_of_copy(job);
-        }
+    /// The owner has ended a task that has not come to [`Step::Done`] or [`Step::Aborted`], as ABORT TASK does; if the last step was
+    /// [`Step::Io`], to be called when the store has ended that request. Others may wait for either.
+    pub fn forget(&mut self, mut task: Task) {
         if let Phase::ExpectIo(then) = &task.phase {
-            self.revoke_tokens(task.unit(), then.changes());
+            self.handle_io_end(&task, then);
+        }
+        if !matches!(task.phase, Phase::Ended) {
+            let _ = self.own_mut(&task).settle(&mut task, Step::Aborted);
         }
     }
 
@@ -241,17 +237,18 @@ impl Nexus {
         let Phase::ExpectEnds(settling) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is woken that waits")
         };
-        match self.units[task.unit()].requests.epoch() == task.epoch {
-            true => wait(task, settling),
-            false => Step::Aborted,
-        }
+        let step = match self.own(task).has_aborted(task) {
+            true => Step::Aborted,
+            false => wait(task, settling),
+        };
+        self.own_mut(task).settle(task, step)
     }
 
     /// Counts the request of a step, if it is one, unless the task is over meanwhile.
     #[cold]
     fn count_rarely(&mut self, task: &Task, step: Step) -> Step {
         match step {
-            Step::Io(request) if self.units[task.unit()].requests.count(task.epoch) => Step::Io(request),
+            Step::Io(request) if self.own_mut(task).requests.count(task.epoch) => Step::Io(request),
             Step::Io(_) => {
                 if let Some(job) = task.copy() {
                     self.discount_copy(task, job);
@@ -265,7 +262,7 @@ impl Nexus {
     /// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
     #[cold]
     fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
-        let unit = &self.device.units()[task.unit()];
+        let unit = &Arc::clone(&self.own(task).unit);
         let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
         let rare = match (then, &done) {
             (Then::Rarely(rare), _) => *rare,
@@ -299,9 +296,11 @@ impl Nexus {
     fn without_unit(&self, lun: LogicalUnitNumber, cdb: &[u8]) -> Outcome {
         let unsupported = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
         let answer = Cdb::decode(cdb).map_err(Sense::from).and_then(|cdb| match cdb.operation() {
-            _ if lun == LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS => commands::execute_well_known(&self.device, &cdb),
+            _ if lun == LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS => {
+                commands::execute_well_known(&self.device, self.id, &cdb)
+            }
             Operation::Inquiry => commands::inquiry_without_unit(&cdb),
-            Operation::ReportLuns => commands::report_luns(&self.device, &cdb),
+            Operation::ReportLuns => commands::report_luns(&self.device, self.id, &cdb),
             Operation::RequestSense => Ok(commands::sense_as_data(&cdb, unsupported)),
             _ => Err(unsupported),
         });
@@ -311,8 +310,10 @@ impl Nexus {
         }
     }
 
-    fn unit(&self, lun: LogicalUnitNumber) -> Result<&LogicalUnit, NoSuchLogicalUnit> {
-        self.device.find(lun).map(|index| &self.device.units()[index]).ok_or(NoSuchLogicalUnit(lun))
+    /// The unit that there is now.
+    fn unit(&self, lun: LogicalUnitNumber) -> Result<Arc<LogicalUnit>, NoSuchLogicalUnit> {
+        let roster = self.device.roster();
+        roster.find(lun).and_then(|index| roster.get(index)).map(Arc::clone).ok_or(NoSuchLogicalUnit(lun))
     }
 
     /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its RESERVE reservation ends, its mode
@@ -327,7 +328,7 @@ impl Nexus {
     /// A hard reset of all units (SAM-5 6.3.2), as the iSCSI TARGET WARM and COLD RESET ask for. It is done when what it
     /// gives back is over.
     pub fn target_reset(&mut self) -> Settling {
-        Settling::all(self.device.units().iter().map(|unit| {
+        Settling::all(self.device.roster().units().map(|(_, unit)| {
             unit.change(|state| state.clock = None);
             unit.reset(AdditionalSense::SCSI_BUS_RESET)
         }))
@@ -345,7 +346,7 @@ impl Nexus {
     /// I_T NEXUS RESET (SAM-5 7.6): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
     /// its RESERVE reservations end, and it is told by unit attention.
     pub fn reset(&mut self) {
-        self.device.units().iter().for_each(|unit| unit.reset_nexus(self.id));
+        self.units.iter().flatten().for_each(|own| own.unit.reset_nexus(self.id));
     }
 
     /// QUERY ASYNCHRONOUS EVENT (SAM-5 7.10): whether a unit attention condition waits for a command of this nexus.
@@ -360,40 +361,15 @@ impl Nexus {
     /// The transport has ended tasks of this nexus at the unit in this place of the device, and will not say so: the nexus is told
     /// by unit attention.
     pub fn commands_cleared(&mut self, unit: usize) {
-        self.device.units()[unit].tell(self.id, AdditionalSense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT);
+        if let Some(Some(own)) = self.units.get(unit) {
+            own.unit.tell(self.id, AdditionalSense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT);
+        }
     }
 }
 
 impl Drop for Nexus {
     fn drop(&mut self) {
-        self.device.units().iter().for_each(|unit| unit.disconnect(self.id));
-    }
-}
-
-/// Reports the oldest unit attention, or looks what the nexus has now.
-#[cold]
-fn look_again(
-    view: &mut View,
-    unit: &LogicalUnit,
-    nexus: NexusId,
-    summary: Summary,
-    cdb: Option<&Cdb>,
-) -> Result<Needs, Sense> {
-    let quiet = cdb.is_some_and(|cdb| cdb.descriptor().rules.contains(Rules::QUIET));
-    let needs = cdb.map_or(Needs::UNRESERVED, Cdb::needs);
-    let looked = unit.look_as(nexus, needs, quiet).map_err(|code| Sense::new(SenseKey::UnitAttention, code))?;
-    if looked.lasts {
-        *view = View { generation: summary.generation(), has: looked.has };
-    }
-    Ok(looked.has)
-}
-
-/// The refusal of a command that needs more than the nexus has, if it does with the fields that it has.
-#[cold]
-fn refuse_needs(has: Needs, cdb: Option<&Cdb>) -> Result<(), Refusal> {
-    match cdb.map_or(Needs::UNRESERVED, Cdb::needs) - has {
-        missing if missing.is_empty() => Ok(()),
-        _ => Err(Refusal::ReservationConflict),
+        self.units.iter().flatten().for_each(|own| own.unit.disconnect(self.id));
     }
 }
 
@@ -415,35 +391,6 @@ fn wait(task: &mut Task, settling: Settling) -> Step {
             task.phase = Phase::ExpectEnds(settling);
             Step::Wait
         }
-    }
-}
-
-/// Whether the unit has the command, readiness and write protection, as the table asks for them.
-#[inline]
-fn check_rules(unit: &LogicalUnit, summary: Summary, cdb: &Cdb) -> Result<(), Sense> {
-    let rules = cdb.descriptor().rules;
-    if rules.contains(Rules::OPTIONAL) && !unit.config.supports(cdb.operation()) {
-        return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
-    }
-    if rules.contains(Rules::MEDIUM) && summary.has(Conditions::NOT_READY) {
-        unit.look(|state| state.medium.not_ready()).map_or(Ok(()), Err)?;
-    }
-    if rules.contains(Rules::WRITES) && summary.has(Conditions::READ_ONLY) {
-        return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::WRITE_PROTECTED));
-    }
-    if rules.contains(Rules::WRITES) && summary.has(Conditions::SOFTWARE_WRITE_PROTECTED) {
-        return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::SOFTWARE_WRITE_PROTECTED));
-    }
-    Ok(())
-}
-
-/// Whether the transport will bring just the data that the CDB asks for, if it knows.
-fn check_announced(unit: &LogicalUnit, cdb: &Cdb, announced: Option<u32>) -> Result<(), Sense> {
-    let tuple = if cdb.has(Field::Protect) { PROTECTION_BYTES } else { 0 };
-    let wanted = cdb.data_length(unit.config.geometry.block_size + tuple);
-    match announced {
-        Some(announced) if u64::from(announced) != wanted => Err(cdb.refuse(Field::Blocks)),
-        _ => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tasks: a command between its CDB and its outcome, and the values in which a nexus answers.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
@@ -10,7 +12,33 @@ use crate::link::Settling;
 use crate::sense::{Sense, SenseFormat};
 use crate::sequence::Sequence;
 use crate::status::Status;
+use crate::task_set::{Position, TaskAttribute};
 use crate::wipe::Lease;
+
+/// A command as it comes, with what the transport and the owner know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    /// The LUN field.
+    pub lun: LogicalUnitNumber,
+    /// The CDB, 6 to 260 bytes; what follows the command's own length is not looked at.
+    pub cdb: &'a [u8],
+    /// How many bytes of data-out the initiator has announced, where the transport knows (iSCSI: the Expected Data Transfer Length of a
+    /// write, 0 of any other). Commands whose effect would differ from what the initiator means are refused when that is not what the CDB
+    /// asks for: COMPARE AND WRITE and WRITE SAME.
+    pub announced: Option<u32>,
+    /// How it is ordered among the tasks of the nexus.
+    pub attribute: TaskAttribute,
+    /// The time, if its owner tells it: timestamps go by it.
+    pub now: Option<Instant>,
+}
+
+impl<'a> Command<'a> {
+    /// A SIMPLE command of which nothing else is known.
+    #[inline]
+    pub fn new(lun: LogicalUnitNumber, cdb: &'a [u8]) -> Self {
+        Self { lun, cdb, announced: None, attribute: TaskAttribute::Simple, now: None }
+    }
+}
 
 /// What a CDB comes to.
 #[derive(Debug)]
@@ -65,8 +93,8 @@ impl Outcome {
 
 /// A command that has begun and not ended.
 ///
-/// It holds no lock, borrow or buffer of anybody else's: drop it to forget it, or while a request of it is out, give it to
-/// [`Nexus::forget`](crate::Nexus::forget) when that has come back.
+/// It holds no lock, borrow or buffer of anybody else's. One that is not carried to its end is given to
+/// [`Nexus::forget`](crate::Nexus::forget), so that those which wait for it may go on.
 #[derive(Debug)]
 pub struct Task {
     pub(crate) lun: LogicalUnitNumber,
@@ -75,6 +103,7 @@ pub struct Task {
     pub(crate) data_in_length: u32,
     /// The epoch of its nexus at the unit when the command came.
     pub(crate) epoch: u64,
+    pub(crate) position: Position,
     pub(crate) phase: Phase,
 }
 

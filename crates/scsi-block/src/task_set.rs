@@ -1,8 +1,8 @@
 //! The task set of one nexus at one unit (SAM-5 8): which of its tasks may begin.
 //!
 //! In: tasks as they come, with their attribute, and as they end. Out: whether one may begin. Tasks that may be reordered among themselves
-//! are a group; an ORDERED task is a group of its own. The tasks of a group may begin when all groups before it have ended. With SIMPLE
-//! tasks alone there is one group, and all of this is counting up and down.
+//! are a group, with an even number; an ORDERED task is a group of its own, with an odd one. With SIMPLE tasks alone there is one group, and
+//! all of this is counting up and down.
 
 use std::collections::VecDeque;
 
@@ -26,6 +26,11 @@ pub(crate) struct Position(u64);
 
 impl Position {
     const HEAD: Self = Self(u64::MAX);
+
+    /// Whether it is that of an ORDERED task.
+    fn is_ordered(self) -> bool {
+        self.0 % 2 == 1
+    }
 }
 
 /// The tasks of one nexus at one unit.
@@ -39,8 +44,6 @@ pub(crate) struct TaskSet {
     number: u64,
     /// Tasks that are left in each group before it, the oldest first; that one has some.
     older: VecDeque<u32>,
-    /// How often all tasks of the set have been ended at once.
-    epoch: u64,
 }
 
 impl TaskSet {
@@ -49,17 +52,6 @@ impl TaskSet {
     pub(crate) fn len(&self) -> usize {
         let older = if self.older.is_empty() { 0 } else { self.older.iter().map(|tasks| *tasks as usize).sum() };
         self.newest as usize + self.heads as usize + older
-    }
-
-    /// Differs after all tasks of the set have been ended at once.
-    #[inline]
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// All tasks of the set end; each finds out at its next step, and leaves then.
-    pub(crate) fn end_all(&mut self) {
-        self.epoch += 1;
     }
 
     /// A task has come.
@@ -80,19 +72,18 @@ impl TaskSet {
             self.heads += 1;
             return Position::HEAD;
         }
-        if self.newest > 0 {
-            self.close_group();
-        }
-        self.newest = 1;
-        let position = Position(self.number);
-        self.close_group();
+        self.older.extend([std::mem::take(&mut self.newest), 1]);
+        self.number += 2;
+        let position = Position(self.number - 1);
+        self.drop_empty();
         position
     }
 
-    /// What comes from now on is another group.
-    fn close_group(&mut self) {
-        self.older.push_back(std::mem::take(&mut self.newest));
-        self.number += 1;
+    /// Groups that nothing is before and nothing is left of are over.
+    fn drop_empty(&mut self) {
+        while self.older.front() == Some(&0) {
+            self.older.pop_front();
+        }
     }
 
     /// Whether a task may begin.
@@ -103,7 +94,18 @@ impl TaskSet {
 
     #[cold]
     fn may_begin_rarely(&self, position: Position) -> bool {
-        position == Position::HEAD || self.heads == 0 && position.0 == self.number - self.older.len() as u64
+        if position == Position::HEAD || self.heads > 0 {
+            return position == Position::HEAD;
+        }
+        let oldest = self.oldest();
+        let before = self.older.iter().zip(oldest..position.0);
+        let is_in_the_way = |(tasks, number): (&u32, u64)| *tasks > 0 && (position.is_ordered() || number % 2 == 1);
+        !before.into_iter().any(is_in_the_way)
+    }
+
+    /// Number of the oldest group that has tasks.
+    fn oldest(&self) -> u64 {
+        self.number - self.older.len() as u64
     }
 
     /// A task has ended.
@@ -121,11 +123,9 @@ impl TaskSet {
             self.heads -= 1;
             return;
         }
-        let oldest = self.number - self.older.len() as u64;
-        self.older[(position.0 - oldest) as usize] -= 1;
-        while self.older.front() == Some(&0) {
-            self.older.pop_front();
-        }
+        let index = (position.0 - self.oldest()) as usize;
+        self.older[index] -= 1;
+        self.drop_empty();
     }
 }
 

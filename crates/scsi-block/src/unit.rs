@@ -19,15 +19,15 @@ use crate::commands::RECORD;
 use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::copy::{Copies, Tokens};
 use crate::counters::{Counters, Totals};
-use crate::io::{BlockIo, Extent, IoError};
+use crate::io::{BlockIo, Extent, Geometry, IoError};
 use crate::link::{Link, RequestCounter, Settling};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
 use crate::needs::Needs;
-use crate::nexus::AtUnit;
 use crate::reservations::{NexusName, Path, Reservations};
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
+use crate::upkeep::Upkeep;
 use crate::wipe::{Progress, Wipe};
 
 /// An I_T nexus, by a number that is never used again.
@@ -43,8 +43,12 @@ bitflags! {
         const SOFTWARE_WRITE_PROTECTED = 1 << 2;
         const WRITE_CACHE = 1 << 3;
         const DESCRIPTOR_SENSE = 1 << 4;
+        /// A task that ends with CHECK CONDITION ends the others of its nexus (QERR).
+        const ENDS_TASKS = 1 << 5;
+        /// A FORMAT UNIT or SANITIZE goes on.
+        const WIPING = 1 << 6;
         /// There are tokens that a write may have to end.
-        const TOKENS = 1 << 5;
+        const TOKENS = 1 << 7;
     }
 }
 
@@ -57,6 +61,10 @@ impl Summary {
 
     pub(crate) fn has(self, conditions: Conditions) -> bool {
         self.0 as u8 & conditions.bits() != 0
+    }
+
+    fn conditions(self) -> Conditions {
+        Conditions::from_bits_truncate(self.0 as u8)
     }
 
     /// Differs whenever anything has changed.
@@ -189,6 +197,8 @@ pub(crate) struct LogicalUnit {
     pub(crate) number: LogicalUnitNumber,
     pub(crate) config: LogicalUnitConfig,
     summary: AtomicU64,
+    blocks: AtomicU64,
+    upkeep: Arc<Upkeep>,
     state: Mutex<State>,
 }
 
@@ -202,7 +212,11 @@ pub(crate) struct Looked {
 impl LogicalUnit {
     /// # Errors
     /// What was kept of the unit cannot be read.
-    pub(crate) fn new(number: LogicalUnitNumber, config: LogicalUnitConfig) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        number: LogicalUnitNumber,
+        config: LogicalUnitConfig,
+        upkeep: Arc<Upkeep>,
+    ) -> Result<Self, ConfigError> {
         let kept = config.kept.as_ref().and_then(|kept| kept.get(RECORD)).map_or(&[][..], |record| record);
         let wrong = |error| ConfigError::Kept { serial: config.identity.serial.clone(), error };
         let reservations = Reservations::from_kept(kept).map_err(wrong)?;
@@ -222,12 +236,41 @@ impl LogicalUnit {
             cleared: Default::default(),
         };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
-        Ok(Self { number, config, summary, state: Mutex::new(state) })
+        let blocks = AtomicU64::new(config.geometry.blocks);
+        Ok(Self { number, config, summary, blocks, upkeep, state: Mutex::new(state) })
     }
 
     #[inline]
     pub(crate) fn summary(&self) -> Summary {
         Summary(self.summary.load(Ordering::Acquire))
+    }
+
+    /// Number of blocks that there are now.
+    #[inline]
+    pub(crate) fn blocks(&self) -> u64 {
+        self.blocks.load(Ordering::Acquire)
+    }
+
+    /// The size that the medium has now.
+    pub(crate) fn geometry(&self) -> Geometry {
+        Geometry { blocks: self.blocks(), ..self.config.geometry }
+    }
+
+    /// The unit is taken away: what goes on without a task ends, and its tokens are none any more.
+    pub(crate) fn retire(&self) {
+        self.change(|state| {
+            state.medium.wipe = None;
+            state.tokens.revoke(Extent::ALL);
+        });
+    }
+
+    /// The medium has so many blocks from now on, and everybody is told. Tokens that stand for blocks behind its end are none any more.
+    pub(crate) fn resize(&self, blocks: u64) {
+        self.change(|state| {
+            self.blocks.store(blocks, Ordering::Release);
+            state.tokens.revoke(Extent { lba: blocks, ..Extent::ALL });
+            state.post(AdditionalSense::CAPACITY_DATA_HAS_CHANGED, None);
+        });
     }
 
     /// Looks at the state.
@@ -250,19 +293,21 @@ impl LogicalUnit {
 
     /// The summary of a state that has changed, whose lock is held.
     fn publish(&self, state: &State) {
-        let generation = (self.summary().generation() + 1) << Summary::CONDITION_BITS;
-        let conditions = conditions(state, &self.config).bits();
-        self.summary.store(generation | u64::from(conditions), Ordering::Release);
+        let before = self.summary();
+        let generation = (before.generation() + 1) << Summary::CONDITION_BITS;
+        let conditions = conditions(state, &self.config);
+        self.summary.store(generation | u64::from(conditions.bits()), Ordering::Release);
+        self.upkeep.count(before.conditions(), conditions);
     }
 
     /// A new nexus. It is told first of all that the unit may have been reset before it came.
-    pub(crate) fn connect(&self, nexus: NexusId, name: NexusName) -> AtUnit {
+    pub(crate) fn connect(&self, nexus: NexusId, name: NexusName) -> (Arc<Counters>, RequestCounter) {
         let (link, counters) = (Arc::new(Link::default()), Arc::new(Counters::default()));
         let mut attentions = UnitAttentions::default();
         attentions.post(AdditionalSense::POWER_ON_OR_RESET);
         let peer = Peer { name, link: Arc::clone(&link), attentions, counters: Arc::clone(&counters) };
         self.state.lock().nexuses.insert(nexus, peer);
-        AtUnit { view: View::NONE, counters, requests: RequestCounter::new(link) }
+        (counters, RequestCounter::new(link))
     }
 
     /// The nexus is lost: its reservation ends (SPC-2 5.5.1).
@@ -297,6 +342,13 @@ impl LogicalUnit {
     /// Takes the oldest unit attention of `nexus`.
     pub(crate) fn take_attention(&self, nexus: NexusId) -> Option<AdditionalSense> {
         self.state.lock().nexuses.get_mut(&nexus)?.attentions.take()
+    }
+
+    /// A condition is not worth telling a nexus any more.
+    pub(crate) fn clear_attention(&self, nexus: NexusId, condition: AdditionalSense) {
+        if let Some(peer) = self.state.lock().nexuses.get_mut(&nexus) {
+            peer.attentions.clear(condition);
+        }
     }
 
     /// Whether a unit attention condition waits for a command of `nexus`.
@@ -391,7 +443,7 @@ impl LogicalUnit {
 
     /// The step of a wipe that is due and that no task does.
     pub(crate) fn poll_wipe(&self) -> Option<BlockIo> {
-        if !self.summary().has(Conditions::NOT_READY) {
+        if !self.summary().has(Conditions::WIPING) {
             return None;
         }
         self.state.lock().medium.wipe.as_mut()?.poll()
@@ -409,6 +461,12 @@ impl LogicalUnit {
     }
 }
 
+impl Drop for LogicalUnit {
+    fn drop(&mut self) {
+        self.upkeep.count(self.summary().conditions(), Conditions::empty());
+    }
+}
+
 fn conditions(state: &State, config: &LogicalUnitConfig) -> Conditions {
     [
         (Conditions::NOT_READY, state.medium.not_ready().is_some()),
@@ -416,6 +474,8 @@ fn conditions(state: &State, config: &LogicalUnitConfig) -> Conditions {
         (Conditions::SOFTWARE_WRITE_PROTECTED, state.settings.software_write_protect),
         (Conditions::WRITE_CACHE, state.settings.write_cache),
         (Conditions::DESCRIPTOR_SENSE, state.settings.descriptor_sense),
+        (Conditions::ENDS_TASKS, state.settings.queue_error != 0),
+        (Conditions::WIPING, state.medium.wipe.is_some()),
         (Conditions::TOKENS, state.tokens.any()),
     ]
     .into_iter()

@@ -305,8 +305,8 @@ fn who_is_gone_or_reset_prevents_nothing() {
 /// Lets the owner of the device do what goes on without a task; how many requests there were.
 fn upkeep(device: &TargetDevice, failing: bool) -> usize {
     let mut steps = 0;
-    while device.poll_upkeep(0).is_some() {
-        assert_eq!(device.poll_upkeep(0), None, "one at a time");
+    while device.poll_upkeep().is_some() {
+        assert_eq!(device.poll_upkeep(), None, "one at a time");
         device.handle_upkeep_done(0, if failing { Err(IoError::Write) } else { Ok(IoOutput::Done) });
         steps += 1;
     }
@@ -353,7 +353,7 @@ fn a_sanitize_that_is_not_waited_for_goes_on_and_is_told() {
         let refused = sense(&mut two, &cdb, &OVERWRITE);
         assert_eq!(refused.additional, AdditionalSense::SANITIZE_IN_PROGRESS, "{cdb:?}");
     }
-    assert!(device.poll_upkeep(0).is_some());
+    assert!(device.poll_upkeep().is_some());
     device.handle_upkeep_done(0, Ok(IoOutput::Done));
     drop(two.logical_unit_reset(lun()).unwrap());
     drop(one);
@@ -401,7 +401,7 @@ fn a_sanitize_whose_task_is_gone_is_carried_on() {
     let Begin::Task(mut task) = nexus.begin(lun(), overwrite(0).as_bytes()) else { panic!() };
     let data: Segments = [Bytes::from_static(&OVERWRITE)].into_iter().collect();
     assert!(matches!(nexus.start(&mut task, data), Step::Io(_)));
-    assert_eq!(device.poll_upkeep(0), None, "the task does it");
+    assert_eq!(device.poll_upkeep(), None, "the task does it");
     drop((task, nexus));
     assert_eq!(upkeep(&device, false), 3);
     good(&mut settled(&device), &Cdb::read_10(0, 1), &[]);

@@ -258,6 +258,29 @@ fn pdus_go_out_within_credits() {
 }
 
 #[test]
+fn what_is_too_long_for_the_adapter_is_not_sent() {
+    let mut driver = connected();
+    driver.send(TID, ping(SEGMENT_BYTES_MAX as usize));
+    assert_eq!(driver.flush(TID), Ok(Flush::Done));
+    driver.send(TID, ping(SEGMENT_BYTES_MAX as usize + 1));
+    assert_eq!(driver.flush(TID).unwrap_err().kind(), PortErrorKind::Io);
+}
+
+#[test]
+fn who_waits_for_room_is_told_of_it() {
+    let mut driver = connected();
+    (0..30).for_each(|_| driver.send(TID, ping(5000)));
+    assert_eq!(driver.flush(TID), Ok(Flush::Pending));
+    for _ in 0..2 {
+        driver.bus().say(Fw4Ack { opcode_tid: ReplyOpcode::Fw4Ack.of(TID), credits: 7, ..Fw4Ack::default() });
+        driver.poll(Instant::now());
+        assert_eq!(driver.poll_event(), Some(DriverEvent::Ready { connection: TID }));
+        assert_eq!(driver.poll_event(), None);
+        assert_eq!(driver.flush(TID), Ok(Flush::Pending));
+    }
+}
+
+#[test]
 fn digests_hold_what_is_sent_until_the_adapter_has_them() {
     let mut driver = connected();
     driver.send(TID, ping(0));

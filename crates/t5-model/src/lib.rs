@@ -1,6 +1,7 @@
-//! The Chelsio T5 adapter in software, part by part.
+//! The Chelsio T5 adapter in software: behind [`Bus`](t5_hal::Bus), below the driver.
 //!
 //! ```text
+//!   adapter  functions, registers, mailbox and firmware, queues, connections: it joins the others
 //!   switch   virtual interfaces, wires and loopbacks: who gets which frame
 //!   tcp      offloaded connections, over smoltcp
 //!   iscsi    PDUs in the stream: framing, digests, placement by page pods
@@ -16,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adapter;
 pub mod iscsi;
 pub mod switch;
 pub mod tcp;

@@ -78,6 +78,8 @@ pub struct Shape {
     pub iodepth: u32,
     /// Sessions, each on a thread of its own.
     pub jobs: u32,
+    /// Connections of each session.
+    pub connections: u16,
 }
 
 impl fmt::Display for Shape {
@@ -85,7 +87,10 @@ impl fmt::Display for Shape {
         let rw = self.rw.to_possible_value();
         let rw = rw.as_ref().map_or("", |value| value.get_name());
         write!(f, "{rw}, {}, depth {}", show::size(self.block_size.into()), self.iodepth)?;
-        if self.jobs > 1 { write!(f, ", {} jobs", self.jobs) } else { Ok(()) }
+        if self.jobs > 1 {
+            write!(f, ", {} jobs", self.jobs)?;
+        }
+        if self.connections > 1 { write!(f, ", {} connections a session", self.connections) } else { Ok(()) }
     }
 }
 

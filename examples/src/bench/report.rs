@@ -111,7 +111,7 @@ mod tests {
     fn report() -> Report {
         let mut tally = Tally::default();
         (0..3000).for_each(|_| tally.record(Duration::from_micros(200)));
-        let shape = Shape { rw: Direction::Randread, block_size: 4096, iodepth: 32, jobs: 2 };
+        let shape = Shape { rw: Direction::Randread, block_size: 4096, iodepth: 32, jobs: 2, connections: 4 };
         let (second, half) = (Duration::from_secs(1), Duration::from_millis(500));
         Report::new("iscsi://h:1/iqn.2026-01.a:b/0".into(), shape, [&tally, &Tally::default()], second, half)
     }
@@ -125,6 +125,7 @@ mod tests {
         assert_eq!(json["read"]["iops"], json["iops"]);
         assert!(json["write"].is_null() && json["verified_bytes"].is_null());
         assert_eq!((&json["rw"], &json["block_size"], &json["jobs"]), (&"randread".into(), &4096.into(), &2.into()));
+        assert_eq!(json["connections"], 4);
         assert_eq!(json["cpu_percent"], 50.0);
     }
 
@@ -132,7 +133,10 @@ mod tests {
     fn people_get_a_table() {
         let text = report().to_string();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "randread, 4 KiB, depth 32, 2 jobs on iscsi://h:1/iqn.2026-01.a:b/0");
+        assert_eq!(
+            lines[0],
+            "randread, 4 KiB, depth 32, 2 jobs, 4 connections a session on iscsi://h:1/iqn.2026-01.a:b/0"
+        );
         assert!(lines[1].contains("IOPS") && lines[2].contains("read") && lines[2].contains("3 000"), "{text}");
         assert_eq!(lines[3], "50 % of a processor, 166.67 us a request");
     }

@@ -68,18 +68,21 @@ impl Bench {
         self.connection.check_sessions(self.jobs as usize)?;
         let report = match &self.url {
             Some(url) => {
-                let geometry = self.geometry(url)?;
+                let (geometry, connections) = self.learn(url)?;
                 let lun = super::connection::lun(url)?;
-                self.load(self.connection.config(url)?, url.to_string(), lun, geometry, false).run().map_err(at(url))?
+                let client = self.connection.config(url)?;
+                self.load(client, url.to_string(), lun, geometry, connections, false).run().map_err(at(url))?
             }
             None => {
                 let size = self.size.unwrap_or(OWN_DISK_BYTES);
                 let disk = Disk::memory(size);
-                let (server, url) = own_target(disk)?;
+                let limits = self.connection.limits();
+                let connections = limits.max_connections;
+                let (server, url) = own_target(disk, limits)?;
                 let client = self.connection.config(&url)?;
                 let geometry = Geometry { block_size: 512, blocks: size / 512 };
-                let report =
-                    self.load(client, "a disk in memory, target in this process".into(), 0, geometry, true).run();
+                let name = "a disk in memory, target in this process".into();
+                let report = self.load(client, name, 0, geometry, connections, true).run();
                 drop(server);
                 report?
             }
@@ -92,8 +95,8 @@ impl Bench {
         Ok(())
     }
 
-    /// The disk's size, learnt in a session of its own.
-    fn geometry(&self, url: &Url) -> Result<Geometry, Failure> {
+    /// The disk's size, and how many connections its target lets a session have, learnt in a session of its own.
+    fn learn(&self, url: &Url) -> Result<(Geometry, u16), Failure> {
         let unit = Unit::open(url, &self.connection.without_capture())?;
         let disk = unit.disk().map_err(at(url))?;
         let transfer_bytes_max = disk.transfer_blocks_max().saturating_mul(disk.block_size().into());
@@ -102,12 +105,21 @@ impl Bench {
                 format!("--block-size {}: {url} takes at most {transfer_bytes_max} bytes at once", self.block_size);
             return Err(Failure::usage(message));
         }
-        let geometry = disk.geometry();
+        let learnt = (disk.geometry(), unit.client.parameters().max_connections);
         unit.close();
-        Ok(geometry)
+        Ok(learnt)
     }
 
-    fn load(&self, client: ClientConfig, name: String, lun: u16, geometry: Geometry, fill: bool) -> Load {
+    fn load(
+        &self,
+        client: ClientConfig,
+        name: String,
+        lun: u16,
+        geometry: Geometry,
+        connections: u16,
+        fill: bool,
+    ) -> Load {
+        let Self { rw, block_size, iodepth, jobs, .. } = *self;
         let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         Load {
             client,
@@ -115,7 +127,7 @@ impl Bench {
             lun,
             geometry,
             size: self.size.unwrap_or(u64::MAX),
-            shape: Shape { rw: self.rw, block_size: self.block_size, iodepth: self.iodepth, jobs: self.jobs },
+            shape: Shape { rw, block_size, iodepth, jobs, connections },
             runtime: self.runtime,
             fill,
             verify: self.verify,

@@ -16,7 +16,7 @@ use scsi_block::cdb::Cdb;
 use scsi_block::vpd::{SupportedPages, page};
 
 use crate::completion::{good, is_unit_attention};
-use crate::digest::{self, Digest};
+use crate::digest::{self, Digest, recoverable};
 use crate::failure::{Failure, Kind};
 use crate::parse::{self, Limit, hidden};
 use crate::secret::{self, CredentialFile};
@@ -51,9 +51,14 @@ pub struct Connection {
     #[arg(long, value_name = "DIGEST")]
     data_digest: Option<Digest>,
 
-    /// Error recovery level to ask for, of RFC 7143 section 7.1.5; with 1, what digests find wrong is sent again within the session
+    /// Error recovery level to ask for, of RFC 7143 section 7.1.5; with 1, what digests find wrong is sent again within the session;
+    /// with 2, commands outlive their connection
     #[arg(long, value_name = "LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=2))]
     error_recovery_level: u8,
+
+    /// Connections of each session, if the target takes as many; commands spread over them, and one that is lost is replaced
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    connections: u16,
 
     /// Our name, in iqn., eui. or naa. form
     #[arg(long, value_name = "NAME", default_value = INITIATOR_NAME, value_parser = normalise_name)]
@@ -99,7 +104,9 @@ impl Connection {
         let config = config
             .initiator_name(&self.initiator_name)
             .authentication(self.authentication(url)?)
-            .limits(Limits { error_recovery_level: self.error_recovery_level, ..digest::limits(header, data) })
+            .limits(digest::limits(header, data))
+            .connections(self.connections)
+            .error_recovery_level(self.error_recovery_level)
             .timeout(self.timeout)
             .escalation(
                 self.command_timeout.0.map(|time| Escalation { command_timeout: time, ..Escalation::default() }),
@@ -139,6 +146,17 @@ impl Connection {
     #[must_use]
     pub fn without_capture(&self) -> Self {
         Self { capture: None, ..self.clone() }
+    }
+
+    /// What a target of our own has to offer for this.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let digests = digest::limits(Digest::Any, Digest::Any);
+        recoverable(Limits {
+            max_connections: self.connections,
+            error_recovery_level: self.error_recovery_level,
+            ..digests
+        })
     }
 
     fn authentication(&self, url: &Url) -> Result<Authentication, Failure> {

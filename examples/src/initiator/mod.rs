@@ -190,6 +190,7 @@ mod tests {
                 &["persist", "register", "--new-key", "1", "--initiator-port", "a,b", "iscsi://h"],
                 &["expected an iSCSI name"],
             ),
+            (&["ping", "iscsi://h", "--connections", "0"], &["--connections", "1..=64"]),
             (&["ping", "iscsi://h", "--isid", "0xc00000000000"], &["--isid", "reserved"]),
         ];
         for (words, expected) in wrong {

@@ -4,6 +4,8 @@ use super::pattern::BLOCK_BYTES;
 use bytes::Bytes;
 use iscsi_pdu::{Frame, Opcode};
 use iscsi_transport::{Capabilities, Digests, Flush, PduPort, PortError, Random, ReceiveLimits, Received};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 macro_rules! bugs {
     ($($(#[$doc:meta])* $variant:ident,)*) => {
@@ -83,7 +85,57 @@ bugs! {
     CompletionTwice,
     /// The initiator's owner does not hear that a request was lost with its session.
     LostForgotten,
+    /// A response goes over another connection than its request.
+    ResponseElsewhere,
+    /// Data goes over another connection than its command.
+    DataOutElsewhere,
+    /// A status of a connection that is gone is taken for one of the next.
+    OldStatusTaken,
+    /// Two commands of a session go with one CmdSN, each over its own connection.
+    CmdSnTwice,
+    /// Statuses are counted over all connections of a session, not on each.
+    StatSnOfSession,
+    /// A task is reassigned twice.
+    ReassignTwice,
+    /// A logout of a connection that is gone ends the one that it goes over.
+    LogoutOfItself,
+    /// A connection that is to join a session begins one.
+    JoinAsLeading,
+    /// A connection joins with the CID of another that lives.
+    JoinAsAnother,
+    /// The target's owner ends a session without connections before Time2Retain is over.
+    ForgottenEarly,
+    /// The target's owner keeps no time: what is to be forgotten after Time2Retain is kept.
+    TimeoutForgotten,
+    /// The initiator's owner gives back the tags of tasks that wait for another connection.
+    TagFreedWithConnection,
 }
+
+impl Bug {
+    /// Whether only sessions with several connections, or of error recovery level 2, can show it.
+    #[must_use]
+    pub fn needs_connections(self) -> bool {
+        Self::ALL.iter().position(|bug| *bug == self)
+            >= Self::ALL.iter().position(|bug| *bug == Self::ResponseElsewhere)
+    }
+}
+
+impl Bug {
+    /// Whether it takes something of one connection of a session to another.
+    fn mixes_up(self) -> bool {
+        matches!(
+            self,
+            Self::ResponseElsewhere
+                | Self::DataOutElsewhere
+                | Self::OldStatusTaken
+                | Self::CmdSnTwice
+                | Self::StatSnOfSession
+        )
+    }
+}
+
+/// What the ports at one end of a session's connections have in common, for bugs that mix them up: a PDU, and of which connection it was.
+pub(crate) type Mixed = Rc<RefCell<Option<(usize, Frame)>>>;
 
 /// One PDU or call that a bug concerns in so many shows it.
 pub(crate) const SHOWS_ONE_IN: u32 = 8;
@@ -100,20 +152,67 @@ pub(crate) struct BugPort<P> {
     tag: Option<u32>,
     /// A field of an earlier PDU.
     earlier: Option<u32>,
+    /// Tells the connections of a session apart.
+    link: usize,
+    mixed: Mixed,
+    /// Its CID, in the place that it has in a header.
+    cid: u32,
+    /// Whether a bug shows in the login of this connection.
+    spoils_login: bool,
 }
 
 impl<P: PduPort> BugPort<P> {
-    pub(crate) fn new(port: P, bug: Option<Bug>, random: Random) -> Self {
-        Self { port, bug, random, held: None, tag: None, earlier: None }
+    pub(crate) fn new(port: P, bug: Option<Bug>, mut random: Random, link: usize, mixed: Mixed) -> Self {
+        let spoils_login = random.one_in(2);
+        Self { port, bug, random, held: None, tag: None, earlier: None, link, mixed, cid: 0, spoils_login }
+    }
+
+    /// What is sent in the place of a PDU where a bug mixes up the connections of a session.
+    fn mix_up(&mut self, bug: Bug, frame: Frame) -> Vec<Frame> {
+        let is_meant = concerns(bug, &frame);
+        let mut mixed = self.mixed.borrow_mut();
+        let of_another = mixed.take_if(|(link, _)| *link != self.link).map(|(_, frame)| frame);
+        match bug {
+            Bug::OldStatusTaken | Bug::CmdSnTwice | Bug::StatSnOfSession if !is_meant => {
+                *mixed = of_another.map(|frame| (usize::MAX, frame));
+                vec![frame]
+            }
+            Bug::OldStatusTaken => {
+                *mixed = Some((self.link, frame.clone()));
+                of_another.into_iter().chain([frame]).collect()
+            }
+            Bug::CmdSnTwice | Bug::StatSnOfSession => {
+                let number = of_another.map(|frame| word(&frame, 24).wrapping_add(u32::from(bug != Bug::CmdSnTwice)));
+                *mixed = Some((self.link, frame.clone()));
+                vec![number.map_or(frame.clone(), |number| with_word(frame, 24, number))]
+            }
+            _ if is_meant && mixed.is_none() && self.random.one_in(SHOWS_ONE_IN) => {
+                *mixed = Some((self.link, frame));
+                of_another.into_iter().collect()
+            }
+            _ => of_another.into_iter().chain([frame]).collect(),
+        }
     }
 
     /// What is sent in the place of a PDU.
     fn spoil(&mut self, bug: Bug, frame: Frame) -> Vec<Frame> {
+        if bug.mixes_up() {
+            return self.mix_up(bug, frame);
+        }
+        if frame.header.opcode() == Opcode::LoginRequest {
+            self.cid = word(&frame, 20);
+        }
+        // RFC 7143 11.12.4 and 11.12.6: a login that joins a session names it.
+        if matches!(bug, Bug::JoinAsLeading | Bug::JoinAsAnother) {
+            let joins = frame.header.opcode() == Opcode::LoginRequest && frame.header.0[14..16] != [0, 0];
+            return vec![if joins && self.spoils_login { joining_as(bug, frame) } else { frame }];
+        }
         let field = match bug {
             Bug::ResponseOfAnother => word(&frame, 16),
             _ => word(&frame, 20),
         };
-        let shows = concerns(bug, &frame) && self.random.one_in(SHOWS_ONE_IN);
+        let is_rare = matches!(bug, Bug::ReassignTwice | Bug::LogoutOfItself);
+        let shows = concerns(bug, &frame) && (is_rare || self.random.one_in(SHOWS_ONE_IN));
         if !shows {
             if concerns(bug, &frame) {
                 self.earlier = Some(field);
@@ -133,6 +232,8 @@ impl<P: PduPort> BugPort<P> {
             Bug::FailureHidden => vec![without_status(frame)],
             Bug::ResponseOfAnother => vec![with_word(frame, 16, self.earlier.unwrap_or(field))],
             Bug::R2tStaleTag => vec![with_word(frame, 20, self.earlier.unwrap_or(field))],
+            Bug::ReassignTwice => vec![frame.clone(), frame],
+            Bug::LogoutOfItself => vec![with_word(frame, 20, self.cid)],
             _ => vec![frame],
         }
     }
@@ -152,7 +253,19 @@ fn concerns(bug: Bug, frame: &Frame) -> bool {
         Bug::DataOutFlipped => {
             matches!(opcode, Opcode::ScsiCommand | Opcode::DataOut) && frame.data.len() >= BLOCK_BYTES
         }
-        Bug::StatSnSkipped | Bug::ResponseOfAnother => opcode == Opcode::ScsiResponse,
+        Bug::StatSnSkipped
+        | Bug::ResponseOfAnother
+        | Bug::ResponseElsewhere
+        | Bug::OldStatusTaken
+        | Bug::StatSnOfSession => opcode == Opcode::ScsiResponse,
+        Bug::DataOutElsewhere => opcode == Opcode::DataOut,
+        Bug::CmdSnTwice => opcode == Opcode::ScsiCommand,
+        Bug::ReassignTwice => {
+            // RFC 7143 11.5.1: function 8.
+            opcode == Opcode::TaskManagementRequest && frame.header.0[1] & 0x7f == 8
+        }
+        // RFC 7143 11.14.1: any reason but that of the whole session.
+        Bug::LogoutOfItself => opcode == Opcode::LogoutRequest && frame.header.0[1] & 0x7f != 0,
         // RFC 7143 11.4.1 and 11.7.3: the O and the U bit; with data-in they mean something beside the S bit.
         Bug::ResidualOffByOne => match opcode {
             Opcode::ScsiResponse => frame.header.0[1] & 0x06 != 0,
@@ -164,6 +277,13 @@ fn concerns(bug: Bug, frame: &Frame) -> bool {
         Bug::R2tBeyondData | Bug::R2tTwice | Bug::R2tStaleTag => opcode == Opcode::R2t,
         _ => false,
     }
+}
+
+/// A login that begins a session, or one with the CID of the leading connection.
+fn joining_as(bug: Bug, mut frame: Frame) -> Frame {
+    let field = if bug == Bug::JoinAsLeading { 14..16 } else { 20..22 };
+    frame.header.0[field].fill(0);
+    frame
 }
 
 fn flipped(frame: &Frame) -> Frame {

@@ -1,6 +1,7 @@
 //! The connections of sessions: how they are made, what may end them, and what their ends excuse.
 
 use super::books::SessionBooks;
+use super::bugs::{Bug, Mixed};
 use super::bundle::Event;
 use super::calendar::Due;
 use super::client::Client;
@@ -26,11 +27,11 @@ impl World {
         session: usize,
         host: usize,
         cid: Cid,
-        books: &SessionBooks,
+        common: (&SessionBooks, &[Mixed; 2]),
     ) -> (Port, WireControl) {
         let link = self.links.len();
         let name = format!("h{host}.{link}/{}", cid.0);
-        let [(port, initiator), (peer, target)] = self.maker.connect(&name, link, books, &self.plan, &mut self.random);
+        let [(port, initiator), (peer, target)] = self.maker.connect(&name, link, common, &self.plan, &mut self.random);
         let challenge = self.draw_challenge();
         let connection = self.target.accept(self.instant(), peer, "192.0.2.1:3260".into(), challenge);
         let wire = initiator.wire.clone();
@@ -56,9 +57,10 @@ impl World {
     pub(crate) fn join(&mut self, session: usize, cid: Cid) {
         let Some(Client::Bundle(mut bundle)) = self.sessions[session].client.take() else { return };
         if bundle.wants(cid) {
-            let (host, books) = (self.sessions[session].host, self.sessions[session].books.clone());
-            self.sessions[session].links.push(self.links.len());
-            let port = self.open_link(session, host, cid, &books);
+            let found = &mut self.sessions[session];
+            let (host, books, mixed) = (found.host, found.books.clone(), found.mixed.clone());
+            found.links.push(self.links.len());
+            let port = self.open_link(session, host, cid, (&books, &mixed));
             let challenge = self.draw_challenge();
             bundle.join(self.instant(), port, cid, challenge);
         }
@@ -225,6 +227,11 @@ impl World {
             return;
         }
         self.sessions[session].alone_since = Some(self.now);
+        if self.bug == Some(Bug::ForgottenEarly)
+            && let Some(tsih) = self.sessions[session].tsih
+        {
+            self.target.end_session(self.instant(), tsih);
+        }
         let delay = self.sessions[session].retention + LATE_MAX;
         self.enter(delay, Due::Retained(session));
     }

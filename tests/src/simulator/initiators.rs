@@ -32,7 +32,8 @@ impl World {
         // A tag a task, one for its reassignment, and some for pings, texts, logouts and task management.
         let books = SessionBooks::new(self.plan.window, 2 * depth + 64, self.verdict.clone());
         let link = self.links.len();
-        let port = self.open_link(session, host, login.cid, &books);
+        let mixed = Default::default();
+        let port = self.open_link(session, host, login.cid, (&books, &mixed));
         let config = SessionConfig { ping_interval, ping_timeout: PING_TIMEOUT };
         let (now, challenge) = (self.instant(), self.draw_challenge());
         let client = if uses_node {
@@ -43,6 +44,7 @@ impl World {
                 books: books.clone(),
                 verdict: self.verdict.clone(),
                 random: self.random.fork(),
+                bug: self.bug,
             };
             Client::Bundle(Box::new(Bundle::new(port, login, config, plan, challenge, now)))
         };
@@ -51,6 +53,7 @@ impl World {
             client: Some(client),
             links: vec![link],
             books,
+            mixed,
             tsih: None,
             is_closed: false,
             has_ended: false,
@@ -135,6 +138,9 @@ impl World {
             Event::Complete { token, outcome } => self.complete(session, token, outcome),
             Event::LogoutRequested { .. } => self.hosts[self.sessions[session].host].is_asked_to_leave = true,
             Event::Redirected { address, .. } => self.verdict.fail(format!("nobody redirects to {address}")),
+            Event::ConnectionWanted { .. } | Event::ConnectionJoined { .. } | Event::ConnectionClosed { .. } => {
+                self.verdict.fail("a node here has one connection, and ends with it");
+            }
             Event::Unresponsive => self.verdict.fail("nobody watches how long commands take"),
             Event::LoginFailed(failure) => {
                 link.into_iter().for_each(|link| self.check_login_failure(link, &failure));
@@ -171,7 +177,9 @@ impl World {
     /// The initiator's end is over: what is without an answer may land until the target's end is.
     pub(crate) fn end_session(&mut self, session: usize) {
         let host = self.sessions[session].host;
-        let delay = self.delay(2_000_000);
+        // Now and then it stays away until the target has forgotten it.
+        let away_max = if self.random.one_in(8) { 40_000_000 } else { 2_000_000 };
+        let delay = self.delay(away_max);
         let found = &mut self.hosts[host];
         self.verdict.check(found.open.is_empty(), || "a session ends before its requests".into());
         found.open.clear();

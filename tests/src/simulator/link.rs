@@ -1,7 +1,7 @@
 //! One connection of the world: two ports over a byte stream in memory, each under trouble and under watch.
 
 use super::books::SessionBooks;
-use super::bugs::{Bug, BugPort};
+use super::bugs::{Bug, BugPort, Mixed};
 use super::plan::Plan;
 use super::verdict::Verdict;
 use super::wire::{End, WireControl, WirePort};
@@ -131,19 +131,19 @@ impl LinkMaker {
         &self,
         name: &str,
         link: usize,
-        books: &SessionBooks,
+        (books, mixed): (&SessionBooks, &[Mixed; 2]),
         plan: &Plan,
         random: &mut Random,
     ) -> [(Port, EndOfLink); 2] {
         let (here, there) = MemoryStream::pair(plan.link_bytes_max);
         let (verdict, target_name) = (self.verdict.clone(), format!("{name} targ"));
         let name = format!("{name} init");
-        let initiator = self.end(here, &name, plan, random, |port| {
+        let initiator = self.end(here, &name, (link, &mixed[0]), plan, random, |port| {
             WirePort::of_initiator(port, &name, link, books.clone(), verdict.clone())
         });
         // A tag a task, and some for pings, texts and task management.
         let tags_max = plan.window as usize + 24;
-        let target = self.end(there, &target_name, plan, random, |port| {
+        let target = self.end(there, &target_name, (link, &mixed[1]), plan, random, |port| {
             WirePort::of_target(port, &target_name, tags_max, books.clone(), verdict.clone())
         });
         [initiator, target]
@@ -153,6 +153,7 @@ impl LinkMaker {
         &self,
         stream: MemoryStream,
         name: &str,
+        (link, mixed): (usize, &Mixed),
         plan: &Plan,
         random: &mut Random,
         watch: impl FnOnce(FaultPort<Bottom>) -> (WirePort<FaultPort<Bottom>>, WireControl),
@@ -160,7 +161,7 @@ impl LinkMaker {
         let (stream, stream_control) = FaultStream::new(stream, random.fork());
         stream_control.change(|faults| *faults = noise(plan));
         let port = SoftwarePort::new(stream, self.pool.clone());
-        let port = BugPort::new(port, self.bug, random.fork());
+        let port = BugPort::new(port, self.bug, random.fork(), link, mixed.clone());
         let (port, port_control) = FaultPort::new(port, random.fork());
         let (port, wire) = watch(port);
         let port = TracePort::new(port, self.trace.clone(), name);

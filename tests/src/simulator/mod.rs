@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The code under test is what users run: both nodes, their sessions, the SCSI device, the software port; where a session has several
-//! connections, the initiator's session alone, in a [`bundle`] whose owner does all that one may do about connections. The clock, the
+//! connections, the initiator's session alone, in a `bundle` whose owner does all that one may do about connections. The clock, the
 //! bytes' way, the stores and the owners of the nodes are the world's. A seed draws the whole plan: who there is, what is negotiated, what
 //! is asked, how slow all is, and which faults happen. Nothing else has a say, so a seed that fails fails again.
 //!

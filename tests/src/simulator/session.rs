@@ -1,6 +1,7 @@
 //! A session of a host, from the attempt to log in until nothing of it can land any more.
 
 use super::books::SessionBooks;
+use super::bugs::Mixed;
 use super::client::Client;
 use super::oracle::Write;
 use iscsi_pdu::Tsih;
@@ -14,6 +15,8 @@ pub(crate) struct Session {
     /// Its connections that have not ended at both ends, the oldest first.
     pub(crate) links: Vec<usize>,
     pub(crate) books: SessionBooks,
+    /// What bugs mix up, at each end.
+    pub(crate) mixed: [Mixed; 2],
     /// What the target calls it, once it may begin.
     pub(crate) tsih: Option<Tsih>,
     /// The target has said that it ends.

@@ -3,7 +3,7 @@
 use super::FileOptions;
 use super::buffers::BufferPool;
 use super::medium::{Medium, Zeroing};
-use crate::range::ByteRange;
+use crate::range::{ByteRange, Size};
 use crate::segments::Cursor;
 use crate::striped::Striped;
 use crate::zeros::first_nonzero;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
 use smallvec::SmallVec;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,7 +24,7 @@ const STEP_BYTES: usize = 1 << 20;
 /// A medium with block sizes, locks and rules.
 pub(super) struct Disk {
     medium: Box<dyn Medium>,
-    geometry: Geometry,
+    size: Size,
     read_only: bool,
     direct: bool,
     /// Held by requests that run: shared, or by COMPARE AND WRITE alone.
@@ -37,7 +37,7 @@ impl Disk {
     pub(super) fn new(medium: Box<dyn Medium>, geometry: Geometry, options: &FileOptions) -> Self {
         Self {
             medium,
-            geometry,
+            size: Size::new(geometry),
             read_only: options.read_only,
             direct: options.direct,
             locks: Striped::new(|| ()),
@@ -46,7 +46,15 @@ impl Disk {
     }
 
     pub(super) fn geometry(&self) -> Geometry {
-        self.geometry
+        self.size.geometry()
+    }
+
+    /// Makes the file larger; a device has become so by itself.
+    pub(super) fn grow(&self, blocks: u64) -> io::Result<()> {
+        if self.read_only {
+            return Err(Errno::ROFS.into());
+        }
+        self.size.grow(blocks, |bytes| Ok(self.medium.extend(bytes)?))
     }
 
     pub(super) fn is_read_only(&self) -> bool {
@@ -68,10 +76,10 @@ impl Disk {
                 self.extent(*extent);
             }
             BlockIo::Write { lba, data, .. } | BlockIo::OrWrite { lba, data, .. } | BlockIo::Compare { lba, data } => {
-                ByteRange::of_data(self.geometry, *lba, data);
+                ByteRange::of_data(self.geometry(), *lba, data);
             }
             BlockIo::CompareAndWrite { lba, data, .. } => {
-                ByteRange::of_halves(self.geometry, *lba, data);
+                ByteRange::of_halves(self.geometry(), *lba, data);
             }
             BlockIo::Unmap(extents) => {
                 for extent in extents {
@@ -81,13 +89,13 @@ impl Disk {
             BlockIo::Flush | BlockIo::Keep(_) => {}
         }
         if let BlockIo::WriteSame { block: Some(block), .. } | BlockIo::Wipe { block: Some(block), .. } = io {
-            let block_size = self.geometry.block_size as usize;
+            let block_size = self.geometry().block_size as usize;
             assert_eq!(block.len(), block_size, "WRITE SAME repeats one block");
         }
     }
 
     fn extent(&self, extent: Extent) -> ByteRange {
-        ByteRange::of_extent(self.geometry, extent)
+        ByteRange::of_extent(self.geometry(), extent)
     }
 
     /// Reads without waiting for the medium or a lock, if that can be.
@@ -121,12 +129,12 @@ impl Disk {
                 return Ok(IoOutput::Data(buffer.freeze()));
             }
             BlockIo::Write { lba, data, .. } => {
-                let range = ByteRange::of_data(self.geometry, lba, &data);
+                let range = ByteRange::of_data(self.geometry(), lba, &data);
                 let _shared = self.locks.read(&range);
                 self.write(range, &mut Cursor::new(&data), buffers)?;
             }
             BlockIo::Compare { lba, data } => {
-                let range = ByteRange::of_data(self.geometry, lba, &data);
+                let range = ByteRange::of_data(self.geometry(), lba, &data);
                 let _shared = self.locks.read(&range);
                 self.compare(range, &mut Cursor::new(&data), buffers)?;
             }
@@ -155,7 +163,7 @@ impl Disk {
     }
 
     fn compare_and_write(&self, lba: u64, data: &Segments, buffers: &Arc<BufferPool>) -> Result<(), IoError> {
-        let range = ByteRange::of_halves(self.geometry, lba, data);
+        let range = ByteRange::of_halves(self.geometry(), lba, data);
         let _alone = self.locks.write(&range);
         // What the comparison leaves of the data is the second half.
         let mut data = Cursor::new(data);
@@ -179,7 +187,7 @@ impl Disk {
     }
 
     fn or_write(&self, lba: u64, data: &Segments, buffers: &Arc<BufferPool>) -> Result<(), IoError> {
-        let range = ByteRange::of_data(self.geometry, lba, data);
+        let range = ByteRange::of_data(self.geometry(), lba, data);
         let _alone = self.locks.write(&range);
         let mut data = Cursor::new(data);
         let mut buffer = buffers.take(range.length().min(STEP_BYTES));
@@ -203,7 +211,7 @@ impl Disk {
 
     /// Holes are deallocated, all else is mapped, and so is everything where nobody knows of holes.
     fn status(&self, extent: Extent, runs_max: usize) -> Result<Vec<LbaStatus>, IoError> {
-        let block_size = u64::from(self.geometry.block_size);
+        let block_size = u64::from(self.geometry().block_size);
         let (mut next, end) = (extent.lba, extent.lba + extent.blocks);
         let mut runs: Vec<LbaStatus> = Vec::new();
         while next < end && runs.len() < runs_max {
@@ -316,7 +324,7 @@ impl Disk {
                 other => return other.map_err(write_error),
             }
         }
-        self.fill(range, &vec![0; self.geometry.block_size as usize], buffers)
+        self.fill(range, &vec![0; self.geometry().block_size as usize], buffers)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The system calls that a disk needs, and nothing above them.
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{Advice, FallocateFlags, FlockOperation, SeekFrom, fadvise, fallocate, fdatasync, flock, seek};
+use rustix::fs::{
+    Advice, FallocateFlags, FlockOperation, SeekFrom, fadvise, fallocate, fdatasync, flock, ftruncate, seek,
+};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev, retry_on_intr};
 use std::io::{IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
@@ -33,6 +35,9 @@ pub(super) trait Medium: Send + Sync {
 
     /// Says that the range will be read.
     fn will_need(&self, offset: u64, length: u64) -> Result<(), Errno>;
+
+    /// Makes sure that there are so many bytes, the new ones zeros.
+    fn extend(&self, bytes: u64) -> Result<(), Errno>;
 
     /// Makes everything written so far durable.
     fn sync(&self) -> Result<(), Errno>;
@@ -83,6 +88,13 @@ impl Medium for LockedFile {
 
     fn will_need(&self, offset: u64, length: u64) -> Result<(), Errno> {
         fadvise(&self.0, offset, NonZeroU64::new(length), Advice::WillNeed)
+    }
+
+    fn extend(&self, bytes: u64) -> Result<(), Errno> {
+        match seek(&self.0, SeekFrom::End(0))? {
+            there if there >= bytes => Ok(()),
+            _ => ftruncate(&self.0, bytes),
+        }
     }
 
     fn sync(&self) -> Result<(), Errno> {

@@ -104,6 +104,11 @@ impl Medium for Fake {
         Err(Errno::INVAL)
     }
 
+    fn extend(&self, bytes: u64) -> Result<(), Errno> {
+        self.0.0.lock().bytes.resize(bytes as usize, 0);
+        Ok(())
+    }
+
     fn will_need(&self, _offset: u64, _length: u64) -> Result<(), Errno> {
         Ok(())
     }

@@ -59,6 +59,16 @@ fn allocated_bytes(path: &Path) -> u64 {
 }
 
 #[test]
+fn files_grow_and_keep_their_size() {
+    let directory = directory();
+    let path = directory.path().join("disk");
+    crate::grows(Arc::new(FileStore::open(&path, &options(100 * 512)).unwrap()));
+    assert_eq!(path.metadata().unwrap().len(), 200 * 512);
+    let read_only = FileStore::open(&path, &FileOptions { read_only: true, ..options(None) }).unwrap();
+    assert!(read_only.grow(300).is_err());
+}
+
+#[test]
 fn file_is_an_array_of_blocks() {
     let directory = directory();
     model::run_cases(opener(&directory, false), model::ALL, 60);

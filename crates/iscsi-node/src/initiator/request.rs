@@ -15,15 +15,23 @@ pub struct Request {
     pub lun: LogicalUnitNumber,
     /// The CDB: 6 to 260 bytes.
     pub cdb: SmallVec<[u8; 16]>,
+    /// How it is ordered among the commands of the session to the same unit.
+    pub attribute: TaskAttribute,
     /// The data that moves.
     pub transfer: Transfer,
 }
 
 impl Request {
-    /// A command with a CDB that was built.
+    /// A SIMPLE command with a CDB that was built.
     #[must_use]
     pub fn new(lun: LogicalUnitNumber, cdb: &Cdb, transfer: Transfer) -> Self {
-        Self { lun, cdb: SmallVec::from_slice(cdb.as_bytes()), transfer }
+        Self { lun, cdb: SmallVec::from_slice(cdb.as_bytes()), attribute: TaskAttribute::Simple, transfer }
+    }
+
+    /// The same with another task attribute.
+    #[must_use]
+    pub fn with_attribute(self, attribute: TaskAttribute) -> Self {
+        Self { attribute, ..self }
     }
 
     /// Bytes that may be read.
@@ -42,7 +50,7 @@ impl Request {
             lun: iscsi_pdu::LunField(self.lun.to_wire()),
             cdb,
             extended_cdb: if self.cdb.len() > 16 { self.cdb.as_slice().into() } else { Box::default() },
-            attribute: TaskAttribute::Simple,
+            attribute: self.attribute,
             data: self.transfer,
         }
     }

@@ -171,8 +171,8 @@ impl<P: PduPort> Connection<P> {
     }
 
     /// The login ends here: what it has to say goes even if the port is full, one PDU beyond its bound, and what was agreed upon holds from
-    /// then on. Returns a tag that places nothing.
-    pub(super) fn conclude_login(&mut self, parameters: &Parameters) -> TargetTransferTag {
+    /// then on; no longer segment is sent than the port can, whatever the peer takes. Returns a tag that places nothing.
+    pub(super) fn conclude_login(&mut self, parameters: &mut Parameters) -> TargetTransferTag {
         while let Phase::Login(login) = &mut self.phase
             && let Some(pdu) = login.poll_transmit()
         {
@@ -180,6 +180,8 @@ impl<P: PduPort> Connection<P> {
         }
         self.port.set_digests(Digests { header: parameters.header_digest, data: parameters.data_digest });
         self.port.set_receive_limits(ReceiveLimits::of_segments(parameters.receive_segment_bytes_max));
+        let port_max = self.port.capabilities().send_segment_bytes_max;
+        parameters.send_segment_bytes_max = parameters.send_segment_bytes_max.min(port_max);
         TargetTransferTag(self.port.reserve(0))
     }
 }

@@ -8,7 +8,6 @@ use iscsi_pdu::{LunField, TaskManagementFunction, TaskManagementResponseCode};
 use iscsi_session::target::{RequestId, SendTargetsScope};
 use iscsi_transport::PduPort;
 use scsi_block::{LogicalUnitNumber, NoSuchLogicalUnit, Settling};
-use std::time::Instant;
 
 /// A task management function that waits for block I/O of the tasks it has ended.
 pub(super) struct OpenManagement {
@@ -16,6 +15,8 @@ pub(super) struct OpenManagement {
     response: TaskManagementResponseCode,
     /// Tasks of other nexuses among them.
     settling: Settling,
+    /// The target whose sessions end when it was answered.
+    ends_target: Option<usize>,
 }
 
 impl Session {
@@ -27,8 +28,11 @@ impl Session {
         context: &mut Context<'_, P>,
     ) {
         let (response, settling) = self.manage_device(function, LogicalUnitNumber::from_wire(lun.0), context);
-        self.management.push(OpenManagement { id, response, settling });
-        self.answer_management(context.now);
+        let is_cold_reset = (function, response)
+            == (TaskManagementFunction::TargetColdReset, TaskManagementResponseCode::FunctionComplete);
+        let ends_target = self.target.filter(|_| is_cold_reset);
+        self.management.push(OpenManagement { id, response, settling, ends_target });
+        self.answer_management(context);
     }
 
     // RFC 7143 11.5.1-12, 11.5.1-13: by right only.
@@ -37,7 +41,7 @@ impl Session {
         &mut self,
         function: TaskManagementFunction,
         lun: LogicalUnitNumber,
-        context: &mut Context<'_, P>,
+        context: &Context<'_, P>,
     ) -> (TaskManagementResponseCode, Settling) {
         use TaskManagementFunction as Function;
         use TaskManagementResponseCode as Response;
@@ -57,11 +61,8 @@ impl Session {
             Function::TargetWarmReset | Function::TargetColdReset if !context.portal.targets[target].resettable => {
                 Response::FunctionAuthorizationFailed
             }
-            Function::TargetWarmReset => return (Response::FunctionComplete, nexus.target_reset()),
-            Function::TargetColdReset => {
-                let settling = nexus.target_reset();
-                context.outbox.events.push_back(Event::TargetColdReset { target });
-                return (Response::FunctionComplete, settling);
+            Function::TargetWarmReset | Function::TargetColdReset => {
+                return (Response::FunctionComplete, nexus.target_reset());
             }
             Function::ItNexusReset => {
                 nexus.reset();
@@ -78,17 +79,18 @@ impl Session {
     }
 
     /// Answers what has nothing to wait for any more. Nobody says when requests of other nexuses come back: it is looked again in a while.
-    pub(super) fn answer_management(&mut self, now: Instant) {
+    pub(super) fn answer_management<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
         if !self.aborted_in_store.is_empty() {
             return;
         }
         let (over, open) = std::mem::take(&mut self.management).into_iter().partition(|open| open.settling.is_over());
         self.management = open;
-        for OpenManagement { id, response, .. } in over {
+        for OpenManagement { id, response, ends_target, .. } in over {
             self.machine.answer_task_management(id, response);
+            context.outbox.events.extend(ends_target.map(|target| Event::TargetColdReset { target }));
         }
         if !self.management.is_empty() {
-            self.look_again_after(now);
+            self.look_again_after(context.now);
         }
     }
 

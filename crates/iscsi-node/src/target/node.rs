@@ -52,11 +52,10 @@ impl<P: PduPort> TargetNode<P> {
     /// Takes a new connection. `local_address` is what the initiator has connected to, `host:port`; `random` is unpredictable and
     /// used once.
     pub fn accept(&mut self, now: Instant, port: P, local_address: String, random: [u8; 32]) -> ConnectionId {
-        let config = LoginConfig {
-            limits: self.portal.limits.clone(),
-            timeout: self.portal.login_timeout,
-            window: self.portal.window,
-        };
+        let mut limits = self.portal.limits.clone();
+        limits.receive_segment_bytes_max =
+            limits.receive_segment_bytes_max.min(port.capabilities().receive_segment_bytes_max);
+        let config = LoginConfig { limits, timeout: self.portal.login_timeout, window: self.portal.window };
         let login = Box::new(Login::new(config, random, now));
         let id = self.connections.insert(|id| Connection::new(id, port, login, local_address));
         self.settle(now, id);

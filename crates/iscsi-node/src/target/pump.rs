@@ -123,9 +123,9 @@ impl<P: PduPort> TargetNode<P> {
     }
 
     /// A login is done: its session begins, or has one more connection.
-    fn open(&mut self, now: Instant, id: ConnectionId, outcome: Box<LoginOutcome>) {
+    fn open(&mut self, now: Instant, id: ConnectionId, mut outcome: Box<LoginOutcome>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        let ping_tag = connection.conclude_login(&outcome.parameters);
+        let ping_tag = connection.conclude_login(&mut outcome.parameters);
         let cid = outcome.cid;
         let session = if let Some(session) = self.sessions.find(outcome.tsih) {
             let join = |session: &mut Session, context: &mut Context<'_, P>| {

@@ -40,6 +40,10 @@ pub(super) struct Session {
     pub(super) aborted_in_store: Vec<OpenTask>,
     /// Tasks that wait for block I/O of tasks that have ended with their connection.
     pub(super) behind_orphans: Vec<TaskId>,
+    /// Tasks that wait for others that go before them (SAM-5 8.6), in the order in which they came.
+    pub(super) dormant: Vec<TaskId>,
+    /// Whether a task has ended since those were looked at.
+    pub(super) has_ended: bool,
     /// Tasks that wait for block I/O of other sessions.
     pub(super) waiting: Vec<TaskId>,
     /// When it is to be seen whether that has come back.
@@ -98,6 +102,8 @@ impl Session {
             ios_in_flight: 0,
             aborted_in_store: Vec::new(),
             behind_orphans: Vec::new(),
+            dormant: Vec::new(),
+            has_ended: false,
             waiting: Vec::new(),
             look_at: None,
             timer: None,
@@ -195,7 +201,7 @@ impl Session {
         self.machine.handle_timeout(context.now);
         if self.look_at.take_if(|at| *at <= context.now).is_some() {
             self.wake_waiting(context);
-            self.answer_management(context.now);
+            self.answer_management(context);
         }
         self.handle_events(context);
     }
@@ -228,6 +234,10 @@ impl Session {
         let mut more = !connection.port.can_send();
         if connection.has_tasks_to_start() {
             more |= self.start_waiting(id, context);
+        }
+        if self.has_ended && !self.dormant.is_empty() {
+            self.handle_events(context);
+            more = true;
         }
         // What was sent on one may have been waited for on another.
         if queued > 0 && self.connections.len() > 1 {
@@ -270,31 +280,46 @@ impl Session {
         }
     }
 
-    /// Carries out what the session says.
+    /// Carries out what the session says, and what has waited for that.
     pub(super) fn handle_events<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
         let mut aborted = Vec::new();
-        while let Some(event) = self.machine.poll_event() {
-            match event {
-                target::Event::Command(command) => self.begin(command, context),
-                target::Event::Data { task, data, .. } => self.take_data(task, data),
-                target::Event::DataComplete { task } => self.start_or_wait(task, context),
-                target::Event::Reassigned { task, cid } => self.reassign(task, cid, context),
-                target::Event::Aborted { task } => aborted.extend(self.abort(task, context)),
-                target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
-                target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
-                target::Event::ConnectionClosed { cid, reason } => {
-                    if let Some(connection) = self.find(cid) {
-                        close(connection, context);
-                        context.outbox.events.push_back(Event::ConnectionClosed { connection, reason });
-                    }
-                }
-                target::Event::Closed(reason) => {
-                    self.connections.iter().for_each(|(_, connection)| close(*connection, context));
-                    context.outbox.events.push_back(Event::SessionClosed { tsih: self.tsih(), reason });
-                }
+        loop {
+            while let Some(event) = self.machine.poll_event() {
+                aborted.extend(self.handle_event(event, context));
+            }
+            if !self.start_dormant(context) {
+                break;
             }
         }
         self.tell_of_orphans(&aborted, context.connections);
+    }
+
+    /// Carries out one thing. Returns where a task was, if it has ended one.
+    fn handle_event<P: PduPort>(
+        &mut self,
+        event: target::Event,
+        context: &mut Context<'_, P>,
+    ) -> Option<(ConnectionId, usize)> {
+        match event {
+            target::Event::Command(command) => self.begin(command, context),
+            target::Event::Data { task, data, .. } => self.take_data(task, data),
+            target::Event::DataComplete { task } => self.start_or_wait(task, context),
+            target::Event::Reassigned { task, cid } => self.reassign(task, cid, context),
+            target::Event::Aborted { task } => return self.abort(task, context),
+            target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
+            target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
+            target::Event::ConnectionClosed { cid, reason } => {
+                if let Some(connection) = self.find(cid) {
+                    close(connection, context);
+                    context.outbox.events.push_back(Event::ConnectionClosed { connection, reason });
+                }
+            }
+            target::Event::Closed(reason) => {
+                self.connections.iter().for_each(|(_, connection)| close(*connection, context));
+                context.outbox.events.push_back(Event::SessionClosed { tsih: self.tsih(), reason });
+            }
+        }
+        None
     }
 }
 

@@ -10,10 +10,11 @@ use super::event::{ConnectionId, IoRequest, StoreId};
 use super::flow::Flow;
 use super::session::{Context, Session};
 use bytes::Bytes;
-use iscsi_pdu::{Cid, TargetTransferTag};
+use iscsi_pdu::{Cid, TargetTransferTag, TaskAttribute};
 use iscsi_session::target::{Command, DataProgress, TaskId, TaskOutcome};
 use iscsi_transport::PduPort;
 use scsi_block::io::{IoDone, Segments};
+use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
 use scsi_block::{Begin, LogicalUnitNumber, Outcome, Step, Task};
 
 /// A task between its command and its outcome.
@@ -98,6 +99,16 @@ impl OpenTask {
     }
 }
 
+/// The attribute in SCSI's words: a task without one is SIMPLE (RFC 7143 section 11.3.1, SAM-5 8.6).
+fn attribute(attribute: TaskAttribute) -> scsi_block::TaskAttribute {
+    match attribute {
+        TaskAttribute::Untagged | TaskAttribute::Simple => scsi_block::TaskAttribute::Simple,
+        TaskAttribute::Ordered => scsi_block::TaskAttribute::Ordered,
+        TaskAttribute::HeadOfQueue => scsi_block::TaskAttribute::HeadOfQueue,
+        TaskAttribute::Aca => scsi_block::TaskAttribute::Aca,
+    }
+}
+
 fn allegiance<P>(connections: &mut Connections<P>, id: ConnectionId) -> Option<&mut Allegiance> {
     connections.get_mut(id)?.allegiance()
 }
@@ -139,10 +150,8 @@ impl Session {
             let open = self.aborted_in_store.swap_remove(place);
             open.forget_reading(context.connections);
             open.forget_asked(context.connections);
-            if let Some(nexus) = &mut self.nexus {
-                nexus.forget(open.task);
-            }
-            self.answer_management(context.now);
+            self.forget(open);
+            self.answer_management(context);
             for waiting in std::mem::take(&mut self.behind_orphans) {
                 self.start_or_wait(waiting, context);
             }
@@ -189,6 +198,7 @@ impl Session {
             lun: LogicalUnitNumber::from_wire(command.lun.0),
             cdb: if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb },
             announced: Some(expected),
+            attribute: attribute(command.attribute),
             now: Some(context.now),
         };
         let task = match nexus.begin_command(&scsi) {
@@ -200,7 +210,7 @@ impl Session {
                     sense: outcome.sense,
                     data_in: outcome.data_in,
                 };
-                return self.machine.complete(command.task, outcome);
+                return self.finish(command.task, outcome);
             }
             Begin::Task(task) => task,
         };
@@ -272,6 +282,9 @@ impl Session {
             return self.behind_orphans.push(id);
         }
         let open = self.tasks[id.index()].as_mut().expect("the task was looked up just before");
+        if self.nexus.as_ref().is_some_and(|nexus| !nexus.may_start(&open.task)) {
+            return self.dormant.push(id);
+        }
         open.release_tag(context.connections);
         let data = std::mem::take(&mut open.data);
         let step = match &mut self.nexus {
@@ -309,8 +322,9 @@ impl Session {
         };
         open.forget_asked(context.connections);
         self.tasks[id.index()] = None;
+        self.has_ended = true;
         match outcome {
-            Some(outcome) => self.machine.complete(id, outcome),
+            Some(outcome) => self.finish(id, outcome),
             None => self.machine.discard(id),
         }
     }
@@ -324,6 +338,16 @@ impl Session {
             };
             let step = nexus.wake(&mut open.task);
             self.act(id, step, context);
+        }
+    }
+
+    /// Ends a command. A unit attention about tasks that somebody has ended is fenced, where that was agreed upon (RFC 7143 section
+    /// 4.2.2.3.4 a).
+    fn finish(&mut self, id: TaskId, outcome: TaskOutcome) {
+        if !outcome.sense.is_empty() && tells_of_ended_tasks(&outcome.sense) {
+            self.machine.complete_fenced(id, outcome);
+        } else {
+            self.machine.complete(id, outcome);
         }
     }
 
@@ -341,8 +365,29 @@ impl Session {
             self.aborted_in_store.push(open);
         } else {
             open.forget_asked(context.connections);
+            self.forget(open);
         }
         Some(bound)
+    }
+
+    /// A task that was aborted is over at the device too.
+    fn forget(&mut self, open: OpenTask) {
+        self.has_ended = true;
+        if let Some(nexus) = &mut self.nexus {
+            nexus.forget(open.task);
+        }
+    }
+
+    /// Tasks have ended: those that their order has kept back may begin. Returns whether there may be something new to carry out.
+    pub(super) fn start_dormant<P: PduPort>(&mut self, context: &mut Context<'_, P>) -> bool {
+        let has_ended = std::mem::take(&mut self.has_ended);
+        if !has_ended || self.dormant.is_empty() {
+            return false;
+        }
+        for id in std::mem::take(&mut self.dormant) {
+            self.start_or_wait(id, context);
+        }
+        true
     }
 
     /// RFC 7143 11.14.5: the initiator is told by unit attention of tasks that have ended since their connection has.
@@ -385,6 +430,16 @@ impl Session {
             open.release_tag(context.connections);
         }
     }
+}
+
+/// Whether sense data is a unit attention about tasks of the nexus that a function for many tasks has ended.
+fn tells_of_ended_tasks(sense: &[u8]) -> bool {
+    const CODES: [AdditionalSense; 3] = [
+        AdditionalSense::SCSI_BUS_RESET,
+        AdditionalSense::BUS_DEVICE_RESET,
+        AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
+    ];
+    Sense::decode(sense).is_ok_and(|sense| sense.key == SenseKey::UnitAttention && CODES.contains(&sense.additional))
 }
 
 /// Whether a connection takes nothing any more.

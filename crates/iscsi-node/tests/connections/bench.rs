@@ -21,6 +21,7 @@ pub(crate) struct Bench {
     pub(crate) now: Instant,
     /// What the initiator offers, and the target takes.
     limits: Limits,
+    portal: Arc<Portal>,
     pub(crate) target: TargetNode<FaultPort<LoopbackPort>>,
     pub(crate) disk: Vec<u8>,
     /// Block I/O that the store has not answered, when it is told to wait.
@@ -59,19 +60,35 @@ impl Bench {
             device: Arc::new(device),
             authentication: Authentication::None,
             initiators: None,
-            resettable: false,
+            resettable: true,
             moved: None,
         });
+        Self::with_portal(limits, Arc::new(portal))
+    }
+
+    fn with_portal(limits: Limits, portal: Arc<Portal>) -> Self {
         Self {
             now: Instant::now(),
             limits,
-            target: TargetNode::new(Arc::new(portal)),
+            target: TargetNode::new(Arc::clone(&portal)),
+            portal,
             disk: vec![0; BLOCK * BLOCKS],
             held: None,
             events: Vec::new(),
             cmd_sn: CmdSn(0),
             tag: 100,
         }
+    }
+
+    /// Another core of the same target, with a store of its own.
+    pub(crate) fn another_core(&self) -> Self {
+        Self::with_portal(self.limits.clone(), Arc::clone(&self.portal))
+    }
+
+    /// Time passes.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.target.handle_timeout(self.now);
     }
 
     /// Connections of one session with these CIDs; the unit attention of a new nexus is taken.
@@ -235,7 +252,7 @@ impl Bench {
         }
     }
 
-    fn answer(&mut self, request: IoRequest) {
+    pub(crate) fn answer(&mut self, request: IoRequest) {
         let output = match request.io {
             BlockIo::Read(extent) => {
                 let begin = extent.lba as usize * BLOCK;

@@ -1,16 +1,18 @@
-//! Task management functions of RFC 7144, which are about the nexus.
+//! Task management functions: those of RFC 7144, which are about the nexus, and those that end tasks of other sessions.
 
 use super::status_of;
-use crate::bench::{Bench, Peer};
+use crate::bench::{BLOCK, Bench, Peer};
 use bytes::Bytes;
+use iscsi_node::target::Event;
 use iscsi_pdu::{
     CmdSn, InitiatorTaskTag, LunField, Pdu, TaskManagementFunction as Function, TaskManagementRequest,
     TaskManagementResponseCode as Response,
 };
 use iscsi_session::Limits;
 use scsi_block::cdb::Cdb;
+use std::time::Duration;
 
-fn manage(bench: &mut Bench, peer: &mut Peer, function: Function, lun: u8) -> Response {
+fn ask(bench: &Bench, peer: &mut Peer, function: Function, lun: u8) {
     let request = TaskManagementRequest {
         immediate: true,
         function,
@@ -23,6 +25,10 @@ fn manage(bench: &mut Bench, peer: &mut Peer, function: Function, lun: u8) -> Re
         exp_data_sn: 0,
     };
     peer.send(request);
+}
+
+fn manage(bench: &mut Bench, peer: &mut Peer, function: Function, lun: u8) -> Response {
+    ask(bench, peer, function, lun);
     match &bench.answers(peer)[..] {
         [Pdu::TaskManagementResponse(response)] => response.response,
         other => panic!("{other:?}"),
@@ -49,5 +55,76 @@ fn functions_of_another_level_are_not_supported() {
     let [mut peer] = bench.session([1]);
     for function in [Function::ItNexusReset, Function::QueryAsynchronousEvent] {
         assert_eq!(manage(&mut bench, &mut peer, function, 0), Response::FunctionNotSupported);
+    }
+}
+
+// RFC 7143 4.2.3.3-9, 4.2.3.3-10, 4.2.3.3-13.
+/// SAM-5 7.1: no write of another session may land after the answer, whatever core it is on.
+#[test]
+fn a_reset_waits_for_what_other_sessions_have_in_the_store() {
+    let mut bench = Bench::new(1);
+    let mut other = bench.another_core();
+    let ([mut peer], [mut writer]) = (bench.session([1]), other.session([1]));
+    other.held = Some(Vec::new());
+    other.command(&mut writer, &Cdb::write_10(0, 1), BLOCK, Bytes::from(vec![7; BLOCK]));
+    other.turn(writer.id);
+    ask(&bench, &mut peer, Function::LogicalUnitReset, 0);
+    assert_eq!(bench.answers(&mut peer), []);
+    let look = bench.target.poll_timeout().expect("it is looked again");
+    assert!(look <= bench.now + Duration::from_millis(1));
+    bench.pass(Duration::from_millis(1));
+    assert_eq!(bench.answers(&mut peer), []);
+    // New commands of others are not waited for: the first of them is told, the second goes to the store.
+    let written = other.held.replace(Vec::new()).expect("it holds");
+    other.command(&mut writer, &Cdb::read_10(0, 1), BLOCK, Bytes::new());
+    other.command(&mut writer, &Cdb::read_10(0, 1), BLOCK, Bytes::new());
+    assert_eq!(other.answers(&mut writer).len(), 1);
+    written.into_iter().for_each(|request| other.answer(request));
+    bench.pass(Duration::from_millis(1));
+    let answers = bench.answers(&mut peer);
+    let [Pdu::TaskManagementResponse(response)] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!(response.response, Response::FunctionComplete);
+    assert_eq!(other.held.as_ref().map(Vec::len), Some(1));
+}
+
+// RFC 7143 11.5.1-14, 11.6.1-1.
+/// The sessions end when the reset was answered, and not while it waits for block I/O.
+#[test]
+fn a_cold_reset_ends_the_sessions_when_it_was_answered() {
+    let mut bench = Bench::new(1);
+    let mut other = bench.another_core();
+    let ([mut peer], [mut writer]) = (bench.session([1]), other.session([1]));
+    other.held = Some(Vec::new());
+    other.command(&mut writer, &Cdb::write_10(0, 1), BLOCK, Bytes::from(vec![7; BLOCK]));
+    other.turn(writer.id);
+    ask(&bench, &mut peer, Function::TargetColdReset, 0);
+    assert_eq!(bench.answers(&mut peer), []);
+    let is_told =
+        |bench: &Bench| bench.events.iter().any(|event| matches!(event, Event::TargetColdReset { target: 0 }));
+    assert!(!is_told(&bench));
+    other.release();
+    bench.pass(Duration::from_millis(1));
+    assert!(matches!(&bench.answers(&mut peer)[..], [Pdu::TaskManagementResponse(_)]));
+    assert!(is_told(&bench));
+}
+
+/// RFC 7143 section 4.2.2.3.4 a.
+#[test]
+fn a_unit_attention_about_a_reset_is_fenced_where_that_was_agreed_upon() {
+    for response_fence in [true, false] {
+        let mut bench = Bench::with_limits(Limits { max_connections: 2, response_fence, ..Limits::default() });
+        let mut other = bench.another_core();
+        let ([mut one, mut two], [mut resetter]) = (bench.session([1, 2]), other.session([1]));
+        assert_eq!(manage(&mut other, &mut resetter, Function::LogicalUnitReset, 0), Response::FunctionComplete);
+        let statuses = |pdus: &[Pdu]| pdus.iter().filter(|pdu| matches!(pdu, Pdu::ScsiResponse(_))).count();
+        bench.command(&mut one, &Cdb::test_unit_ready(), 0, Bytes::new());
+        let told = bench.answers(&mut one);
+        assert!(told.iter().any(|pdu| matches!(pdu, Pdu::ScsiResponse(response) if response.data[14] == 0x29)));
+        bench.command(&mut two, &Cdb::test_unit_ready(), 0, Bytes::new());
+        assert_eq!(statuses(&bench.answers(&mut two)), usize::from(!response_fence));
+        // What comes next on its connection acknowledges it.
+        bench.command(&mut one, &Cdb::test_unit_ready(), 0, Bytes::new());
+        assert_eq!(statuses(&bench.answers(&mut one)), 1);
+        assert_eq!(statuses(&bench.answers(&mut two)), usize::from(response_fence));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::isid::ClaimedIsid;
 use super::{ClientError, Reconnection};
-use iscsi_node::initiator::Escalation;
+use iscsi_node::initiator::{ConnectionPlan, Escalation};
 use iscsi_pdu::{Cid, Isid, Tsih};
 use iscsi_session::initiator::LoginConfig;
 use iscsi_session::{Authentication, Limits, SessionType, normalise_name};
@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Name of the initiator unless another is given.
 pub const INITIATOR_NAME: &str = "iqn.2026-01.io.ferriscsi:initiator";
 
+/// Seconds for which a target is asked to keep the tasks of connections that are lost (RFC 7143 section 13.16).
+const TIME_2_RETAIN: u16 = 20;
+
 /// How to reach a target, and who we are.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -20,6 +23,8 @@ pub struct ClientConfig {
     initiator_name: String,
     authentication: Authentication,
     limits: Limits,
+    connections: Option<u16>,
+    error_recovery_level: Option<u8>,
     isid: Option<Isid>,
     pub(super) timeout: Duration,
     pub(super) escalation: Option<Escalation>,
@@ -43,6 +48,8 @@ impl ClientConfig {
             initiator_name: INITIATOR_NAME.into(),
             authentication: Authentication::None,
             limits: Limits::default(),
+            connections: None,
+            error_recovery_level: None,
             isid: None,
             timeout: Duration::from_secs(15),
             escalation: Some(Escalation::default()),
@@ -69,6 +76,26 @@ impl ClientConfig {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Connections of the session, as far as the target takes as many; at least one. Unless this is said, as many as
+    /// [`Limits::max_connections`] says, which is one.
+    ///
+    /// Commands spread over them. One that is lost is replaced, and the session goes on. At error recovery level 2 the commands that were
+    /// under way on it go on on another; below, they end as those of a session that is lost: see [`reconnection`](Self::reconnection).
+    #[must_use]
+    pub fn connections(mut self, connections: u16) -> Self {
+        self.connections = Some(connections.max(1));
+        self
+    }
+
+    /// The error recovery level to ask for (RFC 7143 section 7.1.5): with 1, what digests find wrong is sent again within the session;
+    /// with 2, commands outlive their connection, and the session its last connection for some time. Unless this is said, it is that of
+    /// the [`limits`](Self::limits), which is 0.
+    #[must_use]
+    pub fn error_recovery_level(mut self, level: u8) -> Self {
+        self.error_recovery_level = Some(level);
         self
     }
 
@@ -136,9 +163,25 @@ impl ClientConfig {
             // RFC 7143 6.3.5-1, 7.15-1: with the ISID of another session this takes its place.
             tsih: Tsih(0),
             cid: Cid(0),
-            limits: self.limits.clone(),
+            limits: self.session_limits(),
             authentication: self.authentication.clone(),
             timeout: self.timeout,
         }
+    }
+
+    /// What is offered: a target that is to go on after a loss has to keep something for that time.
+    fn session_limits(&self) -> Limits {
+        let limits = &self.limits;
+        let max_connections = self.connections.unwrap_or(limits.max_connections);
+        let error_recovery_level = self.error_recovery_level.unwrap_or(limits.error_recovery_level);
+        let keeps = limits.time_2_retain == 0 && (max_connections > 1 || error_recovery_level > 1);
+        let time_2_retain = if keeps { TIME_2_RETAIN } else { limits.time_2_retain };
+        Limits { max_connections, error_recovery_level, time_2_retain, ..limits.clone() }
+    }
+
+    /// How many connections a session has, and when one is tried again: as often as a session is.
+    pub(super) fn connection_plan(&self) -> ConnectionPlan {
+        let Reconnection { delay_min, delay_max, .. } = self.reconnection.unwrap_or_default();
+        ConnectionPlan { connections: self.session_limits().max_connections, delay_min, delay_max }
     }
 }

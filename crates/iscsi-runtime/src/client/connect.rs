@@ -2,10 +2,51 @@
 
 use super::ClientError;
 use crate::url::DEFAULT_PORT;
+use iscsi_pdu::Cid;
 use mio::net::TcpStream;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
+
+/// Connects for a session that goes on meanwhile: names and handshakes are waited for on threads of their own, one a connection.
+pub(super) struct Connector {
+    timeout: Duration,
+    /// Says to the session's thread that there is something to be polled.
+    waker: Arc<mio::Waker>,
+    ends: mpsc::Sender<(Cid, Result<TcpStream, ClientError>)>,
+    ended: mpsc::Receiver<(Cid, Result<TcpStream, ClientError>)>,
+}
+
+impl Connector {
+    pub(super) fn new(timeout: Duration, waker: Arc<mio::Waker>) -> Self {
+        let (ends, ended) = mpsc::channel();
+        Self { timeout, waker, ends, ended }
+    }
+
+    /// Begins to connect to `address`.
+    pub(super) fn begin(&self, cid: Cid, address: &str) {
+        let (ends, waker, timeout, address) =
+            (self.ends.clone(), Arc::clone(&self.waker), self.timeout, address.to_owned());
+        let run = move || {
+            // If the session has ended meanwhile, nobody wants the connection.
+            if ends.send((cid, connect(&address, timeout))).is_ok()
+                && let Err(error) = waker.wake()
+            {
+                tracing::warn!(%error, "cannot wake a session");
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("iscsi-connect".into()).spawn(run) {
+            // The receiver is ours.
+            drop(self.ends.send((cid, Err(error.into()))));
+        }
+    }
+
+    /// A connection, or why there is none; each one that was begun comes once.
+    pub(super) fn poll(&self) -> Option<(Cid, Result<TcpStream, ClientError>)> {
+        self.ended.try_recv().ok()
+    }
+}
 
 /// Connects within `timeout`, to any of the addresses that a name has.
 pub(super) fn connect(address: &str, timeout: Duration) -> Result<TcpStream, ClientError> {

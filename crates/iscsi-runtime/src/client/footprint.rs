@@ -186,7 +186,12 @@ mod tests {
     fn what_is_not_known_is_taken_for_the_worst() {
         let unknown = |opcode: u8| {
             let cdb = smallvec::smallvec![opcode, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            Footprint::of(&Request { lun: LogicalUnitNumber::from(0), cdb, transfer: Transfer::None })
+            Footprint::of(&Request {
+                lun: LogicalUnitNumber::from(0),
+                cdb,
+                attribute: Default::default(),
+                transfer: Transfer::None,
+            })
         };
         // EXTENDED COPY, two of a vendor
         for opcode in [0x83, 0xc0, 0xff] {
@@ -197,7 +202,12 @@ mod tests {
         let register = plain(&Cdb::persist_out(OutAction::Register, None, 24));
         assert_eq!(register.repeat, Repeat::Unsafe);
         assert!(register.overlaps(&plain(&Cdb::read_16(u64::MAX - 1, 1))));
-        let empty = Request { lun: LogicalUnitNumber::from(0), cdb: Default::default(), transfer: Transfer::None };
+        let empty = Request {
+            lun: LogicalUnitNumber::from(0),
+            cdb: Default::default(),
+            attribute: Default::default(),
+            transfer: Transfer::None,
+        };
         assert_eq!(Footprint::of(&empty).repeat, Repeat::Unsafe);
     }
 

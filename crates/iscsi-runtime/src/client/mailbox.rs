@@ -35,12 +35,12 @@ struct Queue {
 /// The callers' end.
 pub(super) struct Mailbox {
     queue: Mutex<Queue>,
-    waker: mio::Waker,
+    waker: Arc<mio::Waker>,
 }
 
 impl Mailbox {
     pub(super) fn new(waker: mio::Waker) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), waker })
+        Arc::new(Self { queue: Mutex::default(), waker: Arc::new(waker) })
     }
 
     /// Hands a request to the session's thread, at once; what it gives back waits for the answer.
@@ -103,7 +103,8 @@ impl MailboxDriver {
 
     /// Runs sessions until the last has ended; says to every caller why it ended.
     pub(super) fn run(mut self, config: &super::ClientConfig, mut poll: mio::Poll) {
-        let end = sessions::run(config, &mut poll, &mut self);
+        let waker = Arc::clone(&self.mailbox.waker);
+        let end = sessions::run(config, &mut poll, &waker, &mut self);
         if let (Some(begun), Err(error)) = (self.begun.take(), &end) {
             drop(begun.send(Err(error.clone())));
         }

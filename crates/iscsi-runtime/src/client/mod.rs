@@ -8,6 +8,7 @@ mod footprint;
 mod isid;
 mod mailbox;
 mod operation;
+mod ports;
 mod reconnection;
 mod session;
 mod sessions;

@@ -1,16 +1,20 @@
-//! The loop of one session: a socket and time around an [`InitiatorNode`].
+//! The loop of one session: sockets and time around an [`InitiatorNode`].
 //!
-//! In: readiness from the kernel, requests from a [`Driver`]. Out: bytes, ends of requests to the driver, and how the session ended.
+//! In: readiness from the kernel, connections from a [`Connector`], requests from a [`Driver`]. Out: bytes, ends of requests to the
+//! driver, and how the session ended.
 
 use super::ClientError;
-use super::sessions::SOCKET;
+use super::connect::Connector;
+use super::ports::{Ports, challenge};
+use super::sessions::WAKER;
 use super::tasks::Tasks;
 use crate::port::Port;
 use bytes::Bytes;
 use iscsi_node::initiator::{Event, InitiatorNode, Outcome, Request};
-use iscsi_pdu::TaskManagementFunction;
+use iscsi_pdu::{Cid, TaskManagementFunction};
 use iscsi_session::{CloseReason, Parameters, SendTargetsScope};
-use mio::{Events, Poll};
+use mio::net::TcpStream;
+use mio::{Events, Poll, Registry, Token};
 use scsi_block::LogicalUnitNumber;
 use std::io;
 use std::time::{Duration, Instant};
@@ -96,6 +100,9 @@ enum Leave {
 
 pub(super) struct Session<'a, D> {
     address: &'a str,
+    ports: &'a Ports,
+    /// Opens further connections.
+    connector: Connector,
     node: InitiatorNode<Port>,
     tasks: &'a mut Tasks,
     driver: &'a mut D,
@@ -105,20 +112,32 @@ pub(super) struct Session<'a, D> {
 }
 
 impl<'a, D: Driver> Session<'a, D> {
-    /// A connection to `address` on which a login has begun.
-    pub(super) fn new(address: &'a str, node: InitiatorNode<Port>, tasks: &'a mut Tasks, driver: &'a mut D) -> Self {
-        Self { address, node, tasks, driver, leave: Leave::No, life: None }
+    /// A connection to `address` on which a login has begun; further ones go there too, unless the target sends them elsewhere.
+    pub(super) fn new(
+        address: &'a str,
+        ports: &'a Ports,
+        connector: Connector,
+        node: InitiatorNode<Port>,
+        tasks: &'a mut Tasks,
+        driver: &'a mut D,
+    ) -> Self {
+        Self { address, ports, connector, node, tasks, driver, leave: Leave::No, life: None }
     }
 
     /// Runs it until it has ended.
     ///
     /// # Errors
-    /// The system refuses to wait for the socket.
+    /// The system refuses to wait for the sockets.
     pub(super) fn run(mut self, poll: &mut Poll) -> io::Result<End> {
-        let mut events = Events::with_capacity(8);
+        let mut events = Events::with_capacity(32);
+        let mut has_more_to_come = true;
         loop {
             let now = Instant::now();
-            let mut has_more = self.node.drive(now);
+            let mut has_more = std::mem::take(&mut has_more_to_come) && self.node.drive(now);
+            for event in &events {
+                has_more |= self.handle_event(now, event);
+            }
+            self.take_connections(now, poll.registry());
             self.node.handle_timeout(now);
             loop {
                 if let Some(end) = self.handle_events(now) {
@@ -133,24 +152,52 @@ impl<'a, D: Driver> Session<'a, D> {
             if let Some(end) = self.handle_events(now) {
                 return Ok(end);
             }
+            has_more_to_come = has_more;
             let due = [has_more.then_some(now), self.node.poll_timeout(), self.poll_leave()];
             let timeout = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(Instant::now()));
             match poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => other?,
             }
-            for event in events.iter().filter(|event| event.token() == SOCKET) {
-                self.node.port_mut().handle_event(event);
+        }
+    }
+
+    /// A socket is ready. Returns whether there may be more to receive at once.
+    fn handle_event(&mut self, now: Instant, event: &mio::event::Event) -> bool {
+        let Some(cid) = cid(event.token()) else { return false };
+        let Some(port) = self.node.port_mut(cid) else { return false };
+        port.handle_event(event);
+        self.node.drive_connection(now, cid)
+    }
+
+    /// Gives the node the connections that it has wanted.
+    fn take_connections(&mut self, now: Instant, registry: &Registry) {
+        while let Some((cid, stream)) = self.connector.poll() {
+            let opened = stream.and_then(|stream| self.open(registry, cid, stream));
+            match opened {
+                Ok((port, challenge)) => self.node.connect(now, cid, port, challenge),
+                Err(error) => {
+                    tracing::warn!(%error, cid = cid.0, "no further connection");
+                    self.node.handle_connect_failure(now, cid);
+                }
             }
         }
     }
 
+    fn open(&self, registry: &Registry, cid: Cid, stream: TcpStream) -> Result<(Port, [u8; 32]), ClientError> {
+        Ok((self.ports.open(registry, cid, stream)?, challenge()?))
+    }
+
     fn submit(&mut self, now: Instant) {
-        if self.life.is_some() {
+        if self.life.is_none() {
+            return;
+        }
+        // Without a connection, at error recovery level 2, what is asked waits for the next.
+        if self.node.connections() > 0 {
             self.tasks.give_again(now, &mut self.node);
             self.driver.submit(&mut Link { now, node: &mut self.node, tasks: &mut *self.tasks });
-            self.leave(now);
         }
+        self.leave(now);
     }
 
     // RFC 7143 4.2.6-1, 11.9.1-3: of the session, and the connection is closed after it.
@@ -187,6 +234,14 @@ impl<'a, D: Driver> Session<'a, D> {
                     self.leave = Leave::Asked(logout_due(now, grace));
                 }
                 Event::LogoutRequested { .. } => {}
+                Event::ConnectionWanted { cid, address } => {
+                    self.connector.begin(cid, address.as_deref().unwrap_or(self.address));
+                }
+                Event::ConnectionJoined { cid } => tracing::debug!(cid = cid.0, "a connection has joined the session"),
+                Event::ConnectionClosed { cid, reason } => {
+                    tracing::warn!(cid = cid.0, %reason, "a connection has ended");
+                    self.tasks.handle_connection_closed();
+                }
                 Event::Redirected { address, permanent } => return Some(End::Redirected { address, permanent }),
                 Event::LoginFailed(failure) => {
                     return Some(End::Failed(ClientError::Login { address: self.address.to_owned(), failure }));
@@ -223,6 +278,11 @@ impl<'a, D: Driver> Session<'a, D> {
             Some(life) => End::Lost(error, life),
         }
     }
+}
+
+/// The connection whose socket has a token; none for the waker.
+fn cid(token: Token) -> Option<Cid> {
+    (token != WAKER).then_some(Cid(token.0 as u16))
 }
 
 /// RFC 7143 11.9.1-2: when an initiator logs out that was asked to at `now`, whatever is open then. Half of the time is for what is

@@ -2,36 +2,36 @@
 //!
 //! In: a configuration and a [`Driver`]. Out: connections on which sessions run, and how the last one ended.
 
-use super::connect::connect;
+use super::connect::{Connector, connect};
 use super::isid::ClaimedIsid;
+use super::ports::{Ports, challenge};
 use super::reconnection::Outage;
 use super::session::{Driver, End, Session};
 use super::tasks::Tasks;
 use super::{ClientConfig, ClientError};
-use crate::port::Port;
-use crate::socket::Socket;
 use iscsi_node::initiator::{InitiatorNode, Outcome};
-use iscsi_session::LoginFailure;
 use iscsi_session::initiator::SessionConfig;
-use iscsi_transport::{BufferPool, Capture};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token, Waker};
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
-pub(super) const SOCKET: Token = Token(0);
-/// Token of a waker that a driver may have.
-pub(super) const WAKER: Token = Token(1);
+/// Token of the waker; that of a socket is its CID.
+pub(super) const WAKER: Token = Token(usize::MAX);
 const REDIRECTS_MAX: usize = 5;
-/// RFC 7143 section 11.13.5: the class of status that says that the target cannot, not that the initiator may not.
-const TARGET_ERROR: u8 = 3;
 
-/// Logs in and runs sessions until the driver leaves, or there will be none any more.
+/// Logs in and runs sessions until the driver leaves, or there will be none any more. `waker` wakes `poll`, with [`WAKER`].
 ///
 /// # Errors
 /// Why there was no session, or why the last one ended other than by a logout of ours.
-pub(super) fn run<D: Driver>(config: &ClientConfig, poll: &mut Poll, driver: &mut D) -> Result<(), ClientError> {
+pub(super) fn run<D: Driver>(
+    config: &ClientConfig,
+    poll: &mut Poll,
+    waker: &Arc<Waker>,
+    driver: &mut D,
+) -> Result<(), ClientError> {
     let mut tasks = Tasks::new(config.reconnection.map(|plan| plan.repeats_max));
-    let end = Sessions::new(config).and_then(|mut sessions| sessions.run(poll, &mut tasks, driver));
+    let end = Sessions::new(config, waker).and_then(|mut sessions| sessions.run(poll, &mut tasks, driver));
     let now = Instant::now();
     tasks.give_up().for_each(|token| driver.handle_end(now, token, Outcome::Lost));
     end
@@ -39,8 +39,9 @@ pub(super) fn run<D: Driver>(config: &ClientConfig, poll: &mut Poll, driver: &mu
 
 struct Sessions<'a> {
     config: &'a ClientConfig,
+    waker: &'a Arc<Waker>,
     isid: ClaimedIsid,
-    capture: Option<Capture>,
+    ports: Ports,
     /// Where the target is at home: where we were told, or where it has moved to for good.
     home: String,
     /// None if a client does not come back.
@@ -48,11 +49,12 @@ struct Sessions<'a> {
 }
 
 impl<'a> Sessions<'a> {
-    fn new(config: &'a ClientConfig) -> Result<Self, ClientError> {
+    fn new(config: &'a ClientConfig, waker: &'a Arc<Waker>) -> Result<Self, ClientError> {
         Ok(Self {
             config,
+            waker,
             isid: config.claim_isid()?,
-            capture: config.capture.as_deref().map(crate::capture::create).transpose()?,
+            ports: Ports::new(config)?,
             home: config.address.clone(),
             outage: config.reconnection.map(Outage::new),
         })
@@ -105,26 +107,20 @@ impl<'a> Sessions<'a> {
         tasks: &mut Tasks,
         driver: &mut D,
     ) -> Result<End, ClientError> {
-        let mut stream = connect(address, self.config.timeout)?;
-        stream.set_nodelay(true)?;
-        poll.registry().register(&mut stream, SOCKET, Interest::READABLE | Interest::WRITABLE)?;
-        let ends = (stream.local_addr()?, stream.peer_addr()?);
-        let port = Port::new(Socket(stream), BufferPool::default(), self.capture.as_ref(), ends);
-        let mut challenge = [0; 32];
-        getrandom::fill(&mut challenge).map_err(|error| ClientError::System(error.to_string()))?;
         let login = self.config.login(self.isid.isid);
-        let mut node = InitiatorNode::new(port, login, SessionConfig::default(), challenge, Instant::now());
+        let port = self.ports.open(poll.registry(), login.cid, connect(address, self.config.timeout)?)?;
+        let mut node = InitiatorNode::new(port, login, SessionConfig::default(), challenge()?, Instant::now());
         node.set_escalation(self.config.escalation);
-        Ok(Session::new(address, node, tasks, driver).run(poll)?)
+        node.set_connections(self.config.connection_plan());
+        let connector = Connector::new(self.config.timeout, Arc::clone(self.waker));
+        Ok(Session::new(address, &self.ports, connector, node, tasks, driver).run(poll)?)
     }
 }
 
-/// Whether another try may end otherwise. A target that refuses a login means it, unless it says that the fault is its own.
+/// Whether another try may end otherwise.
 fn may_pass(error: &ClientError) -> bool {
     match error {
-        ClientError::Login { failure: LoginFailure::Refused(status), .. } => status.class() == TARGET_ERROR,
-        ClientError::Login { failure: LoginFailure::Name(_) | LoginFailure::NoTarget, .. } => false,
-        ClientError::Login { failure: LoginFailure::Authentication(_), .. } => false,
+        ClientError::Login { failure, .. } => failure.may_pass(),
         ClientError::System(_) => false,
         _ => true,
     }

@@ -48,6 +48,10 @@ pub(super) struct Tasks {
     sessions: u64,
     /// Units that have told this session of their reset.
     told: Vec<LogicalUnitNumber>,
+    /// Connections that this session has lost.
+    losses: usize,
+    /// Units that have told of commands that were cleared with one of them, once for each time.
+    cleared: Vec<LogicalUnitNumber>,
     /// Units that keep something for the nexus: it is lost with the session, which nobody may overlook.
     bound: Vec<LogicalUnitNumber>,
     has_worked: bool,
@@ -62,6 +66,8 @@ impl Tasks {
             serial: 0,
             sessions: 0,
             told: Vec::new(),
+            losses: 0,
+            cleared: Vec::new(),
             bound: Vec::new(),
             has_worked: false,
         }
@@ -129,9 +135,16 @@ impl Tasks {
     pub(super) fn begin_session(&mut self) {
         self.sessions += 1;
         self.told.clear();
+        self.losses = 0;
+        self.cleared.clear();
         self.has_worked = false;
         let serial = |key: &usize| self.open[*key].kept.as_ref().map(|kept| kept.serial);
         self.again.make_contiguous().sort_unstable_by_key(serial);
+    }
+
+    /// The session has lost a connection, and goes on.
+    pub(super) fn handle_connection_closed(&mut self) {
+        self.losses += 1;
     }
 
     /// Gives commands again, first those that were given first, as far as the target has room.
@@ -179,6 +192,12 @@ impl Tasks {
                 Some((SenseKey::UnitAttention, code)) if self.sessions > 1 && comes_with_a_session(code) => {
                     let is_expected = !is_bound && !self.told.contains(&lun);
                     self.told.extend(is_expected.then_some(lun));
+                    is_expected
+                }
+                // RFC 7143 section 11.14.5: nor was this, and the commands that were cleared with a connection are known.
+                Some((SenseKey::UnitAttention, AdditionalSense::SOME_COMMANDS_CLEARED_BY_ISCSI_PROTOCOL_EVENT)) => {
+                    let is_expected = self.cleared.iter().filter(|cleared| **cleared == lun).count() < self.losses;
+                    self.cleared.extend(is_expected.then_some(lun));
                     is_expected
                 }
                 _ => false,

@@ -4,7 +4,8 @@ use super::session::{Driver, Link};
 use super::{ClientConfig, ClientError, sessions};
 use iscsi_node::initiator::{Outcome, Request};
 use iscsi_session::Parameters;
-use mio::Poll;
+use mio::{Poll, Waker};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What a workload wants next.
@@ -38,7 +39,9 @@ pub trait Workload {
 /// Why there was no session, or why it ended too early.
 pub fn run_workload<W: Workload>(config: &ClientConfig, workload: W) -> Result<W, ClientError> {
     let mut driver = WorkloadDriver { workload, waiting: None, finished: false };
-    sessions::run(config, &mut Poll::new()?, &mut driver)?;
+    let mut poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), sessions::WAKER)?);
+    sessions::run(config, &mut poll, &waker, &mut driver)?;
     Ok(driver.workload)
 }
 

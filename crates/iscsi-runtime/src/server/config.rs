@@ -1,5 +1,6 @@
 //! What a server is to offer: targets, disks, addresses.
 
+use super::shared::Stores;
 use super::{Server, StartError};
 use crate::capture;
 use crate::hash::fnv_1a;
@@ -14,6 +15,7 @@ use scsi_block::designator::{Association, Designator};
 use scsi_block::protection::ProtectionType;
 use scsi_block::{ConfigError, Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -77,6 +79,29 @@ impl Disk {
             unit.identity.product = NULL_PRODUCT.into();
         }
         Ok(Self::new(store, unit))
+    }
+}
+
+impl Disk {
+    /// The logical unit that the disk is as part of a target.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub(super) fn unit_of(&self, target: &str, number: u16) -> io::Result<LogicalUnitConfig> {
+        let mut unit = self.unit.clone();
+        if unit.token_secret.is_none() {
+            unit.token_secret = Some(token_secret()?);
+        }
+        unit.identity.serial = distinct_serial(target, number, &unit.identity.serial);
+        // RFC 7143 4.4.2-1: the device has the name of the node.
+        unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), target));
+        unit.identity.transport_version = Some(ISCSI_VERSION);
+        Ok(unit)
+    }
+
+    /// Where its blocks are.
+    pub(super) fn into_store(self) -> Arc<dyn BlockStore> {
+        self.store
     }
 }
 
@@ -169,14 +194,10 @@ impl Target {
         let name = normalise(&self.name)?;
         let initiators = self.initiators.map(|names| names.iter().map(|name| normalise(name)).collect()).transpose()?;
         self.disks.sort_by_key(|(number, _)| *number);
-        let secret = token_secret().map_err(|error| StartError::Configuration(error.to_string()))?;
         let (mut units, mut stores) = (Vec::new(), Vec::new());
-        for (number, Disk { mut unit, mut store }) in self.disks {
-            unit.identity.serial = distinct_serial(&name, number, &unit.identity.serial);
-            unit.token_secret.get_or_insert(secret);
-            // RFC 7143 4.4.2-1: the device has the name of the node.
-            unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), &name));
-            unit.identity.transport_version = Some(ISCSI_VERSION);
+        for (number, disk) in self.disks {
+            let mut unit = disk.unit_of(&name, number).map_err(|error| StartError::Configuration(error.to_string()))?;
+            let mut store = disk.into_store();
             if let Some(records) = records {
                 unit.kept = Some(records.load(&unit.identity.serial)?);
                 store = Arc::new(KeepingStore::new(store, Arc::clone(records), unit.identity.serial.clone())?);
@@ -201,10 +222,11 @@ impl Target {
     }
 }
 
-/// What the tokens of a target are made with, as long as it runs.
-fn token_secret() -> Result<TokenSecret, getrandom::Error> {
+/// What the tokens of a unit are made with, as long as it is there.
+fn token_secret() -> io::Result<TokenSecret> {
     let mut random = [0; 32];
-    getrandom::fill(&mut random).map(|()| TokenSecret::new(random))
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(TokenSecret::new(random))
 }
 
 /// Disks in memory have no name of their own: where they are makes one.
@@ -244,7 +266,7 @@ pub struct ServerBuilder {
 /// What a server is made of.
 pub(super) struct Parts {
     pub(super) portal: Portal,
-    pub(super) stores: Vec<Vec<Arc<dyn BlockStore>>>,
+    pub(super) stores: Stores,
     pub(super) listen: Vec<SocketAddr>,
     pub(super) cores: usize,
     pub(super) connections_max: usize,
@@ -351,7 +373,7 @@ impl ServerBuilder {
                 return Err(StartError::Configuration(format!("target {} is given twice", config.name)));
             }
             portal.targets.push(config);
-            stores.push(units);
+            stores.push(units.into_iter().map(Some).collect());
         }
         if self.listen.is_empty() {
             return Err(StartError::Configuration("no address to listen on was given".into()));

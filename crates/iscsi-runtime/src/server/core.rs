@@ -8,14 +8,14 @@ use super::registry::{Claim, Owner};
 use super::shared::{Mailbox, Message, Shared};
 use crate::port::{DetachedPort, Port};
 use crate::socket::Socket;
-use block_store::{IoId, StoreQueue};
+use block_store::{BlockStore, IoId, StoreQueue};
 use iscsi_node::target::{ConnectionId, Detached, Event, IoRequest, StoreId, TargetNode};
 use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use scsi_block::BlockIo;
+use scsi_block::{BlockIo, IoError};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -40,6 +40,8 @@ const UPKEEP_PAUSE: Duration = Duration::from_millis(1);
 struct Store {
     queue: Box<dyn StoreQueue>,
     in_flight: usize,
+    /// Whether its unit is gone.
+    is_gone: bool,
 }
 
 pub(super) struct Core {
@@ -47,8 +49,8 @@ pub(super) struct Core {
     shared: Arc<Shared>,
     poll: Poll,
     node: TargetNode<Port>,
-    /// By target, then by logical unit.
-    stores: Vec<Vec<Store>>,
+    /// By target, then by logical unit; those that were needed yet.
+    stores: Vec<Vec<Option<Store>>>,
     /// Stores with requests in flight or ends to fetch.
     busy_stores: Vec<StoreId>,
     listeners: Vec<TcpListener>,
@@ -76,12 +78,7 @@ impl Core {
         for (place, listener) in listeners.iter_mut().enumerate() {
             poll.registry().register(listener, Token(FIRST_LISTENER + place), Interest::READABLE)?;
         }
-        let waker = shared.mailboxes[index].waker();
-        let open = |store: &Arc<dyn block_store::BlockStore>| Store {
-            queue: Arc::clone(store).open_queue(waker.clone()),
-            in_flight: 0,
-        };
-        let stores = shared.stores.iter().map(|units| units.iter().map(open).collect()).collect();
+        let stores = shared.portal.targets.iter().map(|_| Vec::new()).collect();
         Ok(Self {
             index,
             node: TargetNode::new(Arc::clone(&shared.portal)),
@@ -183,7 +180,7 @@ impl Core {
         let mut ios = 0;
         self.begin_upkeep(now);
         if let Some(request) = self.copies.pop_front() {
-            self.submit(request);
+            self.submit(request, now);
         }
         loop {
             while let Some(request) = self.node.poll_io() {
@@ -191,12 +188,13 @@ impl Core {
                 match request.io {
                     BlockIo::Wipe { .. } => self.patient.push_back(request),
                     _ if request.patient => self.copies.push_back(request),
-                    _ => self.submit(request),
+                    _ => self.submit(request, now),
                 }
             }
             let mut moved = false;
             self.busy_stores.retain(|store| {
-                let found = &mut self.stores[store.target][store.unit];
+                let slot = &mut self.stores[store.target][store.unit];
+                let Some(found) = slot else { return false };
                 while let Some((IoId(id), done)) = found.queue.poll() {
                     found.in_flight -= 1;
                     moved = true;
@@ -208,7 +206,11 @@ impl Core {
                         _ => self.node.handle_io_done(now, id, done),
                     }
                 }
-                found.in_flight > 0
+                let is_busy = found.in_flight > 0;
+                if found.is_gone && !is_busy {
+                    *slot = None;
+                }
+                is_busy
             });
             if !moved {
                 return ios;
@@ -216,13 +218,45 @@ impl Core {
         }
     }
 
-    fn submit(&mut self, IoRequest { id, store, io, .. }: IoRequest) {
-        let found = &mut self.stores[store.target][store.unit];
-        if found.in_flight == 0 {
-            self.busy_stores.push(store);
-        }
+    /// Gives a request to its store. If the unit is gone meanwhile, it fails.
+    fn submit(&mut self, IoRequest { id, store, io, .. }: IoRequest, now: Instant) {
+        let Some(found) = self.store(store) else {
+            if id != UPKEEP {
+                self.node.handle_io_done(now, id, Err(IoError::NotReady));
+            }
+            return;
+        };
+        let is_idle = found.in_flight == 0;
         found.in_flight += 1;
         found.queue.submit(IoId(id), io);
+        if is_idle {
+            self.busy_stores.push(store);
+        }
+    }
+
+    /// This core's way to a store, which is opened when it is first needed.
+    fn store(&mut self, id: StoreId) -> Option<&mut Store> {
+        let units = &mut self.stores[id.target];
+        if units.len() <= id.unit {
+            units.resize_with(id.unit + 1, || None);
+        }
+        let slot = &mut units[id.unit];
+        if slot.is_none() {
+            let waker = self.shared.mailboxes[self.index].waker();
+            let open =
+                |store: Arc<dyn BlockStore>| Store { queue: store.open_queue(waker), in_flight: 0, is_gone: false };
+            *slot = self.shared.store(id).map(open);
+        }
+        slot.as_mut()
+    }
+
+    /// A unit is gone: its store is let go of when nothing is in flight.
+    fn close(&mut self, id: StoreId) {
+        let Some(slot) = self.stores[id.target].get_mut(id.unit) else { return };
+        match slot {
+            Some(store) if store.in_flight > 0 => store.is_gone = true,
+            _ => *slot = None,
+        }
     }
 
     /// Takes up what units do without a task: a step of each, then a pause, so that commands come between.
@@ -233,13 +267,11 @@ impl Core {
         self.upkeep_at = None;
         if let Some(request) = self.patient.pop_front() {
             self.upkeep_at = Some(now + UPKEEP_PAUSE);
-            self.submit(request);
+            self.submit(request, now);
         }
         for target in 0..self.stores.len() {
-            for unit in 0..self.stores[target].len() {
-                if let Some(io) = self.shared.portal.targets[target].device.poll_upkeep(unit) {
-                    self.submit(IoRequest { id: UPKEEP, store: StoreId { target, unit }, io, patient: true });
-                }
+            while let Some((unit, io)) = self.shared.portal.targets[target].device.poll_upkeep() {
+                self.submit(IoRequest { id: UPKEEP, store: StoreId { target, unit }, io, patient: true }, now);
             }
         }
     }
@@ -252,6 +284,7 @@ impl Core {
                 Message::End(tsih) => self.node.end_session(now, tsih),
                 Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
                 Message::EndSessionsOf(target) => self.node.end_sessions_of(now, target),
+                Message::Close(store) => self.close(store),
                 Message::Drain(until) => {
                     self.listeners.clear();
                     (self.draining, self.end_at) = (true, Some(until));

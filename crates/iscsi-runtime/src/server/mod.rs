@@ -1,11 +1,13 @@
 //! An iSCSI target for people who embed one: [`Server`].
 
 mod busy_poll;
+mod changes;
 mod config;
 mod core;
 mod registry;
 mod shared;
 
+pub use changes::ChangeError;
 pub use config::{Disk, ServerBuilder, Target};
 
 use self::core::{Core, WAKER};
@@ -108,8 +110,8 @@ impl Server {
     /// If a store could not be flushed, or a loop had failed; the first of them.
     pub fn shutdown(mut self, patience: Duration) -> Result<(), ShutdownError> {
         let mut end = self.drain(patience);
-        for (target, units) in self.shared.portal.targets.iter().zip(&self.shared.stores) {
-            for (unit, store) in units.iter().enumerate() {
+        for (target, units) in self.shared.portal.targets.iter().zip(self.shared.stores.read().iter()) {
+            for (unit, store) in units.iter().enumerate().filter_map(|(unit, store)| Some((unit, store.as_ref()?))) {
                 let flushed = flush(store);
                 let failed = |error| ShutdownError::Flush { target: target.name.clone(), unit, error };
                 end = end.and(flushed.map_err(failed));
@@ -131,7 +133,7 @@ impl Server {
         set_clocks(&portal);
         let shared = Arc::new(Shared {
             portal: Arc::new(portal),
-            stores,
+            stores: parking_lot::RwLock::new(stores),
             registry: parking_lot::Mutex::default(),
             mailboxes,
             loads: (0..cores).map(|_| Default::default()).collect(),

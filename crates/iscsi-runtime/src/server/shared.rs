@@ -3,12 +3,12 @@
 use super::registry::Registry;
 use crate::port::DetachedPort;
 use block_store::BlockStore;
-use iscsi_node::target::{ConnectionId, Detached, Portal};
+use iscsi_node::target::{ConnectionId, Detached, Portal, StoreId};
 use iscsi_pdu::Tsih;
 use iscsi_session::target::LoginIdentity;
 use iscsi_transport::Capture;
 use mio::net::TcpStream;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +27,8 @@ pub(super) enum Message {
     Admit(ConnectionId, Tsih),
     /// End all sessions of a target.
     EndSessionsOf(usize),
+    /// This unit is gone: let go of its store.
+    Close(StoreId),
     /// Take no new connection, ask all initiators to log out, and end what is left then.
     Drain(Instant),
 }
@@ -56,12 +58,15 @@ impl Mailbox {
     }
 }
 
+/// The stores by target, then by logical unit; none of units that are gone.
+pub(super) type Stores = Vec<Vec<Option<Arc<dyn BlockStore>>>>;
+
 /// What all cores of a server see.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) portal: Arc<Portal>,
-    /// By target, then by logical unit.
-    pub(super) stores: Vec<Vec<Arc<dyn BlockStore>>>,
+    /// A core looks here when it first needs a store.
+    pub(super) stores: RwLock<Stores>,
     pub(super) registry: Mutex<Registry>,
     pub(super) mailboxes: Vec<Mailbox>,
     /// Connections of each core.
@@ -74,6 +79,18 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// The store of a unit, unless that is gone.
+    pub(super) fn store(&self, id: StoreId) -> Option<Arc<dyn BlockStore>> {
+        self.stores.read()[id.target].get(id.unit)?.clone()
+    }
+
+    /// The store is that of a unit that is gone: nobody finds it any more, and cores that have it let go of it.
+    pub(super) fn close(&self, id: StoreId) -> Option<Arc<dyn BlockStore>> {
+        let store = self.stores.write()[id.target].get_mut(id.unit)?.take();
+        self.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::Close(id)));
+        store
+    }
+
     /// The core that a new connection goes to: the one with the fewest, `own` if that is no worse. Counts it there.
     pub(super) fn place(&self, own: usize) -> usize {
         let load = |core: usize| self.loads[core].load(Ordering::Relaxed);

@@ -17,6 +17,9 @@ impl Session {
         let retention = Retention::from_seconds(pdu.parameter_2, pdu.parameter_3);
         match pdu.event {
             AsyncEvent::LogoutRequest => self.handle_logout_request(cid, pdu.parameter_3),
+            AsyncEvent::ConnectionDrop if self.is_about_another(cid, Cid(pdu.parameter_1)) => {
+                self.events.push_back(Event::PingDue { cid: Cid(pdu.parameter_1) });
+            }
             AsyncEvent::ConnectionDrop => self.lose(now, Cid(pdu.parameter_1), dropped, retention),
             AsyncEvent::SessionDrop if self.keeps_tasks(retention) => {
                 let cids: Vec<_> = self.cids().collect();
@@ -28,6 +31,12 @@ impl Session {
             _ => self.events.push_back(Event::Async(pdu)),
         }
         Ok(())
+    }
+
+    /// Whether what is said of a connection over another may be about the one whose place it has taken, and late: then a ping will tell.
+    fn is_about_another(&self, over: Cid, cid: Cid) -> bool {
+        let connection = self.connections.get(cid).filter(|_| cid != over);
+        connection.is_some_and(|connection| connection.is_successor && connection.state.takes_requests())
     }
 
     fn handle_logout_request(&mut self, cid: Cid, seconds: u16) {

@@ -44,7 +44,7 @@ impl Session {
         self.fail_logouts_over(now, cid);
         self.end_requests(cid, retention);
         let old = self.connections.known(cid);
-        *old = Connection { requests: old.requests, adopts: !is_told, ..connection };
+        *old = Connection { requests: old.requests, adopts: !is_told, is_successor: true, ..connection };
         if is_told {
             self.adopt(now, cid, cid, retention);
         } else {

@@ -34,6 +34,8 @@ pub(super) struct Connection {
     pub(super) requests: usize,
     /// What the connection in whose place it came has left goes on with the first PDU, which tells what the target has received.
     pub(super) adopts: bool,
+    /// It has taken the place of another of its CID.
+    pub(super) is_successor: bool,
     /// Why it has ended.
     pub(super) reason: Option<CloseReason>,
 }
@@ -52,6 +54,7 @@ impl Connection {
             requests_sent: 0,
             requests: 0,
             adopts: false,
+            is_successor: false,
             reason: None,
         }
     }
@@ -72,7 +75,10 @@ impl Connection {
         self.reason = Some(reason);
         self.outbox.shut();
         self.recovery = None;
-        self.timers.begin_cleanup(now, retention);
+        match reason {
+            CloseReason::Dropped { .. } | CloseReason::LoggedOut => self.timers.begin_cleanup(now, retention),
+            _ => self.timers.begin_cleanup_untold(now, retention),
+        }
     }
 
     // RFC 7143 7.9-3: at level 0 nothing asks for it again.

@@ -139,6 +139,13 @@ impl Session {
         self.connections.iter().filter(|connection| connection.state.is_full_feature()).map(|connection| connection.cid)
     }
 
+    /// Whether a connection has ended of which the target may not know yet: it may still carry out what was asked there. That is over once
+    /// the connection was logged out or reinstated, or the target has forgotten it.
+    #[must_use]
+    pub fn is_in_cleanup(&self, cid: Cid) -> bool {
+        self.connections.get(cid).is_some_and(|connection| connection.state.is_in_cleanup())
+    }
+
     /// The connection that takes commands and has the fewest requests; none if no connection takes commands.
     #[must_use]
     pub fn least_busy(&self) -> Option<Cid> {

@@ -81,6 +81,11 @@ impl ConnectionState {
         matches!(self, Self::LoggedIn | Self::LogoutRequested)
     }
 
+    /// Whether the connection is gone and the target may not know: R1 and R2.
+    pub(super) const fn is_in_cleanup(self) -> bool {
+        matches!(self, Self::CleanupWait | Self::InCleanup)
+    }
+
     /// Whether PDUs come and go: S5, S6 and S7.
     pub(super) const fn is_full_feature(self) -> bool {
         matches!(self, Self::LoggedIn | Self::InLogout | Self::LogoutRequested)

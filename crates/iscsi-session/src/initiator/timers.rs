@@ -104,12 +104,19 @@ impl Timers {
     }
 
     // RFC 7143 7.5-1: Time2Wait comes first.
-    /// The connection is gone, and the target remembers it for so long.
+    /// The connection is gone, and the target, which has said so itself, remembers it for so long.
     pub(super) fn begin_cleanup(&mut self, now: Instant, retention: Retention) {
         let mut span = Span::new(now, retention);
         // RFC 7143 11.15.4: where nothing is retained, there is nothing to tell the target.
         span.due = span.due.filter(|_| !retention.retain.is_zero());
         (self.end, self.tasks) = (Some(span), None);
+    }
+
+    /// The connection is gone without a word of the target, which may not have noticed yet: there is time to tell it, however short it
+    /// remembers then.
+    pub(super) fn begin_cleanup_untold(&mut self, now: Instant, Retention { wait, retain }: Retention) {
+        let retention = Retention { wait, retain: retain.max(self.timeout) };
+        (self.end, self.tasks) = (Some(Span::new(now, retention)), None);
     }
 
     /// The owner was told, or is at it.

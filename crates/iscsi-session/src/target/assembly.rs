@@ -87,6 +87,8 @@ pub(super) struct Assembly {
     unsolicited: Option<(u32, u32)>,
     /// Offset and length of every R2T, by R2TSN: they come before the Data-In of a task.
     asked: Vec<(u32, u32)>,
+    /// The end of all that R2Ts have asked for: each asks for the first hole, so that what is missing before it was asked for once.
+    asked_end: u32,
     losses: u32,
     /// Nothing of what comes is of use any more.
     discards: bool,
@@ -111,6 +113,7 @@ impl Assembly {
             pieces: BTreeMap::new(),
             sequences: sequences.into_iter().collect(),
             asked: Vec::new(),
+            asked_end: 0,
             losses: 0,
             discards: false,
             told: false,
@@ -165,6 +168,7 @@ impl Assembly {
         sequence.has_lost = self.was_allowed(true, begin, 1) || self.was_allowed(false, begin, 1);
         self.sequences.push_back(sequence);
         self.asked.push((begin, length));
+        self.asked_end = self.asked_end.max(begin + length);
         self.stirred = true;
         Some((tag, begin, length))
     }
@@ -184,6 +188,7 @@ impl Assembly {
     pub(super) fn restart(&mut self, r2t_count: u32) {
         self.sequences.clear();
         self.asked.truncate(r2t_count as usize);
+        self.asked_end = self.asked.iter().map(|(begin, length)| begin + length).max().unwrap_or(0);
         self.tag = None;
     }
 
@@ -256,7 +261,7 @@ impl Assembly {
     fn was_allowed(&self, solicited: bool, offset: u32, length: u32) -> bool {
         let covers = |begin, end| Sequence::new(None, begin, end).covers(offset, length);
         if solicited {
-            self.asked.iter().any(|(begin, length)| covers(*begin, begin + length))
+            self.asked.first().is_some_and(|(begin, _)| covers(*begin, self.asked_end))
         } else {
             self.unsolicited.is_some_and(|(begin, end)| covers(begin, end))
         }

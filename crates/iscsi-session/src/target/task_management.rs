@@ -63,7 +63,8 @@ impl Management {
         matches!(self.progress, Progress::Gathers(_))
     }
 
-    /// RFC 7143 4.2.3.2: the tasks that the function ends. Those whose status is on its way have ended.
+    /// RFC 7143 4.2.3.2: the tasks that the function ends. Those whose status is on its way have ended; one without a connection has
+    /// none on its way, and must not have one after the response (section 11.5.1).
     fn affects(&self, task: &Task) -> bool {
         let in_scope = is_for_target(self.function) || self.lun == task.lun;
         let before = if task.immediate {
@@ -71,7 +72,8 @@ impl Management {
         } else {
             task.cmd_sn.precedes(self.cmd_sn)
         };
-        in_scope && before && !task.has_ended()
+        let is_on_its_way = task.has_ended() && matches!(task.allegiance, Allegiance::To(_));
+        in_scope && before && !is_on_its_way
     }
 }
 

@@ -499,6 +499,20 @@ fn a_task_without_a_connection_is_aborted() {
     ladder.tells(&["Aborted 3", "TaskManagement LOGICAL UNIT RESET"]);
 }
 
+/// RFC 7143 4.2.3.3: no status follows the response to a function for many tasks, by no reassignment either.
+#[test]
+fn a_status_that_waits_for_a_connection_ends_with_its_task_set() {
+    let mut ladder = two();
+    ladder.on(B).i(read(1, 8));
+    ladder.events();
+    ladder.complete(1, good_read(8));
+    lose_b(&mut ladder);
+    ladder.i(manage(100, Function::AbortTaskSet));
+    ladder.tells(&["TaskManagement ABORT TASK SET"]);
+    ladder.i(reassign(101, 1, 0));
+    ladder.sends(&["TaskManagement 101 StatSN 3: Task does not exist"]);
+}
+
 /// RFC 7143 11.15.4: with Time2Retain 0 nothing is kept.
 #[test]
 fn nothing_is_kept_for_no_time() {

@@ -9,9 +9,9 @@ use crate::copy::{
     CopyJob, CopyList, CopyState, CopyStatus, Cscd, FailureDetails, OperatingParameters, Origin, Piece, Segment, Side,
 };
 use crate::designator::Designator;
-use crate::device::TargetDevice;
 use crate::io::Segments;
 use crate::opcodes::{self, Field};
+use crate::roster::Roster;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::unit::LogicalUnit;
 
@@ -35,7 +35,8 @@ pub(super) fn start(context: &Context<'_>, data: Segments, wanted: u32, lid4: bo
         true => (CopyList::decode_lid4(&bytes)?, opcodes::Operation::ExtendedCopyLid4),
         false => (CopyList::decode_lid1(&bytes)?, opcodes::Operation::ExtendedCopyLid1),
     };
-    let units: Vec<_> = list.cscds.iter().map(|cscd| find(context.device, cscd)).collect();
+    let roster = context.device.roster();
+    let units: Vec<_> = list.cscds.iter().map(|cscd| find(&roster, cscd)).collect();
     let pieces = list.segments.iter().map(|segment| piece(context, &units, segment)).collect();
     let origin = origin(context, operation, list.identifier);
     let operation = context.unit.note(|state| state.copies.begin(origin))?;
@@ -49,14 +50,15 @@ pub(super) fn origin(context: &Context<'_>, operation: opcodes::Operation, list_
 }
 
 /// The unit of a name, if there is one that takes part in copies.
-pub(super) fn find_named<'a>(device: &'a TargetDevice, wanted: &Designator) -> Option<(usize, &'a LogicalUnit)> {
+pub(super) fn find_named<'a>(roster: &'a Roster, wanted: &Designator) -> Option<(usize, &'a LogicalUnit)> {
     let is_named = |unit: &LogicalUnit| identify::names(&unit.config).any(|name| name == *wanted);
-    device.units().iter().enumerate().find(|(_, unit)| unit.config.copies() && is_named(unit))
+    let found = roster.units().find(|(_, unit)| unit.config.copies() && is_named(unit));
+    found.map(|(index, unit)| (index, &**unit))
 }
 
 /// The unit that a CSCD descriptor names.
-fn find<'a>(device: &'a TargetDevice, cscd: &Cscd) -> Result<(usize, &'a LogicalUnit), Sense> {
-    let (index, unit) = find_named(device, &cscd.designator).ok_or(NOT_REACHABLE)?;
+fn find<'a>(roster: &'a Roster, cscd: &Cscd) -> Result<(usize, &'a LogicalUnit), Sense> {
+    let (index, unit) = find_named(roster, &cscd.designator).ok_or(NOT_REACHABLE)?;
     match cscd.block_size {
         size if size == 0 || size == unit.config.geometry.block_size => Ok((index, unit)),
         _ => Err(Sense::new(SenseKey::CopyAborted, AdditionalSense::INCORRECT_COPY_TARGET_DEVICE_TYPE)),
@@ -71,7 +73,7 @@ fn piece(
 ) -> Result<Piece, Sense> {
     let side = |id: u16, lba| -> Result<Side, Sense> {
         let (unit, found) = match id {
-            Segment::COPY_MANAGER => (context.index(), context.unit),
+            Segment::COPY_MANAGER => (context.index, context.unit),
             _ => units[usize::from(id)]?,
         };
         Ok(Side {

@@ -49,7 +49,8 @@ pub(crate) fn inquiry_without_unit(cdb: &Cdb) -> Result<Bytes, Sense> {
 /// INQUIRY to a well-known unit: it is of the same make as the others, and has the names of the device alone.
 pub(super) fn inquiry_of_well_known(device: &TargetDevice, cdb: &Cdb) -> Result<Vec<u8>, Sense> {
     const PAGES: [u8; 2] = [page::SUPPORTED_PAGES, page::DEVICE_IDENTIFICATION];
-    let config = device.units().first().map(|unit| &unit.config);
+    let roster = device.roster();
+    let config = roster.units().next().map(|(_, unit)| &unit.config);
     let code = cdb.get(Field::PageCode) as u8;
     let body = match (cdb.has(Field::EnableVitalProductData), code) {
         (false, 0) => {
@@ -127,6 +128,8 @@ fn extended(config: &LogicalUnitConfig) -> ExtendedInquiry {
         checks_guard: protected,
         checks_application_tag: protected,
         checks_reference_tag: protected,
+        head_of_queue: true,
+        ordered: true,
         simple: true,
         volatile_cache: true,
         ..ExtendedInquiry::default()

@@ -21,7 +21,7 @@ pub(super) const DATA_MISSING: Sense = Sense::illegal(AdditionalSense::INVALID_F
 pub(super) fn check_range(unit: &LogicalUnit, extent: Extent) -> Result<(), Sense> {
     let end = extent.lba.checked_add(extent.blocks);
     match end {
-        Some(end) if end <= unit.config.geometry.blocks => Ok(()),
+        Some(end) if end <= unit.blocks() => Ok(()),
         _ => Err(OUT_OF_RANGE),
     }
 }
@@ -232,7 +232,7 @@ pub(super) fn write_same(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense
     let config = &context.unit.config;
     let mut extent = rare_extent(context.unit, cdb, config.limits.write_same_bytes_max)?;
     if extent.blocks == 0 {
-        extent.blocks = config.geometry.blocks - extent.lba;
+        extent.blocks = context.unit.blocks().saturating_sub(extent.lba);
     }
     if extent.blocks * u64::from(config.geometry.block_size) > config.limits.write_same_bytes_max {
         return Err(cdb.refuse(Field::Blocks));
@@ -309,7 +309,7 @@ pub(super) fn start_write_atomic(extent: Extent, data: Segments, wanted: u32, du
 pub(super) fn prefetch(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let mut extent = rare_extent(context.unit, cdb, u64::MAX)?;
     if extent.blocks == 0 {
-        extent.blocks = context.unit.config.geometry.blocks - extent.lba;
+        extent.blocks = context.unit.blocks().saturating_sub(extent.lba);
     }
     match extent.blocks {
         0 => Ok(Plan::DONE),

@@ -30,7 +30,7 @@ pub(super) fn sense(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
     })?;
     let descriptor = match cdb.has(Field::DisableBlockDescriptors) {
         true => Vec::new(),
-        false => BlockDescriptor::encode(context.unit.config.geometry, cdb.has(Field::LongLbaAccepted)),
+        false => BlockDescriptor::encode(context.unit.geometry(), cdb.has(Field::LongLbaAccepted)),
     };
     let write_protected = context.summary.has(Conditions::READ_ONLY | Conditions::SOFTWARE_WRITE_PROTECTED);
     Ok(allocated(cdb, header(cdb).encode(write_protected, &descriptor, &pages)))
@@ -76,7 +76,7 @@ pub(super) fn start_select(
     }
     segments::truncate(&mut data, wanted.into());
     let list = segments::join(data);
-    let geometry = context.unit.config.geometry;
+    let geometry = context.unit.geometry();
     let before = context.unit.look(|state| state.settings);
     let after = mode::decode_list(header, &list, geometry, before)?;
     apply(context, before, after, save);

@@ -55,7 +55,7 @@ pub(super) fn lba_status(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense
     if cdb.has(Field::ReportType) {
         return Err(cdb.refuse(Field::ReportType));
     }
-    let (lba, blocks) = (cdb.get(Field::LogicalBlockAddress), context.unit.config.geometry.blocks);
+    let (lba, blocks) = (cdb.get(Field::LogicalBlockAddress), context.unit.blocks());
     if lba >= blocks {
         return Err(OUT_OF_RANGE);
     }

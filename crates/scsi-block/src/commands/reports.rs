@@ -11,19 +11,19 @@ use crate::parameters::{
     Capacity10, Capacity16, SupportedCommand, TIMEOUTS_DESCRIPTOR, TaskManagementFunctions, UnitList,
 };
 use crate::protection::ProtectionType;
-use crate::sense::Sense;
-use crate::unit::LogicalUnit;
+use crate::sense::{AdditionalSense, Sense};
+use crate::unit::{LogicalUnit, NexusId};
 
 /// READ CAPACITY (10).
 pub(super) fn read_capacity_10(unit: &LogicalUnit) -> Bytes {
-    Capacity10::of(unit.config.geometry).encode().into()
+    Capacity10::of(unit.geometry()).encode().into()
 }
 
 /// READ CAPACITY (16).
 pub(super) fn read_capacity_16(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
     let config = &unit.config;
     let capacity = Capacity16 {
-        last_lba: config.geometry.blocks - 1,
+        last_lba: unit.blocks() - 1,
         block_size: config.geometry.block_size,
         physical_block_exponent: config.physical_block_exponent,
         protection_type: config.protection.map(ProtectionType::number),
@@ -35,15 +35,21 @@ pub(super) fn read_capacity_16(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
 }
 
 /// REPORT LUNS (SPC-5 table 305). No unit is an administrative one, and so none has subsidiary ones that could be asked for (12h).
-pub(crate) fn report_luns(device: &TargetDevice, cdb: &Cdb) -> Result<Bytes, Sense> {
+///
+/// Who has read the list need not be told that it has changed.
+pub(crate) fn report_luns(device: &TargetDevice, nexus: NexusId, cdb: &Cdb) -> Result<Bytes, Sense> {
+    let roster = device.roster();
     let well_known = || vec![LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS];
     let units = match cdb.get(Field::SelectReport) {
-        0x00 | 0x11 => device.numbers(),
+        0x00 | 0x11 => roster.numbers(),
         0x01 => well_known(),
-        0x02 => [device.numbers(), well_known()].concat(),
+        0x02 => [roster.numbers(), well_known()].concat(),
         0x10 => Vec::new(),
         _ => return Err(cdb.refuse(Field::SelectReport)),
     };
+    for (_, unit) in roster.units() {
+        unit.clear_attention(nexus, AdditionalSense::REPORTED_LUNS_DATA_HAS_CHANGED);
+    }
     Ok(allocated(cdb, UnitList(units).encode()))
 }
 

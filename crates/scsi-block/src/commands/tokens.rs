@@ -53,7 +53,7 @@ fn blocks_of(ranges: &[Extent]) -> u64 {
     ranges.iter().map(|range| range.blocks).sum()
 }
 
-/// POPULATE TOKEN: the parameter list. The token is made while the unit's lock is held, so that no wipe begins in between.
+/// POPULATE TOKEN: the parameter list. The token is made while the unit's lock is held, so that it is neither wiped nor resized in between.
 pub(super) fn start_populate(
     context: &Context<'_>,
     data: Segments,
@@ -62,7 +62,6 @@ pub(super) fn start_populate(
 ) -> Result<Started, Sense> {
     let unit = context.unit;
     let list = PopulateTokenList::decode(&medium::exactly(data, wanted).map_err(|_| LENGTH_ERROR)?)?;
-    let bytes = check_ranges(unit, &list.ranges)?;
     let inactivity = match list.inactivity_seconds {
         0 => TOKEN_INACTIVITY_SECONDS,
         seconds if seconds <= TOKEN_INACTIVITY_SECONDS_MAX => seconds,
@@ -73,6 +72,7 @@ pub(super) fn start_populate(
     let origin = copying::origin(context, Operation::PopulateToken, Some(list_identifier));
     unit.change(|state| {
         state.medium.not_ready().map_or(Ok(()), Err)?;
+        let bytes = check_ranges(unit, &list.ranges)?;
         let operation = state.copies.begin(origin)?;
         let number = state.tokens.create(list.ranges, Duration::from_secs(inactivity.into()))?;
         operation.handle_done(bytes);
@@ -113,7 +113,7 @@ fn side(context: &Context<'_>, unit: usize, found: &LogicalUnit) -> Side {
 }
 
 fn zeros(context: &Context<'_>, ranges: &[Extent]) -> Vec<Piece> {
-    let own = side(context, context.index(), context.unit);
+    let own = side(context, context.index, context.unit);
     let piece = |range: &Extent| Piece {
         source: None,
         destination: Side { lba: range.lba, ..own },
@@ -126,7 +126,8 @@ fn zeros(context: &Context<'_>, ranges: &[Extent]) -> Vec<Piece> {
 fn redeem(context: &Context<'_>, list: &WriteUsingTokenList) -> Result<(Side, TokenUse, Vec<Extent>), Sense> {
     let claim = list.token.claim()?;
     let unknown = Sense::illegal(AdditionalSense::TOKEN_UNKNOWN);
-    let (index, unit) = copying::find_named(context.device, &claim.unit).ok_or(unknown)?;
+    let roster = context.device.roster();
+    let (index, unit) = copying::find_named(&roster, &claim.unit).ok_or(unknown)?;
     let secret = unit.config.token_secret.as_ref().ok_or(unknown)?;
     if !list.token.is_proven(secret, &claim) {
         return Err(Sense::illegal(AdditionalSense::TOKEN_CORRUPT));
@@ -143,7 +144,7 @@ fn pieces(
     token: &[Extent],
     list: &WriteUsingTokenList,
 ) -> Result<Vec<Piece>, Sense> {
-    let destination = side(context, context.index(), context.unit);
+    let destination = side(context, context.index, context.unit);
     if source.block_size != destination.block_size {
         return Err(Sense::illegal(AdditionalSense::INVALID_TOKEN_OPERATION));
     }

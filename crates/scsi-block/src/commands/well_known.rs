@@ -8,15 +8,16 @@ use crate::cdb::Cdb;
 use crate::device::TargetDevice;
 use crate::opcodes::Operation;
 use crate::sense::{AdditionalSense, Sense};
+use crate::unit::NexusId;
 
 /// Carries a command out; a unit of that kind knows four.
-pub(crate) fn execute(device: &TargetDevice, cdb: &Cdb) -> Result<Bytes, Sense> {
+pub(crate) fn execute(device: &TargetDevice, nexus: NexusId, cdb: &Cdb) -> Result<Bytes, Sense> {
     cdb.check_refused(false)?;
     match cdb.operation() {
         Operation::TestUnitReady => Ok(Bytes::new()),
         Operation::RequestSense => Ok(control::sense_as_data(cdb, Sense::NONE)),
         Operation::Inquiry => identify::inquiry_of_well_known(device, cdb).map(|data| allocated(cdb, data)),
-        Operation::ReportLuns => reports::report_luns(device, cdb),
+        Operation::ReportLuns => reports::report_luns(device, nexus, cdb),
         _ => Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE)),
     }
 }

@@ -147,8 +147,7 @@ pub(super) fn exit_failure_mode(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
 
 /// Begins a wipe, unless somebody else was faster.
 fn start(unit: &LogicalUnit, kind: Kind, content: Content, immediate: bool) -> Result<Started, Sense> {
-    let config = &unit.config;
-    let mut wipe = Wipe::new(kind, content, config.geometry.blocks, config.stored_block_bytes());
+    let mut wipe = Wipe::new(kind, content, unit.blocks(), unit.config.stored_block_bytes());
     let first = (!immediate).then(|| (wipe.step(), wipe.lease()));
     unit.change(|state| {
         state.medium.begin_wipe(wipe)?;

@@ -1,8 +1,9 @@
 //! Copies as tasks: step after step, each only if the unit that it is about lets this nexus do it.
 
 use super::Nexus;
+use super::at_unit::AtUnit;
 use crate::copy::{Access, CopyJob, Due, Side, refused};
-use crate::io::{Extent, IoDone};
+use crate::io::IoDone;
 use crate::needs::{READING, WRITING};
 use crate::sense::{AdditionalSense, Sense, SenseKey, ThirdParty};
 use crate::status::Status;
@@ -20,24 +21,20 @@ impl Nexus {
 
     /// The step of a copy that was under way has changed what it changes.
     pub(super) fn end_tokens_of_copy(&self, job: &CopyJob) {
-        if let Some((unit, extent)) = job.changes() {
-            self.revoke_tokens(unit, extent);
-        }
-    }
-
-    /// Blocks of a unit change, or have.
-    pub(super) fn revoke_tokens(&self, unit: usize, changed: Extent) {
-        let unit = &self.device.units()[unit];
-        if unit.summary().has(Conditions::TOKENS) {
-            unit.revoke_tokens(changed);
+        if let Some((unit, extent)) = job.changes()
+            && let Some(Some(own)) = self.units.get(unit)
+        {
+            own.revoke_tokens(extent);
         }
     }
 
     /// Whether what was read is what its token stands for: a write to it would have ended the token before it began.
     fn check_token(&self, job: &CopyJob) -> Result<(), Sense> {
-        match job.token().filter(|_| job.has_read()) {
-            Some(token) => self.device.units()[token.unit].note(|state| state.tokens.use_token(token.number).map(drop)),
-            None => Ok(()),
+        let Some(token) = job.token().filter(|_| job.has_read()) else { return Ok(()) };
+        match self.units.get(token.unit) {
+            Some(Some(own)) => own.unit.note(|state| state.tokens.use_token(token.number).map(drop)),
+            // Units that are taken away take their tokens with them.
+            _ => Err(Sense::illegal(AdditionalSense::TOKEN_REVOKED)),
         }
     }
 
@@ -51,7 +48,8 @@ impl Nexus {
         if let Err(sense) = self.count_copy(task, &due) {
             return self.end_copy(task, &job, Err(sense));
         }
-        let unit = &self.device.units()[due.side.unit];
+        let Some(Some(own)) = self.units.get(due.side.unit) else { unreachable!("what is counted is there") };
+        let unit = &own.unit;
         if let Err(sense) = self.check_access(unit, &due) {
             self.discount_side(task, due.side);
             return self.end_copy(task, &job, Err(sense));
@@ -59,7 +57,7 @@ impl Nexus {
         let durable = !unit.summary().has(Conditions::WRITE_CACHE);
         let request = job.request(due.access, due.extent, durable, unit.config.thin);
         if due.access == Access::Write {
-            self.revoke_tokens(due.side.unit, due.extent);
+            own.revoke_tokens(due.extent);
         }
         task.phase = Phase::ExpectIo(Rare::Copy(job).into());
         Step::Io(request)
@@ -68,7 +66,11 @@ impl Nexus {
     /// A request of a copy counts at its task's unit as others do, and at the unit that it is about too: whoever ends tasks there waits for it.
     fn count_copy(&mut self, task: &Task, due: &Due) -> Result<(), Sense> {
         let Due { access, side, .. } = *due;
-        let requests = &mut self.units[side.unit].requests;
+        // A unit that was taken away takes part no more.
+        let Some(Some(AtUnit { requests, .. })) = self.units.get_mut(side.unit) else {
+            let gone = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
+            return Err(refused(access, ThirdParty::check(gone)));
+        };
         match if side.unit == task.unit() { requests.epoch() == side.epoch } else { requests.count(side.epoch) } {
             true => Ok(()),
             false => {
@@ -84,19 +86,23 @@ impl Nexus {
     }
 
     fn discount_side(&mut self, task: &Task, side: Side) {
-        if side.unit != task.unit() {
-            self.units[side.unit].requests.discount(side.epoch);
+        if side.unit != task.unit()
+            && let Some(Some(own)) = self.units.get_mut(side.unit)
+        {
+            own.requests.discount(side.epoch);
         }
     }
 
     fn end_copy(&self, task: &Task, job: &CopyJob, end: Result<(), Sense>) -> Step {
-        let unit = &self.device.units()[task.unit()];
+        let unit = &self.own(task).unit;
         let end = end.map_err(|sense| match sense.key {
             SenseKey::CopyAborted => sense.with_segment(job.segment()),
             _ => sense,
         });
-        if let (Ok(()), Some(token)) = (end, job.token().filter(|token| token.delete)) {
-            self.device.units()[token.unit].change(|state| state.tokens.delete(token.number));
+        if let (Ok(()), Some(token)) = (end, job.token().filter(|token| token.delete))
+            && let Some(Some(own)) = self.units.get(token.unit)
+        {
+            own.unit.change(|state| state.tokens.delete(token.number));
         }
         unit.note(|state| state.copies.end(job.operation(), end));
         Step::Done(match end {
@@ -133,7 +139,7 @@ impl Nexus {
             }
         }
         let end = whole.lba.checked_add(whole.blocks);
-        match end.is_some_and(|end| end <= unit.config.geometry.blocks) {
+        match end.is_some_and(|end| end <= unit.blocks()) {
             true => Ok(()),
             false => Err(Sense::new(SenseKey::CopyAborted, AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)),
         }

@@ -196,6 +196,51 @@ fn a_token_ends_when_nobody_has_used_it_for_long_when_it_is_deleted_or_with_its_
     );
 }
 
+#[test]
+fn a_token_ends_with_its_unit_and_with_blocks_that_are_not_there_any_more() {
+    let mut bench = Bench::new();
+    let (mut nexus, mut other) = (bench.nexus("one"), bench.nexus("two"));
+    let (kept, cut) =
+        (token(&mut bench, &mut nexus, 0, &[(0, 8)]), token(&mut bench, &mut nexus, 0, &[(0, 8), (99, 2)]));
+    bench.device.resize(0, 100).unwrap();
+    bench.device.resize(0, BLOCKS).unwrap();
+    let (cdb, bytes) = write(&to(&kept, 0, &[(0, 8)]));
+    bench.good(&mut nexus, 1, &cdb, &bytes);
+    let why = refused(&mut bench, &mut nexus, 1, &to(&cut, 0, &[(0, 8)])).additional;
+    assert_eq!(why, AdditionalSense::TOKEN_REVOKED);
+
+    let (task, step) = bench.begin(&mut nexus, 1, &cdb, &bytes);
+    let mut task = task.unwrap();
+    let before = bench.stores.clone();
+    bench.device.remove(lun(0)).unwrap();
+    let Step::Done(outcome) = bench.go_on(&mut nexus, &mut task, step, 10) else { panic!() };
+    assert_eq!(Sense::decode(&outcome.sense).unwrap().additional, AdditionalSense::TOKEN_REVOKED);
+    assert!(bench.stores == before);
+    for nexus in [&mut nexus, &mut other] {
+        // The first answer is the unit attention that tells of the change.
+        nexus.begin(lun(1), Cdb::test_unit_ready().as_bytes());
+        let why = refused(&mut bench, nexus, 1, &to(&kept, 0, &[(0, 8)])).additional;
+        assert_eq!(why, AdditionalSense::TOKEN_UNKNOWN);
+    }
+}
+
+/// A nexus that finds its token's unit gone between two steps of a copy does not write what it has read.
+#[test]
+fn a_copy_whose_source_the_nexus_has_forgotten_ends() {
+    let mut bench = Bench::new();
+    let mut nexus = bench.nexus("one");
+    let token = token(&mut bench, &mut nexus, 0, &[(0, 8)]);
+    let (cdb, bytes) = write(&to(&token, 0, &[(0, 8)]));
+    let (task, step) = bench.begin(&mut nexus, 1, &cdb, &bytes);
+    let mut task = task.unwrap();
+    let before = bench.stores.clone();
+    bench.device.remove(lun(0)).unwrap();
+    nexus.begin(lun(1), Cdb::test_unit_ready().as_bytes());
+    let Step::Done(outcome) = bench.go_on(&mut nexus, &mut task, step, 10) else { panic!() };
+    assert_eq!(Sense::decode(&outcome.sense).unwrap().additional, AdditionalSense::TOKEN_REVOKED);
+    assert!(bench.stores == before);
+}
+
 /// Every command of the table that changes the medium, for one block at 10, with its data.
 fn writing_commands(bench: &mut Bench, nexus: &mut Nexus) -> Vec<(Cdb, Vec<u8>)> {
     let writes = COMMANDS.iter().filter(|row| row.rules.contains(Rules::WRITES));

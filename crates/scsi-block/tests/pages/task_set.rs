@@ -107,7 +107,9 @@ fn survive(device: &Arc<TargetDevice>, nexus: &mut Nexus, fail: impl FnOnce(&mut
 fn queue_error_management_ends_the_other_tasks_of_the_nexus_or_not() {
     let device = device([config("a")]);
     let mut nexus = settled(&device, "one");
-    let refused = |nexus: &mut Nexus| drop(sense(nexus, &Cdb::read_10(u32::MAX, 1), &[]));
+    let refused = |nexus: &mut Nexus| {
+        sense(nexus, &Cdb::read_10(u32::MAX, 1), &[]);
+    };
     let failed = |nexus: &mut Nexus| {
         let command = Command::new(lun(0), &[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
         let outcome = run_with(nexus, &command, &[], |_, _| Err(IoError::Read));
@@ -118,6 +120,7 @@ fn queue_error_management_ends_the_other_tasks_of_the_nexus_or_not() {
         assert_eq!(survive(&device, &mut nexus, refused), [survives; 2], "{queue_error}");
         assert_eq!(survive(&device, &mut nexus, failed), [survives; 2], "{queue_error}");
         // A task that comes afterwards is not meant.
-        finish(&mut nexus, &mut { task(&mut nexus, TaskAttribute::Simple) });
+        let mut after = task(&mut nexus, TaskAttribute::Simple);
+        finish(&mut nexus, &mut after);
     }
 }

@@ -32,19 +32,22 @@ impl Block {
     }
 }
 
-/// A part of the memory, cut into blocks as they are asked for. A size that was cut stays that size.
+/// A part of the memory, cut into blocks as they are asked for. A block that was cut stays as it is until there is nothing else: then
+/// larger ones are split, and free neighbours joined.
 #[derive(Debug)]
 pub struct Heap {
     /// What was not cut yet.
     rest: Range<u64>,
     free: [Vec<u64>; (LARGEST_BITS - SMALLEST_BITS + 1) as usize],
+    /// Whether anything was freed since neighbours were joined.
+    freed: bool,
 }
 
 impl Heap {
     /// All of that range is free.
     #[must_use]
     pub fn new(range: Range<u64>) -> Self {
-        Self { rest: range, free: Default::default() }
+        Self { rest: range, free: Default::default(), freed: false }
     }
 
     /// A block of at least that many bytes; `None` if there is none, or it would be larger than [`BLOCK_BYTES_MAX`].
@@ -54,13 +57,50 @@ impl Heap {
             return None;
         }
         let bits = bytes.next_power_of_two().ilog2().max(SMALLEST_BITS);
-        let address = self.free[(bits - SMALLEST_BITS) as usize].pop().or_else(|| self.cut(1 << bits))?;
+        let class = (bits - SMALLEST_BITS) as usize;
+        let address =
+            self.free[class].pop().or_else(|| self.cut(1 << bits)).or_else(|| self.split(class)).or_else(|| {
+                self.join();
+                self.split(class)
+            })?;
         Some(Block { address, bits })
     }
 
     /// Takes a block back. Whoever was told its address has to be done with it.
     pub fn free(&mut self, block: Block) {
         self.free[(block.bits - SMALLEST_BITS) as usize].push(block.address);
+        self.freed = true;
+    }
+
+    /// A block of that class out of the smallest free one that is large enough.
+    fn split(&mut self, class: usize) -> Option<u64> {
+        let larger = (class..self.free.len()).find(|&larger| !self.free[larger].is_empty())?;
+        let address = self.free[larger].pop()?;
+        for half in (class..larger).rev() {
+            self.free[half].push(address + (1 << (SMALLEST_BITS as usize + half)));
+        }
+        Some(address)
+    }
+
+    /// Joins free blocks that are the halves of a larger one. It costs a look at all, and is not done twice for nothing.
+    fn join(&mut self) {
+        if !std::mem::take(&mut self.freed) {
+            return;
+        }
+        for class in 0..self.free.len() - 1 {
+            let bytes = 1u64 << (SMALLEST_BITS as usize + class);
+            let mut blocks = std::mem::take(&mut self.free[class]);
+            blocks.sort_unstable();
+            let mut rest = blocks.into_iter().peekable();
+            while let Some(block) = rest.next() {
+                let is_first_half = block.is_multiple_of(2 * bytes);
+                if is_first_half && rest.next_if_eq(&(block + bytes)).is_some() {
+                    self.free[class + 1].push(block);
+                } else {
+                    self.free[class].push(block);
+                }
+            }
+        }
     }
 
     fn cut(&mut self, bytes: u64) -> Option<u64> {
@@ -97,6 +137,16 @@ mod tests {
                 end = block.address() + block.bytes() as u64;
             }
             prop_assert!(end <= range.end);
+        }
+    }
+
+    #[test]
+    fn memory_that_was_cut_small_serves_large_blocks_again() {
+        let mut heap = Heap::new(0x10_0000..0x20_0000);
+        for bytes in [512, BLOCK_BYTES_MAX, 4096, 16384, 512, 65536] {
+            let blocks: Vec<Block> = std::iter::from_fn(|| heap.allocate(bytes)).collect();
+            assert_eq!(blocks.len(), BLOCK_BYTES_MAX / bytes, "all of it in blocks of {bytes}");
+            blocks.into_iter().for_each(|block| heap.free(block));
         }
     }
 

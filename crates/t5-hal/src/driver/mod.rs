@@ -129,7 +129,7 @@ pub enum DriverEvent {
         /// A [`CplStatus`].
         status: u8,
     },
-    /// A connection has something to receive, or room to send, or has ended.
+    /// A connection has something to receive, or room to send, or has ended: receive until there is nothing, and flush.
     Ready {
         /// The connection.
         connection: u32,

@@ -2,14 +2,14 @@
 
 use super::connection::{Connection, Outgoing, State};
 use super::placement::Placement;
-use super::{Driver, OffloadMode, PODS_OF_PLACE_MAX};
+use super::{AHS_BYTES_MAX, Driver, OffloadMode, PODS_OF_PLACE_MAX, SEGMENT_BYTES_MAX};
 use crate::bus::Bus;
 use crate::dma::{Block, DmaMemory, Heap};
 use crate::queue::WORK_REQUEST_BYTES_MAX;
 use crate::wire::*;
 use bytes::Bytes;
 use iscsi_pdu::{Frame, HEADER_LENGTH, padding};
-use iscsi_transport::{Digests, Flush, PortError};
+use iscsi_transport::{Digests, Flush, PortError, PortErrorKind};
 use std::io::IoSlice;
 use std::time::Instant;
 use zerocopy::IntoBytes;
@@ -35,8 +35,13 @@ impl<B: Bus> Driver<B> {
         self.connection(tid).is_some_and(|connection| connection.queued_bytes < SEND_QUEUE_BYTES_MAX)
     }
 
-    /// Queues a PDU, with the digests in force now.
+    /// Queues a PDU, with the digests in force now. One that the adapter cannot send ends the connection.
     pub fn send(&mut self, tid: u32, frame: Frame) {
+        if frame.data.len() > SEGMENT_BYTES_MAX as usize || frame.ahs.len() > AHS_BYTES_MAX as usize {
+            let text =
+                format!("a PDU of {} bytes of data cannot be sent: at most {SEGMENT_BYTES_MAX}", frame.data.len());
+            return self.fail_connection(tid, PortErrorKind::Io, text);
+        }
         let connection = self.owned(tid);
         if connection.failure.is_none() {
             connection.queued_bytes += queued_bytes(&frame);
@@ -67,7 +72,13 @@ impl<B: Bus> Driver<B> {
             }
         }
         self.ring();
-        Ok(if self.owned(tid).queue.is_empty() { Flush::Done } else { Flush::Pending })
+        let connection = self.owned(tid);
+        if connection.queue.is_empty() {
+            return Ok(Flush::Done);
+        }
+        // Its owner waits to be told of room.
+        connection.announced = false;
+        Ok(Flush::Pending)
     }
 
     /// Turns digests on or off, both ways. What is received is cut with them once the adapter says so; until then nothing is sent.
@@ -157,6 +168,8 @@ impl<B: Bus> Driver<B> {
             sent += length;
         }
         self.ring();
+        // Its owner waits to be told of room, if that was not all.
+        self.owned(tid).announced = false;
         Ok(sent)
     }
 

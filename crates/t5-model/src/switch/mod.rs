@@ -162,6 +162,19 @@ impl Switch {
         self.interfaces[number.index()].as_mut()
     }
 
+    /// All interfaces, to change their settings.
+    pub fn interfaces_mut(&mut self) -> impl Iterator<Item = (InterfaceNumber, &mut Interface)> {
+        self.interfaces.iter_mut().enumerate().filter_map(|(number, interface)| {
+            Some((InterfaceNumber::new(u8::try_from(number).ok()?)?, interface.as_mut()?))
+        })
+    }
+
+    /// Whether an address belongs to an interface of the same port.
+    #[must_use]
+    pub fn has_address_at_port_of(&self, number: InterfaceNumber, address: MacAddress) -> bool {
+        self.interface(number).is_some_and(|interface| self.exact.members(interface.port, address).is_some())
+    }
+
     /// Gives an address to an interface, and says at which index of the table it stands.
     ///
     /// # Errors

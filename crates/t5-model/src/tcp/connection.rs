@@ -78,6 +78,8 @@ pub struct Connection {
     /// Sequence numbers of the first byte that is sent and received; known once there was a SYN each way.
     snd_isn: Option<u32>,
     rcv_isn: Option<u32>,
+    /// The sequence number behind the last that was ever sent.
+    snd_max: Option<u32>,
     sent_bytes: u64,
     consumed_bytes: u64,
     reset_by_peer: bool,
@@ -146,7 +148,7 @@ impl Connection {
         }
         let ring = |bytes: usize| SocketBuffer::new(vec![0; bytes.clamp(1 << 10, 1 << 20)]);
         let mut socket = Socket::new(ring(config.receive_bytes), ring(config.send_bytes));
-        socket.set_congestion_control(CongestionControl::Reno);
+        socket.set_congestion_control(CongestionControl::None);
         socket.set_nagle_enabled(config.nagle);
         socket.set_timeout(Some(PATIENCE.into()));
         socket.set_keep_alive(config.keep_alive.then(|| KEEP_ALIVE.into()));
@@ -175,6 +177,7 @@ impl Connection {
             outbound,
             snd_isn: None,
             rcv_isn: None,
+            snd_max: None,
             sent_bytes: 0,
             consumed_bytes: 0,
             reset_by_peer: false,
@@ -261,12 +264,33 @@ impl Connection {
                 PollResult::SocketStateChanged => {}
             }
         }
-        let frame = self.outbound.pop_front()?;
-        if self.snd_isn.is_none() {
-            let packet = &frame[if header_has_tag(&self.link) { 18 } else { 14 }..];
-            self.snd_isn = Segment::decode(packet).filter(|sent| sent.syn).map(|sent| sent.sequence.wrapping_add(1));
+        let mut frame = self.outbound.pop_front()?;
+        let packet = &mut frame[self.link.length()..];
+        if let Some(segment) = Segment::decode(packet) {
+            self.note_sent(&segment, packet);
         }
         Some(frame)
+    }
+
+    /// Remembers how far the sequence numbers of what was sent reach.
+    fn note_sent(&mut self, segment: &Segment, packet: &mut [u8]) {
+        if segment.syn {
+            self.snd_isn.get_or_insert(segment.sequence.wrapping_add(1));
+        }
+        let headers = segment.ip_header_bytes + segment.tcp_header_bytes;
+        let length = (packet.len() - headers) as u32 + u32::from(segment.syn) + u32::from(segment.fin);
+        let end = segment.sequence.wrapping_add(length);
+        let is_older = end.wrapping_sub(self.snd_max.unwrap_or(end)) as i32 <= 0;
+        if !is_older || self.snd_max.is_none() {
+            self.snd_max = Some(end);
+        } else if length == 0
+            && !segment.rst
+            && let Some(newest) = self.snd_max
+        {
+            // RFC 9293 3.10.7.4: an acknowledgement has the newest sequence number. smoltcp 0.14 gives it that of what it sends
+            // again; the other end takes that for old and drops it, and when both do so they never come together again.
+            packet[segment.ip_header_bytes + 4..][..4].copy_from_slice(&newest.to_be_bytes());
+        }
     }
 
     /// When [`Self::poll_transmit`] is to be asked again, if nothing else happens before: at once if that is past.
@@ -335,6 +359,57 @@ impl Connection {
         self.socket_mut().peek(length).unwrap_or_default()
     }
 
+    /// How many bytes have come.
+    #[must_use]
+    pub fn received_length(&self) -> usize {
+        self.socket().recv_queue()
+    }
+
+    /// Copies the first bytes of what has come, and says how many.
+    pub fn peek(&mut self, out: &mut [u8]) -> usize {
+        self.socket_mut().peek_slice(out).unwrap_or_default()
+    }
+
+    /// Whether the other end sends no more.
+    #[must_use]
+    pub fn peer_has_finished(&self) -> bool {
+        matches!(self.socket().state(), State::CloseWait | State::Closing | State::LastAck | State::TimeWait)
+    }
+
+    /// Longest IP packet.
+    #[must_use]
+    pub const fn mtu_bytes(&self) -> usize {
+        self.mtu_bytes
+    }
+
+    /// Gives back the first bytes of what has come, be they together or not.
+    ///
+    /// # Panics
+    /// If fewer bytes have come: a bug of the caller.
+    pub fn consume_any(&mut self, length: usize) {
+        let first = length.min(self.received().len());
+        self.consume(first);
+        self.consume(length - first);
+    }
+
+    /// Answers a SYN for which there is no connection: the frame of a RST.
+    #[must_use]
+    pub fn refusal(link: LinkHeader, syn: &[u8]) -> Option<Vec<u8>> {
+        let tuple = Segment::decode(syn)?.tuple;
+        let config = ConnectionConfig {
+            link,
+            mtu_bytes: 1500,
+            receive_bytes: 0,
+            send_bytes: 0,
+            nagle: false,
+            keep_alive: false,
+            seed: 0,
+        };
+        let mut nobody = Self::new(config, tuple, Duration::ZERO).ok()?;
+        nobody.handle_packet(syn, Duration::ZERO);
+        nobody.outbound.pop_front()
+    }
+
     /// Gives back the first bytes of what has come; the window opens by as much.
     ///
     /// # Panics
@@ -360,10 +435,6 @@ impl Connection {
         self.aborted = true;
         self.socket_mut().abort();
     }
-}
-
-fn header_has_tag(link: &LinkHeader) -> bool {
-    link.vlan_tag.is_some()
 }
 
 fn is_broadcast(address: std::net::IpAddr) -> bool {

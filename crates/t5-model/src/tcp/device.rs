@@ -19,9 +19,14 @@ pub struct LinkHeader {
 }
 
 impl LinkHeader {
+    /// Its length in bytes.
+    pub(super) fn length(&self) -> usize {
+        if self.vlan_tag.is_some() { 18 } else { 14 }
+    }
+
     /// Begins a frame of that many bytes behind the header, all zeros; gives the header's length too.
     fn begin_frame(&self, length: usize) -> (Vec<u8>, usize) {
-        let header = if self.vlan_tag.is_some() { 18 } else { 14 };
+        let header = self.length();
         let mut frame = vec![0; header + length];
         frame[..6].copy_from_slice(&self.destination.0);
         frame[6..12].copy_from_slice(&self.source.0);

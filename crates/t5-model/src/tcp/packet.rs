@@ -31,6 +31,8 @@ pub struct Segment {
     pub syn: bool,
     /// It acknowledges something.
     pub ack: bool,
+    /// It is the last of its end.
+    pub fin: bool,
     /// It ends a connection at once.
     pub rst: bool,
     /// The other end has a congestion notification to echo, and has reduced its window: set in a SYN, it offers both.
@@ -75,6 +77,7 @@ impl Segment {
             sequence: tcp.seq_number().0 as u32,
             syn: tcp.syn(),
             ack: tcp.ack(),
+            fin: tcp.fin(),
             rst: tcp.rst(),
             ecn: tcp.ece() && tcp.cwr(),
             ip_header_bytes,

@@ -127,7 +127,8 @@ impl Books {
         let task = session.tags.get_mut(word(header, REFERENCED_TASK_TAG)).and_then(Option::as_mut);
         let Some(task) = task else { return self.check(false, "a task is reassigned that there is not") };
         let is_free = task.link != self.link || session.may_recover;
-        task.link = self.link;
+        // Its status may have come already, behind one that has not.
+        (task.link, task.is_answered) = (self.link, false);
         self.check(is_free, "a task is reassigned to the connection that it has");
     }
 
@@ -154,8 +155,9 @@ impl Books {
         let session = self.session.clone();
         let session = &mut session.borrow_mut();
         let (header, opcode) = (&frame.header, frame.header.opcode());
-        if let Err(what) = self.statuses.receive(header, session.may_recover) {
-            self.check(false, &what);
+        match self.statuses.receive(header, session.may_recover) {
+            Ok(is_new) => self.check_request(session, header, is_new),
+            Err(what) => self.check(false, &what),
         }
         if opcode != Opcode::LoginResponse || field::ends_login(header) {
             let (exp_cmd_sn, max_cmd_sn) = (word(header, EXP_CMD_SN), word(header, MAX_CMD_SN));
@@ -167,6 +169,16 @@ impl Books {
             Opcode::ScsiResponse => self.handle_end(session, word(header, TASK_TAG)),
             Opcode::Reject => session.numbers.reject(&frame.data),
             _ => {}
+        }
+    }
+
+    /// A status with a number of its own is the only one of a request that has not ended.
+    fn check_request(&self, session: &mut Inner, header: &Header, is_new: bool) {
+        let tag = word(header, TASK_TAG);
+        if is_new && tag != NO_TAG {
+            let lives =
+                session.tags.get_mut(tag).is_some_and(|task| task.as_ref().is_none_or(|task| !task.is_answered));
+            self.verdict.check(lives, || format!("{}: a status comes for no request: {tag:#x}", self.name));
         }
     }
 

@@ -24,16 +24,16 @@ impl StatusNumbers {
         self.due.is_none_or(|due| !precedes(due, stat_sn))
     }
 
-    /// A PDU has come. What is wrong with its number; gaps are none while PDUs may be lost.
-    pub(super) fn receive(&mut self, header: &Header, may_recover: bool) -> Result<(), String> {
-        let Some(takes_one) = takes_stat_sn(header) else { return Ok(()) };
+    /// A PDU has come. Whether it has a number that none had before, or what is wrong with that; gaps are none while PDUs may be lost.
+    pub(super) fn receive(&mut self, header: &Header, may_recover: bool) -> Result<bool, String> {
+        let Some(takes_one) = takes_stat_sn(header) else { return Ok(false) };
         let (stat_sn, tag) = (word(header, STAT_SN), word(header, TASK_TAG));
         let due = *self.due.get_or_insert(stat_sn);
         if stat_sn != due && !may_recover {
             return Err(format!("StatSN {stat_sn} comes where {due} is due"));
         }
         if !takes_one {
-            return Ok(());
+            return Ok(false);
         }
         if self.tags.is_empty() {
             self.tags.resize(KNOWN_MAX, 0);
@@ -45,7 +45,7 @@ impl StatusNumbers {
         }
         *known = tag;
         self.advance(stat_sn, due);
-        Ok(())
+        Ok(!is_again)
     }
 
     fn advance(&mut self, stat_sn: u32, mut due: u32) {

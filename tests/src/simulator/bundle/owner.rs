@@ -10,6 +10,7 @@
 
 use super::{Bundle, Event, Outcome, Purpose};
 use crate::simulator::books::SessionBooks;
+use crate::simulator::bugs::Bug;
 use crate::simulator::verdict::Verdict;
 use iscsi_pdu::{
     Cid, InitiatorTaskTag, LogoutResponseCode, RejectReason, TaskManagementFunction, TaskManagementResponseCode,
@@ -27,6 +28,7 @@ pub(crate) struct OwnerPlan {
     pub(crate) books: SessionBooks,
     pub(crate) verdict: Verdict,
     pub(crate) random: Random,
+    pub(crate) bug: Option<Bug>,
 }
 
 /// A connection that there is, was or is to be.
@@ -151,6 +153,9 @@ impl Owner {
     }
 
     pub(super) fn reassignment_due(&mut self, tag: InitiatorTaskTag) {
+        if self.plan.bug == Some(Bug::TagFreedWithConnection) {
+            let _ = self.plan.books.remove_tag(tag.0);
+        }
         self.to_reassign.push(tag);
     }
 

@@ -242,15 +242,40 @@ fn the_target_forgets_a_connection_by_itself() {
     assert_eq!(plugs(&bench.sent()), [(tag(1), FIRST_CMD_SN)]);
 }
 
-#[test]
-fn where_nothing_is_retained_nothing_is_to_be_told() {
+/// Two connections at level 0 that the target retains nothing of, with a command on the first.
+fn two_without_retention() -> Bench {
     let mut bench = Bench::new(Parameters { time_2_retain: 0, ..Parameters::default() });
     bench.join(OTHER).on(CID).submit(1, read(8));
     bench.sent();
+    bench
+}
+
+#[test]
+fn a_target_that_retains_nothing_is_told_all_the_same_of_a_connection_that_broke() {
+    let mut bench = two_without_retention();
     lose(&mut bench, CID);
-    bench.session.handle_timeout(bench.now + WAIT);
+    assert!(bench.session.is_in_cleanup(CID) && !bench.session.is_in_cleanup(OTHER));
+    bench.now += WAIT;
+    bench.session.handle_timeout(bench.now);
+    assert_eq!(bench.events(), [Event::CleanupDue { cid: CID }]);
+    assert_eq!(plugs(&bench.on(OTHER).sent()), []);
+    // It cannot be told: in the end it has noticed.
+    bench.now += SessionConfig::default().ping_timeout;
+    let pdu = bench.nop_in(None, None);
+    bench.take(pdu);
+    bench.session.handle_timeout(bench.now);
+    assert_eq!(plugs(&bench.sent()), [(tag(1), FIRST_CMD_SN)]);
+    assert!(!bench.session.is_in_cleanup(CID));
+}
+
+#[test]
+fn where_the_target_says_that_nothing_is_retained_nothing_is_to_be_told() {
+    let mut bench = two_without_retention();
+    announce_with(bench.on(OTHER), AsyncEvent::ConnectionDrop, CID, 0);
+    bench.events();
+    bench.session.handle_timeout(bench.now + Duration::from_secs(3));
     assert_eq!(bench.events(), []);
-    assert_eq!(plugs(&bench.on(OTHER).sent()), [(tag(1), FIRST_CMD_SN)]);
+    assert_eq!(plugs(&bench.sent()), [(tag(1), FIRST_CMD_SN)]);
 }
 
 #[test]
@@ -452,6 +477,10 @@ fn an_abort_goes_where_its_task_is_and_a_function_for_all_ends_tasks_everywhere(
 }
 
 fn announce(bench: &mut Bench, event: AsyncEvent, cid: Cid) {
+    announce_with(bench, event, cid, 30);
+}
+
+fn announce_with(bench: &mut Bench, event: AsyncEvent, cid: Cid, parameter_3: u16) {
     let stat_sn = bench.status();
     bench.take(AsyncMessage {
         event,
@@ -462,9 +491,23 @@ fn announce(bench: &mut Bench, event: AsyncEvent, cid: Cid) {
         max_cmd_sn: bench.max_cmd_sn,
         parameter_1: cid.0,
         parameter_2: 3,
-        parameter_3: 30,
+        parameter_3,
         data: Bytes::new(),
     });
+}
+
+// RFC 7143 11.9.1: the order of two connections is none.
+#[test]
+fn an_announcement_that_is_late_does_not_end_the_connection_that_was_reinstated() {
+    let mut bench = two();
+    lose(&mut bench, OTHER);
+    bench.join(OTHER).on(CID);
+    bench.events();
+    announce(&mut bench, AsyncEvent::ConnectionDrop, OTHER);
+    assert_eq!(bench.events(), [Event::PingDue { cid: OTHER }]);
+    // What it says of itself is so.
+    announce(bench.on(OTHER), AsyncEvent::ConnectionDrop, OTHER);
+    assert_eq!(bench.events(), [closed(OTHER, CloseReason::Dropped { time_2_wait: 3 })]);
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! What changes while a server runs: logical units come, go, grow and shrink.
+
+use super::{Server, flush};
+use crate::Disk;
+use iscsi_node::target::StoreId;
+use scsi_block::io::IoError;
+use scsi_block::{ConfigError, LogicalUnitNumber};
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The server has no target of that name.
+    #[error("there is no target {0}")]
+    NoSuchTarget(String),
+    /// The target has no unit of that number.
+    #[error("there is no LUN {0}")]
+    NoSuchUnit(u16),
+    /// The unit makes no sense beside the others, or not at all.
+    #[error("{0}")]
+    Configuration(#[from] ConfigError),
+    /// The size is no whole number of blocks.
+    #[error("{bytes} bytes are no whole number of blocks of {block_size}")]
+    Size {
+        /// The size that was asked for, in bytes.
+        bytes: u64,
+        /// Bytes in a block.
+        block_size: u32,
+    },
+    /// The system has no random bytes for what the unit's tokens are made with.
+    #[error("there are no random bytes: {0}")]
+    Random(std::io::Error),
+    /// The store cannot be made larger.
+    #[error("the store cannot grow: {0}")]
+    Grow(std::io::Error),
+    /// The unit is gone, and its store could not be flushed: acknowledged writes that were not flushed by their initiator may be lost.
+    #[error("cannot flush the store: {0}")]
+    Flush(IoError),
+}
+
+impl Server {
+    /// Adds a logical unit to a target. Sessions find it at once, and are told by unit attention of those that were there before.
+    ///
+    /// # Errors
+    /// There is no such target, the number or serial number is that of another unit, or the system has no random bytes.
+    pub fn add_lun(&self, target: &str, number: u16, disk: Disk) -> Result<(), ChangeError> {
+        let target = self.find(target)?;
+        let config = &self.shared.portal.targets[target];
+        let unit = disk.unit_of(&config.name, number).map_err(ChangeError::Random)?;
+        // A core that is faster than this waits for the store.
+        let mut stores = self.shared.stores.write();
+        let index = config.device.add(LogicalUnitNumber::from(number), unit)?;
+        assert_eq!(index, stores[target].len(), "each unit of the device has its store");
+        stores[target].push(Some(disk.into_store()));
+        Ok(())
+    }
+
+    /// Takes a logical unit away. Block I/O that is in flight ends as it ends; commands whose data is still to come end with NOT READY, later
+    /// ones find no unit. The store is flushed, and closed when the last core has let go of it.
+    ///
+    /// # Errors
+    /// There is no such target or unit, or the store could not be flushed; then the unit is gone all the same.
+    pub fn remove_lun(&self, target: &str, number: u16) -> Result<(), ChangeError> {
+        let target = self.find(target)?;
+        let device = &self.shared.portal.targets[target].device;
+        let unit = device.remove(LogicalUnitNumber::from(number)).map_err(|_| ChangeError::NoSuchUnit(number))?;
+        match self.shared.close(StoreId { target, unit }) {
+            Some(store) => flush(&store).map_err(ChangeError::Flush),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives a logical unit another size; sessions are told by unit attention. A store that is too small grows. One that is too large keeps
+    /// what is behind the new end, out of reach, and gives it back if the unit grows again.
+    ///
+    /// # Errors
+    /// There is no such target or unit, `bytes` is no size that it can have, or its store cannot grow.
+    pub fn resize(&self, target: &str, number: u16, bytes: u64) -> Result<(), ChangeError> {
+        let target = self.find(target)?;
+        let device = &self.shared.portal.targets[target].device;
+        let number_of = LogicalUnitNumber::from(number);
+        let info = device.logical_units().find(|info| info.number == number_of);
+        let info = info.ok_or(ChangeError::NoSuchUnit(number))?;
+        let store = self.shared.store(StoreId { target, unit: info.index }).ok_or(ChangeError::NoSuchUnit(number))?;
+        let block_size = info.config.geometry.block_size;
+        if !bytes.is_multiple_of(block_size.into()) {
+            return Err(ChangeError::Size { bytes, block_size });
+        }
+        let blocks = bytes / u64::from(block_size);
+        if blocks > store.geometry().blocks {
+            store.grow(blocks).map_err(ChangeError::Grow)?;
+        }
+        Ok(device.resize(info.index, blocks)?)
+    }
+
+    fn find(&self, target: &str) -> Result<usize, ChangeError> {
+        let found = self.shared.portal.targets.iter().position(|config| config.name == target);
+        found.ok_or_else(|| ChangeError::NoSuchTarget(target.into()))
+    }
+}

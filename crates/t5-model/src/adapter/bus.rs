@@ -1,0 +1,62 @@
+//! [`Bus`] of one function.
+
+use super::Adapter;
+use std::sync::Arc;
+use std::task::Waker;
+use t5_hal::Bus;
+use t5_hal::dma::DmaMemory;
+
+/// How a driver reaches one function of the adapter.
+#[derive(Debug)]
+pub struct FunctionBus {
+    adapter: Arc<Adapter>,
+    pf: usize,
+    memory: Arc<DmaMemory>,
+}
+
+impl FunctionBus {
+    pub(super) fn new(adapter: Arc<Adapter>, pf: u8, memory: Arc<DmaMemory>) -> Self {
+        Self { adapter, pf: pf.into(), memory }
+    }
+
+    /// The adapter.
+    #[must_use]
+    pub fn adapter(&self) -> &Arc<Adapter> {
+        &self.adapter
+    }
+}
+
+impl Bus for FunctionBus {
+    fn read_register(&self, offset: u32) -> u32 {
+        let mut core = self.adapter.core.lock();
+        let state = core.firmware_state();
+        core.function(self.pf).read_register(offset, state)
+    }
+
+    fn write_register(&self, offset: u32, value: u32) {
+        let now = (self.adapter.clock)();
+        self.adapter.core.lock().function(self.pf).write_register(offset, value, now);
+    }
+
+    fn write_doorbell(&self, offset: u32, value: u32) {
+        let now = (self.adapter.clock)();
+        self.adapter.core.lock().function(self.pf).write_doorbell(offset, value, now);
+    }
+
+    fn write_descriptor(&self, offset: u32, _: &[u8; 64]) {
+        // The descriptor stands in the ring as well, from where it is read.
+        self.adapter.core.lock().function(self.pf).write_descriptor(offset);
+    }
+
+    fn memory(&self) -> &Arc<DmaMemory> {
+        &self.memory
+    }
+
+    fn set_waker(&self, vector: u16, waker: Waker) {
+        self.adapter.core.lock().function(self.pf).set_waker(vector, waker);
+    }
+
+    fn poll(&self) {
+        self.adapter.poll();
+    }
+}

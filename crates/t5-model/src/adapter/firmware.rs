@@ -1,0 +1,458 @@
+//! The firmware's side of the mailbox: commands, each with its answer.
+
+use super::Core;
+use super::egress::{EgressKind, EgressQueue};
+use super::function::{Function, NEXT_HOPS, QUEUES, SERVERS};
+use super::ingress::{FreeListSetup, IngressQueue, IngressSetup};
+use crate::switch::{AddressError, Interface, InterfaceNumber, MacAddress, PortNumber, Switch, VlanList};
+use t5_hal::wire::*;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Connections of the adapter.
+pub(super) const TIDS: u32 = 4096;
+/// Credits of a flow, in units of 16 bytes.
+pub(super) const FLOW_CREDITS: u32 = 1024;
+/// Entries of an interface's table that spreads frames over queues.
+const RSS_ENTRIES: u16 = 64;
+/// Filters, as the firmware tells of them.
+const FILTERS: u32 = crate::switch::FILTERS_MAX as u32;
+/// What the ports can do: 10 Gbit/s and 1 Gbit/s.
+const PORT_CAPABILITIES: u16 = 0x0a;
+
+type Answer<T> = Result<T, ReturnCode>;
+
+impl Core {
+    /// Does the command that stands in a function's mailbox.
+    pub(super) fn run_firmware(&mut self, pf: usize) -> bool {
+        let Some(message) = self.functions[pf].as_ref().and_then(Function::command) else { return false };
+        let mut answer = message;
+        let code = match Command::decode(&message) {
+            Ok(command) => match self.execute(pf, command) {
+                Ok(done) => {
+                    answer[..done.as_bytes().len()].copy_from_slice(done.as_bytes());
+                    ReturnCode::Success
+                }
+                Err(code) => code,
+            },
+            Err(WireError::Opcode { .. }) => ReturnCode::NotImplemented,
+            Err(_) => ReturnCode::Invalid,
+        };
+        let (mut header, _) = CommandHeader::read_from_prefix(&answer).expect("a mailbox has a header");
+        header.op = header.op.with_bit(CommandOp::REQUEST, false);
+        header.length = header.length.with(CommandLength::RETVAL, code.to_wire().into());
+        answer[..size_of::<CommandHeader>()].copy_from_slice(header.as_bytes());
+        self.function(pf).answer(answer);
+        true
+    }
+
+    fn execute(&mut self, pf: usize, command: Command) -> Answer<Command> {
+        Ok(match command {
+            Command::HelloCommand(command) => self.hello(pf, command).into(),
+            Command::ByeCommand(command) => {
+                self.reset_function(pf);
+                if self.master == Some(pf as u8) {
+                    self.master = None;
+                }
+                command.into()
+            }
+            Command::ResetCommand(command) => {
+                self.reset_function(pf);
+                command.into()
+            }
+            Command::InitializeCommand(command) => {
+                self.initialized = true;
+                command.into()
+            }
+            Command::CapsConfigCommand(command) => capabilities(command).into(),
+            Command::ParamsCommand(command) => self.parameters(pf, command)?.into(),
+            Command::PfVfCommand(command) => pf_vf(command).into(),
+            Command::IqCommand(command) => self.ingress_queue(pf, command)?.into(),
+            Command::EqEthCommand(mut command) => {
+                let interface = self.owned_interface(pf, command.flags.get(EthEgressFlags::VIID) as u16)?;
+                let kind = EgressKind::Ethernet(interface);
+                let id = command.eq.get(EgressId::EQID);
+                let id = self.egress_queue(
+                    pf,
+                    command.length,
+                    id,
+                    kind,
+                    command.fetch,
+                    command.size,
+                    command.address.get(),
+                )?;
+                command.eq = EgressId::new().with(EgressId::EQID, id);
+                command.physical_eq = command.eq;
+                command.into()
+            }
+            Command::EqCtrlCommand(mut command) => {
+                let id = command.eq.get(CtrlEgressId::EQID);
+                let id = self.egress_queue(
+                    pf,
+                    command.length,
+                    id,
+                    EgressKind::Control,
+                    command.fetch,
+                    command.size,
+                    command.address.get(),
+                )?;
+                command.eq = command.eq.with(CtrlEgressId::EQID, id);
+                command.physical_eq = EgressId::new().with(EgressId::EQID, id);
+                command.into()
+            }
+            Command::EqOffloadCommand(mut command) => {
+                let id = command.eq.get(EgressId::EQID);
+                let id = self.egress_queue(
+                    pf,
+                    command.length,
+                    id,
+                    EgressKind::Offload,
+                    command.fetch,
+                    command.size,
+                    command.address.get(),
+                )?;
+                command.eq = EgressId::new().with(EgressId::EQID, id);
+                command.physical_eq = command.eq;
+                command.into()
+            }
+            Command::ViCommand(command) => self.virtual_interface(pf, command)?.into(),
+            Command::ViMacCommand(command) => self.addresses(pf, command)?.into(),
+            Command::ViRxModeCommand(command) => self.receive_mode(pf, command)?.into(),
+            Command::ViEnableCommand(command) => {
+                let interface = self.interface_of(pf, command.op)?;
+                interface.receives = command.length.is_set(ViEnableLength::IEN);
+                interface.sends = command.length.is_set(ViEnableLength::EEN);
+                command.into()
+            }
+            Command::AclMacCommand(command) => self.mac_list(pf, command)?.into(),
+            Command::AclVlanCommand(command) => self.vlan_list(pf, command)?.into(),
+            Command::ViStatsCommand(command) => self.interface_counters(pf, command)?.into(),
+            Command::PortCommand(command) => port(command)?.into(),
+            Command::PortStatsCommand(mut command) => {
+                let port = port_of(command.op)?;
+                let all = super::statistics::port(self.switch.wire_counters(port));
+                super::statistics::select(&all, command.first.into(), command.count.into(), &mut command.counters);
+                command.into()
+            }
+            Command::PortLoopbackStatsCommand(mut command) => {
+                let port = port_of(command.op)?;
+                let all = super::statistics::loopback(self.switch.loopback_counters(port));
+                super::statistics::select(&all, command.first.into(), command.count.into(), &mut command.counters);
+                command.into()
+            }
+            Command::RssIndirectionCommand(command) => {
+                self.interface_of(pf, command.op)?;
+                command.into()
+            }
+            Command::RssViConfigCommand(command) => {
+                let interface = self.owned_interface(pf, command.op.get(CommandOp::TARGET) as u16)?;
+                let queue = command.flags.get(RssViFlags::DEFAULTQ) as u16;
+                if !self.function(pf).ingress.contains_key(&queue) {
+                    return Err(ReturnCode::Invalid);
+                }
+                self.function(pf).default_queues.insert(interface, queue);
+                command.into()
+            }
+            Command::ClipCommand(command) => command.into(),
+            Command::LdstCommand(_) | Command::ChnetIfaceCommand(_) | Command::ErrorCommand(_) => {
+                return Err(ReturnCode::NotImplemented);
+            }
+        })
+    }
+
+    fn hello(&mut self, pf: usize, mut command: HelloCommand) -> HelloCommand {
+        let master = *self.master.get_or_insert(pf as u8);
+        command.flags =
+            HelloFlags::new().with(HelloFlags::MBMASTER, master.into()).with_bit(HelloFlags::INIT, self.initialized);
+        command
+    }
+
+    fn parameters(&mut self, pf: usize, mut command: ParamsCommand) -> Answer<ParamsCommand> {
+        if command.op.is_set(CommandOp::WRITE) {
+            // The only one that drivers set is how firmware wraps messages, which this one does not do.
+            return Ok(command);
+        }
+        for parameter in &mut command.parameters {
+            if parameter.name.value() != 0 {
+                parameter.value = self.parameter(pf, parameter.name).ok_or(ReturnCode::Invalid)?.into();
+            }
+        }
+        Ok(command)
+    }
+
+    fn parameter(&mut self, pf: usize, name: ParameterName) -> Option<u32> {
+        let number = name.get(ParameterName::X) as u8;
+        if name.get(ParameterName::CLASS) == ParameterClass::Device as u32 {
+            return Some(match DeviceParameter::from_wire(number)? {
+                DeviceParameter::CoreClock => 250_000,
+                DeviceParameter::PortVector => 0xf,
+                DeviceParameter::TidCount => TIDS,
+                DeviceParameter::FlowBufferSize => FLOW_CREDITS,
+                DeviceParameter::FirmwareRevision => 0x010d_2b00,
+                DeviceParameter::TpRevision => 0,
+                DeviceParameter::UlpTxMemoryWriteList | DeviceParameter::Filter2 => 0,
+            });
+        }
+        if name.get(ParameterName::CLASS) != ParameterClass::Function as u32 {
+            return None;
+        }
+        let function = self.function(pf);
+        let (servers, queues) = (function.servers_base(), function.queues_base());
+        let pods = function.pods.base();
+        Some(match FunctionParameter::from_wire(number)? {
+            FunctionParameter::ClipStart => 0,
+            FunctionParameter::ClipEnd => 511,
+            FunctionParameter::FilterStart | FunctionParameter::ActiveFilterStart => 0,
+            FunctionParameter::FilterEnd | FunctionParameter::ActiveFilterEnd => FILTERS - 1,
+            FunctionParameter::ServerStart => servers,
+            FunctionParameter::ServerEnd => servers + SERVERS - 1,
+            // No placement of plain TCP.
+            FunctionParameter::TddpStart => 1,
+            FunctionParameter::TddpEnd => 0,
+            FunctionParameter::IscsiStart => pods,
+            FunctionParameter::IscsiEnd => pods + function.pods.length() - 1,
+            FunctionParameter::L2tStart => 0,
+            FunctionParameter::L2tEnd => NEXT_HOPS - 1,
+            FunctionParameter::ViId => 0,
+            FunctionParameter::IngressStart | FunctionParameter::EgressStart => queues,
+            FunctionParameter::IngressEnd | FunctionParameter::EgressEnd => queues + QUEUES - 1,
+            FunctionParameter::CplFw4MsgEncap => 0,
+        })
+    }
+
+    fn ingress_queue(&mut self, pf: usize, mut command: IqCommand) -> Answer<IqCommand> {
+        let function = self.function(pf);
+        if command.length.is_set(AllocLength::FREE) {
+            function.ingress.remove(&command.iq.get()).ok_or(ReturnCode::NoEntry)?;
+            return Ok(command);
+        }
+        let base = function.queues_base();
+        let id = (base..base + QUEUES).find(|&id| !function.ingress.contains_key(&(id as u16)));
+        let id = id.ok_or(ReturnCode::NoMemory)? as u16;
+        let entries = command.size.get();
+        let is_of_64_bytes = command.flags.get(IqFlags::IQESIZE) == 2;
+        if !(16..4096).contains(&entries) || !is_of_64_bytes {
+            return Err(ReturnCode::Invalid);
+        }
+        let mut free_list = None;
+        if command.free_list0_size.get() > 1 {
+            let list = function.free_egress_id().ok_or(ReturnCode::NoMemory)?;
+            let buffers = (u32::from(command.free_list0_size.get()) - 1) * 8;
+            free_list = Some(FreeListSetup { id: list, address: command.free_list0_address.get(), buffers });
+            command.free_list0 = (list as u16).into();
+        }
+        let setup = IngressSetup {
+            id,
+            address: command.address.get(),
+            entries,
+            vector: command.kind.get(IqType::IQANDSTINDEX) as u16,
+            threshold: command.flags.get(IqFlags::IQINTCNTTHRESH),
+            free_list,
+        };
+        function.ingress.insert(id, IngressQueue::new(setup));
+        (command.iq, command.physical_iq) = (id.into(), id.into());
+        Ok(command)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the three commands of egress queues have these fields in common")]
+    fn egress_queue(
+        &mut self,
+        pf: usize,
+        length: AllocLength,
+        id: u32,
+        kind: EgressKind,
+        fetch: EgressFetch,
+        size: EgressSize,
+        address: u64,
+    ) -> Answer<u32> {
+        let function = self.function(pf);
+        if length.is_set(AllocLength::FREE) {
+            return function.egress.remove(&id).map(|queue| queue.id).ok_or(ReturnCode::NoEntry);
+        }
+        let iq = fetch.get(EgressFetch::IQID) as u16;
+        let size = size.get(EgressSize::EQSIZE) as u16;
+        if !function.ingress.contains_key(&iq) || !(16..=8192).contains(&size) {
+            return Err(ReturnCode::Invalid);
+        }
+        let id = function.free_egress_id().ok_or(ReturnCode::NoMemory)?;
+        function.egress.insert(id, EgressQueue::new(id, kind, iq, address, size));
+        Ok(id)
+    }
+
+    fn virtual_interface(&mut self, pf: usize, mut command: ViCommand) -> Answer<ViCommand> {
+        if command.length.is_set(AllocLength::FREE) {
+            let interface = self.owned_interface(pf, command.kind.get(ViType::VIID))?;
+            self.switch.detach(interface);
+            self.function(pf).interfaces.remove(interface);
+            return Ok(command);
+        }
+        let port = PortNumber::new(command.port.get(ViPort::PORTID)).ok_or(ReturnCode::Invalid)?;
+        let free = (0..128).filter_map(InterfaceNumber::new).find(|&number| self.switch.interface(number).is_none());
+        let number = free.ok_or(ReturnCode::NoMemory)?;
+        self.switch.attach(number, Interface::new(port));
+        self.function(pf).interfaces.insert(number);
+        let vi =
+            ViId::new().with(ViId::PFN, pf as u16).with_bit(ViId::VIVLD, true).with(ViId::VIN, number.index() as u16);
+        command.kind = command.kind.with(ViType::VIID, vi.value());
+        command.mac = self.address_of(number).0;
+        command.rss = ViRss::new().with(ViRss::RSSSIZE, RSS_ENTRIES);
+        Ok(command)
+    }
+
+    fn owned_interface(&mut self, pf: usize, vi: u16) -> Answer<InterfaceNumber> {
+        let vi = ViId::from_value(vi);
+        let number = InterfaceNumber::new(vi.get(ViId::VIN) as u8).ok_or(ReturnCode::Invalid)?;
+        let owned = self.function(pf).interfaces.contains(number) && usize::from(vi.get(ViId::PFN)) == pf;
+        if owned { Ok(number) } else { Err(ReturnCode::NotPermitted) }
+    }
+
+    fn interface_of(&mut self, pf: usize, op: CommandOp) -> Answer<&mut Interface> {
+        let number = self.owned_interface(pf, op.get(CommandOp::TARGET) as u16)?;
+        self.switch.interface_mut(number).ok_or(ReturnCode::NoEntry)
+    }
+
+    fn addresses(&mut self, pf: usize, mut command: ViMacCommand) -> Answer<ViMacCommand> {
+        let number = self.owned_interface(pf, command.op.get(CommandOp::TARGET) as u16)?;
+        if command.length.is_set(ViMacLength::HASHUNIEN) || command.length.get(ViMacLength::ENTRY_TYPE) == 1 {
+            let hash = u64::from_be_bytes(*command.entries[0].as_bytes().first_chunk().expect("an entry has 8 bytes"));
+            self.interface_of(pf, command.op)?.hash = hash;
+            return Ok(command);
+        }
+        for entry in command.entries.iter_mut().filter(|entry| entry.index.is_set(ViMacIndex::VALID)) {
+            change_address(&mut self.switch, number, entry);
+        }
+        Ok(command)
+    }
+
+    fn receive_mode(&mut self, pf: usize, command: ViRxModeCommand) -> Answer<ViRxModeCommand> {
+        let interface = self.interface_of(pf, command.op)?;
+        let set = |field, to: &mut bool| match command.mode.get(field) {
+            3 => {}
+            value => *to = value != 0,
+        };
+        set(RxMode::PROMISCEN, &mut interface.mode.promiscuous);
+        set(RxMode::ALLMULTIEN, &mut interface.mode.all_multicast);
+        set(RxMode::BROADCASTEN, &mut interface.mode.broadcast);
+        Ok(command)
+    }
+
+    fn mac_list(&mut self, pf: usize, command: AclMacCommand) -> Answer<AclMacCommand> {
+        if usize::from(command.count) > command.addresses.len() {
+            return Err(ReturnCode::Invalid);
+        }
+        let listed = command.addresses[..usize::from(command.count)].iter().map(|entry| MacAddress(entry.address));
+        let list = command.length.is_set(AclLength::EN).then(|| listed.collect());
+        self.interfaces_of(pf, command.op)?.for_each(|interface| interface.mac_list.clone_from(&list));
+        Ok(command)
+    }
+
+    fn vlan_list(&mut self, pf: usize, command: AclVlanCommand) -> Answer<AclVlanCommand> {
+        if usize::from(command.count) > command.vlans.len() {
+            return Err(ReturnCode::Invalid);
+        }
+        let list = command.length.is_set(AclLength::EN).then(|| VlanList {
+            vlans: command.vlans[..usize::from(command.count)].iter().map(|vlan| vlan.get() & 0xfff).collect(),
+            drop_untagged: command.flags.is_set(AclVlanFlags::DROPNOVLAN),
+            drop_unlisted: command.flags.is_set(AclVlanFlags::FM),
+        });
+        self.interfaces_of(pf, command.op)?.for_each(|interface| interface.vlan_list.clone_from(&list));
+        Ok(command)
+    }
+
+    /// The interfaces of the function that a command is about, which is the one that asks.
+    fn interfaces_of(&mut self, pf: usize, op: CommandOp) -> Answer<impl Iterator<Item = &mut Interface>> {
+        if op.get(CommandOp::TARGET) != pfvf(pf as u8, 0) {
+            return Err(ReturnCode::NotPermitted);
+        }
+        let owned = self.function(pf).interfaces;
+        Ok(self
+            .switch
+            .interfaces_mut()
+            .filter(move |(number, _)| owned.contains(*number))
+            .map(|(_, interface)| interface))
+    }
+
+    fn interface_counters(&mut self, pf: usize, mut command: ViStatsCommand) -> Answer<ViStatsCommand> {
+        let counters = *self.interface_of(pf, command.op)?.counters();
+        let (first, count) = (command.select.get(ViStatsSelect::IX), command.select.get(ViStatsSelect::NSTATS));
+        let all = super::statistics::interface(&counters);
+        super::statistics::select(&all, first.into(), count.into(), &mut command.counters);
+        Ok(command)
+    }
+}
+
+impl Function {
+    /// A number that neither an egress queue nor a free list has.
+    fn free_egress_id(&self) -> Option<u32> {
+        let base = self.queues_base();
+        let taken = |id: u32| {
+            self.egress.contains_key(&id) || self.ingress.values().any(|queue| queue.free_list_id() == Some(id))
+        };
+        (base..base + QUEUES).find(|&id| !taken(id))
+    }
+}
+
+/// Adds an address to an interface or takes it away, and writes into the entry what became of it.
+fn change_address(switch: &mut Switch, number: InterfaceNumber, entry: &mut ViMacExact) {
+    let address = MacAddress(entry.address);
+    let index = entry.index.get(ViMacIndex::IDX);
+    let result = match index {
+        MAC_FREE_ADDRESS | MAC_FREE_INDEX => {
+            switch.remove_address(number, address);
+            Ok(usize::from(index))
+        }
+        // Whatever was asked for, the address stands where there is room; an old one at that index goes.
+        _ => {
+            if index < MAC_FREE_INDEX {
+                switch.remove_address_at(number, index.into());
+            }
+            switch.add_address(number, address)
+        }
+    };
+    let (index, result) = match result {
+        Ok(index) => (index as u16, ViMacResult::Success),
+        Err(AddressError::Full) => (MAC_ADD, ViMacResult::NoMemory),
+        Err(AddressError::Taken | AddressError::NotAllowed) => (MAC_ADD, ViMacResult::AccessList),
+    };
+    entry.index = entry.index.with(ViMacIndex::IDX, index).with(ViMacIndex::SMAC_RESULT, result.to_wire().into());
+}
+
+fn capabilities(mut command: CapsConfigCommand) -> CapsConfigCommand {
+    if command.op.is_set(CommandOp::READ) {
+        command.switch_caps = SwitchCaps::new().with_bit(SwitchCaps::INGRESS, true).with_bit(SwitchCaps::EGRESS, true);
+        command.nic_caps = NicCaps::new().with_bit(NicCaps::NIC, true).with_bit(NicCaps::VM, true);
+        command.toe_caps = 1.into();
+        command.iscsi_caps =
+            IscsiCaps::new().with_bit(IscsiCaps::INITIATOR_PDU, true).with_bit(IscsiCaps::TARGET_PDU, true);
+    }
+    command
+}
+
+fn pf_vf(mut command: PfVfCommand) -> PfVfCommand {
+    if command.op.is_set(CommandOp::READ) {
+        command.ingress = PfVfIngress::new().with(PfVfIngress::NIQFLINT, QUEUES).with(PfVfIngress::NIQ, 0);
+        command.egress =
+            PfVfEgress::new().with(PfVfEgress::CMASK, 0xf).with(PfVfEgress::PMASK, 0xf).with(PfVfEgress::NEQ, QUEUES);
+        command.interfaces = PfVfInterfaces::new().with(PfVfInterfaces::NVI, 28).with(PfVfInterfaces::NEXACTF, 336);
+        command.caps = PfVfCaps::new().with(PfVfCaps::R_CAPS, 0x86).with(PfVfCaps::WX_CAPS, 0x82);
+    }
+    command
+}
+
+fn port_of(op: CommandOp) -> Answer<PortNumber> {
+    PortNumber::new((op.get(CommandOp::TARGET) & 0xf) as u8).ok_or(ReturnCode::Invalid)
+}
+
+fn port(mut command: PortCommand) -> Answer<PortCommand> {
+    port_of(command.op)?;
+    match PortAction::from_wire(command.length.get(PortLength::ACTION) as u16) {
+        Some(PortAction::L1Configure | PortAction::L2Configure) => {}
+        Some(PortAction::GetPortInfo) => {
+            // The link is up at 10 Gbit/s.
+            command.status = PortStatus::new().with_bit(PortStatus::LSTATUS, true).with(PortStatus::LSPEED, 8);
+            command.capabilities = PORT_CAPABILITIES.into();
+            command.mtu = 1500.into();
+        }
+        None => return Err(ReturnCode::Invalid),
+    }
+    Ok(command)
+}

@@ -1,0 +1,156 @@
+//! An offloaded connection as the adapter keeps it, beside its TCP.
+
+use crate::iscsi::Settings;
+use crate::switch::InterfaceNumber;
+use crate::tcp::{Connection, Tuple};
+use smallvec::SmallVec;
+use std::collections::VecDeque;
+use std::time::Duration;
+use t5_hal::wire::{Piece, TcbField, TxDataFlags, UlpMode};
+
+/// Words of a control block, and one behind it, as changes are of two words.
+const TCB_WORDS: usize = 33;
+
+/// How far a connection has come.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The driver has asked for it; the open's number.
+    Opening { atid: u32 },
+    /// A SYN has come, in that frame, which the driver is asked about.
+    Asked { listener: u32, frame: Vec<u8> },
+    /// The driver has accepted it.
+    Accepted { listener: u32 },
+    /// It stands.
+    Open,
+    /// The driver has been told that it is over, or has ended it: only TCP has something left to do.
+    Over,
+}
+
+/// What the driver wants to be done once what it has asked for before is done.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Bytes to send.
+    Send { payload: Payload, flags: TxDataFlags, credits: u32, acknowledge: bool },
+    /// No more bytes will be sent.
+    Close { credits: u32 },
+}
+
+/// Where the bytes of a request are.
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// In the request itself.
+    Immediate(Box<[u8]>),
+    /// In the driver's memory.
+    Pieces(SmallVec<[Piece; 3]>),
+}
+
+impl Payload {
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Immediate(bytes) => bytes.len(),
+            Self::Pieces(pieces) => pieces.iter().map(|piece| piece.length as usize).sum(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) pf: usize,
+    pub(super) interface: InterfaceNumber,
+    pub(super) tuple: Tuple,
+    /// Where the driver is told of it.
+    pub(super) iq: u16,
+    pub(super) phase: Phase,
+    pub(super) tcp: Option<Connection>,
+    tcb: [u32; TCB_WORDS],
+    /// Whether the driver has told the firmware of it: the first work request of a connection.
+    pub(super) flow_known: bool,
+    pub(super) requests: VecDeque<Request>,
+    /// Credits of requests that are waiting, in units of 16 bytes.
+    pub(super) credits_held: u32,
+    /// Credits of requests that are done, which the driver does not know yet.
+    pub(super) credits_owed: u32,
+    /// Bytes that the driver has and has not opened the window for.
+    pub(super) unacknowledged_bytes: u32,
+    pub(super) window_bytes: u32,
+    /// Whether the driver has been told that the other end sends no more, and that it got all.
+    pub(super) told_peer_close: bool,
+    pub(super) told_close: bool,
+    /// The driver was told that the connection is lost, and has not said that it knows.
+    pub(super) awaits_abort_reply: bool,
+    /// When TCP wants to be asked again, and whether it stands in the list of those to be looked after.
+    pub(super) timer: Option<Duration>,
+    pub(super) is_ready: bool,
+}
+
+impl Flow {
+    pub(super) fn new(pf: usize, interface: InterfaceNumber, tuple: Tuple, iq: u16, phase: Phase) -> Self {
+        Self {
+            pf,
+            interface,
+            tuple,
+            iq,
+            phase,
+            tcp: None,
+            tcb: [0; TCB_WORDS],
+            flow_known: false,
+            requests: VecDeque::new(),
+            credits_held: 0,
+            credits_owed: 0,
+            unacknowledged_bytes: 0,
+            window_bytes: 0,
+            told_peer_close: false,
+            told_close: false,
+            awaits_abort_reply: false,
+            timer: None,
+            is_ready: false,
+        }
+    }
+
+    /// A field of the control block.
+    fn tcb(&self, field: TcbField) -> u64 {
+        (self.tcb_words(field.word) & field.mask()) >> field.low
+    }
+
+    fn tcb_words(&self, word: u16) -> u64 {
+        let word = usize::from(word);
+        u64::from(self.tcb[word]) | u64::from(self.tcb[word + 1]) << 32
+    }
+
+    /// Changes two words of the control block where the mask is one; gives what stood there.
+    pub(super) fn set_tcb(&mut self, word: u16, mask: u64, value: u64) -> u64 {
+        let old = self.tcb_words(word);
+        let new = old & !mask | value & mask;
+        let word = usize::from(word);
+        (self.tcb[word], self.tcb[word + 1]) = (new as u32, (new >> 32) as u32);
+        old
+    }
+
+    /// The control block as the driver reads it, the first word first.
+    pub(super) fn tcb_bytes(&self) -> Vec<u8> {
+        self.tcb[..TCB_WORDS - 1].iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    pub(super) fn set_ulp_mode(&mut self, mode: u64) {
+        self.set_tcb(TcbField::ULP_TYPE.word, TcbField::ULP_TYPE.mask(), mode);
+    }
+
+    /// Whether the adapter cuts PDUs out of the stream.
+    pub(super) fn is_iscsi(&self) -> bool {
+        self.tcb(TcbField::ULP_TYPE) == u64::from(UlpMode::Iscsi.to_wire())
+    }
+
+    /// How PDUs are taken.
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            header_digest: self.tcb(TcbField::ULP_HEADER_DIGEST) != 0,
+            data_digest: self.tcb(TcbField::ULP_DATA_DIGEST) != 0,
+            page_size: self.tcb(TcbField::ULP_PAGE_SIZE) as u8,
+        }
+    }
+
+    /// Whether the window is open.
+    pub(super) const fn takes_more(&self) -> bool {
+        self.unacknowledged_bytes < self.window_bytes
+    }
+}

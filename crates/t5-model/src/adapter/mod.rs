@@ -1,0 +1,243 @@
+//! The adapter: functions with their drivers on one side, wires on the other, and what happens between.
+//!
+//! ```text
+//!   driver ── Bus ──> Function: registers, mailbox, queues ──> requests ──> Flow: TCP, iSCSI ──> switch ──> wire
+//!   driver <── ingress queue, placed payload ──────────────────────────────────┘  <───────────────┘
+//! ```
+//!
+//! All of it is under one lock. [`Adapter::poll`] does a bounded amount of work; whoever has an adapter calls it,
+//! from a thread of its own or, by [`Bus::poll`](t5_hal::Bus::poll), from its drivers'. The time is asked of a clock that is given.
+
+mod bus;
+mod egress;
+mod fault;
+mod firmware;
+mod flow;
+mod frames;
+mod function;
+mod ingress;
+mod open;
+mod pump;
+mod requests;
+mod statistics;
+
+pub use bus::FunctionBus;
+pub use fault::Fault;
+
+use crate::switch::{EthernetHeader, InterfaceNumber, MacAddress, PORTS, PortNumber, Switch};
+use crate::tcp::{Tuple, checksum};
+use flow::Flow;
+use function::Function;
+use parking_lot::Mutex;
+use slab::Slab;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use t5_hal::dma::DmaMemory;
+use t5_hal::wire::FirmwareState;
+
+/// Physical functions of an adapter.
+pub const FUNCTIONS: usize = 8;
+/// Connections that are looked after in one turn.
+const FLOWS_A_TURN: usize = 256;
+/// Frames that wait for whoever takes them off a wire; more are lost.
+const WIRE_FRAMES_MAX: usize = 4096;
+
+/// Tells the time, from any beginning.
+pub type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
+
+/// An adapter.
+pub struct Adapter {
+    core: Mutex<Core>,
+    clock: Clock,
+}
+
+impl fmt::Debug for Adapter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Adapter").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Core {
+    /// In the addresses of its interfaces.
+    number: u8,
+    now: Duration,
+    functions: [Option<Function>; FUNCTIONS],
+    /// The function whose driver is in charge of the adapter, and whether it has made it begin.
+    master: Option<u8>,
+    initialized: bool,
+    switch: Switch,
+    flows: Slab<Flow>,
+    by_tuple: HashMap<(InterfaceNumber, Tuple), u32>,
+    /// Connections to be looked after.
+    ready: VecDeque<u32>,
+    timers: BTreeSet<(Duration, u32)>,
+    /// Frames of offloaded connections on their way to the switch.
+    frames: VecDeque<(InterfaceNumber, Vec<u8>)>,
+    wires: [VecDeque<Vec<u8>>; PORTS],
+    scratch: Vec<u8>,
+    random: fastrand::Rng,
+}
+
+impl Adapter {
+    /// An adapter without drivers. `number` makes its addresses differ from those of others, `seed` its sequence numbers.
+    #[must_use]
+    pub fn new(number: u8, seed: u64, clock: Clock) -> Arc<Self> {
+        let core = Core {
+            number,
+            now: clock(),
+            functions: std::array::from_fn(|_| None),
+            master: None,
+            initialized: false,
+            switch: Switch::default(),
+            flows: Slab::new(),
+            by_tuple: HashMap::new(),
+            ready: VecDeque::new(),
+            timers: BTreeSet::new(),
+            frames: VecDeque::new(),
+            wires: std::array::from_fn(|_| VecDeque::new()),
+            scratch: Vec::new(),
+            random: fastrand::Rng::with_seed(seed),
+        };
+        Arc::new(Self { core: Mutex::new(core), clock })
+    }
+
+    /// The bus of a function, which has that memory. Whoever had the function before has it no more.
+    ///
+    /// # Panics
+    /// If there is no such function: a bug of the caller.
+    #[must_use]
+    pub fn function(self: &Arc<Self>, pf: u8, memory: Arc<DmaMemory>) -> FunctionBus {
+        let mut core = self.core.lock();
+        core.reset_function(pf.into());
+        core.functions[usize::from(pf)] = Some(Function::new(pf, Arc::clone(&memory)));
+        FunctionBus::new(Arc::clone(self), pf, memory)
+    }
+
+    /// Does what is to be done now, at most so much; says whether there may be more.
+    pub fn poll(&self) -> bool {
+        let now = (self.clock)();
+        self.core.lock().poll(now)
+    }
+
+    /// When [`Self::poll`] has something to do, if nobody rings before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let core = self.core.lock();
+        let timer = core.timers.first().map(|&(at, _)| at);
+        let interrupts = core.functions.iter().flatten().filter_map(Function::poll_timeout);
+        interrupts.chain(timer).min()
+    }
+
+    /// A fault of a function's driver that nobody has asked about.
+    #[must_use]
+    pub fn take_fault(&self, pf: u8) -> Option<Fault> {
+        self.core.lock().functions.get_mut(usize::from(pf))?.as_mut()?.take_fault()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.core.lock().flows.len()
+    }
+
+    /// A look at the switch, with its counters.
+    pub fn with_switch<R>(&self, look: impl FnOnce(&mut Switch) -> R) -> R {
+        look(&mut self.core.lock().switch)
+    }
+
+    /// A frame comes in from a wire. One with a bad checksum is dropped.
+    pub fn handle_wire(&self, port: PortNumber, frame: Vec<u8>) {
+        let now = (self.clock)();
+        let is_good = EthernetHeader::decode(&frame).is_none_or(|header| checksum::verify(&frame[header.length..]));
+        if is_good {
+            let mut core = self.core.lock();
+            let delivery = core.switch.receive(port, &frame);
+            core.deliver(delivery, frame, now);
+        }
+    }
+
+    /// The next frame that goes out to a wire.
+    #[must_use]
+    pub fn poll_wire(&self, port: PortNumber) -> Option<Vec<u8>> {
+        self.core.lock().wires[port.index()].pop_front()
+    }
+}
+
+impl Core {
+    fn poll(&mut self, now: Duration) -> bool {
+        self.now = now;
+        let mut busy = false;
+        for pf in 0..FUNCTIONS {
+            busy |= self.run_firmware(pf);
+            busy |= self.run_egress(pf, now);
+            self.wake_stalled(pf);
+        }
+        while let Some(&(at, tid)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            if let Some(flow) = self.flows.get_mut(tid as usize) {
+                flow.timer = None;
+            }
+            self.make_ready(tid);
+        }
+        for _ in 0..FLOWS_A_TURN.min(self.ready.len()) {
+            let tid = self.ready.pop_front().expect("as many as there were");
+            self.run_flow(tid, now);
+        }
+        busy |= self.run_frames(now);
+        for function in self.functions.iter_mut().flatten() {
+            function.flush(now);
+        }
+        busy || !self.ready.is_empty()
+    }
+
+    /// Looks after the connections again that had to wait for a driver to read.
+    fn wake_stalled(&mut self, pf: usize) {
+        if let Some(function) = &mut self.functions[pf]
+            && std::mem::take(&mut function.has_made_room)
+        {
+            std::mem::take(&mut function.stalled).into_iter().for_each(|tid| self.make_ready(tid));
+        }
+    }
+
+    /// A function that a driver of it has just been heard of.
+    fn function(&mut self, pf: usize) -> &mut Function {
+        self.functions[pf].as_mut().expect("a driver was heard of, so its function is there")
+    }
+
+    /// Takes from a function all that its driver has made.
+    fn reset_function(&mut self, pf: usize) {
+        let Some(old) = self.functions[pf].take() else { return };
+        for interface in old.interfaces.iter() {
+            self.switch.detach(interface);
+        }
+        let gone: Vec<u32> = self.flows.iter().filter(|(_, flow)| flow.pf == pf).map(|(tid, _)| tid as u32).collect();
+        gone.into_iter().for_each(|tid| self.forget(tid));
+        let mut new = Function::new(pf as u8, Arc::clone(&old.memory));
+        new.keep_of(old);
+        self.functions[pf] = Some(new);
+    }
+
+    /// The address of a virtual interface.
+    fn address_of(&self, number: InterfaceNumber) -> MacAddress {
+        MacAddress([0x02, 0x07, 0x43, 0x05, self.number, number.index() as u8])
+    }
+
+    fn firmware_state(&self) -> FirmwareState {
+        FirmwareState::new()
+            .with_bit(FirmwareState::INIT, self.initialized)
+            .with_bit(FirmwareState::MASTER_VLD, self.master.is_some())
+            .with(FirmwareState::MASTER, self.master.unwrap_or(0).into())
+    }
+
+    fn send_to_wire(&mut self, port: PortNumber, frame: Vec<u8>) {
+        let wire = &mut self.wires[port.index()];
+        if wire.len() < WIRE_FRAMES_MAX {
+            wire.push_back(frame);
+        }
+    }
+}

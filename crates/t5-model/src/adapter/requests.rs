@@ -1,0 +1,421 @@
+//! Work requests: what a driver asks for, and what the adapter does about it.
+
+use super::Core;
+use super::egress::{EgressKind, alone, header};
+use super::fault::Fault;
+use super::firmware::FLOW_CREDITS;
+use super::flow::{Payload, Request as FlowRequest};
+use super::function::{Function, Listener, NextHop, SERVERS, socket};
+use crate::switch::{MacAddress, Origin, Path};
+use std::net::SocketAddr;
+use std::time::Duration;
+use t5_hal::wire::*;
+use zerocopy::IntoBytes;
+
+/// Work requests of one queue that are done before others have their turn.
+const BURST: usize = 64;
+/// Longest payload of one request, in bytes.
+const PAYLOAD_BYTES_MAX: usize = 65536;
+/// The VLAN of a next hop without one.
+const NO_VLAN: u16 = 0xfff;
+
+/// Why a work request was not done.
+enum Wrong {
+    /// It is none.
+    Malformed(WireError),
+    /// It asks for what it may not.
+    Fault(Fault),
+}
+
+impl From<WireError> for Wrong {
+    fn from(error: WireError) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl<F: Into<Fault>> From<F> for Wrong {
+    fn from(fault: F) -> Self {
+        Self::Fault(fault.into())
+    }
+}
+
+impl Core {
+    /// Does some of what stands in a function's egress queues; says whether there was anything.
+    pub(super) fn run_egress(&mut self, pf: usize, now: Duration) -> bool {
+        let Some(function) = &self.functions[pf] else { return false };
+        let busy: Vec<u32> = function.egress.values().filter(|queue| queue.has_work()).map(|queue| queue.id).collect();
+        for &id in &busy {
+            for _ in 0..BURST {
+                if !self.run_request(pf, id, now) {
+                    break;
+                }
+            }
+        }
+        !busy.is_empty()
+    }
+
+    fn run_request(&mut self, pf: usize, id: u32, now: Duration) -> bool {
+        let function = self.functions[pf].as_mut().expect("the function has queues");
+        let Some(queue) = function.egress.get_mut(&id) else { return false };
+        let kind = queue.kind;
+        let fetched = queue.fetch(&function.memory);
+        let request = match fetched {
+            Ok(Some(request)) => request,
+            Ok(None) => return false,
+            Err(fault) => {
+                self.report_fault(pf, id, &[], fault, now);
+                return false;
+            }
+        };
+        if let Err(wrong) = self.perform(pf, kind, &request, now) {
+            let fault = match wrong {
+                Wrong::Fault(fault) => fault,
+                Wrong::Malformed(error) => self.function(pf).egress[&id].malformed(&request, error),
+            };
+            self.report_fault(pf, id, &request, fault, now);
+        }
+        let flow = header(&request).flow;
+        let function = self.function(pf);
+        let Some(queue) = function.egress.get(&id) else { return true };
+        if flow.is_set(WorkRequestFlow::EQUEQ)
+            && let Err(fault) = queue.write_status(&function.memory)
+        {
+            function.fault(fault);
+        } else if flow.is_set(WorkRequestFlow::EQUIQ) {
+            let update = SgeEgrUpdate {
+                opcode_qid: ReplyOpcode::SgeEgrUpdate.of(id),
+                consumer: queue.consumer().into(),
+                producer: queue.producer().into(),
+            };
+            function.send(queue.iq, alone(&update), false, now);
+        }
+        true
+    }
+
+    /// Remembers a fault and has the firmware tell the driver.
+    fn report_fault(&mut self, pf: usize, queue: u32, request: &[u8], fault: Fault, now: Duration) {
+        let function = self.function(pf);
+        function.fault(fault);
+        let Some((iq, consumer)) = function.egress.get(&queue).map(|queue| (queue.iq, queue.consumer())) else {
+            return;
+        };
+        let mut error = WorkRequestError {
+            consumer: consumer.into(),
+            pfn_vfn: (pfvf(pf as u8, 0) as u16).into(),
+            egress_queue: queue.into(),
+            ..WorkRequestError::default()
+        };
+        let shown = request.len().min(error.header.len());
+        error.header[..shown].copy_from_slice(&request[..shown]);
+        let mut command = ErrorCommand::request(Access::WRITE, ErrorKind::WorkRequest.to_wire().into());
+        command.data.copy_from_slice(error.as_bytes());
+        let mut message = Fw6Msg {
+            opcode: ReplyOpcode::Fw6Msg.to_wire(),
+            kind: FirmwareMessage::CommandReply.to_wire(),
+            ..Fw6Msg::default()
+        };
+        message.data.copy_from_slice(command.as_bytes());
+        function.send(iq, alone(&message), false, now);
+    }
+
+    fn perform(&mut self, pf: usize, kind: EgressKind, request: &[u8], now: Duration) -> Result<(), Wrong> {
+        let opcode = header(request).op.get(WorkRequestOp::OPCODE) as u8;
+        match (WorkRequestOpcode::from_wire(opcode), kind) {
+            (Some(WorkRequestOpcode::Tp), _) => self.message(pf, Request::decode(request)?, request, now),
+            (Some(WorkRequestOpcode::UlpTx), _) => self.memory_write(pf, request, now),
+            (Some(WorkRequestOpcode::FlowC), _) => self.flow_parameters(pf, request),
+            (Some(WorkRequestOpcode::OffloadTxData), EgressKind::Offload) => self.send_data(pf, request),
+            (Some(WorkRequestOpcode::EthTxPkt), EgressKind::Ethernet(interface)) => {
+                let (_, rest) = EthTxPkt::split_from(request)?;
+                self.send_frame(pf, interface, Path::Wire, rest)
+            }
+            (Some(WorkRequestOpcode::EthTxPktVm), EgressKind::Ethernet(interface)) => {
+                let (_, rest) = EthTxPktVm::split_from(request)?;
+                self.send_frame(pf, interface, Path::Switched, rest)
+            }
+            _ => Err(WireError::Opcode { what: "work request of this queue", opcode }.into()),
+        }
+    }
+
+    /// A message for TP.
+    fn message(&mut self, pf: usize, message: Request, request: &[u8], now: Duration) -> Result<(), Wrong> {
+        let tid = message.opcode_tid().get(OpcodeTid::TID);
+        match message {
+            Request::PassOpenReq(open) => {
+                let local = socket(open.local_ip, open.local_port.get());
+                self.listen(pf, tid, local, open.opt1, now)?;
+            }
+            Request::PassOpenReq6(open) => {
+                let local = socket(open.local_ip, open.local_port.get());
+                self.listen(pf, tid, local, open.opt1, now)?;
+            }
+            Request::CloseListsrvReq(close) => {
+                let function = self.function(pf);
+                let status =
+                    if function.listeners.remove(&tid).is_some() { CplStatus::None } else { CplStatus::TcamMiss };
+                let reply = CloseListsrvRpl {
+                    opcode_tid: ReplyOpcode::CloseListsrvRpl.of(tid),
+                    status: status.to_wire(),
+                    ..CloseListsrvRpl::default()
+                };
+                if !close.reply_control.is_set(ReplyControl::NO_REPLY) {
+                    function.send(close.reply_control.get(ReplyControl::QUEUENO), alone(&reply), false, now);
+                }
+            }
+            Request::ActOpenReq(open) => {
+                let ends = (socket(open.local_ip, open.local_port.get()), socket(open.peer_ip, open.peer_port.get()));
+                self.open(pf, tid, ends, open.opt0, now)?;
+            }
+            Request::ActOpenReq6(open) => {
+                let ends = (socket(open.local_ip, open.local_port.get()), socket(open.peer_ip, open.peer_port.get()));
+                self.open(pf, tid, ends, open.opt0, now)?;
+            }
+            Request::PassAcceptRpl(accept) => self.accept(pf, tid, accept.opt0, accept.opt2, now)?,
+            Request::TidRelease(_) => self.release(pf, tid)?,
+            Request::SetTcbField(change) => self.change(pf, tid, &change, now)?,
+            Request::GetTcb(ask) => self.tell_tcb(pf, tid, &ask, now)?,
+            Request::RxDataAck(ack) => {
+                let flow = self.flow_of(pf, tid)?;
+                let credits = ack.credits.get(DataAck::CREDITS);
+                flow.unacknowledged_bytes = flow.unacknowledged_bytes.saturating_sub(credits);
+                self.make_ready(tid);
+            }
+            Request::CloseConReq(_) => {
+                let credits = header(request).flow.get(WorkRequestFlow::LEN16);
+                self.queue_request(pf, tid, FlowRequest::Close { credits }, credits)?;
+            }
+            Request::AbortReq(abort) => self.abort(pf, tid, abort.command, now)?,
+            Request::AbortRpl(_) => self.end_by_driver(pf, tid)?,
+            Request::L2tWriteReq(write) => write_next_hop(self.function(pf), &write, now)?,
+            Request::SmtWriteReq(write) => write_source(self.function(pf), &write)?,
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, pf: usize, stid: u32, local: SocketAddr, opt1: Opt1, now: Duration) -> Result<(), Wrong> {
+        let function = self.function(pf);
+        let iq = opt1.get(Opt1::SYN_RSS_QUEUE) as u16;
+        if !function.ingress.contains_key(&iq) {
+            return Err(Fault::NoQueue { queue: iq.into() }.into());
+        }
+        let base = function.servers_base();
+        let is_theirs = (base..base + SERVERS).contains(&stid);
+        let is_taken = function.listeners.iter().any(|(&id, listener)| id == stid || listener.local == local);
+        let status = match (is_theirs, is_taken) {
+            (false, _) => CplStatus::TcamFull,
+            (true, true) => CplStatus::ConnExist,
+            (true, false) => {
+                function.listeners.insert(stid, Listener { local, iq });
+                CplStatus::None
+            }
+        };
+        let reply = PassOpenRpl {
+            opcode_tid: ReplyOpcode::PassOpenRpl.of(stid),
+            status: status.to_wire(),
+            ..PassOpenRpl::default()
+        };
+        function.send(iq, alone(&reply), false, now);
+        Ok(())
+    }
+
+    fn change(&mut self, pf: usize, tid: u32, change: &SetTcbField, now: Duration) -> Result<(), Wrong> {
+        let word = change.word_cookie.get(WordCookie::WORD);
+        let flow = self.flow_of(pf, tid)?;
+        let old = flow.set_tcb(word, change.mask.get(), change.value.get());
+        self.make_ready(tid);
+        if change.reply_control.is_set(ReplyControl::NO_REPLY) {
+            return Ok(());
+        }
+        let reply = SetTcbRpl {
+            opcode_tid: ReplyOpcode::SetTcbRpl.of(tid),
+            cookie: change.word_cookie.get(WordCookie::COOKIE) as u8,
+            old_value: old.into(),
+            ..SetTcbRpl::default()
+        };
+        self.function(pf).send(change.reply_control.get(ReplyControl::QUEUENO), alone(&reply), false, now);
+        Ok(())
+    }
+
+    fn tell_tcb(&mut self, pf: usize, tid: u32, ask: &GetTcb, now: Duration) -> Result<(), Wrong> {
+        let tcb = self.flow_of(pf, tid)?.tcb_bytes();
+        let reply = GetTcbRpl {
+            opcode_tid: ReplyOpcode::GetTcbRpl.of(tid),
+            cookie: ask.cookie.get() as u8,
+            length: (tcb.len() as u16).into(),
+            ..GetTcbRpl::default()
+        };
+        let iq = ask.reply_control.get(ReplyControl::QUEUENO);
+        self.function(pf).send(iq, [reply.as_bytes(), &tcb], true, now);
+        Ok(())
+    }
+
+    /// A write to the adapter's memory: page pods.
+    fn memory_write(&mut self, pf: usize, request: &[u8], now: Duration) -> Result<(), Wrong> {
+        let (write, data) = UlpMemoryWrite::split_from(request)?;
+        let length = write.data_length.get(UlpMemoryLength::DATA) as usize * 32;
+        let opcode = write.command.get(UlpMemoryCommand::COMMAND) as u8;
+        if UlpCommand::from_wire(opcode) != Some(UlpCommand::MemoryWrite) {
+            return Err(WireError::Opcode { what: "write to the adapter's memory", opcode }.into());
+        }
+        let data = data.get(..length).ok_or(WireError::Length {
+            name: UlpMemoryWrite::NAME,
+            field: "dlen",
+            value: length,
+            expected: "no more than follows",
+        })?;
+        let address = write.address.get(UlpMemoryAddress::ADDRESS) << 5;
+        if !self.function(pf).pods.write(address, data) {
+            return Err(Fault::AdapterMemory { address }.into());
+        }
+        let tid = write.header.flow.get(WorkRequestFlow::FLOWID);
+        if let Ok(flow) = self.flow_of(pf, tid) {
+            flow.credits_owed += write.header.flow.get(WorkRequestFlow::LEN16);
+            if write.header.op.is_set(WorkRequestOp::COMPL) {
+                self.return_credits(tid, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn flow_parameters(&mut self, pf: usize, request: &[u8]) -> Result<(), Wrong> {
+        let (flow_c, _) = FlowC::split_from(request)?;
+        let tid = flow_c.flow.get(WorkRequestFlow::FLOWID);
+        let flow = self.flow_of(pf, tid)?;
+        flow.flow_known = true;
+        flow.credits_owed += flow_c.flow.get(WorkRequestFlow::LEN16);
+        Ok(())
+    }
+
+    fn send_data(&mut self, pf: usize, request: &[u8]) -> Result<(), Wrong> {
+        let (data, rest) = OffloadTxData::split_from(request)?;
+        let tid = data.flow.get(WorkRequestFlow::FLOWID);
+        if !self.flow_of(pf, tid)?.flow_known {
+            return Err(Fault::NoConnection { tid }.into());
+        }
+        let payload = payload(data.op.get(WorkRequestOp::IMMDLEN) as usize, rest)?;
+        if payload.length() > PAYLOAD_BYTES_MAX {
+            return Err(WireError::Length {
+                name: OffloadTxData::NAME,
+                field: "payload",
+                value: payload.length(),
+                expected: "at most 65536 bytes",
+            }
+            .into());
+        }
+        let credits = data.flow.get(WorkRequestFlow::LEN16);
+        let acknowledge = data.op.is_set(WorkRequestOp::COMPL);
+        let send = FlowRequest::Send { payload, flags: data.flags, credits, acknowledge };
+        self.queue_request(pf, tid, send, credits)
+    }
+
+    /// Puts a request behind those that wait, if the driver has credits for it.
+    fn queue_request(&mut self, pf: usize, tid: u32, request: FlowRequest, credits: u32) -> Result<(), Wrong> {
+        let flow = self.flow_of(pf, tid)?;
+        if flow.credits_held + credits > FLOW_CREDITS {
+            return Err(Fault::NoConnection { tid }.into());
+        }
+        flow.credits_held += credits;
+        flow.requests.push_back(request);
+        self.make_ready(tid);
+        Ok(())
+    }
+
+    fn send_frame(
+        &mut self,
+        pf: usize,
+        interface: crate::switch::InterfaceNumber,
+        path: Path,
+        rest: &[u8],
+    ) -> Result<(), Wrong> {
+        let (core, rest) = TxPktCore::split_from(rest)?;
+        let length = usize::from(core.length.get());
+        let payload = match rest.get(..length) {
+            Some(bytes) if rest.first() != Some(&UlpPart::DataList.to_wire()) => Payload::Immediate(bytes.into()),
+            _ => payload(0, rest)?,
+        };
+        if payload.length() > PAYLOAD_BYTES_MAX {
+            let value = payload.length();
+            return Err(WireError::Length {
+                name: TxPktCore::NAME,
+                field: "payload",
+                value,
+                expected: "at most 65536 bytes",
+            }
+            .into());
+        }
+        let mut frame = Vec::new();
+        self.function(pf).read_payload(&payload, &mut frame)?;
+        frame.truncate(length);
+        let path = if core.control0.is_set(TxPktControl0::LOOPBACK) { Path::Loopback } else { path };
+        self.transmit(interface, path, Origin::Owner, frame)?;
+        Ok(())
+    }
+}
+
+/// The payload behind the header of a work request.
+fn payload(immediate: usize, rest: &[u8]) -> Result<Payload, WireError> {
+    if immediate == 0 {
+        return Ok(Payload::Pieces(UlpList::decode(rest)?.into()));
+    }
+    let bytes = rest.get(..immediate).ok_or(WireError::Length {
+        name: OffloadTxData::NAME,
+        field: "immdlen",
+        value: immediate,
+        expected: "no more than follows",
+    })?;
+    Ok(Payload::Immediate(bytes.into()))
+}
+
+impl Function {
+    /// Appends the bytes of a request.
+    pub(super) fn read_payload(&self, payload: &Payload, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match payload {
+            Payload::Immediate(bytes) => out.extend_from_slice(bytes),
+            Payload::Pieces(pieces) => {
+                let start = out.len();
+                out.resize(start + payload.length(), 0);
+                let mut rest = &mut out[start..];
+                for piece in pieces {
+                    let (to, behind) = rest.split_at_mut(piece.length as usize);
+                    self.memory.read(piece.address, to)?;
+                    rest = behind;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_next_hop(function: &mut Function, write: &L2tWriteReq, now: Duration) -> Result<(), Wrong> {
+    let index = usize::from(write.index.get());
+    let vlan = write.vlan.get();
+    let hop =
+        NextHop { address: MacAddress(write.destination_mac), vlan_tag: (vlan & 0xfff != NO_VLAN).then_some(vlan) };
+    let slot = function.next_hops.get_mut(index);
+    let status = if slot.is_some() { CplStatus::None } else { CplStatus::TcamFull };
+    if let Some(slot) = slot {
+        *slot = Some(hop);
+    }
+    if !write.params.is_set(L2tParams::NOREPLY)
+        && let Some(&iq) = function.ingress.keys().next()
+    {
+        let reply = L2tWriteRpl {
+            opcode_tid: ReplyOpcode::L2tWriteRpl.of(write.opcode_tid.get(OpcodeTid::TID)),
+            status: status.to_wire(),
+            ..L2tWriteRpl::default()
+        };
+        function.send(iq, alone(&reply), false, now);
+    }
+    Ok(())
+}
+
+fn write_source(function: &mut Function, write: &SmtWriteReq) -> Result<(), Wrong> {
+    let row = write.params.get(SmtParams::IDX) as u8;
+    match crate::switch::InterfaceNumber::new(row).filter(|&number| function.interfaces.contains(number)) {
+        Some(number) => {
+            function.sources.insert(number, MacAddress(write.source_mac0));
+            Ok(())
+        }
+        None => Err(Fault::NoConnection { tid: row.into() }.into()),
+    }
+}

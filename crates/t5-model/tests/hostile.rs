@@ -1,0 +1,275 @@
+//! A driver that means harm, beside two that do not: the adapter neither falls nor lets it out of what it was given.
+
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use t5_hal::Bus;
+use t5_hal::dma::DmaMemory;
+use t5_hal::driver::{Driver, DriverConfig, DriverError, execute};
+use t5_hal::registers::*;
+use t5_hal::wire::*;
+use t5_model::adapter::{Adapter, Fault, FunctionBus};
+use zerocopy::IntoBytes;
+
+const HOSTILE: u8 = 2;
+const VICTIM: u8 = 4;
+const BASE: u64 = 0x2000_0000;
+const VICTIM_BASE: u64 = 0x4000_0000;
+const RING_BYTES: usize = 64 << 10;
+const ENTRIES: u16 = 64;
+const DESCRIPTORS: u16 = 64;
+
+fn adapter() -> Arc<Adapter> {
+    let ticks = AtomicU64::new(0);
+    Adapter::new(1, 7, Box::new(move || Duration::from_micros(ticks.fetch_add(1, Ordering::Relaxed))))
+}
+
+fn command<C: FirmwareCommand>(bus: &FunctionBus, command: &C) -> Result<C, DriverError> {
+    let start = Instant::now();
+    execute(bus, command, &mut || start)
+}
+
+fn refusal<C: FirmwareCommand + std::fmt::Debug>(bus: &FunctionBus, asked: &C) -> Option<ReturnCode> {
+    match command(bus, asked) {
+        Err(DriverError::Refused { code, .. }) => code,
+        other => panic!("it should be refused: {other:?}"),
+    }
+}
+
+/// The hostile function, with an ingress queue and three egress queues.
+struct Hostile {
+    bus: FunctionBus,
+    vi: u16,
+    iq: u16,
+    /// Number and address of each egress queue.
+    egress: [(u32, u64); 3],
+}
+
+impl Hostile {
+    fn new(adapter: &Arc<Adapter>) -> Self {
+        let bus = adapter.function(HOSTILE, Arc::new(DmaMemory::new(BASE, RING_BYTES, 1 << 20)));
+        let made = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
+        let target = pfvf(HOSTILE, 0);
+        let mut ask = ViCommand::request(Access::EXEC_WRITE, target);
+        ask.length = made(ask.length);
+        let vi = command(&bus, &ask).unwrap().kind.get(ViType::VIID);
+
+        let mut ask = IqCommand::request(Access::EXEC_WRITE, target);
+        ask.length = made(ask.length);
+        ask.flags = IqFlags::new().with(IqFlags::IQESIZE, 2);
+        (ask.size, ask.address) = (ENTRIES.into(), BASE.into());
+        (ask.free_list0_size, ask.free_list0_address) = (3.into(), (BASE + 8192).into());
+        let iq = command(&bus, &ask).unwrap().iq.get();
+
+        let fetch = EgressFetch::new().with(EgressFetch::IQID, iq.into());
+        let size = EgressSize::new().with(EgressSize::EQSIZE, u32::from(DESCRIPTORS) + 1);
+        let address = [BASE + 12288, BASE + 20480, BASE + 28672];
+        let mut ask = EqOffloadCommand::request(Access::EXEC_WRITE, target);
+        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, address[0].into());
+        let offload = command(&bus, &ask).unwrap().eq.get(EgressId::EQID);
+        let mut ask = EqCtrlCommand::request(Access::EXEC_WRITE, target);
+        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, address[1].into());
+        let control = command(&bus, &ask).unwrap().eq.get(CtrlEgressId::EQID);
+        let mut ask = EqEthCommand::request(Access::EXEC_WRITE, target);
+        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, address[2].into());
+        ask.flags = EthEgressFlags::new().with(EthEgressFlags::VIID, vi.into());
+        let ethernet = command(&bus, &ask).unwrap().eq.get(EgressId::EQID);
+        let mut enable = ViEnableCommand::request(Access::EXEC_WRITE, vi.into());
+        enable.length = enable.length.with_bit(ViEnableLength::IEN, true).with_bit(ViEnableLength::EEN, true);
+        command(&bus, &enable).unwrap();
+        Self { bus, vi, iq, egress: [(offload, address[0]), (control, address[1]), (ethernet, address[2])] }
+    }
+
+    /// Fills a whole egress queue and rings for some of it.
+    fn send(&self, queue: usize, bytes: &[u8], descriptors: u32) {
+        let (id, address) = self.egress[queue];
+        for at in 0..u64::from(DESCRIPTORS) {
+            let end = bytes.len().min(64);
+            self.bus.memory().write(address + at * 64, &bytes[..end]).unwrap();
+        }
+        self.bus.memory().write(address, &bytes[..bytes.len().min(4096)]).unwrap();
+        let word = QueueDoorbell::new().with(QueueDoorbell::QID, id).with(QueueDoorbell::PIDX, descriptors & 0x1fff);
+        self.bus.write_register(MY_PF + KDOORBELL, word.value());
+        self.bus.poll();
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        self.bus.adapter().take_fault(HOSTILE)
+    }
+}
+
+fn victim(adapter: &Arc<Adapter>) -> Driver<FunctionBus> {
+    let bus = adapter.function(VICTIM, Arc::new(DmaMemory::new(VICTIM_BASE, 8 << 20, 1 << 20)));
+    let start = Instant::now();
+    Driver::bring_up(bus, DriverConfig::default(), &mut || start).unwrap()
+}
+
+fn snapshot(memory: &DmaMemory) -> Vec<u8> {
+    let mut bytes = vec![0; (memory.end() - memory.base()) as usize];
+    memory.read(memory.base(), &mut bytes).unwrap();
+    bytes
+}
+
+/// A work request of each kind, with fields that look right and others that do not.
+fn work_request() -> impl Strategy<Value = Vec<u8>> {
+    let opcode = prop_oneof![
+        8 => (0..WorkRequestOpcode::ALL.len()).prop_map(|at| WorkRequestOpcode::ALL[at].to_wire()),
+        1 => any::<u8>(),
+    ];
+    let message = prop_oneof![
+        8 => (0..RequestOpcode::ALL.len()).prop_map(|at| RequestOpcode::ALL[at].to_wire()),
+        1 => any::<u8>(),
+    ];
+    let len16 = prop_oneof![8 => 1..33u8, 1 => any::<u8>()];
+    let place = prop_oneof![Just(BASE), Just(VICTIM_BASE), Just(0), Just(u64::MAX - 63), any::<u64>()];
+    (opcode, message, len16, 0..4u32, any::<u8>(), place, prop::collection::vec(any::<u8>(), 480)).prop_map(
+        |(opcode, message, len16, tid, immediate, place, rest)| {
+            let mut bytes = vec![opcode, 0x20, 0, immediate, 0, (tid >> 8) as u8, tid as u8, len16];
+            bytes.extend_from_slice(&rest);
+            // Where a message has its opcode and tid, and a list its place.
+            bytes[16..20].copy_from_slice(&[message, 0, 0, tid as u8]);
+            if message & 1 == 1 {
+                bytes[16..24].copy_from_slice(&[0x82, 0, 0, 1, 0, 0, 1, 0]);
+                bytes[24..32].copy_from_slice(&place.to_be_bytes());
+            }
+            bytes
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn whatever_is_asked_stays_inside(requests in prop::collection::vec((0..3usize, work_request(), 0..80u32), 1..30)) {
+        let adapter = adapter();
+        let victim = victim(&adapter);
+        let hostile = Hostile::new(&adapter);
+        let before = snapshot(victim.bus().memory());
+        for (queue, bytes, descriptors) in &requests {
+            hostile.send(*queue, bytes, *descriptors);
+        }
+        for _ in 0..10 {
+            adapter.poll();
+        }
+        prop_assert!(snapshot(victim.bus().memory()) == before, "another's memory was written");
+        prop_assert_eq!(adapter.take_fault(VICTIM), None);
+        prop_assert!(adapter.connections() <= 4096);
+    }
+
+    #[test]
+    fn whatever_is_written_to_registers_is_taken(writes in prop::collection::vec((any::<u32>(), any::<u32>(), 0..4u8), 0..60)) {
+        let adapter = adapter();
+        let hostile = Hostile::new(&adapter);
+        for (offset, value, kind) in writes {
+            match kind {
+                0 => hostile.bus.write_register(offset, value),
+                1 => hostile.bus.write_register(MY_PF + offset % 0x400, value),
+                2 => hostile.bus.write_doorbell(offset % 0x4000, value),
+                _ => _ = hostile.bus.read_register(offset),
+            }
+            hostile.bus.poll();
+        }
+    }
+
+    #[test]
+    fn whatever_stands_in_the_mailbox_is_answered(mut message in prop::collection::vec(any::<u8>(), 64), opcode in 0..CommandOpcode::ALL.len(), len16 in 0..6u8) {
+        let adapter = adapter();
+        let hostile = Hostile::new(&adapter);
+        (message[0], message[7]) = (CommandOpcode::ALL[opcode].to_wire(), len16);
+        let message: [u8; 64] = message.try_into().unwrap();
+        for index in 0..16 {
+            hostile.bus.write_register(MY_PF + MAILBOX_DATA + 4 * index, mailbox_register(&message, index as usize));
+        }
+        hostile.bus.write_register(MY_PF + MAILBOX_CONTROL, 8 | u32::from(MailboxOwner::Firmware.to_wire()));
+        hostile.bus.poll();
+        let owner = hostile.bus.read_register(MY_PF + MAILBOX_CONTROL) & 3;
+        prop_assert_eq!(owner, u32::from(MailboxOwner::Driver.to_wire()));
+    }
+}
+
+#[test]
+fn a_request_that_is_none_is_a_fault_and_is_told() {
+    let adapter = adapter();
+    let hostile = Hostile::new(&adapter);
+    hostile.send(1, &[0xff, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 1);
+    let queue = hostile.egress[1].0;
+    assert_eq!(hostile.fault(), Some(Fault::WorkRequest { queue, word: 0xff00_0000 }));
+    let mut entry = [0; 64];
+    hostile.bus.memory().read(BASE, &mut entry).unwrap();
+    assert_eq!((entry[8], entry[9]), (ReplyOpcode::Fw6Msg.to_wire(), FirmwareMessage::CommandReply.to_wire()));
+    assert_eq!(entry[16], CommandOpcode::Error.to_wire());
+}
+
+#[test]
+fn a_queue_that_is_rung_for_too_much_is_a_fault() {
+    let adapter = adapter();
+    let hostile = Hostile::new(&adapter);
+    let queue = hostile.egress[0].0;
+    hostile.send(0, &[0; 64], DESCRIPTORS.into());
+    assert_eq!(hostile.fault(), Some(Fault::EgressOverflow { queue }));
+    hostile.bus.write_register(MY_PF + KDOORBELL, QueueDoorbell::new().with(QueueDoorbell::QID, 0x1ffff).value());
+    assert_eq!(hostile.fault(), Some(Fault::NoQueue { queue: 0x1ffff }));
+}
+
+#[test]
+fn page_pods_of_another_are_not_written() {
+    let adapter = adapter();
+    let victim = victim(&adapter);
+    let hostile = Hostile::new(&adapter);
+    let address = victim.adapter().pods.start;
+    let write = UlpMemoryWrite::immediate(0, address, 64);
+    let request = [write.as_bytes(), &[0xff; 72]].concat();
+    hostile.send(0, &request, 2);
+    assert_eq!(hostile.fault(), Some(Fault::AdapterMemory { address }));
+}
+
+#[test]
+fn an_ingress_queue_that_nobody_reads_loses_messages_and_nothing_else() {
+    let adapter = adapter();
+    let hostile = Hostile::new(&adapter);
+    let queue = hostile.iq;
+    let overflow = (0..200).any(|_| {
+        hostile.send(1, &[0xff, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 60);
+        std::iter::from_fn(|| hostile.fault()).any(|fault| fault == Fault::IngressOverflow { queue })
+    });
+    assert!(overflow, "a backlog is bounded");
+}
+
+#[test]
+fn what_is_anothers_is_refused_by_the_firmware() {
+    let adapter = adapter();
+    let victim = victim(&adapter);
+    let hostile = Hostile::new(&adapter);
+    let theirs = u32::from(victim.adapter().vi.value());
+    let denied = Some(ReturnCode::NotPermitted);
+    assert_eq!(refusal(&hostile.bus, &ViEnableCommand::request(Access::EXEC_WRITE, theirs)), denied);
+    assert_eq!(refusal(&hostile.bus, &ViRxModeCommand::request(Access::WRITE, theirs)), denied);
+    assert_eq!(refusal(&hostile.bus, &ViStatsCommand::request(Access::READ, theirs)), denied);
+    assert_eq!(refusal(&hostile.bus, &AclMacCommand::request(Access::WRITE, pfvf(VICTIM, 0))), denied);
+    let mut free = ViCommand::request(Access::EXEC_WRITE, pfvf(HOSTILE, 0));
+    free.length = free.length.with_bit(AllocLength::FREE, true);
+    free.kind = ViType::new().with(ViType::VIID, theirs as u16);
+    assert_eq!(refusal(&hostile.bus, &free), denied);
+    assert_eq!(refusal(&hostile.bus, &LdstCommand::request(Access::READ, 0)), Some(ReturnCode::NotImplemented));
+
+    // An address of another is not given away.
+    let mut take = ViMacCommand::request(Access::WRITE, hostile.vi.into());
+    take.entries[0].index = ViMacIndex::new().with_bit(ViMacIndex::VALID, true).with(ViMacIndex::IDX, MAC_ADD);
+    take.entries[0].address = victim.adapter().mac;
+    let answer = command(&hostile.bus, &take).unwrap();
+    let result = answer.entries[0].index.get(ViMacIndex::SMAC_RESULT) as u8;
+    assert_eq!(ViMacResult::from_wire(result), Some(ViMacResult::AccessList));
+}
+
+#[test]
+fn a_mailbox_of_the_firmware_is_not_written() {
+    let adapter = adapter();
+    let hostile = Hostile::new(&adapter);
+    hostile.bus.write_register(MY_PF + MAILBOX_CONTROL, 8 | u32::from(MailboxOwner::Firmware.to_wire()));
+    let before = hostile.bus.read_register(MY_PF + MAILBOX_DATA);
+    hostile.bus.write_register(MY_PF + MAILBOX_DATA, !before);
+    hostile.bus.write_register(MY_PF + MAILBOX_CONTROL, 0);
+    assert_eq!(hostile.bus.read_register(MY_PF + MAILBOX_DATA), before);
+    assert_eq!(hostile.bus.read_register(MY_PF + MAILBOX_CONTROL) & 3, 1);
+}
