@@ -74,7 +74,7 @@ fn piece(
     let side = |id: u16, lba| -> Result<Side, Sense> {
         let (unit, found) = match id {
             Segment::COPY_MANAGER => (context.index, context.unit),
-            _ => units[usize::from(id)]?,
+            _ => (*units.get(usize::from(id)).unwrap_or(&Err(NOT_REACHABLE)))?,
         };
         Ok(Side {
             unit,

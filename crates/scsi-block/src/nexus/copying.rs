@@ -141,7 +141,11 @@ impl Nexus {
         let end = whole.lba.checked_add(whole.blocks);
         match end.is_some_and(|end| end <= unit.blocks()) {
             true => Ok(()),
-            false => Err(Sense::new(SenseKey::CopyAborted, AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE)),
+            false => {
+                // Found by the copy manager itself: the device has not failed, so its part is only in what is told of it.
+                let beyond = Sense::illegal(AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE);
+                Err(Sense { additional: AdditionalSense::NONE, ..refused(access, ThirdParty::check(beyond)) })
+            }
         }
     }
 }
