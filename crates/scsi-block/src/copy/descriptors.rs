@@ -20,8 +20,6 @@ impl Cscd {
     pub(crate) const BYTES: usize = 32;
     /// Descriptor type code: identification descriptor.
     pub(crate) const TYPE: u8 = 0xe4;
-    /// LU ID TYPE: the others are obsolete or name a proxy.
-    const UNIT_ID_TYPE: u8 = 0xc0;
     /// NUL: nobody is meant.
     const NUL: u8 = 0x20;
     const DIRECT_ACCESS: u8 = 0x00;
@@ -44,14 +42,11 @@ impl Cscd {
         to.extend(self.block_size.to_be_bytes());
     }
 
-    /// Reads the descriptor that stands at `offset` of the parameter list.
+    /// Reads the descriptor that stands at `offset` of the parameter list. LU ID TYPE says nothing, as there is no LU IDENTIFIER in it.
     pub(crate) fn decode(bytes: &[u8; Self::BYTES], offset: usize) -> Result<Self, Sense> {
         let at = |byte, bit| Sense::invalid_parameter((offset + byte) as u16, bit);
         if bytes[0] != Self::TYPE {
             return Err(pointed(AdditionalSense::UNSUPPORTED_TARGET_DESCRIPTOR_TYPE_CODE, offset));
-        }
-        if bytes[1] & Self::UNIT_ID_TYPE != 0 {
-            return Err(at(1, Some(7)));
         }
         if bytes[1] & Self::NUL != 0 {
             return Err(at(1, Some(5)));
@@ -170,7 +165,6 @@ mod tests {
         };
         assert_eq!(refused(0, 0xe5).additional, AdditionalSense::UNSUPPORTED_TARGET_DESCRIPTOR_TYPE_CODE);
         assert_eq!(refused(0, 0xe5).field.unwrap().byte, 100);
-        assert_eq!(refused(1, 0x40), Sense::invalid_parameter(101, Some(7)));
         assert_eq!(refused(1, 0x20), Sense::invalid_parameter(101, Some(5)));
         assert_eq!(refused(1, 0x01), Sense::invalid_parameter(101, Some(4)));
         assert_eq!(refused(7, 21), Sense::invalid_parameter(107, None));

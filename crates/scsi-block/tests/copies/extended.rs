@@ -67,20 +67,24 @@ fn a_segment_that_fails_ends_the_copy_there_and_is_told() {
     let mut bench = Bench::new();
     let mut nexus = bench.nexus("one");
     let before = bench.stores.clone();
-    let destination =
-        |key, additional| Some(ThirdParty { is_source: false, status: Status::CheckCondition.code(), key, additional });
+    let said = |is_source, key, additional| {
+        Some(ThirdParty { is_source, status: Status::CheckCondition.code(), key, additional })
+    };
+    let beyond =
+        |is_source| said(is_source, SenseKey::IllegalRequest, AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE);
     let cases = [
         (
             segment((0, 0), (READ_ONLY, 0), 8),
             AdditionalSense::THIRD_PARTY_DEVICE_FAILURE,
-            destination(SenseKey::DataProtect, AdditionalSense::WRITE_PROTECTED),
+            said(false, SenseKey::DataProtect, AdditionalSense::WRITE_PROTECTED),
         ),
+        (segment((0, 0), (1, BLOCKS - u64::from(STEP)), STEP + 1), AdditionalSense::NONE, beyond(false)),
+        (segment((0, u64::MAX), (1, 0), 8), AdditionalSense::NONE, beyond(true)),
         (
-            segment((0, 0), (1, BLOCKS - u64::from(STEP)), STEP + 1),
-            AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE,
+            Segment { destination: 77, ..segment((0, 0), (1, 0), 8) },
+            AdditionalSense::COPY_TARGET_DEVICE_NOT_REACHABLE,
             None,
         ),
-        (segment((0, u64::MAX), (1, 0), 8), AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE, None),
         (segment((PROTECTED, 0), (1, 0), 8), AdditionalSense::COPY_TARGET_DEVICE_NOT_REACHABLE, None),
     ];
     for (wrong, additional, third_party) in cases {
@@ -249,11 +253,13 @@ fn a_unit_manages_only_so_many_copies() {
 fn a_list_that_is_wrong_changes_nothing() {
     let mut bench = Bench::new();
     let mut nexus = bench.nexus("one");
-    let list = bench.list(&mut nexus, &[segment((0, 0), (1, 0), 8), segment((0, 0), (6, 0), 8)]);
+    let list = bench.list(&mut nexus, &[segment((0, 0), (1, 0), 8), segment((0, 0), (1, 8), 8)]);
     let before = bench.stores.clone();
-    let (cdb, bytes) = extended_copy(&list);
+    let (cdb, mut bytes) = extended_copy(&list);
+    let last = bytes.len() - 28;
+    bytes[last] = 0x05;
     let sense = bench.sense(&mut nexus, 0, &cdb, &bytes);
-    assert_eq!(sense.field.unwrap().byte as usize, bytes.len() - 28 + 6);
+    assert_eq!(sense.field.unwrap().byte as usize, last);
     let short = bench.sense(&mut nexus, 0, &cdb, &bytes[..bytes.len() - 1]);
     assert_eq!(short.additional, AdditionalSense::PARAMETER_LIST_LENGTH_ERROR);
     let long = Cdb::extended_copy_lid1(CopyList::BYTES_MAX as u32 + 1);
