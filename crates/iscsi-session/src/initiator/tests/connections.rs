@@ -242,8 +242,7 @@ fn the_target_forgets_a_connection_by_itself() {
     assert_eq!(plugs(&bench.sent()), [(tag(1), FIRST_CMD_SN)]);
 }
 
-// RFC 7143 4.2.2.1-11: a second request of a number is ignored.
-/// The target may have a number after all that is filled, and then answers no NOP-Out with it.
+/// RFC 7143 4.2.2.1: the target may have a number after all that is filled, and then answers no NOP-Out with it.
 #[test]
 fn a_number_that_the_target_had_is_not_filled_any_more() {
     for is_sent in [true, false] {
