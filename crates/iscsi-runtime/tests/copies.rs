@@ -7,11 +7,14 @@ use iscsi_node::initiator::{Completion, Request};
 use iscsi_runtime::{Client, ClientConfig, Disk, Server, StoreSpec, Target};
 use iscsi_session::initiator::Transfer;
 use scsi_block::cdb::Cdb;
-use scsi_block::copy::{CopyList, CopyState, CopyStatus, Cscd, SEGMENTS_MAX, Segment};
+use scsi_block::copy::{
+    CopyList, CopyState, CopyStatus, Cscd, PopulateTokenList, RodTokenInformation, SEGMENTS_MAX, Segment,
+    WriteUsingTokenList,
+};
 use scsi_block::designator::Designator;
-use scsi_block::sense::{Sense, SenseKey};
+use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
 use scsi_block::vpd::DeviceIdentification;
-use scsi_block::{LogicalUnitNumber, Status};
+use scsi_block::{Extent, LogicalUnitNumber, Status};
 
 const NAME: &str = "iqn.2026-01.io.ferriscsi:copies";
 const BLOCKS: u16 = 65535;
@@ -89,5 +92,37 @@ fn a_long_copy_lets_others_through_and_can_be_ended() {
     let ended = copy.wait().unwrap();
     assert_eq!(Sense::decode(&ended.sense).unwrap().key, SenseKey::CopyAborted);
     client.logout().wait().unwrap();
+    server.shutdown(Duration::from_secs(5)).unwrap();
+}
+
+/// A token that one session has made is used by another, at another disk, until somebody writes.
+#[test]
+fn a_token_carries_blocks_from_session_to_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, one) = serve(&folder);
+    let two = Client::connect(ClientConfig::new(server.addresses()[0].to_string(), NAME)).wait().unwrap();
+    let (from, to) = (one.disk(0).wait().unwrap(), two.disk(1).wait().unwrap());
+    let written: Vec<u8> = (0..2 << 20u32).map(|at| (at / 512 * 5 + at) as u8).collect();
+    from.write(3, Bytes::from(written.clone())).wait().unwrap();
+    let list = PopulateTokenList { inactivity_seconds: 0, ranges: vec![Extent { lba: 3, blocks: 4096 }] }.encode();
+    let populate = Cdb::populate_token(1, list.len() as u32);
+    data(one.execute(request(0, &populate, Transfer::Write(list.into()))).wait().unwrap());
+    let told = request(0, &Cdb::receive_rod_token_information(1, 1024), Transfer::Read(1024));
+    let told = RodTokenInformation::decode(&data(one.execute(told).wait().unwrap())).unwrap();
+    let list = WriteUsingTokenList {
+        token: told.token.unwrap(),
+        offset_blocks: 1,
+        delete: false,
+        ranges: vec![Extent { lba: 100, blocks: 4095 }],
+    };
+    let list = Bytes::from(list.encode());
+    let cdb = Cdb::write_using_token(2, list.len() as u32);
+    data(two.execute(request(1, &cdb, Transfer::Write(list.clone()))).wait().unwrap());
+    assert!(to.read(100, 4095).wait().unwrap() == written[512..]);
+    from.write(4000, Bytes::from(vec![1; 512])).wait().unwrap();
+    let refused = two.execute(request(1, &cdb, Transfer::Write(list))).wait().unwrap();
+    assert_eq!(Sense::decode(&refused.sense).unwrap().additional, AdditionalSense::TOKEN_REVOKED);
+    one.logout().wait().unwrap();
+    two.logout().wait().unwrap();
     server.shutdown(Duration::from_secs(5)).unwrap();
 }

@@ -15,6 +15,7 @@ mod removal;
 mod reports;
 mod reserving;
 mod timestamps;
+mod tokens;
 mod well_known;
 mod wiping;
 
@@ -92,7 +93,7 @@ impl From<Sense> for Refusal {
 pub(crate) enum Work {
     Read(Extent),
     Write {
-        lba: u64,
+        extent: Extent,
         forced: bool,
     },
     WriteAndVerify {
@@ -104,7 +105,7 @@ pub(crate) enum Work {
     Compare(Extent),
     CompareSame(Extent),
     CompareAndWrite {
-        lba: u64,
+        extent: Extent,
         forced: bool,
     },
     WriteSame {
@@ -114,11 +115,11 @@ pub(crate) enum Work {
         zeros: bool,
     },
     OrWrite {
-        lba: u64,
+        extent: Extent,
         forced: bool,
     },
     WriteAtomic {
-        lba: u64,
+        extent: Extent,
         forced: bool,
     },
     Prefetch(Extent),
@@ -138,6 +139,12 @@ pub(crate) enum Work {
     },
     Copy {
         lid4: bool,
+    },
+    PopulateToken {
+        list_identifier: u32,
+    },
+    WriteUsingToken {
+        list_identifier: u32,
     },
     Protected(ProtectedWork),
     ModeSelect {
@@ -230,6 +237,9 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::Unmap => provisioning::unmap(cdb),
         Op::ExtendedCopyLid1 => copying::copy(cdb, false)?,
         Op::ExtendedCopyLid4 => copying::copy(cdb, true)?,
+        Op::PopulateToken => tokens::populate(cdb)?,
+        Op::WriteUsingToken => tokens::write(cdb)?,
+        Op::ReceiveRodTokenInformation => Plan::Done(tokens::information(context, cdb)?),
         Op::CopyOperationAbort => copying::abort(context, cdb)?,
         Op::ReceiveCopyStatusLid1 | Op::ReceiveCopyStatusLid4 => Plan::Done(copying::status(context, cdb)?),
         Op::ReceiveCopyDataLid1 => Plan::Done(copying::held_data(context, cdb)?),
@@ -252,8 +262,8 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
             let bytes = extent.blocks * u64::from(context.unit.config.geometry.block_size);
             Ok(Started::Io(BlockIo::Read(extent), Then::GiveData(bytes as u32)))
         }
-        Work::Write { lba, forced } => {
-            Ok(medium::start_write(context.unit, lba, data, wanted, medium::durable(context, forced)))
+        Work::Write { extent, forced } => {
+            Ok(medium::start_write(context.unit, extent, data, wanted, medium::durable(context, forced)))
         }
         other => start_rarely(context, other, data, wanted),
     }
@@ -263,25 +273,25 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
 fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) -> Result<Started, Sense> {
     match work {
         Work::Read(_) | Work::Write { .. } => unreachable!("READ and WRITE are started before"),
-        Work::ReadThrough(extent) => Ok(Started::Io(BlockIo::Read(extent), Then::End)),
-        Work::Flush => Ok(Started::Io(BlockIo::Flush, Then::End)),
+        Work::ReadThrough(extent) => Ok(Started::Io(BlockIo::Read(extent), Then::End(Extent::NONE))),
+        Work::Flush => Ok(Started::Io(BlockIo::Flush, Then::End(Extent::NONE))),
         Work::WriteAndVerify { extent, compare } => {
             Ok(medium::start_write_and_verify(context.unit, extent, data, wanted, compare))
         }
         Work::Compare(extent) => medium::start_compare(extent, data, wanted),
         Work::CompareSame(extent) => medium::start_compare_same(extent, data, wanted),
-        Work::CompareAndWrite { lba, forced } => {
-            medium::start_compare_and_write(lba, data, wanted, medium::durable(context, forced))
+        Work::CompareAndWrite { extent, forced } => {
+            medium::start_compare_and_write(extent, data, wanted, medium::durable(context, forced))
         }
         Work::WriteSame { extent, unmap, forced, zeros } => {
             let block = (!zeros).then(|| medium::exactly(data, wanted)).transpose()?;
             Ok(medium::start_write_same(context.unit, extent, block, unmap, medium::durable(context, forced)))
         }
-        Work::OrWrite { lba, forced } => {
-            Ok(medium::start_or_write(context.unit, lba, data, wanted, medium::durable(context, forced)))
+        Work::OrWrite { extent, forced } => {
+            Ok(medium::start_or_write(context.unit, extent, data, wanted, medium::durable(context, forced)))
         }
-        Work::WriteAtomic { lba, forced } => {
-            medium::start_write_atomic(lba, data, wanted, medium::durable(context, forced))
+        Work::WriteAtomic { extent, forced } => {
+            medium::start_write_atomic(extent, data, wanted, medium::durable(context, forced))
         }
         Work::Prefetch(extent) => Ok(Started::Io(BlockIo::Prefetch(extent), Rare::ConditionMet.into())),
         Work::LbaStatus { extent, runs_max } => {
@@ -291,6 +301,8 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::Sanitize { overwrites, immediate, unrestricted_exit } => {
             wiping::start_sanitize(context.unit, data, wanted, (overwrites, immediate, unrestricted_exit))
         }
+        Work::PopulateToken { list_identifier } => tokens::start_populate(context, data, wanted, list_identifier),
+        Work::WriteUsingToken { list_identifier } => tokens::start_write(context, data, wanted, list_identifier),
         Work::Copy { lid4 } => copying::start(context, data, wanted, lid4),
         Work::Protected(work) => protected::start(context, work, data, wanted),
         Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::copy::TokenSecret;
 use crate::designator::Designator;
 use crate::io::Geometry;
 use crate::mode::ModeSettings;
@@ -48,6 +49,9 @@ pub struct LogicalUnitConfig {
     pub rotational: bool,
     /// How much one command may ask for.
     pub limits: Limits,
+    /// What tokens for the unit's blocks are made with (POPULATE TOKEN), to be drawn anew whenever the device is built. `None` if it makes
+    /// none.
+    pub token_secret: Option<TokenSecret>,
     /// Mode parameters that were saved earlier ([`LogicalUnitInfo::saved_settings`](crate::LogicalUnitInfo)), to
     /// start with instead of the defaults. `None` if nobody keeps them over a restart: then the unit says that it
     /// cannot save mode pages, and refuses to.
@@ -194,6 +198,7 @@ impl LogicalUnitConfig {
             protection: None,
             rotational: false,
             limits: Limits::default(),
+            token_secret: None,
             saved_settings: None,
             kept: None,
         }
@@ -219,7 +224,10 @@ impl LogicalUnitConfig {
             | Op::ReceiveCopyDataLid1
             | Op::ReceiveCopyOperatingParameters
             | Op::ReceiveCopyFailureDetails
-            | Op::ReceiveCopyStatusLid4 => self.copies(),
+            | Op::ReceiveCopyStatusLid4
+            | Op::WriteUsingToken
+            | Op::ReceiveRodTokenInformation => self.copies(),
+            Op::PopulateToken => self.copies() && self.token_secret.is_some(),
             Op::WriteAtomic16 => self.limits.atomic_bytes_max > 0 && self.protection.is_none(),
             // SBC-4 5.18: these are for protection of type 2 alone.
             Op::Read32 | Op::Verify32 | Op::Write32 | Op::WriteAndVerify32 | Op::WriteSame32 => {

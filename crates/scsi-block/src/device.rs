@@ -1,7 +1,7 @@
 //! The target device: its logical units, and the nexuses to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use crate::reservations::NexusName;
 use crate::roster::Roster;
 use crate::sense::AdditionalSense;
 use crate::unit::{LogicalUnit, NexusId};
+use crate::upkeep::Upkeep;
 
 /// A SCSI target device (SAM-5 4.6): logical units by number.
 ///
@@ -28,8 +29,7 @@ pub struct TargetDevice {
     version: AtomicU64,
     next_nexus: AtomicU64,
     clock: Mutex<Option<Clock>>,
-    /// Number of units that are being wiped.
-    wiping: Arc<AtomicUsize>,
+    upkeep: Arc<Upkeep>,
 }
 
 /// No unit has that number.
@@ -71,7 +71,7 @@ impl TargetDevice {
             version: AtomicU64::new(0),
             next_nexus: AtomicU64::new(0),
             clock: Mutex::default(),
-            wiping: Arc::default(),
+            upkeep: Arc::default(),
         };
         for (number, config) in logical_units {
             device.add(number, config)?;
@@ -94,7 +94,7 @@ impl TargetDevice {
         if roster.units().any(|(_, other)| other.config.identity.serial == config.identity.serial) {
             return Err(ConfigError::DuplicateSerial(config.identity.serial));
         }
-        let unit = LogicalUnit::new(LogicalUnitNumber::from(short), config, Arc::clone(&self.wiping))?;
+        let unit = LogicalUnit::new(LogicalUnitNumber::from(short), config, Arc::clone(&self.upkeep))?;
         let before = Arc::clone(&roster);
         let (next, index) = roster.with(short, unit);
         self.replace(&mut roster, next, &before);
@@ -110,7 +110,7 @@ impl TargetDevice {
         let mut roster = self.roster.lock();
         let index = roster.find(number).ok_or(NoSuchLogicalUnit(number))?;
         if let Some(unit) = roster.get(index) {
-            unit.change(|state| state.medium.wipe = None);
+            unit.retire();
         }
         let next = roster.without(index);
         let left = Arc::new(next.clone());
@@ -190,7 +190,7 @@ impl TargetDevice {
     ///
     /// It costs one look at an atomic where no unit has anything to do.
     pub fn poll_upkeep(&self) -> Option<(usize, BlockIo)> {
-        if self.wiping.load(Ordering::Acquire) == 0 {
+        if !self.upkeep.is_wiping() {
             return None;
         }
         self.roster().units().find_map(|(index, unit)| Some((index, unit.poll_wipe()?)))
@@ -200,6 +200,14 @@ impl TargetDevice {
     pub fn handle_upkeep_done(&self, unit: usize, done: IoDone) {
         if let Some(unit) = self.roster().get(unit) {
             unit.wiped(done.map(drop), |_| true);
+        }
+    }
+
+    /// Tells the time, which ends tokens that nobody has used for long. To be told after each turn of a loop, and before one that follows a
+    /// sleep; it costs one look at an atomic where no unit has tokens.
+    pub fn handle_timeout(&self, now: Instant) {
+        if self.upkeep.has_tokens() {
+            self.roster().units().for_each(|(_, unit)| unit.handle_timeout(now));
         }
     }
 

@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::cdb::Cdb;
 use crate::config::Kept;
-use crate::copy::{CopyList, Cscd, Segment};
+use crate::copy::{
+    CopyList, Cscd, PopulateTokenList, RodToken, RodTokenInformation, Segment, TokenSecret, WriteUsingTokenList,
+};
 use crate::designator::Designator;
 use crate::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
 use crate::opcodes::VARIABLE_LENGTH;
@@ -33,6 +36,7 @@ fn device() -> TargetDevice {
         };
         let plain = LogicalUnitConfig {
             limits,
+            token_secret: Some(TokenSecret::new([index as u8; 32])),
             ..LogicalUnitConfig::new(if index == 1 { HUGE } else { SMALL }, format!("fuzz-{index}"))
         };
         let config = match index {
@@ -95,7 +99,7 @@ fn command(nexus: &mut Nexus, lun: LogicalUnitNumber, input: &mut Input<'_>) {
     if cdb[0] == VARIABLE_LENGTH {
         cdb.extend(input.bytes(16));
     }
-    let list = parameter_list(&mut cdb, nexus.device(), input);
+    let list = parameter_list(&mut cdb, nexus, input);
     match nexus.begin(lun, &cdb) {
         Begin::Done(outcome) => check_outcome(&outcome),
         Begin::Task(task) => run(nexus, task, list, input),
@@ -103,19 +107,46 @@ fn command(nexus: &mut Nexus, lun: LogicalUnitNumber, input: &mut Input<'_>) {
 }
 
 /// For commands whose data no chance would find: a list that is right but for one byte, with its length in the CDB.
-fn parameter_list(cdb: &mut [u8], device: &TargetDevice, input: &mut Input<'_>) -> Option<Vec<u8>> {
+fn parameter_list(cdb: &mut [u8], nexus: &mut Nexus, input: &mut Input<'_>) -> Option<Vec<u8>> {
     let (&[opcode, service_action, ..], true) = (&*cdb, input.byte() & 3 != 0) else { return None };
     let mut list = match (opcode, service_action & 0x1f) {
-        (0x83, 0) => copy_list(device, input).encode_lid1(),
-        (0x83, 1) => copy_list(device, input).encode_lid4(),
+        (0x83, 0) => copy_list(nexus.device(), input).encode_lid1(),
+        (0x83, 1) => copy_list(nexus.device(), input).encode_lid4(),
+        (0x83, 0x10) => PopulateTokenList { inactivity_seconds: 0, ranges: ranges(input) }.encode(),
+        (0x83, 0x11) => write_list(nexus, input).encode(),
         _ => return None,
     };
     let (place, change) = (usize::from(input.byte()), input.byte());
     if let Some(byte) = list.get_mut(place) {
         *byte ^= change;
     }
+    if cdb[1] & 0x1f >= 0x10 {
+        cdb[6..10].copy_from_slice(&[0; 4]);
+    }
     cdb[10..14].copy_from_slice(&(list.len() as u32).to_be_bytes());
     Some(list)
+}
+
+fn ranges(input: &mut Input<'_>) -> Vec<Extent> {
+    let range = |input: &mut Input<'_>| Extent { lba: u64::from(input.byte()) * 8, blocks: input.byte().into() };
+    (0..1 + input.byte() % 3).map(|_| range(input)).collect()
+}
+
+/// A list with the token that the nexus has made last, if it has, or the one for zeros.
+fn write_list(nexus: &mut Nexus, input: &mut Input<'_>) -> WriteUsingTokenList {
+    let lun = LogicalUnitNumber::from(u16::from(input.byte() & 3));
+    let asked = nexus.begin(lun, Cdb::receive_rod_token_information(0, 1024).as_bytes());
+    let told = match &asked {
+        Begin::Done(outcome) => RodTokenInformation::decode(&outcome.data_in).ok(),
+        Begin::Task(_) => None,
+    };
+    let token = told.and_then(|told| told.token).unwrap_or_else(RodToken::zeros);
+    WriteUsingTokenList {
+        token,
+        offset_blocks: (input.byte() & 3).into(),
+        delete: input.byte() & 1 != 0,
+        ranges: ranges(input),
+    }
 }
 
 fn copy_list(device: &TargetDevice, input: &mut Input<'_>) -> CopyList {

@@ -28,6 +28,33 @@ pub struct Extent {
     pub blocks: u64,
 }
 
+impl Extent {
+    /// No blocks.
+    pub(crate) const NONE: Self = Self { lba: 0, blocks: 0 };
+    /// All blocks of any medium.
+    pub(crate) const ALL: Self = Self { lba: 0, blocks: u64::MAX };
+
+    fn end(self) -> u64 {
+        self.lba.saturating_add(self.blocks)
+    }
+
+    /// Whether a block is in both.
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        self.lba.max(other.lba) < self.end().min(other.end())
+    }
+
+    /// What is left behind its first blocks, of which it has so many.
+    pub(crate) fn without_first(self, blocks: u64) -> Self {
+        Self { lba: self.lba + blocks, blocks: self.blocks - blocks }
+    }
+
+    /// From the first block of either to the last.
+    pub(crate) fn hull(self, other: Self) -> Self {
+        let lba = self.lba.min(other.lba);
+        Self { lba, blocks: self.end().max(other.end()) - lba }
+    }
+}
+
 /// One request to a store. Every range lies inside the medium; data lengths are exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockIo {

@@ -90,6 +90,7 @@ mod task;
 mod task_set;
 mod unit;
 mod unit_attention;
+mod upkeep;
 pub mod vpd;
 mod wipe;
 

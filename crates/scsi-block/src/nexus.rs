@@ -16,7 +16,7 @@ use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
 use crate::copy::CopyJob;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
-use crate::io::{IoDone, IoOutput, Segments};
+use crate::io::{Extent, IoDone, IoOutput, Segments};
 use crate::link::Settling;
 use crate::opcodes::Operation;
 use crate::reservations::NexusName;
@@ -25,7 +25,7 @@ use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
 use crate::task::{Begin, Command, Outcome, Phase, Rare, Step, Task, Then};
-use crate::unit::{LogicalUnit, NexusId};
+use crate::unit::{Conditions, LogicalUnit, NexusId};
 
 use at_unit::AtUnit;
 
@@ -156,6 +156,9 @@ impl Nexus {
         let context = Context { device: &self.device, unit, index: *index, nexus: self.id, summary, now: None };
         let step = match commands::start(&context, work, data_out, task.data_out_length) {
             Ok(Started::Io(request, then)) => {
+                if summary.has(Conditions::TOKENS) {
+                    unit.revoke_tokens(then.changes());
+                }
                 own.counters.count(&request);
                 task.phase = Phase::ExpectIo(then);
                 if own.requests.count(task.epoch) { Step::Io(request) } else { Step::Aborted }
@@ -180,20 +183,15 @@ impl Nexus {
         let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
             panic!("a task is resumed after a request")
         };
-        let own = self.own_mut(task);
-        own.requests.discount(task.epoch);
-        let over = own.has_aborted(task);
-        if let Some(job) = then.copy() {
-            self.discount_copy(task, job);
-        }
-        if over {
+        self.handle_io_end(task, &then);
+        if self.own(task).has_aborted(task) {
             return self.own_mut(task).settle(task, Step::Aborted);
         }
         let step = match (then, done) {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
                 Step::Done(Outcome::good(data))
             }
-            (Then::End, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
+            (Then::End(_), Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
             (then, done) => {
                 if let Err(error) = done {
                     let unit = then.copy().map_or(task.unit(), CopyJob::unit);
@@ -208,14 +206,23 @@ impl Nexus {
         self.own_mut(task).settle(task, step)
     }
 
+    /// A request of a task is at the store no more: what it changes has changed.
+    #[inline]
+    fn handle_io_end(&mut self, task: &Task, then: &Then) {
+        let own = self.own_mut(task);
+        own.revoke_tokens(then.changes());
+        own.requests.discount(task.epoch);
+        if let Some(job) = then.copy() {
+            self.end_tokens_of_copy(job);
+            self.discount_copy(task, job);
+        }
+    }
+
     /// The owner has ended a task that has not come to [`Step::Done`] or [`Step::Aborted`], as ABORT TASK does; if the last step was
     /// [`Step::Io`], to be called when the store has ended that request. Others may wait for either.
     pub fn forget(&mut self, mut task: Task) {
-        if matches!(task.phase, Phase::ExpectIo(_)) {
-            self.own_mut(&task).requests.discount(task.epoch);
-            if let Some(job) = task.copy() {
-                self.discount_copy(&task, job);
-            }
+        if let Phase::ExpectIo(then) = &task.phase {
+            self.handle_io_end(&task, then);
         }
         if !matches!(task.phase, Phase::Ended) {
             let _ = self.own_mut(&task).settle(&mut task, Step::Aborted);
@@ -277,8 +284,8 @@ impl Nexus {
             (Rare::Settle(_), Err(_)) => {
                 check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
             }
-            (Rare::Continue(sequence), Ok(_)) => proceed(task, sequence),
-            (Rare::Continue(sequence), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
+            (Rare::Continue(sequence, changes), Ok(_)) => proceed(task, sequence, changes),
+            (Rare::Continue(sequence, _), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
             (_, Err(error)) => check(sense::from_io_error(error)),
             (rare, Ok(output)) => commands::finish(rare, output, task.data_in_length).map_or_else(check, Step::Done),
         }
@@ -388,10 +395,10 @@ fn wait(task: &mut Task, settling: Settling) -> Step {
 }
 
 /// Gives the next request of a sequence, or ends the task after the last.
-fn proceed(task: &mut Task, mut sequence: Sequence) -> Step {
+fn proceed(task: &mut Task, mut sequence: Sequence, changes: Extent) -> Step {
     match sequence.next() {
         Some(request) => {
-            task.phase = Phase::ExpectIo(Rare::Continue(sequence).into());
+            task.phase = Phase::ExpectIo(Rare::Continue(sequence, changes).into());
             Step::Io(request)
         }
         None => Step::Done(Outcome::good(Bytes::new())),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::LogicalUnitNumber;
 use crate::commands::{Protected, Purpose, Work};
 use crate::copy::CopyJob;
-use crate::io::BlockIo;
+use crate::io::{BlockIo, Extent};
 use crate::link::Settling;
 use crate::sense::{Sense, SenseFormat};
 use crate::sequence::Sequence;
@@ -121,8 +121,8 @@ pub(crate) enum Phase {
 pub(crate) enum Then {
     /// The task ends with so many bytes, which were read.
     GiveData(u32),
-    /// The task ends.
-    End,
+    /// The task ends. Until then these blocks may change.
+    End(Extent),
     /// Something else: kept apart, so that READ and WRITE have little to move and to free.
     Rarely(Box<Rare>),
 }
@@ -131,7 +131,8 @@ pub(crate) enum Then {
 #[derive(Debug)]
 pub(crate) enum Rare {
     /// The next request of the sequence follows; after the last, the task ends.
-    Continue(Sequence),
+    /// Until then these blocks may change.
+    Continue(Sequence, Extent),
     /// The task ends with CONDITION MET, or GOOD where the blocks are not at hand.
     ConditionMet,
     /// The task ends with the provisioning status of blocks.
@@ -147,6 +148,18 @@ pub(crate) enum Rare {
 }
 
 impl Then {
+    /// The blocks that may change until then.
+    pub(crate) fn changes(&self) -> Extent {
+        match self {
+            Self::GiveData(_) => Extent::NONE,
+            Self::End(extent) => *extent,
+            Self::Rarely(rare) => match **rare {
+                Rare::Continue(_, extent) => extent,
+                _ => Extent::NONE,
+            },
+        }
+    }
+
     /// The copy whose step is under way.
     pub(crate) fn copy(&self) -> Option<&CopyJob> {
         match self {

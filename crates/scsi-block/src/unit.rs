@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use bitflags::bitflags;
 use parking_lot::Mutex;
@@ -16,9 +17,9 @@ use crate::LogicalUnitNumber;
 use crate::clock::Clock;
 use crate::commands::RECORD;
 use crate::config::{ConfigError, LogicalUnitConfig};
-use crate::copy::Copies;
+use crate::copy::{Copies, Tokens};
 use crate::counters::{Counters, Totals};
-use crate::io::{BlockIo, Geometry, IoError};
+use crate::io::{BlockIo, Extent, Geometry, IoError};
 use crate::link::{Link, RequestCounter, Settling};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
@@ -26,6 +27,7 @@ use crate::needs::Needs;
 use crate::reservations::{NexusName, Path, Reservations};
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
+use crate::upkeep::Upkeep;
 use crate::wipe::{Progress, Wipe};
 
 /// An I_T nexus, by a number that is never used again.
@@ -45,6 +47,8 @@ bitflags! {
         const ENDS_TASKS = 1 << 5;
         /// A FORMAT UNIT or SANITIZE goes on.
         const WIPING = 1 << 6;
+        /// There are tokens that a write may have to end.
+        const TOKENS = 1 << 7;
     }
 }
 
@@ -57,6 +61,10 @@ impl Summary {
 
     pub(crate) fn has(self, conditions: Conditions) -> bool {
         self.0 as u8 & conditions.bits() != 0
+    }
+
+    fn conditions(self) -> Conditions {
+        Conditions::from_bits_truncate(self.0 as u8)
     }
 
     /// Differs whenever anything has changed.
@@ -95,6 +103,7 @@ pub(crate) struct State {
     pub(crate) kept_version: u64,
     pub(crate) medium: MediumState,
     pub(crate) copies: Copies,
+    pub(crate) tokens: Tokens,
     /// What SET TIMESTAMP has set.
     pub(crate) clock: Option<Clock>,
     nexuses: HashMap<NexusId, Peer>,
@@ -189,8 +198,7 @@ pub(crate) struct LogicalUnit {
     pub(crate) config: LogicalUnitConfig,
     summary: AtomicU64,
     blocks: AtomicU64,
-    /// Units of the device that are being wiped, of which this may be one.
-    wiping: Arc<AtomicUsize>,
+    upkeep: Arc<Upkeep>,
     state: Mutex<State>,
 }
 
@@ -207,7 +215,7 @@ impl LogicalUnit {
     pub(crate) fn new(
         number: LogicalUnitNumber,
         config: LogicalUnitConfig,
-        wiping: Arc<AtomicUsize>,
+        upkeep: Arc<Upkeep>,
     ) -> Result<Self, ConfigError> {
         let kept = config.kept.as_ref().and_then(|kept| kept.get(RECORD)).map_or(&[][..], |record| record);
         let wrong = |error| ConfigError::Kept { serial: config.identity.serial.clone(), error };
@@ -221,6 +229,7 @@ impl LogicalUnit {
             kept_version: 0,
             medium: MediumState::default(),
             copies: Copies::default(),
+            tokens: Tokens::default(),
             clock: None,
             nexuses: HashMap::new(),
             retired: Totals::default(),
@@ -228,7 +237,7 @@ impl LogicalUnit {
         };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
         let blocks = AtomicU64::new(config.geometry.blocks);
-        Ok(Self { number, config, summary, blocks, wiping, state: Mutex::new(state) })
+        Ok(Self { number, config, summary, blocks, upkeep, state: Mutex::new(state) })
     }
 
     #[inline]
@@ -247,10 +256,19 @@ impl LogicalUnit {
         Geometry { blocks: self.blocks(), ..self.config.geometry }
     }
 
-    /// The medium has so many blocks from now on, and everybody is told.
+    /// The unit is taken away: what goes on without a task ends, and its tokens are none any more.
+    pub(crate) fn retire(&self) {
+        self.change(|state| {
+            state.medium.wipe = None;
+            state.tokens.revoke(Extent::ALL);
+        });
+    }
+
+    /// The medium has so many blocks from now on, and everybody is told. Tokens that stand for blocks behind its end are none any more.
     pub(crate) fn resize(&self, blocks: u64) {
         self.change(|state| {
             self.blocks.store(blocks, Ordering::Release);
+            state.tokens.revoke(Extent { lba: blocks, ..Extent::ALL });
             state.post(AdditionalSense::CAPACITY_DATA_HAS_CHANGED, None);
         });
     }
@@ -279,11 +297,7 @@ impl LogicalUnit {
         let generation = (before.generation() + 1) << Summary::CONDITION_BITS;
         let conditions = conditions(state, &self.config);
         self.summary.store(generation | u64::from(conditions.bits()), Ordering::Release);
-        match (before.has(Conditions::WIPING), conditions.contains(Conditions::WIPING)) {
-            (false, true) => drop(self.wiping.fetch_add(1, Ordering::AcqRel)),
-            (true, false) => drop(self.wiping.fetch_sub(1, Ordering::AcqRel)),
-            _ => {}
-        }
+        self.upkeep.count(before.conditions(), conditions);
     }
 
     /// A new nexus. It is told first of all that the unit may have been reset before it came.
@@ -397,10 +411,34 @@ impl LogicalUnit {
         self.change(|state| match state.medium.preventing.is_empty() {
             true => {
                 state.medium.ejected = true;
+                state.tokens.revoke(Extent::ALL);
                 Ok(())
             }
             false => Err(Sense::illegal(AdditionalSense::MEDIUM_REMOVAL_PREVENTED)),
         })
+    }
+
+    /// Blocks are about to change, or have: tokens that stand for one of them are none any more. Both are told, since a token may be made
+    /// between the two.
+    #[cold]
+    pub(crate) fn revoke_tokens(&self, changed: Extent) {
+        if changed.blocks == 0 {
+            return;
+        }
+        let mut state = self.state.lock();
+        if state.tokens.revoke(changed) {
+            self.publish(&state);
+        }
+    }
+
+    /// Tells the time to what ends by it.
+    pub(crate) fn handle_timeout(&self, now: Instant) {
+        if self.summary().has(Conditions::TOKENS) {
+            let mut state = self.state.lock();
+            if state.tokens.handle_timeout(now) {
+                self.publish(&state);
+            }
+        }
     }
 
     /// The step of a wipe that is due and that no task does.
@@ -423,6 +461,12 @@ impl LogicalUnit {
     }
 }
 
+impl Drop for LogicalUnit {
+    fn drop(&mut self) {
+        self.upkeep.count(self.summary().conditions(), Conditions::empty());
+    }
+}
+
 fn conditions(state: &State, config: &LogicalUnitConfig) -> Conditions {
     [
         (Conditions::NOT_READY, state.medium.not_ready().is_some()),
@@ -432,6 +476,7 @@ fn conditions(state: &State, config: &LogicalUnitConfig) -> Conditions {
         (Conditions::DESCRIPTOR_SENSE, state.settings.descriptor_sense),
         (Conditions::ENDS_TASKS, state.settings.queue_error != 0),
         (Conditions::WIPING, state.medium.wipe.is_some()),
+        (Conditions::TOKENS, state.tokens.any()),
     ]
     .into_iter()
     .filter_map(|(condition, holds)| holds.then_some(condition))

@@ -21,6 +21,8 @@ pub mod page {
     pub const DEVICE_IDENTIFICATION: u8 = 0x83;
     /// Extended INQUIRY data.
     pub const EXTENDED_INQUIRY: u8 = 0x86;
+    /// Third-party copy.
+    pub const THIRD_PARTY_COPY: u8 = 0x8f;
     /// Block limits.
     pub const BLOCK_LIMITS: u8 = 0xb0;
     /// Block device characteristics.
@@ -29,12 +31,13 @@ pub mod page {
     pub const LOGICAL_BLOCK_PROVISIONING: u8 = 0xb2;
 }
 
-/// The pages that a unit of this crate has, in order.
+/// The pages that a unit of this crate has, in order; one that keeps protection information does not have page 8Fh.
 pub const PAGES: &[u8] = &[
     page::SUPPORTED_PAGES,
     page::UNIT_SERIAL_NUMBER,
     page::DEVICE_IDENTIFICATION,
     page::EXTENDED_INQUIRY,
+    page::THIRD_PARTY_COPY,
     page::BLOCK_LIMITS,
     page::BLOCK_DEVICE_CHARACTERISTICS,
     page::LOGICAL_BLOCK_PROVISIONING,
@@ -51,7 +54,7 @@ pub(crate) fn with_header(peripheral: Peripheral, code: u8, body: &[u8]) -> Vec<
 }
 
 /// The body of page `code`, cut to the page length that it states.
-fn body<'a>(what: &'static str, code: u8, bytes: &'a [u8]) -> Result<&'a [u8], DecodeError> {
+pub(crate) fn body<'a>(what: &'static str, code: u8, bytes: &'a [u8]) -> Result<&'a [u8], DecodeError> {
     let bytes = need(what, bytes, HEADER_BYTES)?;
     if bytes[1] != code {
         return Err(DecodeError::Field { what, field: "PAGE CODE", value: bytes[1].into() });

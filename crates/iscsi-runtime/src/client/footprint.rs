@@ -81,11 +81,14 @@ impl Footprint {
             | Op::ReceiveCopyStatusLid4
             | Op::ReceiveCopyDataLid1
             | Op::ReceiveCopyFailureDetails
-            | Op::ReceiveCopyOperatingParameters => print(Repeat::Safe, false, 0..0),
+            | Op::ReceiveCopyOperatingParameters
+            | Op::ReceiveRodTokenInformation => print(Repeat::Safe, false, 0..0),
             Op::CopyOperationAbort => print(Repeat::Unsafe, false, 0..0),
             // Nothing of what is copied twice is known to be the same the second time.
             Op::ExtendedCopyLid1
             | Op::ExtendedCopyLid4
+            | Op::PopulateToken
+            | Op::WriteUsingToken
             | Op::StartStopUnit
             | Op::FormatUnit
             | Op::SanitizeOverwrite

@@ -26,6 +26,9 @@ pub enum ChangeError {
         /// Bytes in a block.
         block_size: u32,
     },
+    /// The system has no random bytes for what the unit's tokens are made with.
+    #[error("there are no random bytes: {0}")]
+    Random(std::io::Error),
     /// The store cannot be made larger.
     #[error("the store cannot grow: {0}")]
     Grow(std::io::Error),
@@ -38,11 +41,11 @@ impl Server {
     /// Adds a logical unit to a target. Sessions find it at once, and are told by unit attention of those that were there before.
     ///
     /// # Errors
-    /// There is no such target, or the number or serial number is that of another unit.
+    /// There is no such target, the number or serial number is that of another unit, or the system has no random bytes.
     pub fn add_lun(&self, target: &str, number: u16, disk: Disk) -> Result<(), ChangeError> {
         let target = self.find(target)?;
         let config = &self.shared.portal.targets[target];
-        let unit = disk.unit_of(&config.name, number);
+        let unit = disk.unit_of(&config.name, number).map_err(ChangeError::Random)?;
         // A core that is faster than this waits for the store.
         let mut stores = self.shared.stores.write();
         let index = config.device.add(LogicalUnitNumber::from(number), unit)?;

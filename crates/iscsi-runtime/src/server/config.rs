@@ -10,10 +10,12 @@ use iscsi_node::target::{Moved, Portal, TargetConfig};
 use iscsi_session::{Authentication, Limits};
 use iscsi_transport::Capture;
 use mio::net::TcpListener;
+use scsi_block::copy::TokenSecret;
 use scsi_block::designator::{Association, Designator};
 use scsi_block::protection::ProtectionType;
 use scsi_block::{ConfigError, Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -82,13 +84,19 @@ impl Disk {
 
 impl Disk {
     /// The logical unit that the disk is as part of a target.
-    pub(super) fn unit_of(&self, target: &str, number: u16) -> LogicalUnitConfig {
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub(super) fn unit_of(&self, target: &str, number: u16) -> io::Result<LogicalUnitConfig> {
         let mut unit = self.unit.clone();
+        if unit.token_secret.is_none() {
+            unit.token_secret = Some(token_secret()?);
+        }
         unit.identity.serial = distinct_serial(target, number, &unit.identity.serial);
         // RFC 7143 4.4.2-1: the device has the name of the node.
         unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), target));
         unit.identity.transport_version = Some(ISCSI_VERSION);
-        unit
+        Ok(unit)
     }
 
     /// Where its blocks are.
@@ -188,7 +196,7 @@ impl Target {
         self.disks.sort_by_key(|(number, _)| *number);
         let (mut units, mut stores) = (Vec::new(), Vec::new());
         for (number, disk) in self.disks {
-            let mut unit = disk.unit_of(&name, number);
+            let mut unit = disk.unit_of(&name, number).map_err(|error| StartError::Configuration(error.to_string()))?;
             let mut store = disk.into_store();
             if let Some(records) = records {
                 unit.kept = Some(records.load(&unit.identity.serial)?);
@@ -212,6 +220,13 @@ impl Target {
         };
         Ok((config, stores))
     }
+}
+
+/// What the tokens of a unit are made with, as long as it is there.
+fn token_secret() -> io::Result<TokenSecret> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(TokenSecret::new(random))
 }
 
 /// Disks in memory have no name of their own: where they are makes one.

@@ -140,6 +140,7 @@ impl Core {
 
     /// Handles all that has come. Returns how many block I/Os began.
     fn turn(&mut self, events: &Events, now: Instant) -> usize {
+        self.tell_time(now);
         self.node.drive_more(now);
         for event in events {
             match event.token() {
@@ -162,10 +163,16 @@ impl Core {
             self.node.end_all(now);
         }
         let ios = self.serve_stores(now);
+        self.tell_time(now);
         self.node.flush(now);
         self.handle_events(now);
         self.node.flush(now);
         ios
+    }
+
+    /// Tells the devices the time: before commands that a sleep was for, and after those that have made something that ends by it.
+    fn tell_time(&self, now: Instant) {
+        self.shared.portal.targets.iter().for_each(|target| target.device.handle_timeout(now));
     }
 
     /// Carries block I/O to the stores and their ends back, until nothing moves. Returns how many there were.

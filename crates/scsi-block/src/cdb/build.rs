@@ -213,6 +213,25 @@ impl Cdb {
         Self::new(Operation::ExtendedCopyLid4).with(Field::ParameterListLength, parameter_list_length)
     }
 
+    /// POPULATE TOKEN, with the list that [`PopulateTokenList::encode`](crate::copy::PopulateTokenList::encode) builds.
+    pub fn populate_token(list_identifier: u32, parameter_list_length: u32) -> Self {
+        Self::new(Operation::PopulateToken)
+            .with(Field::ListIdentifier, list_identifier)
+            .with(Field::ParameterListLength, parameter_list_length)
+    }
+
+    /// WRITE USING TOKEN, with the list that [`WriteUsingTokenList::encode`](crate::copy::WriteUsingTokenList::encode) builds.
+    pub fn write_using_token(list_identifier: u32, parameter_list_length: u32) -> Self {
+        Self::new(Operation::WriteUsingToken)
+            .with(Field::ListIdentifier, list_identifier)
+            .with(Field::ParameterListLength, parameter_list_length)
+    }
+
+    /// RECEIVE ROD TOKEN INFORMATION.
+    pub fn receive_rod_token_information(list_identifier: u32, allocation_length: u32) -> Self {
+        Self::receive_copy(Operation::ReceiveRodTokenInformation, list_identifier, allocation_length)
+    }
+
     /// COPY OPERATION ABORT.
     pub fn copy_operation_abort(list_identifier: u32) -> Self {
         Self::new(Operation::CopyOperationAbort).with(Field::ListIdentifier, list_identifier)
@@ -431,6 +450,9 @@ mod tests {
             ),
             (Cdb::extended_copy_lid1(108), &[0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0]),
             (Cdb::extended_copy_lid4(108), &[0x83, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0]),
+            (Cdb::populate_token(0x0102_0304, 32), &[0x83, 0x10, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 32, 0, 0]),
+            (Cdb::write_using_token(0x0102_0304, 32), &[0x83, 0x11, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 32, 0, 0]),
+            (Cdb::receive_rod_token_information(7, 32), &[0x84, 7, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0]),
             (Cdb::copy_operation_abort(0x0102_0304), &[0x83, 0x1c, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             (Cdb::receive_copy_status_lid1(7, 12), &[0x84, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
             (Cdb::receive_copy_status_lid4(0x0102_0304, 12), &[0x84, 5, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use super::{Context, Plan, Started, Work, allocated, identify, medium};
 use crate::cdb::Cdb;
 use crate::copy::{
-    CopyJob, CopyList, CopyState, CopyStatus, Cscd, FailureDetails, OperatingParameters, Operation, Origin, Piece,
-    Segment, Side,
+    CopyJob, CopyList, CopyState, CopyStatus, Cscd, FailureDetails, OperatingParameters, Origin, Piece, Segment, Side,
 };
+use crate::designator::Designator;
 use crate::io::Segments;
 use crate::opcodes::{self, Field};
 use crate::roster::Roster;
@@ -38,27 +38,27 @@ pub(super) fn start(context: &Context<'_>, data: Segments, wanted: u32, lid4: bo
     let roster = context.device.roster();
     let units: Vec<_> = list.cscds.iter().map(|cscd| find(&roster, cscd)).collect();
     let pieces = list.segments.iter().map(|segment| piece(context, &units, segment)).collect();
-    begin(context, operation, list.identifier, pieces)
-}
-
-/// Begins a copy, unless there is one of its list identifier, or too many.
-fn begin(
-    context: &Context<'_>,
-    operation: opcodes::Operation,
-    list_identifier: Option<u32>,
-    pieces: Vec<Result<Piece, Sense>>,
-) -> Result<Started, Sense> {
-    let service_action = operation.descriptor().service_action.expect("commands that copy have service actions");
-    let origin = Origin { nexus: context.nexus, list_identifier, service_action };
-    let operation: std::sync::Arc<Operation> = context.unit.note(|state| state.copies.begin(origin))?;
+    let origin = origin(context, operation, list.identifier);
+    let operation = context.unit.note(|state| state.copies.begin(origin))?;
     Ok(Started::Copy(Box::new(CopyJob::new(pieces, operation))))
 }
 
-/// The unit that a CSCD descriptor names, if there is one that takes part in copies.
-fn find<'a>(roster: &'a Roster, cscd: &Cscd) -> Result<(usize, &'a LogicalUnit), Sense> {
-    let is_named = |unit: &LogicalUnit| identify::names(&unit.config).any(|name| name == cscd.designator);
+/// Who asks for a copy, and how.
+pub(super) fn origin(context: &Context<'_>, operation: opcodes::Operation, list_identifier: Option<u32>) -> Origin {
+    let service_action = operation.descriptor().service_action.expect("commands that copy have service actions");
+    Origin { nexus: context.nexus, list_identifier, service_action }
+}
+
+/// The unit of a name, if there is one that takes part in copies.
+pub(super) fn find_named<'a>(roster: &'a Roster, wanted: &Designator) -> Option<(usize, &'a LogicalUnit)> {
+    let is_named = |unit: &LogicalUnit| identify::names(&unit.config).any(|name| name == *wanted);
     let found = roster.units().find(|(_, unit)| unit.config.copies() && is_named(unit));
-    let (index, unit) = found.ok_or(NOT_REACHABLE)?;
+    found.map(|(index, unit)| (index, &**unit))
+}
+
+/// The unit that a CSCD descriptor names.
+fn find<'a>(roster: &'a Roster, cscd: &Cscd) -> Result<(usize, &'a LogicalUnit), Sense> {
+    let (index, unit) = find_named(roster, &cscd.designator).ok_or(NOT_REACHABLE)?;
     match cscd.block_size {
         size if size == 0 || size == unit.config.geometry.block_size => Ok((index, unit)),
         _ => Err(Sense::new(SenseKey::CopyAborted, AdditionalSense::INCORRECT_COPY_TARGET_DEVICE_TYPE)),
@@ -94,7 +94,7 @@ fn piece(
 }
 
 /// How it stands with the copy of the identifier that the CDB has.
-fn find_status(context: &Context<'_>, cdb: &Cdb) -> Result<CopyStatus, Sense> {
+pub(super) fn find_status(context: &Context<'_>, cdb: &Cdb) -> Result<CopyStatus, Sense> {
     let identifier = cdb.get(Field::ListIdentifier) as u32;
     let status = context.unit.note(|state| state.copies.status(context.nexus, identifier));
     status.ok_or(cdb.refuse(Field::ListIdentifier))

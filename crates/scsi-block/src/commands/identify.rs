@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::allocated;
 use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
+use crate::copy::ThirdPartyCopy;
 use crate::designator::{Association, Designator};
 use crate::device::TargetDevice;
 use crate::inquiry::{Peripheral, StandardInquiry};
@@ -89,10 +90,13 @@ fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
 /// The page of that code, with its header.
 fn vital_product_data(config: &LogicalUnitConfig, code: u8) -> Option<Vec<u8>> {
     let body = match code {
-        page::SUPPORTED_PAGES => vpd::PAGES.to_vec(),
+        page::SUPPORTED_PAGES => {
+            vpd::PAGES.iter().copied().filter(|code| *code != page::THIRD_PARTY_COPY || config.copies()).collect()
+        }
         page::UNIT_SERIAL_NUMBER => config.identity.serial.clone().into_bytes(),
         page::DEVICE_IDENTIFICATION => identification(config).encode(),
         page::EXTENDED_INQUIRY => extended(config).encode(),
+        page::THIRD_PARTY_COPY if config.copies() => ThirdPartyCopy::of(config).encode(),
         page::BLOCK_LIMITS => block_limits(config).encode(),
         page::BLOCK_DEVICE_CHARACTERISTICS => characteristics(config).encode(),
         page::LOGICAL_BLOCK_PROVISIONING => provisioning(config).encode(),

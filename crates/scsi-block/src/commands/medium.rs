@@ -88,7 +88,7 @@ pub(super) fn write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::Write { lba: extent.lba, forced: cdb.has(Field::ForceUnitAccess) }))
+    Ok(with_data_out(context, cdb, Work::Write { extent, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
 /// The whole blocks that came, of those wanted.
@@ -103,11 +103,11 @@ fn whole_blocks(unit: &LogicalUnit, mut data: Segments, wanted: u32) -> Segments
 }
 
 #[inline]
-pub(super) fn start_write(unit: &LogicalUnit, lba: u64, data: Segments, wanted: u32, durable: bool) -> Started {
+pub(super) fn start_write(unit: &LogicalUnit, extent: Extent, data: Segments, wanted: u32, durable: bool) -> Started {
     let data = whole_blocks(unit, data, wanted);
     match data.is_empty() {
         true => Started::Done,
-        false => Started::Io(BlockIo::Write { lba, data, durable }, Then::End),
+        false => Started::Io(BlockIo::Write { lba: extent.lba, data, durable }, Then::End(extent)),
     }
 }
 
@@ -145,7 +145,7 @@ pub(super) fn start_write_and_verify(
         false => BlockIo::Read(Extent { blocks, ..extent }),
     };
     let write = BlockIo::Write { lba: extent.lba, data, durable: true };
-    Started::Io(write, Rare::Continue(Sequence::One(Some(check))).into())
+    Started::Io(write, Rare::Continue(Sequence::One(Some(check)), extent).into())
 }
 
 /// VERIFY.
@@ -182,17 +182,18 @@ pub(super) fn exactly(data: Segments, wanted: u32) -> Result<Bytes, Sense> {
 
 pub(super) fn start_compare(extent: Extent, data: Segments, wanted: u32) -> Result<Started, Sense> {
     let data = all_wanted(data, wanted)?;
-    Ok(Started::Io(BlockIo::Compare { lba: extent.lba, data }, Then::End))
+    Ok(Started::Io(BlockIo::Compare { lba: extent.lba, data }, Then::End(Extent::NONE)))
 }
 
 pub(super) fn start_compare_same(extent: Extent, data: Segments, wanted: u32) -> Result<Started, Sense> {
     let block = exactly(data, wanted)?;
-    Ok(start_sequence(Sequence::CompareSame { rest: extent, block }))
+    Ok(start_sequence(Sequence::CompareSame { rest: extent, block }, Extent::NONE))
 }
 
-pub(super) fn start_sequence(mut sequence: Sequence) -> Started {
+/// Begins a sequence, until whose end these blocks may change.
+pub(super) fn start_sequence(mut sequence: Sequence, changes: Extent) -> Started {
     match sequence.next() {
-        Some(request) => Started::Io(request, Rare::Continue(sequence).into()),
+        Some(request) => Started::Io(request, Rare::Continue(sequence, changes).into()),
         None => Started::Done,
     }
 }
@@ -205,12 +206,17 @@ pub(super) fn compare_and_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::CompareAndWrite { lba: extent.lba, forced: cdb.has(Field::ForceUnitAccess) }))
+    Ok(with_data_out(context, cdb, Work::CompareAndWrite { extent, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
-pub(super) fn start_compare_and_write(lba: u64, data: Segments, wanted: u32, durable: bool) -> Result<Started, Sense> {
+pub(super) fn start_compare_and_write(
+    extent: Extent,
+    data: Segments,
+    wanted: u32,
+    durable: bool,
+) -> Result<Started, Sense> {
     let data = all_wanted(data, wanted)?;
-    Ok(Started::Io(BlockIo::CompareAndWrite { lba, data, durable }, Then::End))
+    Ok(Started::Io(BlockIo::CompareAndWrite { lba: extent.lba, data, durable }, Then::End(extent)))
 }
 
 /// SYNCHRONIZE CACHE. IMMED changes nothing: GOOD comes when the data is durable, which is never too early. The
@@ -250,7 +256,7 @@ pub(super) fn start_write_same(
     durable: bool,
 ) -> Started {
     let block_size = unit.config.geometry.block_size;
-    start_sequence(Sequence::WriteSame { rest, block, unmap, durable, block_size })
+    start_sequence(Sequence::WriteSame { rest, block, unmap, durable, block_size }, rest)
 }
 
 /// ORWRITE: the set operation, which is the only one that has a meaning without a bitmap buffer (SBC-4 4.28).
@@ -260,14 +266,20 @@ pub(super) fn or_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> 
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::OrWrite { lba: extent.lba, forced: cdb.has(Field::ForceUnitAccess) }))
+    Ok(with_data_out(context, cdb, Work::OrWrite { extent, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
-pub(super) fn start_or_write(unit: &LogicalUnit, lba: u64, data: Segments, wanted: u32, durable: bool) -> Started {
+pub(super) fn start_or_write(
+    unit: &LogicalUnit,
+    extent: Extent,
+    data: Segments,
+    wanted: u32,
+    durable: bool,
+) -> Started {
     let data = whole_blocks(unit, data, wanted);
     match data.is_empty() {
         true => Started::Done,
-        false => Started::Io(BlockIo::OrWrite { lba, data, durable }, Then::End),
+        false => Started::Io(BlockIo::OrWrite { lba: extent.lba, data, durable }, Then::End(extent)),
     }
 }
 
@@ -284,13 +296,13 @@ pub(super) fn write_atomic(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sen
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::WriteAtomic { lba: extent.lba, forced: cdb.has(Field::ForceUnitAccess) }))
+    Ok(with_data_out(context, cdb, Work::WriteAtomic { extent, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
 /// Nothing is written unless all is there.
-pub(super) fn start_write_atomic(lba: u64, data: Segments, wanted: u32, durable: bool) -> Result<Started, Sense> {
+pub(super) fn start_write_atomic(extent: Extent, data: Segments, wanted: u32, durable: bool) -> Result<Started, Sense> {
     let data = all_wanted(data, wanted)?;
-    Ok(Started::Io(BlockIo::Write { lba, data, durable }, Then::End))
+    Ok(Started::Io(BlockIo::Write { lba: extent.lba, data, durable }, Then::End(extent)))
 }
 
 /// PRE-FETCH. IMMED changes nothing, as no store waits for its medium here. Zero blocks is all to the end.

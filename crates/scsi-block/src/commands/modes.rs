@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Context, Plan, Started, Work, allocated};
 use crate::cdb::Cdb;
-use crate::io::{BlockIo, Segments};
+use crate::io::{BlockIo, Extent, Segments};
 use crate::mode::{self, BlockDescriptor, ModeHeader, ModeSettings, NoSuchPage, PageValues};
 use crate::opcodes::{Field, Operation};
 use crate::segments;
@@ -81,7 +81,7 @@ pub(super) fn start_select(
     let after = mode::decode_list(header, &list, geometry, before)?;
     apply(context, before, after, save);
     match before.write_cache && !after.write_cache {
-        true => Ok(Started::Io(BlockIo::Flush, Then::End)),
+        true => Ok(Started::Io(BlockIo::Flush, Then::End(Extent::NONE))),
         false => Ok(Started::Done),
     }
 }

@@ -318,8 +318,10 @@ fn start_write(
     }
     let (lba, data) = (protected.extent.lba, Segments::from_iter([stored]));
     let then = match verify {
-        true => Rare::Continue(Sequence::One(Some(BlockIo::Compare { lba, data: data.clone() }))).into(),
-        false => Then::End,
+        true => {
+            Rare::Continue(Sequence::One(Some(BlockIo::Compare { lba, data: data.clone() })), protected.extent).into()
+        }
+        false => Then::End(protected.extent),
     };
     Ok(Started::Io(BlockIo::Write { lba, data, durable }, then))
 }
@@ -351,7 +353,7 @@ fn start_write_same(
         return Err(DATA_MISSING);
     }
     let steps = ProtectedSame { rest: protected.extent, first, block_size: protected.block_size, durable };
-    Ok(medium::start_sequence(Sequence::ProtectedSame(steps, protected.tags.kind)))
+    Ok(medium::start_sequence(Sequence::ProtectedSame(steps, protected.tags.kind), protected.extent))
 }
 
 /// Blocks like one, with reference tags that count up.

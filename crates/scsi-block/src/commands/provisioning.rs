@@ -42,9 +42,10 @@ pub(super) fn start_unmap(
     if extents.is_empty() {
         return Ok(Started::Done);
     }
+    let changes = extents.iter().copied().reduce(Extent::hull).unwrap_or(Extent::NONE);
     let then = match durable {
-        true => Rare::Continue(Sequence::One(Some(BlockIo::Flush))).into(),
-        false => Then::End,
+        true => Rare::Continue(Sequence::One(Some(BlockIo::Flush)), changes).into(),
+        false => Then::End(changes),
     };
     Ok(Started::Io(BlockIo::Unmap(extents), then))
 }

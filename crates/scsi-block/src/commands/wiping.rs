@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Context, Plan, Started, Work, medium};
 use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
-use crate::io::Segments;
+use crate::io::{Extent, Segments};
 use crate::octets::{be16, be32};
 use crate::opcodes::{Field, Operation};
 use crate::protection::ProtectionType;
@@ -149,7 +149,11 @@ pub(super) fn exit_failure_mode(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
 fn start(unit: &LogicalUnit, kind: Kind, content: Content, immediate: bool) -> Result<Started, Sense> {
     let mut wipe = Wipe::new(kind, content, unit.blocks(), unit.config.stored_block_bytes());
     let first = (!immediate).then(|| (wipe.step(), wipe.lease()));
-    unit.change(|state| state.medium.begin_wipe(wipe))?;
+    unit.change(|state| {
+        state.medium.begin_wipe(wipe)?;
+        state.tokens.revoke(Extent::ALL);
+        Ok::<_, Sense>(())
+    })?;
     match first {
         Some((request, lease)) => Ok(Started::Io(request, Rare::Wipe(lease).into())),
         None => Ok(Started::Done),

@@ -90,12 +90,39 @@ pub(crate) struct CopyJob {
     done: u64,
     /// What was read and is not written.
     data: Option<Bytes>,
+    /// Whose blocks are read.
+    token: Option<TokenUse>,
     operation: Arc<Operation>,
+}
+
+/// A token that a copy reads by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenUse {
+    /// The unit that has made it.
+    pub(crate) unit: usize,
+    /// Its number there.
+    pub(crate) number: u64,
+    /// It is deleted once the copy has ended well.
+    pub(crate) delete: bool,
 }
 
 impl CopyJob {
     pub(crate) fn new(pieces: Vec<Result<Piece, Sense>>, operation: Arc<Operation>) -> Self {
-        Self { pieces, at: 0, done: 0, data: None, operation }
+        Self { pieces, at: 0, done: 0, data: None, token: None, operation }
+    }
+
+    /// A copy of what a token stands for.
+    pub(crate) fn by_token(self, token: TokenUse) -> Self {
+        Self { token: Some(token), ..self }
+    }
+
+    pub(crate) fn token(&self) -> Option<TokenUse> {
+        self.token
+    }
+
+    /// Whether there is something that was read and is not written.
+    pub(crate) fn has_read(&self) -> bool {
+        self.data.is_some()
     }
 
     pub(crate) fn operation(&self) -> &Arc<Operation> {
@@ -134,6 +161,13 @@ impl CopyJob {
         Due { access, side, extent, whole: side.extent(0, piece.bytes) }
     }
 
+    /// The blocks that the step under way writes, and whose they are.
+    pub(crate) fn changes(&self) -> Option<(usize, Extent)> {
+        let piece = self.pieces[self.at].as_ref().expect("a step is of a piece");
+        let Due { access, side, extent, .. } = self.step(piece);
+        (access == Access::Write).then_some((side.unit, extent))
+    }
+
     /// The unit whose store has the step that is under way.
     pub(crate) fn unit(&self) -> usize {
         self.side().unit
@@ -167,7 +201,7 @@ impl CopyJob {
             (Access::Write, Ok(_)) => {
                 self.data = None;
                 self.done += bytes;
-                self.operation.bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.operation.handle_done(bytes);
             }
             (_, Err(error)) => return Err(failed(access, error)),
         }

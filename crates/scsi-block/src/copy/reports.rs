@@ -119,7 +119,7 @@ impl CopyState {
         }
     }
 
-    fn from_code(code: u8) -> Option<Self> {
+    pub(super) fn from_code(code: u8) -> Option<Self> {
         match code {
             0x01 | 0x03 | 0x04 => Some(Self::Completed),
             0x02 => Some(Self::Failed),

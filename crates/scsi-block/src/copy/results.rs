@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
-use super::COPIES_MAX;
 use super::reports::{CopyState, CopyStatus};
+use super::{COPIES_MAX, RodToken};
 use crate::sense::{AdditionalSense, Sense};
 use crate::unit::NexusId;
 
@@ -25,6 +25,11 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
+    /// So many bytes are done.
+    pub(crate) fn handle_done(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// The job is to end at its next step.
     pub(crate) fn abort(&self) {
         self.aborted.store(true, Ordering::Relaxed);
@@ -51,6 +56,8 @@ struct Copy {
     operation: Arc<Operation>,
     /// How it has ended, if it has.
     ended: Option<Result<(), Sense>>,
+    /// The token that was made.
+    token: Option<RodToken>,
 }
 
 impl Copy {
@@ -115,7 +122,7 @@ impl Copies {
         }
         self.0.retain(|copy| !same(copy));
         let operation = Arc::new(Operation::default());
-        self.0.push(Copy { origin, operation: Arc::clone(&operation), ended: None });
+        self.0.push(Copy { origin, operation: Arc::clone(&operation), ended: None, token: None });
         Ok(operation)
     }
 
@@ -144,6 +151,18 @@ impl Copies {
     /// How it stands with a copy.
     pub(crate) fn status(&self, nexus: NexusId, list_identifier: u32) -> Option<CopyStatus> {
         self.find(nexus, list_identifier).map(Copy::status)
+    }
+
+    /// A token was made.
+    pub(crate) fn keep_token(&mut self, operation: &Arc<Operation>, token: RodToken) {
+        if let Some(copy) = self.0.iter_mut().find(|copy| Arc::ptr_eq(&copy.operation, operation)) {
+            copy.token = Some(token);
+        }
+    }
+
+    /// The token that a command has made.
+    pub(crate) fn token(&self, nexus: NexusId, list_identifier: u32) -> Option<RodToken> {
+        self.find(nexus, list_identifier)?.token.clone()
     }
 
     /// Asks a copy to end. `false` if none of that identifier is under way.

@@ -6,6 +6,7 @@ use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal};
 use crate::counters::Counters;
 use crate::device::TargetDevice;
+use crate::io::Extent;
 use crate::link::RequestCounter;
 use crate::needs::Needs;
 use crate::opcodes::{Field, Rules};
@@ -79,6 +80,14 @@ impl AtUnit {
     #[inline]
     pub(super) fn has_aborted(&self, task: &Task) -> bool {
         self.requests.epoch() != task.epoch
+    }
+
+    /// Blocks are about to change, or have.
+    #[inline]
+    pub(super) fn revoke_tokens(&self, changed: Extent) {
+        if self.unit.summary().has(Conditions::TOKENS) {
+            self.unit.revoke_tokens(changed);
+        }
     }
 
     /// A task that has ended leaves its set.

@@ -13,9 +13,28 @@ use crate::unit::{Conditions, LogicalUnit};
 impl Nexus {
     /// A step of a copy has ended.
     pub(super) fn resume_copy(&mut self, task: &mut Task, mut job: Box<CopyJob>, done: IoDone) -> Step {
-        match job.handle_done(done) {
+        match job.handle_done(done).and_then(|()| self.check_token(&job)) {
             Ok(()) => self.proceed_with_copy(task, job),
             Err(sense) => self.end_copy(task, &job, Err(sense)),
+        }
+    }
+
+    /// The step of a copy that was under way has changed what it changes.
+    pub(super) fn end_tokens_of_copy(&self, job: &CopyJob) {
+        if let Some((unit, extent)) = job.changes()
+            && let Some(Some(own)) = self.units.get(unit)
+        {
+            own.revoke_tokens(extent);
+        }
+    }
+
+    /// Whether what was read is what its token stands for: a write to it would have ended the token before it began.
+    fn check_token(&self, job: &CopyJob) -> Result<(), Sense> {
+        let Some(token) = job.token().filter(|_| job.has_read()) else { return Ok(()) };
+        match self.units.get(token.unit) {
+            Some(Some(own)) => own.unit.note(|state| state.tokens.use_token(token.number).map(drop)),
+            // Units that are taken away take their tokens with them.
+            _ => Err(Sense::illegal(AdditionalSense::TOKEN_REVOKED)),
         }
     }
 
@@ -37,6 +56,9 @@ impl Nexus {
         }
         let durable = !unit.summary().has(Conditions::WRITE_CACHE);
         let request = job.request(due.access, due.extent, durable, unit.config.thin);
+        if due.access == Access::Write {
+            own.revoke_tokens(due.extent);
+        }
         task.phase = Phase::ExpectIo(Rare::Copy(job).into());
         Step::Io(request)
     }
@@ -73,7 +95,15 @@ impl Nexus {
 
     fn end_copy(&self, task: &Task, job: &CopyJob, end: Result<(), Sense>) -> Step {
         let unit = &self.own(task).unit;
-        let end = end.map_err(|sense| sense.with_segment(job.segment()));
+        let end = end.map_err(|sense| match sense.key {
+            SenseKey::CopyAborted => sense.with_segment(job.segment()),
+            _ => sense,
+        });
+        if let (Ok(()), Some(token)) = (end, job.token().filter(|token| token.delete))
+            && let Some(Some(own)) = self.units.get(token.unit)
+        {
+            own.unit.change(|state| state.tokens.delete(token.number));
+        }
         unit.note(|state| state.copies.end(job.operation(), end));
         Step::Done(match end {
             Ok(()) => Outcome::bare(Status::Good),

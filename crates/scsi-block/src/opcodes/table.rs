@@ -104,6 +104,7 @@ const RESERVATION_10: &[FieldPlace] = &[
 const LIST_10_LONG: FieldPlace = at(Field::ParameterListLength, 5, 7, 32);
 const OF_TYPE: &[FieldPlace] = &[zero(Field::Scope, 2, 7, 4), at(Field::ReservationType, 2, 3, 4), LIST_10_LONG];
 const LIST_16: FieldPlace = at(Field::ParameterListLength, 10, 7, 32);
+const TOKEN: &[FieldPlace] = &[at(Field::ListIdentifier, 6, 7, 32), LIST_16];
 const COPY_STATUS_LID1: &[FieldPlace] = &[at(Field::ListIdentifier, 2, 7, 8), ALLOCATION_16];
 const COPY_STATUS_LID4: &[FieldPlace] = &[at(Field::ListIdentifier, 2, 7, 32), ALLOCATION_16];
 const RESERVATION: &[FieldPlace] = &[zero(Field::ThirdParty, 1, 4, 1), zero(Field::Extent, 1, 0, 1)];
@@ -205,6 +206,8 @@ pub const COMMANDS: &[CommandDescriptor] = &[
         &[at(Field::ReportType, 10, 7, 8), LBA_32, at(Field::AllocationLength, 28, 7, 32)])),
     action(0x00, row(Op::ExtendedCopyLid1, 0x83, "EXTENDED COPY (LID1)", 16, PARAMETERS_OUT, Rules::OPTIONAL, WRITING, &[LIST_16])),
     action(0x01, row(Op::ExtendedCopyLid4, 0x83, "EXTENDED COPY (LID4)", 16, PARAMETERS_OUT, Rules::OPTIONAL, WRITING, &[LIST_16])),
+    action(0x10, row(Op::PopulateToken, 0x83, "POPULATE TOKEN", 16, PARAMETERS_OUT, READS_OPTIONALLY, READING, TOKEN)),
+    action(0x11, row(Op::WriteUsingToken, 0x83, "WRITE USING TOKEN", 16, PARAMETERS_OUT, WRITES_OPTIONALLY, WRITING, TOKEN)),
     action(0x1c, row(Op::CopyOperationAbort, 0x83, "COPY OPERATION ABORT", 16, Data::None, Rules::OPTIONAL, WRITING,
         &[at(Field::ListIdentifier, 2, 7, 32)])),
     action(0x00, row(Op::ReceiveCopyStatusLid1, 0x84, "RECEIVE COPY STATUS (LID1)", 16, PARAMETERS_IN, Rules::OPTIONAL, READING,
@@ -217,6 +220,8 @@ pub const COMMANDS: &[CommandDescriptor] = &[
         Rules::OPTIONAL, READING, COPY_STATUS_LID1)),
     action(0x05, row(Op::ReceiveCopyStatusLid4, 0x84, "RECEIVE COPY STATUS (LID4)", 16, PARAMETERS_IN, Rules::OPTIONAL, READING,
         COPY_STATUS_LID4)),
+    action(0x07, row(Op::ReceiveRodTokenInformation, 0x84, "RECEIVE ROD TOKEN INFORMATION", 16, PARAMETERS_IN,
+        Rules::OPTIONAL, READING, COPY_STATUS_LID4)),
     row(Op::Read16, 0x88, "READ (16)", 16, BLOCKS_IN, READS, READING, TRANSFER_16),
     row(Op::CompareAndWrite, 0x89, "COMPARE AND WRITE", 16, Data::Out(Amount::BlockPairs), WRITES_EXACTLY.union(Rules::OPTIONAL), WRITING,
         &[LBA_LONG, at(Field::Blocks, 13, 7, 8), FUA, DPO, PROTECT]),

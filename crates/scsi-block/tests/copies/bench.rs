@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use scsi_block::cdb::Cdb;
-use scsi_block::copy::{CopyList, Cscd, Segment};
+use scsi_block::copy::{CopyList, Cscd, Segment, TokenSecret};
 use scsi_block::designator::Designator;
 use scsi_block::sense::{Sense, SenseKey};
 use scsi_block::vpd::DeviceIdentification;
@@ -26,6 +26,9 @@ fn config(index: usize) -> LogicalUnitConfig {
         read_only: index == READ_ONLY,
         protection: (index == PROTECTED).then_some(protection::ProtectionType::One),
         thin: index == THIN,
+        removable: index == THIN,
+        token_secret: Some(TokenSecret::new([index as u8; 32])),
+        limits: Limits { atomic_bytes_max: 4096, ..Limits::default() },
         ..LogicalUnitConfig::new(geometry, format!("copies-{index}"))
     }
 }

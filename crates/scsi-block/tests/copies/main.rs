@@ -2,5 +2,6 @@
 
 mod bench;
 mod extended;
+mod tokens;
 
 pub(crate) use bench::*;
