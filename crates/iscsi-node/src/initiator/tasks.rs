@@ -30,9 +30,9 @@ pub(super) enum Purpose {
     Other,
 }
 
-/// A request of the owner's without an answer, on a connection that has ended: the target may still be at it.
+/// A request without an answer, on a connection that has ended: the target may still be at it. It stays open, and keeps its tag.
 pub(super) struct Doubtful {
-    token: u64,
+    tag: InitiatorTaskTag,
     /// One of these it was on: the session may have sent it on another than the node knows of.
     cids: SmallVec<[Cid; 2]>,
 }
@@ -114,12 +114,14 @@ impl<P: PduPort> InitiatorNode<P> {
         if cids.is_empty() {
             return self.complete(tag, |_| Outcome::Lost);
         }
-        let Some(open) = self.open.remove(&tag.0) else { return };
-        self.connections.release(tag.0, open.link);
-        self.doubtful.extend(open.token.map(|token| Doubtful { token, cids }));
+        let Some(open) = self.open.get_mut(&tag.0) else { return };
+        // Nothing more comes of it, and there is nothing to be done about it.
+        (open.data, open.purpose) = (Segments::new(), Purpose::Other);
+        self.doubtful.push(Doubtful { tag, cids });
     }
 
     // RFC 7143 7.2.1: a second one of a command that goes on would be carried out beside it.
+    // RFC 7143 11.2.1.8: nor is its tag another's before that.
     /// Ends the requests whose connections the target knows to be gone, or has forgotten.
     pub(super) fn end_doubtful(&mut self) {
         let Phase::FullFeature(session) = &self.phase else { return };
@@ -127,14 +129,14 @@ impl<P: PduPort> InitiatorNode<P> {
             request.cids.retain(|cid| session.is_in_cleanup(*cid));
             request.cids.is_empty()
         };
-        let over = self.doubtful.extract_if(.., is_over);
-        self.events.extend(over.map(|request| Event::Complete { token: request.token, outcome: Outcome::Lost }));
+        let over: SmallVec<[Doubtful; 8]> = self.doubtful.extract_if(.., is_over).collect();
+        over.into_iter().for_each(|request| self.complete(request.tag, |_| Outcome::Lost));
     }
 
     /// With the session everything is lost.
     pub(super) fn lose_all(&mut self) {
-        let open = self.open.drain().filter_map(|(_, open)| open.token);
-        let tokens = open.chain(self.doubtful.drain(..).map(|request| request.token));
+        self.doubtful.clear();
+        let tokens = self.open.drain().filter_map(|(_, open)| open.token);
         self.events.extend(tokens.map(|token| Event::Complete { token, outcome: Outcome::Lost }));
     }
 }

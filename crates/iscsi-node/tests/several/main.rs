@@ -7,8 +7,10 @@ use bench::{BLOCK, Bench, Store, limits, pattern};
 use iscsi_node::initiator::{Event, Outcome};
 use iscsi_node::target;
 use iscsi_pdu::{Cid, TaskManagementFunction};
+use iscsi_session::initiator::Transfer;
 use iscsi_session::{CloseReason, Limits};
 use scsi_block::LogicalUnitNumber;
+use scsi_block::cdb::Cdb;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,6 +82,28 @@ fn a_command_is_lost_only_once_the_target_has_let_go_of_it() {
         assert_eq!(bench.good(), [4]);
         assert_eq!(bench.disk[..BLOCK], pattern(1, 4)[..]);
         assert!(!bench.events.iter().any(is_over));
+    }
+}
+
+// RFC 7143 11.2.1.8-1: the ports of two connections give the same tags.
+#[test]
+fn the_tag_of_a_lost_command_names_no_other_before_the_target_has_let_go_of_it() {
+    for level in [0, 1] {
+        let mut bench = Bench::new(2, limits(level, 2), 1);
+        bench.store = Store::Never;
+        bench.write(1, 0, pattern(1, 1));
+        bench.run();
+        bench.pass(6 * SECOND);
+        bench.cut(0);
+        bench.run();
+        // Each of them gets the tag that the one before has given back, with the next count of its use.
+        for token in 2..10 {
+            bench.command(token, &Cdb::test_unit_ready(), Transfer::None);
+            bench.run();
+            assert_eq!(bench.good(), [token]);
+        }
+        bench.pass(3 * SECOND);
+        assert!(matches!(bench.outcomes()[..], [(1, Outcome::Lost)]));
     }
 }
 

@@ -3,6 +3,7 @@
 use super::bench::{BLOCK, Bench, Store, limits};
 use bytes::Bytes;
 use iscsi_node::initiator::{Event, Outcome};
+use iscsi_pdu::RejectReason;
 use iscsi_session::Limits;
 use iscsi_transport::PortFaults;
 use scsi_block::Status;
@@ -115,7 +116,7 @@ impl Load {
         let is_good = match &outcome {
             // Otherwise commands were cleared by a protocol event, or data has come damaged.
             Outcome::Command(completion) => completion.status == Status::Good.code(),
-            Outcome::Lost | Outcome::Rejected(_) => false,
+            Outcome::Lost | Outcome::Rejected(RejectReason::DataDigestError) => false,
             other => panic!("{other:?}"),
         };
         self.lost += u32::from(matches!(outcome, Outcome::Lost));

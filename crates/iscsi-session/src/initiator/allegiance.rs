@@ -41,7 +41,10 @@ impl Session {
                     continue;
                 }
                 Request::Plug(_) => {}
-                request => *request = Request::Plug(Plugged::Lost),
+                request => {
+                    *request = Request::Plug(Plugged::Lost);
+                    self.plugs.push(tag);
+                }
             }
             if entry.standing == Standing::Queued {
                 unsent.push(tag);
@@ -135,6 +138,21 @@ impl Session {
         };
         self.concluded.push(tag);
         self.events.push_back(event);
+    }
+
+    /// Ends the NOP-Outs whose numbers the target has. It may have had one before, by the command itself or by a task management
+    /// function, and ignores the second request with it (RFC 7143 section 4.2.2.1): no answer tells of that. An answer to the first
+    /// comes late.
+    pub(super) fn end_plugs(&mut self) {
+        for tag in std::mem::take(&mut self.plugs) {
+            match self.requests.get(tag) {
+                Some(Entry { request: Request::Plug(_), cmd_sn, .. }) if self.numbering.is_acknowledged(*cmd_sn) => {
+                    self.give_up(tag);
+                }
+                Some(Entry { request: Request::Plug(_), .. }) => self.plugs.push(tag),
+                _ => {}
+            }
+        }
     }
 
     // RFC 7143 7.2.2-1, 11.5.1-15: not before the connection that it had was logged out.

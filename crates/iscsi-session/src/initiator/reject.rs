@@ -61,6 +61,7 @@ impl Session {
             return Err(Violation::CommandGap);
         }
         self.insert(cid, tag, cmd_sn, Request::Plug(Plugged::Rejected(reason))).outbox.push_request(tag);
+        self.plugs.push(tag);
         Ok(())
     }
 }

@@ -105,6 +105,8 @@ pub struct Session {
     pub(super) connections: Connections,
     pub(super) requests: Requests,
     pub(super) concluded: Concluded,
+    /// NOP-Outs in the place of commands, until the target has their numbers.
+    pub(super) plugs: Vec<InitiatorTaskTag>,
     pub(super) events: VecDeque<Event>,
 }
 
@@ -124,6 +126,7 @@ impl Session {
             connections,
             requests: Requests::default(),
             concluded: Concluded::default(),
+            plugs: Vec::new(),
             events: VecDeque::new(),
         }
     }
@@ -277,6 +280,9 @@ impl Session {
         }
         if adopts {
             self.adopt_late(now, cid);
+        }
+        if !self.plugs.is_empty() {
+            self.end_plugs();
         }
     }
 

@@ -166,18 +166,24 @@ impl Books {
         match opcode {
             Opcode::R2t => self.handle_r2t(session, header),
             Opcode::DataIn => self.handle_data_in(session, frame),
+            // In the place of a command it has the tag of that.
+            Opcode::NopIn => {
+                if let Some(Some(task)) = session.tags.get_mut(word(header, TASK_TAG)) {
+                    task.is_answered = true;
+                }
+            }
             Opcode::ScsiResponse => self.handle_end(session, word(header, TASK_TAG)),
             Opcode::Reject => session.numbers.reject(&frame.data),
             _ => {}
         }
     }
 
-    /// A status with a number of its own is the only one of a request that has not ended.
+    /// A status with a number of its own is the only one of a request that has not ended, or that the initiator has ended by itself.
     fn check_request(&self, session: &mut Inner, header: &Header, is_new: bool) {
         let tag = word(header, TASK_TAG);
         if is_new && tag != NO_TAG {
-            let lives =
-                session.tags.get_mut(tag).is_some_and(|task| task.as_ref().is_none_or(|task| !task.is_answered));
+            let is_first = |task: &mut Option<Task>| task.as_ref().is_none_or(|task| !task.is_answered);
+            let lives = session.tags.get_mut(tag).is_some_and(is_first) || session.unanswered.remove(&tag);
             self.verdict.check(lives, || format!("{}: a status comes for no request: {tag:#x}", self.name));
         }
     }

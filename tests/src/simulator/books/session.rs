@@ -7,6 +7,7 @@ use crate::simulator::tags::Tags;
 use crate::simulator::verdict::Verdict;
 use iscsi_pdu::{Header, Opcode};
 use std::cell::{RefCell, RefMut};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// The books of one session; clones are the same.
@@ -19,6 +20,8 @@ pub(super) struct Inner {
     pub(super) numbers: CommandNumbers,
     /// Tags of the initiator, with the commands that go by them.
     pub(super) tags: Tags<Option<Task>>,
+    /// Tags of requests that the initiator has ended without an answer: one may be on its way (RFC 7143 section 4.2.3.3).
+    pub(super) unanswered: BTreeSet<u32>,
     tags_max: usize,
     uses: u32,
     level: u8,
@@ -29,7 +32,9 @@ pub(super) struct Inner {
 impl SessionBooks {
     pub(crate) fn new(window: u32, tags_max: usize, verdict: Verdict) -> Self {
         let (numbers, tags) = (CommandNumbers::new(window), Tags::default());
-        Self(Rc::new(RefCell::new(Inner { verdict, numbers, tags, tags_max, uses: 0, level: 0, may_recover: false })))
+        let unanswered = BTreeSet::new();
+        let inner = Inner { verdict, numbers, tags, unanswered, tags_max, uses: 0, level: 0, may_recover: false };
+        Self(Rc::new(RefCell::new(inner)))
     }
 
     pub(super) fn borrow_mut(&self) -> RefMut<'_, Inner> {
@@ -71,6 +76,16 @@ impl SessionBooks {
         known
     }
 
+    /// A tag is given back whose request the initiator has ended by itself. One answer may come still, if none has.
+    pub(crate) fn give_up_tag(&self, tag: u32) {
+        let mut inner = self.borrow_mut();
+        if inner.tags.get_mut(tag).is_some_and(|task| task.as_ref().is_none_or(|task| !task.is_answered)) {
+            inner.unanswered.insert(tag);
+        }
+        drop(inner);
+        self.remove_tag(tag);
+    }
+
     /// Whether a request may have this tag.
     pub(crate) fn has_tag(&self, tag: u32) -> bool {
         self.0.borrow().tags.contains(tag)
@@ -102,6 +117,7 @@ impl SessionBooks {
 impl Inner {
     fn insert(&mut self, tag: u32) {
         let fresh = self.tags.insert(tag, None);
+        self.unanswered.remove(&tag);
         self.verdict.check(fresh, || format!("tag {tag:#x} is given that is in use"));
         self.verdict.check(self.tags.len() <= self.tags_max, || "more tags are reserved than tasks can be".into());
     }

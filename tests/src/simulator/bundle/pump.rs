@@ -255,8 +255,13 @@ impl Bundle {
 
     fn complete(&mut self, now: Instant, tag: InitiatorTaskTag, outcome: impl FnOnce(Segments) -> Outcome) {
         let Some(Open { purpose, data }) = self.open.remove(&tag.0) else { return };
-        self.owner.books().remove_tag(tag.0);
         let outcome = outcome(data);
+        match outcome {
+            Outcome::Lost | Outcome::Aborted | Outcome::Rejected(_) => self.owner.books().give_up_tag(tag.0),
+            _ => {
+                self.owner.books().remove_tag(tag.0);
+            }
+        }
         match purpose {
             Purpose::Asked(token) => {
                 self.owner.forget(tag);

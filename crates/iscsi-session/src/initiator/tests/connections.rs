@@ -242,6 +242,38 @@ fn the_target_forgets_a_connection_by_itself() {
     assert_eq!(plugs(&bench.sent()), [(tag(1), FIRST_CMD_SN)]);
 }
 
+/// RFC 7143 4.2.2.1: the target may have a number after all that is filled, and then answers no NOP-Out with it.
+#[test]
+fn a_number_that_the_target_had_is_not_filled_any_more() {
+    for is_sent in [true, false] {
+        let mut bench = two();
+        bench.submit(1, read(8));
+        bench.sent();
+        lose(&mut bench, CID);
+        bench.now += WAIT + RETAIN;
+        let pdu = bench.on(OTHER).nop_in(None, None);
+        bench.take(pdu);
+        bench.session.handle_timeout(bench.now);
+        assert_eq!(bench.events(), [Event::CleanupDue { cid: CID }]);
+        if is_sent {
+            assert_eq!(plugs(&bench.sent()), [(tag(1), FIRST_CMD_SN)]);
+        }
+        bench.exp_cmd_sn = FIRST_CMD_SN.next();
+        let pdu = bench.nop_in(None, None);
+        bench.take(pdu);
+        assert_eq!(bench.events(), [lost(1)]);
+        assert_eq!(bench.sent(), [], "what is not needed is not sent");
+        // It may have been the NOP-Out that came first.
+        if is_sent {
+            let pdu = bench.nop_in(Some(1), None);
+            bench.take(pdu);
+            assert_eq!(bench.events(), []);
+        }
+        bench.submit(2, read(8));
+        assert!(matches!(&bench.sent()[..], [Pdu::ScsiCommand(command)] if command.cmd_sn == FIRST_CMD_SN.next()));
+    }
+}
+
 /// Two connections at level 0 that the target retains nothing of, with a command on the first.
 fn two_without_retention() -> Bench {
     let mut bench = Bench::new(Parameters { time_2_retain: 0, ..Parameters::default() });
