@@ -232,6 +232,32 @@ fn an_image_goes_there_and_back_and_stays_sparse() {
 }
 
 #[test]
+fn a_target_copies_between_its_disks_by_itself() {
+    let folder = TempDir::new().unwrap();
+    let image = image(&folder);
+    let target = Target::start(&["--lun", "memory:40M", "--lun", "memory:40M,block=4096", "--lun", "memory:40M,pi=1"]);
+    let lun = |number: &str| format!("{}/{number}", target.url().strip_suffix("/0").unwrap());
+    said(initiator(&["copy", path(&image), target.url()]));
+    // More than one command, the last of them shorter.
+    let words = said(initiator(&["copy", "--offload", "--verify", "--size", "37M", target.url(), &lun("1")]));
+    assert!(words.contains("copied 37 MiB") && words.contains("by the target"), "{words}");
+    assert!(words.contains("verified 37 MiB"), "{words}");
+    said(initiator(&["compare", path(&image), &lun("1")]));
+
+    let elsewhere = Target::start(&["--lun", "memory:40M,serial=elsewhere"]);
+    let refusals: [(&[&str], i32, &str); 4] = [
+        (&[path(&image), &lun("1")], 2, "is a file"),
+        (&["--size", "512", target.url(), &lun("1")], 2, "whole blocks of 4096"),
+        (&[target.url(), elsewhere.url()], 5, "COPY TARGET DEVICE NOT REACHABLE"),
+        (&[target.url(), &lun("2")], 5, "INVALID COMMAND OPERATION CODE"),
+    ];
+    for (words, code, text) in refusals {
+        let error = refused(initiator(&[&["copy", "--offload"], words].concat()), code);
+        assert!(error.contains(text), "{words:?}: {error}");
+    }
+}
+
+#[test]
 fn copies_that_cannot_be_say_why() {
     let folder = TempDir::new().unwrap();
     let image = image(&folder);

@@ -72,7 +72,7 @@ enum Command {
     /// Copies a file or a disk to a file or a disk; holes and zeros stay cheap
     ///
     /// The destination may be larger: what lies behind the copy stays as it is. Where a source ends within a block of the
-    /// destination, the rest of that block becomes zeros.
+    /// destination, the rest of that block becomes zeros. With --offload blocks are copied as they are, holes too.
     Copy(transfer::Copy),
     /// Compares a file or a disk with a file or a disk; exit code 1 if they differ
     Compare(transfer::Compare),

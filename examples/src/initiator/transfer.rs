@@ -10,7 +10,7 @@ use crate::copy;
 use crate::failure::Failure;
 use crate::parse::{self, hidden};
 use crate::show;
-use crate::storage::{DiskStorage, FileStorage, Location, Storage};
+use crate::storage::{self, DiskStorage, FileStorage, Location, Storage};
 
 #[derive(Debug, Args)]
 pub(super) struct Copy {
@@ -25,6 +25,10 @@ pub(super) struct Copy {
     /// Reads both again afterwards and compares them
     #[arg(long)]
     verify: bool,
+
+    /// Lets the target copy, between two disks of its own (EXTENDED COPY): nothing of them comes here
+    #[arg(long)]
+    offload: bool,
 
     /// Copies only so many bytes
     #[arg(long, value_name = "SIZE", value_parser = parse::size)]
@@ -54,8 +58,13 @@ pub(super) struct Compare {
 
 /// Copies, and compares afterwards if that was asked for.
 pub(super) fn copy(arguments: &Copy) -> Result<(), Failure> {
-    let Copy { from, to, verify, size, connection } = arguments;
+    let Copy { from, to, verify, offload, size, connection } = arguments;
     check_sessions(&[from, to], connection)?;
+    if let (true, Some(file)) =
+        (*offload, [from, to].into_iter().find(|location| matches!(location, Location::File(_))))
+    {
+        return Err(Failure::usage(format!("--offload copies between two disks of a target, and {file} is a file")));
+    }
     let source = Opened::open(from, connection)?;
     let size = limited(*size, source.storage().size(), from)?;
     let destination = match to {
@@ -69,10 +78,19 @@ pub(super) fn copy(arguments: &Copy) -> Result<(), Failure> {
     }
     let begun = Instant::now();
     let progress = Progress::new("copy", size);
-    let copied = copy::copy(source.storage(), destination.storage(), size, &|bytes| progress.add(bytes))?;
+    let done = |bytes| progress.add(bytes);
+    let how = match (&source, &destination) {
+        (Opened::Disk(source), Opened::Disk(destination)) if *offload => {
+            storage::offload(source, destination, size, &done)?;
+            "by the target".into()
+        }
+        _ => {
+            let copied = copy::copy(source.storage(), destination.storage(), size, &done)?;
+            format!("{} of it zeros", show::size(copied.zero_bytes))
+        }
+    };
     progress.end();
-    let (took, zeros) = (begun.elapsed(), show::size(copied.zero_bytes));
-    show::print(&format!("copied {} in {}, {zeros} of it zeros", show::size(size), rate(size, took)));
+    show::print(&format!("copied {} in {}, {how}", show::size(size), rate(size, begun.elapsed())));
     if *verify {
         let begun = Instant::now();
         let progress = Progress::new("verify", size);

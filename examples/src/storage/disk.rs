@@ -25,9 +25,9 @@ const WRITE_SAME_BYTES_MAX: u64 = 256 << 20;
 /// A disk at a URL.
 #[derive(Debug)]
 pub struct DiskStorage {
-    unit: Unit,
+    pub(super) unit: Unit,
     disk: RemoteDisk,
-    url: String,
+    pub(super) url: String,
     /// Blocks in one WRITE SAME with UNMAP, if the disk has that.
     write_same_blocks_max: Option<u64>,
 }
@@ -54,7 +54,7 @@ impl DiskStorage {
         self.unit.close();
     }
 
-    fn block_size(&self) -> u64 {
+    pub(super) fn block_size(&self) -> u64 {
         self.disk.block_size().into()
     }
 

@@ -5,9 +5,11 @@
 
 mod disk;
 mod file;
+mod offload;
 
 pub use disk::DiskStorage;
 pub use file::FileStorage;
+pub use offload::offload;
 
 use std::fmt;
 use std::ops::Range;
