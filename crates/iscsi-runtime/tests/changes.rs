@@ -29,14 +29,14 @@ fn through<T>(attention: &str, mut what: impl FnMut() -> Result<T, ClientError>)
 fn units_come_and_go_under_load() {
     let server = server();
     let (other, client) = (connect(&server), connect(&server));
-    let disk = client.disk(0).wait().unwrap();
+    // Asked for before anything changes, so that no unit attention is in the way.
+    let (other_disk, disk) = (other.disk(0).wait().unwrap(), client.disk(0).wait().unwrap());
     let stops = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let load = scope.spawn(|| {
-            let disk = other.disk(0).wait().unwrap();
             let mut done = 0;
             while !stops.load(Ordering::Relaxed) || done == 0 {
-                match disk.read(0, 8).wait() {
+                match other_disk.read(0, 8).wait() {
                     Ok(_) => done += 1,
                     Err(error) => assert!(error.to_string().contains("REPORTED LUNS DATA"), "{error}"),
                 }

@@ -128,11 +128,14 @@ proptest! {
         let (received, error) = receive_all(&mut port);
         let damaged = |received: &Received| !matches!(received, Received::Frame(_));
         prop_assert!(received.iter().filter(|received| damaged(received)).count() <= 1);
-        for (received, sent) in received.iter().zip(&frames) {
+        // A length that was flipped may happen to skip just some whole PDUs: the others come as they were sent, in their order.
+        let mut left = frames.iter();
+        for received in &received {
             match received {
-                Received::Frame(frame) => prop_assert_eq!(frame, sent),
-                Received::BadDataDigest(header) => prop_assert_eq!(header, &sent.header),
+                Received::Frame(frame) => prop_assert!(left.any(|sent| sent == frame)),
+                Received::BadDataDigest(header) => prop_assert!(left.any(|sent| sent.header == *header)),
                 Received::BadHeaderDigest(header) => {
+                    let sent = left.next().expect("it is one of those that were sent");
                     let differ = header.0.iter().zip(&sent.header.0).filter(|(left, right)| left != right).count();
                     prop_assert!(differ <= 1);
                 }
