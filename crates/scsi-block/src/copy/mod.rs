@@ -11,7 +11,7 @@
 //! device. Whether a unit may be read or written is asked before each step, in one place (`nexus/copying.rs`).
 //!
 //! A token (ODX) is a name for blocks as they are: POPULATE TOKEN makes it, WRITE USING TOKEN copies from it as above, and a write to one of
-//! the blocks ends it ([`Tokens`]), so that it never stands for others.
+//! the blocks ends it (`Tokens`), so that it never stands for others.
 //!
 //! Units that keep protection information take no part: blocks would have to be carried with their tuples.
 
