@@ -125,6 +125,27 @@ fn trouble_in_the_mailbox_is_told() {
 }
 
 #[test]
+fn what_messages_cannot_name_is_told() {
+    let function = |which| ParameterName::function(which);
+    for (name, value, what) in [
+        (function(FunctionParameter::ServerEnd), 1 << 24, "SERVER_END"),
+        (function(FunctionParameter::L2tEnd), 1 << 12, "L2T_END"),
+        (function(FunctionParameter::IscsiStart), POD_BASE + 32, "ISCSI_START"),
+        (ParameterName::device(DeviceParameter::TidCount), 1 << 20, "NTID"),
+    ] {
+        let fake = Fake::default();
+        fake.set_parameter(name, value);
+        let error = bring_up(fake).unwrap_err();
+        assert!(matches!(error, DriverError::Adapter { what: told, value: said, .. } if (told, said) == (what, value)));
+    }
+    for (iq, physical_iq, what) in [(1 << 12, RSS_QUEUE, "iqid"), (IQ, 1 << 10, "physiqid")] {
+        let fake = Fake::default();
+        fake.set_ingress_ids(iq, physical_iq);
+        assert!(matches!(bring_up(fake).unwrap_err(), DriverError::Adapter { what: told, .. } if told == what));
+    }
+}
+
+#[test]
 fn an_active_open_writes_its_next_hop_and_then_its_flow() {
     let mut driver = driver();
     let target = OpenTarget { local: local(), peer: peer(), peer_mac: PEER_MAC, mode: OffloadMode::Ulp };
@@ -214,7 +235,9 @@ fn a_passive_open_answers_the_syn() {
     assert_eq!(driver.poll_event(), Some(DriverEvent::Accepted { listener, connection: TID }));
     assert_eq!(driver.addresses(TID), Some(("10.0.0.1:3260".parse().unwrap(), "10.0.0.2:40000".parse().unwrap())));
 
-    // A SYN for nobody, and one without an end, are refused.
+    // A SYN for nobody, and one without an end, are refused; one of a connection that cannot be is not answered.
+    let nowhere = PassAcceptReq { opcode_tid: ReplyOpcode::PassAcceptReq.of(0xff_ffff), ..syn };
+    driver.bus().say_with(nowhere, &[&ethernet[..], &ip, &tcp].concat());
     let stranger = PassAcceptReq { opcode_tid: ReplyOpcode::PassAcceptReq.of(7), tos_stid: TosId::new(), ..syn };
     driver.bus().say_with(stranger, &[&ethernet[..], &ip, &tcp].concat());
     driver.bus().say_with(PassAcceptReq { opcode_tid: ReplyOpcode::PassAcceptReq.of(8), ..syn }, &ethernet);

@@ -74,6 +74,9 @@ pub(super) fn bring_up(
     )?;
     check("NTID", tids, (1..1 << 20).contains(&tids), "between 1 and 2^20 - 1")?;
     check("FLOWC_BUFFIFO_SZ", flow_credits, flow_credits >= 64, "64 or more, for a work request and an abort")?;
+    check("SERVER_END", servers_last, servers_last < 1 << 24, "below 2^24, as messages name a listener by 24 bits")?;
+    check("L2T_END", hops_last, hops_last < 1 << 12, "below 4096, as options name a next hop by 12 bits")?;
+    check("ISCSI_START", pods, pods.is_multiple_of(POD_BYTES), "a multiple of 64, as page pods are written whole")?;
     let mask = bus.read_register(ULP_RX_ISCSI_TAGMASK);
     let tag_format = TagFormat::from_mask(mask);
     check("ULP_RX_ISCSI_TAGMASK", mask, tag_format.is_some(), "has its highest bit between 7 and 29")?;
@@ -220,11 +223,13 @@ fn make_ingress(
     command.free_list0_address = list_at.into();
     command.free_list1 = NO_FREE_LIST.into();
     let made = execute(bus, &command, clock)?;
-    let (iq, list) = (u32::from(made.iq.get()), u32::from(made.free_list0.get()));
+    let (iq, list, steered) = (u32::from(made.iq.get()), u32::from(made.free_list0.get()), made.physical_iq.get());
+    check("iqid", iq, iq < 1 << 12, "below 4096, as EQ_CTRL names it by 12 bits")?;
+    check("physiqid", steered.into(), steered < 1 << 10, "below 1024, as messages name it by 10 bits")?;
     let ingress = IngressQueue::new(iq, entries_at, config.ingress_entries, layouts.ingress.doorbell(iq));
     let mut free_list = FreeList::new(list, list_at, buffer_addresses, BUFFER, layouts.egress.doorbell(list), bus);
     free_list.start(bus);
-    Ok((ingress, free_list, made.physical_iq.get()))
+    Ok((ingress, free_list, steered))
 }
 
 /// Gives the interface its address and lets frames in and out.

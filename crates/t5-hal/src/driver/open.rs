@@ -264,8 +264,11 @@ impl<B: Bus> Driver<B> {
         self.control(PassAcceptRpl { opt0, opt2, initial_send_sequence, ..PassAcceptRpl::new(tid, tid) });
     }
 
+    /// Gives a connection back that is not taken. One that the adapter does not have is none.
     fn refuse(&mut self, tid: u32) {
-        self.control(TidRelease::new(tid, tid));
+        if (tid as usize) < self.connections.len() {
+            self.control(TidRelease::new(tid, tid));
+        }
     }
 
     pub(super) fn handle_passive_establish(&mut self, message: &PassEstablish) {

@@ -59,6 +59,10 @@ pub struct Fake {
     refusal: Cell<Option<(CommandOpcode, ReturnCode)>>,
     silent: Cell<bool>,
     state: Cell<u32>,
+    /// A parameter that is another than usual.
+    parameter: Cell<Option<(ParameterName, u32)>>,
+    /// The numbers of the ingress queue: its own, and the one that connections are steered by.
+    ingress_ids: Cell<(u16, u16)>,
 }
 
 impl Default for Fake {
@@ -73,6 +77,8 @@ impl Default for Fake {
             refusal: Cell::new(None),
             silent: Cell::new(false),
             state: Cell::new(0),
+            parameter: Cell::new(None),
+            ingress_ids: Cell::new((IQ, RSS_QUEUE)),
         }
     }
 }
@@ -149,6 +155,14 @@ impl Fake {
         self.state.set(state.value());
     }
 
+    pub fn set_parameter(&self, name: ParameterName, value: u32) {
+        self.parameter.set(Some((name, value)));
+    }
+
+    pub fn set_ingress_ids(&self, iq: u16, physical_iq: u16) {
+        self.ingress_ids.set((iq, physical_iq));
+    }
+
     pub fn commands(&self) -> Vec<Command> {
         self.commands.borrow().clone()
     }
@@ -178,7 +192,8 @@ impl Fake {
         match command {
             Command::ParamsCommand(mut params) => {
                 for parameter in &mut params.parameters {
-                    parameter.value = value_of(parameter.name).into();
+                    let other = self.parameter.get().filter(|&(name, _)| name == parameter.name);
+                    parameter.value = other.map_or_else(|| value_of(parameter.name), |(_, value)| value).into();
                 }
                 params.into()
             }
@@ -191,7 +206,8 @@ impl Fake {
             Command::IqCommand(mut iq) => {
                 rings.ingress = ring(iq.address.get(), iq.size.get().into());
                 rings.free_list = ring(iq.free_list0_address.get(), (u64::from(iq.free_list0_size.get()) - 1) * 8);
-                (iq.iq, iq.physical_iq, iq.free_list0) = (IQ.into(), RSS_QUEUE.into(), (FREE_LIST as u16).into());
+                let (number, physical) = self.ingress_ids.get();
+                (iq.iq, iq.physical_iq, iq.free_list0) = (number.into(), physical.into(), (FREE_LIST as u16).into());
                 iq.into()
             }
             Command::EqCtrlCommand(mut eq) => {
