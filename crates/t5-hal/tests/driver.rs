@@ -428,6 +428,18 @@ fn the_window_opens_as_pdus_are_taken() {
 }
 
 #[test]
+fn what_comes_far_beyond_the_window_ends_the_connection() {
+    let mut driver = connected();
+    let frame = ping(15000);
+    // 512 KiB twice, and an eighth of a MiB.
+    for round in 0..79 {
+        say_pdu(&driver, 0x2000 + round * 15048, &frame, Some(&frame.data), DdpVerdict::new());
+        driver.poll(Instant::now());
+        assert_eq!(driver.end_of(TID).map(|end| end.kind()), (round == 78).then_some(PortErrorKind::Io));
+    }
+}
+
+#[test]
 fn an_orderly_close_waits_for_both_ends() {
     let mut driver = connected();
     driver.close(TID);

@@ -101,7 +101,9 @@ pub(super) struct Connection {
     pub(super) arrived: VecDeque<Arrived>,
     /// Data of a connection without iSCSI in the adapter.
     pub(super) stream: VecDeque<Bytes>,
-    /// Bytes that were taken and of which the adapter was not told.
+    /// Bytes that have come and for which the window was not opened again.
+    pub(super) window_used: u32,
+    /// Those of them that were taken.
     pub(super) window_owed: u32,
     pub(super) peer_closed: bool,
 
@@ -140,6 +142,7 @@ impl Connection {
             assembly: None,
             arrived: VecDeque::new(),
             stream: VecDeque::new(),
+            window_used: 0,
             window_owed: 0,
             peer_closed: false,
             failure: None,
@@ -189,8 +192,9 @@ impl Connection {
                 heap.free(block);
             }
         }
-        self.credits_over = over;
-        over == 0 || self.in_flight.front().is_some_and(|oldest| oldest.credits > over)
+        let possible = over == 0 || !self.in_flight.is_empty();
+        self.credits_over = if possible { over } else { 0 };
+        possible
     }
 
     /// Gives back what work requests of an ended connection held.

@@ -13,6 +13,9 @@ use iscsi_transport::{PortErrorKind, Received};
 /// Longest message with the headers that follow it: ISCSI_HDR, a header with all additional segments and a digest.
 const FRONT_BYTES: usize = 16 + HEADER_LENGTH + AHS_BYTES_MAX as usize + 4;
 
+/// What may come beyond twice the receive window, in bytes: a small one may be less than a PDU.
+const WINDOW_EXCESS_BYTES: u32 = 128 << 10;
+
 /// What the adapter says against its own rules.
 type Broken = (PortErrorKind, String);
 
@@ -124,7 +127,6 @@ impl<B: Bus> Driver<B> {
         let connection = self.connections[tid as usize].as_deref_mut().expect("a message is about a connection");
         let held_back = !connection.queue.is_empty() || connection.mode == OffloadMode::Toe;
         if !connection.refund(ack.credits.into(), &mut self.send_heap) {
-            connection.in_flight.clear();
             return Err((PortErrorKind::Io, format!("{} credits came back, more than were out", ack.credits)));
         }
         if held_back {
@@ -205,11 +207,11 @@ impl<B: Bus> Driver<B> {
         }
         connection.rcv_nxt = connection.rcv_nxt.wrapping_add(length);
         let what = self.judge(tid, assembly, end.verdict)?;
-        let connection = self.owned(tid);
-        if connection.abandoned {
-            connection.window_owed += length;
+        if self.owned(tid).abandoned {
             return Ok(());
         }
+        self.use_window(tid, length)?;
+        let connection = self.owned(tid);
         connection.arrived.push_back(Arrived { what, window_bytes: length });
         self.announce(tid);
         Ok(())
@@ -281,12 +283,13 @@ impl<B: Bus> Driver<B> {
             return Err((PortErrorKind::Io, "bytes of a stream came out of order".to_owned()));
         }
         connection.rcv_nxt = connection.rcv_nxt.wrapping_add(length as u32);
-        if connection.abandoned {
+        if connection.abandoned || length == 0 {
             return Ok(());
         }
         let mut data = BytesMut::zeroed(length);
         memory.read(address, &mut data).expect("a buffer is in the memory");
-        connection.stream.push_back(data.freeze());
+        self.use_window(tid, length as u32)?;
+        self.owned(tid).stream.push_back(data.freeze());
         self.announce(tid);
         Ok(())
     }
@@ -318,10 +321,23 @@ impl<B: Bus> Driver<B> {
         taken
     }
 
+    /// Counts bytes that wait to be taken. An adapter may be a PDU ahead of the window; one that is far ahead fills the memory.
+    fn use_window(&mut self, tid: u32, bytes: u32) -> Result<(), Broken> {
+        let most = self.config.receive_window_bytes.saturating_mul(2).saturating_add(WINDOW_EXCESS_BYTES);
+        let connection = self.owned(tid);
+        connection.window_used = connection.window_used.saturating_add(bytes);
+        if connection.window_used > most {
+            let text = format!("{} bytes came that nobody has made room for", connection.window_used);
+            return Err((PortErrorKind::Io, text));
+        }
+        Ok(())
+    }
+
     /// Opens the window by what was taken.
     pub(super) fn return_window(&mut self, tid: u32) {
         let connection = self.owned(tid);
         let owed = std::mem::take(&mut connection.window_owed);
+        connection.window_used -= owed;
         if !matches!(connection.state, State::Established | State::Closing { .. }) {
             return;
         }
