@@ -512,6 +512,61 @@ fn a_free_list_that_lies_ends_the_driver() {
 }
 
 #[test]
+fn an_adapter_that_asks_and_does_not_read_ends_the_driver() {
+    let mut driver = driver();
+    let stranger = PassAcceptReq { opcode_tid: ReplyOpcode::PassAcceptReq.of(7), ..PassAcceptReq::default() };
+    // What waits at most, and the control queue's 15 descriptors, one of which holds the source address.
+    for _ in 0..(1 << 16) + 14 {
+        driver.bus().say(stranger);
+        driver.poll(Instant::now());
+        driver.bus().take_requests();
+    }
+    assert_eq!(driver.failure(), None);
+    driver.bus().say(stranger);
+    driver.poll(Instant::now());
+    assert!(matches!(driver.failure(), Some(DriverError::Queue { queue: fake::CONTROL, .. })));
+}
+
+#[test]
+fn nothing_overtakes_what_waits_for_room() {
+    let mut driver = driver();
+    // A flow takes two descriptors, of 127.
+    for tid in 0..64 {
+        establish(&mut driver, tid, OffloadMode::Ulp);
+    }
+    let make_room = |driver: &mut Driver<Fake>| {
+        let (opcode_qid, consumer) = (ReplyOpcode::SgeEgrUpdate.of(DATA), driver.bus().consumer(DATA).into());
+        driver.bus().say(SgeEgrUpdate { opcode_qid, consumer, ..SgeEgrUpdate::default() });
+    };
+    let opcodes =
+        |driver: &Driver<Fake>| -> Vec<u8> { driver.bus().take_requests().iter().map(|request| request[0]).collect() };
+    driver.close(62);
+    driver.send(63, ping(0));
+    assert_eq!(driver.flush(63), Ok(Flush::Pending));
+    assert_eq!(opcodes(&driver), [0; 0], "there is no room for the last flow");
+    make_room(&mut driver);
+    assert_eq!(driver.flush(63), Ok(Flush::Done));
+    // FLOWC of one, CLOSE_CON_REQ of another, and then the PDU.
+    assert_eq!(opcodes(&driver), [0x0a, 0x05, 0x0b]);
+}
+
+#[test]
+fn who_waits_for_room_that_others_have_is_told_of_it() {
+    let mut driver = driver();
+    // Of 127 descriptors, 120 hold flows: too few are left for any PDU.
+    for tid in 0..60 {
+        establish(&mut driver, tid, OffloadMode::Ulp);
+    }
+    driver.send(0, ping(0));
+    assert_eq!(driver.flush(0), Ok(Flush::Pending));
+    let (opcode_qid, consumer) = (ReplyOpcode::SgeEgrUpdate.of(DATA), driver.bus().consumer(DATA).into());
+    driver.bus().say(SgeEgrUpdate { opcode_qid, consumer, ..SgeEgrUpdate::default() });
+    driver.poll(Instant::now());
+    assert_eq!(driver.poll_event(), Some(DriverEvent::Ready { connection: 0 }));
+    assert_eq!(driver.flush(0), Ok(Flush::Done));
+}
+
+#[test]
 fn queues_go_round_many_times() {
     let mut driver = connected();
     let mut sequence = 0x2000u32;

@@ -109,6 +109,8 @@ pub(super) struct Connection {
 
     pub(super) failure: Option<PortError>,
     pub(super) announced: bool,
+    /// Whether it waits for what others hold.
+    pub(super) starved: bool,
     /// Whether its owner has left.
     pub(super) abandoned: bool,
     /// When that was noticed.
@@ -147,6 +149,7 @@ impl Connection {
             peer_closed: false,
             failure: None,
             announced: false,
+            starved: false,
             abandoned: false,
             left_at: None,
             places: 0,

@@ -48,6 +48,9 @@ pub const AHS_BYTES_MAX: u32 = 256;
 /// How long a peer may take to close its direction once ours is closed.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Most messages that wait for room in one queue: more than all connections of an adapter have to say at once.
+const WAITING_MAX: usize = 1 << 16;
+
 /// How much of everything a driver has.
 #[derive(Clone, Debug)]
 pub struct DriverConfig {
@@ -165,6 +168,8 @@ pub struct Driver<B> {
     connections: Vec<Option<Box<Connection>>>,
     /// Those that nobody owns any more.
     leaving: Vec<u32>,
+    /// Those that wait for what others hold: room in the data queue, or memory.
+    starved: Vec<u32>,
     /// Messages that wait for room in the control queue.
     backlog: VecDeque<Request>,
     /// Work requests that wait for room in the data queue.
@@ -193,6 +198,7 @@ impl<B: Bus> Driver<B> {
             openings: Slab::new(),
             connections: (0..adapter.tids).map(|_| None).collect(),
             leaving: Vec::new(),
+            starved: Vec::new(),
             backlog: VecDeque::new(),
             waiting: VecDeque::new(),
             events: VecDeque::new(),
@@ -286,6 +292,23 @@ impl<B: Bus> Driver<B> {
         }
     }
 
+    /// Remembers that a connection waits for what others hold.
+    fn starve(&mut self, tid: u32) {
+        if !std::mem::replace(&mut self.owned(tid).starved, true) {
+            self.starved.push(tid);
+        }
+    }
+
+    /// Tells all who wait for what others held: some of it has come back.
+    fn feed(&mut self) {
+        for tid in std::mem::take(&mut self.starved) {
+            if let Some(connection) = self.connection_mut(tid) {
+                connection.starved = false;
+                self.announce(tid);
+            }
+        }
+    }
+
     /// Ends one connection: what it was doing wrong is told to its owner, and the peer gets a RST.
     fn fail_connection(&mut self, tid: u32, kind: PortErrorKind, text: impl Into<std::borrow::Cow<'static, str>>) {
         let Some(connection) = self.connection_mut(tid) else { return };
@@ -311,8 +334,19 @@ impl<B: Bus> Driver<B> {
 
     /// Sends a message to the adapter that is not about data.
     fn control(&mut self, message: impl Into<Request>) {
+        if self.backlog.len() >= WAITING_MAX {
+            return self.fail_unread(self.queues.control.id());
+        }
         self.backlog.push_back(message.into());
         self.send_backlog();
+    }
+
+    /// Ends everything, as the adapter does not read what it has asked for.
+    fn fail_unread(&mut self, queue: u32) {
+        if self.failure.is_none() {
+            let text = format!("{WAITING_MAX} messages wait for room, and the adapter does not read");
+            self.fail_all(DriverError::Queue { queue, text });
+        }
     }
 
     fn send_backlog(&mut self) {

@@ -119,8 +119,10 @@ impl<B: Bus> Driver<B> {
         };
         if !queue.handle_update(update.consumer.get()) {
             let text = format!("the adapter says that it has read up to {}, where nothing is", update.consumer);
-            self.fail_all(DriverError::Queue { queue: id, text });
+            return self.fail_all(DriverError::Queue { queue: id, text });
         }
+        self.send_waiting();
+        self.feed();
     }
 
     fn handle_ack(&mut self, tid: u32, ack: &Fw4Ack) -> Result<(), Broken> {
@@ -132,6 +134,7 @@ impl<B: Bus> Driver<B> {
         if held_back {
             self.announce(tid);
         }
+        self.feed();
         Ok(())
     }
 
@@ -393,6 +396,8 @@ impl<B: Bus> Driver<B> {
         let connection = self.connections[tid as usize].as_deref_mut().expect("a connection that ends is there");
         connection.free_all(&mut self.send_heap);
         connection.state = State::Ended;
+        self.feed();
+        let connection = self.owned(tid);
         if connection.abandoned || !connection.told {
             self.forget(tid);
         } else {

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Outgoing, State};
 use super::placement::Placement;
-use super::{AHS_BYTES_MAX, Driver, OffloadMode, PODS_OF_PLACE_MAX, SEGMENT_BYTES_MAX};
+use super::{AHS_BYTES_MAX, Driver, OffloadMode, PODS_OF_PLACE_MAX, SEGMENT_BYTES_MAX, WAITING_MAX};
 use crate::bus::Bus;
 use crate::dma::{Block, DmaMemory, Heap};
 use crate::queue::WORK_REQUEST_BYTES_MAX;
@@ -98,11 +98,15 @@ impl<B: Bus> Driver<B> {
 
     /// Puts the PDU at the front into the queue. Not if it has to wait for credits, room or memory.
     fn send_next(&mut self, tid: u32) -> bool {
+        let room = self.data_room_bytes() >= WORK_REQUEST_BYTES_MAX;
         let connection = self.connections[tid as usize].as_deref_mut().expect("a connection that sends is there");
-        let room = self.queues.data.room_bytes() >= WORK_REQUEST_BYTES_MAX;
         // The longest list of pieces of a PDU takes 72 bytes.
         let credits = connection.credits >= len16(IMMEDIATE_BYTES_MAX) + CLOSE_CREDITS;
-        if !room || !credits || connection.changes_pending > 0 || !connection.is_open() {
+        if !credits || connection.changes_pending > 0 || !connection.is_open() {
+            return false;
+        }
+        if !room {
+            self.starve(tid);
             return false;
         }
         let Some(outgoing) = connection.queue.pop_front() else { return false };
@@ -115,6 +119,7 @@ impl<B: Bus> Driver<B> {
         let immediate = HEADER + length <= IMMEDIATE_BYTES_MAX;
         if !immediate && !body.place(frame, pad, self.bus.memory(), &mut self.send_heap) {
             connection.queue.push_front(outgoing);
+            self.starve(tid);
             return false;
         }
         connection.queued_bytes -= queued_bytes(frame);
@@ -174,12 +179,15 @@ impl<B: Bus> Driver<B> {
     }
 
     fn send_piece(&mut self, tid: u32, parts: &[&[u8]], length: usize) -> bool {
+        let room = self.data_room_bytes() >= WORK_REQUEST_BYTES_MAX;
         let connection = self.connections[tid as usize].as_deref_mut().expect("a connection that sends is there");
-        let room = self.queues.data.room_bytes() >= WORK_REQUEST_BYTES_MAX;
-        if !room || connection.credits < 4 + CLOSE_CREDITS || !connection.is_open() {
+        if connection.credits < 4 + CLOSE_CREDITS || !connection.is_open() {
             return false;
         }
-        let Some(block) = self.send_heap.allocate(length) else { return false };
+        let Some(block) = room.then(|| self.send_heap.allocate(length)).flatten() else {
+            self.starve(tid);
+            return false;
+        };
         self.bus.memory().write_parts(block.address(), parts).expect("a block is in the memory");
         let mut body = Body::default();
         body.add(block.address(), length as u32);
@@ -222,7 +230,7 @@ impl<B: Bus> Driver<B> {
     /// Whether pods can be written on that connection's behalf.
     pub(super) fn has_room_for_pods(&self, tid: u32) -> bool {
         let credits = len16(WORK_REQUEST_BYTES_MAX);
-        self.queues.data.room_bytes() >= 2 * WORK_REQUEST_BYTES_MAX
+        self.data_room_bytes() >= 2 * WORK_REQUEST_BYTES_MAX
             && self.connection(tid).is_some_and(|connection| connection.credits >= credits + CLOSE_CREDITS)
     }
 
@@ -251,9 +259,8 @@ impl<B: Bus> Driver<B> {
         match connection.state {
             State::Established if orderly => {
                 connection.state = State::Closing { ours_done: false };
-                let request = CloseConReq::new(tid, tid);
                 let ask = connection.spend(CLOSE_CREDITS.min(connection.credits), false, None, None);
-                let mut request = request;
+                let mut request = CloseConReq::new(tid, tid);
                 request.header.op = request.header.op.with_bit(WorkRequestOp::COMPL, ask);
                 self.data_request(&[request.as_bytes()]);
                 self.leaving.push(tid);
@@ -286,11 +293,18 @@ impl<B: Bus> Driver<B> {
     /// Puts a work request into the data queue for which room is kept.
     pub(super) fn data_request(&mut self, parts: &[&[u8]]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
-        if length <= self.queues.data.room_bytes() {
+        if length <= self.data_room_bytes() {
             self.queues.data.push(&self.bus, parts);
-        } else {
+        } else if self.waiting.len() < WAITING_MAX {
             self.waiting.push_back(parts.concat().into());
+        } else {
+            self.fail_unread(self.queues.data.id());
         }
+    }
+
+    /// Room in the data queue for what is new: none before what waits has found some.
+    fn data_room_bytes(&self) -> usize {
+        if self.waiting.is_empty() { self.queues.data.room_bytes() } else { 0 }
     }
 
     /// Puts what had to wait into the data queue.
@@ -307,14 +321,20 @@ impl<B: Bus> Driver<B> {
         let mut late = Vec::new();
         self.leaving.retain(|&tid| {
             let Some(connection) = self.connections[tid as usize].as_deref_mut() else { return false };
-            let closing = matches!(connection.state, State::Closing { .. });
-            let since = *connection.left_at.get_or_insert(now);
-            if closing && now.saturating_duration_since(since) > super::CLOSE_PATIENCE {
-                late.push(tid);
+            // It may be another of the same number.
+            if !matches!(connection.state, State::Closing { .. }) {
                 return false;
             }
-            closing
+            let since = *connection.left_at.get_or_insert(now);
+            let is_late = now.saturating_duration_since(since) > super::CLOSE_PATIENCE;
+            if is_late {
+                late.push(tid);
+            }
+            !is_late
         });
+        // One that has left twice under the same number is named twice.
+        late.sort_unstable();
+        late.dedup();
         late.into_iter().for_each(|tid| self.abort(tid));
     }
 }
