@@ -9,14 +9,6 @@ fn hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect()
 }
 
-fn op(opcode: WorkRequestOpcode, immediate: u32) -> WorkRequestOp {
-    WorkRequestOp::new().with(WorkRequestOp::OPCODE, opcode.to_wire().into()).with(WorkRequestOp::IMMDLEN, immediate)
-}
-
-fn flow(tid: u32, bytes: usize) -> WorkRequestFlow {
-    WorkRequestFlow::new().with(WorkRequestFlow::FLOWID, tid).with(WorkRequestFlow::LEN16, len16(bytes))
-}
-
 #[test]
 fn act_open_req() {
     let request = ActOpenReq {
@@ -77,7 +69,9 @@ fn flowc() {
         (Mss, 1460),
         (TxDataLengthMax, 16384),
     ];
-    let mut bytes = FlowC { op: op(WorkRequestOpcode::FlowC, 9), flow: flow(0x345, 80) }.as_bytes().to_vec();
+    let mut bytes = FlowC { op: WorkRequestOp::of(WorkRequestOpcode::FlowC, 9), flow: WorkRequestFlow::of(0x345, 80) }
+        .as_bytes()
+        .to_vec();
     bytes.extend(parameters.iter().flat_map(|&(name, value)| FlowParameter::new(name, value).as_bytes().to_vec()));
     let golden = hex("0a000009 00034505 00000000 00000400 01000000 00000000 02000000 00000000
          03000000 00000007 04000000 00001000 05000000 00002000 06000000 00020000
@@ -92,8 +86,8 @@ fn offload_tx_data() {
         .with(TxDataFlags::ULP_MODE, UlpMode::Iscsi.to_wire().into())
         .with_bit(TxDataFlags::ULP_HCRC, true);
     let request = OffloadTxData {
-        op: op(WorkRequestOpcode::OffloadTxData, 48).with_bit(WorkRequestOp::COMPL, true),
-        flow: flow(0x345, 64),
+        op: WorkRequestOp::of(WorkRequestOpcode::OffloadTxData, 48).with_bit(WorkRequestOp::COMPL, true),
+        flow: WorkRequestFlow::of(0x345, 64),
         sequence_length: 52.into(),
         flags,
     };

@@ -24,7 +24,7 @@ pub use connection::OffloadMode;
 pub use error::DriverError;
 pub use mailbox::execute;
 pub use open::{MTU_TABLE, OpenTarget};
-pub use placement::{PLACE_BYTES_MAX, PODS_OF_PLACE_MAX, Placed, Placement, Placements};
+pub use placement::{PLACE_BYTES_MAX, PODS_OF_PLACE_MAX, Placed, Placements};
 pub use transmit::SEND_QUEUE_BYTES_MAX;
 
 use crate::bus::Bus;
@@ -159,8 +159,6 @@ pub struct Driver<B> {
     /// Blocks that can be frozen, for places.
     place_heap: Heap,
     placements: Placements,
-    /// Those that are in use, by number of the pod.
-    held: Vec<Option<Placement>>,
     next_hops: NextHops,
     listeners: Slab<Listener>,
     openings: Slab<Opening>,
@@ -192,7 +190,6 @@ impl<B: Bus> Driver<B> {
         let pods = (adapter.pods.end - adapter.pods.start) / POD_BYTES;
         let mut driver = Self {
             placements: Placements::new(adapter.tag_format, pods),
-            held: Vec::new(),
             next_hops: NextHops::new(adapter.next_hops.clone()),
             listeners: Slab::new(),
             openings: Slab::new(),
@@ -375,42 +372,26 @@ impl<B: Bus> Driver<B> {
         if !worth || bytes > PLACE_BYTES_MAX || !self.has_room_for_pods(tid) {
             return None;
         }
-        let placement = self.placements.reserve(self.bus.memory(), &mut self.place_heap, tid, bytes)?;
-        self.write_pods(tid, &placement);
+        let tag = self.placements.reserve(self.bus.memory(), &mut self.place_heap, tid, bytes)?;
+        self.write_pods(tid, tag);
         self.owned(tid).places += 1;
-        let (tag, pod) = (self.placements.tag(&placement), placement.pod() as usize);
-        if self.held.len() <= pod {
-            self.held.resize_with(pod + 1, || None);
-        }
-        self.held[pod] = Some(placement);
         Some(tag)
     }
 
     /// Gives a tag back. Whether the connection had a place of that tag.
     pub fn release(&mut self, tid: u32, tag: u32) -> bool {
-        if self.placements.locate(tid, tag, 0, 0).is_none() {
-            return false;
+        let released = self.placements.release(tid, tag);
+        if released {
+            self.owned(tid).places -= 1;
         }
-        let pod = self.placements.pod_of(tag).expect("a tag that was located has a pod");
-        let placement = self.held[pod as usize].take().expect("a place in use is held");
-        self.placements.release(placement);
-        self.owned(tid).places -= 1;
-        true
+        released
     }
 
     /// Gives all places of a connection back.
     fn release_all(&mut self, tid: u32) {
-        if self.connections[tid as usize].as_deref().is_none_or(|connection| connection.places == 0) {
-            return;
+        if std::mem::take(&mut self.owned(tid).places) > 0 {
+            self.placements.release_all(tid);
         }
-        for held in &mut self.held {
-            let its = held.take_if(|placement| {
-                let tag = self.placements.tag(placement);
-                self.placements.locate(tid, tag, 0, 0).is_some()
-            });
-            its.into_iter().for_each(|placement| self.placements.release(placement));
-        }
-        self.owned(tid).places = 0;
     }
 
     /// How the tags are cut.

@@ -39,13 +39,6 @@ pub const PODS_OF_PLACE_MAX: usize = 4;
 /// Longest transfer that has a place, in bytes.
 pub const PLACE_BYTES_MAX: u32 = CLASSES[CLASSES.len() - 1].bytes() as u32;
 
-/// A place that is in use. It is given back once, as it cannot be copied.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "a place that is dropped never comes back"]
-pub struct Placement {
-    pod: u32,
-}
-
 /// What there is to know of a pod that is the first of its place.
 #[derive(Debug)]
 struct Place {
@@ -89,74 +82,77 @@ impl Placements {
         self.in_use
     }
 
-    /// How the tags are cut.
+    /// The tag of a place for `bytes` bytes of the connection `tid`; the caller writes its [pods](Self::pods). `None`: there is
+    /// none.
     #[must_use]
-    pub fn format(&self) -> TagFormat {
-        self.format
-    }
-
-    /// A place for `bytes` bytes of the connection `tid`; the caller writes its [pods](Self::pods). `None`: there is none.
-    #[must_use]
-    pub fn reserve(&mut self, memory: &DmaMemory, heap: &mut Heap, tid: u32, bytes: u32) -> Option<Placement> {
+    pub fn reserve(&mut self, memory: &DmaMemory, heap: &mut Heap, tid: u32, bytes: u32) -> Option<u32> {
         let class = CLASSES.iter().position(|class| class.bytes() >= bytes as usize)?;
         let pod = self.take_free(memory, class).or_else(|| self.make(heap, class))?;
         let place = self.place_mut(pod);
         place.color = (place.color + 1) % (1 << COLOR_BITS);
         place.user = Some((tid, bytes));
+        let color = place.color;
         self.in_use += 1;
-        Some(Placement { pod })
+        Some(self.format.placed(PodTag { page_size: CLASSES[class].page_size, pod, color }))
     }
 
-    /// Gives a place back.
-    pub fn release(&mut self, placement: Placement) {
-        let place = self.place_mut(placement.pod);
-        place.user = None;
-        let class = usize::from(place.class);
-        self.free[class].push_back(placement.pod);
-        self.in_use -= 1;
+    /// Gives the place of a tag back. Whether the connection had one in use.
+    pub fn release(&mut self, tid: u32, tag: u32) -> bool {
+        let Some((pod, ..)) = self.find(tid, tag) else { return false };
+        self.free(pod);
+        true
     }
 
-    /// The tag that is on the wire.
+    /// Gives all places of a connection back. It costs a look at all.
+    pub fn release_all(&mut self, tid: u32) {
+        for pod in 0..self.places.len() {
+            if self.places[pod].as_ref().and_then(|place| place.user).is_some_and(|(user, _)| user == tid) {
+                self.free(pod as u32);
+            }
+        }
+    }
+
+    /// The pods of a place in use as they are written to the adapter, and how far behind the first pod of all.
+    ///
+    /// # Panics
+    /// If the connection has no place of that tag in use: a bug of the caller.
     #[must_use]
-    pub fn tag(&self, placement: &Placement) -> u32 {
-        let place = self.place(placement);
-        let page_size = CLASSES[usize::from(place.class)].page_size;
-        self.format.placed(PodTag { page_size, pod: placement.pod, color: place.color })
-    }
-
-    /// The pods as they are written to the adapter, and how far behind the first pod of all.
-    #[must_use]
-    pub fn pods(&self, placement: &Placement, pods: &mut [PagePod; PODS_OF_PLACE_MAX]) -> (usize, u32) {
-        let place = self.place(placement);
-        let (class, (tid, bytes)) = (CLASSES[usize::from(place.class)], place.user.expect("a place in use has a user"));
+    pub fn pods(&self, tid: u32, tag: u32, pods: &mut [PagePod; PODS_OF_PLACE_MAX]) -> (usize, u32) {
+        let (pod, place, bytes) = self.find(tid, tag).expect("pods are those of a place in use");
+        let class = CLASSES[usize::from(place.class)];
         let header = PodHeader::new()
             .with_bit(PodHeader::VALID, true)
             .with(PodHeader::TID, tid.into())
-            .with(PodHeader::TAG, placement.pod.into())
+            .with(PodHeader::TAG, pod.into())
             .with(PodHeader::COLOR, place.color.into());
         let length = PodLength::new().with(PodLength::LEN, bytes.into());
         let pages = (0..class.pages as u64).map(|page| place.buffer + (page << class.page_bits));
         PagePod::fill(&mut pods[..class.pods()], header, length, pages);
-        (class.pods(), placement.pod * POD_BYTES)
+        (class.pods(), pod * POD_BYTES)
     }
 
     /// Where payload of a PDU with that tag was placed; `None` if the connection has no such place in use, or it is shorter.
     #[must_use]
     pub fn locate(&self, tid: u32, tag: u32, offset: u32, length: u32) -> Option<Placed> {
-        let Tag::Placed(tag) = self.format.decode(tag) else { return None };
-        let place = self.places.get(tag.pod as usize)?.as_ref()?;
-        let (_, bytes) = place.user.filter(|&(user, _)| user == tid && place.color == tag.color)?;
+        let (_, place, bytes) = self.find(tid, tag)?;
         let rest = bytes.checked_sub(offset)?.checked_sub(length)?;
         Some(Placed { address: place.buffer + u64::from(offset), rest })
     }
 
-    /// The number of the pod that a tag names, if it names one that was made.
-    #[must_use]
-    pub fn pod_of(&self, tag: u32) -> Option<u32> {
-        match self.format.decode(tag) {
-            Tag::Placed(tag) if (tag.pod as usize) < self.places.len() => Some(tag.pod),
-            _ => None,
-        }
+    /// The place of a tag that the connection has in use: its first pod, itself, and how long the transfer is.
+    fn find(&self, tid: u32, tag: u32) -> Option<(u32, &Place, u32)> {
+        let Tag::Placed(tag) = self.format.decode(tag) else { return None };
+        let place = self.places.get(tag.pod as usize)?.as_ref()?;
+        let (_, bytes) = place.user.filter(|&(user, _)| user == tid && place.color == tag.color)?;
+        Some((tag.pod, place, bytes))
+    }
+
+    fn free(&mut self, pod: u32) {
+        let place = self.place_mut(pod);
+        place.user = None;
+        let class = usize::from(place.class);
+        self.free[class].push_back(pod);
+        self.in_use -= 1;
     }
 
     /// A free place whose buffer nobody uses any more; the oldest are looked at.
@@ -183,20 +179,8 @@ impl Placements {
         Some(pod as u32)
     }
 
-    fn place(&self, placement: &Placement) -> &Place {
-        self.places[placement.pod as usize].as_ref().expect("a placement is the first pod of a place")
-    }
-
     fn place_mut(&mut self, pod: u32) -> &mut Place {
-        self.places[pod as usize].as_mut().expect("a placement is the first pod of a place")
-    }
-}
-
-impl Placement {
-    /// Number of its first pod.
-    #[must_use]
-    pub fn pod(&self) -> u32 {
-        self.pod
+        self.places[pod as usize].as_mut().expect("it is the first pod of a place")
     }
 }
 
@@ -217,27 +201,26 @@ mod tests {
         #[test]
         fn pods_and_buffers_never_overlap_and_colours_change(steps in prop::collection::vec((any::<bool>(), 0..3_000_000u32), 1..300)) {
             let (memory, mut heap, mut placements) = setting();
-            let mut used: Vec<(Placement, u32)> = Vec::new();
+            let mut used: Vec<(u32, u32)> = Vec::new();
             let mut last_color = std::collections::HashMap::new();
             for (release, bytes) in steps {
                 if release && !used.is_empty() {
-                    placements.release(used.swap_remove(bytes as usize % used.len()).0);
-                } else if let Some(placement) = placements.reserve(&memory, &mut heap, 7, bytes) {
-                    let Tag::Placed(tag) = placements.format().decode(placements.tag(&placement)) else {
-                        panic!("a place has a tag of a place")
-                    };
-                    prop_assert_ne!(last_color.insert(tag.pod, tag.color), Some(tag.color));
-                    used.push((placement, bytes));
+                    let (tag, _) = used.swap_remove(bytes as usize % used.len());
+                    prop_assert!(placements.release(7, tag));
+                    prop_assert!(!placements.release(7, tag), "twice");
+                } else if let Some(tag) = placements.reserve(&memory, &mut heap, 7, bytes) {
+                    let Tag::Placed(parts) = placements.format.decode(tag) else { panic!("a place has a tag of a place") };
+                    prop_assert_ne!(last_color.insert(parts.pod, parts.color), Some(parts.color));
+                    used.push((tag, bytes));
                 } else {
                     prop_assert!(bytes > PLACE_BYTES_MAX || !used.is_empty() || bytes > 4096);
                 }
                 prop_assert_eq!(placements.in_use(), used.len());
                 let (mut pods_seen, mut pages_seen) = (HashSet::new(), HashSet::new());
-                for (placement, bytes) in &used {
+                for &(tag, bytes) in &used {
                     let mut pods = [PagePod::default(); PODS_OF_PLACE_MAX];
-                    let (count, offset) = placements.pods(placement, &mut pods);
+                    let (count, offset) = placements.pods(7, tag, &mut pods);
                     prop_assert!((0..count as u32).all(|pod| pods_seen.insert(offset / POD_BYTES + pod)));
-                    let tag = placements.tag(placement);
                     let page_size = [12, 13, 14, 16][(tag >> 30) as usize];
                     for pod in &pods[..count] {
                         for page in pod.pages[..PAGES_OF_POD].iter().filter(|page| page.get() != 0) {
@@ -245,13 +228,16 @@ mod tests {
                             prop_assert!(pages.into_iter().all(|page| pages_seen.insert(page)));
                         }
                     }
-                    prop_assert!(placements.locate(7, tag, 0, *bytes).is_some());
-                    prop_assert!(placements.locate(7, tag, 1, *bytes).is_none(), "beyond the transfer");
+                    prop_assert!(placements.locate(7, tag, 0, bytes).is_some());
+                    prop_assert!(placements.locate(7, tag, 1, bytes).is_none(), "beyond the transfer");
                     prop_assert!(placements.locate(8, tag, 0, 0).is_none(), "another's");
                     prop_assert!(placements.locate(7, tag ^ 1, 0, 0).is_none(), "another colour");
                 }
                 prop_assert!(pods_seen.iter().all(|&pod| pod < 64));
             }
+            let other = placements.reserve(&memory, &mut heap, 8, 1);
+            placements.release_all(7);
+            prop_assert_eq!(placements.in_use(), usize::from(other.is_some()), "another's places stay");
         }
     }
 
@@ -259,25 +245,26 @@ mod tests {
     fn a_buffer_that_is_still_read_is_not_used_again() {
         let (memory, mut heap, mut placements) = setting();
         let first = placements.reserve(&memory, &mut heap, 1, 4096).unwrap();
-        let (pod, tag) = (first.pod(), placements.tag(&first));
-        let bytes = memory.freeze(placements.locate(1, tag, 0, 4096).unwrap().address, 4096).unwrap();
-        placements.release(first);
-        assert!(placements.locate(1, tag, 0, 4096).is_none(), "it was given back");
+        let address = |placements: &Placements, tag| placements.locate(1, tag, 0, 4096).unwrap().address;
+        let buffer = address(&placements, first);
+        let bytes = memory.freeze(buffer, 4096).unwrap();
+        assert!(placements.release(1, first));
+        assert!(placements.locate(1, first, 0, 4096).is_none(), "it was given back");
         let second = placements.reserve(&memory, &mut heap, 1, 4096).unwrap();
-        assert_ne!(second.pod(), pod);
+        assert_ne!(address(&placements, second), buffer);
         drop(bytes);
         let third = placements.reserve(&memory, &mut heap, 1, 4096).unwrap();
-        assert_eq!(third.pod(), pod);
-        assert_ne!(placements.tag(&third), tag);
+        assert_eq!(address(&placements, third), buffer);
+        assert_ne!(third, first);
     }
 
     #[test]
     fn when_pods_run_out_there_is_no_place() {
         let (memory, mut heap, mut placements) = setting();
-        let held: Vec<Placement> = std::iter::from_fn(|| placements.reserve(&memory, &mut heap, 1, 512)).collect();
+        let held: Vec<u32> = std::iter::from_fn(|| placements.reserve(&memory, &mut heap, 1, 512)).collect();
         assert_eq!(held.len(), 64);
         assert_eq!(placements.reserve(&memory, &mut heap, 1, PLACE_BYTES_MAX + 1), None);
-        held.into_iter().for_each(|placement| placements.release(placement));
+        assert!(held.into_iter().all(|tag| placements.release(1, tag)));
         assert!(placements.reserve(&memory, &mut heap, 1, 512).is_some());
     }
 }

@@ -1,7 +1,6 @@
 //! What goes to the adapter on the data queue: page pods, PDUs, closes and aborts, each within the connection's credits.
 
 use super::connection::{Connection, Outgoing, State};
-use super::placement::Placement;
 use super::{AHS_BYTES_MAX, Driver, OffloadMode, PODS_OF_PLACE_MAX, SEGMENT_BYTES_MAX, WAITING_MAX};
 use crate::bus::Bus;
 use crate::dma::{Block, DmaMemory, Heap};
@@ -235,9 +234,9 @@ impl<B: Bus> Driver<B> {
     }
 
     /// Writes the pods of a place into the adapter's memory, before whatever is sent after.
-    pub(super) fn write_pods(&mut self, tid: u32, placement: &Placement) {
+    pub(super) fn write_pods(&mut self, tid: u32, tag: u32) {
         let mut pods = [PagePod::default(); PODS_OF_PLACE_MAX];
-        let (count, offset) = self.placements.pods(placement, &mut pods);
+        let (count, offset) = self.placements.pods(tid, tag, &mut pods);
         let pods = pods[..count].as_bytes();
         let mut write = UlpMemoryWrite::immediate(tid, self.adapter.pods.start + offset, pods.len());
         let length = (size_of::<UlpMemoryWrite>() + pods.len()).next_multiple_of(16);

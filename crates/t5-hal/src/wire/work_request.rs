@@ -186,10 +186,8 @@ impl TpHeader {
     #[must_use]
     pub const fn for_message(bytes: usize, flow: u32) -> Self {
         Self {
-            op: WorkRequestOp::new()
-                .with(WorkRequestOp::OPCODE, WorkRequestOpcode::Tp.to_wire() as u32)
-                .with(WorkRequestOp::IMMDLEN, (bytes - size_of::<Self>()) as u32),
-            flow: WorkRequestFlow::new().with(WorkRequestFlow::FLOWID, flow).with(WorkRequestFlow::LEN16, len16(bytes)),
+            op: WorkRequestOp::of(WorkRequestOpcode::Tp, (bytes - size_of::<Self>()) as u32),
+            flow: WorkRequestFlow::of(flow, bytes),
             cookie: U64::ZERO,
         }
     }
