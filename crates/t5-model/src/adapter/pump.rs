@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::flow::{Phase, Request};
 use crate::iscsi::{Layout, Measured, add_digests, examine};
 use crate::tcp::{Event, Loss};
+use iscsi_pdu::HEADER_LENGTH;
 use std::time::Duration;
 use t5_hal::wire::*;
 use zerocopy::IntoBytes;
@@ -160,7 +161,7 @@ impl Core {
         let flow = &mut self.flows[tid as usize];
         let settings = flow.settings();
         let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
-        let mut beginning = [0; 8];
+        let mut beginning = [0; HEADER_LENGTH];
         let there = tcp.peek(&mut beginning);
         let layout = match Layout::measure(&beginning[..there], settings) {
             Measured::Known(layout) if tcp.received_length() >= layout.total_bytes => layout,
