@@ -2,8 +2,8 @@
 
 use super::Core;
 use super::egress::alone;
-use super::fault::Fault;
 use super::flow::{Phase, Request};
+use super::frames::FRAMES_MAX;
 use crate::iscsi::{Layout, Measured, add_digests, examine};
 use crate::tcp::{Event, Loss};
 use iscsi_pdu::HEADER_LENGTH;
@@ -80,7 +80,7 @@ impl Core {
                             return Ok(tcp.send(&self.scratch));
                         }
                         let pdu = add_digests(&self.scratch, digests.0, digests.1);
-                        pdu.map(|pdu| tcp.send(&pdu)).map_err(|_| Fault::NoConnection { tid })
+                        Ok(tcp.send(&pdu?))
                     });
                     let done = (*credits, *acknowledge);
                     if let Err(fault) = result {
@@ -142,7 +142,7 @@ impl Core {
             let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
             let has_room = function.ingress.get(&flow.iq).is_some_and(super::ingress::IngressQueue::has_room);
             if !has_room {
-                function.stalled.push(tid);
+                function.stalled.insert(tid);
                 return false;
             }
             if !flow.takes_more() {
@@ -323,6 +323,9 @@ impl Core {
     /// Sends what TCP has to send; says whether there may be more.
     fn run_transmit(&mut self, tid: u32, now: Duration) -> bool {
         for _ in 0..BURST {
+            if self.frames.len() >= FRAMES_MAX {
+                return true;
+            }
             let Some(flow) = self.flows.get_mut(tid as usize) else { return false };
             let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
             let Some(frame) = tcp.poll_transmit(now) else { return false };
