@@ -251,7 +251,8 @@ fn two_adapters_speak_over_a_bad_cable() {
     }
     for (at, piece) in data.chunks(8192).enumerate() {
         // All of it fits the windows, so it is sent while both wait.
-        (initiator.flush().unwrap(), target.flush().unwrap());
+        initiator.flush().unwrap();
+        target.flush().unwrap();
         let Received::Frame(frame) = next(&mut target, &world) else { panic!("a good PDU comes") };
         assert_eq!(frame.data, piece);
         assert!(world.target.borrow().bus().memory().locate(&frame.data).is_some(), "it was placed");
