@@ -14,7 +14,7 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("iscsi-transport", &["iscsi-pdu"]),
     ("block-store", &["scsi-block"]),
     ("t5-hal", &["iscsi-pdu", "iscsi-transport"]),
-    ("t5-model", &["iscsi-pdu", "iscsi-session", "t5-hal"]),
+    ("t5-model", &["iscsi-pdu", "t5-hal"]),
     ("iscsi-node", &["iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
     ("iscsi-runtime", &["block-store", "iscsi-node", "iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
     ("ferriscsi", ALL),

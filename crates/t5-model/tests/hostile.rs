@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use t5_hal::Bus;
 use t5_hal::dma::DmaMemory;
-use t5_hal::driver::{Driver, DriverConfig, DriverError, execute};
+use t5_hal::driver::{Driver, DriverConfig, DriverError, DriverEvent, OffloadMode, execute};
 use t5_hal::registers::*;
 use t5_hal::wire::*;
 use t5_model::adapter::{Adapter, Fault, FunctionBus};
+use t5_model::switch::{InterfaceNumber, MacAddress, PortNumber};
+use t5_model::tcp::{Connection, ConnectionConfig, LinkHeader, Tuple, checksum};
 use zerocopy::IntoBytes;
 
 const HOSTILE: u8 = 2;
@@ -41,44 +43,66 @@ fn refusal<C: FirmwareCommand + std::fmt::Debug>(bus: &FunctionBus, asked: &C) -
 struct Hostile {
     bus: FunctionBus,
     vi: u16,
+    mac: [u8; 6],
     iq: u16,
+    free_list: u32,
     /// Number and address of each egress queue.
     egress: [(u32, u64); 3],
 }
 
 impl Hostile {
     fn new(adapter: &Arc<Adapter>) -> Self {
+        Self::with_rings(adapter, [0, 8192, 12288, 20480, 28672].map(|at| BASE + at))
+    }
+
+    /// With its rings at those addresses: of the ingress queue, of its free list, and of the egress queues.
+    fn with_rings(adapter: &Arc<Adapter>, [entries, buffers, egress @ ..]: [u64; 5]) -> Self {
         let bus = adapter.function(HOSTILE, Arc::new(DmaMemory::new(BASE, RING_BYTES, 1 << 20)));
         let made = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
         let target = pfvf(HOSTILE, 0);
         let mut ask = ViCommand::request(Access::EXEC_WRITE, target);
         ask.length = made(ask.length);
-        let vi = command(&bus, &ask).unwrap().kind.get(ViType::VIID);
+        let made_vi = command(&bus, &ask).unwrap();
+        let (vi, mac) = (made_vi.kind.get(ViType::VIID), made_vi.mac);
 
         let mut ask = IqCommand::request(Access::EXEC_WRITE, target);
         ask.length = made(ask.length);
         ask.flags = IqFlags::new().with(IqFlags::IQESIZE, 2);
-        (ask.size, ask.address) = (ENTRIES.into(), BASE.into());
-        (ask.free_list0_size, ask.free_list0_address) = (3.into(), (BASE + 8192).into());
-        let iq = command(&bus, &ask).unwrap().iq.get();
+        (ask.size, ask.address) = (ENTRIES.into(), entries.into());
+        (ask.free_list0_size, ask.free_list0_address) = (3.into(), buffers.into());
+        let made_iq = command(&bus, &ask).unwrap();
+        let (iq, free_list) = (made_iq.iq.get(), made_iq.free_list0.get().into());
 
         let fetch = EgressFetch::new().with(EgressFetch::IQID, iq.into());
         let size = EgressSize::new().with(EgressSize::EQSIZE, u32::from(DESCRIPTORS) + 1);
-        let address = [BASE + 12288, BASE + 20480, BASE + 28672];
         let mut ask = EqOffloadCommand::request(Access::EXEC_WRITE, target);
-        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, address[0].into());
+        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, egress[0].into());
         let offload = command(&bus, &ask).unwrap().eq.get(EgressId::EQID);
         let mut ask = EqCtrlCommand::request(Access::EXEC_WRITE, target);
-        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, address[1].into());
+        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, egress[1].into());
         let control = command(&bus, &ask).unwrap().eq.get(CtrlEgressId::EQID);
         let mut ask = EqEthCommand::request(Access::EXEC_WRITE, target);
-        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, address[2].into());
+        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, egress[2].into());
         ask.flags = EthEgressFlags::new().with(EthEgressFlags::VIID, vi.into());
         let ethernet = command(&bus, &ask).unwrap().eq.get(EgressId::EQID);
         let mut enable = ViEnableCommand::request(Access::EXEC_WRITE, vi.into());
         enable.length = enable.length.with_bit(ViEnableLength::IEN, true).with_bit(ViEnableLength::EEN, true);
         command(&bus, &enable).unwrap();
-        Self { bus, vi, iq, egress: [(offload, address[0]), (control, address[1]), (ethernet, address[2])] }
+        let mut spread = RssViConfigCommand::request(Access::WRITE, vi.into());
+        spread.flags = RssViFlags::new().with(RssViFlags::DEFAULTQ, iq.into());
+        command(&bus, &spread).unwrap();
+        let mut own = ViMacCommand::request(Access::WRITE, vi.into());
+        own.entries[0].index = ViMacIndex::new().with_bit(ViMacIndex::VALID, true).with(ViMacIndex::IDX, MAC_ADD);
+        own.entries[0].address = mac;
+        command(&bus, &own).unwrap();
+        Self {
+            bus,
+            vi,
+            mac,
+            iq,
+            free_list,
+            egress: [(offload, egress[0]), (control, egress[1]), (ethernet, egress[2])],
+        }
     }
 
     /// Fills a whole egress queue and rings for some of it.
@@ -89,9 +113,56 @@ impl Hostile {
             self.bus.memory().write(address + at * 64, &bytes[..end]).unwrap();
         }
         self.bus.memory().write(address, &bytes[..bytes.len().min(4096)]).unwrap();
+        self.ring(id, descriptors);
+        self.bus.poll();
+    }
+
+    fn ring(&self, id: u32, descriptors: u32) {
         let word = QueueDoorbell::new().with(QueueDoorbell::QID, id).with(QueueDoorbell::PIDX, descriptors & 0x1fff);
         self.bus.write_register(MY_PF + KDOORBELL, word.value());
-        self.bus.poll();
+    }
+
+    /// Sends a frame that is a piece of its memory's buffers, by way of the switch.
+    fn send_frame(&self, destination: [u8; 6], length: u16) {
+        let header = [&destination[..], &[2, 0, 0, 0, 0, 9, 0x88, 0xb5]].concat();
+        self.bus.memory().write(self.bus.memory().buffers(), &header).unwrap();
+        let core = TxPktCore { length: length.into(), ..TxPktCore::default() };
+        let mut rest = core.as_bytes().to_vec();
+        let address = self.bus.memory().buffers();
+        UlpList::encode(&[Piece { address, length: length.into() }], &mut rest);
+        let request = EthTxPktVm {
+            op: WorkRequestOp::of(WorkRequestOpcode::EthTxPktVm, size_of::<TxPktCore>() as u32),
+            flow: WorkRequestFlow::of(0, size_of::<EthTxPktVm>() + rest.len()),
+            ..EthTxPktVm::default()
+        };
+        self.send(2, &[request.as_bytes(), &rest].concat(), 1);
+    }
+
+    /// Sends a message by the control queue.
+    fn request(&self, message: impl IntoBytes + zerocopy::Immutable) {
+        self.send(1, message.as_bytes(), 1);
+    }
+
+    fn options(&self) -> Opt0 {
+        Opt0::new().with(Opt0::SMAC_SEL, u64::from(ViId::from_value(self.vi).get(ViId::VIN)) << 1)
+    }
+
+    fn open_request(&self) -> ActOpenReq {
+        let (local_ip, peer_ip) = ([10, 0, 0, 8], [10, 0, 0, 9]);
+        let ends = ActOpenReq { local_ip, peer_ip, ..ActOpenReq::new(0, u32::from(self.iq) << 14) };
+        ActOpenReq { local_port: 1.into(), peer_port: 2.into(), ..ends }
+    }
+
+    /// Begins a connection to nobody: the first of the adapter.
+    fn open(&self) {
+        let row = u32::from(ViId::from_value(self.vi).get(ViId::VIN));
+        let params = SmtParams::new().with(SmtParams::IDX, row);
+        self.request(SmtWriteReq { params, source_mac0: self.mac, ..SmtWriteReq::new(0, 0) });
+        let params = L2tParams::new().with_bit(L2tParams::NOREPLY, true);
+        let hop = L2tWriteReq { params, vlan: 0xfff.into(), ..L2tWriteReq::new(0, 0) };
+        self.request(L2tWriteReq { destination_mac: [2, 0, 0, 0, 0, 9], ..hop });
+        self.request(ActOpenReq { opt0: self.options(), ..self.open_request() });
+        assert_eq!((self.fault(), self.bus.adapter().connections()), (None, 1));
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -109,6 +180,11 @@ fn snapshot(memory: &DmaMemory) -> Vec<u8> {
     let mut bytes = vec![0; (memory.end() - memory.base()) as usize];
     memory.read(memory.base(), &mut bytes).unwrap();
     bytes
+}
+
+/// Where something stands that could stand there, or at the end of all addresses, or anywhere.
+fn anywhere(usual: u64) -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(usual), 1 => (0..128u64).prop_map(|at| u64::MAX - at), 1 => any::<u64>()]
 }
 
 /// A work request of each kind, with fields that look right and others that do not.
@@ -173,6 +249,27 @@ proptest! {
     }
 
     #[test]
+    fn rings_that_stand_anywhere_are_taken(
+        entries in anywhere(BASE), list in anywhere(BASE + 8192), offload in anywhere(BASE + 12288),
+        control in anywhere(BASE + 20480), buffers in anywhere(BASE + (64 << 10)),
+    ) {
+        let adapter = adapter();
+        let hostile = Hostile::with_rings(&adapter, [entries, list, offload, control, BASE + 28672]);
+        for at in 0..16 {
+            let _ = hostile.bus.memory().store(list.wrapping_add(8 * at), buffers.to_be_bytes());
+        }
+        hostile.ring(hostile.free_list, 1);
+        // Frames to itself fill a buffer, and then the next; what is none is told.
+        for length in [100, 1000, 3000, 3000] {
+            hostile.send_frame(hostile.mac, length);
+        }
+        for (id, _) in hostile.egress {
+            (0..DESCRIPTORS - 2).for_each(|_| hostile.ring(id, 1));
+            hostile.bus.poll();
+        }
+    }
+
+    #[test]
     fn whatever_stands_in_the_mailbox_is_answered(mut message in prop::collection::vec(any::<u8>(), 64), opcode in 0..CommandOpcode::ALL.len(), len16 in 0..6u8) {
         let adapter = adapter();
         let hostile = Hostile::new(&adapter);
@@ -186,6 +283,95 @@ proptest! {
         let owner = hostile.bus.read_register(MY_PF + MAILBOX_CONTROL) & 3;
         prop_assert_eq!(owner, u32::from(MailboxOwner::Driver.to_wire()));
     }
+}
+
+#[test]
+fn a_frame_that_no_buffer_holds_does_not_stop_its_receiver() {
+    let adapter = adapter();
+    let mut victim = victim(&adapter);
+    let hostile = Hostile::new(&adapter);
+    hostile.send_frame(victim.adapter().mac, u16::MAX);
+    assert_eq!((hostile.fault(), adapter.take_fault(VICTIM)), (None, None));
+    let vin = InterfaceNumber::new(victim.adapter().vi.get(ViId::VIN) as u8).unwrap();
+    adapter.with_switch(|switch| assert_eq!(switch.interface(vin).unwrap().counters().received.unicast.frames, 1));
+    let listener = victim.listen("10.0.0.1:3260".parse().unwrap(), OffloadMode::Ulp).unwrap();
+    let start = Instant::now();
+    let told = (0..1000).find_map(|_| {
+        victim.poll(start);
+        victim.poll_event()
+    });
+    assert!(matches!(told, Some(DriverEvent::Listening { listener: which, result: Ok(()) }) if which == listener));
+}
+
+#[test]
+fn a_frame_in_the_queue_itself_is_sent_whatever_its_address() {
+    let adapter = adapter();
+    let hostile = Hostile::new(&adapter);
+    let op = WorkRequestOp::of(WorkRequestOpcode::EthTxPkt, size_of::<TxPktCore>() as u32 + 20);
+    let request = EthTxPkt { op, flow: WorkRequestFlow::of(0, 52), ..EthTxPkt::default() };
+    let core = TxPktCore { length: 20.into(), ..TxPktCore::default() };
+    // The first byte is that of a list.
+    let frame = [&[UlpPart::DataList.to_wire(), 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 0x88, 0xb5][..], b"abcdef"].concat();
+    hostile.send(2, &[request.as_bytes(), core.as_bytes(), &frame].concat(), 1);
+    assert_eq!(hostile.fault(), None);
+    assert_eq!(adapter.poll_wire(PortNumber::of(0)), Some(frame));
+}
+
+#[test]
+fn an_interface_that_was_given_back_takes_all_that_went_by_it() {
+    let adapter = adapter();
+    let hostile = Hostile::new(&adapter);
+    hostile.open();
+    let mut free = ViCommand::request(Access::EXEC_WRITE, pfvf(HOSTILE, 0));
+    free.length = free.length.with_bit(AllocLength::FREE, true);
+    free.kind = ViType::new().with(ViType::VIID, hostile.vi);
+    command(&hostile.bus, &free).unwrap();
+    assert_eq!(adapter.connections(), 0);
+    let queue = hostile.egress[2].0;
+    hostile.ring(queue, 1);
+    assert_eq!(hostile.fault(), Some(Fault::NoQueue { queue }), "its queue of frames is gone");
+    hostile.request(ActOpenReq { opt0: hostile.options(), ..hostile.open_request() });
+    assert_eq!(adapter.connections(), 0, "its source address is gone");
+}
+
+#[test]
+fn an_abort_without_a_reset_ends_a_connection_in_silence() {
+    let adapter = adapter();
+    let hostile = Hostile::new(&adapter);
+    hostile.open();
+    hostile.request(AbortReq { command: AbortCommand::NoRst.to_wire(), ..AbortReq::new(0, 0) });
+    adapter.poll();
+    assert_eq!((hostile.fault(), adapter.connections()), (None, 0));
+    let sent = std::iter::from_fn(|| adapter.poll_wire(PortNumber::of(0))).count();
+    assert_eq!(sent, 1, "a SYN and nothing else");
+}
+
+#[test]
+fn answers_to_a_flood_of_syns_are_bounded() {
+    let adapter = adapter();
+    let mut victim = victim(&adapter);
+    victim.poll(Instant::now());
+    let (destination, source) = (MacAddress(victim.adapter().mac), MacAddress([2, 0, 0, 0, 0, 9]));
+    let config = ConnectionConfig {
+        link: LinkHeader { destination, source, vlan_tag: None, ipv6: false },
+        mtu_bytes: 1500,
+        receive_bytes: 0,
+        send_bytes: 0,
+        nagle: false,
+        keep_alive: false,
+        seed: 1,
+    };
+    let tuple = Tuple { local: "10.0.0.9:1".parse().unwrap(), peer: "10.0.0.1:3260".parse().unwrap() };
+    let mut syn = Connection::connect(config, tuple, Duration::ZERO).unwrap().poll_transmit(Duration::ZERO).unwrap();
+    checksum::fill(&mut syn[14..]);
+    let port = PortNumber::of(0);
+    (0..5000).for_each(|_| adapter.handle_wire(port, syn.clone()));
+    let mut answers = 0;
+    for _ in 0..100 {
+        adapter.poll();
+        answers += std::iter::from_fn(|| adapter.poll_wire(port)).count();
+    }
+    assert_eq!(answers, 4096);
 }
 
 #[test]

@@ -224,6 +224,19 @@ fn what_is_not_consumed_stops_the_other_end() {
 }
 
 #[test]
+fn answers_that_are_not_fetched_are_few() {
+    let (mut ends, _) = established();
+    let [mut sender, mut receiver] = ends.each_mut().map(|end| end.connection.take().unwrap());
+    sender.send(b"again");
+    let mut sent = std::iter::from_fn(|| sender.poll_transmit(Duration::ZERO));
+    let segment = sent.find(|frame| frame.ends_with(b"again")).unwrap();
+    (0..1000).for_each(|_| receiver.handle_packet(&segment[14..], Duration::ZERO));
+    let answers = std::iter::from_fn(|| receiver.poll_transmit(Duration::ZERO)).count();
+    assert!((1..=65).contains(&answers), "{answers} answers to what came a thousand times");
+    assert_eq!(receiver.received(), b"again");
+}
+
+#[test]
 fn a_reset_undoes_a_connection_that_does_not_stand() {
     let mut connecting = Connection::connect(config(1500, None, HERE, THERE), tuple(false), Duration::ZERO).unwrap();
     let syn = connecting.poll_transmit(Duration::ZERO).unwrap();

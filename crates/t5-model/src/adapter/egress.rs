@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use t5_hal::dma::DmaMemory;
 use t5_hal::queue::{DESCRIPTOR_BYTES, WORK_REQUEST_BYTES_MAX};
-use t5_hal::wire::{WireError, WorkRequestFlow, WorkRequestHeader};
+use t5_hal::wire::{WorkRequestFlow, WorkRequestHeader};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// What an egress queue is for.
@@ -84,13 +84,13 @@ impl EgressQueue {
 
     fn read(&mut self, memory: &DmaMemory) -> Result<WorkRequest, Fault> {
         let mut request = WorkRequest { bytes: [0; WORK_REQUEST_BYTES_MAX], length: 0 };
-        let at = self.address + u64::from(self.consumer) * DESCRIPTOR_BYTES as u64;
+        let at = self.descriptor(self.consumer);
         memory.read(at, &mut request.bytes[..DESCRIPTOR_BYTES])?;
         let (header, _) = WorkRequestHeader::read_from_prefix(&request.bytes).expect("a descriptor has a header");
         let length = header.flow.get(WorkRequestFlow::LEN16) as usize * 16;
         let count = length.div_ceil(DESCRIPTOR_BYTES);
         if !(16..=WORK_REQUEST_BYTES_MAX).contains(&length) || count > usize::from(self.ready) {
-            return Err(Fault::WorkRequest { queue: self.id, word: header.op.value() });
+            return Err(self.malformed(header));
         }
         let until_end = usize::from(self.descriptors - self.consumer) * DESCRIPTOR_BYTES;
         let (first, wrapped) = request.bytes[..length].split_at_mut(length.min(until_end));
@@ -108,13 +108,17 @@ impl EgressQueue {
         status[..4].copy_from_slice(&self.id.to_be_bytes());
         status[4..6].copy_from_slice(&self.consumer.to_be_bytes());
         status[6..].copy_from_slice(&self.producer().to_be_bytes());
-        Ok(memory.store(self.address + u64::from(self.descriptors) * DESCRIPTOR_BYTES as u64, status)?)
+        Ok(memory.store(self.descriptor(self.descriptors), status)?)
+    }
+
+    /// Where a descriptor stands. The driver may have named any address: one that wraps around is outside its memory, or harmless.
+    const fn descriptor(&self, index: u16) -> u64 {
+        self.address.wrapping_add(index as u64 * DESCRIPTOR_BYTES as u64)
     }
 
     /// The fault of a work request that could not be read or done.
-    pub(super) fn malformed(&self, request: &[u8], _: WireError) -> Fault {
-        let word = request.first_chunk().map_or(0, |word| u32::from_be_bytes(*word));
-        Fault::WorkRequest { queue: self.id, word }
+    pub(super) fn malformed(&self, header: WorkRequestHeader) -> Fault {
+        Fault::WorkRequest { queue: self.id, word: header.op.value() }
     }
 }
 

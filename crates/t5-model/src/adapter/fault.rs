@@ -8,8 +8,8 @@ pub enum Fault {
     /// It named memory that it does not have.
     #[error("an address of the driver is not in its memory: {0}")]
     Memory(#[from] DmaFault),
-    /// A work request is none: the queue's content was dropped.
-    #[error("egress queue {queue} holds no work request: its first word is {word:#010x}")]
+    /// A work request is none: it was dropped, and what stands behind it if its length is wrong.
+    #[error("egress queue {queue} holds no work request of its kind: its first word is {word:#010x}")]
     WorkRequest {
         /// Which queue.
         queue: u32,
@@ -28,6 +28,14 @@ pub enum Fault {
         /// Which queue.
         queue: u16,
     },
+    /// A message for the driver was lost: the next buffer is too short for it.
+    #[error("the next buffer of free list {queue} is too short for a message of {length} bytes, which was lost")]
+    SmallBuffer {
+        /// Which free list.
+        queue: u32,
+        /// Length of the message in bytes.
+        length: u32,
+    },
     /// A doorbell that belongs to no queue of the function.
     #[error("a doorbell was rung for {queue}, which is no queue of the function")]
     NoQueue {
@@ -39,6 +47,21 @@ pub enum Fault {
     NoConnection {
         /// Which connection.
         tid: u32,
+    },
+    /// A work request takes more credits than the connection has left.
+    #[error("a work request of connection {tid} takes more credits than are left: wait for FW4_ACK")]
+    Credits {
+        /// Which connection.
+        tid: u32,
+    },
+    /// What a connection was to send is no PDU, and digests were to be inserted.
+    #[error("a connection cannot send what it was given: {0}")]
+    Pdu(#[from] crate::iscsi::MalformedPdu),
+    /// A row of the table of source addresses that belongs to no interface of the function.
+    #[error("row {row} of the table of source addresses is no interface of the function")]
+    NoInterface {
+        /// Which row.
+        row: u8,
     },
     /// A write to the adapter's memory beyond the function's own.
     #[error("a write to {address:#x} of the adapter's memory is outside the function's region")]

@@ -68,8 +68,8 @@ impl Core {
             Command::PfVfCommand(command) => pf_vf(command).into(),
             Command::IqCommand(command) => self.ingress_queue(pf, command)?.into(),
             Command::EqEthCommand(mut command) => {
-                let interface = self.owned_interface(pf, command.flags.get(EthEgressFlags::VIID) as u16)?;
-                let kind = EgressKind::Ethernet(interface);
+                let interface = self.owned_interface(pf, command.flags.get(EthEgressFlags::VIID) as u16);
+                let kind = interface.map(EgressKind::Ethernet);
                 let id = command.eq.get(EgressId::EQID);
                 let id = self.egress_queue(
                     pf,
@@ -90,7 +90,7 @@ impl Core {
                     pf,
                     command.length,
                     id,
-                    EgressKind::Control,
+                    Ok(EgressKind::Control),
                     command.fetch,
                     command.size,
                     command.address.get(),
@@ -105,7 +105,7 @@ impl Core {
                     pf,
                     command.length,
                     id,
-                    EgressKind::Offload,
+                    Ok(EgressKind::Offload),
                     command.fetch,
                     command.size,
                     command.address.get(),
@@ -259,7 +259,7 @@ impl Core {
         pf: usize,
         length: AllocLength,
         id: u32,
-        kind: EgressKind,
+        kind: Answer<EgressKind>,
         fetch: EgressFetch,
         size: EgressSize,
         address: u64,
@@ -268,6 +268,7 @@ impl Core {
         if length.is_set(AllocLength::FREE) {
             return function.egress.remove(&id).map(|queue| queue.id).ok_or(ReturnCode::NoEntry);
         }
+        let kind = kind?;
         let iq = fetch.get(EgressFetch::IQID) as u16;
         let size = size.get(EgressSize::EQSIZE) as u16;
         if !function.ingress.contains_key(&iq) || !(16..=8192).contains(&size) {
@@ -281,8 +282,7 @@ impl Core {
     fn virtual_interface(&mut self, pf: usize, mut command: ViCommand) -> Answer<ViCommand> {
         if command.length.is_set(AllocLength::FREE) {
             let interface = self.owned_interface(pf, command.kind.get(ViType::VIID))?;
-            self.switch.detach(interface);
-            self.function(pf).interfaces.remove(interface);
+            self.free_interface(pf, interface);
             return Ok(command);
         }
         let port = PortNumber::new(command.port.get(ViPort::PORTID)).ok_or(ReturnCode::Invalid)?;
@@ -296,6 +296,17 @@ impl Core {
         command.mac = self.address_of(number).0;
         command.rss = ViRss::new().with(ViRss::RSSSIZE, RSS_ENTRIES);
         Ok(command)
+    }
+
+    /// Takes an interface from a function, with all that goes by it: the number may be another's next.
+    fn free_interface(&mut self, pf: usize, interface: InterfaceNumber) {
+        self.switch.detach(interface);
+        self.forget_all(|flow| flow.interface == interface);
+        let function = self.function(pf);
+        function.interfaces.remove(interface);
+        function.sources.remove(&interface);
+        function.default_queues.remove(&interface);
+        function.egress.retain(|_, queue| queue.kind != EgressKind::Ethernet(interface));
     }
 
     fn owned_interface(&mut self, pf: usize, vi: u16) -> Answer<InterfaceNumber> {

@@ -1,5 +1,7 @@
 //! An offloaded connection as the adapter keeps it, beside its TCP.
 
+use super::fault::Fault;
+use super::firmware::FLOW_CREDITS;
 use crate::iscsi::Settings;
 use crate::switch::InterfaceNumber;
 use crate::tcp::{Connection, Tuple};
@@ -107,6 +109,12 @@ impl Flow {
         }
     }
 
+    /// Whether the driver has credits for one more work request. Those that are owed are not its own yet.
+    pub(super) fn check_credits(&self, tid: u32, credits: u32) -> Result<(), Fault> {
+        let left = FLOW_CREDITS.saturating_sub(self.credits_held + self.credits_owed);
+        if credits > left { Err(Fault::Credits { tid }) } else { Ok(()) }
+    }
+
     /// A field of the control block.
     fn tcb(&self, field: TcbField) -> u64 {
         (self.tcb_words(field.word) & field.mask()) >> field.low
@@ -152,5 +160,22 @@ impl Flow {
     /// Whether the window is open.
     pub(super) const fn takes_more(&self) -> bool {
         self.unacknowledged_bytes < self.window_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credits_that_wait_or_are_owed_are_not_the_drivers() {
+        let end = "10.0.0.1:1".parse().unwrap();
+        let interface = InterfaceNumber::new(0).unwrap();
+        let mut flow = Flow::new(4, interface, Tuple { local: end, peer: end }, 0, Phase::Open);
+        (flow.credits_held, flow.credits_owed) = (FLOW_CREDITS - 30, 20);
+        assert_eq!(flow.check_credits(7, 10), Ok(()));
+        assert_eq!(flow.check_credits(7, 11), Err(Fault::Credits { tid: 7 }));
+        flow.credits_owed = 0;
+        assert_eq!(flow.check_credits(7, 30), Ok(()));
     }
 }

@@ -2,7 +2,6 @@
 
 use super::Core;
 use super::egress::EgressKind;
-use super::ingress::IngressQueue;
 use crate::switch::{Delivery, EthernetHeader, InterfaceNumber, Match, Origin, Path, Refusal};
 use crate::tcp::{Segment, checksum};
 use std::time::Duration;
@@ -11,6 +10,8 @@ use zerocopy::IntoBytes;
 
 /// Frames of offloaded connections that are sent in one turn.
 const FRAMES_A_TURN: usize = 256;
+/// Frames of offloaded connections that wait for their turn.
+pub(super) const FRAMES_MAX: usize = 4096;
 
 impl Core {
     /// Sends the frames of offloaded connections.
@@ -33,9 +34,9 @@ impl Core {
         path: Path,
         origin: Origin,
         frame: Vec<u8>,
+        now: Duration,
     ) -> Result<(), Refusal> {
         let delivery = self.switch.transmit(interface, path, origin, &frame)?;
-        let now = self.now;
         self.deliver(delivery, frame, now);
         Ok(())
     }
@@ -53,10 +54,12 @@ impl Core {
         for copy in &delivery.copies {
             self.deliver_copy(copy.receiver, copy.queue, copy.matched, &frame, now);
         }
+        if !delivery.wires.is_empty()
+            && let Some(ethernet) = EthernetHeader::decode(&frame).filter(EthernetHeader::is_ip)
+        {
+            checksum::fill(&mut frame[ethernet.length..]);
+        }
         for &port in &delivery.wires {
-            if let Some(ethernet) = EthernetHeader::decode(&frame) {
-                checksum::fill(&mut frame[ethernet.length..]);
-            }
             self.send_to_wire(port, frame.clone());
         }
     }
@@ -73,7 +76,9 @@ impl Core {
         let Some(pf) = owner.map(|function| usize::from(function.pf)) else { return };
         let Some(ethernet) = EthernetHeader::decode(frame) else { return };
         let packet = &frame[ethernet.length..];
-        if let Some(segment) = Segment::decode(packet) {
+        if ethernet.is_ip()
+            && let Some(segment) = Segment::decode(packet)
+        {
             if let Some(&tid) = self.by_tuple.get(&(interface, segment.tuple)) {
                 if let Some(tcp) = self.flows.get_mut(tid as usize).and_then(|flow| flow.tcp.as_mut()) {
                     tcp.handle_packet(packet, now);
@@ -113,8 +118,9 @@ impl Core {
     ) {
         let function = self.function(pf);
         let Some(iq) = queue.or_else(|| function.default_queues.get(&interface).copied()) else { return };
-        // What nobody reads is lost, as on a wire.
-        if !function.ingress.get(&iq).is_some_and(IngressQueue::has_room) {
+        // What nobody reads or has a buffer for is lost, as on a wire: who sends it harms nobody.
+        let length = size_of::<RxPkt>() + frame.len();
+        if !function.ingress.get(&iq).is_some_and(|queue| queue.takes(&function.memory, length)) {
             return;
         }
         let message = RxPkt {

@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::ingress::{BUFFER_BYTES, IngressQueue};
 use crate::iscsi::{PDU_BYTES_MAX, Pods};
 use crate::switch::{InterfaceNumber, InterfaceSet, MacAddress};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::Waker;
@@ -64,7 +64,7 @@ pub(super) struct Function {
     /// Default queue of each interface, for frames.
     pub(super) default_queues: BTreeMap<InterfaceNumber, u16>,
     /// Connections that wait for room in an ingress queue, and whether some has been made.
-    pub(super) stalled: Vec<u32>,
+    pub(super) stalled: BTreeSet<u32>,
     pub(super) has_made_room: bool,
     wakers: HashMap<u16, Waker>,
     faults: VecDeque<Fault>,
@@ -85,7 +85,7 @@ impl Function {
             sources: BTreeMap::new(),
             listeners: BTreeMap::new(),
             default_queues: BTreeMap::new(),
-            stalled: Vec::new(),
+            stalled: BTreeSet::new(),
             has_made_room: false,
             wakers: HashMap::new(),
             faults: VecDeque::new(),

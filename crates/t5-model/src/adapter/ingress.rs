@@ -97,14 +97,17 @@ impl FreeList {
     }
 
     /// Where a message goes, and whether it begins a buffer. Nothing if there is no buffer for it.
-    fn take(&mut self, memory: &DmaMemory, length: u32) -> Result<Option<(u64, bool)>, DmaFault> {
+    fn take(&mut self, memory: &DmaMemory, length: u32) -> Result<Option<(u64, bool)>, Fault> {
         if let Some(current) = self.current.as_mut().filter(|current| current.bytes - current.filled >= length) {
-            let at = current.address + u64::from(current.filled);
+            let at = current.address.wrapping_add(current.filled.into());
             current.filled = (current.filled + length).next_multiple_of(FREE_LIST_ALIGNMENT).min(current.bytes);
             return Ok(Some((at, false)));
         }
-        let Some(next) = self.peek(memory)?.filter(|next| next.bytes >= length) else { return Ok(None) };
+        let Some(next) = self.peek(memory)? else { return Ok(None) };
         let setup = self.setup.expect("there is a buffer, so there is a list");
+        if next.bytes < length {
+            return Err(Fault::SmallBuffer { queue: setup.id, length });
+        }
         self.available -= 1;
         self.next = (self.next + 1) % setup.buffers;
         let filled = length.next_multiple_of(FREE_LIST_ALIGNMENT).min(next.bytes);
@@ -115,7 +118,7 @@ impl FreeList {
     /// The next buffer, if the driver has given one.
     fn peek(&self, memory: &DmaMemory) -> Result<Option<Buffer>, DmaFault> {
         let Some(setup) = self.setup.filter(|_| self.available > 0) else { return Ok(None) };
-        let entry = u64::from_be_bytes(memory.load(setup.address + u64::from(self.next) * 8)?);
+        let entry = u64::from_be_bytes(memory.load(setup.address.wrapping_add(u64::from(self.next) * 8))?);
         let bytes = BUFFER_BYTES[(entry & 0xf) as usize];
         Ok(Some(Buffer { address: entry & !0xf, bytes, filled: 0 }))
     }
@@ -169,6 +172,11 @@ impl IngressQueue {
         Ok(self.list.peek(memory)?.map_or(0, |buffer| buffer.bytes))
     }
 
+    /// Whether a message of that length finds room and a buffer that is long enough.
+    pub(super) fn takes(&self, memory: &DmaMemory, length: usize) -> bool {
+        self.has_room() && self.buffer_bytes(memory).is_ok_and(|bytes| bytes as usize >= length)
+    }
+
     fn free_entries(&self) -> u16 {
         self.setup.entries - 1 - self.used.min(self.setup.entries - 1)
     }
@@ -204,7 +212,7 @@ impl IngressQueue {
         Ok(())
     }
 
-    /// Puts one message into the queue; false if there is no room.
+    /// Puts one message into the queue; false if there is no room now. One that is too long for the next buffer is lost.
     fn put(
         &mut self,
         memory: &DmaMemory,
@@ -221,8 +229,7 @@ impl IngressQueue {
         if in_buffer {
             let length = message.len() + payload.len();
             let Some((at, new)) = self.list.take(memory, length as u32)? else { return Ok(false) };
-            memory.write(at, message)?;
-            memory.write(at + message.len() as u64, payload)?;
+            memory.write_parts(at, &[message, payload])?;
             kind = EntryKind::FreeListBuffer;
             entry.length =
                 FreeListLength::new().with(FreeListLength::LEN, length as u32).with_bit(FreeListLength::NEWBUF, new);
@@ -231,10 +238,10 @@ impl IngressQueue {
             entry.message[message.len()..message.len() + payload.len()].copy_from_slice(payload);
         }
         entry.kind = EntryType::new().with_bit(EntryType::GEN, self.generation).with(EntryType::TYPE, kind.to_wire());
-        let at = self.setup.address + u64::from(self.producer) * INGRESS_ENTRY_BYTES as u64;
+        let at = self.setup.address.wrapping_add(u64::from(self.producer) * INGRESS_ENTRY_BYTES as u64);
         let (front, last) = entry.as_bytes().split_last_chunk::<8>().expect("an entry has 64 bytes");
         memory.write(at, front)?;
-        memory.store(at + front.len() as u64, *last)?;
+        memory.store(at.wrapping_add(front.len() as u64), *last)?;
         self.producer += 1;
         self.used += 1;
         if self.producer == self.setup.entries {

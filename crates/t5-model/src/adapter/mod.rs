@@ -63,7 +63,6 @@ impl fmt::Debug for Adapter {
 struct Core {
     /// In the addresses of its interfaces.
     number: u8,
-    now: Duration,
     functions: [Option<Function>; FUNCTIONS],
     /// The function whose driver is in charge of the adapter, and whether it has made it begin.
     master: Option<u8>,
@@ -87,7 +86,6 @@ impl Adapter {
     pub fn new(number: u8, seed: u64, clock: Clock) -> Arc<Self> {
         let core = Core {
             number,
-            now: clock(),
             functions: std::array::from_fn(|_| None),
             master: None,
             initialized: false,
@@ -151,7 +149,8 @@ impl Adapter {
     /// A frame comes in from a wire. One with a bad checksum is dropped.
     pub fn handle_wire(&self, port: PortNumber, frame: Vec<u8>) {
         let now = (self.clock)();
-        let is_good = EthernetHeader::decode(&frame).is_none_or(|header| checksum::verify(&frame[header.length..]));
+        let ip = EthernetHeader::decode(&frame).filter(EthernetHeader::is_ip);
+        let is_good = ip.is_none_or(|ethernet| checksum::verify(&frame[ethernet.length..]));
         if is_good {
             let mut core = self.core.lock();
             let delivery = core.switch.receive(port, &frame);
@@ -168,7 +167,6 @@ impl Adapter {
 
 impl Core {
     fn poll(&mut self, now: Duration) -> bool {
-        self.now = now;
         let mut busy = false;
         for pf in 0..FUNCTIONS {
             busy |= self.run_firmware(pf);
@@ -215,8 +213,7 @@ impl Core {
         for interface in old.interfaces.iter() {
             self.switch.detach(interface);
         }
-        let gone: Vec<u32> = self.flows.iter().filter(|(_, flow)| flow.pf == pf).map(|(tid, _)| tid as u32).collect();
-        gone.into_iter().for_each(|tid| self.forget(tid));
+        self.forget_all(|flow| flow.pf == pf);
         let mut new = Function::new(pf as u8, Arc::clone(&old.memory));
         new.keep_of(old);
         self.functions[pf] = Some(new);

@@ -5,6 +5,7 @@ use super::egress::alone;
 use super::fault::Fault;
 use super::firmware::TIDS;
 use super::flow::{Flow, Phase};
+use super::frames::FRAMES_MAX;
 use crate::switch::{EthernetHeader, InterfaceNumber};
 use crate::tcp::{Connection, ConnectionConfig, LinkHeader, Segment, Tuple};
 use std::net::SocketAddr;
@@ -122,6 +123,12 @@ impl Core {
         }
     }
 
+    /// Nothing is left of those connections.
+    pub(super) fn forget_all(&mut self, which: impl Fn(&Flow) -> bool) {
+        let gone: Vec<u32> = self.flows.iter().filter(|(_, flow)| which(flow)).map(|(tid, _)| tid as u32).collect();
+        gone.into_iter().for_each(|tid| self.forget(tid));
+    }
+
     /// A SYN for an interface, for which there is no connection: the driver is asked, if it listens.
     pub(super) fn handle_syn(
         &mut self,
@@ -215,7 +222,9 @@ impl Core {
         let Some(destination) = EthernetHeader::decode(frame).map(|ethernet| ethernet.source) else { return };
         let Some(&source) = self.function(pf).sources.get(&interface) else { return };
         let link = LinkHeader { destination, source, vlan_tag: None, ipv6: false };
-        if let Some(answer) = Connection::refusal(link, packet_of(frame)) {
+        if self.frames.len() < FRAMES_MAX
+            && let Some(answer) = Connection::refusal(link, packet_of(frame))
+        {
             self.frames.push_back((interface, answer));
         }
     }
@@ -224,10 +233,10 @@ impl Core {
     pub(super) fn abort(&mut self, pf: usize, tid: u32, command: u8, now: Duration) -> Result<(), Fault> {
         let flow = self.flow_of(pf, tid)?;
         let iq = flow.iq;
-        if command == AbortCommand::SendRst.to_wire()
-            && let Some(tcp) = &mut flow.tcp
-        {
-            tcp.abort();
+        match &mut flow.tcp {
+            Some(tcp) if command == AbortCommand::SendRst.to_wire() => tcp.abort(),
+            // The other end is told nothing, neither now nor later.
+            tcp => *tcp = None,
         }
         flow.requests.clear();
         flow.phase = Phase::Over;

@@ -2,10 +2,11 @@
 
 use super::Core;
 use super::egress::alone;
-use super::fault::Fault;
 use super::flow::{Phase, Request};
+use super::frames::FRAMES_MAX;
 use crate::iscsi::{Layout, Measured, add_digests, examine};
 use crate::tcp::{Event, Loss};
+use iscsi_pdu::HEADER_LENGTH;
 use std::time::Duration;
 use t5_hal::wire::*;
 use zerocopy::IntoBytes;
@@ -79,7 +80,7 @@ impl Core {
                             return Ok(tcp.send(&self.scratch));
                         }
                         let pdu = add_digests(&self.scratch, digests.0, digests.1);
-                        pdu.map(|pdu| tcp.send(&pdu)).map_err(|_| Fault::NoConnection { tid })
+                        Ok(tcp.send(&pdu?))
                     });
                     let done = (*credits, *acknowledge);
                     if let Err(fault) = result {
@@ -141,7 +142,7 @@ impl Core {
             let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
             let has_room = function.ingress.get(&flow.iq).is_some_and(super::ingress::IngressQueue::has_room);
             if !has_room {
-                function.stalled.push(tid);
+                function.stalled.insert(tid);
                 return false;
             }
             if !flow.takes_more() {
@@ -160,7 +161,7 @@ impl Core {
         let flow = &mut self.flows[tid as usize];
         let settings = flow.settings();
         let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
-        let mut beginning = [0; 8];
+        let mut beginning = [0; HEADER_LENGTH];
         let there = tcp.peek(&mut beginning);
         let layout = match Layout::measure(&beginning[..there], settings) {
             Measured::Known(layout) if tcp.received_length() >= layout.total_bytes => layout,
@@ -322,6 +323,9 @@ impl Core {
     /// Sends what TCP has to send; says whether there may be more.
     fn run_transmit(&mut self, tid: u32, now: Duration) -> bool {
         for _ in 0..BURST {
+            if self.frames.len() >= FRAMES_MAX {
+                return true;
+            }
             let Some(flow) = self.flows.get_mut(tid as usize) else { return false };
             let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
             let Some(frame) = tcp.poll_transmit(now) else { return false };

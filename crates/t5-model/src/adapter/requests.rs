@@ -3,7 +3,6 @@
 use super::Core;
 use super::egress::{EgressKind, alone, header};
 use super::fault::Fault;
-use super::firmware::FLOW_CREDITS;
 use super::flow::{Payload, Request as FlowRequest};
 use super::function::{Function, Listener, NextHop, SERVERS, socket};
 use crate::switch::{MacAddress, Origin, Path};
@@ -22,14 +21,14 @@ const NO_VLAN: u16 = 0xfff;
 /// Why a work request was not done.
 enum Wrong {
     /// It is none.
-    Malformed(WireError),
+    Malformed,
     /// It asks for what it may not.
     Fault(Fault),
 }
 
 impl From<WireError> for Wrong {
-    fn from(error: WireError) -> Self {
-        Self::Malformed(error)
+    fn from(_: WireError) -> Self {
+        Self::Malformed
     }
 }
 
@@ -70,7 +69,7 @@ impl Core {
         if let Err(wrong) = self.perform(pf, kind, &request, now) {
             let fault = match wrong {
                 Wrong::Fault(fault) => fault,
-                Wrong::Malformed(error) => self.function(pf).egress[&id].malformed(&request, error),
+                Wrong::Malformed => self.function(pf).egress[&id].malformed(header(&request)),
             };
             self.report_fault(pf, id, &request, fault, now);
         }
@@ -126,12 +125,12 @@ impl Core {
             (Some(WorkRequestOpcode::FlowC), _) => self.flow_parameters(pf, request),
             (Some(WorkRequestOpcode::OffloadTxData), EgressKind::Offload) => self.send_data(pf, request),
             (Some(WorkRequestOpcode::EthTxPkt), EgressKind::Ethernet(interface)) => {
-                let (_, rest) = EthTxPkt::split_from(request)?;
-                self.send_frame(pf, interface, Path::Wire, rest)
+                let (wr, rest) = EthTxPkt::split_from(request)?;
+                self.send_frame(pf, interface, Path::Wire, wr.op, rest, now)
             }
             (Some(WorkRequestOpcode::EthTxPktVm), EgressKind::Ethernet(interface)) => {
-                let (_, rest) = EthTxPktVm::split_from(request)?;
-                self.send_frame(pf, interface, Path::Switched, rest)
+                let (wr, rest) = EthTxPktVm::split_from(request)?;
+                self.send_frame(pf, interface, Path::Switched, wr.op, rest, now)
             }
             _ => Err(WireError::Opcode { what: "work request of this queue", opcode }.into()),
         }
@@ -269,7 +268,9 @@ impl Core {
         }
         let tid = write.header.flow.get(WorkRequestFlow::FLOWID);
         if let Ok(flow) = self.flow_of(pf, tid) {
-            flow.credits_owed += write.header.flow.get(WorkRequestFlow::LEN16);
+            let credits = write.header.flow.get(WorkRequestFlow::LEN16);
+            flow.check_credits(tid, credits)?;
+            flow.credits_owed += credits;
             if write.header.op.is_set(WorkRequestOp::COMPL) {
                 self.return_credits(tid, now);
             }
@@ -281,8 +282,10 @@ impl Core {
         let (flow_c, _) = FlowC::split_from(request)?;
         let tid = flow_c.flow.get(WorkRequestFlow::FLOWID);
         let flow = self.flow_of(pf, tid)?;
+        let credits = flow_c.flow.get(WorkRequestFlow::LEN16);
+        flow.check_credits(tid, credits)?;
         flow.flow_known = true;
-        flow.credits_owed += flow_c.flow.get(WorkRequestFlow::LEN16);
+        flow.credits_owed += credits;
         Ok(())
     }
 
@@ -311,9 +314,7 @@ impl Core {
     /// Puts a request behind those that wait, if the driver has credits for it.
     fn queue_request(&mut self, pf: usize, tid: u32, request: FlowRequest, credits: u32) -> Result<(), Wrong> {
         let flow = self.flow_of(pf, tid)?;
-        if flow.credits_held + credits > FLOW_CREDITS {
-            return Err(Fault::NoConnection { tid }.into());
-        }
+        flow.check_credits(tid, credits)?;
         flow.credits_held += credits;
         flow.requests.push_back(request);
         self.make_ready(tid);
@@ -325,14 +326,14 @@ impl Core {
         pf: usize,
         interface: crate::switch::InterfaceNumber,
         path: Path,
+        op: WorkRequestOp,
         rest: &[u8],
+        now: Duration,
     ) -> Result<(), Wrong> {
         let (core, rest) = TxPktCore::split_from(rest)?;
         let length = usize::from(core.length.get());
-        let payload = match rest.get(..length) {
-            Some(bytes) if rest.first() != Some(&UlpPart::DataList.to_wire()) => Payload::Immediate(bytes.into()),
-            _ => payload(0, rest)?,
-        };
+        let immediate = (op.get(WorkRequestOp::IMMDLEN) as usize).saturating_sub(size_of::<TxPktCore>());
+        let payload = payload(immediate, rest)?;
         if payload.length() > PAYLOAD_BYTES_MAX {
             let value = payload.length();
             return Err(WireError::Length {
@@ -347,7 +348,7 @@ impl Core {
         self.function(pf).read_payload(&payload, &mut frame)?;
         frame.truncate(length);
         let path = if core.control0.is_set(TxPktControl0::LOOPBACK) { Path::Loopback } else { path };
-        self.transmit(interface, path, Origin::Owner, frame)?;
+        self.transmit(interface, path, Origin::Owner, frame, now)?;
         Ok(())
     }
 }
@@ -416,6 +417,6 @@ fn write_source(function: &mut Function, write: &SmtWriteReq) -> Result<(), Wron
             function.sources.insert(number, MacAddress(write.source_mac0));
             Ok(())
         }
-        None => Err(Fault::NoConnection { tid: row.into() }.into()),
+        None => Err(Fault::NoInterface { row }.into()),
     }
 }

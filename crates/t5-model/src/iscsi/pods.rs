@@ -1,14 +1,13 @@
 //! Page pods in the adapter's memory, and payload that goes where they say.
 
 use super::receive::Settings;
+use iscsi_pdu::{DataInHeader, DataOutHeader, Header, Opcode};
 use t5_hal::dma::{DmaFault, DmaMemory};
 use t5_hal::wire::{
     DdpVerdict, IscsiPageSizes, PAGES_OF_POD, POD_BYTES, PagePod, PodHeader, PodLength, PodTag, Tag, TagFormat,
 };
 use zerocopy::FromBytes;
 
-const DATA_OUT: u8 = 0x05;
-const DATA_IN: u8 = 0x25;
 /// Pages of 4, 8, 16 and 64 KiB.
 const PAGE_SIZES: IscsiPageSizes = IscsiPageSizes::from_value(0x0402_0100);
 
@@ -26,13 +25,16 @@ pub struct Target {
 impl Target {
     /// Reads it; nothing if the PDU is neither Data-In nor Data-Out.
     pub(super) fn of(pdu: &[u8], settings: Settings) -> Option<Self> {
-        let word = |at: usize| Some(u32::from_be_bytes(*pdu.get(at..)?.first_chunk()?));
-        let tag = match pdu.first()? & 0x3f {
-            DATA_IN => word(16)?,
-            DATA_OUT => word(20)?,
+        let header = Header(*pdu.first_chunk()?);
+        let (tag, offset) = match header.opcode() {
+            Opcode::DataIn => (header.initiator_task_tag(), header.view::<DataInHeader>().buffer_offset),
+            Opcode::DataOut => {
+                let fields: &DataOutHeader = header.view();
+                (fields.target_transfer_tag.get(), fields.buffer_offset)
+            }
             _ => return None,
         };
-        Some(Self { tag, offset: word(40)?, page_size: settings.page_size & 3 })
+        Some(Self { tag, offset: offset.get(), page_size: settings.page_size & 3 })
     }
 }
 

@@ -1,7 +1,8 @@
 //! A PDU as it comes in: how long it is, and what is right and wrong with it.
 
 use super::pods::{Pods, Target};
-use iscsi_pdu::{HEADER_LENGTH, digest};
+use iscsi_pdu::digest::{self, DIGEST_LENGTH};
+use iscsi_pdu::{HEADER_LENGTH, Header, padding};
 use t5_hal::dma::DmaMemory;
 use t5_hal::wire::{DdpVerdict, UlpMode};
 
@@ -33,8 +34,8 @@ pub struct Layout {
 /// What the beginning of a PDU says of its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measured {
-    /// Nothing yet: this many bytes have to be there.
-    Unknown(usize),
+    /// Nothing yet: a whole header has to be there.
+    Unknown,
     /// The PDU's parts; it may not be there yet.
     Known(Layout),
     /// It is longer than [`PDU_BYTES_MAX`].
@@ -45,12 +46,12 @@ impl Layout {
     /// Reads how long the PDU is that begins with those bytes.
     #[must_use]
     pub fn measure(bytes: &[u8], settings: Settings) -> Measured {
-        let Some(header) = bytes.first_chunk::<8>() else { return Measured::Unknown(8) };
-        let ahs = usize::from(header[4]) * 4;
-        let data_bytes = u32::from_be_bytes([0, header[5], header[6], header[7]]) as usize;
-        let header_bytes = HEADER_LENGTH + ahs + if settings.header_digest { 4 } else { 0 };
-        let data_digest = if settings.data_digest && data_bytes > 0 { 4 } else { 0 };
-        let total_bytes = header_bytes + data_bytes.next_multiple_of(4) + data_digest;
+        let Some(header) = bytes.first_chunk().copied().map(Header) else { return Measured::Unknown };
+        let digest = |is_there| if is_there { DIGEST_LENGTH } else { 0 };
+        let data_bytes = header.data_segment_length();
+        let header_bytes = HEADER_LENGTH + header.ahs_length() + digest(settings.header_digest);
+        let data_digest = digest(settings.data_digest && data_bytes > 0);
+        let total_bytes = header_bytes + data_bytes + padding(data_bytes) + data_digest;
         if total_bytes > PDU_BYTES_MAX {
             return Measured::TooLong(total_bytes);
         }
@@ -58,7 +59,7 @@ impl Layout {
     }
 
     fn padded_end(&self) -> usize {
-        self.header_bytes + self.data_bytes.next_multiple_of(4)
+        self.header_bytes + self.data_bytes + padding(self.data_bytes)
     }
 }
 
@@ -79,7 +80,7 @@ pub fn examine(
     assert_eq!(pdu.len(), layout.total_bytes, "a PDU is looked at once all of it has come");
     let mut verdict = DdpVerdict::new().with(DdpVerdict::ULP_MODE, UlpMode::Iscsi.to_wire().into());
     if settings.header_digest {
-        let (header, received) = pdu[..layout.header_bytes].split_at(layout.header_bytes - 4);
+        let (header, received) = pdu[..layout.header_bytes].split_at(layout.header_bytes - DIGEST_LENGTH);
         if digest::of(header) != received {
             // Nothing that the header says can be believed, its tag least of all.
             return (verdict.with_bit(DdpVerdict::HDRCRC_ERR, true), 0);
@@ -96,7 +97,7 @@ pub fn examine(
     verdict = verdict.with_bit(DdpVerdict::PADDING_ERR, padding.iter().any(|&byte| byte != 0));
     let mut received = 0;
     if settings.data_digest {
-        let wire: [u8; 4] = pdu[layout.padded_end()..].try_into().expect("a digest ends the PDU");
+        let wire: [u8; DIGEST_LENGTH] = pdu[layout.padded_end()..].try_into().expect("a digest ends the PDU");
         received = u32::from_be_bytes(wire);
         verdict = verdict.with_bit(DdpVerdict::DATACRC_ERR, digest::of(padded) != wire);
     }
@@ -157,10 +158,10 @@ mod tests {
     }
 
     #[test]
-    fn a_pdu_is_measured_by_its_first_eight_bytes() {
-        assert_eq!(Layout::measure(&[0; 7], BOTH), Measured::Unknown(8));
+    fn a_pdu_is_measured_by_its_header() {
+        assert_eq!(Layout::measure(&[0; 47], BOTH), Measured::Unknown);
         let layout = Layout { header_bytes: 48 + 8 + 4, data_bytes: 5, total_bytes: 48 + 8 + 4 + 8 + 4 };
-        assert_eq!(Layout::measure(&pdu(2, b"12345")[..8], BOTH), Measured::Known(layout));
+        assert_eq!(Layout::measure(&pdu(2, b"12345")[..48], BOTH), Measured::Known(layout));
         let layout = Layout { header_bytes: 52, data_bytes: 0, total_bytes: 52 };
         assert_eq!(Layout::measure(&pdu(0, b""), BOTH), Measured::Known(layout), "no data, no digest of it");
         let mut long = pdu(0, b"");

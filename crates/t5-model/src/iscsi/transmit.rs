@@ -1,6 +1,6 @@
 //! A PDU on its way out: the adapter puts the digests into it.
 
-use iscsi_pdu::{HEADER_LENGTH, digest};
+use iscsi_pdu::{HEADER_LENGTH, Header, digest, padding};
 
 /// A work request's payload that is no PDU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,14 +18,14 @@ pub struct MalformedPdu {
 /// It is not as long as its header says.
 pub fn add_digests(pdu: &[u8], header: bool, data: bool) -> Result<Vec<u8>, MalformedPdu> {
     let malformed = |expected| MalformedPdu { length: pdu.len(), expected };
-    let fixed = pdu.first_chunk::<HEADER_LENGTH>().ok_or(malformed(HEADER_LENGTH))?;
-    let header_bytes = HEADER_LENGTH + usize::from(fixed[4]) * 4;
-    let data_bytes = u32::from_be_bytes([0, fixed[5], fixed[6], fixed[7]]) as usize;
-    let expected = header_bytes + data_bytes.next_multiple_of(4);
+    let fixed = pdu.first_chunk().copied().map(Header).ok_or(malformed(HEADER_LENGTH))?;
+    let header_bytes = HEADER_LENGTH + fixed.ahs_length();
+    let data_bytes = fixed.data_segment_length();
+    let expected = header_bytes + data_bytes + padding(data_bytes);
     if pdu.len() != expected {
         return Err(malformed(expected));
     }
-    let mut out = Vec::with_capacity(pdu.len() + 8);
+    let mut out = Vec::with_capacity(pdu.len() + 2 * digest::DIGEST_LENGTH);
     let (front, payload) = pdu.split_at(header_bytes);
     out.extend_from_slice(front);
     if header {

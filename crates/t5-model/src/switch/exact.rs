@@ -89,10 +89,10 @@ impl ExactTable {
         }
     }
 
-    /// Whose an address is, and at which index it stands.
-    pub(super) fn members(&self, port: PortNumber, address: MacAddress) -> Option<(usize, InterfaceSet)> {
+    /// Whose an address is.
+    pub(super) fn members(&self, port: PortNumber, address: MacAddress) -> Option<InterfaceSet> {
         let &at = self.index.get(&(port, address))?;
-        self.entries[at].as_ref().map(|entry| (at, entry.members))
+        self.entries[at].as_ref().map(|entry| entry.members)
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
         let mut table = ExactTable::default();
         table.add(PORT, GROUP, interface(1)).unwrap();
         table.add(PORT, GROUP, interface(127)).unwrap();
-        let (_, members) = table.members(PORT, GROUP).unwrap();
+        let members = table.members(PORT, GROUP).unwrap();
         assert_eq!(members.iter().collect::<Vec<_>>(), [interface(1), interface(127)]);
         table.remove_all(interface(1));
         assert!(table.members(PORT, GROUP).is_some());

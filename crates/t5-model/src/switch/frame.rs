@@ -37,6 +37,12 @@ impl EthernetHeader {
         let vlan = Some(word(frame, 14)? & 0xfff);
         Some(Self { destination, source, vlan, ethertype: word(frame, 16)?, length: 18 })
     }
+
+    /// Whether an IP packet is behind it, as far as it says.
+    #[must_use]
+    pub const fn is_ip(&self) -> bool {
+        matches!(self.ethertype, IPV4 | IPV6)
+    }
 }
 
 /// What a filter can ask of an IP packet.

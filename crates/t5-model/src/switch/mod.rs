@@ -198,13 +198,6 @@ impl Switch {
         self.exact.remove_at(index, number)
     }
 
-    /// The index at which an address of an interface stands.
-    #[must_use]
-    pub fn address_index(&self, number: InterfaceNumber, address: MacAddress) -> Option<usize> {
-        let (index, members) = self.exact.members(self.interface(number)?.port, address)?;
-        members.contains(number).then_some(index)
-    }
-
     /// Sets or removes the filter at an index below [`FILTERS_MAX`]; false if there is no such index.
     pub fn set_filter(&mut self, index: usize, filter: Option<Filter>) -> bool {
         self.filters.set(index, filter)
@@ -293,7 +286,7 @@ impl Switch {
             return Err(Refusal::Malformed);
         }
         let owner = self.exact.members(interface.port, source);
-        let is_of_another = owner.is_some_and(|(_, members)| !members.contains(from));
+        let is_of_another = owner.is_some_and(|members| !members.contains(from));
         if is_of_another || !interface.allows_address(source) {
             return Err(Refusal::Source(source));
         }
@@ -326,7 +319,7 @@ impl Switch {
         promiscuous: bool,
     ) -> Found {
         let cast = destination.cast();
-        let exact = self.exact.members(port, destination).map_or(InterfaceSet::default(), |(_, members)| members);
+        let exact = self.exact.members(port, destination).unwrap_or_default();
         if cast == Cast::Unicast {
             if let Some(owner) = exact.iter().next() {
                 return smallvec![(owner, Match::ExactUnicast)];

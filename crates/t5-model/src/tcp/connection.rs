@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a connection that keeps alive asks whether the other end is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// Answers to packets that wait to be sent.
+const ANSWERS_MAX: usize = 64;
+
 /// What a connection is made with.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionConfig {
@@ -195,12 +198,6 @@ impl Connection {
         self.sockets.get_mut(self.handle)
     }
 
-    /// Its ends.
-    #[must_use]
-    pub const fn tuple(&self) -> Tuple {
-        self.tuple
-    }
-
     /// The sequence number behind our SYN, once it was sent.
     #[must_use]
     pub const fn snd_isn(&self) -> Option<u32> {
@@ -231,9 +228,12 @@ impl Connection {
         self.rcv_isn.unwrap_or_default().wrapping_add(self.consumed_bytes as u32)
     }
 
-    /// An IP packet has come for this connection. Others are ignored.
+    /// An IP packet has come for this connection. Others are ignored; it is lost while too many answers wait to be sent.
     pub fn handle_packet(&mut self, packet: &[u8], now: Duration) {
         let Some(segment) = Segment::decode(packet).filter(|segment| segment.tuple == self.tuple) else { return };
+        if self.outbound.len() >= ANSWERS_MAX {
+            return;
+        }
         let before = self.socket().state();
         let header = self.link;
         let mut device =

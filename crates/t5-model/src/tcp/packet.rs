@@ -12,14 +12,6 @@ pub struct Tuple {
     pub peer: SocketAddr,
 }
 
-impl Tuple {
-    /// The same connection from the other end.
-    #[must_use]
-    pub const fn reversed(self) -> Self {
-        Self { local: self.peer, peer: self.local }
-    }
-}
-
 /// The header of a TCP segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
