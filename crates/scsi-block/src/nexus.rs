@@ -149,7 +149,8 @@ impl Nexus {
         };
         let own = self.units[task.unit()].as_mut().expect("a task has a unit");
         if own.has_aborted(task) {
-            return own.settle(task, Step::Aborted);
+            own.end(task);
+            return Step::Aborted;
         }
         let AtUnit { unit, index, .. } = own;
         let summary = unit.summary();
@@ -171,7 +172,8 @@ impl Nexus {
             Ok(other) => start_rarely(task, other),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         };
-        self.own_mut(task).settle(task, step)
+        self.own_mut(task).settle(task, &step);
+        step
     }
 
     /// The store has ended the request that the last [`Step::Io`] asked for.
@@ -184,8 +186,10 @@ impl Nexus {
             panic!("a task is resumed after a request")
         };
         self.handle_io_end(task, &then);
-        if self.own(task).has_aborted(task) {
-            return self.own_mut(task).settle(task, Step::Aborted);
+        let own = self.own_mut(task);
+        if own.has_aborted(task) {
+            own.end(task);
+            return Step::Aborted;
         }
         let step = match (then, done) {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
@@ -203,7 +207,8 @@ impl Nexus {
                 self.count_rarely(task, step)
             }
         };
-        self.own_mut(task).settle(task, step)
+        self.own_mut(task).settle(task, &step);
+        step
     }
 
     /// A request of a task is at the store no more: what it changes has changed.
@@ -225,7 +230,7 @@ impl Nexus {
             self.handle_io_end(&task, then);
         }
         if !matches!(task.phase, Phase::Ended) {
-            let _ = self.own_mut(&task).settle(&mut task, Step::Aborted);
+            self.own_mut(&task).end(&mut task);
         }
     }
 
@@ -241,7 +246,8 @@ impl Nexus {
             true => Step::Aborted,
             false => wait(task, settling),
         };
-        self.own_mut(task).settle(task, step)
+        self.own_mut(task).settle(task, &step);
+        step
     }
 
     /// Counts the request of a step, if it is one, unless the task is over meanwhile.
