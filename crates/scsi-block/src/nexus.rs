@@ -53,7 +53,7 @@ impl Nexus {
         nexus
     }
 
-    /// Units have come or gone. What is kept of one that is gone goes when no task is left there.
+    /// Units have come or gone. What is kept of one that is gone goes, now or at a later change, when no task is left there.
     #[cold]
     fn look_around(&mut self) {
         self.roster = self.device.roster();
@@ -126,9 +126,9 @@ impl Nexus {
         }
     }
 
-    /// Whether the order of the tasks lets this one begin (SAM-5 8.6), as it always does where all are SIMPLE. One that was ended meanwhile may
-    /// begin, and finds that out. An owner who keeps the order asks before [`start`](Self::start); if not now, then again after a task of the
-    /// unit has ended.
+    /// Whether the order of the tasks lets this one begin (SAM-5 8.6), as it always does where all are SIMPLE. One that was ended meanwhile
+    /// may begin, and finds that out. An owner who keeps the order asks before [`start`](Self::start); if not now, then again after a task
+    /// of the unit has ended.
     #[inline]
     pub fn may_start(&self, task: &Task) -> bool {
         let own = self.own(task);
@@ -322,7 +322,7 @@ impl Nexus {
         roster.find(lun).and_then(|index| roster.get(index)).map(Arc::clone).ok_or(NoSuchLogicalUnit(lun))
     }
 
-    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its RESERVE reservation ends, its mode
+    /// LOGICAL UNIT RESET (SAM-5 7): the unit's tasks end for every nexus, its RESERVE reservation ends, its mode
     /// parameters are the saved ones, and every nexus is told by unit attention. It is done when what it gives back is over.
     ///
     /// # Errors
@@ -340,7 +340,7 @@ impl Nexus {
         }))
     }
 
-    /// ABORT TASK SET (SAM-5 7.3), and CLEAR TASK SET (7.4), which is the same where each nexus has a task set of its own (TST 1). The tasks are
+    /// ABORT TASK SET and CLEAR TASK SET (SAM-5 7), which are the same where each nexus has a task set of its own (TST 1). The tasks are
     /// this nexus's, so forgetting them, which is their owner's part, is all of it: this only looks whether there is such a unit.
     ///
     /// # Errors
@@ -349,13 +349,13 @@ impl Nexus {
         self.unit(lun).map(drop)
     }
 
-    /// I_T NEXUS RESET (SAM-5 7.6): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
+    /// I_T NEXUS RESET (SAM-5 7): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
     /// its RESERVE reservations end, and it is told by unit attention.
     pub fn reset(&mut self) {
         self.units.iter().flatten().for_each(|own| own.unit.reset_nexus(self.id));
     }
 
-    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7.10): whether a unit attention condition waits for a command of this nexus.
+    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7): whether a unit attention condition waits for a command of this nexus.
     ///
     /// # Errors
     /// The LUN has no unit.
