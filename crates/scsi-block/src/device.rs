@@ -95,9 +95,8 @@ impl TargetDevice {
             return Err(ConfigError::DuplicateSerial(config.identity.serial));
         }
         let unit = LogicalUnit::new(LogicalUnitNumber::from(short), config, Arc::clone(&self.upkeep))?;
-        let before = Arc::clone(&roster);
         let (next, index) = roster.with(short, unit);
-        self.replace(&mut roster, next, &before);
+        self.replace(&mut roster, next);
         Ok(index)
     }
 
@@ -113,30 +112,27 @@ impl TargetDevice {
             unit.retire();
         }
         let next = roster.without(index);
-        let left = Arc::new(next.clone());
-        self.replace(&mut roster, next, &left);
+        self.replace(&mut roster, next);
         Ok(index)
     }
 
-    /// Publishes a new roster, and tells the nexuses by `units`.
-    fn replace(&self, roster: &mut Arc<Roster>, next: Roster, units: &Roster) {
+    /// Publishes a new roster, whose lock is held, and tells the nexuses by its units. One that has just come has no nexus yet.
+    fn replace(&self, roster: &mut Arc<Roster>, next: Roster) {
         self.version.store(next.version, Ordering::Release);
         *roster = Arc::new(next);
-        for (_, unit) in units.units() {
+        for (_, unit) in roster.units() {
             unit.change(|state| state.post(AdditionalSense::REPORTED_LUNS_DATA_HAS_CHANGED, None));
         }
     }
 
     /// The unit has so many blocks from now on; every nexus is told CAPACITY DATA HAS CHANGED. The store has them already if they are more;
-    /// it keeps its own if they are fewer, as block I/O that is under way may be about them.
+    /// it keeps its own if they are fewer, as block I/O that is under way may be about them. Nothing happens if the unit is gone.
     ///
     /// # Errors
     /// No medium can have so many.
-    ///
-    /// # Panics
-    /// There is no such unit.
     pub fn resize(&self, unit: usize, blocks: u64) -> Result<(), ConfigError> {
-        let unit = self.unit(unit);
+        let roster = self.roster();
+        let Some(unit) = roster.get(unit) else { return Ok(()) };
         LogicalUnitConfig { geometry: Geometry { blocks, ..unit.geometry() }, ..unit.config.clone() }.check()?;
         unit.resize(blocks);
         Ok(())
@@ -151,8 +147,8 @@ impl TargetDevice {
         Nexus::new(Arc::clone(self), id, name.into())
     }
 
-    /// Sets the clock of the device, of which REPORT TIMESTAMP tells until SET TIMESTAMP says otherwise: at `now` it is `milliseconds` since
-    /// 1970-01-01 00:00 UTC. Later times come with the commands: see [`Command::now`](crate::Command::now).
+    /// Sets the clock of the device, of which REPORT TIMESTAMP tells until SET TIMESTAMP says otherwise: at `now` it is `milliseconds`
+    /// since 1970-01-01 00:00 UTC. Later times come with the commands: see [`Command::now`](crate::Command::now).
     pub fn set_clock(&self, now: Instant, milliseconds: u64) {
         *self.clock.lock() = Some(Clock::new(now, milliseconds));
     }

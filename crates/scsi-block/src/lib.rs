@@ -19,14 +19,14 @@
 //! - **Hostile bytes cost little.** Any CDB with any data gives an outcome or a bounded request: no panic, no memory
 //!   beyond the data that came. A wrong field is named by the field pointer, allocation lengths hold to the byte,
 //!   and a parameter list that lies changes nothing.
-//! - **The fast path is free of locks.** READ and WRITE look at two atomics of the unit. A lock is taken only when something
+//! - **The fast path is free of locks.** READ and WRITE look at a few atomics. A lock is taken only when something
 //!   about the unit, such as a reservation, has changed since this nexus last looked.
 //! - **Order is kept.** ORDERED and HEAD OF QUEUE tasks of a nexus begin when SAM says so, if the owner asks
 //!   [`Nexus::may_start`]; with SIMPLE tasks alone that is counting.
 //! - **Units come and go.** [`TargetDevice::add`], [`remove`](TargetDevice::remove) and [`resize`](TargetDevice::resize) work while
 //!   commands run, and every nexus is told.
 //! - **Resets reach everywhere.** A reset through one nexus ends the tasks of all: each finds out at its next call,
-//!   by the unit's epoch.
+//!   by the epoch that it shares with the unit.
 //!
 //! # Example
 //!

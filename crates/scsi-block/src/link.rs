@@ -57,6 +57,12 @@ impl Requests {
         self.0 >> (2 * COUNT_BITS) == epoch & EPOCH_MASK
     }
 
+    /// Whether requests of an epoch after this one were counted.
+    fn is_later_than(self, epoch: u64) -> bool {
+        let ahead = (self.0 >> (2 * COUNT_BITS)).wrapping_sub(epoch) & EPOCH_MASK;
+        (1..=EPOCH_MASK / 2).contains(&ahead)
+    }
+
     fn latest(self) -> u64 {
         self.0 & COUNT_MASK
     }
@@ -69,6 +75,7 @@ impl Requests {
     fn with_one_more(self, epoch: u64) -> Self {
         match self.is_of(epoch) {
             true => Self(self.0 + 1),
+            false if self.is_later_than(epoch) => Self(self.0 + (1 << COUNT_BITS)),
             false => Self::new(epoch, 1, self.earlier() + self.latest()),
         }
     }
@@ -80,9 +87,10 @@ impl Requests {
 
     /// Those of tasks from before `epoch`.
     fn before(self, epoch: u64) -> u64 {
-        let own = self.0 >> (2 * COUNT_BITS);
-        let is_later = own.wrapping_sub(epoch) & EPOCH_MASK <= EPOCH_MASK / 2;
-        if is_later { self.earlier() } else { self.earlier() + self.latest() }
+        match self.is_of(epoch) || self.is_later_than(epoch) {
+            true => self.earlier(),
+            false => self.earlier() + self.latest(),
+        }
     }
 }
 
@@ -186,6 +194,24 @@ mod tests {
         let end_of_second = end(&link);
         counter.discount(first);
         assert!(end_of_first.is_over() && !end_of_second.is_over());
+        counter.discount(second);
+        assert!(end_of_second.is_over());
+    }
+
+    /// As a copy does it, which counts at a unit whose tasks were ended since it began.
+    #[test]
+    fn a_request_that_comes_too_late_leaves_those_of_later_tasks_counted() {
+        let link = Arc::new(Link::default());
+        let mut counter = RequestCounter::new(Arc::clone(&link));
+        let first = counter.epoch();
+        drop(end(&link));
+        let second = counter.epoch();
+        assert!(counter.count(second));
+        assert!(!counter.count(first));
+        assert!(counter.count(second));
+        counter.discount(second);
+        let end_of_second = end(&link);
+        assert!(!end_of_second.is_over());
         counter.discount(second);
         assert!(end_of_second.is_over());
     }

@@ -18,7 +18,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogicalUnitNumber([u8; 8]);
 
-/// First byte of an extended flat address with three bytes of number (SAM-5 4.7.7.4).
+/// First byte of an extended flat address with three bytes of number (SAM-5 4.7).
 const EXTENDED_FLAT: u8 = 0xd2;
 
 /// First byte of one with five bytes of number.
@@ -35,7 +35,7 @@ impl LogicalUnitNumber {
         self.0
     }
 
-    /// The well-known REPORT LUNS logical unit (SAM-5 4.7.7.5.1, SPC-5 8.2).
+    /// The well-known REPORT LUNS logical unit (SAM-5 4.7, SPC-5 8.2).
     pub const WELL_KNOWN_REPORT_LUNS: Self = Self([0xc1, 0x01, 0, 0, 0, 0, 0, 0]);
 
     /// The number, if the field names a unit by one of the four single-level forms and it fits in 16 bits.

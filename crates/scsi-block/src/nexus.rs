@@ -53,7 +53,7 @@ impl Nexus {
         nexus
     }
 
-    /// Units have come or gone. What is kept of one that is gone goes when no task is left there.
+    /// Units have come or gone. What is kept of one that is gone goes, now or at a later change, when no task is left there.
     #[cold]
     fn look_around(&mut self) {
         self.roster = self.device.roster();
@@ -126,9 +126,9 @@ impl Nexus {
         }
     }
 
-    /// Whether the order of the tasks lets this one begin (SAM-5 8.6), as it always does where all are SIMPLE. One that was ended meanwhile may
-    /// begin, and finds that out. An owner who keeps the order asks before [`start`](Self::start); if not now, then again after a task of the
-    /// unit has ended.
+    /// Whether the order of the tasks lets this one begin (SAM-5 8.6), as it always does where all are SIMPLE. One that was ended meanwhile
+    /// may begin, and finds that out. An owner who keeps the order asks before [`start`](Self::start); if not now, then again after a task
+    /// of the unit has ended.
     #[inline]
     pub fn may_start(&self, task: &Task) -> bool {
         let own = self.own(task);
@@ -149,7 +149,8 @@ impl Nexus {
         };
         let own = self.units[task.unit()].as_mut().expect("a task has a unit");
         if own.has_aborted(task) {
-            return own.settle(task, Step::Aborted);
+            own.end(task);
+            return Step::Aborted;
         }
         let AtUnit { unit, index, .. } = own;
         let summary = unit.summary();
@@ -171,7 +172,8 @@ impl Nexus {
             Ok(other) => start_rarely(task, other),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         };
-        self.own_mut(task).settle(task, step)
+        self.own_mut(task).settle(task, &step);
+        step
     }
 
     /// The store has ended the request that the last [`Step::Io`] asked for.
@@ -184,8 +186,10 @@ impl Nexus {
             panic!("a task is resumed after a request")
         };
         self.handle_io_end(task, &then);
-        if self.own(task).has_aborted(task) {
-            return self.own_mut(task).settle(task, Step::Aborted);
+        let own = self.own_mut(task);
+        if own.has_aborted(task) {
+            own.end(task);
+            return Step::Aborted;
         }
         let step = match (then, done) {
             (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
@@ -203,7 +207,8 @@ impl Nexus {
                 self.count_rarely(task, step)
             }
         };
-        self.own_mut(task).settle(task, step)
+        self.own_mut(task).settle(task, &step);
+        step
     }
 
     /// A request of a task is at the store no more: what it changes has changed.
@@ -225,7 +230,7 @@ impl Nexus {
             self.handle_io_end(&task, then);
         }
         if !matches!(task.phase, Phase::Ended) {
-            let _ = self.own_mut(&task).settle(&mut task, Step::Aborted);
+            self.own_mut(&task).end(&mut task);
         }
     }
 
@@ -241,7 +246,8 @@ impl Nexus {
             true => Step::Aborted,
             false => wait(task, settling),
         };
-        self.own_mut(task).settle(task, step)
+        self.own_mut(task).settle(task, &step);
+        step
     }
 
     /// Counts the request of a step, if it is one, unless the task is over meanwhile.
@@ -316,7 +322,7 @@ impl Nexus {
         roster.find(lun).and_then(|index| roster.get(index)).map(Arc::clone).ok_or(NoSuchLogicalUnit(lun))
     }
 
-    /// LOGICAL UNIT RESET (SAM-5 7.6): the unit's tasks end for every nexus, its RESERVE reservation ends, its mode
+    /// LOGICAL UNIT RESET (SAM-5 7): the unit's tasks end for every nexus, its RESERVE reservation ends, its mode
     /// parameters are the saved ones, and every nexus is told by unit attention. It is done when what it gives back is over.
     ///
     /// # Errors
@@ -334,7 +340,7 @@ impl Nexus {
         }))
     }
 
-    /// ABORT TASK SET (SAM-5 7.3), and CLEAR TASK SET (7.4), which is the same where each nexus has a task set of its own (TST 1). The tasks are
+    /// ABORT TASK SET and CLEAR TASK SET (SAM-5 7), which are the same where each nexus has a task set of its own (TST 1). The tasks are
     /// this nexus's, so forgetting them, which is their owner's part, is all of it: this only looks whether there is such a unit.
     ///
     /// # Errors
@@ -343,13 +349,13 @@ impl Nexus {
         self.unit(lun).map(drop)
     }
 
-    /// I_T NEXUS RESET (SAM-5 7.6): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
+    /// I_T NEXUS RESET (SAM-5 7): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
     /// its RESERVE reservations end, and it is told by unit attention.
     pub fn reset(&mut self) {
         self.units.iter().flatten().for_each(|own| own.unit.reset_nexus(self.id));
     }
 
-    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7.10): whether a unit attention condition waits for a command of this nexus.
+    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7): whether a unit attention condition waits for a command of this nexus.
     ///
     /// # Errors
     /// The LUN has no unit.

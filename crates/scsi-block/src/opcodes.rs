@@ -3,7 +3,8 @@
 //! All else that depends on a command's form comes from here: finding the command that a CDB asks for, its length,
 //! the places of its fields for reading and for building, the CDB usage data of REPORT SUPPORTED OPERATION CODES, how
 //! much data goes which way, which general rules (unit attention, write protection, readiness) apply, and what the
-//! command [needs](crate::needs) of reservations and of the target port. A new command is a row in `table`, a name in [`Operation`] and its execution in `commands`.
+//! command [needs](crate::needs) of reservations and of the target port. A new command is a row in `table`, a name in
+//! [`Operation`] and its execution in `commands`.
 
 mod field;
 mod table;

@@ -184,7 +184,7 @@ impl Task {
         self.lun
     }
 
-    /// Which unit it is for: the index in the order in which [`TargetDevice::new`](crate::TargetDevice::new) got them.
+    /// Which unit it is for: its index in the device, as [`TargetDevice::add`](crate::TargetDevice::add) gave it.
     pub fn unit(&self) -> usize {
         self.unit as usize
     }

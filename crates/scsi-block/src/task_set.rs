@@ -1,10 +1,8 @@
 //! The task set of one nexus at one unit (SAM-5 8): which of its tasks may begin.
 //!
 //! In: tasks as they come, with their attribute, and as they end. Out: whether one may begin. Tasks that may be reordered among themselves
-//! are a group, with an even number; an ORDERED task is a group of its own, with an odd one. With SIMPLE tasks alone there is one group, and
-//! all of this is counting up and down.
-
-use std::collections::VecDeque;
+//! are a group, with an even number; an ORDERED task is a group of its own, with an odd one. With SIMPLE tasks alone there is one group,
+//! and all of this is counting up and down.
 
 /// The attribute that a task comes with (SAM-5 8.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,15 +40,15 @@ pub(crate) struct TaskSet {
     heads: u32,
     /// Number of the newest group.
     number: u64,
-    /// Tasks that are left in each group before it, the oldest first; that one has some.
-    older: VecDeque<u32>,
+    /// Number of each group before it that has tasks left, the oldest first, and how many.
+    older: Vec<(u64, u32)>,
 }
 
 impl TaskSet {
     /// Tasks in the set.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        let older = if self.older.is_empty() { 0 } else { self.older.iter().map(|tasks| *tasks as usize).sum() };
+        let older: usize = self.older.iter().map(|(_, tasks)| *tasks as usize).sum();
         self.newest as usize + self.heads as usize + older
     }
 
@@ -72,18 +70,13 @@ impl TaskSet {
             self.heads += 1;
             return Position::HEAD;
         }
-        self.older.extend([std::mem::take(&mut self.newest), 1]);
-        self.number += 2;
-        let position = Position(self.number - 1);
-        self.drop_empty();
-        position
-    }
-
-    /// Groups that nothing is before and nothing is left of are over.
-    fn drop_empty(&mut self) {
-        while self.older.front() == Some(&0) {
-            self.older.pop_front();
+        let before = std::mem::take(&mut self.newest);
+        if before > 0 {
+            self.older.push((self.number, before));
         }
+        self.older.push((self.number + 1, 1));
+        self.number += 2;
+        Position(self.number - 1)
     }
 
     /// Whether a task may begin.
@@ -97,15 +90,9 @@ impl TaskSet {
         if position == Position::HEAD || self.heads > 0 {
             return position == Position::HEAD;
         }
-        let oldest = self.oldest();
-        let before = self.older.iter().zip(oldest..position.0);
-        let is_in_the_way = |(tasks, number): (&u32, u64)| *tasks > 0 && (position.is_ordered() || number % 2 == 1);
-        !before.into_iter().any(is_in_the_way)
-    }
-
-    /// Number of the oldest group that has tasks.
-    fn oldest(&self) -> u64 {
-        self.number - self.older.len() as u64
+        let mut before =
+            self.older.iter().map(|(number, _)| Position(*number)).take_while(|other| other.0 < position.0);
+        !before.any(|other| position.is_ordered() || other.is_ordered())
     }
 
     /// A task has ended.
@@ -123,9 +110,12 @@ impl TaskSet {
             self.heads -= 1;
             return;
         }
-        let index = (position.0 - self.oldest()) as usize;
-        self.older[index] -= 1;
-        self.drop_empty();
+        let found = self.older.binary_search_by_key(&position.0, |(number, _)| *number);
+        let index = found.expect("a group is there as long as a task of it is");
+        self.older[index].1 -= 1;
+        if self.older[index].1 == 0 {
+            self.older.remove(index);
+        }
     }
 }
 
@@ -160,6 +150,20 @@ mod tests {
         assert!(set.may_begin(head) && !set.may_begin(simple) && !set.may_begin(ordered));
         set.leave(head);
         assert!(set.may_begin(simple) && !set.may_begin(ordered));
+    }
+
+    #[test]
+    fn tasks_that_are_aborted_behind_one_that_does_not_end_leave_nothing() {
+        let mut set = TaskSet::default();
+        let stuck = set.enter(Simple);
+        for _ in 0..100 {
+            let (ordered, simple) = (set.enter(Ordered), set.enter(Simple));
+            set.leave(ordered);
+            set.leave(simple);
+        }
+        assert_eq!((set.len(), set.older.len()), (1, 1));
+        set.leave(stuck);
+        assert!(set.older.is_empty());
     }
 
     /// The rules of SAM-5 8.6 over a plain list.

@@ -1,8 +1,8 @@
 //! One logical unit, shared by all cores.
 //!
-//! What READ and WRITE look at is in two atomics: the *summary* (conditions, and a generation that any change moves
-//! on), and what ends the tasks of one nexus ([`link`](crate::link)). Everything else stands behind a lock that
-//! only other commands take. Invariant: the summary's conditions always say what the state behind the lock says, as
+//! What READ and WRITE look at is in atomics: the *summary* (conditions, and a generation that any change moves on),
+//! the number of blocks, and what ends the tasks of one nexus ([`link`](crate::link)). Everything else stands behind a
+//! lock that only other commands take. Invariant: the summary's conditions always say what the state behind the lock says, as
 //! every change goes through [`LogicalUnit::change`].
 
 use std::collections::HashMap;

@@ -10,7 +10,7 @@ use crate::opcodes::{Field, Operation};
 use crate::segments;
 use crate::sense::{AdditionalSense, Sense};
 use crate::task::Then;
-use crate::unit::{Conditions, LogicalUnit};
+use crate::unit::{Conditions, LogicalUnit, NexusId, State};
 
 fn header(cdb: &Cdb) -> ModeHeader {
     match cdb.operation() {
@@ -77,31 +77,30 @@ pub(super) fn start_select(
     segments::truncate(&mut data, wanted.into());
     let list = segments::join(data);
     let geometry = context.unit.geometry();
-    let before = context.unit.look(|state| state.settings);
-    let after = mode::decode_list(header, &list, geometry, before)?;
-    apply(context, before, after, save);
+    // In one: nothing that another nexus sets meanwhile is lost.
+    let (before, after) = context.unit.change(|state| {
+        let before = state.settings;
+        let after = mode::decode_list(header, &list, geometry, before)?;
+        apply(state, after, save, context.nexus);
+        Ok::<_, Sense>((before, after))
+    })?;
     match before.write_cache && !after.write_cache {
         true => Ok(Started::Io(BlockIo::Flush, Then::End(Extent::NONE))),
         false => Ok(Started::Done),
     }
 }
 
-fn apply(context: &Context<'_>, before: ModeSettings, after: ModeSettings, save: bool) {
-    if before == after && !save {
-        return;
+fn apply(state: &mut State, after: ModeSettings, save: bool, by: NexusId) {
+    let before = std::mem::replace(&mut state.settings, after);
+    if save {
+        state.saved = after;
     }
-    context.unit.change(|state| {
-        state.settings = after;
-        if save {
-            state.saved = after;
-        }
-        if before != after {
-            state.post(AdditionalSense::MODE_PARAMETERS_CHANGED, Some(context.nexus));
-        }
-        if before.exception_to_post() != after.exception_to_post()
-            && let Some(exception) = after.exception_to_post()
-        {
-            state.post(exception, None);
-        }
-    });
+    if before != after {
+        state.post(AdditionalSense::MODE_PARAMETERS_CHANGED, Some(by));
+    }
+    if before.exception_to_post() != after.exception_to_post()
+        && let Some(exception) = after.exception_to_post()
+    {
+        state.post(exception, None);
+    }
 }

@@ -38,18 +38,19 @@ pub(super) fn read_capacity_16(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
 ///
 /// Who has read the list need not be told that it has changed.
 pub(crate) fn report_luns(device: &TargetDevice, nexus: NexusId, cdb: &Cdb) -> Result<Bytes, Sense> {
-    let roster = device.roster();
-    let well_known = || vec![LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS];
-    let units = match cdb.get(Field::SelectReport) {
-        0x00 | 0x11 => roster.numbers(),
-        0x01 => well_known(),
-        0x02 => [roster.numbers(), well_known()].concat(),
-        0x10 => Vec::new(),
+    let (numbered, well_known) = match cdb.get(Field::SelectReport) {
+        0x00 | 0x11 => (true, false),
+        0x01 => (false, true),
+        0x02 => (true, true),
+        0x10 => (false, false),
         _ => return Err(cdb.refuse(Field::SelectReport)),
     };
-    for (_, unit) in roster.units() {
+    // Before the list is read: a change that is not in it yet is told.
+    for (_, unit) in device.roster().units() {
         unit.clear_attention(nexus, AdditionalSense::REPORTED_LUNS_DATA_HAS_CHANGED);
     }
+    let mut units = if numbered { device.roster().numbers() } else { Vec::new() };
+    units.extend(well_known.then_some(LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS));
     Ok(allocated(cdb, UnitList(units).encode()))
 }
 

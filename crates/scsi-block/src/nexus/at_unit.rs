@@ -14,7 +14,7 @@ use crate::protection::PROTECTION_BYTES;
 use crate::reservations::NexusName;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::status::Status;
-use crate::task::{Command, Outcome, Phase, Step, Task};
+use crate::task::{Command, Phase, Step, Task};
 use crate::task_set::{TaskAttribute, TaskSet};
 use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
 
@@ -90,17 +90,26 @@ impl AtUnit {
         }
     }
 
-    /// A task that has ended leaves its set.
+    /// A task that has ended with this step leaves its set.
     #[inline]
-    pub(super) fn settle(&mut self, task: &mut Task, step: Step) -> Step {
-        if let Step::Done(_) | Step::Aborted = step {
-            task.phase = Phase::Ended;
-            self.set.leave(task.position);
-            if let Step::Done(Outcome { status: Status::CheckCondition, .. }) = step {
-                self.handle_queue_error();
+    pub(super) fn settle(&mut self, task: &mut Task, step: &Step) {
+        match step {
+            Step::Io(_) | Step::Wait => {}
+            Step::Aborted => self.end(task),
+            Step::Done(outcome) => {
+                self.end(task);
+                if outcome.status == Status::CheckCondition {
+                    self.handle_queue_error();
+                }
             }
         }
-        step
+    }
+
+    /// A task is over.
+    #[inline]
+    pub(super) fn end(&mut self, task: &mut Task) {
+        task.phase = Phase::Ended;
+        self.set.leave(task.position);
     }
 
     /// A command has ended with CHECK CONDITION: the other tasks of the nexus may have to end with it (QERR, SPC-5 7.5.8).

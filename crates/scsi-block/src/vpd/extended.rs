@@ -1,7 +1,7 @@
 //! Page 86h: what a unit supports beyond the standard INQUIRY data.
 
 use super::{body, page};
-use crate::octets::{DecodeError, be16, need};
+use crate::octets::{DecodeError, need};
 
 /// Page 86h (SPC-5 7.7.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl ExtendedInquiry {
             simple: bit(1, 0),
             volatile_cache: bit(2, 0),
             referrals: bit(4, 4),
-            sense_bytes_max: be16(body, 8) as u8,
+            sense_bytes_max: body.get(9).copied().unwrap_or(0),
         })
     }
 }

@@ -46,6 +46,7 @@ fn a_unit_that_goes_ends_what_is_in_its_store_and_takes_no_more() {
     assert!(matches!(nexus.start(&mut running, Segments::new()), Step::Io(_)));
     assert_eq!(device.remove(lun(1)), Ok(1));
     assert_eq!(device.remove(lun(1)), Err(NoSuchLogicalUnit(lun(1))));
+    assert_eq!(device.resize(1, 8), Ok(()), "nothing happens");
     let refused = Sense::decode(&on(&mut nexus, 1, &read).sense).unwrap();
     assert_eq!(refused, Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED));
     assert_eq!(told(&mut nexus, 0), AdditionalSense::REPORTED_LUNS_DATA_HAS_CHANGED);
