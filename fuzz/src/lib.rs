@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `fuzz/corpus/NAME` holds the seeds, which `fuzz/seeds.py` cuts from the captures in `tests/captures`, and every input that has
-//! found something; those of `operations` were drawn at random,
-//! and those of `t5_wire` are the vectors of `crates/t5-hal/tests/golden.rs`. They are replayed by `cargo test` in this folder, without a fuzzer.
+//! found something; those of `operations` were drawn at random, and those of `t5_wire` are the vectors of
+//! `crates/t5-hal/tests/golden.rs`. They are replayed by `cargo test` in this folder, without a fuzzer.
 
 #![forbid(unsafe_code)]
 

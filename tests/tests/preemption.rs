@@ -7,19 +7,25 @@ use scsi_block::io::{BlockIo, IoDone};
 use scsi_block::reservations::{OutAction, OutList, ReservationType};
 use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, Status};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
 const TARGET: &str = "iqn.2026-01.test:preempted";
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// In this time what does not wait for block I/O is over.
+const UNWAITED: Duration = Duration::from_millis(50);
 
 /// A store that holds the ends of writes back as long as it is told to.
 #[derive(Debug)]
 struct HoldingStore {
     inner: Arc<dyn BlockStore>,
     holds: AtomicBool,
-    held: AtomicUsize,
+    /// Is told of each that is held.
+    held: Sender<()>,
     wakers: Mutex<Vec<Waker>>,
 }
 
@@ -58,7 +64,7 @@ impl StoreQueue for HoldingQueue {
                 return Some((id, done));
             }
             self.held.push((id, done));
-            self.store.held.fetch_add(1, Ordering::SeqCst);
+            let _ = self.store.held.send(());
         }
         if self.store.holds.load(Ordering::SeqCst) { None } else { self.held.pop() }
     }
@@ -68,15 +74,17 @@ struct Bench {
     _server: Server,
     address: String,
     store: Arc<HoldingStore>,
+    held: Receiver<()>,
 }
 
 impl Bench {
     fn new() -> Self {
         let geometry = Geometry { block_size: 512, blocks: 2048 };
+        let (sender, held) = mpsc::channel();
         let store = Arc::new(HoldingStore {
             inner: Arc::new(MemoryStore::new(geometry)),
             holds: AtomicBool::new(true),
-            held: AtomicUsize::new(0),
+            held: sender,
             wakers: Mutex::default(),
         });
         let disk = Disk::new(store.clone(), LogicalUnitConfig::new(geometry, "preempted"));
@@ -87,7 +95,7 @@ impl Bench {
             .start()
             .expect("the server starts");
         let address = server.addresses()[0].to_string();
-        Self { _server: server, address, store }
+        Self { _server: server, address, store, held }
     }
 
     fn host(&self, name: &str) -> Client {
@@ -95,12 +103,6 @@ impl Bench {
         let client = Client::connect(config).wait().expect("the login goes well");
         assert_eq!(status(&client, &Cdb::test_unit_ready(), Transfer::None), Status::CheckCondition);
         client
-    }
-
-    fn wait_until_held(&self) {
-        while self.store.held.load(Ordering::SeqCst) == 0 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 
     fn release(&self) {
@@ -125,7 +127,7 @@ fn persist(action: OutAction, key: u64, action_key: u64) -> (Cdb, Transfer) {
 }
 
 /// The write of one session is in the store, and the other does `end` to it: it must not be over before the write is.
-fn check(end: impl FnOnce(Client) -> std::thread::JoinHandle<()>) {
+fn check(end: impl FnOnce(&Client) + Send + 'static) {
     let bench = Bench::new();
     let (victim, other) = (bench.host("iqn.2026-01.test:victim"), bench.host("iqn.2026-01.test:other"));
     for (client, key) in [(&victim, 1), (&other, 2)] {
@@ -133,26 +135,28 @@ fn check(end: impl FnOnce(Client) -> std::thread::JoinHandle<()>) {
         assert_eq!(status(client, &cdb, list), Status::Good);
     }
     let write = victim.execute(request(&Cdb::write_10(0, 1), Transfer::Write(vec![1; 512].into())));
-    bench.wait_until_held();
-    let ending = end(other);
-    std::thread::sleep(Duration::from_millis(50));
-    assert!(!ending.is_finished(), "a write of the other session is still in the store");
+    bench.held.recv_timeout(PATIENCE).expect("the write comes to the store");
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        end(&other);
+        let _ = sender.send(());
+    });
+    let early = ended.recv_timeout(UNWAITED);
+    assert_eq!(early, Err(RecvTimeoutError::Timeout), "a write of the other session is still in the store");
     bench.release();
-    ending.join().expect("it ends well");
+    ended.recv_timeout(PATIENCE).expect("it ends well");
     drop(write);
 }
 
 #[test]
 fn preempt_and_abort_waits_for_the_block_io_of_its_victims() {
     check(|client| {
-        std::thread::spawn(move || {
-            let (cdb, list) = persist(OutAction::PreemptAndAbort, 2, 1);
-            assert_eq!(status(&client, &cdb, list), Status::Good);
-        })
+        let (cdb, list) = persist(OutAction::PreemptAndAbort, 2, 1);
+        assert_eq!(status(client, &cdb, list), Status::Good);
     });
 }
 
 #[test]
 fn a_reset_waits_for_the_block_io_of_all() {
-    check(|client| std::thread::spawn(move || client.reset(0).wait().expect("the reset is done")));
+    check(|client| client.reset(0).wait().expect("the reset is done"));
 }

@@ -18,9 +18,12 @@ fn worlds_of_fixed_seeds_run_clean() {
             match run(seed, &options).result {
                 Ok(done) => totals += done,
                 Err(failure) => panic!(
-                    "{}\nseed {seed}, {level:?}, {connections:?}: {}\nreplay: cargo run --release -p ferriscsi-tests \
-                     --bin simulate -- --trace --requests {REQUESTS_MAX} --seed {seed}",
-                    failure.ladder, failure.text
+                    "{}\nseed {seed}: {}\nreplay: cargo run --release -p ferriscsi-tests --bin simulate -- --trace \
+                     --requests {REQUESTS_MAX} --seed {seed}{}{}",
+                    failure.ladder,
+                    failure.text,
+                    level.map_or(String::new(), |level| format!(" --level {level}")),
+                    connections.map_or(String::new(), |connections| format!(" --connections {connections}"))
                 ),
             }
         }

@@ -5,7 +5,8 @@
 //!                       <--poll---- |            |     memory  chunks of 64 KiB under striped locks
 //!   core 1   StoreQueue --submit--> | BlockStore | --> file    pread, pwritev, fallocate, fdatasync
 //!                       <--poll---- |            |     null    nothing
-//!            Waker <----- wake ---- +------------+     fault   another store, and trouble on a plan
+//!            Waker <----- wake ---- +------------+     keeping another store, and records in a folder
+//!                                                       fault   another store, and trouble on a plan
 //! ```
 //!
 //! In: [`BlockIo`] values, each under an [`IoId`] of the caller's choice. Out: one [`IoDone`] for each, in any order.
@@ -20,6 +21,8 @@
 //!   time). In memory all requests are.
 //! - A durable write, and a flush of every write whose end was polled before, would survive a power cut once their
 //!   ends are polled. (Memory is as durable as memory gets.)
+//! - A record that [`KeepingStore`] has, such as a unit's persistent reservations, is after a power cut as it was or as it was to be.
+//! - A medium may [grow](BlockStore::grow) while it is used, and never becomes smaller.
 //!
 //! What they ask of the caller: ranges lie inside the medium and data lengths are exact, as [`BlockIo`] says; a
 //! breach is a bug of the caller's and panics. A read is answered in one buffer, so its length is to be bounded.

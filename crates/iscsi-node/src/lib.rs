@@ -16,6 +16,10 @@
 //!
 //! - Every block I/O that `poll_io` gives is answered by exactly one `handle_io_done`; a session is reported as ended, and its
 //!   place can be taken by another, only after all its block I/O has come back. So no write of an old session lands after one of the new.
+//! - A task management function or PREEMPT AND ABORT is answered once the block I/O of all tasks that it ended has come back, of
+//!   whatever session.
+//! - While its session goes on, an initiator's command is told to be lost only once the target has let go of it, so that whoever gives
+//!   it again never has two.
 //! - A peer that does not read holds at most [`target::DATA_IN_BYTES_MAX`] bytes of read data, beyond one command.
 //! - A peer that breaks a rule ends no session but its own.
 

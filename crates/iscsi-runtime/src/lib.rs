@@ -13,6 +13,8 @@
 //! - A session lives and dies on one core; cores meet only at logins, at ends of sessions, and inside the disks.
 //! - Each turn of a loop reads all that has come and writes once to each connection; nothing is done for idle ones.
 //! - Of two sessions with the same name, the second begins only after the first and all its block I/O have ended.
+//! - Logical units come, go and change their size ([`Server::add_lun`]) while sessions use them.
+//! - A client replaces the connections that its session loses, and comes back after the session is lost if it is told to ([`Reconnection`]).
 //! - [`Server::shutdown`] returns only after every store has been flushed.
 
 #![deny(unsafe_code)]

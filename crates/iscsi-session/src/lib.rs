@@ -18,6 +18,8 @@
 //! - Nothing that a peer sends makes a machine panic, work without end or hold memory without bound.
 //! - A rule that a peer breaks is named by one [`Violation`], and what is done about it stands in one table.
 //! - A machine that has come to its end stays there with its first reason.
+//! - A session has as many connections as were agreed upon. From error recovery level 1 on what was lost comes again; at level 2 tasks
+//!   outlive their connection, and the session its last one.
 //! - Secrets are not printed, are compared in constant time, and are wiped from memory.
 //!
 //! Two ends that log in to each other:

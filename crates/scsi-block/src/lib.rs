@@ -9,8 +9,8 @@
 //!
 //! A [`TargetDevice`] has logical units and is shared by all cores; each initiator has a [`Nexus`] to it, which one
 //! core owns. The crate does no I/O, has no clock and no threads, and has never heard of a transport. The initiator's
-//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`], [`log`], [`copy`] and
-//! [`sense`] read the answers.
+//! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`], [`log`], [`reservations`],
+//! [`copy`] and [`sense`] read the answers.
 //!
 //! # Guarantees
 //!
@@ -25,6 +25,9 @@
 //!   [`Nexus::may_start`]; with SIMPLE tasks alone that is counting.
 //! - **Units come and go.** [`TargetDevice::add`], [`remove`](TargetDevice::remove) and [`resize`](TargetDevice::resize) work while
 //!   commands run, and every nexus is told.
+//! - **A fence holds.** Persistent reservations, once their store has [kept](BlockIo::Keep) them, outlive the target; what PREEMPT AND
+//!   ABORT or a reset has ended lands no more when its [`Settling`] is over.
+//! - **A token delivers no wrong block.** A write to one of its blocks ends it. Copies are tasks, of one bounded step after another.
 //! - **Resets reach everywhere.** A reset through one nexus ends the tasks of all: each finds out at its next call,
 //!   by the epoch that it shares with the unit.
 //!

@@ -118,9 +118,7 @@ impl Bug {
         Self::ALL.iter().position(|bug| *bug == self)
             >= Self::ALL.iter().position(|bug| *bug == Self::ResponseElsewhere)
     }
-}
 
-impl Bug {
     /// Whether it takes something of one connection of a session to another.
     fn mixes_up(self) -> bool {
         matches!(
