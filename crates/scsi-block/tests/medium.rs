@@ -353,7 +353,8 @@ fn a_sanitize_that_is_not_waited_for_goes_on_and_is_told() {
         let refused = sense(&mut two, &cdb, &OVERWRITE);
         assert_eq!(refused.additional, AdditionalSense::SANITIZE_IN_PROGRESS, "{cdb:?}");
     }
-    assert!(device.poll_upkeep().is_some());
+    let Some((0, BlockIo::Wipe { extent, .. })) = device.poll_upkeep() else { panic!("a step is due") };
+    assert_eq!(extent, Extent { lba: 0, blocks: 2048 });
     device.handle_upkeep_done(0, Ok(IoOutput::Done));
     drop(two.logical_unit_reset(lun()).unwrap());
     drop(one);

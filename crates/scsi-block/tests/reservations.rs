@@ -175,7 +175,7 @@ fn registrations_and_reservations_outlive_nexuses_and_resets() {
     holder.nexus.reset();
     drop(holder);
     drop(other.nexus.target_reset());
-    assert!(other.attention().is_some());
+    assert_eq!(other.attention(), Some(AdditionalSense::SCSI_BUS_RESET));
     assert_eq!(other.run(&Cdb::write_10(0, 1), &[0; 512]).status, Status::ReservationConflict);
     let mut again = Host::new(&device, "holder");
     assert_eq!(again.run(&Cdb::write_10(0, 1), &[0; 512]).status, Status::Good);
@@ -239,7 +239,7 @@ fn all_registrants_hold_until_the_last_has_gone() {
     assert_eq!(two.current(), Some((0, ExclusiveAccessAllRegistrants)));
     two.good(OutAction::Reserve, Some(ExclusiveAccessAllRegistrants), 2, 0);
     one.good(OutAction::Register, None, 1, 0);
-    assert!(two.current().is_some());
+    assert_eq!(two.current(), Some((0, ExclusiveAccessAllRegistrants)));
     one.register(1);
     one.good(OutAction::Preempt, Some(WriteExclusive), 1, 0);
     assert_eq!((one.current(), one.keys().keys), (Some((1, WriteExclusive)), vec![1]));

@@ -283,7 +283,8 @@ fn whoever_spoofs_gets_nothing_out() {
     assert_eq!(switch.add_address(hostile, address(0)), Err(AddressError::Taken));
     assert_eq!(switch.wire_counters(PortNumber::of(0)).transmitted.total().frames, 0);
     assert_eq!(switch.interface(hostile).unwrap().counters().transmit_dropped, 3);
-    assert!(switch.transmit(honest, Path::Wire, Origin::Owner, &tcp(0, 9, 80)).is_ok());
+    let delivery = switch.transmit(honest, Path::Wire, Origin::Owner, &tcp(0, 9, 80)).unwrap();
+    assert_eq!(delivery.wires[..], [PortNumber::of(0)]);
 }
 
 #[test]
@@ -342,5 +343,5 @@ fn a_detached_interface_leaves_nothing_behind() {
     let delivery = switch.transmit(from, Path::Switched, Origin::Owner, &tcp(0, 1, 80)).unwrap();
     assert_eq!((delivery.copies.len(), delivery.wires.len()), (0, 1));
     assert_eq!(switch.transmit(to, Path::Wire, Origin::Owner, &tcp(1, 0, 80)), Err(Refusal::NoInterface));
-    assert!(switch.add_address(from, address(1)).is_ok());
+    assert_eq!(switch.add_address(from, address(1)), Ok(1), "address and place are free");
 }

@@ -298,9 +298,10 @@ mod tests {
     fn progress_and_segments_are_told_and_an_abort_is_obeyed() {
         let piece = Piece { source: None, destination: side(0, 0), bytes: 512 };
         let mut job = job(&[Piece { bytes: 0, ..piece }, piece, piece]);
-        assert!(job.due().unwrap().is_some());
+        let block = Some(Extent { lba: 0, blocks: 1 });
+        assert_eq!(job.due().unwrap().map(|due| due.extent), block);
         job.handle_done(Ok(IoOutput::Done)).unwrap();
-        assert!(job.due().unwrap().is_some());
+        assert_eq!(job.due().unwrap().map(|due| due.extent), block);
         let operation = Arc::clone(job.operation());
         assert_eq!((operation.bytes.load(Ordering::Relaxed), operation.segments.load(Ordering::Relaxed)), (512, 2));
         assert_eq!(job.segment(), 2);
@@ -319,6 +320,7 @@ mod tests {
         let said = writing.handle_done(Err(IoError::NoSpace)).unwrap_err().third_party.unwrap();
         assert_eq!((said.is_source, said.key), (false, SenseKey::DataProtect));
         let mut short = job(&[piece]);
-        assert!(short.handle_done(Ok(IoOutput::Data(Bytes::new()))).is_err());
+        let said = short.handle_done(Ok(IoOutput::Data(Bytes::new()))).unwrap_err().third_party.unwrap();
+        assert_eq!((said.is_source, said.key), (true, SenseKey::MediumError), "too little was read");
     }
 }

@@ -193,11 +193,13 @@ mod tests {
         let mut copies = Copies::default();
         let operation = copies.begin(origin(Some(7))).unwrap();
         assert_eq!(copies.begin(origin(Some(7))).unwrap_err(), Busy::IdentifierInUse);
-        assert!(copies.begin(Origin { nexus: NexusId(2), ..origin(Some(7)) }).is_ok());
+        let of_another = copies.begin(Origin { nexus: NexusId(2), ..origin(Some(7)) }).unwrap();
+        assert!(!Arc::ptr_eq(&of_another, &operation), "an identifier is of one nexus");
         assert_eq!(copies.status(NEXUS, 7).unwrap().state, CopyState::InProgress);
         copies.end(&operation, Ok(()));
         assert_eq!(copies.status(NEXUS, 7).unwrap().state, CopyState::Completed);
-        assert!(copies.begin(origin(Some(7))).is_ok());
+        let _again = copies.begin(origin(Some(7))).unwrap();
+        assert_eq!(copies.status(NEXUS, 7).unwrap().state, CopyState::InProgress);
     }
 
     #[test]
@@ -206,7 +208,8 @@ mod tests {
         drop(copies.begin(origin(Some(7))).unwrap());
         assert_eq!(copies.status(NEXUS, 7), None);
         assert!(!copies.abort(NEXUS, 7));
-        assert!(copies.begin(origin(Some(7))).is_ok());
+        let _again = copies.begin(origin(Some(7))).unwrap();
+        assert_eq!(copies.status(NEXUS, 7).unwrap().state, CopyState::InProgress);
     }
 
     #[test]
@@ -231,7 +234,7 @@ mod tests {
         }
         assert_eq!(copies.0.len(), ENDED_MAX);
         assert_eq!(copies.status(NEXUS, 0), None);
-        assert!(copies.status(NEXUS, 999).is_some());
+        assert_eq!(copies.status(NEXUS, 999).unwrap().state, CopyState::Completed);
         copies.forget(NEXUS);
         assert!(copies.0.is_empty());
     }

@@ -414,7 +414,7 @@ mod tests {
             assert_eq!(OutList::decode(&list[..end]), Err(LENGTH_ERROR), "{end}");
         }
         let without = OutList::default().encode();
-        assert!(OutList::decode(&without).is_ok());
+        assert_eq!(OutList::decode(&without), Ok(OutList::default()));
         assert_eq!(OutList::decode(&[&without[..], &[0]].concat()), Err(LENGTH_ERROR));
         let mut wrong = list;
         wrong[28] = 0xff;

@@ -128,7 +128,8 @@ mod tests {
         for mask in [0, 1, 0x40, u32::MAX, 1 << 30] {
             assert_eq!(TagFormat::from_mask(mask), None, "{mask:#x}");
         }
-        assert!(TagFormat::from_mask(0x80).is_some() && TagFormat::from_mask(1 << 29).is_some());
+        let pods = [0x80, 1 << 29].map(|mask| TagFormat::from_mask(mask).map(TagFormat::pods));
+        assert_eq!(pods, [Some(2), Some(1 << 23)]);
     }
 
     proptest! {
