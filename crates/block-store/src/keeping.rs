@@ -1,12 +1,13 @@
 //! A store whose unit's records are kept, above any other store.
 
+use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 
 use parking_lot::Mutex;
 use scsi_block::io::{BlockIo, Geometry, IoDone, IoOutput, Record};
 
-use crate::records::Records;
+use crate::records::{RecordsError, UnitRecords};
 use crate::workers::Workers;
 use crate::{BlockStore, IoId, StoreQueue};
 
@@ -31,16 +32,17 @@ struct Ends {
 }
 
 impl KeepingStore {
-    /// `inner`, with the records of `unit` in a folder.
+    /// `inner`, with the records of its unit.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn new(inner: Arc<dyn BlockStore>, records: Arc<Records>, unit: String) -> std::io::Result<Self> {
+    pub fn new(inner: Arc<dyn BlockStore>, records: UnitRecords) -> Result<Self, RecordsError> {
         let worker = Workers::start(1, move |Job { id, record, ends }: Job| {
-            let done = records.keep(&unit, &record).map(|()| IoOutput::Done);
+            let done = records.keep(&record).map(|()| IoOutput::Done);
             ends.done.lock().push((id, done));
             ends.waker.wake_by_ref();
-        })?;
+        });
+        let worker = worker.map_err(RecordsError::Thread)?;
         Ok(Self { inner, worker: Arc::new(worker) })
     }
 }
@@ -52,6 +54,10 @@ impl BlockStore for KeepingStore {
 
     fn atomic_bytes_max(&self) -> u32 {
         self.inner.atomic_bytes_max()
+    }
+
+    fn grow(&self, blocks: u64) -> io::Result<()> {
+        self.inner.grow(blocks)
     }
 
     fn open_queue(self: Arc<Self>, waker: Waker) -> Box<dyn StoreQueue> {
@@ -95,7 +101,7 @@ impl StoreQueue for KeepingQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MemoryStore;
+    use crate::{MemoryStore, Records};
     use bytes::Bytes;
     use scsi_block::Extent;
     use std::sync::mpsc;
@@ -114,9 +120,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let records = Arc::new(Records::open(folder.path()).unwrap());
         let memory = Arc::new(MemoryStore::new(Geometry { block_size: 512, blocks: 8 }));
-        let store = Arc::new(KeepingStore::new(memory, Arc::clone(&records), "disk".into()).unwrap());
+        let store = Arc::new(KeepingStore::new(memory, records.of_unit("disk").unwrap()).unwrap());
         let (sender, woken) = mpsc::sync_channel(1);
-        let mut queue = store.open_queue(Arc::new(Wake(sender)).into());
+        let mut queue = Arc::clone(&store).open_queue(Arc::new(Wake(sender)).into());
         let record = Record { name: "reservations", version: 1, content: Bytes::from_static(b"one") };
         queue.submit(IoId(1), BlockIo::Keep(record));
         queue.submit(IoId(2), BlockIo::Read(Extent { lba: 0, blocks: 1 }));
@@ -130,6 +136,9 @@ mod tests {
         ends.sort_by_key(|(id, _)| *id);
         assert_eq!(ends[0], (1, IoOutput::Done));
         assert!(matches!(&ends[1], (2, IoOutput::Data(_))));
-        assert_eq!(records.load("disk").unwrap()["reservations"], b"one"[..]);
+        store.grow(16).unwrap();
+        assert_eq!(store.geometry().blocks, 16);
+        drop((queue, store));
+        assert_eq!(records.of_unit("disk").unwrap().load().unwrap()["reservations"], b"one"[..]);
     }
 }

@@ -66,7 +66,7 @@ pub use file::{FileOptions, FileStore, OpenError};
 pub use keeping::KeepingStore;
 pub use memory::MemoryStore;
 pub use null::NullStore;
-pub use records::{Records, RecordsError};
+pub use records::{Records, RecordsError, UnitRecords};
 pub use spec::{SpecError, StoreKind, StoreSpec};
 
 use scsi_block::io::{BlockIo, Geometry, IoDone};

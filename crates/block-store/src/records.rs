@@ -4,11 +4,12 @@
 //! CRC32C when it is read, made durable, and then renamed over the old one. What cannot be read is an error and never an empty record, since
 //! whoever relied on it must not find it gone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -31,8 +32,17 @@ pub struct Records {
     folder: PathBuf,
     /// The folder itself, locked, and to be made durable after a change of names.
     handle: File,
-    /// By file, the version of the record that was written last.
-    latest: Mutex<HashMap<PathBuf, u64>>,
+    /// The units whose records somebody has.
+    units: Mutex<HashSet<String>>,
+}
+
+/// The records of one unit. Nobody else has them as long as this is there.
+#[derive(Debug)]
+pub struct UnitRecords {
+    records: Arc<Records>,
+    unit: String,
+    /// By name, the version that was written last.
+    latest: Mutex<HashMap<&'static str, u64>>,
 }
 
 /// Why records cannot be used.
@@ -49,6 +59,14 @@ pub enum RecordsError {
     /// Another process has the folder.
     #[error("{} is in use by another process; give each target a folder of its own", .0.display())]
     InUse(PathBuf),
+    /// Somebody has the records of the unit.
+    #[error(
+        "the records of unit {0} are in use: give each unit a serial number of its own, or add it again when the one before it is gone"
+    )]
+    UnitInUse(String),
+    /// No thread can be started that writes records.
+    #[error("cannot start a thread that writes records: {0}")]
+    Thread(io::Error),
     /// A file is no record, or damaged.
     #[error(
         "{} is damaged or no record of this unit: restore it from a copy, or remove it to start without what it held, such as reservations \
@@ -67,8 +85,9 @@ impl Records {
         let folder = folder.into();
         let wrong = |error| RecordsError::Io { path: folder.clone(), error };
         match DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(wrong(error)),
-            _ => {}
+            Ok(()) => sync_parent(&folder).map_err(wrong)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(wrong(error)),
         }
         let flags = (OFlags::DIRECTORY | OFlags::CLOEXEC).bits() as i32;
         let handle = OpenOptions::new().read(true).custom_flags(flags).open(&folder).map_err(wrong)?;
@@ -76,44 +95,18 @@ impl Records {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(RecordsError::InUse(folder)),
             other => other.map_err(|error| wrong(error.into()))?,
         }
-        Ok(Self { folder, handle, latest: Mutex::default() })
+        Ok(Self { folder, handle, units: Mutex::default() })
     }
 
-    /// All records of a unit.
+    /// Gives out the records of a unit.
     ///
     /// # Errors
-    /// The folder or a record cannot be read.
-    pub fn load(&self, unit: &str) -> Result<Kept, RecordsError> {
-        let wrong = |error| RecordsError::Io { path: self.folder.clone(), error };
-        let prefix = format!("{}.", escaped(unit));
-        let mut kept = Kept::new();
-        for entry in fs::read_dir(&self.folder).map_err(wrong)? {
-            let entry = entry.map_err(wrong)?;
-            let file = entry.file_name();
-            let name = file.to_str().and_then(|file| file.strip_prefix(&prefix));
-            if let Some(name) = name.filter(|name| !name.ends_with(UNFINISHED)) {
-                kept.insert(name.to_owned(), read(&entry.path(), unit, name)?);
-            }
+    /// Somebody has them.
+    pub fn of_unit(self: &Arc<Self>, unit: &str) -> Result<UnitRecords, RecordsError> {
+        match self.units.lock().insert(unit.to_owned()) {
+            true => Ok(UnitRecords { records: Arc::clone(self), unit: unit.to_owned(), latest: Mutex::default() }),
+            false => Err(RecordsError::UnitInUse(unit.to_owned())),
         }
-        Ok(kept)
-    }
-
-    /// Keeps a record of a unit: it would survive a power cut when this has ended well. A record that is older than the last is not written.
-    ///
-    /// # Errors
-    /// It cannot be written. The record before it is still there.
-    pub fn keep(&self, unit: &str, record: &Record) -> Result<(), IoError> {
-        let file = self.folder.join(format!("{}.{}", escaped(unit), record.name));
-        let mut latest = self.latest.lock();
-        if latest.get(&file).is_some_and(|latest| *latest >= record.version) {
-            return Ok(());
-        }
-        self.replace(&file, &encode(unit, record.name, &record.content)).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => IoError::NoSpace,
-            _ => IoError::Write,
-        })?;
-        latest.insert(file, record.version);
-        Ok(())
     }
 
     fn replace(&self, file: &Path, content: &[u8]) -> io::Result<()> {
@@ -126,6 +119,59 @@ impl Records {
         fs::rename(&unfinished, file)?;
         self.handle.sync_all()
     }
+}
+
+impl UnitRecords {
+    /// All of them.
+    ///
+    /// # Errors
+    /// The folder or a record cannot be read.
+    pub fn load(&self) -> Result<Kept, RecordsError> {
+        let folder = &self.records.folder;
+        let wrong = |error| RecordsError::Io { path: folder.clone(), error };
+        let prefix = format!("{}.", escaped(&self.unit));
+        let mut kept = Kept::new();
+        for entry in fs::read_dir(folder).map_err(wrong)? {
+            let entry = entry.map_err(wrong)?;
+            let file = entry.file_name();
+            let name = file.to_str().and_then(|file| file.strip_prefix(&prefix));
+            if let Some(name) = name.filter(|name| !name.ends_with(UNFINISHED)) {
+                kept.insert(name.to_owned(), read(&entry.path(), &self.unit, name)?);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Keeps a record: it would survive a power cut when this has ended well. A record that is older than the last is not written.
+    ///
+    /// # Errors
+    /// It cannot be written. The record before it is still there.
+    pub fn keep(&self, record: &Record) -> Result<(), IoError> {
+        let Self { records, unit, latest } = self;
+        let mut latest = latest.lock();
+        if latest.get(record.name).is_some_and(|latest| *latest >= record.version) {
+            return Ok(());
+        }
+        let file = records.folder.join(format!("{}.{}", escaped(unit), record.name));
+        records.replace(&file, &encode(unit, record.name, &record.content)).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => IoError::NoSpace,
+            _ => IoError::Write,
+        })?;
+        latest.insert(record.name, record.version);
+        Ok(())
+    }
+}
+
+impl Drop for UnitRecords {
+    fn drop(&mut self) {
+        self.records.units.lock().remove(&self.unit);
+    }
+}
+
+/// Makes the name of a new folder durable.
+fn sync_parent(folder: &Path) -> io::Result<()> {
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
 }
 
 /// A name that is one of a file: letters, digits, `-` and `_` as they are, all else as `%` and two digits.
@@ -184,29 +230,45 @@ mod tests {
         folder.join("disk%2f1.reservations")
     }
 
+    fn open(folder: &Path) -> Arc<Records> {
+        Arc::new(Records::open(folder).unwrap())
+    }
+
     #[test]
     fn the_latest_record_comes_back_whoever_opens_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("state");
-        let records = Records::open(&folder).unwrap();
-        assert_eq!(records.load("disk/1").unwrap(), Kept::new());
-        records.keep("disk/1", &record(2, b"two")).unwrap();
-        records.keep("disk/1", &record(1, b"one")).unwrap();
-        records.keep("disk", &record(1, b"other")).unwrap();
+        let records = open(&folder);
+        let disk = records.of_unit("disk/1").unwrap();
+        assert_eq!(disk.load().unwrap(), Kept::new());
+        disk.keep(&record(2, b"two")).unwrap();
+        disk.keep(&record(1, b"one")).unwrap();
+        records.of_unit("disk").unwrap().keep(&record(1, b"other")).unwrap();
         assert!(matches!(Records::open(&folder), Err(RecordsError::InUse(_))));
-        drop(records);
-        let records = Records::open(&folder).unwrap();
+        drop((records, disk));
+        let disk = open(&folder).of_unit("disk/1").unwrap();
         let expected: Kept = [("reservations".to_owned(), Bytes::from_static(b"two"))].into();
-        assert_eq!(records.load("disk/1").unwrap(), expected);
-        records.keep("disk/1", &record(1, b"three")).unwrap();
-        assert_eq!(records.load("disk/1").unwrap()["reservations"], b"three"[..]);
+        assert_eq!(disk.load().unwrap(), expected);
+    }
+
+    #[test]
+    fn one_at_a_time_has_the_records_of_a_unit_and_counts_from_the_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = open(folder.path());
+        let first = records.of_unit("disk/1").unwrap();
+        first.keep(&record(2, b"two")).unwrap();
+        assert!(matches!(records.of_unit("disk/1"), Err(RecordsError::UnitInUse(unit)) if unit == "disk/1"));
+        drop(first);
+        let second = records.of_unit("disk/1").unwrap();
+        second.keep(&record(1, b"three")).unwrap();
+        assert_eq!(second.load().unwrap()["reservations"], b"three"[..]);
     }
 
     #[test]
     fn nobody_else_may_read_them() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("state");
-        Records::open(&folder).unwrap().keep("disk/1", &record(1, b"one")).unwrap();
+        open(&folder).of_unit("disk/1").unwrap().keep(&record(1, b"one")).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&folder), mode(&file(&folder))), (0o700, 0o600));
     }
@@ -214,12 +276,12 @@ mod tests {
     #[test]
     fn a_damaged_record_is_an_error_whatever_is_wrong_with_it() {
         let folder = tempfile::tempdir().unwrap();
-        let records = Records::open(folder.path()).unwrap();
-        records.keep("disk/1", &record(1, b"content")).unwrap();
+        let records = open(folder.path()).of_unit("disk/1").unwrap();
+        records.keep(&record(1, b"content")).unwrap();
         let whole = fs::read(file(folder.path())).unwrap();
         let damaged = |bytes: &[u8]| {
             fs::write(file(folder.path()), bytes).unwrap();
-            let error = records.load("disk/1").unwrap_err();
+            let error = records.load().unwrap_err();
             assert!(matches!(error, RecordsError::Damaged(_)) && error.to_string().contains("remove it"), "{error}");
         };
         (0..whole.len()).for_each(|end| damaged(&whole[..end]));
@@ -235,23 +297,23 @@ mod tests {
     #[test]
     fn what_a_power_cut_left_unfinished_is_no_record() {
         let folder = tempfile::tempdir().unwrap();
-        let records = Records::open(folder.path()).unwrap();
+        let records = open(folder.path()).of_unit("disk/1").unwrap();
         fs::write(folder.path().join("disk%2f1.reservations.new"), b"half").unwrap();
-        assert_eq!(records.load("disk/1").unwrap(), Kept::new());
-        records.keep("disk/1", &record(1, b"one")).unwrap();
-        assert_eq!(records.load("disk/1").unwrap().len(), 1);
+        assert_eq!(records.load().unwrap(), Kept::new());
+        records.keep(&record(1, b"one")).unwrap();
+        assert_eq!(records.load().unwrap().len(), 1);
     }
 
     #[test]
     fn a_record_that_cannot_be_written_leaves_the_one_before_it() {
         let folder = tempfile::tempdir().unwrap();
-        let records = Records::open(folder.path()).unwrap();
-        records.keep("disk/1", &record(1, b"one")).unwrap();
+        let records = open(folder.path()).of_unit("disk/1").unwrap();
+        records.keep(&record(1, b"one")).unwrap();
         fs::create_dir(folder.path().join("disk%2f1.reservations.new")).unwrap();
-        assert_eq!(records.keep("disk/1", &record(2, b"two")), Err(IoError::Write));
-        assert_eq!(records.load("disk/1").unwrap()["reservations"], b"one"[..]);
+        assert_eq!(records.keep(&record(2, b"two")), Err(IoError::Write));
+        assert_eq!(records.load().unwrap()["reservations"], b"one"[..]);
         fs::remove_dir(folder.path().join("disk%2f1.reservations.new")).unwrap();
-        records.keep("disk/1", &record(2, b"two")).unwrap();
-        assert_eq!(records.load("disk/1").unwrap()["reservations"], b"two"[..]);
+        records.keep(&record(2, b"two")).unwrap();
+        assert_eq!(records.load().unwrap()["reservations"], b"two"[..]);
     }
 }

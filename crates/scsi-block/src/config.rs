@@ -49,7 +49,7 @@ pub struct LogicalUnitConfig {
     pub rotational: bool,
     /// How much one command may ask for.
     pub limits: Limits,
-    /// What tokens for the unit's blocks are made with (POPULATE TOKEN), to be drawn anew whenever the device is built. `None` if it makes
+    /// What tokens for the unit's blocks are made with (POPULATE TOKEN), to be drawn anew whenever the unit is added to a device. `None` if it makes
     /// none.
     pub token_secret: Option<TokenSecret>,
     /// Mode parameters that were saved earlier ([`LogicalUnitInfo::saved_settings`](crate::LogicalUnitInfo)), to

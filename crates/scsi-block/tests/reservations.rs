@@ -492,3 +492,18 @@ fn a_record_that_cannot_be_kept_is_told() {
     let Step::Done(outcome) = one.nexus.resume(&mut task, Err(IoError::Write)) else { panic!() };
     assert_eq!(refusal(&outcome).additional, AdditionalSense::INTERNAL_TARGET_FAILURE);
 }
+
+/// Whoever asks again is not told GOOD by what holds already, as nobody knows that it is kept.
+#[test]
+fn what_is_asked_for_again_is_kept_again() {
+    let device = device_that_keeps(Some(Kept::new()));
+    let mut one = Host::new(&device, "one");
+    one.out(OutAction::Register, None, &OutList { persist: true, ..keys(0, 1) });
+    for action in [OutAction::Reserve, OutAction::Release] {
+        one.good(action, Some(ReservationType::WriteExclusive), 1, 0);
+        let first = one.kept.last().unwrap().clone();
+        one.good(action, Some(ReservationType::WriteExclusive), 1, 0);
+        let again = one.kept.last().unwrap();
+        assert_eq!((again.version, &again.content), (first.version + 1, &first.content), "{action:?}");
+    }
+}

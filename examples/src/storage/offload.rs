@@ -68,9 +68,26 @@ fn step_bytes(from: &DiskStorage, to: &DiskStorage, block_size: u64) -> Result<u
     let cdb = Cdb::receive_copy_operating_parameters(PARAMETERS_BYTES);
     let answer = to.unit.read(&cdb, PARAMETERS_BYTES).map_err(|failure| failure.context(&to.url))?;
     let told = OperatingParameters::decode(&answer).map_err(|error| wrong(&error.to_string()))?;
-    let most = STEP_BYTES.min(told.segment_bytes_max.into()).min(SEGMENT_BLOCKS_MAX * from.block_size());
-    match most / block_size * block_size {
+    match segment_bytes(told.segment_bytes_max, from.block_size(), block_size) {
         0 => Err(wrong("the target copies nothing as long as a block at once")),
         step => Ok(step),
+    }
+}
+
+/// The same for a copy manager that takes so many bytes a segment; 0 sets no limit.
+fn segment_bytes(segment_bytes_max: u32, source_block_size: u64, block_size: u64) -> u64 {
+    let told = if segment_bytes_max == 0 { u64::MAX } else { segment_bytes_max.into() };
+    STEP_BYTES.min(told).min(SEGMENT_BLOCKS_MAX * source_block_size) / block_size * block_size
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_as_long_as_both_sides_take() {
+        for (told, expected) in [(0, 16 << 20), (u32::MAX, 16 << 20), ((1 << 20) + 512, 1 << 20), (4095, 0)] {
+            assert_eq!(segment_bytes(told, 512, 4096), expected, "{told}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Server, flush};
 use crate::Disk;
+use block_store::RecordsError;
 use iscsi_node::target::StoreId;
 use scsi_block::io::IoError;
 use scsi_block::{ConfigError, LogicalUnitNumber};
@@ -29,6 +30,9 @@ pub enum ChangeError {
     /// The system has no random bytes for what the unit's tokens are made with.
     #[error("there are no random bytes: {0}")]
     Random(std::io::Error),
+    /// What was kept of the unit cannot be read, or another unit has it.
+    #[error("{0}")]
+    Records(#[from] RecordsError),
     /// The store cannot be made larger.
     #[error("the store cannot grow: {0}")]
     Grow(std::io::Error),
@@ -41,16 +45,18 @@ impl Server {
     /// Adds a logical unit to a target. Sessions find it at once, and are told by unit attention of those that were there before.
     ///
     /// # Errors
-    /// There is no such target, the number or serial number is that of another unit, or the system has no random bytes.
+    /// There is no such target, the number or serial number is that of another unit, what was kept of the unit cannot be read, or the system
+    /// has no random bytes.
     pub fn add_lun(&self, target: &str, number: u16, disk: Disk) -> Result<(), ChangeError> {
         let target = self.find(target)?;
         let config = &self.shared.portal.targets[target];
-        let unit = disk.unit_of(&config.name, number).map_err(ChangeError::Random)?;
+        let mut unit = disk.unit_of(&config.name, number).map_err(ChangeError::Random)?;
+        let store = disk.into_store(&mut unit, self.shared.records.as_ref())?;
         // A core that is faster than this waits for the store.
         let mut stores = self.shared.stores.write();
         let index = config.device.add(LogicalUnitNumber::from(number), unit)?;
         assert_eq!(index, stores[target].len(), "each unit of the device has its store");
-        stores[target].push(Some(disk.into_store()));
+        stores[target].push(Some(store));
         Ok(())
     }
 

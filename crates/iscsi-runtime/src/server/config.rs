@@ -5,7 +5,7 @@ use super::{Server, StartError};
 use crate::capture;
 use crate::hash::fnv_1a;
 use crate::url::Url;
-use block_store::{BlockStore, KeepingStore, MemoryStore, OpenError, Records, StoreKind, StoreSpec};
+use block_store::{BlockStore, KeepingStore, MemoryStore, OpenError, Records, RecordsError, StoreKind, StoreSpec};
 use iscsi_node::target::{Moved, Portal, TargetConfig};
 use iscsi_session::{Authentication, Limits};
 use iscsi_transport::Capture;
@@ -99,9 +99,19 @@ impl Disk {
         Ok(unit)
     }
 
-    /// Where its blocks are.
-    pub(super) fn into_store(self) -> Arc<dyn BlockStore> {
-        self.store
+    /// Where its blocks are, and the records of its unit if there is a folder for them. The unit gets those that there are.
+    ///
+    /// # Errors
+    /// They cannot be read, or another unit has them.
+    pub(super) fn into_store(
+        self,
+        unit: &mut LogicalUnitConfig,
+        records: Option<&Arc<Records>>,
+    ) -> Result<Arc<dyn BlockStore>, RecordsError> {
+        let Some(records) = records else { return Ok(self.store) };
+        let records = records.of_unit(&unit.identity.serial)?;
+        unit.kept = Some(records.load()?);
+        Ok(Arc::new(KeepingStore::new(self.store, records)?))
     }
 }
 
@@ -197,13 +207,8 @@ impl Target {
         let (mut units, mut stores) = (Vec::new(), Vec::new());
         for (number, disk) in self.disks {
             let mut unit = disk.unit_of(&name, number).map_err(|error| StartError::Configuration(error.to_string()))?;
-            let mut store = disk.into_store();
-            if let Some(records) = records {
-                unit.kept = Some(records.load(&unit.identity.serial)?);
-                store = Arc::new(KeepingStore::new(store, Arc::clone(records), unit.identity.serial.clone())?);
-            }
+            stores.push(disk.into_store(&mut unit, records)?);
             units.push((LogicalUnitNumber::from(number), unit));
-            stores.push(store);
         }
         let device = TargetDevice::new(units).map_err(|error| match error {
             ConfigError::Kept { .. } => StartError::Kept(error),
@@ -267,6 +272,7 @@ pub struct ServerBuilder {
 pub(super) struct Parts {
     pub(super) portal: Portal,
     pub(super) stores: Stores,
+    pub(super) records: Option<Arc<Records>>,
     pub(super) listen: Vec<SocketAddr>,
     pub(super) cores: usize,
     pub(super) connections_max: usize,
@@ -382,6 +388,7 @@ impl ServerBuilder {
         Ok(Parts {
             portal,
             stores,
+            records,
             listen: self.listen,
             cores: self.cores.unwrap_or_else(processors).max(1),
             connections_max: self.connections_max.unwrap_or(CONNECTIONS_MAX),

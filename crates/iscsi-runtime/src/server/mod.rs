@@ -121,7 +121,7 @@ impl Server {
     }
 
     fn start(builder: ServerBuilder) -> Result<Self, StartError> {
-        let config::Parts { portal, stores, listen, cores, connections_max, busy_poll, capture } =
+        let config::Parts { portal, stores, records, listen, cores, connections_max, busy_poll, capture } =
             builder.into_parts()?;
         let listeners = listen.into_iter().map(config::listen).collect::<Result<Vec<_>, _>>()?;
         let addresses = listeners.iter().map(mio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
@@ -134,6 +134,7 @@ impl Server {
         let shared = Arc::new(Shared {
             portal: Arc::new(portal),
             stores: parking_lot::RwLock::new(stores),
+            records,
             registry: parking_lot::Mutex::default(),
             mailboxes,
             loads: (0..cores).map(|_| Default::default()).collect(),

@@ -2,7 +2,7 @@
 
 use super::registry::Registry;
 use crate::port::DetachedPort;
-use block_store::BlockStore;
+use block_store::{BlockStore, Records};
 use iscsi_node::target::{ConnectionId, Detached, Portal, StoreId};
 use iscsi_pdu::Tsih;
 use iscsi_session::target::LoginIdentity;
@@ -67,6 +67,8 @@ pub(super) struct Shared {
     pub(super) portal: Arc<Portal>,
     /// A core looks here when it first needs a store.
     pub(super) stores: RwLock<Stores>,
+    /// Where records of units are kept, if they are.
+    pub(super) records: Option<Arc<Records>>,
     pub(super) registry: Mutex<Registry>,
     pub(super) mailboxes: Vec<Mailbox>,
     /// Connections of each core.

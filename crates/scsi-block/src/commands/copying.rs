@@ -65,6 +65,12 @@ fn find<'a>(roster: &'a Roster, cscd: &Cscd) -> Result<(usize, &'a LogicalUnit),
     }
 }
 
+/// Blocks of a unit from `lba` on, for a copy that begins now.
+pub(super) fn side(context: &Context<'_>, index: usize, unit: &LogicalUnit, lba: u64) -> Side {
+    let epoch = unit.look(|state| state.epoch(context.nexus));
+    Side { unit: index, epoch, block_size: unit.config.geometry.block_size, lba }
+}
+
 /// What is to be done for a segment, or why it cannot be.
 fn piece(
     context: &Context<'_>,
@@ -72,16 +78,11 @@ fn piece(
     segment: &Segment,
 ) -> Result<Piece, Sense> {
     let side = |id: u16, lba| -> Result<Side, Sense> {
-        let (unit, found) = match id {
+        let (index, unit) = match id {
             Segment::COPY_MANAGER => (context.index, context.unit),
             _ => (*units.get(usize::from(id)).unwrap_or(&Err(NOT_REACHABLE)))?,
         };
-        Ok(Side {
-            unit,
-            epoch: found.look(|state| state.epoch(context.nexus)),
-            block_size: found.config.geometry.block_size,
-            lba,
-        })
+        Ok(side(context, index, unit, lba))
     };
     let source = side(segment.source, segment.source_lba)?;
     let destination = side(segment.destination, segment.destination_lba)?;

@@ -111,9 +111,13 @@ pub(super) fn start(
         let connected = state.names();
         let around =
             Surroundings { target_ports, connected: &connected, can_persist: context.unit.config.kept.is_some() };
-        let Some(name) = state.name(context.nexus).cloned() else { return Ok(Effects::default()) };
+        let gone = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
+        let name = state.name(context.nexus).cloned().ok_or(gone)?;
+        let persisted = state.reservations.persists();
         let change = carry_out(&mut state.reservations, (action, kind), &list, &name, &around)?;
-        Ok(Effects::of(state, change, context, action == OutAction::PreemptAndAbort))
+        // Also if nothing has changed: the same action before this one may not be kept yet, or not have been kept at all.
+        let is_to_be_kept = persisted || state.reservations.persists();
+        Ok(Effects::of(state, change, context, action == OutAction::PreemptAndAbort, is_to_be_kept))
     });
     match changed {
         Ok(Effects { record, aborted }) => {
@@ -173,7 +177,6 @@ fn carry_out(
 }
 
 /// What is left to do when the state has changed.
-#[derive(Default)]
 struct Effects {
     record: Option<Record>,
     aborted: Vec<std::sync::Arc<crate::link::Link>>,
@@ -181,7 +184,7 @@ struct Effects {
 
 impl Effects {
     /// Tells those concerned, and finds what is to be kept and whose tasks end: not the nexus's own, one of which this is.
-    fn of(state: &mut State, change: Change, context: &Context<'_>, aborts: bool) -> Self {
+    fn of(state: &mut State, change: Change, context: &Context<'_>, aborts: bool, is_to_be_kept: bool) -> Self {
         for (path, condition) in &change.notices {
             state.notify(path, *condition);
         }
@@ -190,7 +193,7 @@ impl Effects {
             true => state.links(|nexus, path| nexus != own && change.preempted.contains(path)),
             false => Vec::new(),
         };
-        let record = change.is_to_be_kept.then(|| {
+        let record = is_to_be_kept.then(|| {
             state.kept_version += 1;
             Record { name: RECORD, version: state.kept_version, content: state.reservations.to_kept().into() }
         });

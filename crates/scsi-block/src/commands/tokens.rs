@@ -107,13 +107,8 @@ pub(super) fn start_write(
     })))
 }
 
-fn side(context: &Context<'_>, unit: usize, found: &LogicalUnit) -> Side {
-    let epoch = found.look(|state| state.epoch(context.nexus));
-    Side { unit, epoch, block_size: found.config.geometry.block_size, lba: 0 }
-}
-
 fn zeros(context: &Context<'_>, ranges: &[Extent]) -> Vec<Piece> {
-    let own = side(context, context.index, context.unit);
+    let own = copying::side(context, context.index, context.unit, 0);
     let piece = |range: &Extent| Piece {
         source: None,
         destination: Side { lba: range.lba, ..own },
@@ -134,7 +129,7 @@ fn redeem(context: &Context<'_>, list: &WriteUsingTokenList) -> Result<(Side, To
     }
     let ranges = unit.note(|state| state.tokens.use_token(claim.number).map(<[Extent]>::to_vec))?;
     let token = TokenUse { unit: index, number: claim.number, delete: list.delete };
-    Ok((side(context, index, unit), token, ranges))
+    Ok((copying::side(context, index, unit, 0), token, ranges))
 }
 
 /// Which blocks go where: the token's from the offset on, in order, to the list's.
@@ -144,7 +139,7 @@ fn pieces(
     token: &[Extent],
     list: &WriteUsingTokenList,
 ) -> Result<Vec<Piece>, Sense> {
-    let destination = side(context, context.index, context.unit);
+    let destination = copying::side(context, context.index, context.unit, 0);
     if source.block_size != destination.block_size {
         return Err(Sense::illegal(AdditionalSense::INVALID_TOKEN_OPERATION));
     }

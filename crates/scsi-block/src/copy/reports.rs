@@ -5,6 +5,7 @@ use super::descriptors::{Cscd, Segment};
 use super::{COPIES_MAX, CSCDS_MAX, SEGMENTS_MAX};
 use crate::octets::{DecodeError, be16, be32, be64, need};
 use crate::sense::{Sense, SenseFormat};
+use crate::status::Status;
 
 /// How it stands with a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,8 @@ impl CopyStatus {
         let mut bytes = ((STATUS_BYTES - 4 + sense.len()) as u32).to_be_bytes().to_vec();
         bytes.extend([self.service_action, self.state.code(), 0, 0]);
         bytes.extend(if under_way { UPDATE_DELAY } else { u32::MAX - 1 }.to_be_bytes());
-        bytes.extend([0, sense.len() as u8, sense.len() as u8, 0]);
+        let completion_status = if sense.is_empty() { Status::Good } else { Status::CheckCondition };
+        bytes.extend([completion_status as u8, sense.len() as u8, sense.len() as u8, 0]);
         bytes.extend(self.bytes.to_be_bytes());
         bytes.extend(self.segments.to_be_bytes());
         bytes.resize(STATUS_BYTES, 0);
@@ -153,7 +155,7 @@ pub struct OperatingParameters {
     pub segments_max: u16,
     /// MAXIMUM DESCRIPTOR LIST LENGTH: bytes of CSCD and segment descriptors together.
     pub descriptor_bytes_max: u32,
-    /// MAXIMUM SEGMENT LENGTH, in bytes.
+    /// MAXIMUM SEGMENT LENGTH, in bytes; 0 sets no limit.
     pub segment_bytes_max: u32,
     /// TOTAL CONCURRENT COPIES.
     pub copies_max: u16,
@@ -223,11 +225,10 @@ const DETAILS_BYTES: usize = 60;
 
 impl FailureDetails {
     pub(crate) fn encode(&self, format: SenseFormat) -> Vec<u8> {
-        const CHECK_CONDITION: u8 = 0x02;
         let Some(sense) = self.0.map(|sense| sense.encode(format)) else { return vec![0; 4] };
         let mut bytes = ((DETAILS_BYTES - 4 + sense.len()) as u32).to_be_bytes().to_vec();
         bytes.resize(56, 0);
-        bytes.extend([CHECK_CONDITION, 0]);
+        bytes.extend([Status::CheckCondition as u8, 0]);
         bytes.extend((sense.len() as u16).to_be_bytes());
         bytes.extend(&sense);
         bytes
@@ -268,6 +269,11 @@ mod tests {
         ] {
             let status = status(state, sense);
             assert_eq!(CopyStatus::decode_lid4(&status.encode_lid4()), Ok(status));
+            assert_eq!(
+                status.encode_lid4()[12],
+                if sense.is_some() { 2 } else { 0 },
+                "the status that the command has had"
+            );
             let told = CopyStatus::decode_lid1(&status.encode_lid1()).unwrap();
             let expected = if state == CopyState::Terminated { CopyState::Failed } else { state };
             assert_eq!((told.state, told.bytes, told.segments), (expected, status.bytes, 5));

@@ -1,7 +1,7 @@
 //! ROD tokens: 512 bytes that stand for blocks, or for zeros (SPC-5 5.18.6).
 //!
 //! A token of ours has its number, its unit's name and its length in the clear, and behind them what nobody can make who does not know
-//! the unit's secret. So a token that was seen is as good as a permission to read, and one that was made up is none.
+//! the unit's secret. So one that was made up is none, and one that was seen gives what the unit lets that nexus read.
 
 use sha3::{Digest, Sha3_512};
 use subtle::ConstantTimeEq;
@@ -15,7 +15,7 @@ use crate::sense::{AdditionalSense, Sense};
 #[derive(Clone, PartialEq, Eq)]
 pub struct RodToken(Box<[u8; RodToken::BYTES]>);
 
-/// Random bytes that the tokens of a unit are made with. Whoever knows them can read the unit's blocks without a reservation.
+/// Random bytes that the tokens of a unit are made with. Whoever knows them can make tokens up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenSecret([u8; 32]);
 

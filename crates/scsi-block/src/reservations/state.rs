@@ -40,8 +40,6 @@ pub(crate) struct Change {
     pub(crate) notices: Vec<(Path, AdditionalSense)>,
     /// Whose tasks have lost their right to go on, if they are to be aborted.
     pub(crate) preempted: Vec<Path>,
-    /// Whether what is kept over a loss of power is not so any more.
-    pub(crate) is_to_be_kept: bool,
 }
 
 /// What a service action can know of the device.
@@ -63,6 +61,11 @@ impl Reservations {
     /// Whether anybody is registered.
     pub(crate) fn any_registered(&self) -> bool {
         !self.registrations.is_empty()
+    }
+
+    /// Whether they outlive a loss of power.
+    pub(crate) fn persists(&self) -> bool {
+        self.persists
     }
 
     pub(super) fn is_registered(&self, path: &Path) -> bool {
@@ -101,7 +104,7 @@ impl Reservations {
         if list.persist && !around.can_persist {
             return Err(OutList::refuse_persist().into());
         }
-        if list.initiator_ports.is_some() && (ignore || own.is_some() || list.action_key == 0) {
+        if list.initiator_ports.is_some() && (own.is_some() || list.action_key == 0) {
             return Err(OutList::refuse_initiator_ports().into());
         }
         let change = match (own, list.action_key) {
@@ -114,7 +117,8 @@ impl Reservations {
             }
         };
         self.generation = self.generation.wrapping_add(1);
-        Ok(self.set_persists(list.persist, change))
+        self.persists = list.persist;
+        Ok(change)
     }
 
     /// The nexus itself, what SPEC_I_PT and ALL_TG_PT add, and no other that is registered already.
@@ -169,11 +173,6 @@ impl Reservations {
         Change { notices: others.map(|path| (path.clone(), condition)).collect(), ..Change::default() }
     }
 
-    fn set_persists(&mut self, persists: bool, change: Change) -> Change {
-        let was = std::mem::replace(&mut self.persists, persists);
-        Change { is_to_be_kept: was || persists, ..change }
-    }
-
     /// What every service action asks for but the two that register: a nexus that is registered with this key.
     fn check_key(&self, path: &Path, key: u64) -> Result<(), Refusal> {
         if self.registrations.get(path) == Some(&key) { Ok(()) } else { Err(CONFLICT) }
@@ -185,7 +184,7 @@ impl Reservations {
         match &self.held {
             None => {
                 self.take(path, kind);
-                Ok(Change { is_to_be_kept: self.persists, ..Change::default() })
+                Ok(Change::default())
             }
             Some((_, held)) if *held == kind && self.is_holder(path) => Ok(Change::default()),
             Some(_) => Err(CONFLICT),
@@ -209,7 +208,7 @@ impl Reservations {
             false => Change::default(),
         };
         self.held = None;
-        Ok(Change { is_to_be_kept: self.persists, ..change })
+        Ok(change)
     }
 
     /// CLEAR.
@@ -219,7 +218,7 @@ impl Reservations {
         self.registrations.clear();
         self.held = None;
         self.generation = self.generation.wrapping_add(1);
-        Ok(Change { is_to_be_kept: self.persists, ..change })
+        Ok(change)
     }
 
     /// PREEMPT, and PREEMPT AND ABORT (SPC-5 5.13.11.4). The type is looked at if a reservation is preempted; `None` is none that there is.
@@ -242,7 +241,7 @@ impl Reservations {
             _ => return Err(CONFLICT),
         };
         self.generation = self.generation.wrapping_add(1);
-        Ok(Change { is_to_be_kept: self.persists, ..change })
+        Ok(change)
     }
 
     /// A reservation is preempted: others' registrations go whose key is a victim's, and the nexus has a new one.
@@ -289,7 +288,8 @@ impl Reservations {
             self.registrations.remove(path);
         }
         self.generation = self.generation.wrapping_add(1);
-        Ok(self.set_persists(list.persist, Change::default()))
+        self.persists = list.persist;
+        Ok(Change::default())
     }
 
     /// Where a reservation moves to.
