@@ -1,9 +1,14 @@
 //! An initiator's node with several connections: how they come, are used, are lost, and what becomes of commands then.
 
 mod bench;
+#[path = "../support/disk.rs"]
+mod disk;
+#[path = "../support/portal.rs"]
+mod portal;
 mod random;
 
-use bench::{BLOCK, Bench, Store, limits, pattern};
+use bench::{Bench, Store, limits, pattern};
+use disk::BLOCK;
 use iscsi_node::initiator::{Event, Outcome};
 use iscsi_node::target;
 use iscsi_pdu::{Cid, TaskManagementFunction};
