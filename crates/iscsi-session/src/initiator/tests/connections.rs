@@ -303,7 +303,24 @@ fn an_announcement_that_is_late_does_not_end_the_connection_that_was_reinstated(
     lose(&mut bench, OTHER);
     bench.join(OTHER).on(CID);
     bench.events();
-    announce(&mut bench, AsyncEvent::ConnectionDrop, OTHER);
+    assert_late_announcement_is_doubted(&mut bench);
+}
+
+#[test]
+fn nor_does_it_end_one_that_came_after_the_first_was_logged_out() {
+    let mut bench = two();
+    lose(&mut bench, OTHER);
+    bench.session.logout(bench.now, CID, tag(9), Logout::Connection(OTHER));
+    bench.sent();
+    assert_eq!(answer_logout(&mut bench, 9, LogoutResponseCode::CidNotFound), []);
+    assert_eq!(bench.session.parameters(OTHER), None);
+    bench.join(OTHER).on(CID);
+    assert_late_announcement_is_doubted(&mut bench);
+}
+
+/// What [`CID`] says of the end of [`OTHER`] may be about the connection before it: a ping will tell.
+fn assert_late_announcement_is_doubted(bench: &mut Bench) {
+    announce(bench, AsyncEvent::ConnectionDrop, OTHER);
     assert_eq!(bench.events(), [Event::PingDue { cid: OTHER }]);
     // What it says of itself is so.
     announce(bench.on(OTHER), AsyncEvent::ConnectionDrop, OTHER);
