@@ -192,6 +192,27 @@ fn a_logout_of_another_connection_that_is_not_answered_or_rejected_ends_alone() 
 }
 
 #[test]
+fn of_two_logouts_over_a_connection_each_is_waited_for() {
+    let third = Cid(3);
+    let mut bench = two();
+    bench.join(third).on(OTHER);
+    for (number, cid) in [(8, CID), (9, third)] {
+        lose(&mut bench, cid);
+        bench.session.logout(bench.now, OTHER, tag(number), Logout::Connection(cid));
+    }
+    bench.sent();
+    bench.now += Duration::from_secs(2);
+    assert_eq!(answer_logout(&mut bench, 8, LogoutResponseCode::Closed), []);
+    bench.now += Duration::from_secs(3);
+    let pdu = bench.nop_in(None, None);
+    bench.take(pdu);
+    bench.session.handle_timeout(bench.now);
+    assert_eq!(bench.events(), [lost(9)]);
+    bench.session.handle_timeout(bench.now + WAIT);
+    assert_eq!(bench.events(), [Event::CleanupDue { cid: third }]);
+}
+
+#[test]
 fn with_the_connection_that_logs_another_out_the_attempt_has_failed() {
     let mut bench = two();
     bench.join(Cid(3));
