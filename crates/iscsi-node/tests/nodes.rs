@@ -17,6 +17,7 @@ use iscsi_session::{Authentication, Limits, SendTargetsScope, SessionType};
 use iscsi_transport::LoopbackPort;
 use portal::{TARGET, portal};
 use scsi_block::cdb::Cdb;
+use scsi_block::io::BlockIo;
 use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

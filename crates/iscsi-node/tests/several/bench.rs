@@ -194,7 +194,11 @@ impl Bench {
 
     /// Breaks a connection, and the target does not notice.
     pub(crate) fn cut(&mut self, cid: u16) {
-        self.wires.iter().find(|wire| wire.cid == Cid(cid)).expect("a connection").cut();
+        self.wire(cid).cut();
+    }
+
+    pub(crate) fn wire(&self, cid: u16) -> &Wire {
+        self.wires.iter().find(|wire| wire.cid == Cid(cid)).expect("a connection")
     }
 
     fn serve_disk(&mut self) {

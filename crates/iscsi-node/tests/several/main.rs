@@ -90,6 +90,29 @@ fn a_command_is_lost_only_once_the_target_has_let_go_of_it() {
     }
 }
 
+#[test]
+fn a_late_word_of_a_lost_connection_does_not_end_the_one_in_its_place() {
+    for level in [0, 1] {
+        let mut bench = Bench::new(3, limits(level, 0), 1);
+        bench.store = Store::Never;
+        bench.write(1, 0, pattern(1, 1));
+        bench.run();
+        // The target tells of the loss on its first connection, the initiator on one that has less to do.
+        bench.wire(0).ours.change(|faults| faults.stalled = true);
+        bench.wire(1).ours.change(|faults| faults.cut_after_pdus = Some(0));
+        bench.run();
+        assert_eq!(bench.wanted, [Cid(1), Cid(2), Cid(1)], "the third takes the place of the first");
+        assert_eq!(bench.initiator.connections(), 3);
+        bench.events.clear();
+        bench.wire(0).ours.change(|faults| faults.stalled = false);
+        bench.store = Store::AtOnce;
+        bench.run();
+        assert_eq!(bench.good(), [1]);
+        assert!(bench.events.is_empty(), "{:?}", bench.events);
+        assert_eq!(bench.initiator.connections(), 3);
+    }
+}
+
 // RFC 7143 11.2.1.8-1: the ports of two connections give the same tags.
 #[test]
 fn the_tag_of_a_lost_command_names_no_other_before_the_target_has_let_go_of_it() {
