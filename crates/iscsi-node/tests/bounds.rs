@@ -1,79 +1,42 @@
 //! What one peer costs the others: turns, timers and memory are bounded, and nothing that was asked of a store is forgotten.
 
+#[path = "support/port.rs"]
+mod port;
+#[path = "support/portal.rs"]
+mod portal;
+
 use bytes::Bytes;
 use iscsi_node::initiator::{self, InitiatorNode};
-use iscsi_node::target::{Event, Portal, TargetConfig, TargetNode};
+use iscsi_node::target::{Event, TargetNode};
 use iscsi_pdu::{Cid, CmdSn, Frame, InitiatorTaskTag, Isid, LoginRequest, NopIn, NopOut, Pdu, Stage, StatSn, Tsih};
 use iscsi_session::initiator::{LoginConfig, SessionConfig};
 use iscsi_session::{Authentication, Limits, SessionType};
-use iscsi_transport::{Capabilities, Digests, Flush, LoopbackPort, PduPort, PortError, ReceiveLimits, Received};
-use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use iscsi_transport::{LoopbackPort, PduPort, PortError, Received};
+use port::{Twist, TwistedPort};
+use portal::{TARGET, portal};
+use scsi_block::{Geometry, LogicalUnitConfig};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A port whose peer never stops sending this PDU, which wants no answer, once it is there.
-struct FloodPort {
-    inner: LoopbackPort,
+struct Flood {
     flood: Rc<RefCell<Option<Frame>>>,
     received: Rc<Cell<usize>>,
 }
 
-impl PduPort for FloodPort {
-    fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn reserve(&mut self, length: u32) -> u32 {
-        self.inner.reserve(length)
-    }
-
-    fn release(&mut self, tag: u32) {
-        self.inner.release(tag);
-    }
-
-    fn receive(&mut self) -> Result<Option<Received>, PortError> {
-        let Some(frame) = &*self.flood.borrow() else { return self.inner.receive() };
+impl Twist for Flood {
+    fn receive(&mut self, inner: &mut LoopbackPort) -> Result<Option<Received>, PortError> {
+        let Some(frame) = &*self.flood.borrow() else { return inner.receive() };
         self.received.set(self.received.get() + 1);
         Ok(Some(Received::Frame(frame.clone())))
     }
-
-    fn can_send(&self) -> bool {
-        self.inner.can_send()
-    }
-
-    fn send(&mut self, frame: Frame) {
-        self.inner.send(frame);
-    }
-
-    fn flush(&mut self) -> Result<Flush, PortError> {
-        self.inner.flush()
-    }
-
-    fn set_digests(&mut self, digests: Digests) {
-        self.inner.set_digests(digests);
-    }
-
-    fn set_receive_limits(&mut self, limits: ReceiveLimits) {
-        self.inner.set_receive_limits(limits);
-    }
 }
 
-fn portal() -> Arc<Portal> {
+fn target<P: PduPort>() -> TargetNode<P> {
     let unit = LogicalUnitConfig::new(Geometry { block_size: 512, blocks: 8 }, "bounds");
-    let device = TargetDevice::new([(LogicalUnitNumber::from(0), unit)]).expect("the unit makes sense");
-    let mut portal = Portal::new();
-    portal.targets.push(TargetConfig {
-        name: "iqn.2026-01.test:target".into(),
-        alias: None,
-        device: Arc::new(device),
-        authentication: iscsi_session::Authentication::None,
-        initiators: None,
-        resettable: false,
-        moved: None,
-    });
-    Arc::new(portal)
+    TargetNode::new(Arc::new(portal(unit)))
 }
 
 fn login() -> LoginRequest {
@@ -93,8 +56,8 @@ fn a_peer_that_never_stops_has_one_turn_at_a_time_however_often_it_is_ready() {
     let now = Instant::now();
     let (mut peer, inner) = LoopbackPort::pair();
     let (flood, received) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(0)));
-    let port = FloodPort { inner, flood: Rc::clone(&flood), received: Rc::clone(&received) };
-    let mut node = TargetNode::new(portal());
+    let port = TwistedPort { inner, twist: Flood { flood: Rc::clone(&flood), received: Rc::clone(&received) } };
+    let mut node = target();
     let id = node.accept(now, port, "127.0.0.1:3260".into(), [1; 32]);
     let mut first = login();
     loop {
@@ -131,7 +94,7 @@ fn a_peer_that_never_stops_has_one_turn_at_a_time_however_often_it_is_ready() {
 #[test]
 fn a_connection_that_is_gone_leaves_no_timer() {
     let now = Instant::now();
-    let mut node = TargetNode::new(portal());
+    let mut node = target();
     for step in 0..100 {
         let (peer, port) = LoopbackPort::pair();
         let id = node.accept(now + Duration::from_millis(step), port, "127.0.0.1:3260".into(), [1; 32]);
@@ -148,13 +111,13 @@ fn a_target_that_never_stops_leaves_its_initiator_time() {
     let now = Instant::now();
     let (inner, theirs) = LoopbackPort::pair();
     let (flood, received) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(0)));
-    let port = FloodPort { inner, flood: Rc::clone(&flood), received };
-    let mut target = TargetNode::new(portal());
+    let port = TwistedPort { inner, twist: Flood { flood: Rc::clone(&flood), received } };
+    let mut target = target();
     let id = target.accept(now, theirs, "127.0.0.1:3260".into(), [1; 32]);
     let login = LoginConfig {
         initiator_name: "iqn.2026-01.test:initiator".into(),
         initiator_alias: None,
-        target_name: Some("iqn.2026-01.test:target".into()),
+        target_name: Some(TARGET.into()),
         session_type: SessionType::Normal,
         isid: Isid([0x80, 0, 0, 0, 0, 1]),
         tsih: Tsih(0),

@@ -1,23 +1,28 @@
 //! A target node and initiator nodes, joined by loopback ports, over a disk that answers when the test lets it.
 
+#[path = "support/disk.rs"]
+mod disk;
+#[path = "support/portal.rs"]
+mod portal;
+
 use bytes::Bytes;
+use disk::{BLOCK, carry_out};
 use iscsi_node::initiator::{self, InitiatorNode, Outcome, Request};
-use iscsi_node::target::{self, ConnectionId, IoRequest, Portal, TargetConfig, TargetNode};
+use iscsi_node::target::{self, ConnectionId, IoRequest, Portal, TargetNode};
 use iscsi_pdu::{
     Cid, Isid, LoginStatus, Residual, TaskAttribute, TaskManagementFunction, TaskManagementResponseCode, Tsih,
 };
 use iscsi_session::initiator::{LoginConfig, SessionConfig, Transfer};
 use iscsi_session::{Authentication, Limits, SendTargetsScope, SessionType};
 use iscsi_transport::LoopbackPort;
+use portal::{TARGET, portal};
 use scsi_block::cdb::Cdb;
-use scsi_block::io::{BlockIo, IoOutput};
-use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use scsi_block::io::BlockIo;
+use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const TARGET: &str = "iqn.2026-01.test:target";
 const INITIATOR: &str = "iqn.2026-01.test:initiator";
-const BLOCK: usize = 512;
 const BLOCKS: u64 = 65_536;
 
 /// One target node with a disk, any number of initiators, and a clock.
@@ -44,17 +49,7 @@ impl Bench {
             thin: true,
             ..LogicalUnitConfig::new(Geometry { block_size: BLOCK as u32, blocks: BLOCKS }, "nodes")
         };
-        let device = TargetDevice::new([(LogicalUnitNumber::from(0), unit)]).expect("the unit makes sense");
-        let mut portal = Portal::new();
-        portal.targets.push(TargetConfig {
-            name: TARGET.into(),
-            alias: None,
-            device: Arc::new(device),
-            authentication: Authentication::None,
-            initiators: None,
-            resettable: false,
-            moved: None,
-        });
+        let mut portal = portal(unit);
         change(&mut portal);
         Self {
             now: Instant::now(),
@@ -136,22 +131,7 @@ impl Bench {
     }
 
     fn answer(&mut self, request: IoRequest) {
-        let output = match request.io {
-            BlockIo::Read(extent) => {
-                let begin = extent.lba as usize * BLOCK;
-                let end = begin + extent.blocks as usize * BLOCK;
-                IoOutput::Data(Bytes::copy_from_slice(&self.disk[begin..end]))
-            }
-            BlockIo::Write { lba, data, .. } => {
-                let mut place = lba as usize * BLOCK;
-                for segment in &data {
-                    self.disk[place..place + segment.len()].copy_from_slice(segment);
-                    place += segment.len();
-                }
-                IoOutput::Done
-            }
-            _ => IoOutput::Done,
-        };
+        let output = carry_out(&mut self.disk, request.io);
         self.target.handle_io_done(self.now, request.id, Ok(output));
     }
 

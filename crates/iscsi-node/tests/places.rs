@@ -1,82 +1,43 @@
 //! What a target and its port agree upon: places for payload, and how long a segment may be.
 
+#[path = "support/port.rs"]
+mod port;
+#[path = "support/portal.rs"]
+mod portal;
+
 use bytes::Bytes;
-use iscsi_node::target::{ConnectionId, Event, Portal, TargetConfig, TargetNode};
-use iscsi_pdu::{CmdSn, Frame, InitiatorTaskTag, Isid, LoginRequest, NopOut, Pdu, ScsiCommand, Stage, Tsih};
-use iscsi_session::Authentication;
-use iscsi_transport::{Capabilities, Digests, Flush, LoopbackPort, PduPort, PortError, ReceiveLimits, Received};
-use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use iscsi_node::target::{ConnectionId, Event, TargetNode};
+use iscsi_pdu::{CmdSn, InitiatorTaskTag, Isid, LoginRequest, NopOut, Pdu, ScsiCommand, Stage, Tsih};
+use iscsi_transport::{Capabilities, LoopbackPort, PduPort, Received};
+use port::{Twist, TwistedPort};
+use portal::portal;
+use scsi_block::{Geometry, LogicalUnitConfig};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A port that keeps what was reserved.
-struct KeepingPort {
-    inner: LoopbackPort,
+/// A port that keeps what was reserved, and has capabilities of its own.
+struct Keeping {
     reserved: Rc<RefCell<Vec<u32>>>,
     capabilities: Capabilities,
 }
 
-impl PduPort for KeepingPort {
-    fn capabilities(&self) -> &Capabilities {
+impl Twist for Keeping {
+    fn capabilities<'a>(&'a self, _: &'a LoopbackPort) -> &'a Capabilities {
         &self.capabilities
     }
 
-    fn reserve(&mut self, length: u32) -> u32 {
+    fn reserve(&mut self, inner: &mut LoopbackPort, length: u32) -> u32 {
         self.reserved.borrow_mut().push(length);
-        self.inner.reserve(length)
+        inner.reserve(length)
     }
-
-    fn release(&mut self, tag: u32) {
-        self.inner.release(tag);
-    }
-
-    fn receive(&mut self) -> Result<Option<Received>, PortError> {
-        self.inner.receive()
-    }
-
-    fn can_send(&self) -> bool {
-        self.inner.can_send()
-    }
-
-    fn send(&mut self, frame: Frame) {
-        self.inner.send(frame);
-    }
-
-    fn flush(&mut self) -> Result<Flush, PortError> {
-        self.inner.flush()
-    }
-
-    fn set_digests(&mut self, digests: Digests) {
-        self.inner.set_digests(digests);
-    }
-
-    fn set_receive_limits(&mut self, limits: ReceiveLimits) {
-        self.inner.set_receive_limits(limits);
-    }
-}
-
-fn portal() -> Arc<Portal> {
-    let unit = LogicalUnitConfig::new(Geometry { block_size: 512, blocks: 8 }, "places");
-    let device = TargetDevice::new([(LogicalUnitNumber::from(0), unit)]).expect("the unit makes sense");
-    let mut portal = Portal::new();
-    portal.targets.push(TargetConfig {
-        name: "iqn.2026-01.test:target".into(),
-        alias: None,
-        device: Arc::new(device),
-        authentication: Authentication::None,
-        initiators: None,
-        resettable: false,
-        moved: None,
-    });
-    Arc::new(portal)
 }
 
 /// A target node and its only connection.
 struct Bench {
     peer: LoopbackPort,
-    node: TargetNode<KeepingPort>,
+    node: TargetNode<TwistedPort<Keeping>>,
     id: ConnectionId,
     reserved: Rc<RefCell<Vec<u32>>>,
     opened: bool,
@@ -84,15 +45,16 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        let unit = LogicalUnitConfig::new(Geometry { block_size: 512, blocks: 8 }, "places");
         let (peer, inner) = LoopbackPort::pair();
         let reserved = Rc::new(RefCell::new(Vec::new()));
-        let mut node = TargetNode::new(portal());
+        let mut node = TargetNode::new(Arc::new(portal(unit)));
         let capabilities = Capabilities {
             receive_segment_bytes_max: 2048,
             send_segment_bytes_max: 1024,
             ..*LoopbackPort::pair().0.capabilities()
         };
-        let port = KeepingPort { inner, reserved: Rc::clone(&reserved), capabilities };
+        let port = TwistedPort { inner, twist: Keeping { reserved: Rc::clone(&reserved), capabilities } };
         let id = node.accept(Instant::now(), port, "127.0.0.1:3260".into(), [1; 32]);
         Self { peer, node, id, reserved, opened: false }
     }

@@ -1,20 +1,19 @@
 //! A target node with a disk, and initiators' connections, PDU by PDU, over loopback ports.
 
+use crate::disk::{BLOCK, carry_out};
+use crate::portal::{TARGET, portal};
 use bytes::Bytes;
-use iscsi_node::target::{ConnectionId, Event, IoRequest, Portal, TargetConfig, TargetNode};
+use iscsi_node::target::{ConnectionId, Event, IoRequest, Portal, TargetNode};
 use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, Isid, LoginStatus, Pdu, ScsiCommand, StatSn, Tsih};
 use iscsi_session::initiator::{Login, LoginConfig, LoginEvent};
 use iscsi_session::{Authentication, Limits, LoginOutcome, SessionType};
 use iscsi_transport::{FaultPort, LoopbackPort, PduPort, PortControl, Random, Received};
 use scsi_block::cdb::Cdb;
-use scsi_block::io::{BlockIo, IoOutput};
-use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use scsi_block::{Geometry, LogicalUnitConfig};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) const BLOCK: usize = 512;
 pub(crate) const TSIH: Tsih = Tsih(1);
-const TARGET: &str = "iqn.2026-01.test:target";
 const BLOCKS: usize = 65_536;
 
 pub(crate) struct Bench {
@@ -51,18 +50,9 @@ impl Bench {
     pub(crate) fn with_limits(limits: Limits) -> Self {
         let geometry = Geometry { block_size: BLOCK as u32, blocks: BLOCKS as u64 };
         let unit = LogicalUnitConfig::new(geometry, "connections");
-        let device = TargetDevice::new([(LogicalUnitNumber::from(0), unit)]).expect("the unit makes sense");
-        let mut portal = Portal::new();
+        let mut portal = portal(unit);
         portal.limits = limits.clone();
-        portal.targets.push(TargetConfig {
-            name: TARGET.into(),
-            alias: None,
-            device: Arc::new(device),
-            authentication: Authentication::None,
-            initiators: None,
-            resettable: true,
-            moved: None,
-        });
+        portal.targets[0].resettable = true;
         Self::with_portal(limits, Arc::new(portal))
     }
 
@@ -253,21 +243,7 @@ impl Bench {
     }
 
     pub(crate) fn answer(&mut self, request: IoRequest) {
-        let output = match request.io {
-            BlockIo::Read(extent) => {
-                let begin = extent.lba as usize * BLOCK;
-                IoOutput::Data(Bytes::copy_from_slice(&self.disk[begin..begin + extent.blocks as usize * BLOCK]))
-            }
-            BlockIo::Write { lba, data, .. } => {
-                let mut place = lba as usize * BLOCK;
-                for segment in &data {
-                    self.disk[place..place + segment.len()].copy_from_slice(segment);
-                    place += segment.len();
-                }
-                IoOutput::Done
-            }
-            _ => IoOutput::Done,
-        };
+        let output = carry_out(&mut self.disk, request.io);
         self.target.handle_io_done(self.now, request.id, Ok(output));
     }
 }

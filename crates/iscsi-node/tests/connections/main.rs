@@ -1,11 +1,16 @@
 //! Sessions of several connections: how they join and leave, and what is true of their data.
 
 mod bench;
+#[path = "../support/disk.rs"]
+mod disk;
 mod management;
+#[path = "../support/portal.rs"]
+mod portal;
 mod recovery;
 
-use bench::{BLOCK, Bench, Peer, TSIH};
+use bench::{Bench, Peer, TSIH};
 use bytes::Bytes;
+use disk::BLOCK;
 use iscsi_node::target::{DATA_IN_BYTES_MAX, Event};
 use iscsi_pdu::{Cid, InitiatorTaskTag, LoginStatus, LogoutReason, LogoutRequest, LogoutResponseCode, Pdu, Tsih};
 use iscsi_session::CloseReason;

@@ -1,7 +1,8 @@
 //! Task management functions: those of RFC 7144, which are about the nexus, and those that end tasks of other sessions.
 
 use super::status_of;
-use crate::bench::{BLOCK, Bench, Peer};
+use crate::bench::{Bench, Peer};
+use crate::disk::BLOCK;
 use bytes::Bytes;
 use iscsi_node::target::Event;
 use iscsi_pdu::{

@@ -1,7 +1,8 @@
 //! What is not lost with a header, a connection, or the last connection of a session.
 
 use super::{data_of, log_out, pattern, status_of};
-use crate::bench::{BLOCK, Bench, Peer, TSIH};
+use crate::bench::{Bench, Peer, TSIH};
+use crate::disk::BLOCK;
 use bytes::Bytes;
 use iscsi_pdu::{
     CmdSn, DataOut, InitiatorTaskTag, LoginStatus, LogoutReason, LogoutResponseCode, LunField, Pdu,

@@ -1,21 +1,20 @@
 //! An initiator's node with several connections to a target's, over ports that can be cut, under a clock of its own.
 
+use crate::disk::{BLOCK, carry_out};
+use crate::portal::{TARGET, portal};
 use bytes::Bytes;
 use iscsi_node::initiator::{self, ConnectionPlan, InitiatorNode, Outcome, Request};
-use iscsi_node::target::{self, ConnectionId, IoRequest, Portal, TargetConfig, TargetNode};
+use iscsi_node::target::{self, ConnectionId, IoRequest, TargetNode};
 use iscsi_pdu::{Cid, Isid, Tsih};
 use iscsi_session::initiator::{LoginConfig, SessionConfig, Transfer};
 use iscsi_session::{Authentication, Limits, SessionType};
 use iscsi_transport::{FaultPort, LoopbackPort, PortControl, PortFaults, Random};
 use scsi_block::cdb::Cdb;
-use scsi_block::io::{BlockIo, IoOutput};
-use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) const BLOCK: usize = 512;
 const BLOCKS: u64 = 4096;
-const TARGET: &str = "iqn.2026-01.test:target";
 
 /// Whether the store answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,18 +77,8 @@ impl Bench {
     /// A session of `connections`, once all are there and the unit attention of the nexus is taken.
     pub(crate) fn new(connections: u16, limits: Limits, seed: u64) -> Self {
         let unit = LogicalUnitConfig::new(Geometry { block_size: BLOCK as u32, blocks: BLOCKS }, "several");
-        let device = TargetDevice::new([(LogicalUnitNumber::from(0), unit)]).expect("the unit makes sense");
-        let mut portal = Portal::new();
+        let mut portal = portal(unit);
         portal.limits = limits.clone();
-        portal.targets.push(TargetConfig {
-            name: TARGET.into(),
-            alias: None,
-            device: Arc::new(device),
-            authentication: Authentication::None,
-            initiators: None,
-            resettable: false,
-            moved: None,
-        });
         let mut target = TargetNode::new(Arc::new(portal));
         let now = Instant::now();
         let login = LoginConfig {
@@ -205,7 +194,11 @@ impl Bench {
 
     /// Breaks a connection, and the target does not notice.
     pub(crate) fn cut(&mut self, cid: u16) {
-        self.wires.iter().find(|wire| wire.cid == Cid(cid)).expect("a connection").cut();
+        self.wire(cid).cut();
+    }
+
+    pub(crate) fn wire(&self, cid: u16) -> &Wire {
+        self.wires.iter().find(|wire| wire.cid == Cid(cid)).expect("a connection")
     }
 
     fn serve_disk(&mut self) {
@@ -226,21 +219,7 @@ impl Bench {
     }
 
     fn answer(&mut self, request: IoRequest) {
-        let output = match request.io {
-            BlockIo::Read(extent) => {
-                let begin = extent.lba as usize * BLOCK;
-                IoOutput::Data(Bytes::copy_from_slice(&self.disk[begin..begin + extent.blocks as usize * BLOCK]))
-            }
-            BlockIo::Write { lba, data, .. } => {
-                let mut place = lba as usize * BLOCK;
-                for segment in &data {
-                    self.disk[place..place + segment.len()].copy_from_slice(segment);
-                    place += segment.len();
-                }
-                IoOutput::Done
-            }
-            _ => IoOutput::Done,
-        };
+        let output = carry_out(&mut self.disk, request.io);
         self.target.handle_io_done(self.now, request.id, Ok(output));
     }
 

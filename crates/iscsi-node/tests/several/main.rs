@@ -1,9 +1,14 @@
 //! An initiator's node with several connections: how they come, are used, are lost, and what becomes of commands then.
 
 mod bench;
+#[path = "../support/disk.rs"]
+mod disk;
+#[path = "../support/portal.rs"]
+mod portal;
 mod random;
 
-use bench::{BLOCK, Bench, Store, limits, pattern};
+use bench::{Bench, Store, limits, pattern};
+use disk::BLOCK;
 use iscsi_node::initiator::{Event, Outcome};
 use iscsi_node::target;
 use iscsi_pdu::{Cid, TaskManagementFunction};
@@ -82,6 +87,29 @@ fn a_command_is_lost_only_once_the_target_has_let_go_of_it() {
         assert_eq!(bench.good(), [4]);
         assert_eq!(bench.disk[..BLOCK], pattern(1, 4)[..]);
         assert!(!bench.events.iter().any(is_over));
+    }
+}
+
+#[test]
+fn a_late_word_of_a_lost_connection_does_not_end_the_one_in_its_place() {
+    for level in [0, 1] {
+        let mut bench = Bench::new(3, limits(level, 0), 1);
+        bench.store = Store::Never;
+        bench.write(1, 0, pattern(1, 1));
+        bench.run();
+        // The target tells of the loss on its first connection, the initiator on one that has less to do.
+        bench.wire(0).ours.change(|faults| faults.stalled = true);
+        bench.wire(1).ours.change(|faults| faults.cut_after_pdus = Some(0));
+        bench.run();
+        assert_eq!(bench.wanted, [Cid(1), Cid(2), Cid(1)], "the third takes the place of the first");
+        assert_eq!(bench.initiator.connections(), 3);
+        bench.events.clear();
+        bench.wire(0).ours.change(|faults| faults.stalled = false);
+        bench.store = Store::AtOnce;
+        bench.run();
+        assert_eq!(bench.good(), [1]);
+        assert!(bench.events.is_empty(), "{:?}", bench.events);
+        assert_eq!(bench.initiator.connections(), 3);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads and writes while connections break and bits flip: what is read is what was written last, whatever became of the commands.
 
-use super::bench::{BLOCK, Bench, Store, limits};
+use super::bench::{Bench, Store, limits};
+use super::disk::BLOCK;
 use bytes::Bytes;
 use iscsi_node::initiator::{Event, Outcome};
 use iscsi_pdu::RejectReason;

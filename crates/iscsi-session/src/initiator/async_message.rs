@@ -33,7 +33,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether what is said of a connection over another may be about the one whose place it has taken, and late: then a ping will tell.
+    /// Whether what is said of a connection over another may be about one before it with the same CID, and late: then a ping will tell.
     fn is_about_another(&self, over: Cid, cid: Cid) -> bool {
         let connection = self.connections.get(cid).filter(|_| cid != over);
         connection.is_some_and(|connection| connection.is_successor && connection.state.takes_requests())

@@ -23,7 +23,8 @@ impl Session {
         }
         let Some(session) = self.connections.session_parameters() else { return };
         let parameters = joined(session, &outcome.parameters);
-        let connection = Connection::new(outcome, parameters, self.config, now);
+        let is_successor = self.connections.has_had(outcome.cid);
+        let connection = Connection { is_successor, ..Connection::new(outcome, parameters, self.config, now) };
         // Not every target says in a login what it has received.
         let is_told = !outcome.cmd_sn.precedes(self.numbering.exp_cmd_sn());
         self.numbering.update_window(outcome.cmd_sn, outcome.max_cmd_sn);
@@ -44,7 +45,7 @@ impl Session {
         self.fail_logouts_over(now, cid);
         self.end_requests(cid, retention);
         let old = self.connections.known(cid);
-        *old = Connection { requests: old.requests, adopts: !is_told, is_successor: true, ..connection };
+        *old = Connection { requests: old.requests, adopts: !is_told, ..connection };
         if is_told {
             self.adopt(now, cid, cid, retention);
         } else {

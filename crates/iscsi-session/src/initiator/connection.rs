@@ -11,7 +11,7 @@ use super::task::{Entry, Request, Standing};
 use super::timers::{Retention, Timers};
 use crate::{CloseReason, LoginOutcome, Parameters, Violation};
 use iscsi_pdu::{Cid, InitiatorTaskTag, StatSn};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Connection {
     pub(super) requests: usize,
     /// What the connection in whose place it came has left goes on with the first PDU, which tells what the target has received.
     pub(super) adopts: bool,
-    /// It has taken the place of another of its CID.
+    /// There was another of its CID before it.
     pub(super) is_successor: bool,
     /// Why it has ended.
     pub(super) reason: Option<CloseReason>,
@@ -120,11 +120,15 @@ pub(super) fn joined(session: &Parameters, own: &Parameters) -> Parameters {
 /// The connections of a session, as a rule one and never many: they are searched one by one. There is one as long as the
 /// session has not ended.
 #[derive(Debug, Default)]
-pub(super) struct Connections(Vec<Connection>);
+pub(super) struct Connections {
+    present: Vec<Connection>,
+    /// The CIDs of those that were removed.
+    past: BTreeSet<Cid>,
+}
 
 impl Connections {
     pub(super) fn push(&mut self, connection: Connection) {
-        self.0.push(connection);
+        self.present.push(connection);
     }
 
     #[inline]
@@ -144,19 +148,25 @@ impl Connections {
     }
 
     pub(super) fn remove(&mut self, cid: Cid) {
-        self.0.retain(|connection| connection.cid != cid);
+        self.present.retain(|connection| connection.cid != cid);
+        self.past.insert(cid);
+    }
+
+    /// Whether there is a connection with this CID, or was one.
+    pub(super) fn has_had(&self, cid: Cid) -> bool {
+        self.get(cid).is_some() || self.past.contains(&cid)
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.present.clear();
     }
 
     pub(super) fn iter(&self) -> std::slice::Iter<'_, Connection> {
-        self.0.iter()
+        self.present.iter()
     }
 
     pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Connection> {
-        self.0.iter_mut()
+        self.present.iter_mut()
     }
 
     /// What was negotiated for the session.

@@ -132,12 +132,12 @@ impl Session {
         let retention = Retention::from_seconds(pdu.time_2_wait, pdu.time_2_retain);
         match (task.logout.other_than(cid), task.logout) {
             (Some(other), logout) if is_done => {
-                self.connections.known(cid).timers.forget_logout();
+                self.look_for_logouts(now, cid);
                 self.end_cleanup(now, other, Some(cid), logout.retention(retention));
             }
             // An earlier logout may have arrived whose answer did not; then the target has the tasks still.
             (Some(other), logout) if response == LogoutResponseCode::CidNotFound => {
-                self.connections.known(cid).timers.forget_logout();
+                self.look_for_logouts(now, cid);
                 let retention = Retention { wait: Duration::ZERO, ..self.default_retention() };
                 self.end_cleanup(now, other, Some(cid), logout.retention(retention));
             }
@@ -155,9 +155,19 @@ impl Session {
             (None, Logout::Session) => self.close(CloseReason::LogoutFailed),
             (None, _) => self.lose(now, cid, CloseReason::LogoutFailed, retention),
             (Some(other), _) => {
-                self.connections.known(cid).timers.forget_logout();
+                self.look_for_logouts(now, cid);
                 self.fail_cleanup(now, other, retention);
             }
+        }
+    }
+
+    /// A logout over a connection is not waited for any more; others may be.
+    fn look_for_logouts(&mut self, now: Instant, cid: Cid) {
+        let waits = !self.logouts_over(cid).is_empty();
+        let timers = &mut self.connections.known(cid).timers;
+        timers.forget_logout();
+        if waits {
+            timers.expect_logout(now);
         }
     }
 

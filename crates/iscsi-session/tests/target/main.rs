@@ -6,6 +6,7 @@ mod continuation;
 mod data;
 mod ladder;
 mod life;
+mod lost_data;
 mod management;
 mod numbers;
 mod random;

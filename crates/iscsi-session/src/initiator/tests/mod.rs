@@ -2,6 +2,7 @@
 
 mod captured;
 mod charts;
+mod cleanup;
 mod connections;
 mod garbage;
 mod ladders;
@@ -12,6 +13,7 @@ mod reassignment;
 mod recovery;
 mod rejects;
 mod results;
+mod retries;
 mod texts;
 mod violations;
 mod writes;

@@ -1,0 +1,24 @@
+//! A portal with one target, which lets everybody in, and one unit.
+
+use iscsi_node::target::{Portal, TargetConfig};
+use iscsi_session::Authentication;
+use scsi_block::{LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use std::sync::Arc;
+
+pub(crate) const TARGET: &str = "iqn.2026-01.test:target";
+
+/// A portal whose target has `unit` as its LUN 0.
+pub(crate) fn portal(unit: LogicalUnitConfig) -> Portal {
+    let device = TargetDevice::new([(LogicalUnitNumber::from(0), unit)]).expect("the unit makes sense");
+    let mut portal = Portal::new();
+    portal.targets.push(TargetConfig {
+        name: TARGET.into(),
+        alias: None,
+        device: Arc::new(device),
+        authentication: Authentication::None,
+        initiators: None,
+        resettable: false,
+        moved: None,
+    });
+    portal
+}
