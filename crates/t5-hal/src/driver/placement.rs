@@ -228,7 +228,7 @@ mod tests {
                             prop_assert!(pages.into_iter().all(|page| pages_seen.insert(page)));
                         }
                     }
-                    prop_assert!(placements.locate(7, tag, 0, bytes).is_some());
+                    prop_assert_eq!(placements.locate(7, tag, 0, bytes).map(|placed| placed.rest), Some(0));
                     prop_assert!(placements.locate(7, tag, 1, bytes).is_none(), "beyond the transfer");
                     prop_assert!(placements.locate(8, tag, 0, 0).is_none(), "another's");
                     prop_assert!(placements.locate(7, tag ^ 1, 0, 0).is_none(), "another colour");
@@ -265,6 +265,7 @@ mod tests {
         assert_eq!(held.len(), 64);
         assert_eq!(placements.reserve(&memory, &mut heap, 1, PLACE_BYTES_MAX + 1), None);
         assert!(held.into_iter().all(|tag| placements.release(1, tag)));
-        assert!(placements.reserve(&memory, &mut heap, 1, 512).is_some());
+        placements.reserve(&memory, &mut heap, 1, 512).unwrap();
+        assert_eq!(placements.in_use(), 1);
     }
 }
