@@ -270,7 +270,7 @@ impl Reservations {
         }
         let others = gone.iter().filter(|path| *path != by);
         let notices = others.map(|path| (path.clone(), AdditionalSense::REGISTRATIONS_PREEMPTED)).collect();
-        Change { notices, preempted: gone, ..Change::default() }
+        Change { notices, preempted: gone }
     }
 
     /// REGISTER AND MOVE.

@@ -132,7 +132,7 @@ mod tests {
         let members = table.members(PORT, GROUP).unwrap();
         assert_eq!(members.iter().collect::<Vec<_>>(), [interface(1), interface(127)]);
         table.remove_all(interface(1));
-        let (_, members) = table.members(PORT, GROUP).unwrap();
+        let members = table.members(PORT, GROUP).unwrap();
         assert_eq!(members.iter().collect::<Vec<_>>(), [interface(127)]);
         table.remove_all(interface(127));
         assert!(table.members(PORT, GROUP).is_none());
