@@ -60,6 +60,7 @@
 
 #![forbid(unsafe_code)]
 
+mod asynchronous_event;
 pub mod cdb;
 mod clock;
 mod commands;
@@ -97,6 +98,7 @@ mod upkeep;
 pub mod vpd;
 mod wipe;
 
+pub use asynchronous_event::{AsynchronousEvent, EventDepth};
 pub use clock::TimestampOrigin;
 pub use config::{ConfigError, Identity, Kept, Limits, LogicalUnitConfig};
 pub use device::{LogicalUnitInfo, NoSuchLogicalUnit, TargetDevice};

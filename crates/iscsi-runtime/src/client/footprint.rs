@@ -190,6 +190,7 @@ mod tests {
                 lun: LogicalUnitNumber::from(0),
                 cdb,
                 attribute: Default::default(),
+                priority: 0,
                 transfer: Transfer::None,
             })
         };
@@ -206,6 +207,7 @@ mod tests {
             lun: LogicalUnitNumber::from(0),
             cdb: Default::default(),
             attribute: Default::default(),
+            priority: 0,
             transfer: Transfer::None,
         };
         assert_eq!(Footprint::of(&empty).repeat, Repeat::Unsafe);
