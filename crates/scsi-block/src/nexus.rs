@@ -291,6 +291,8 @@ impl Nexus {
             (Rare::Settle(_), Err(_)) => {
                 check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
             }
+            (Rare::Kept { .. }, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
+            (Rare::Kept { otherwise }, Err(_)) => check(Sense::new(SenseKey::HardwareError, otherwise)),
             (Rare::Continue(sequence, changes), Ok(_)) => proceed(task, sequence, changes),
             (Rare::Continue(sequence, _), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
             (_, Err(error)) => check(sense::from_io_error(error)),
