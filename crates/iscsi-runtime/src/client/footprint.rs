@@ -48,6 +48,9 @@ impl Footprint {
             Op::ReportSupportedOperationCodes | Op::ReportSupportedTaskManagementFunctions => {
                 print(Repeat::Safe, false, 0..0)
             }
+            Op::ReportTargetPortGroups => print(Repeat::Safe, false, 0..0),
+            // Somebody may have set them otherwise in between.
+            Op::SetTargetPortGroups => print(Repeat::Unsafe, true, whole),
             // What was written before is written; a second time finds nothing to do.
             Op::SynchronizeCache10 | Op::SynchronizeCache16 => print(Repeat::Safe, false, 0..0),
             // A timestamp would stand still meanwhile, and counters lose what was counted.
