@@ -87,6 +87,7 @@ mod parameters;
 mod round_trip;
 mod security_keys;
 pub mod target;
+mod task_reporting;
 mod violation;
 
 pub use chap::ChapAlgorithm;
@@ -99,4 +100,5 @@ pub use login_failure::LoginFailure;
 pub use name::{NAME_BYTES_MAX, NameError, normalise_name};
 pub use outcome::{LoginOutcome, SessionType};
 pub use parameters::{Limits, Parameters};
+pub use task_reporting::TaskReporting;
 pub use violation::{Answer, IscsiCondition, Violation};

@@ -114,6 +114,7 @@ impl Target {
                     self.receiving.remove(&task);
                     self.ready.retain(|work| work.task != task);
                 }
+                target::Event::TagFree { .. } => {}
                 target::Event::TaskManagement { id, .. } => {
                     self.session.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
                 }

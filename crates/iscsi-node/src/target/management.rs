@@ -30,7 +30,7 @@ impl Session {
         context: &mut Context<'_, P>,
     ) {
         let lun = LogicalUnitNumber::from_wire(lun.0);
-        let (response, settling) = self.manage_device(function, lun, context);
+        let (response, settling) = self.manage_device(function, lun);
         let event = (response == TaskManagementResponseCode::FunctionSucceeded).then(|| self.event_of(lun)).flatten();
         let is_cold_reset = (function, response)
             == (TaskManagementFunction::TargetColdReset, TaskManagementResponseCode::FunctionComplete);
@@ -39,17 +39,15 @@ impl Session {
         self.answer_management(context);
     }
 
-    // RFC 7143 11.5.1-12, 11.5.1-13: by right only.
     /// The device's half of a task management function.
-    fn manage_device<P: PduPort>(
+    fn manage_device(
         &mut self,
         function: TaskManagementFunction,
         lun: LogicalUnitNumber,
-        context: &Context<'_, P>,
     ) -> (TaskManagementResponseCode, Settling) {
         use TaskManagementFunction as Function;
         use TaskManagementResponseCode as Response;
-        let (Some(nexus), Some(target)) = (&mut self.nexus, self.target) else {
+        let Some(nexus) = &mut self.nexus else {
             return (Response::FunctionRejected, Settling::default());
         };
         let of_unit = |done: Result<Settling, NoSuchLogicalUnit>| match done {
@@ -62,9 +60,6 @@ impl Session {
                 return of_unit(nexus.abort_task_set(lun).map(|()| Settling::default()));
             }
             Function::LogicalUnitReset => return of_unit(nexus.logical_unit_reset(lun)),
-            Function::TargetWarmReset | Function::TargetColdReset if !context.portal.targets[target].resettable => {
-                Response::FunctionAuthorizationFailed
-            }
             Function::TargetWarmReset | Function::TargetColdReset => {
                 return (Response::FunctionComplete, nexus.target_reset());
             }

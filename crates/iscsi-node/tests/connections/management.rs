@@ -6,10 +6,10 @@ use crate::disk::BLOCK;
 use bytes::Bytes;
 use iscsi_node::target::Event;
 use iscsi_pdu::{
-    CmdSn, InitiatorTaskTag, LunField, Pdu, TaskManagementFunction as Function, TaskManagementRequest,
-    TaskManagementResponseCode as Response,
+    AsyncEvent, CmdSn, InitiatorTaskTag, LunField, NopOut, Pdu, TaskManagementFunction as Function,
+    TaskManagementRequest, TaskManagementResponseCode as Response,
 };
-use iscsi_session::Limits;
+use iscsi_session::{Limits, TaskReporting};
 use scsi_block::cdb::Cdb;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ fn functions_of_another_level_are_not_supported() {
 /// SAM-5 7.1: no write of another session may land after the answer, whatever core it is on.
 #[test]
 fn a_reset_waits_for_what_other_sessions_have_in_the_store() {
-    let mut bench = Bench::new(1);
+    let mut bench = Bench::with_limits(Limits { task_reporting: TaskReporting::Rfc3720, ..Limits::default() });
     let mut other = bench.another_core();
     let ([mut peer], [mut writer]) = (bench.session([1]), other.session([1]));
     other.held = Some(Vec::new());
@@ -116,8 +116,9 @@ fn a_cold_reset_ends_the_sessions_when_it_was_answered() {
 /// RFC 7143 section 4.2.2.3.4 a.
 #[test]
 fn a_unit_attention_about_a_reset_is_fenced_where_that_was_agreed_upon() {
-    for response_fence in [true, false] {
-        let mut bench = Bench::with_limits(Limits { max_connections: 2, response_fence, ..Limits::default() });
+    for task_reporting in [TaskReporting::ResponseFence, TaskReporting::Rfc3720] {
+        let response_fence = task_reporting == TaskReporting::ResponseFence;
+        let mut bench = Bench::with_limits(Limits { max_connections: 2, task_reporting, ..Limits::default() });
         let mut other = bench.another_core();
         let ([mut one, mut two], [mut resetter]) = (bench.session([1, 2]), other.session([1]));
         assert_eq!(manage(&mut other, &mut resetter, Function::LogicalUnitReset, 0), Response::FunctionComplete);
@@ -131,5 +132,35 @@ fn a_unit_attention_about_a_reset_is_fenced_where_that_was_agreed_upon() {
         bench.command(&mut one, &Cdb::test_unit_ready(), 0, Bytes::new());
         assert_eq!(statuses(&bench.answers(&mut one)), 1);
         assert_eq!(statuses(&bench.answers(&mut two)), usize::from(response_fence));
+    }
+}
+
+// RFC 7143 4.2.3.4-9, 4.2.3.5-1, 4.2.3.5-2, 4.2.3.5-3
+/// Tasks that a reset of another session has ended are told of where FastAbort was agreed upon, and the unit attention comes after.
+#[test]
+fn tasks_of_other_sessions_are_told_to_have_ended() {
+    for task_reporting in [TaskReporting::FastAbort, TaskReporting::ResponseFence] {
+        let mut bench = Bench::with_limits(Limits { task_reporting, ..Limits::default() });
+        let mut other = bench.another_core();
+        let ([mut peer], [mut reader]) = (bench.session([1]), other.session([1]));
+        other.held = Some(Vec::new());
+        for lba in 0..2 {
+            other.command(&mut reader, &Cdb::read_10(lba, 1), BLOCK, Bytes::new());
+        }
+        other.turn(reader.id);
+        ask(&bench, &mut peer, Function::LogicalUnitReset, 0);
+        bench.answers(&mut peer);
+        // The first of them comes back from the store.
+        other.release();
+        let told = other.answers(&mut reader);
+        let messages: Vec<_> = told.iter().filter(|pdu| matches!(pdu, Pdu::AsyncMessage(_))).collect();
+        assert_eq!(messages.len(), usize::from(task_reporting == TaskReporting::FastAbort), "{told:?}");
+        if let [Pdu::AsyncMessage(message)] = messages[..] {
+            assert_eq!((message.event, message.lun), (AsyncEvent::TaskTermination, LunField([0; 8])));
+            reader.send(NopOut { immediate: true, exp_stat_sn: reader.exp_stat_sn(), ..NopOut::default() });
+        }
+        assert!(told.iter().all(|pdu| !matches!(pdu, Pdu::DataIn(_) | Pdu::ScsiResponse(_))), "{told:?}");
+        other.command(&mut reader, &Cdb::test_unit_ready(), 0, Bytes::new());
+        assert_eq!(status_of(&other.answers(&mut reader)), (2, Some([0x29, 0x03])));
     }
 }

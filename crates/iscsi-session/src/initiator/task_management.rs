@@ -68,7 +68,7 @@ impl TaskManagementTask {
     }
 
     /// Whether the function has ended a command that was sent before it.
-    fn ends(&self, tag: InitiatorTaskTag, lun: LunField) -> bool {
+    pub(super) fn ends(&self, tag: InitiatorTaskTag, lun: LunField) -> bool {
         match scope(self.asked.function) {
             Scope::Nothing => false,
             Scope::Referenced => self.asked.referenced == Some(tag),

@@ -2,7 +2,7 @@
 
 use super::bench::{Owner, Script, TargetEnd, policy, target_config, value_of};
 use crate::target::{Identification, LoginConfig, LoginEvent};
-use crate::{Authentication, Limits, Parameters};
+use crate::{Authentication, Limits, Parameters, TaskReporting};
 
 /// The target's answers to these keys, one for each, and what was agreed upon if that was all there was to say.
 fn answers(limits: Limits, keys: &[(&str, &str)]) -> (Vec<Option<String>>, Option<Parameters>) {
@@ -75,7 +75,8 @@ fn each_key_is_answered_by_its_rule() {
         ("HeaderDigest", "Y-com.example.md5,CRC32C", "CRC32C"),
         ("DataDigest", "Y-com.example.md5", "Reject"),
         ("DataDigest", "crc32c", "Reject"),
-        ("TaskReporting", "FastAbort,ResponseFence,RFC3720", "RFC3720"),
+        ("TaskReporting", "FastAbort,ResponseFence,RFC3720", "FastAbort"),
+        ("TaskReporting", "RFC3720,FastAbort", "RFC3720"),
         // Obsolete.
         ("IFMarker", "No", "Reject"),
         ("OFMarker", "Yes", "Reject"),
@@ -146,16 +147,19 @@ fn with_recovery_there_is_one_r2t_at_a_time() {
 
 /// RFC 7143 13.23: the first of the list that the target supports.
 #[test]
-fn response_fences_are_promised_where_they_are_kept() {
+fn of_the_ways_to_report_tasks_the_first_that_both_have_is_taken() {
     for (ours, theirs, agreed) in [
-        (false, "FastAbort,ResponseFence,RFC3720", "RFC3720"),
-        (true, "FastAbort,ResponseFence,RFC3720", "ResponseFence"),
-        (true, "RFC3720,ResponseFence", "RFC3720"),
+        (TaskReporting::Rfc3720, "FastAbort,ResponseFence,RFC3720", "RFC3720"),
+        (TaskReporting::ResponseFence, "FastAbort,ResponseFence,RFC3720", "ResponseFence"),
+        (TaskReporting::FastAbort, "FastAbort,ResponseFence,RFC3720", "FastAbort"),
+        (TaskReporting::FastAbort, "ResponseFence,RFC3720", "ResponseFence"),
+        (TaskReporting::ResponseFence, "RFC3720,ResponseFence", "RFC3720"),
     ] {
-        let limits = Limits { response_fence: ours, ..Limits::default() };
+        let limits = Limits { task_reporting: ours, ..Limits::default() };
         let (answered, parameters) = answers(limits, &[("TaskReporting", theirs)]);
         assert_eq!(answered[0].as_deref(), Some(agreed));
-        assert_eq!(parameters.unwrap().response_fence, agreed == "ResponseFence");
+        let word = parameters.unwrap().task_reporting;
+        assert_eq!(format!("{word:?}").to_lowercase(), agreed.to_lowercase());
     }
 }
 

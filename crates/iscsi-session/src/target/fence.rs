@@ -15,7 +15,8 @@
 use super::event::RequestId;
 use super::session::Session;
 use super::task::TaskId;
-use super::transmit::{Transmission, task_management_response};
+use super::task_management::task_management_response;
+use super::transmit::Transmission;
 use iscsi_pdu::{Cid, InitiatorTaskTag, Pdu, StatSn, TaskManagementResponseCode};
 
 /// A response that waits for its turn, or to be acknowledged.

@@ -5,9 +5,11 @@ use super::event::{Command, DataProgress, Event, RequestId};
 use super::fence::Fence;
 use super::numbering::{CommandWindow, Place};
 use super::session_state::SessionState;
+use super::stragglers::Straggler;
 use super::task::{Stage, TaskId, TaskOutcome, Tasks};
 use super::task_management::Management;
-use crate::{Answer, BadPdu, CloseReason, LoginOutcome, Parameters, SessionType, Violation};
+use super::termination::Termination;
+use crate::{Answer, BadPdu, CloseReason, LoginOutcome, Parameters, SessionType, TaskReporting, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{
     Cid, CmdSn, DecodeError, Frame, Header, InitiatorTaskTag, LogoutRequest, NopOut, Opcode, Pdu, RejectReason,
@@ -24,6 +26,8 @@ pub struct SessionConfig {
     /// Immediate commands that may be outstanding beside them on each connection, at least 1; as many immediate task management
     /// functions.
     pub immediate_max: u32,
+    /// Whether the initiator may reset the target as a whole: TARGET WARM RESET and TARGET COLD RESET.
+    pub resettable: bool,
     /// Silence after which the initiator is pinged; none for never. A discovery session is not pinged but ends after this and
     /// `ping_timeout`.
     pub ping_interval: Option<Duration>,
@@ -47,6 +51,7 @@ impl Default for SessionConfig {
         Self {
             window: 128,
             immediate_max: 16,
+            resettable: true,
             ping_interval: Some(Duration::from_secs(30)),
             ping_timeout: Duration::from_secs(10),
             logout_grace: Duration::from_secs(5),
@@ -125,6 +130,7 @@ pub struct Session {
     pub(super) deferred: VecDeque<Command>,
     pub(super) management: Vec<Management>,
     pub(super) fences: Vec<Fence>,
+    pub(super) terminations: Vec<Termination>,
     pub(super) requests: u32,
     pub(super) events: VecDeque<Event>,
 }
@@ -156,6 +162,7 @@ impl Session {
             deferred: VecDeque::new(),
             management: Vec::new(),
             fences: Vec::new(),
+            terminations: Vec::new(),
             requests: 0,
             events: VecDeque::new(),
             config,
@@ -251,7 +258,8 @@ impl Session {
         let open = self.connections.iter().filter(|connection| connection.is_open());
         let timers = open.filter_map(|connection| connection.timers.next(self.now));
         let management = self.management.iter().filter_map(Management::deadline);
-        timers.chain(management).chain(self.silence_at).chain(self.recovery_deadline()).min()
+        let terminations = self.terminations.iter().map(|termination| termination.deadline);
+        timers.chain(management).chain(terminations).chain(self.silence_at).chain(self.recovery_deadline()).min()
     }
 
     /// What has happened.
@@ -261,7 +269,8 @@ impl Session {
 
     /// Takes a command's data, `length` bytes from the beginning, at most what the initiator expects to write. Data that came
     /// with the command stands in its event; unsolicited data may be on the way, and the rest is asked for with R2Ts that carry
-    /// `tag`.
+    /// `tag`. The tag is in use until [`Event::DataComplete`] or [`Event::TagFree`], or the end of the connection; or not at all if the
+    /// answer is that all is there.
     pub fn receive_data(&mut self, task: TaskId, tag: TargetTransferTag, length: u32) -> DataProgress {
         let Some(entry) = self.tasks.get_mut(task).filter(|entry| matches!(entry.stage, Stage::Active)) else {
             return DataProgress::Pending;
@@ -290,7 +299,11 @@ impl Session {
     /// status leaves after all before it were acknowledged, and all others after it was.
     pub fn complete_fenced(&mut self, task: TaskId, outcome: TaskOutcome) {
         let has_others = self.cids().nth(1).is_some();
-        if let Some(entry) = self.tasks.get_mut(task).filter(|_| self.parameters.response_fence && has_others) {
+        if let Some(entry) = self
+            .tasks
+            .get_mut(task)
+            .filter(|_| self.parameters.task_reporting >= TaskReporting::ResponseFence && has_others)
+        {
             entry.fenced = true;
         }
         self.complete(task, outcome);
@@ -398,7 +411,7 @@ impl Session {
         match Pdu::decode(Frame { header, ahs: Box::default(), data: Bytes::new() }) {
             Ok(Pdu::DataOut(pdu)) => self.handle_damaged_data_out(at, &pdu, header),
             Ok(Pdu::ScsiCommand(pdu)) if !pdu.is_final => {
-                self.connections[at].stragglers.add(pdu.initiator_task_tag);
+                self.add_straggler(at, Straggler::new(pdu.initiator_task_tag, pdu.lun, None));
                 self.violate_by_header(at, Violation::DataDigestMismatch, header);
             }
             _ => self.violate_by_header(at, Violation::DataDigestMismatch, header),

@@ -5,7 +5,7 @@ use iscsi_pdu::TaskManagementFunction as Function;
 use iscsi_pdu::TaskManagementResponseCode as Response;
 use iscsi_pdu::*;
 use iscsi_session::target::SessionConfig;
-use iscsi_session::{BadPdu, Parameters};
+use iscsi_session::{BadPdu, Parameters, TaskReporting};
 
 const A: Cid = CID;
 const B: Cid = Cid(8);
@@ -391,8 +391,9 @@ fn a_function_is_answered_behind_what_other_connections_send() {
 /// RFC 7143 4.2.2.3.3: a status that has to be in its place among those of other connections.
 #[test]
 fn a_status_is_fenced_where_that_was_agreed_upon() {
-    for response_fence in [true, false] {
-        let mut ladder = Ladder::new(Parameters { response_fence, ..parameters() });
+    for task_reporting in [TaskReporting::ResponseFence, TaskReporting::Rfc3720] {
+        let response_fence = task_reporting == TaskReporting::ResponseFence;
+        let mut ladder = Ladder::new(Parameters { task_reporting, ..parameters() });
         ladder.add(B);
         ladder.acknowledges = false;
         for (cid, tag) in [(B, 1), (A, 2), (B, 3)] {
@@ -423,7 +424,7 @@ fn a_status_is_fenced_where_that_was_agreed_upon() {
         ladder.on(B).sends(&[second]);
     }
     // What is aborted holds nobody up.
-    let mut ladder = Ladder::new(Parameters { response_fence: true, ..parameters() });
+    let mut ladder = Ladder::new(Parameters { task_reporting: TaskReporting::ResponseFence, ..parameters() });
     ladder.add(B);
     ladder.on(A).i(read(1, 5000));
     ladder.on(B).i(read(2, 0));
@@ -436,7 +437,7 @@ fn a_status_is_fenced_where_that_was_agreed_upon() {
     ladder.on(A).i(TaskManagementRequest { referenced_task_tag: Some(itt(1)), ..manage(100, Function::AbortTask) });
     ladder.on(B).sends(&["Response 2 status 00 StatSN 1 ExpDataSN 0"]);
     // One connection keeps the order by itself.
-    let mut ladder = Ladder::new(Parameters { response_fence: true, ..parameters() });
+    let mut ladder = Ladder::new(Parameters { task_reporting: TaskReporting::ResponseFence, ..parameters() });
     ladder.i(read(1, 8));
     ladder.events();
     let task = ladder.tasks[&1];

@@ -4,6 +4,7 @@ mod appendix;
 mod connections;
 mod continuation;
 mod data;
+mod fast_abort;
 mod ladder;
 mod life;
 mod lost_data;
