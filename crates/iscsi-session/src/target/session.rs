@@ -258,8 +258,7 @@ impl Session {
         let open = self.connections.iter().filter(|connection| connection.is_open());
         let timers = open.filter_map(|connection| connection.timers.next(self.now));
         let management = self.management.iter().filter_map(Management::deadline);
-        let terminations = self.terminations.iter().map(|termination| termination.deadline);
-        timers.chain(management).chain(terminations).chain(self.silence_at).chain(self.recovery_deadline()).min()
+        timers.chain(management).chain(self.silence_at).chain(self.recovery_deadline()).min()
     }
 
     /// What has happened.

@@ -331,9 +331,7 @@ impl Session {
     /// The first CmdSN that no command may have to be delivered.
     pub(super) fn barrier(&self) -> Option<CmdSn> {
         let gathering = self.management.iter().filter(|management| management.gathers());
-        let terminating = self.terminations.iter().map(|termination| termination.barrier);
-        let barriers = gathering.map(|management| management.cmd_sn).chain(terminating);
-        barriers.reduce(|one, other| if other.precedes(one) { other } else { one })
+        gathering.map(|management| management.cmd_sn).reduce(|one, other| if other.precedes(one) { other } else { one })
     }
 
     // RFC 7143 4.2.3.3-10, 11.5.1-3, 13.23-6: what it ends sends no status after the response; then it is the device's turn.
@@ -348,9 +346,9 @@ impl Session {
         let management = &self.management[index];
         let ended: Vec<TaskId> =
             self.tasks.iter().filter(|(_, task)| management.affects(task)).map(|(id, _)| id).collect();
-        let (issuer, function, barrier) = (management.cid, management.tag, management.cmd_sn);
+        let (issuer, function) = (management.cid, management.tag);
         if self.parameters.task_reporting.makes_fast(management.function) {
-            self.end_and_tell(&ended, issuer, barrier);
+            self.end_and_tell(&ended, issuer);
         } else {
             self.end_for(&ended, issuer, function);
         }

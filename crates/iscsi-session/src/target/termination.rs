@@ -7,28 +7,23 @@
 //! In: that a function has ended tasks, of this session or of another. Out: messages, and the tags of these tasks once they are
 //! acknowledged.
 //!
-//! Invariant: no command that comes later is taken before the message is acknowledged, so that the initiator never counts it among those
-//! that have ended.
+//! Invariant: ExpCmdSN of a message is of the moment at which the tasks ended, whenever it leaves, so that the initiator can tell them
+//! from later commands.
 
 use super::continuation::Allegiance;
 use super::session::Session;
 use super::task::{Stage, Task, TaskId};
-use super::transmit::Transmission;
+use super::transmit::{Numbers, Transmission};
 use crate::TaskReporting;
-use iscsi_pdu::{Cid, CmdSn, LunField, StatSn};
-use std::time::Instant;
+use iscsi_pdu::{AsyncEvent, AsyncMessage, Cid, LunField, StatSn};
 
 /// A message that is not acknowledged.
 #[derive(Debug)]
 pub(super) struct Termination {
     cid: Cid,
     lun: LunField,
-    /// Its StatSN, when it has left.
-    stat_sn: Option<StatSn>,
-    /// The first command that is not among those that have ended.
-    pub(super) barrier: CmdSn,
-    /// When it is waited for no longer.
-    pub(super) deadline: Instant,
+    /// StatSN of the last of its kind.
+    stat_sn: StatSn,
 }
 
 impl Session {
@@ -48,14 +43,14 @@ impl Session {
         }
         let is_meant = |task: &Task| task.lun == lun && matches!(task.stage, Stage::Active | Stage::Settling(_));
         let ended: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| is_meant(task)).map(|(id, _)| id).collect();
-        let barrier = self.window.expected();
-        self.end_and_tell(&ended, None, barrier);
+        self.end_and_tell(&ended, None);
     }
 
     // RFC 7143 4.2.3.4-11, 4.2.3.4-12, 4.2.3.4-13, 4.2.3.4-14, 4.2.3.5-2: once for each unit and connection.
     /// Ends tasks, and tells it on all connections that have some of them but the one that knows, `issuer`.
-    pub(super) fn end_and_tell(&mut self, ended: &[TaskId], issuer: Option<Cid>, barrier: CmdSn) {
+    pub(super) fn end_and_tell(&mut self, ended: &[TaskId], issuer: Option<Cid>) {
         let mut places: Vec<(Cid, LunField)> = Vec::new();
+        let numbers = Numbers { exp_cmd_sn: self.window.expected(), max_cmd_sn: self.window.max() };
         for id in ended {
             let task = self.tasks.get(*id);
             if let Some((Allegiance::To(cid), lun)) = task.map(|task| (task.allegiance, task.lun))
@@ -71,21 +66,18 @@ impl Session {
                 // RFC 7143 4.2.3.4: the initiator has sent no data behind its request there.
                 self.let_go(at, |straggler| straggler.lun == lun);
             } else {
-                let deadline = self.now + self.config.ping_timeout;
-                self.terminations.push(Termination { cid, lun, stat_sn: None, barrier, deadline });
-                self.connections[at].transmit.push(Transmission::TaskTermination(lun));
+                self.connections[at].transmit.push(Transmission::TaskTermination { lun, numbers });
             }
         }
     }
 
     /// A message leaves.
-    pub(super) fn note_termination(&mut self, at: usize, lun: LunField, stat_sn: StatSn) {
-        let cid = self.connections[at].cid;
-        let mut sent =
-            self.terminations.iter_mut().filter(|termination| (termination.cid, termination.lun) == (cid, lun));
-        if let Some(termination) = sent.find(|termination| termination.stat_sn.is_none()) {
-            termination.stat_sn = Some(stat_sn);
-        }
+    pub(super) fn send_termination(&mut self, at: usize, lun: LunField, numbers: Numbers) -> AsyncMessage {
+        let message = self.async_message(at, AsyncEvent::TaskTermination, lun, [0; 3]);
+        let (cid, stat_sn) = (self.connections[at].cid, message.stat_sn);
+        self.terminations.retain(|termination| (termination.cid, termination.lun) != (cid, lun));
+        self.terminations.push(Termination { cid, lun, stat_sn });
+        AsyncMessage { exp_cmd_sn: numbers.exp_cmd_sn, max_cmd_sn: numbers.max_cmd_sn, ..message }
     }
 
     // RFC 7143 4.2.3.4-17: the tags are free.
@@ -94,7 +86,7 @@ impl Session {
         let connection = &self.connections[at];
         let is_answered = |termination: &Termination| {
             (termination.cid, termination.lun) == (connection.cid, lun)
-                && termination.stat_sn.is_some_and(|stat_sn| connection.statuses.has_acknowledged(stat_sn))
+                && connection.statuses.has_acknowledged(termination.stat_sn)
         };
         let waiting = self.terminations.len();
         self.terminations.retain(|termination| !is_answered(termination));
@@ -106,10 +98,5 @@ impl Session {
     /// A connection has ended: nothing is answered there any more.
     pub(super) fn forget_terminations_of(&mut self, cid: Cid) {
         self.terminations.retain(|termination| termination.cid != cid);
-    }
-
-    /// Waits no longer for answers whose time has passed.
-    pub(super) fn give_up_terminations(&mut self, now: Instant) {
-        self.terminations.retain(|termination| termination.deadline > now);
     }
 }

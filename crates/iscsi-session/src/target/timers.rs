@@ -117,7 +117,6 @@ impl Session {
             }
         }
         self.give_up_draining(now);
-        self.give_up_terminations(now);
         self.give_up_recovery(now);
         if self.silence_at.is_some_and(|at| at <= now) && !self.is_closed() {
             self.silence_at = None;

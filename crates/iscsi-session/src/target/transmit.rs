@@ -58,7 +58,7 @@ pub(super) enum Transmission {
     /// A PDU was not accepted.
     Reject { reason: RejectReason, header: Box<Header> },
     /// Tasks of a logical unit have ended.
-    TaskTermination(LunField),
+    TaskTermination { lun: LunField, numbers: Numbers },
     /// An asynchronous message with its three parameters.
     Async { event: AsyncEvent, parameters: [u16; 3] },
 }
@@ -162,6 +162,7 @@ impl Transmission {
 }
 
 /// The numbers that every PDU from a target carries.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Numbers {
     pub(super) exp_cmd_sn: CmdSn,
     pub(super) max_cmd_sn: CmdSn,
@@ -341,6 +342,8 @@ impl Session {
             Pdu::TaskManagementResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
             Pdu::LogoutResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
             Pdu::Reject(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            // Those of this event say which tasks are meant.
+            Pdu::AsyncMessage(pdu) if pdu.event == AsyncEvent::TaskTermination => return,
             Pdu::AsyncMessage(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
             _ => return,
         };
@@ -410,15 +413,17 @@ impl Session {
             Transmission::Async { event, parameters } => {
                 self.async_message(at, event, LunField::default(), parameters).into()
             }
-            Transmission::TaskTermination(lun) => {
-                let message = self.async_message(at, AsyncEvent::TaskTermination, lun, [0; 3]);
-                self.note_termination(at, lun, message.stat_sn);
-                message.into()
-            }
+            Transmission::TaskTermination { lun, numbers } => self.send_termination(at, lun, numbers).into(),
         })
     }
 
-    fn async_message(&mut self, at: usize, event: AsyncEvent, lun: LunField, parameters: [u16; 3]) -> AsyncMessage {
+    pub(super) fn async_message(
+        &mut self,
+        at: usize,
+        event: AsyncEvent,
+        lun: LunField,
+        parameters: [u16; 3],
+    ) -> AsyncMessage {
         let numbers = self.numbers();
         let [parameter_1, parameter_2, parameter_3] = parameters;
         AsyncMessage {

@@ -4,7 +4,7 @@
 use super::ladder::*;
 use iscsi_pdu::TaskManagementFunction as Function;
 use iscsi_pdu::TaskManagementResponseCode as Response;
-use iscsi_pdu::{AsyncEvent, Cid, LunField, NopOut, Pdu, ScsiCommand, TaskManagementRequest};
+use iscsi_pdu::{AsyncEvent, Cid, LunField, NopOut, Pdu, ScsiCommand, Snack, TaskManagementRequest};
 use iscsi_session::{Parameters, TaskReporting};
 
 const A: Cid = CID;
@@ -62,36 +62,48 @@ fn tasks_end_before_their_data_has_come_and_their_tags_when_that_is_known() {
 
 // RFC 7143 4.2.3.4-8
 #[test]
-fn later_commands_wait_for_the_answer_so_that_none_is_taken_for_one_that_has_ended() {
-    let mut ladder = writing(parameters());
-    ladder.on(A).i(manage(100, Function::LogicalUnitReset));
+fn a_message_acknowledges_no_later_command_whenever_it_leaves() {
+    let mut ladder = writing(Parameters { error_recovery_level: 1, ..parameters() });
+    let later = ladder.cmd_sn;
+    ladder.on(A).raw(TaskManagementRequest { cmd_sn: later.next(), ..manage(100, Function::LogicalUnitReset) });
+    ladder.tells(&[]);
     ladder.on(B).i(read(4, 0));
-    ladder.on(A).i(ScsiCommand { immediate: true, ..read(5, 0) });
-    ladder.events();
+    ladder.on(B).i(read(5, 0));
+    ladder.tells(&[
+        "Command 4 R 0",
+        "Aborted 1",
+        "Aborted 2",
+        "Aborted 4",
+        "TaskManagement LOGICAL UNIT RESET",
+        "Command 5 R 0",
+    ]);
     assert_eq!(ladder.freed(), [1]);
-    ladder.on(B).sent();
-    let Some(Pdu::AsyncMessage(message)) = ladder.last.first() else { panic!("a message") };
-    let before_later = ladder.cmd_sn.0 - 1;
-    assert_eq!(message.exp_cmd_sn.0, before_later, "the last number is not acknowledged");
+    let message = |pdu: Option<Pdu>| match pdu {
+        Some(Pdu::AsyncMessage(message)) => message,
+        other => panic!("{other:?}"),
+    };
+    let first = message(ladder.session.poll_transmit(B));
+    assert_eq!(first.exp_cmd_sn, later.next(), "command 5 is not among them");
+    // Nor if it has to be sent again.
+    ladder.on(B).raw(Snack::status(first.stat_sn, 1));
+    let again = std::iter::from_fn(|| ladder.session.poll_transmit(B));
+    assert!(again.into_iter().any(|pdu| pdu == Pdu::AsyncMessage(first.clone())));
     ladder.on(B).i(answer(OTHER_LUN));
     ladder.tells(&[]);
+    assert_eq!(ladder.freed(), []);
+    ladder.on(B).exp_stat_sn = first.stat_sn.next();
     ladder.on(B).i(answer(LUN));
-    ladder.tells(&["Command 4 R 0", "Command 5 R 0"]);
+    ladder.tells(&[]);
     assert_eq!(ladder.freed(), [2]);
 }
 
 #[test]
-fn an_answer_that_does_not_come_is_not_waited_for_without_end() {
+fn a_tag_whose_message_is_not_answered_goes_back_with_its_connection() {
     let mut ladder = writing(parameters());
     ladder.on(A).i(manage(100, Function::LogicalUnitReset));
     ladder.events();
-    ladder.on(B).i(read(4, 0));
     ladder.on(B).sent();
-    ladder.pass(9);
-    ladder.tells(&[]);
-    ladder.pass(1);
-    ladder.tells(&["Command 4 R 0"]);
-    // The tag goes back with its connection.
+    assert_eq!(ladder.freed(), [1]);
     ladder.lose(B);
     ladder.events();
     assert!(ladder.freed().contains(&2));
