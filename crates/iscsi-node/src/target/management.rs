@@ -81,6 +81,7 @@ impl Session {
         self.nexus.as_ref()?.asynchronous_event(lun).ok()?
     }
 
+    // RFC 7143 4.2.3.3-9: tasks that have ended are waited for, and no others.
     /// Answers what has nothing to wait for any more. Nobody says when requests of other nexuses come back: it is looked again in a while.
     pub(super) fn answer_management<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
         if !self.aborted_in_store.is_empty() {

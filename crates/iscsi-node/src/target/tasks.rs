@@ -350,6 +350,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 4.2.2.3.4-2, 4.2.3.3-12, 4.2.3.4-16, 4.2.3.6-1.
     /// Ends a command. A unit attention about tasks that somebody has ended is fenced, where that was agreed upon (RFC 7143 section
     /// 4.2.2.3.4 a).
     fn finish(&mut self, id: TaskId, lun: LunField, outcome: TaskOutcome) {

@@ -113,6 +113,7 @@ fn a_cold_reset_ends_the_sessions_when_it_was_answered() {
     assert!(is_told(&bench));
 }
 
+// RFC 7143 4.2.2.3.4-2, 4.2.3.3-12, 4.2.3.4-16, 4.2.3.6-1.
 /// RFC 7143 section 4.2.2.3.4 a.
 #[test]
 fn a_unit_attention_about_a_reset_is_fenced_where_that_was_agreed_upon() {

@@ -145,7 +145,7 @@ fn with_recovery_there_is_one_r2t_at_a_time() {
     }
 }
 
-/// RFC 7143 13.23: the first of the list that the target supports.
+// RFC 7143 13.23-1, 13.23-2: the first of the list that the target supports; whoever offers one offers those below.
 #[test]
 fn of_the_ways_to_report_tasks_the_first_that_both_have_is_taken() {
     for (ours, theirs, agreed) in [
@@ -160,6 +160,23 @@ fn of_the_ways_to_report_tasks_the_first_that_both_have_is_taken() {
         assert_eq!(answered[0].as_deref(), Some(agreed));
         let word = parameters.unwrap().task_reporting;
         assert_eq!(format!("{word:?}").to_lowercase(), agreed.to_lowercase());
+    }
+}
+
+// RFC 7143 13.23-2.
+#[test]
+fn who_offers_a_way_to_report_tasks_offers_those_below_too() {
+    for (best, offered) in [
+        (TaskReporting::FastAbort, Some("FastAbort,ResponseFence,RFC3720")),
+        (TaskReporting::ResponseFence, Some("ResponseFence,RFC3720")),
+        (TaskReporting::Rfc3720, None),
+    ] {
+        let limits = Limits { task_reporting: best, ..Limits::default() };
+        let config = crate::initiator::LoginConfig { limits, ..super::bench::initiator_config() };
+        let mut login =
+            crate::initiator::Login::new(config, iscsi_pdu::InitiatorTaskTag(1), [7; 32], std::time::Instant::now());
+        let Some(iscsi_pdu::Pdu::LoginRequest(request)) = login.poll_transmit() else { panic!("a request") };
+        assert_eq!(value_of(&request.data, "TaskReporting"), offered);
     }
 }
 

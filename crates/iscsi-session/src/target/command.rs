@@ -17,6 +17,7 @@ use iscsi_pdu::ahs::Ahs;
 use iscsi_pdu::{Cid, DataOut, Header, Pdu, RejectReason, ScsiCommand};
 
 impl Session {
+    // RFC 7143 4.2.2.1-13: it gets its tag before it is held or delivered, or is nothing.
     pub(super) fn handle_command(&mut self, at: usize, pdu: ScsiCommand) {
         self.acknowledge(at, pdu.exp_stat_sn);
         let ahs = match Ahs::decode(&pdu.ahs) {

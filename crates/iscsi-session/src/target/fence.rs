@@ -63,7 +63,7 @@ impl Session {
         }
     }
 
-    // RFC 7143 4.2.2.3.2-1, 4.2.2.3.2-2, 4.2.2.3.3-2, 4.2.3.3-11, 4.2.3.3-13: behind every status before it, which is acknowledged.
+    // RFC 7143 4.2.2.3.2-1, 4.2.2.3.2-2, 4.2.2.3.3-1, 4.2.2.3.3-2, 4.2.3.4-15, 4.2.3.4-18, 13.23-3, 13.23-5, 4.2.3.3-11, 4.2.3.3-13: behind every status before it, which is acknowledged.
     /// The connection `at` has sent all that stood before a fence.
     #[cold]
     pub(super) fn come_to_fence(&mut self, at: usize, id: RequestId) -> AtFence {

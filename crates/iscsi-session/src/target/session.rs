@@ -292,6 +292,7 @@ impl Session {
         self.settle(task, outcome);
     }
 
+    // RFC 7143 4.2.2.3.4-2, 4.2.3.3-12, 4.2.3.4-16, 4.2.3.6-1: behind what was handed over before.
     /// As [`complete`](Self::complete), for a status that the order of the responses matters to (RFC 7143 section 4.2.2.3.4): the first
     /// with a unit attention after a function for many tasks, one that establishes an auto contingent allegiance or is the first to
     /// speak of it, and that of PREEMPT AND ABORT. Where response fences were agreed upon, and there are several connections, the

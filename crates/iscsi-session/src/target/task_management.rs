@@ -334,7 +334,7 @@ impl Session {
         gathering.map(|management| management.cmd_sn).reduce(|one, other| if other.precedes(one) { other } else { one })
     }
 
-    // RFC 7143 4.2.3.3-10, 11.5.1-3, 13.23-6: what it ends sends no status after the response; then it is the device's turn.
+    // RFC 7143 4.2.3.3-10, 4.2.3.4-1, 4.2.3.4-2, 4.2.3.4-10, 10.7-1, 11.5.1-3, 13.23-4, 13.23-6: what it ends sends no status after the response; then it is the device's turn.
     /// Hands a function to the owner that has gathered all it waits for. Returns whether there was one.
     pub(super) fn advance_management(&mut self) -> bool {
         let Some(index) = (0..self.management.len()).find(|index| self.has_gathered(*index)) else {
@@ -367,7 +367,7 @@ impl Session {
         }
     }
 
-    // RFC 7143 4.2.3.3-7, 4.2.3.3-8, 11.5.1-6: the data of R2Ts has come; the commands and the data before it, though not for ever.
+    // RFC 7143 4.2.3.3-7, 4.2.3.3-8, 4.2.3.4-8, 11.5.1-6: the data of R2Ts has come; the commands and the data before it, though not for ever.
     /// Whether a function has all it waits for. No more data is asked for meanwhile.
     fn has_gathered(&mut self, index: usize) -> bool {
         let management = &self.management[index];

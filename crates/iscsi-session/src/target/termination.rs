@@ -31,7 +31,7 @@ impl Session {
         self.parameters.task_reporting == TaskReporting::FastAbort
     }
 
-    // RFC 7143 4.2.3.4-9, 4.2.3.5-1, 4.2.3.5-3: of the tasks that are there; sessions without FastAbort hear nothing.
+    // RFC 7143 4.2.3.4-9, 4.2.3.5-1, 4.2.3.5-3, 11.9.1-7: of the tasks that are there; sessions without FastAbort hear nothing.
     /// Another initiator has ended all tasks of a logical unit that the owner has begun for this session. Where FastAbort was agreed upon
     /// they end here, with [`Event::Aborted`](super::Event::Aborted), and the initiator is told. Elsewhere nothing is done: the owner
     /// [discards](Self::discard) each when it comes to it, and the initiator learns of it by unit attention.

@@ -388,7 +388,7 @@ fn a_function_is_answered_behind_what_other_connections_send() {
     }
 }
 
-/// RFC 7143 4.2.2.3.3: a status that has to be in its place among those of other connections.
+/// RFC 7143 4.2.2.3.3-1, 4.2.2.3.4-2, 13.23-3: a status that has to be in its place among those of other connections.
 #[test]
 fn a_status_is_fenced_where_that_was_agreed_upon() {
     for task_reporting in [TaskReporting::ResponseFence, TaskReporting::Rfc3720] {

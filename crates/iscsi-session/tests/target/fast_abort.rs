@@ -36,7 +36,8 @@ fn answer(lun: LunField) -> NopOut {
     NopOut { immediate: true, lun, ..NopOut::default() }
 }
 
-// RFC 7143 4.2.3.4-2, 4.2.3.4-10, 4.2.3.4-11, 4.2.3.4-12, 4.2.3.4-14, 4.2.3.4-15, 4.2.3.4-17, 4.2.3.4-18, 11.9.1-7, 13.23-4, 13.23-5
+// RFC 7143 4.2.3.4-1, 4.2.3.4-2, 4.2.3.4-10, 4.2.3.4-11, 4.2.3.4-12, 4.2.3.4-14, 4.2.3.4-15, 4.2.3.4-17, 4.2.3.4-18.
+// RFC 7143 10.7-1, 11.9.1-7, 13.23-4, 13.23-5: no data is waited for, and the response comes after what went before elsewhere.
 #[test]
 fn tasks_end_before_their_data_has_come_and_their_tags_when_that_is_known() {
     let mut ladder = writing(parameters());
@@ -134,7 +135,7 @@ fn each_unit_has_its_message() {
     assert_eq!(ladder.freed(), [2]);
 }
 
-// RFC 7143 4.2.3.4-9, 4.2.3.5-1, 4.2.3.5-2, 4.2.3.5-3
+// RFC 7143 4.2.3.4-9, 4.2.3.5-1, 4.2.3.5-2, 4.2.3.5-3, 11.9.1-7: where it was not agreed upon nothing is sent.
 #[test]
 fn tasks_that_another_session_has_ended_are_told_of_where_that_was_agreed_upon() {
     let mut ladder = writing(parameters());
