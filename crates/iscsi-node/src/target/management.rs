@@ -2,7 +2,6 @@
 //!
 //! Invariant: a task management function is answered only after every block I/O of the tasks that it ended has come back.
 
-use super::event::Event;
 use super::session::{Context, Session};
 use iscsi_pdu::{LunField, TaskManagementFunction, TaskManagementResponseCode};
 use iscsi_session::target::{RequestId, SendTargetsScope};
@@ -15,8 +14,6 @@ pub(super) struct OpenManagement {
     response: TaskManagementResponseCode,
     /// Tasks of other nexuses among them.
     settling: Settling,
-    /// The target whose sessions end when it was answered.
-    ends_target: Option<usize>,
 }
 
 impl Session {
@@ -28,10 +25,7 @@ impl Session {
         context: &mut Context<'_, P>,
     ) {
         let (response, settling) = self.manage_device(function, LogicalUnitNumber::from_wire(lun.0), context);
-        let is_cold_reset = (function, response)
-            == (TaskManagementFunction::TargetColdReset, TaskManagementResponseCode::FunctionComplete);
-        let ends_target = self.target.filter(|_| is_cold_reset);
-        self.management.push(OpenManagement { id, response, settling, ends_target });
+        self.management.push(OpenManagement { id, response, settling });
         self.answer_management(context);
     }
 
@@ -85,9 +79,8 @@ impl Session {
         }
         let (over, open) = std::mem::take(&mut self.management).into_iter().partition(|open| open.settling.is_over());
         self.management = open;
-        for OpenManagement { id, response, ends_target, .. } in over {
+        for OpenManagement { id, response, .. } in over {
             self.machine.answer_task_management(id, response);
-            context.outbox.events.extend(ends_target.map(|target| Event::TargetColdReset { target }));
         }
         if !self.management.is_empty() {
             self.look_again_after(context.now);

@@ -10,12 +10,14 @@
 //! In: responses, in the order in which the owner gives them. Out: when their turn to be sent has come.
 //!
 //! Invariants: all queues have their fences in the same order, so the first one can always be passed; what stands behind a fence is
-//! not sent before the initiator has acknowledged all that stands before it, and on the other connections the response too.
+//! not sent before the initiator has acknowledged all that stands before it, and on the other connections the response too. A connection
+//! that has been logged out acknowledges nothing any more: what it had to say has come, or will not, once it is gone.
 
 use super::event::RequestId;
 use super::session::Session;
 use super::task::TaskId;
 use super::transmit::{Transmission, task_management_response};
+use crate::CloseReason;
 use iscsi_pdu::{Cid, InitiatorTaskTag, Pdu, StatSn, TaskManagementResponseCode};
 
 /// A response that waits for its turn, or to be acknowledged.
@@ -32,8 +34,8 @@ pub(super) struct Fence {
 /// What is fenced.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Response {
-    /// The end of a task management function.
-    TaskManagement { tag: InitiatorTaskTag, response: TaskManagementResponseCode, immediate: bool },
+    /// The end of a task management function, and with it that of the session.
+    TaskManagement { tag: InitiatorTaskTag, response: TaskManagementResponseCode, immediate: bool, ends_session: bool },
     /// The end of a command.
     Task(TaskId),
 }
@@ -81,17 +83,21 @@ impl Session {
             return AtFence::Waits;
         }
         self.fences[place].answered = Some(self.connections[at].statuses.next());
+        let ends_session = matches!(response, Response::TaskManagement { ends_session: true, .. });
         if self.cids().nth(1).is_none() {
             self.fences.remove(place);
-        } else if self.connections[at].timers.ping() {
+        } else if !ends_session && self.connections[at].timers.ping() {
             // The others go on when the response was acknowledged.
             self.connections[at].transmit.push_ping();
         }
         match response {
-            Response::TaskManagement { tag, response, immediate } => {
+            Response::TaskManagement { tag, response, immediate, ends_session } => {
                 self.release_function(at, immediate);
                 let pdu = task_management_response(self, at, tag, response);
                 self.retain_pdu(at, &pdu);
+                if ends_session {
+                    self.close(CloseReason::TargetReset);
+                }
                 AtFence::Answers(pdu)
             }
             // Its data goes first, and nothing with a StatSN comes between.
@@ -105,13 +111,26 @@ impl Session {
     /// Whether everything before a fence has been sent on every connection, and was acknowledged. The connection `at` has
     /// nothing left before it, and one that joined later does not know of it.
     fn is_fence_reached(&self, at: usize, id: RequestId) -> bool {
-        self.connections.iter().enumerate().filter(|(_, connection)| connection.is_open()).all(|(other, connection)| {
+        self.connections.iter().enumerate().all(|(other, connection)| {
             let acknowledged = connection.statuses.all_acknowledged();
             match connection.transmit.before_fence(id) {
+                _ if connection.is_leaving() => acknowledged,
+                _ if !connection.is_open() => true,
                 Some(mut before) => acknowledged && before.all(|transmission| !self.sends_status(transmission)),
                 None => acknowledged || other != at,
             }
         })
+    }
+
+    /// The connection `at` is logged out over itself, and is not waited for: what stands behind a fence ends with it.
+    pub(super) fn drop_behind_fence(&mut self, at: usize) {
+        for transmission in self.connections[at].transmit.take_behind_fence() {
+            match transmission {
+                Transmission::Completion(id) => self.abort(id),
+                other if other.holds_number() => self.window.release(),
+                _ => {}
+            }
+        }
     }
 
     fn sends_status(&self, transmission: &Transmission) -> bool {

@@ -12,7 +12,6 @@ use super::resumption::Cut;
 use super::retention::Retained;
 use super::session::Session;
 use super::snack::Run;
-use super::state::State;
 use super::task::{Stage, Task, TaskId};
 use crate::SessionType;
 use bytes::Bytes;
@@ -80,6 +79,11 @@ impl TransmitQueue {
         self.queue.push_back(transmission);
     }
 
+    /// What is no response of the device does not wait for what other connections acknowledge, one of which may be about to fail.
+    pub(super) fn push_before_fences(&mut self, transmission: Transmission) {
+        self.queue.insert(self.first_fence(), transmission);
+    }
+
     /// A ping does not wait behind data: its answer is waited for.
     pub(super) fn push_ping(&mut self) {
         self.queue.push_front(Transmission::Ping);
@@ -131,6 +135,17 @@ impl TransmitQueue {
         self.queue.drain(..).filter(Transmission::holds_number).count()
     }
 
+    /// Takes out what stands behind the first fence, with that.
+    pub(super) fn take_behind_fence(&mut self) -> VecDeque<Transmission> {
+        self.queue.split_off(self.first_fence())
+    }
+
+    /// Place of the first fence, or of what comes next.
+    fn first_fence(&self) -> usize {
+        let is_fence = |transmission: &Transmission| matches!(transmission, Transmission::Fence(_));
+        self.queue.iter().position(is_fence).unwrap_or(self.queue.len())
+    }
+
     /// What stands before a fence; none if the fence is not here.
     pub(super) fn before_fence(&self, id: RequestId) -> Option<impl Iterator<Item = &Transmission>> {
         let is_fence = |transmission: &Transmission| matches!(transmission, Transmission::Fence(other) if *other == id);
@@ -142,7 +157,7 @@ impl TransmitQueue {
 impl Transmission {
     /// Whether a place in the window is free when it has left. Those of tasks are counted with the tasks, those of fences with the
     /// fences.
-    fn holds_number(&self) -> bool {
+    pub(super) fn holds_number(&self) -> bool {
         matches!(
             self,
             Self::Echo { immediate: false, .. }
@@ -187,9 +202,8 @@ impl Session {
         if self.connections[at].is_open() {
             return self.send_window(at);
         }
-        if self.connections[at].state == State::Free {
+        if self.connections[at].is_leaving() {
             self.abort_tasks_of(at, |_| true);
-            self.connections.remove(at);
         }
         None
     }

@@ -388,9 +388,10 @@ fn a_function_is_answered_behind_what_other_connections_send() {
     }
 }
 
-/// RFC 7143 4.2.2.3.3: a status that has to be in its place among those of other connections.
+// RFC 7143 4.2.3.3-12, 4.2.3.6-1.
+/// RFC 7143 4.2.2.3.3: a status that has to be in its place among those of other connections, whatever was agreed upon.
 #[test]
-fn a_status_is_fenced_where_that_was_agreed_upon() {
+fn a_fenced_status_is_in_its_place_among_those_of_other_connections() {
     for response_fence in [true, false] {
         let mut ladder = Ladder::new(Parameters { response_fence, ..parameters() });
         ladder.add(B);
@@ -406,11 +407,6 @@ fn a_status_is_fenced_where_that_was_agreed_upon() {
         let first = "Response 1 status 00 StatSN 1 ExpDataSN 0 underflow 5000";
         let second = "Response 3 status 00 StatSN 2 ExpDataSN 0 underflow 5000";
         let data = ["Data-In 2 DataSN 0 0+4096 F", "Data-In 2 DataSN 1 4096+904 F S status 00 StatSN 1"];
-        if !response_fence {
-            ladder.on(A).sends(&data);
-            ladder.on(B).sends(&[first, second]);
-            continue;
-        }
         ladder.on(A).sends(&[]);
         ladder.on(B).sends(&[first, "NOP-In ping fef5"]);
         ladder.on(B).exp_stat_sn = StatSn(2);
@@ -423,7 +419,7 @@ fn a_status_is_fenced_where_that_was_agreed_upon() {
         ladder.on(B).sends(&[second]);
     }
     // What is aborted holds nobody up.
-    let mut ladder = Ladder::new(Parameters { response_fence: true, ..parameters() });
+    let mut ladder = Ladder::new(parameters());
     ladder.add(B);
     ladder.on(A).i(read(1, 5000));
     ladder.on(B).i(read(2, 0));
@@ -436,7 +432,7 @@ fn a_status_is_fenced_where_that_was_agreed_upon() {
     ladder.on(A).i(TaskManagementRequest { referenced_task_tag: Some(itt(1)), ..manage(100, Function::AbortTask) });
     ladder.on(B).sends(&["Response 2 status 00 StatSN 1 ExpDataSN 0"]);
     // One connection keeps the order by itself.
-    let mut ladder = Ladder::new(Parameters { response_fence: true, ..parameters() });
+    let mut ladder = Ladder::new(parameters());
     ladder.i(read(1, 8));
     ladder.events();
     let task = ladder.tasks[&1];
@@ -544,8 +540,83 @@ fn a_function_without_its_connection_waits_for_no_commands() {
     assert_eq!(ladder.session.tasks(), 0);
 }
 
-// RFC 7143 11.5.1-14, 11.6.1-1: of the session.
-/// RFC 7143 11.5.1, TARGET COLD RESET: nobody waits for anybody.
+// RFC 7143 4.2.2.3.2-1: what it has said before comes before, or never.
+/// A connection that was logged out acknowledges nothing: a fence waits until it is gone.
+#[test]
+fn a_function_is_answered_behind_the_last_statuses_of_a_connection_that_was_logged_out() {
+    let mut ladder = two();
+    ladder.acknowledges = false;
+    ladder.on(B).i(read(1, 4));
+    ladder.events();
+    ladder.complete(1, good_read(4));
+    ladder.on(B).i(LogoutRequest { cid: B, ..logout(2, LogoutReason::CloseConnection) });
+    ladder.tells(&["ConnectionClosed 8: logged out"]);
+    ladder.on(B).sends(&[
+        "Data-In 1 DataSN 0 0+4 F S status 00 StatSN 1",
+        "Logout 2 StatSN 2: Connection or session closed successfully",
+    ]);
+    ladder.on(A).i(manage(100, Function::ClearTaskSet));
+    ladder.tells(&["TaskManagement CLEAR TASK SET"]);
+    ladder.answer(Response::FunctionComplete);
+    ladder.on(A).sends(&[]);
+    ladder.lose(B);
+    ladder.on(A).sends(&["TaskManagement 100 StatSN 1: Function complete"]);
+}
+
+/// A connection that acknowledges nothing, since it is about to fail, does not make the others look dead.
+#[test]
+fn a_ping_is_answered_before_a_fence() {
+    let mut ladder = two();
+    ladder.acknowledges = false;
+    ladder.on(B).i(read(1, 4));
+    ladder.events();
+    ladder.complete(1, good_read(4));
+    ladder.on(B).sent();
+    ladder.on(A).i(manage(100, Function::LogicalUnitReset));
+    ladder.events();
+    ladder.answer(Response::FunctionComplete);
+    ladder.on(A).sends(&[]);
+    ladder.on(A).i(nop_out(2, "there?"));
+    ladder.on(A).sends(&["NOP-In 2 StatSN 1 there?", "NOP-In ping feed"]);
+    ladder.on(B).exp_stat_sn = StatSn(2);
+    ladder.acknowledge();
+    ladder.on(A).exp_stat_sn = StatSn(2);
+    ladder.acknowledge();
+    ladder.on(A).sends(&["TaskManagement 100 StatSN 2: Function complete"]);
+}
+
+/// A fence does not hold up a logout: what stands behind it ends with the connection.
+#[test]
+fn a_logout_waits_for_no_fence() {
+    let mut ladder = two();
+    ladder.acknowledges = false;
+    for tag in 1..=3 {
+        ladder.on(B).i(read(tag, 4));
+    }
+    ladder.events();
+    ladder.complete(1, good_read(4));
+    ladder.on(A).i(manage(100, Function::LogicalUnitReset));
+    assert_eq!(ladder.events().len(), 3);
+    ladder.answer(Response::FunctionComplete);
+    ladder.on(B).i(read(4, 4));
+    ladder.on(B).i(text(5, ""));
+    ladder.events();
+    ladder.complete(4, good_read(4));
+    ladder.on(B).i(LogoutRequest { cid: B, ..logout(6, LogoutReason::CloseConnection) });
+    ladder.tells(&["ConnectionClosed 8: logged out"]);
+    ladder.on(B).sends(&[
+        "Data-In 1 DataSN 0 0+4 F S status 00 StatSN 1",
+        "Logout 6 StatSN 2: Connection or session closed successfully",
+    ]);
+    ladder.on(A).sends(&[]);
+    ladder.lose(B);
+    ladder.on(A).sends(&["TaskManagement 100 StatSN 1: Function complete"]);
+    let (expected, last) = ladder.session.command_numbers();
+    assert_eq!((ladder.session.tasks(), expected.distance_to(last)), (0, 7), "nothing holds a place");
+}
+
+// RFC 7143 4.2.3.3-11, 11.5.1-14, 11.6.1-1: of the session.
+/// RFC 7143 4.2.3.3 d holds for TARGET COLD RESET too: the session ends when its response leaves.
 #[test]
 fn a_cold_reset_ends_every_connection() {
     let mut ladder = two();
@@ -556,9 +627,33 @@ fn a_cold_reset_ends_every_connection() {
     ladder.on(A).i(manage(100, Function::TargetColdReset));
     ladder.events();
     ladder.answer(Response::FunctionComplete);
-    ladder.tells(&["Closed the target was reset"]);
+    ladder.on(A).sends(&[]);
+    ladder.tells(&[]);
+    ladder.on(B).sends(&["Response 1 status 00 StatSN 1 ExpDataSN 0", "NOP-In ping fef5"]);
+    ladder.on(B).i(read(2, 0));
+    ladder.events();
+    ladder.on(B).exp_stat_sn = StatSn(2);
+    ladder.acknowledge();
     ladder.on(A).sends(&["TaskManagement 100 StatSN 1: Function complete"]);
+    ladder.tells(&["Aborted 2", "Closed the target was reset"]);
     ladder.on(B).sends(&[]);
+}
+
+/// It ends them although nobody hears its response any more.
+#[test]
+fn a_cold_reset_outlives_its_connection() {
+    let mut ladder = two();
+    ladder.acknowledges = false;
+    ladder.on(B).i(read(1, 0));
+    ladder.events();
+    ladder.complete(1, good());
+    ladder.on(B).sent();
+    ladder.on(A).i(manage(100, Function::TargetColdReset));
+    ladder.events();
+    ladder.answer(Response::FunctionComplete);
+    ladder.on(A).sends(&[]);
+    ladder.lose(A);
+    ladder.tells(&["ConnectionClosed 7: the connection was lost", "Closed the target was reset"]);
 }
 
 #[test]
