@@ -16,9 +16,10 @@
 use super::event::RequestId;
 use super::session::Session;
 use super::task::TaskId;
-use super::transmit::{Transmission, task_management_response};
+use super::transmit::{Transmission, TransmitQueue, task_management_response};
 use crate::CloseReason;
 use iscsi_pdu::{Cid, InitiatorTaskTag, Pdu, StatSn, TaskManagementResponseCode};
+use std::collections::VecDeque;
 
 /// A response that waits for its turn, or to be acknowledged.
 #[derive(Debug)]
@@ -167,5 +168,30 @@ impl Session {
             self.window.release();
         }
         self.fences.retain(|fence| !of(fence));
+    }
+}
+
+impl TransmitQueue {
+    /// What is no response of the device waits for no other connection.
+    pub(super) fn push_before_fences(&mut self, transmission: Transmission) {
+        self.queue.insert(self.first_fence(), transmission);
+    }
+
+    /// Takes out the first fence and what stands behind it.
+    pub(super) fn take_behind_fence(&mut self) -> VecDeque<Transmission> {
+        self.queue.split_off(self.first_fence())
+    }
+
+    /// Place of the first fence, or of what comes next.
+    fn first_fence(&self) -> usize {
+        let mut places = self.queue.iter();
+        places.position(|other| matches!(other, Transmission::Fence(_))).unwrap_or(self.queue.len())
+    }
+
+    /// What stands before a fence; none if the fence is not here.
+    pub(super) fn before_fence(&self, id: RequestId) -> Option<impl Iterator<Item = &Transmission>> {
+        let is_it = |transmission: &Transmission| matches!(transmission, Transmission::Fence(other) if *other == id);
+        let place = self.queue.iter().position(is_it)?;
+        Some(self.queue.range(..place))
     }
 }

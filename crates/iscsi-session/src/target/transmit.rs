@@ -59,7 +59,7 @@ pub(super) enum Transmission {
 pub(super) struct TransmitQueue {
     /// What is said again goes first: what stands in the queue may wait for it.
     again: VecDeque<Transmission>,
-    queue: VecDeque<Transmission>,
+    pub(super) queue: VecDeque<Transmission>,
     /// Rejects and repetitions among them.
     answers: usize,
     /// Data-In bytes that wait.
@@ -77,11 +77,6 @@ impl TransmitQueue {
 
     pub(super) fn push(&mut self, transmission: Transmission) {
         self.queue.push_back(transmission);
-    }
-
-    /// What is no response of the device does not wait for what other connections acknowledge, one of which may be about to fail.
-    pub(super) fn push_before_fences(&mut self, transmission: Transmission) {
-        self.queue.insert(self.first_fence(), transmission);
     }
 
     /// A ping does not wait behind data: its answer is waited for.
@@ -133,24 +128,6 @@ impl TransmitQueue {
         self.answers = 0;
         self.again.clear();
         self.queue.drain(..).filter(Transmission::holds_number).count()
-    }
-
-    /// Takes out what stands behind the first fence, with that.
-    pub(super) fn take_behind_fence(&mut self) -> VecDeque<Transmission> {
-        self.queue.split_off(self.first_fence())
-    }
-
-    /// Place of the first fence, or of what comes next.
-    fn first_fence(&self) -> usize {
-        let is_fence = |transmission: &Transmission| matches!(transmission, Transmission::Fence(_));
-        self.queue.iter().position(is_fence).unwrap_or(self.queue.len())
-    }
-
-    /// What stands before a fence; none if the fence is not here.
-    pub(super) fn before_fence(&self, id: RequestId) -> Option<impl Iterator<Item = &Transmission>> {
-        let is_fence = |transmission: &Transmission| matches!(transmission, Transmission::Fence(other) if *other == id);
-        let place = self.queue.iter().position(is_fence)?;
-        Some(self.queue.range(..place))
     }
 }
 
