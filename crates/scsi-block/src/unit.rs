@@ -49,6 +49,8 @@ bitflags! {
         const WIPING = 1 << 6;
         /// There are tokens that a write may have to end.
         const TOKENS = 1 << 7;
+        /// Nothing is to be written, for one reason or the other.
+        const WRITE_PROTECTED = Self::READ_ONLY.bits() | Self::SOFTWARE_WRITE_PROTECTED.bits();
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn select(unit: &LogicalUnit, cdb: &Cdb) -> Result<Plan, Sense> {
         return Err(cdb.refuse(Field::SavePages));
     }
     let work = Work::ModeSelect { header: header(cdb), save: cdb.has(Field::SavePages) };
-    Ok(Plan::Work { work, data_in_length: 0, data_out_length })
+    Ok(Plan::taking(work, data_out_length))
 }
 
 /// Applies the list, all of it or nothing. When the write cache is turned off, what it holds is written before GOOD.
