@@ -175,27 +175,24 @@ impl Nexus {
     #[inline]
     pub fn resume(&mut self, task: &mut Task, done: IoDone) -> Step {
         let own = self.units[task.unit()].as_mut().expect("a task has a unit");
-        let (changed, data_in) = match (&task.phase, done) {
+        let (changed, data_in) = match (std::mem::replace(&mut task.phase, Phase::Ended), done) {
             (Phase::ExpectIo(Then::GiveData), Ok(IoOutput::Data(data)))
                 if data.len() as u64 == u64::from(task.data_in_length) =>
             {
                 (Extent::NONE, data)
             }
-            (Phase::ExpectIo(Then::End(extent)), Ok(_)) => (*extent, Bytes::new()),
-            (_, done) => return self.resume_rarely(task, done),
+            (Phase::ExpectIo(Then::End(extent)), Ok(_)) => (extent, Bytes::new()),
+            (Phase::ExpectIo(then), done) => return self.resume_rarely(task, then, done),
+            _ => panic!("a task is resumed after a request"),
         };
         own.handle_io_end(task, changed);
-        let is_over = own.has_aborted(task);
-        own.end(task);
-        if is_over { Step::Aborted } else { Step::Done(Outcome::good(data_in)) }
+        own.set.leave(task.position);
+        if own.has_aborted(task) { Step::Aborted } else { Step::Done(Outcome::good(data_in)) }
     }
 
-    /// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
+    /// The end of a request that is neither the usual end of a READ nor that of a WRITE.
     #[cold]
-    fn resume_rarely(&mut self, task: &mut Task, done: IoDone) -> Step {
-        let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
-            panic!("a task is resumed after a request")
-        };
+    fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
         self.handle_io_end(task, &then);
         if self.own(task).has_aborted(task) {
             self.own_mut(task).end(task);
