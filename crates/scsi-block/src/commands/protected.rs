@@ -284,12 +284,7 @@ pub(super) fn verify(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb) -> Res
 }
 
 /// WRITE SAME. Reference tags differ from block to block, so the blocks are made step by step.
-pub(super) fn write_same(
-    unit: &LogicalUnit,
-    kind: ProtectionType,
-    cdb: &Cdb,
-    extent: Extent,
-) -> Result<Plan, Sense> {
+pub(super) fn write_same(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb, extent: Extent) -> Result<Plan, Sense> {
     let protected = Protected::decode(unit, kind, cdb, extent)?;
     let zeros = cdb.has(Field::NoDataOutBuffer);
     if zeros && protected.checks.travels {
