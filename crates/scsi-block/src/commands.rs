@@ -41,7 +41,6 @@ pub(crate) use identify::inquiry_without_unit;
 pub(crate) use medium::{durable, plan_transfer};
 pub(crate) use protected::{Protected, ProtectedSame, ProtectedWork, Purpose};
 pub(crate) use reports::report_luns;
-pub(crate) use reserving::RECORD;
 pub(crate) use well_known::execute as execute_well_known;
 pub(crate) use wiping::proceed as proceed_wipe;
 

@@ -10,7 +10,6 @@ use crate::io::Geometry;
 use crate::mode::ModeSettings;
 use crate::opcodes::Operation;
 use crate::protection::ProtectionType;
-use crate::reservations::UnknownForm;
 
 /// Everything that makes one logical unit.
 ///
@@ -52,12 +51,9 @@ pub struct LogicalUnitConfig {
     /// What tokens for the unit's blocks are made with (POPULATE TOKEN), to be drawn anew whenever the unit is added to a device. `None` if it makes
     /// none.
     pub token_secret: Option<TokenSecret>,
-    /// Mode parameters that were saved earlier ([`LogicalUnitInfo::saved_settings`](crate::LogicalUnitInfo)), to
-    /// start with instead of the defaults. `None` if nobody keeps them over a restart: then the unit says that it
-    /// cannot save mode pages, and refuses to.
-    pub saved_settings: Option<ModeSettings>,
     /// The records that the unit has given to be kept ([`BlockIo::Keep`](crate::BlockIo::Keep)) before it lost power. `None` if nobody
-    /// keeps records: then the unit says that its reservations do not outlive a loss of power, and refuses APTPL.
+    /// keeps records: then the unit says that its reservations do not outlive a loss of power, and refuses APTPL; and that it cannot save mode
+    /// pages, and refuses to.
     pub kept: Option<Kept>,
 }
 
@@ -167,13 +163,13 @@ pub enum ConfigError {
     ThinProtection,
     /// A record that was kept is damaged, or from another version.
     #[error(
-        "what was kept of unit {serial} is of no use: {error}; restore it, or remove it to start without reservations"
+        "what was kept of unit {serial} as {record} is in no form that is known here; restore it, or remove it to start without"
     )]
     Kept {
         /// The serial number of the unit.
         serial: String,
-        /// What is wrong.
-        error: UnknownForm,
+        /// The name of the record.
+        record: &'static str,
     },
 }
 
@@ -199,7 +195,6 @@ impl LogicalUnitConfig {
             rotational: false,
             limits: Limits::default(),
             token_secret: None,
-            saved_settings: None,
             kept: None,
         }
     }
@@ -254,7 +249,7 @@ impl LogicalUnitConfig {
 
     /// Whether mode parameters can be saved.
     pub(crate) fn saves_settings(&self) -> bool {
-        self.saved_settings.is_some()
+        self.kept.is_some()
     }
 
     /// Blocks in `bytes`, as a 32-bit field of VPD page B0h has them.

@@ -72,6 +72,7 @@ mod device;
 pub mod fuzzing;
 pub mod inquiry;
 pub mod io;
+mod kept;
 mod link;
 pub mod log;
 mod lun;

@@ -6,6 +6,7 @@
 
 mod data;
 mod fields;
+mod kept;
 mod select;
 
 pub(crate) use data::ModeHeader;

@@ -15,11 +15,11 @@ use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
 use crate::clock::Clock;
-use crate::commands::RECORD;
 use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::copy::{Copies, Tokens};
 use crate::counters::{Counters, Totals};
-use crate::io::{BlockIo, Extent, Geometry, IoError};
+use crate::io::{BlockIo, Extent, Geometry, IoError, Record};
+use crate::kept::Restored;
 use crate::link::{Link, RequestCounter, Settling};
 use crate::medium::MediumState;
 use crate::mode::ModeSettings;
@@ -101,8 +101,8 @@ pub(crate) struct State {
     /// Who has reserved the unit with RESERVE.
     pub(crate) reserved_by: Option<NexusId>,
     pub(crate) reservations: Reservations,
-    /// Counts what is given to be kept.
-    pub(crate) kept_version: u64,
+    /// Counts the records that are given to be kept.
+    kept_version: u64,
     pub(crate) medium: MediumState,
     pub(crate) copies: Copies,
     pub(crate) tokens: Tokens,
@@ -166,6 +166,12 @@ impl State {
         found.map(|(_, own)| Arc::clone(&own.link)).collect()
     }
 
+    /// A record to be kept, later than all before it.
+    pub(crate) fn record(&mut self, name: &'static str, content: Vec<u8>) -> Record {
+        self.kept_version += 1;
+        Record { name, version: self.kept_version, content: content.into() }
+    }
+
     /// Raises a unit attention condition for the nexuses of one name.
     pub(crate) fn notify(&mut self, path: &Path, condition: AdditionalSense) {
         let named = self.nexuses.values_mut().filter(|own| own.name.path == *path);
@@ -219,10 +225,7 @@ impl LogicalUnit {
         config: LogicalUnitConfig,
         upkeep: Arc<Upkeep>,
     ) -> Result<Self, ConfigError> {
-        let kept = config.kept.as_ref().and_then(|kept| kept.get(RECORD)).map_or(&[][..], |record| record);
-        let wrong = |error| ConfigError::Kept { serial: config.identity.serial.clone(), error };
-        let reservations = Reservations::from_kept(kept).map_err(wrong)?;
-        let saved = config.saved_settings.unwrap_or(config.default_settings());
+        let Restored { reservations, saved } = Restored::new(&config)?;
         let state = State {
             settings: saved,
             saved,

@@ -156,7 +156,7 @@ pub(super) fn start_write_and_verify(
         false => BlockIo::Read(Extent { blocks, ..extent }),
     };
     let write = BlockIo::Write { lba: extent.lba, data, durable: true };
-    Started::Io(write, Rare::Continue(Sequence::One(Some(check)), extent).into())
+    Started::Io(write, Rare::Continue(Sequence::Few([check].into()), extent).into())
 }
 
 /// VERIFY.

@@ -314,9 +314,8 @@ fn start_write(
     }
     let (lba, data) = (protected.extent.lba, Segments::from_iter([stored]));
     let then = match verify {
-        true => {
-            Rare::Continue(Sequence::One(Some(BlockIo::Compare { lba, data: data.clone() })), protected.extent).into()
-        }
+        true => Rare::Continue(Sequence::Few([BlockIo::Compare { lba, data: data.clone() }].into()), protected.extent)
+            .into(),
         false => Then::End(protected.extent),
     };
     Ok(Started::Io(BlockIo::Write { lba, data, durable }, then))

@@ -44,7 +44,7 @@ pub(super) fn start_unmap(
     }
     let changes = extents.iter().copied().reduce(Extent::hull).unwrap_or(Extent::NONE);
     let then = match durable {
-        true => Rare::Continue(Sequence::One(Some(BlockIo::Flush)), changes).into(),
+        true => Rare::Continue(Sequence::Few([BlockIo::Flush].into()), changes).into(),
         false => Then::End(changes),
     };
     Ok(Started::Io(BlockIo::Unmap(extents), then))

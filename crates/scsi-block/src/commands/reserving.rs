@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{Context, Plan, Refusal, Started, Work, allocated, medium};
 use crate::cdb::Cdb;
 use crate::io::{BlockIo, Record, Segments};
+use crate::kept::RESERVATIONS;
 use crate::link::Settling;
 use crate::opcodes::{Field, Operation};
 use crate::reservations::{
@@ -193,13 +194,7 @@ impl Effects {
             true => state.links(|nexus, path| nexus != own && change.preempted.contains(path)),
             false => Vec::new(),
         };
-        let record = is_to_be_kept.then(|| {
-            state.kept_version += 1;
-            Record { name: RECORD, version: state.kept_version, content: state.reservations.to_kept().into() }
-        });
+        let record = is_to_be_kept.then(|| state.record(RESERVATIONS, state.reservations.to_kept()));
         Self { record, aborted }
     }
 }
-
-/// The name of the record that reservations are kept in.
-pub(crate) const RECORD: &str = "reservations";

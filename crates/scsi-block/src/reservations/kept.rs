@@ -11,11 +11,6 @@ const VERSION: u8 = 1;
 /// In the place of a holder: all who are registered.
 const ALL_REGISTRANTS: u16 = u16::MAX;
 
-/// What was kept is none of this form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the reservations that were kept are not in a form that is known here")]
-pub struct UnknownForm;
-
 impl Reservations {
     /// What is to be kept: nothing but the form if they do not outlive a loss of power.
     pub(crate) fn to_kept(&self) -> Vec<u8> {
@@ -38,41 +33,41 @@ impl Reservations {
         bytes
     }
 
-    /// What was kept; empty if nothing ever was.
-    pub(crate) fn from_kept(bytes: &[u8]) -> Result<Self, UnknownForm> {
+    /// What was kept; empty if nothing ever was. `None` of what is in no form that is known here.
+    pub(crate) fn from_kept(bytes: &[u8]) -> Option<Self> {
         let (kind, holder, list) = match *bytes {
-            [] | [VERSION] => return Ok(Self::default()),
+            [] | [VERSION] => return Some(Self::default()),
             [VERSION, kind, high, low, ref list @ ..] => (kind, u16::from_be_bytes([high, low]), list),
-            _ => return Err(UnknownForm),
+            _ => return None,
         };
         let mut kept = Self { persists: true, ..Self::default() };
         kept.registrations.extend(registrations(list)?);
         if kept.registrations.len() > REGISTRATIONS_MAX {
-            return Err(UnknownForm);
+            return None;
         }
         if kind != 0 {
-            let kind = ReservationType::from_code(kind).ok_or(UnknownForm)?;
+            let kind = ReservationType::from_code(kind)?;
             let holder = match holder {
                 ALL_REGISTRANTS => Holder::AllRegistrants,
-                place => Holder::One(kept.registrations.keys().nth(place.into()).cloned().ok_or(UnknownForm)?),
+                place => Holder::One(kept.registrations.keys().nth(place.into()).cloned()?),
             };
             if kind.is_of_all_registrants() != (holder == Holder::AllRegistrants) || kept.registrations.is_empty() {
-                return Err(UnknownForm);
+                return None;
             }
             kept.held = Some((holder, kind));
         }
-        Ok(kept)
+        Some(kept)
     }
 }
 
-fn registrations(mut list: &[u8]) -> Result<Vec<(Path, u64)>, UnknownForm> {
+fn registrations(mut list: &[u8]) -> Option<Vec<(Path, u64)>> {
     let mut found = Vec::new();
     while !list.is_empty() {
-        let key = array(list, 0).map(u64::from_be_bytes).ok_or(UnknownForm)?;
-        let target_port = array(list, 8).map(u16::from_be_bytes).ok_or(UnknownForm)?;
-        let (initiator_port, rest) = TransportId::decode(&list[10..]).map_err(|_| UnknownForm)?;
+        let key = array(list, 0).map(u64::from_be_bytes)?;
+        let target_port = array(list, 8).map(u16::from_be_bytes)?;
+        let (initiator_port, rest) = TransportId::decode(&list[10..]).ok()?;
         found.push((Path { initiator_port, target_port }, key));
         list = rest;
     }
-    Ok(found)
+    Some(found)
 }

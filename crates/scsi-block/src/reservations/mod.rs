@@ -17,7 +17,6 @@ mod path;
 mod state;
 mod transport_id;
 
-pub use kept::UnknownForm;
 pub use kinds::{OutAction, ReservationType};
 pub use lists::{Capabilities, CurrentReservation, FullStatus, Keys, MoveList, OUT_LIST_BYTES, OutList, Registration};
 pub use path::{NexusName, Path};
