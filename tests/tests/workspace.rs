@@ -14,7 +14,7 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("iscsi-transport", &["iscsi-pdu"]),
     ("block-store", &["scsi-block"]),
     ("t5-policy", &[]),
-    ("t5-hal", &["iscsi-pdu", "iscsi-transport"]),
+    ("t5-hal", &["iscsi-pdu", "iscsi-transport", "t5-policy"]),
     ("t5-model", &["iscsi-pdu", "t5-hal"]),
     ("iscsi-node", &["iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
     ("iscsi-runtime", &["block-store", "iscsi-node", "iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
