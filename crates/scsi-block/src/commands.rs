@@ -9,6 +9,7 @@ mod identify;
 mod logs;
 mod medium;
 mod modes;
+mod ports;
 mod protected;
 mod provisioning;
 mod removal;
@@ -40,7 +41,6 @@ pub(crate) use control::sense_as_data;
 pub(crate) use identify::inquiry_without_unit;
 pub(crate) use protected::{Protected, ProtectedSame, ProtectedWork, Purpose};
 pub(crate) use reports::report_luns;
-pub(crate) use reserving::RECORD;
 pub(crate) use well_known::execute as execute_well_known;
 pub(crate) use wiping::proceed as proceed_wipe;
 
@@ -158,6 +158,7 @@ pub(crate) enum Work {
     SetTimestamp {
         now: Option<Instant>,
     },
+    SetAccess,
 }
 
 /// What the data-out comes to.
@@ -192,7 +193,7 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::Write6 | Op::Write10 | Op::Write12 | Op::Write16 | Op::Write32 => unreachable!("so is a WRITE"),
         Op::TestUnitReady => Plan::DONE,
         Op::RequestSense => Plan::Done(control::request_sense(context, cdb)),
-        Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
+        Op::Inquiry => Plan::Done(identify::inquiry(context, cdb)?),
         Op::ModeSense6 | Op::ModeSense10 => Plan::Done(modes::sense(context, cdb)?),
         Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
         Op::LogSense => Plan::Done(logs::sense(context, cdb)?),
@@ -246,6 +247,8 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::ReceiveCopyFailureDetails => Plan::Done(copying::failure_details(context, cdb)?),
         Op::ReceiveCopyOperatingParameters => Plan::Done(copying::operating_parameters(context.unit, cdb)),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, context.nexus, cdb)?),
+        Op::ReportTargetPortGroups => Plan::Done(ports::report(context, cdb)?),
+        Op::SetTargetPortGroups => ports::set(cdb)?,
         Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
         Op::SetTimestamp => timestamps::set(context, cdb)?,
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),
@@ -309,6 +312,7 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::PersistentReserve { action, kind } => reserving::start(context, action, kind, data, wanted),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
         Work::SetTimestamp { now } => timestamps::start_set(context, now, data),
+        Work::SetAccess => ports::start_set(context, data, wanted),
     }
 }
 

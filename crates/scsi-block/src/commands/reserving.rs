@@ -11,8 +11,8 @@ use crate::io::{BlockIo, Record, Segments};
 use crate::link::Settling;
 use crate::opcodes::{Field, Operation};
 use crate::reservations::{
-    Change, MoveList, NexusName, OUT_LIST_BYTES, OUT_LIST_BYTES_MAX, OutAction, OutList, ReservationType, Reservations,
-    Surroundings,
+    Change, MoveList, NexusName, OUT_LIST_BYTES, OUT_LIST_BYTES_MAX, OutAction, OutList, RECORD, ReservationType,
+    Reservations, Surroundings,
 };
 use crate::sense::{AdditionalSense, Sense};
 use crate::task::Rare;
@@ -105,7 +105,7 @@ pub(super) fn start(
     wanted: u32,
 ) -> Result<Started, Sense> {
     let list = List::decode(action, &medium::exactly(data, wanted).map_err(|_| LENGTH_ERROR)?)?;
-    let target_ports = context.device.target_ports();
+    let target_ports = &context.unit.ports.identifiers();
     let changed = context.unit.change(|state| {
         check_not_reserved(state)?;
         let connected = state.names();
@@ -193,13 +193,7 @@ impl Effects {
             true => state.links(|nexus, path| nexus != own && change.preempted.contains(path)),
             false => Vec::new(),
         };
-        let record = is_to_be_kept.then(|| {
-            state.kept_version += 1;
-            Record { name: RECORD, version: state.kept_version, content: state.reservations.to_kept().into() }
-        });
+        let record = is_to_be_kept.then(|| state.record(RECORD, state.reservations.to_kept()));
         Self { record, aborted }
     }
 }
-
-/// The name of the record that reservations are kept in.
-pub(crate) const RECORD: &str = "reservations";

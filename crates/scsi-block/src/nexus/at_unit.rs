@@ -59,7 +59,7 @@ impl AtUnit {
             false => look_again(&mut self.view, unit, nexus, summary, cdb.as_ref().ok())?,
         };
         if !has.contains(needs) {
-            refuse_needs(has, cdb.as_ref().ok())?;
+            refuse_needs(unit, nexus, has, cdb.as_ref().ok())?;
         }
         let cdb = match &cdb {
             Ok(cdb) => cdb,
@@ -141,10 +141,12 @@ fn look_again(
 
 /// The refusal of a command that needs more than the nexus has, if it does with the fields that it has.
 #[cold]
-fn refuse_needs(has: Needs, cdb: Option<&Cdb>) -> Result<(), Refusal> {
+fn refuse_needs(unit: &LogicalUnit, nexus: NexusId, has: Needs, cdb: Option<&Cdb>) -> Result<(), Refusal> {
     match cdb.map_or(Needs::UNRESERVED, Cdb::needs) - has {
         missing if missing.is_empty() => Ok(()),
-        _ => Err(Refusal::ReservationConflict),
+        missing if missing.intersects(Needs::OF_RESERVATIONS) => Err(Refusal::ReservationConflict),
+        // None if the state of the port has changed just now.
+        _ => unit.look(|state| state.access_refusal(nexus)).map_or(Ok(()), |sense| Err(sense.into())),
     }
 }
 

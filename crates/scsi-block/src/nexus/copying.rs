@@ -4,7 +4,7 @@ use super::Nexus;
 use super::at_unit::AtUnit;
 use crate::copy::{Access, CopyJob, Due, Side, refused};
 use crate::io::IoDone;
-use crate::needs::{READING, WRITING};
+use crate::needs::{Needs, READING, WRITING};
 use crate::sense::{AdditionalSense, Sense, SenseKey, ThirdParty};
 use crate::status::Status;
 use crate::task::{Outcome, Phase, Rare, Step, Task};
@@ -121,8 +121,12 @@ impl Nexus {
             Access::Read => READING,
             Access::Write => WRITING,
         };
-        if !unit.look(|state| state.granted(self.id)).contains(needs) {
+        let (has, refusal) = unit.look(|state| (state.granted(self.id), state.access_refusal(self.id)));
+        if !has.contains(needs & Needs::OF_RESERVATIONS) {
             return Err(refused(access, ThirdParty::bare(Status::ReservationConflict)));
+        }
+        if let Some(sense) = refusal {
+            return said(sense);
         }
         if summary.has(Conditions::NOT_READY)
             && let Some(sense) = unit.look(|state| state.medium.not_ready())
