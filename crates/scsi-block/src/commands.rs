@@ -9,6 +9,7 @@ mod identify;
 mod logs;
 mod medium;
 mod modes;
+mod ports;
 mod protected;
 mod provisioning;
 mod removal;
@@ -177,6 +178,7 @@ pub(crate) enum Work {
     SetTimestamp {
         now: Option<Instant>,
     },
+    SetAccess,
 }
 
 /// What the data-out comes to.
@@ -201,7 +203,7 @@ pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
         Op::Write6 | Op::Write10 | Op::Write12 | Op::Write16 | Op::Write32 => medium::write(context.unit, cdb)?,
         Op::TestUnitReady => Plan::DONE,
         Op::RequestSense => Plan::Done(control::request_sense(context, cdb)),
-        Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
+        Op::Inquiry => Plan::Done(identify::inquiry(context, cdb)?),
         Op::ModeSense6 | Op::ModeSense10 => Plan::Done(modes::sense(context, cdb)?),
         Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
         Op::LogSense => Plan::Done(logs::sense(context, cdb)?),
@@ -255,6 +257,8 @@ pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
         Op::ReceiveCopyFailureDetails => Plan::Done(copying::failure_details(context, cdb)?),
         Op::ReceiveCopyOperatingParameters => Plan::Done(copying::operating_parameters(context.unit, cdb)),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, context.nexus, cdb)?),
+        Op::ReportTargetPortGroups => Plan::Done(ports::report(context, cdb)?),
+        Op::SetTargetPortGroups => ports::set(cdb)?,
         Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
         Op::SetTimestamp => timestamps::set(context, cdb)?,
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),
@@ -306,6 +310,7 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
         Work::PersistentReserve { action, kind } => reserving::start(context, action, kind, data, wanted),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
         Work::SetTimestamp { now } => timestamps::start_set(context, now, data),
+        Work::SetAccess => ports::start_set(context, data, wanted),
     }
 }
 

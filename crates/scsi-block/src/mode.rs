@@ -9,6 +9,8 @@ mod fields;
 mod kept;
 mod select;
 
+pub(crate) use kept::RECORD;
+
 pub(crate) use data::ModeHeader;
 pub use data::{BlockDescriptor, ModeData, ModePage};
 pub use fields::{FIELDS, ModeField};

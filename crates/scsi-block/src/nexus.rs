@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
+use crate::asynchronous_event::AsynchronousEvent;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Started, Work};
 use crate::copy::CopyJob;
@@ -154,7 +155,7 @@ impl Nexus {
         let summary = unit.summary();
         let context = Context { device: &self.device, unit, index: *index, nexus: self.id, summary, now: None };
         let step = match commands::start(&context, work, data_out, task.data_out_length) {
-            Ok(Started::Io(request, then)) => own.submit(task, request, then),
+            Ok(Started::Io(request, then)) => return own.submit(task, request, then),
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
             Ok(Started::Conflict) => Step::Done(Outcome::bare(Status::ReservationConflict)),
             Ok(Started::Wait(settling)) => wait(task, settling),
@@ -285,6 +286,8 @@ impl Nexus {
             (Rare::Settle(_), Err(_)) => {
                 check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
             }
+            (Rare::Kept { .. }, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
+            (Rare::Kept { otherwise }, Err(_)) => check(Sense::new(SenseKey::HardwareError, otherwise)),
             (Rare::Continue(sequence, changes), Ok(_)) => proceed(task, sequence, changes),
             (Rare::Continue(sequence, _), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
             (_, Err(error)) => check(sense::from_io_error(error)),
@@ -350,12 +353,12 @@ impl Nexus {
         self.units.iter().flatten().for_each(|own| own.unit.reset_nexus(self.id));
     }
 
-    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7): whether a unit attention condition waits for a command of this nexus.
+    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7): the unit attention condition that waits for a command of this nexus, if there is one.
     ///
     /// # Errors
     /// The LUN has no unit.
-    pub fn has_attention(&self, lun: LogicalUnitNumber) -> Result<bool, NoSuchLogicalUnit> {
-        self.unit(lun).map(|unit| unit.has_attention(self.id))
+    pub fn asynchronous_event(&self, lun: LogicalUnitNumber) -> Result<Option<AsynchronousEvent>, NoSuchLogicalUnit> {
+        self.unit(lun).map(|unit| unit.pending_attention(self.id))
     }
 
     // RFC 7143 11.14.5-1.

@@ -9,7 +9,7 @@ use crate::commands::{Protected, Purpose, Work};
 use crate::copy::CopyJob;
 use crate::io::{BlockIo, Extent};
 use crate::link::Settling;
-use crate::sense::{Sense, SenseFormat};
+use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::sequence::Sequence;
 use crate::status::Status;
 use crate::task_set::{Position, TaskAttribute};
@@ -141,6 +141,8 @@ pub(crate) enum Rare {
     Check(Protected, Purpose),
     /// The task ends when requests of those that it has ended have come back.
     Settle(Settling),
+    /// The task ends when its record is kept; if it cannot be, with HARDWARE ERROR and this.
+    Kept { otherwise: AdditionalSense },
     /// The next step of the unit's wipe follows; after the last, the task ends.
     Wipe(Lease),
     /// The next step of a copy follows; after the last, the task ends.

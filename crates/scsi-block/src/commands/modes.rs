@@ -5,7 +5,6 @@ use bytes::Bytes;
 use super::{Context, Plan, Started, Work, allocated, medium};
 use crate::cdb::Cdb;
 use crate::io::{BlockIo, Extent, Segments};
-use crate::kept::MODES;
 use crate::mode::{self, BlockDescriptor, ModeHeader, ModeSettings, NoSuchPage, PageValues};
 use crate::opcodes::{Field, Operation};
 use crate::segments;
@@ -86,7 +85,7 @@ pub(super) fn start_select(
         apply(state, after, context.nexus);
         let record = save.then(|| {
             state.saved = after;
-            state.record(MODES, after.to_kept())
+            state.record(mode::RECORD, after.to_kept())
         });
         Ok::<_, Sense>((before.write_cache && !after.write_cache, record))
     })?;

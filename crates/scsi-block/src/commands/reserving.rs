@@ -8,12 +8,11 @@ use bytes::Bytes;
 use super::{Context, Plan, Refusal, Started, Work, allocated, medium};
 use crate::cdb::Cdb;
 use crate::io::{BlockIo, Record, Segments};
-use crate::kept::RESERVATIONS;
 use crate::link::Settling;
 use crate::opcodes::{Field, Operation};
 use crate::reservations::{
-    Change, MoveList, NexusName, OUT_LIST_BYTES, OUT_LIST_BYTES_MAX, OutAction, OutList, ReservationType, Reservations,
-    Surroundings,
+    Change, MoveList, NexusName, OUT_LIST_BYTES, OUT_LIST_BYTES_MAX, OutAction, OutList, RECORD, ReservationType,
+    Reservations, Surroundings,
 };
 use crate::sense::{AdditionalSense, Sense};
 use crate::task::Rare;
@@ -106,7 +105,7 @@ pub(super) fn start(
     wanted: u32,
 ) -> Result<Started, Sense> {
     let list = List::decode(action, &medium::exactly(data, wanted).map_err(|_| LENGTH_ERROR)?)?;
-    let target_ports = context.device.target_ports();
+    let target_ports = &context.unit.ports.identifiers();
     let changed = context.unit.change(|state| {
         check_not_reserved(state)?;
         let connected = state.names();
@@ -194,7 +193,7 @@ impl Effects {
             true => state.links(|nexus, path| nexus != own && change.preempted.contains(path)),
             false => Vec::new(),
         };
-        let record = is_to_be_kept.then(|| state.record(RESERVATIONS, state.reservations.to_kept()));
+        let record = is_to_be_kept.then(|| state.record(RECORD, state.reservations.to_kept()));
         Self { record, aborted }
     }
 }

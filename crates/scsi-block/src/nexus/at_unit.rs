@@ -107,7 +107,7 @@ impl AtUnit {
             false => look_again(&mut self.view, unit, nexus, summary, cdb.as_ref().ok())?,
         };
         if !has.contains(needs) {
-            return Err(Refusal::ReservationConflict);
+            refuse_needs(unit, nexus, needs - has)?;
         }
         let cdb = cdb.map_err(Sense::from)?;
         if command.attribute == TaskAttribute::Aca {
@@ -205,6 +205,15 @@ fn look_again(
         *view = View { generation: summary.generation(), has: looked.has };
     }
     Ok(looked.has)
+}
+
+/// The refusal of a command that needs so much more than the nexus has.
+fn refuse_needs(unit: &LogicalUnit, nexus: NexusId, missing: Needs) -> Result<(), Refusal> {
+    match missing.intersects(Needs::OF_RESERVATIONS) {
+        true => Err(Refusal::ReservationConflict),
+        // None if the state of the port has changed just now.
+        false => unit.look(|state| state.access_refusal(nexus)).map_or(Ok(()), |sense| Err(sense.into())),
+    }
 }
 
 /// The conditions that are in the way of commands under these rules.

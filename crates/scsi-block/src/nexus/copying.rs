@@ -4,7 +4,7 @@ use super::Nexus;
 use super::at_unit::{AtUnit, check_state};
 use crate::copy::{Access, CopyJob, Due, Side, refused};
 use crate::io::IoDone;
-use crate::needs::{READING, WRITING};
+use crate::needs::{Needs, READING, WRITING};
 use crate::sense::{AdditionalSense, Sense, SenseKey, ThirdParty};
 use crate::status::Status;
 use crate::task::{Outcome, Phase, Rare, Step, Task};
@@ -119,10 +119,13 @@ impl Nexus {
             Access::Read => (READING, Conditions::NOT_READY),
             Access::Write => (WRITING, Conditions::NOT_READY | Conditions::WRITE_PROTECTED),
         };
-        if !unit.look(|state| state.granted(self.id)).contains(needs) {
+        let (has, refusal) = unit.look(|state| (state.granted(self.id), state.access_refusal(self.id)));
+        if !has.contains(needs & Needs::OF_RESERVATIONS) {
             return Err(refused(access, ThirdParty::bare(Status::ReservationConflict)));
         }
-        check_state(unit, unit.summary(), barring).map_err(|sense| refused(access, ThirdParty::check(sense)))?;
+        let said = |sense| Err(refused(access, ThirdParty::check(sense)));
+        refusal.map_or(Ok(()), said)?;
+        check_state(unit, unit.summary(), barring).or_else(said)?;
         let end = whole.lba.checked_add(whole.blocks);
         match end.is_some_and(|end| end <= unit.blocks()) {
             true => Ok(()),

@@ -11,6 +11,16 @@ const VERSION: u8 = 1;
 /// In the place of a holder: all who are registered.
 const ALL_REGISTRANTS: u16 = u16::MAX;
 
+/// The record with this name is in none of the forms that are known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record of its {0} is not in a form that is known here")]
+pub struct UnknownForm(pub &'static str);
+
+/// The name of the record that reservations are kept in.
+pub(crate) const RECORD: &str = "reservations";
+
+const UNKNOWN_FORM: UnknownForm = UnknownForm(RECORD);
+
 impl Reservations {
     /// What is to be kept: nothing but the form if they do not outlive a loss of power.
     pub(crate) fn to_kept(&self) -> Vec<u8> {
@@ -33,41 +43,41 @@ impl Reservations {
         bytes
     }
 
-    /// What was kept; empty if nothing ever was. `None` of what is in no form that is known here.
-    pub(crate) fn from_kept(bytes: &[u8]) -> Option<Self> {
+    /// What was kept; empty if nothing ever was.
+    pub(crate) fn from_kept(bytes: &[u8]) -> Result<Self, UnknownForm> {
         let (kind, holder, list) = match *bytes {
-            [] | [VERSION] => return Some(Self::default()),
+            [] | [VERSION] => return Ok(Self::default()),
             [VERSION, kind, high, low, ref list @ ..] => (kind, u16::from_be_bytes([high, low]), list),
-            _ => return None,
+            _ => return Err(UNKNOWN_FORM),
         };
         let mut kept = Self { persists: true, ..Self::default() };
         kept.registrations.extend(registrations(list)?);
         if kept.registrations.len() > REGISTRATIONS_MAX {
-            return None;
+            return Err(UNKNOWN_FORM);
         }
         if kind != 0 {
-            let kind = ReservationType::from_code(kind)?;
+            let kind = ReservationType::from_code(kind).ok_or(UNKNOWN_FORM)?;
             let holder = match holder {
                 ALL_REGISTRANTS => Holder::AllRegistrants,
-                place => Holder::One(kept.registrations.keys().nth(place.into()).cloned()?),
+                place => Holder::One(kept.registrations.keys().nth(place.into()).cloned().ok_or(UNKNOWN_FORM)?),
             };
             if kind.is_of_all_registrants() != (holder == Holder::AllRegistrants) || kept.registrations.is_empty() {
-                return None;
+                return Err(UNKNOWN_FORM);
             }
             kept.held = Some((holder, kind));
         }
-        Some(kept)
+        Ok(kept)
     }
 }
 
-fn registrations(mut list: &[u8]) -> Option<Vec<(Path, u64)>> {
+fn registrations(mut list: &[u8]) -> Result<Vec<(Path, u64)>, UnknownForm> {
     let mut found = Vec::new();
     while !list.is_empty() {
-        let key = array(list, 0).map(u64::from_be_bytes)?;
-        let target_port = array(list, 8).map(u16::from_be_bytes)?;
-        let (initiator_port, rest) = TransportId::decode(&list[10..]).ok()?;
+        let key = array(list, 0).map(u64::from_be_bytes).ok_or(UNKNOWN_FORM)?;
+        let target_port = array(list, 8).map(u16::from_be_bytes).ok_or(UNKNOWN_FORM)?;
+        let (initiator_port, rest) = TransportId::decode(&list[10..]).map_err(|_| UNKNOWN_FORM)?;
         found.push((Path { initiator_port, target_port }, key));
         list = rest;
     }
-    Some(found)
+    Ok(found)
 }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use scsi_block::cdb::Cdb;
 use scsi_block::log::{LogPage, page};
 use scsi_block::mode::{ALL_PAGES, ALL_SUBPAGES, ModeData, ModeField, ModePage, ModeSettings};
+use scsi_block::reservations::UnknownForm;
 use scsi_block::sense::{AdditionalSense, FieldPointer, Sense, SenseKey};
 use scsi_block::*;
 
@@ -124,7 +125,7 @@ fn what_is_saved_is_kept_before_the_answer_and_comes_back_after_a_restart() {
     let damaged = [("modes".to_owned(), content.slice(..content.len() - 1))].into();
     let config = LogicalUnitConfig { kept: Some(damaged), ..saving("a") };
     let error = TargetDevice::new([(lun(0), config)]).unwrap_err();
-    assert!(matches!(error, ConfigError::Kept { record: "modes", .. }), "{error}");
+    assert!(matches!(error, ConfigError::Kept { error: UnknownForm("modes"), .. }), "{error}");
 }
 
 #[test]
