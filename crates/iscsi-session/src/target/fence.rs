@@ -94,7 +94,7 @@ impl Session {
         match response {
             Response::TaskManagement { tag, response, immediate, ends_session } => {
                 self.release_function(at, immediate);
-                let pdu = task_management_response(self, at, tag, response);
+                let pdu = task_management_response(self, at, tag, response, [0; 3]);
                 self.retain_pdu(at, &pdu);
                 if ends_session {
                     self.close(CloseReason::TargetReset);
