@@ -5,6 +5,7 @@ mod connections;
 mod continuation;
 mod data;
 mod fast_abort;
+mod fences;
 mod ladder;
 mod life;
 mod lost_data;
