@@ -4,11 +4,13 @@ mod busy_poll;
 mod changes;
 mod config;
 mod core;
+mod portal_groups;
 mod registry;
 mod shared;
 
 pub use changes::ChangeError;
 pub use config::{Disk, ServerBuilder, Target};
+pub use portal_groups::PortalGroup;
 
 use self::core::{Core, WAKER};
 use self::shared::{Mailbox, Message, Shared};
@@ -121,10 +123,12 @@ impl Server {
     }
 
     fn start(builder: ServerBuilder) -> Result<Self, StartError> {
-        let config::Parts { portal, stores, records, listen, cores, connections_max, busy_poll, capture } =
+        let config::Parts { mut portal, stores, records, listen, cores, connections_max, busy_poll, capture } =
             builder.into_parts()?;
-        let listeners = listen.into_iter().map(config::listen).collect::<Result<Vec<_>, _>>()?;
-        let addresses = listeners.iter().map(mio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        let open = |(address, tag)| Ok((config::listen(address)?, tag));
+        let listeners = listen.into_iter().map(open).collect::<Result<Vec<_>, StartError>>()?;
+        let addresses = listeners.iter().map(|(listener, _)| listener.local_addr()).collect::<io::Result<Vec<_>>>()?;
+        portal.addresses = portal_groups::told(addresses.iter().copied().zip(listeners.iter().map(|(_, tag)| *tag)));
         let polls = (0..cores).map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>()?;
         let mailboxes = polls
             .iter()
