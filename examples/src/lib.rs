@@ -5,6 +5,7 @@
 //!   iscsi-initiator ──> initiator ─┬──> copy, compare ──> storage (file or disk)
 //!                                  └──> bench ─────────> jobs on sessions
 //!   demo ──> demo ─────────────────────> bench
+//!   cop ──> policy
 //! ```
 //!
 //! The binaries themselves hold no more than `main`. This is a library so that it can be tested; it is not one to build on:
@@ -20,6 +21,7 @@ pub mod digest;
 pub mod failure;
 pub mod initiator;
 pub mod parse;
+pub mod policy;
 pub mod process;
 pub mod secret;
 pub mod show;

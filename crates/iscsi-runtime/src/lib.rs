@@ -29,8 +29,8 @@ mod thread_waker;
 pub mod url;
 
 pub use client::{
-    Client, ClientConfig, ClientError, INITIATOR_NAME, Next, Operation, Reconnection, RemoteDisk, Workload, discover,
-    run_workload,
+    Client, ClientConfig, ClientError, CommandHandle, INITIATOR_NAME, Next, Operation, Reconnection, RemoteDisk,
+    Workload, discover, run_workload,
 };
 pub use server::{ChangeError, Disk, PortalGroup, Server, ServerBuilder, ShutdownError, StartError, Target};
 

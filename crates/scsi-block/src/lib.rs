@@ -63,6 +63,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod asynchronous_event;
 pub mod cdb;
 mod clock;
 mod commands;
@@ -102,6 +103,7 @@ pub mod vpd;
 mod wipe;
 
 pub use access::AccessState;
+pub use asynchronous_event::{AsynchronousEvent, EventDepth};
 pub use clock::TimestampOrigin;
 pub use config::{ConfigError, Identity, Kept, Limits, LogicalUnitConfig};
 pub use device::{LogicalUnitInfo, NoSuchLogicalUnit, NoSuchTargetPortGroup, TargetDevice};

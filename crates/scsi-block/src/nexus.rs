@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
+use crate::asynchronous_event::AsynchronousEvent;
 use crate::cdb::Cdb;
 use crate::commands::{self, Context, Plan, Refusal, Started};
 use crate::copy::CopyJob;
@@ -357,12 +358,12 @@ impl Nexus {
         self.units.iter().flatten().for_each(|own| own.unit.reset_nexus(self.id));
     }
 
-    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7): whether a unit attention condition waits for a command of this nexus.
+    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7): the unit attention condition that waits for a command of this nexus, if there is one.
     ///
     /// # Errors
     /// The LUN has no unit.
-    pub fn has_attention(&self, lun: LogicalUnitNumber) -> Result<bool, NoSuchLogicalUnit> {
-        self.unit(lun).map(|unit| unit.has_attention(self.id))
+    pub fn asynchronous_event(&self, lun: LogicalUnitNumber) -> Result<Option<AsynchronousEvent>, NoSuchLogicalUnit> {
+        self.unit(lun).map(|unit| unit.pending_attention(self.id))
     }
 
     // RFC 7143 11.14.5-1.

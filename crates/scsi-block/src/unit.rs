@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
 use crate::access::{self, Access, AccessState, ChangedBy};
+use crate::asynchronous_event::AsynchronousEvent;
 use crate::clock::Clock;
 use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::copy::{Copies, Tokens};
@@ -379,9 +380,9 @@ impl LogicalUnit {
         }
     }
 
-    /// Whether a unit attention condition waits for a command of `nexus`.
-    pub(crate) fn has_attention(&self, nexus: NexusId) -> bool {
-        self.look(|state| state.nexuses.get(&nexus).is_some_and(|peer| peer.attentions.any()))
+    /// The unit attention condition that waits for a command of `nexus`.
+    pub(crate) fn pending_attention(&self, nexus: NexusId) -> Option<AsynchronousEvent> {
+        self.look(|state| state.nexuses.get(&nexus)?.attentions.pending())
     }
 
     /// What the loss of a nexus does to the unit, for one that goes on: its reservation ends, and it is told (SAM-5 6.3.4).
