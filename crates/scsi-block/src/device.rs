@@ -246,12 +246,11 @@ impl TargetDevice {
         }
     }
 
-    /// The operator has put a medium into the drive, or the same again: initiators are told.
-    ///
-    /// # Panics
-    /// There is no such unit.
+    /// The operator has put a medium into the drive, or the same again: initiators are told. Nothing happens if the unit is gone.
     pub fn load(&self, unit: usize) {
-        self.unit(unit).load(None).expect("nobody prevents the operator");
+        if let Some(unit) = self.roster().get(unit) {
+            unit.load(None).expect("nobody prevents the operator");
+        }
     }
 
     /// A threshold of the space that thin provisioning shares was crossed: every nexus is told THIN PROVISIONING SOFT THRESHOLD REACHED.

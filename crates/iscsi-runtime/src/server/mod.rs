@@ -114,7 +114,7 @@ impl Server {
         let mut end = self.drain(patience);
         for (target, units) in self.shared.portal.targets.iter().zip(self.shared.stores.read().iter()) {
             for (unit, store) in units.iter().enumerate().filter_map(|(unit, store)| Some((unit, store.as_ref()?))) {
-                let flushed = flush(store);
+                let flushed = carry_out(store, BlockIo::Flush);
                 let failed = |error| ShutdownError::Flush { target: target.name.clone(), unit, error };
                 end = end.and(flushed.map_err(failed));
             }
@@ -187,11 +187,11 @@ fn set_clocks(portal: &Portal) {
     portal.targets.iter().for_each(|target| target.device.set_clock(Instant::now(), milliseconds));
 }
 
-/// Flushes a store and waits for that.
-fn flush(store: &Arc<dyn BlockStore>) -> Result<(), scsi_block::io::IoError> {
+/// Has a store do something, and waits for that.
+fn carry_out(store: &Arc<dyn BlockStore>, request: BlockIo) -> Result<(), scsi_block::io::IoError> {
     let (waker, woken) = crate::thread_waker::pair();
     let mut queue = Arc::clone(store).open_queue(waker);
-    queue.submit(IoId(0), BlockIo::Flush);
+    queue.submit(IoId(0), request);
     loop {
         if let Some((_, done)) = queue.poll() {
             return done.map(|_| ());
