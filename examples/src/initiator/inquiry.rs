@@ -272,6 +272,14 @@ fn page_b1(device: &BlockDeviceCharacteristics) -> Vec<Item> {
     ]
 }
 
+/// Blocks in the unit that the log page of logical block provisioning counts space in.
+fn threshold_set(exponent: u8) -> Value {
+    match exponent {
+        0 => Value::Null,
+        _ => 1u64.checked_shl(exponent.into()).map_or(Value::Null, Value::from),
+    }
+}
+
 fn page_b2(page: &LogicalBlockProvisioning) -> Vec<Item> {
     const KINDS: &[(u8, &str)] = &[(0, "full, or not told"), (1, "resource"), (2, "thin")];
     let reads = match page.reads_zero {
@@ -282,6 +290,7 @@ fn page_b2(page: &LogicalBlockProvisioning) -> Vec<Item> {
     };
     vec![
         item("provisioning", named(page.provisioning_type, KINDS)),
+        item("threshold set", threshold_set(page.threshold_exponent)).remark("blocks"),
         item("unmap", page.unmap),
         item("write same 16 with unmap", page.write_same_16),
         item("write same 10 with unmap", page.write_same_10),

@@ -7,6 +7,7 @@ mod core;
 mod portal_groups;
 mod registry;
 mod shared;
+mod space;
 
 pub use changes::ChangeError;
 pub use config::{Disk, ServerBuilder, Target};
@@ -14,6 +15,7 @@ pub use portal_groups::PortalGroup;
 
 use self::core::{Core, WAKER};
 use self::shared::{Mailbox, Message, Shared};
+use self::space::SpaceWatch;
 use block_store::{BlockStore, IoId};
 use iscsi_node::target::Portal;
 use scsi_block::io::BlockIo;
@@ -90,6 +92,7 @@ pub struct Server {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<io::Result<()>>>,
+    _space: SpaceWatch,
 }
 
 impl Server {
@@ -146,7 +149,8 @@ impl Server {
             busy_poll,
             capture,
         });
-        let mut server = Self { shared, addresses, threads: Vec::new() };
+        let space = SpaceWatch::start(Arc::clone(&shared))?;
+        let mut server = Self { shared, addresses, threads: Vec::new(), _space: space };
         let mut listeners = Some(listeners);
         for (index, poll) in polls.into_iter().enumerate() {
             let shared = Arc::clone(&server.shared);
