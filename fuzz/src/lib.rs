@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chiscsi_config;
 mod framer;
 mod initiator;
 mod input;
@@ -23,6 +24,7 @@ mod t5_wire;
 mod target;
 mod text;
 
+pub use chiscsi_config::chiscsi_config;
 pub use framer::framer;
 pub use initiator::initiator;
 pub use operations::operations;
@@ -41,7 +43,7 @@ pub fn cdb(input: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("framer", framer),
     ("pdu", pdu),
     ("text", text),
@@ -52,4 +54,5 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("policy", policy),
     ("program", program),
     ("t5_wire", t5_wire),
+    ("chiscsi_config", chiscsi_config),
 ];
