@@ -5,6 +5,7 @@
 use super::detached::Detached;
 use super::event::ConnectionId;
 use super::flow::Flow;
+use super::portal::PortalAddress;
 use super::sessions::SessionId;
 use super::timers::Entry;
 use iscsi_pdu::{Cid, TargetTransferTag};
@@ -34,6 +35,8 @@ enum Link {
     Open,
     /// Nothing is received any more; what is queued is sent until then.
     Closing(Instant),
+    /// The same, but that it ends before then when the peer has closed it: then that has all that was sent.
+    Leaving(Instant),
     /// Nothing is received or sent.
     Dead,
 }
@@ -43,7 +46,8 @@ pub(super) struct Connection<P> {
     pub(super) port: P,
     pub(super) phase: Phase,
     link: Link,
-    pub(super) local_address: String,
+    /// What the initiator has connected to.
+    pub(super) entrance: PortalAddress,
     /// Receiving stopped because the port could not take an answer.
     pub(super) stalled: bool,
     /// Whether the node's list of connections to drive again holds this one.
@@ -61,10 +65,6 @@ impl<P> Connection<P> {
 
     pub(super) fn is_open(&self) -> bool {
         self.link == Link::Open
-    }
-
-    pub(super) fn is_closing(&self) -> bool {
-        matches!(self.link, Link::Closing(_))
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -99,7 +99,7 @@ impl<P> Connection<P> {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match (&self.phase, self.link) {
             (_, Link::Dead) => None,
-            (_, Link::Closing(until)) => Some(until),
+            (_, Link::Closing(until) | Link::Leaving(until)) => Some(until),
             (Phase::Login(login), Link::Open) => login.poll_timeout(),
             (Phase::FullFeature(_), Link::Open) => None,
         }
@@ -120,6 +120,15 @@ impl<P> Connection<P> {
         }
     }
 
+    // RFC 7143 4.2.2.3.2-1: what the session goes on with waits for that.
+    /// The connection was logged out: nothing is received any more, and it ends when the peer closes it, which it does when all that was
+    /// queued has come.
+    pub(super) fn leave(&mut self, now: Instant) {
+        if self.link == Link::Open {
+            self.link = Link::Leaving(now + CLOSE_TIMEOUT);
+        }
+    }
+
     /// Ends the connection without a word.
     pub(super) fn kill(&mut self) {
         self.link = Link::Dead;
@@ -127,14 +136,14 @@ impl<P> Connection<P> {
 }
 
 impl<P: PduPort> Connection<P> {
-    pub(super) fn new(id: ConnectionId, mut port: P, login: Box<Login>, local_address: String) -> Self {
+    pub(super) fn new(id: ConnectionId, mut port: P, login: Box<Login>, entrance: PortalAddress) -> Self {
         port.set_receive_limits(ReceiveLimits::LOGIN);
         Self {
             id,
             port,
             phase: Phase::Login(login),
             link: Link::Open,
-            local_address,
+            entrance,
             stalled: false,
             has_more: false,
             to_flush: false,
@@ -145,7 +154,7 @@ impl<P: PduPort> Connection<P> {
     /// The connection without its node, if it is still in login.
     pub(super) fn detach(self) -> Option<Detached<P>> {
         match self.phase {
-            Phase::Login(login) => Some(Detached { port: self.port, login, local_address: self.local_address }),
+            Phase::Login(login) => Some(Detached { port: self.port, login, entrance: self.entrance }),
             Phase::FullFeature(_) => None,
         }
     }
@@ -153,10 +162,26 @@ impl<P: PduPort> Connection<P> {
     /// The next PDU, unless the port could not take an answer to it.
     pub(super) fn receive(&mut self) -> Result<Option<Received>, PortError> {
         self.stalled = !self.port.can_send();
-        if self.link != Link::Open || self.stalled {
-            return Ok(None);
+        match self.link {
+            Link::Open if !self.stalled => self.port.receive(),
+            Link::Leaving(_) => {
+                // Nothing comes behind a logout.
+                if !matches!(self.port.receive(), Ok(None)) {
+                    self.kill();
+                }
+                Ok(None)
+            }
+            _ => Ok(None),
         }
-        self.port.receive()
+    }
+
+    /// All that was queued has gone. After a logout the connection is half closed (RFC 7143 section 11.14).
+    pub(super) fn handle_flushed(&mut self) {
+        match self.link {
+            Link::Closing(_) => self.kill(),
+            Link::Leaving(_) => self.port.finish(),
+            Link::Open | Link::Dead => {}
+        }
     }
 
     /// Queues what the login has to say. Returns whether there may be more when the port is flushed.

@@ -12,7 +12,7 @@ use super::tasks::OpenTask;
 use super::timers::Entry;
 use iscsi_pdu::{Cid, CmdSn, LoginStatus, Pdu, TargetTransferTag, Tsih};
 use iscsi_session::target::{self, LoginIdentity, SessionConfig, TaskId};
-use iscsi_session::{BadPdu, LoginOutcome, SessionType};
+use iscsi_session::{BadPdu, CloseReason, LoginOutcome, SessionType};
 use iscsi_transport::{PduPort, Received};
 use scsi_block::Nexus;
 use scsi_block::reservations::{NexusName, Path, TransportId};
@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) outcome: Box<LoginOutcome>,
     /// Place of the target in the portal; none in a discovery session.
     pub(super) target: Option<usize>,
+    /// The portal group that all its connections come through.
+    portal_group_tag: u16,
     pub(super) nexus: Option<Nexus>,
     pub(super) connections: Vec<(Cid, ConnectionId)>,
     /// By the index of the session's task.
@@ -66,7 +68,7 @@ impl Session {
         id: SessionId,
         outcome: Box<LoginOutcome>,
         portal: &Portal,
-        connection: ConnectionId,
+        (connection, portal_group_tag): (ConnectionId, u16),
         ping_tag: TargetTransferTag,
         now: Instant,
     ) -> Self {
@@ -81,12 +83,12 @@ impl Session {
             (SessionType::Normal, Some(name)) => portal.find(name),
             _ => None,
         };
-        // SAM-5 and RFC 7143 section 4.4.2: the initiator port's name is the initiator's name with the ISID.
-        // RFC 7143 4.4.2-2.
+        // SAM-5 and RFC 7143 section 4.4.2: the initiator port's name is the initiator's name with the ISID, and a portal group is a
+        // target port. RFC 7143 4.4.2-2.
         let name = NexusName {
             path: Path {
                 initiator_port: TransportId::iscsi_port(&outcome.initiator_name, outcome.isid.0),
-                target_port: portal.portal_group_tag,
+                target_port: portal_group_tag,
             },
             initiator_device: Some(TransportId::iscsi_device(&outcome.initiator_name)),
         };
@@ -97,6 +99,7 @@ impl Session {
             connections: vec![(outcome.cid, connection)],
             outcome,
             target,
+            portal_group_tag,
             tasks: Vec::new(),
             management: Vec::new(),
             ios_in_flight: 0,
@@ -131,10 +134,16 @@ impl Session {
     ///
     /// # Errors
     /// The status to refuse it with.
-    pub(super) fn admission(&self, identity: &LoginIdentity) -> Result<(CmdSn, CmdSn), LoginStatus> {
+    pub(super) fn admission(
+        &self,
+        identity: &LoginIdentity,
+        portal_group_tag: u16,
+    ) -> Result<(CmdSn, CmdSn), LoginStatus> {
         let LoginIdentity { initiator_name, target_name, isid, cid, .. } = identity;
         let ours = &self.outcome;
-        if (initiator_name, target_name, isid) != (&ours.initiator_name, &ours.target_name, &ours.isid) {
+        let theirs = (initiator_name, target_name, isid, portal_group_tag);
+        // RFC 7143 appendix C: a session does not span portal groups; the same names through another are those of another session.
+        if theirs != (&ours.initiator_name, &ours.target_name, &ours.isid, self.portal_group_tag) {
             return Err(LoginStatus::SessionDoesNotExist);
         }
         match self.machine.admission(*cid) {
@@ -239,8 +248,9 @@ impl Session {
             self.handle_events(context);
             more = true;
         }
-        // What was sent on one may have been waited for on another.
+        // What was sent on one may have been waited for on another, or be the last of the session.
         if queued > 0 && self.connections.len() > 1 {
+            self.handle_events(context);
             self.flush_later(context.connections);
         }
         more
@@ -309,14 +319,22 @@ impl Session {
             target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
             target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
             target::Event::ConnectionClosed { cid, reason } => {
-                if let Some(connection) = self.find(cid) {
-                    close(connection, context);
-                    context.outbox.events.push_back(Event::ConnectionClosed { connection, reason });
+                if let Some(id) = self.find(cid) {
+                    if let Some(connection) = context.connections.get_mut(id) {
+                        match reason {
+                            CloseReason::LoggedOut | CloseReason::RemovedForRecovery => connection.leave(context.now),
+                            _ => connection.close(context.now),
+                        }
+                    }
+                    context.outbox.events.push_back(Event::ConnectionClosed { connection: id, reason });
                 }
             }
             target::Event::Closed(reason) => {
                 self.connections.iter().for_each(|(_, connection)| close(*connection, context));
                 context.outbox.events.push_back(Event::SessionClosed { tsih: self.tsih(), reason });
+                // RFC 7143 11.5.1-14: the owner ends the others.
+                let reset = self.target.filter(|_| reason == CloseReason::TargetReset);
+                context.outbox.events.extend(reset.map(|target| Event::TargetColdReset { target }));
             }
         }
         None
