@@ -53,12 +53,9 @@ pub struct LogicalUnitConfig {
     /// What tokens for the unit's blocks are made with (POPULATE TOKEN), to be drawn anew whenever the unit is added to a device. `None` if it makes
     /// none.
     pub token_secret: Option<TokenSecret>,
-    /// Mode parameters that were saved earlier ([`LogicalUnitInfo::saved_settings`](crate::LogicalUnitInfo)), to
-    /// start with instead of the defaults. `None` if nobody keeps them over a restart: then the unit says that it
-    /// cannot save mode pages, and refuses to.
-    pub saved_settings: Option<ModeSettings>,
     /// The records that the unit has given to be kept ([`BlockIo::Keep`](crate::BlockIo::Keep)) before it lost power. `None` if nobody
-    /// keeps records: then the unit says that its reservations do not outlive a loss of power, and refuses APTPL.
+    /// keeps records: then the unit says that its reservations do not outlive a loss of power, and refuses APTPL; and that it cannot save mode
+    /// pages, and refuses to.
     pub kept: Option<Kept>,
 }
 
@@ -183,7 +180,7 @@ pub enum ConfigError {
     Kept {
         /// The serial number of the unit.
         serial: String,
-        /// What is wrong.
+        /// Which record.
         error: UnknownForm,
     },
 }
@@ -211,7 +208,6 @@ impl LogicalUnitConfig {
             rotational: false,
             limits: Limits::default(),
             token_secret: None,
-            saved_settings: None,
             kept: None,
         }
     }
@@ -266,7 +262,7 @@ impl LogicalUnitConfig {
 
     /// Whether mode parameters can be saved.
     pub(crate) fn saves_settings(&self) -> bool {
-        self.saved_settings.is_some()
+        self.kept.is_some()
     }
 
     /// Blocks in `bytes`, as a 32-bit field of VPD page B0h has them.

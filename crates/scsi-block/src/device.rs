@@ -56,7 +56,7 @@ pub struct LogicalUnitInfo {
     pub config: LogicalUnitConfig,
     /// The mode parameters in force.
     pub settings: ModeSettings,
-    /// The mode parameters that were saved: keep them, and give them back in [`LogicalUnitConfig::saved_settings`].
+    /// The mode parameters that were saved, which a reset brings back.
     pub saved_settings: ModeSettings,
     /// Whether a RESERVE reservation is held.
     pub reserved: bool,

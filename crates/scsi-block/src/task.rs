@@ -119,8 +119,8 @@ pub(crate) enum Phase {
 /// What follows when the store has ended a request well.
 #[derive(Debug)]
 pub(crate) enum Then {
-    /// The task ends with so many bytes, which were read.
-    GiveData(u32),
+    /// The task ends with what was read, all of [`Task::data_in_length`].
+    GiveData,
     /// The task ends. Until then these blocks may change.
     End(Extent),
     /// Something else: kept apart, so that READ and WRITE have little to move and to free.
@@ -151,9 +151,10 @@ pub(crate) enum Rare {
 
 impl Then {
     /// The blocks that may change until then.
+    #[inline]
     pub(crate) fn changes(&self) -> Extent {
         match self {
-            Self::GiveData(_) => Extent::NONE,
+            Self::GiveData => Extent::NONE,
             Self::End(extent) => *extent,
             Self::Rarely(rare) => match **rare {
                 Rare::Continue(_, extent) => extent,

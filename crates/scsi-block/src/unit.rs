@@ -23,7 +23,7 @@ use crate::counters::{Counters, Totals};
 use crate::io::{BlockIo, Extent, Geometry, IoError, Record};
 use crate::link::{Link, RequestCounter, Settling};
 use crate::medium::MediumState;
-use crate::mode::ModeSettings;
+use crate::mode::{self, ModeSettings};
 use crate::needs::Needs;
 use crate::ports::TargetPorts;
 use crate::reservations::{self, NexusName, Path, Reservations};
@@ -51,6 +51,8 @@ bitflags! {
         const WIPING = 1 << 6;
         /// There are tokens that a write may have to end.
         const TOKENS = 1 << 7;
+        /// Nothing is to be written, for one reason or the other.
+        const WRITE_PROTECTED = Self::READ_ONLY.bits() | Self::SOFTWARE_WRITE_PROTECTED.bits();
     }
 }
 
@@ -102,7 +104,7 @@ pub(crate) struct State {
     pub(crate) reserved_by: Option<NexusId>,
     pub(crate) reservations: Reservations,
     pub(crate) access: Access,
-    /// Counts what is given to be kept.
+    /// Counts the records that are given to be kept.
     kept_version: u64,
     pub(crate) medium: MediumState,
     pub(crate) copies: Copies,
@@ -247,7 +249,7 @@ impl LogicalUnit {
         let wrong = |error| ConfigError::Kept { serial: config.identity.serial.clone(), error };
         let reservations = Reservations::from_kept(kept(reservations::RECORD)).map_err(wrong)?;
         let access = Access::from_kept(kept(access::RECORD), &ports).map_err(wrong)?;
-        let saved = config.saved_settings.unwrap_or(config.default_settings());
+        let saved = ModeSettings::from_kept(kept(mode::RECORD), config.default_settings()).map_err(wrong)?;
         let state = State {
             settings: saved,
             saved,

@@ -191,7 +191,7 @@ fn select(nexus: &mut Nexus, save: bool, code: u8, byte: usize, mask: u8) {
 
 /// A unit whose mode parameters somebody keeps.
 fn saving(config: LogicalUnitConfig) -> LogicalUnitConfig {
-    LogicalUnitConfig { saved_settings: Some(config.default_settings()), ..config }
+    LogicalUnitConfig { kept: Some(Kept::new()), ..config }
 }
 
 #[test]

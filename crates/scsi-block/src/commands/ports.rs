@@ -28,7 +28,7 @@ pub(super) fn set(cdb: &Cdb) -> Result<Plan, Sense> {
     match cdb.get(Field::ParameterListLength) {
         0 => Ok(Plan::DONE),
         length if length > SetAccessList::BYTES_MAX => Err(LENGTH_ERROR),
-        length => Ok(Plan::Work { work: Work::SetAccess, data_in_length: 0, data_out_length: length as u32 }),
+        length => Ok(Plan::taking(Work::SetAccess, length as u32)),
     }
 }
 

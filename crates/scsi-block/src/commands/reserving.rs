@@ -92,7 +92,7 @@ pub(super) fn persist_out(cdb: &Cdb, action: OutAction) -> Result<Plan, Sense> {
     if !(OUT_LIST_BYTES as u32..=OUT_LIST_BYTES_MAX).contains(&data_out_length) {
         return Err(LENGTH_ERROR);
     }
-    Ok(Plan::Work { work: Work::PersistentReserve { action, kind }, data_in_length: 0, data_out_length })
+    Ok(Plan::taking(Work::PersistentReserve { action, kind }, data_out_length))
 }
 
 /// PERSISTENT RESERVE OUT: the parameter list. What is to outlive a loss of power is kept before the answer, and the tasks that are aborted
