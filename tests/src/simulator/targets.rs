@@ -94,7 +94,7 @@ impl World {
     fn take_target_events(&mut self) {
         while let Some(event) = self.target.poll_event() {
             match event {
-                Event::Admit { connection, identity } => self.claim(connection, &identity),
+                Event::Admit { connection, identity, .. } => self.claim(connection, &identity),
                 Event::SessionOpened { connection, outcome } => self.open_session(connection, &outcome),
                 Event::ConnectionJoined { connection, .. } => {
                     self.of_connection(connection, |world, link| world.begin_connection(link));

@@ -10,6 +10,7 @@ use crate::copy::ThirdPartyCopy;
 use crate::designator::{Association, Designator};
 use crate::device::TargetDevice;
 use crate::inquiry::{Peripheral, StandardInquiry};
+use crate::log::THRESHOLD_EXPONENT;
 use crate::opcodes::{Field, Operation};
 use crate::ports::{TargetPort, TargetPortGroup};
 use crate::protection::ProtectionType;
@@ -232,6 +233,7 @@ fn provisioning(config: &LogicalUnitConfig) -> LogicalBlockProvisioning {
     const THIN: u8 = 2;
     match config.thin {
         true => LogicalBlockProvisioning {
+            threshold_exponent: THRESHOLD_EXPONENT,
             unmap: true,
             write_same_16: true,
             write_same_10: true,
