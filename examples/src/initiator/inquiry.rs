@@ -88,6 +88,7 @@ fn standard(inquiry: &StandardInquiry) -> Vec<Item> {
         item("version", named(inquiry.version, VERSIONS)),
         item("removable medium", inquiry.removable),
         item("command queue", inquiry.command_queue),
+        item("several ports", inquiry.multiple_ports),
         item("asymmetric access", named(inquiry.target_port_groups, TARGET_PORT_GROUPS)),
         item("third-party copy", inquiry.third_party_copy),
         item("protection", inquiry.protection),

@@ -83,6 +83,7 @@ mod tests {
         addresses.iter().map(|(address, tag)| (address.parse().unwrap(), *tag)).collect()
     }
 
+    // RFC 7143 4.4.2-3.
     #[test]
     fn each_tag_is_a_group_once() {
         let addresses = listen(&[("192.0.2.1:3260", 7), ("192.0.2.2:3260", 1), ("192.0.2.3:3260", 7)]);

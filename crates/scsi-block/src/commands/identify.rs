@@ -39,7 +39,10 @@ pub(super) fn inquiry(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> 
             vpd::with_header(peripheral, code, &body)
         }
         false if code != 0 => return Err(cdb.refuse(Field::PageCode)),
-        false => StandardInquiry { peripheral, ..standard(Some(config)) }.encode(),
+        false => {
+            let multiple_ports = context.unit.ports.all().nth(1).is_some();
+            StandardInquiry { peripheral, multiple_ports, ..standard(Some(config)) }.encode()
+        }
     };
     Ok(allocated(cdb, data))
 }
@@ -106,6 +109,7 @@ fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
         target_port_groups: if config.is_some() { IMPLICIT_AND_EXPLICIT } else { 0 },
         third_party_copy: config.is_some_and(LogicalUnitConfig::copies),
         protection: config.is_some_and(|config| config.protection.is_some()),
+        multiple_ports: false,
         command_queue: true,
         vendor: name(identity.map(|identity| &identity.vendor)),
         product: name(identity.map(|identity| &identity.product)),
