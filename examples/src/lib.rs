@@ -19,7 +19,6 @@ pub mod copy;
 pub mod demo;
 pub mod digest;
 pub mod failure;
-pub mod fio;
 pub mod initiator;
 pub mod parse;
 pub mod policy;
