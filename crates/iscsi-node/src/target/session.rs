@@ -77,7 +77,7 @@ impl Session {
             _ => None,
         };
         let config = SessionConfig {
-            window: portal.window,
+            window: target.and_then(|target| portal.targets[target].window).unwrap_or(portal.window),
             ping_interval: portal.ping_interval,
             ping_timeout: portal.ping_timeout,
             logout_grace: portal.logout_grace,
