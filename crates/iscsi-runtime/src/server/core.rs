@@ -5,11 +5,11 @@
 
 use super::busy_poll::BusyPoll;
 use super::registry::{Claim, Owner};
-use super::shared::{Mailbox, Message, Shared};
+use super::shared::{Mailbox, Message, NewConnection, Shared};
 use crate::port::{DetachedPort, Port};
 use crate::socket::Socket;
 use block_store::{BlockStore, IoId, StoreQueue};
-use iscsi_node::target::{ConnectionId, Detached, Event, IoRequest, StoreId, TargetNode};
+use iscsi_node::target::{ConnectionId, Detached, Event, IoRequest, PortalAddress, StoreId, TargetNode};
 use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
@@ -18,7 +18,6 @@ use mio::{Events, Interest, Poll, Token};
 use scsi_block::{BlockIo, IoError};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
@@ -53,7 +52,8 @@ pub(super) struct Core {
     stores: Vec<Vec<Option<Store>>>,
     /// Stores with requests in flight or ends to fetch.
     busy_stores: Vec<StoreId>,
-    listeners: Vec<TcpListener>,
+    /// Each with the tag of its portal group.
+    listeners: Vec<(TcpListener, u16)>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
     /// Steps of copies, of which each turn begins one.
@@ -73,9 +73,9 @@ impl Core {
         index: usize,
         shared: Arc<Shared>,
         poll: Poll,
-        mut listeners: Vec<TcpListener>,
+        mut listeners: Vec<(TcpListener, u16)>,
     ) -> io::Result<Self> {
-        for (place, listener) in listeners.iter_mut().enumerate() {
+        for (place, (listener, _)) in listeners.iter_mut().enumerate() {
             poll.registry().register(listener, Token(FIRST_LISTENER + place), Interest::READABLE)?;
         }
         let stores = shared.portal.targets.iter().map(|_| Vec::new()).collect();
@@ -279,7 +279,7 @@ impl Core {
     fn handle_messages(&mut self, now: Instant) {
         for message in self.shared.mailboxes[self.index].take() {
             match message {
-                Message::Connection(stream, peer) => self.adopt(stream, peer, now),
+                Message::Connection(connection) => self.adopt(connection, now),
                 Message::Join(connection, identity) => self.join(*connection, &identity, now),
                 Message::End(tsih) => self.node.end_session(now, tsih),
                 Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
@@ -295,14 +295,16 @@ impl Core {
     }
 
     fn accept(&mut self, place: usize, now: Instant) {
-        while let Some(listener) = self.listeners.get(place) {
+        while let Some((listener, portal_group_tag)) = self.listeners.get(place) {
+            let portal_group_tag = *portal_group_tag;
             match listener.accept() {
                 Ok((stream, peer)) => {
                     let core = self.shared.place(self.index);
+                    let connection = NewConnection { stream, peer, portal_group_tag };
                     if core == self.index {
-                        self.adopt(stream, peer, now);
+                        self.adopt(connection, now);
                     } else {
-                        self.shared.mailboxes[core].send(Message::Connection(stream, peer));
+                        self.shared.mailboxes[core].send(Message::Connection(connection));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -315,14 +317,16 @@ impl Core {
         }
     }
 
-    fn adopt(&mut self, stream: TcpStream, peer: SocketAddr, now: Instant) {
-        if let Err(error) = self.try_adopt(stream, peer, now) {
+    fn adopt(&mut self, connection: NewConnection, now: Instant) {
+        let peer = connection.peer;
+        if let Err(error) = self.try_adopt(connection, now) {
             self.shared.leave(self.index);
             warn!(%peer, %error, "cannot serve a connection");
         }
     }
 
-    fn try_adopt(&mut self, mut stream: TcpStream, peer: SocketAddr, now: Instant) -> io::Result<()> {
+    fn try_adopt(&mut self, connection: NewConnection, now: Instant) -> io::Result<()> {
+        let NewConnection { mut stream, peer, portal_group_tag } = connection;
         if self.draining {
             return Err(io::Error::other("the target is shutting down"));
         }
@@ -336,7 +340,8 @@ impl Core {
         let id = self.node.next_connection();
         self.register(&mut stream, id)?;
         let port = Port::new(Socket(stream), self.buffers.clone(), self.shared.capture.as_ref(), (local, peer));
-        self.node.accept(now, port, local.to_string(), random);
+        let entrance = PortalAddress { address: local.to_string(), portal_group_tag };
+        self.node.accept(now, port, entrance, random);
         debug!(%peer, connection = id.index, core = self.index, "connected");
         Ok(())
     }
@@ -384,7 +389,9 @@ impl Core {
     fn handle_events(&mut self, now: Instant) {
         while let Some(event) = self.node.poll_event() {
             match event {
-                Event::Admit { connection, identity } => self.claim(connection, &identity, now),
+                Event::Admit { connection, identity, portal_group_tag } => {
+                    self.claim(connection, &identity, portal_group_tag, now);
+                }
                 Event::SessionOpened { connection, outcome } => info!(
                     connection = connection.index,
                     initiator = outcome.initiator_name,
@@ -419,10 +426,10 @@ impl Core {
 
     /// Messages that follow from a claim or a release are left while the registry is locked, so that they come in its order: none ends
     /// a session that has yet to begin.
-    fn claim(&mut self, connection: ConnectionId, identity: &LoginIdentity, now: Instant) {
+    fn claim(&mut self, connection: ConnectionId, identity: &LoginIdentity, portal_group_tag: u16, now: Instant) {
         let shared = Arc::clone(&self.shared);
         let mut registry = shared.registry.lock();
-        match registry.claim(self.owner(connection), identity) {
+        match registry.claim(self.owner(connection), identity, portal_group_tag) {
             Claim::Granted(tsih) => self.node.admit(now, connection, tsih),
             Claim::Joins(core) if core == self.index => self.node.join(now, connection, identity),
             Claim::Joins(core) => {

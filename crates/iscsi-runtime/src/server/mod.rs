@@ -4,14 +4,18 @@ mod busy_poll;
 mod changes;
 mod config;
 mod core;
+mod portal_groups;
 mod registry;
 mod shared;
+mod space;
 
 pub use changes::ChangeError;
 pub use config::{Disk, ServerBuilder, Target};
+pub use portal_groups::PortalGroup;
 
 use self::core::{Core, WAKER};
 use self::shared::{Mailbox, Message, Shared};
+use self::space::SpaceWatch;
 use block_store::{BlockStore, IoId};
 use iscsi_node::target::Portal;
 use scsi_block::io::BlockIo;
@@ -88,6 +92,7 @@ pub struct Server {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<io::Result<()>>>,
+    _space: SpaceWatch,
 }
 
 impl Server {
@@ -112,7 +117,7 @@ impl Server {
         let mut end = self.drain(patience);
         for (target, units) in self.shared.portal.targets.iter().zip(self.shared.stores.read().iter()) {
             for (unit, store) in units.iter().enumerate().filter_map(|(unit, store)| Some((unit, store.as_ref()?))) {
-                let flushed = flush(store);
+                let flushed = carry_out(store, BlockIo::Flush);
                 let failed = |error| ShutdownError::Flush { target: target.name.clone(), unit, error };
                 end = end.and(flushed.map_err(failed));
             }
@@ -121,10 +126,12 @@ impl Server {
     }
 
     fn start(builder: ServerBuilder) -> Result<Self, StartError> {
-        let config::Parts { portal, stores, records, listen, cores, connections_max, busy_poll, capture } =
+        let config::Parts { mut portal, stores, records, listen, cores, connections_max, busy_poll, capture } =
             builder.into_parts()?;
-        let listeners = listen.into_iter().map(config::listen).collect::<Result<Vec<_>, _>>()?;
-        let addresses = listeners.iter().map(mio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        let open = |(address, tag)| Ok((config::listen(address)?, tag));
+        let listeners = listen.into_iter().map(open).collect::<Result<Vec<_>, StartError>>()?;
+        let addresses = listeners.iter().map(|(listener, _)| listener.local_addr()).collect::<io::Result<Vec<_>>>()?;
+        portal.addresses = portal_groups::told(addresses.iter().copied().zip(listeners.iter().map(|(_, tag)| *tag)));
         let polls = (0..cores).map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>()?;
         let mailboxes = polls
             .iter()
@@ -142,7 +149,8 @@ impl Server {
             busy_poll,
             capture,
         });
-        let mut server = Self { shared, addresses, threads: Vec::new() };
+        let space = SpaceWatch::start(Arc::clone(&shared))?;
+        let mut server = Self { shared, addresses, threads: Vec::new(), _space: space };
         let mut listeners = Some(listeners);
         for (index, poll) in polls.into_iter().enumerate() {
             let shared = Arc::clone(&server.shared);
@@ -183,11 +191,11 @@ fn set_clocks(portal: &Portal) {
     portal.targets.iter().for_each(|target| target.device.set_clock(Instant::now(), milliseconds));
 }
 
-/// Flushes a store and waits for that.
-fn flush(store: &Arc<dyn BlockStore>) -> Result<(), scsi_block::io::IoError> {
+/// Has a store do something, and waits for that.
+fn carry_out(store: &Arc<dyn BlockStore>, request: BlockIo) -> Result<(), scsi_block::io::IoError> {
     let (waker, woken) = crate::thread_waker::pair();
     let mut queue = Arc::clone(store).open_queue(waker);
-    queue.submit(IoId(0), BlockIo::Flush);
+    queue.submit(IoId(0), request);
     loop {
         if let Some((_, done)) = queue.poll() {
             return done.map(|_| ());

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) enum Message {
     /// Serve this connection.
-    Connection(TcpStream, SocketAddr),
+    Connection(NewConnection),
     /// This connection asks to join a session of yours.
     Join(Box<Detached<DetachedPort>>, LoginIdentity),
     /// End this session: another takes its place.
@@ -31,6 +31,15 @@ pub(super) enum Message {
     Close(StoreId),
     /// Take no new connection, ask all initiators to log out, and end what is left then.
     Drain(Instant),
+}
+
+/// A connection that has just been accepted.
+#[derive(Debug)]
+pub(super) struct NewConnection {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    /// The portal group of the address that it came to.
+    pub(super) portal_group_tag: u16,
 }
 
 /// A core's inbox.

@@ -13,12 +13,14 @@ mod egress;
 mod fault;
 mod firmware;
 mod flow;
+mod foiscsi;
 mod frames;
 mod function;
 mod ingress;
 mod open;
 mod pump;
 mod requests;
+mod scsi;
 mod statistics;
 
 pub use bus::FunctionBus;
@@ -33,7 +35,7 @@ use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::wire::FirmwareState;
 
@@ -78,6 +80,8 @@ struct Core {
     wires: [VecDeque<Vec<u8>>; PORTS],
     scratch: Vec<u8>,
     random: fastrand::Rng,
+    /// The time of the clock's beginning, for what counts in another way. Only differences of it are looked at.
+    epoch: Instant,
 }
 
 impl Adapter {
@@ -98,6 +102,7 @@ impl Adapter {
             wires: std::array::from_fn(|_| VecDeque::new()),
             scratch: Vec::new(),
             random: fastrand::Rng::with_seed(seed),
+            epoch: Instant::now(),
         };
         Arc::new(Self { core: Mutex::new(core), clock })
     }
