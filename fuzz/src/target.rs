@@ -235,5 +235,11 @@ fn identification(options: u8) -> Identification {
             .expect("credentials that may be used"),
     };
     let authentication = if options & 0x10 == 0 { authentication } else { authentication.or_none() };
-    Identification::Proceed(LoginPolicy { authentication, target_alias: None, portal_group_tag: 1 })
+    Identification::Proceed(LoginPolicy {
+        authentication,
+        target_alias: None,
+        portal_group_tag: 1,
+        limits: None,
+        window: None,
+    })
 }

@@ -53,7 +53,13 @@
 //!         match event {
 //!             target::LoginEvent::Identify(_) => {
 //!                 let (authentication, target_alias) = (Authentication::None, Some("a disk".into()));
-//!                 let policy = target::LoginPolicy { authentication, target_alias, portal_group_tag: 1 };
+//!                 let policy = target::LoginPolicy {
+//!                     authentication,
+//!                     target_alias,
+//!                     portal_group_tag: 1,
+//!                     limits: None,
+//!                     window: None,
+//!                 };
 //!                 target.identify(target::Identification::Proceed(policy));
 //!             }
 //!             target::LoginEvent::Admit(_) => target.admit(Tsih(1)),

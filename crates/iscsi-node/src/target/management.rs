@@ -55,6 +55,11 @@ impl Session {
             Function::AbortTaskSet | Function::ClearTaskSet => {
                 return of_unit(nexus.abort_task_set(lun).map(|()| Settling::default()));
             }
+            // RFC 7143 10.2-2.
+            Function::ClearAca => {
+                self.has_ended = true; // tasks that it has kept back may begin
+                return of_unit(nexus.clear_allegiance(lun).map(|()| Settling::default()));
+            }
             Function::LogicalUnitReset => return of_unit(nexus.logical_unit_reset(lun)),
             Function::TargetWarmReset | Function::TargetColdReset if !context.portal.targets[target].resettable => {
                 Response::FunctionAuthorizationFailed

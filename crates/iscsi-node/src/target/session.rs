@@ -72,16 +72,16 @@ impl Session {
         ping_tag: TargetTransferTag,
         now: Instant,
     ) -> Self {
+        let target = match (outcome.session_type, &outcome.target_name) {
+            (SessionType::Normal, Some(name)) => portal.find(name),
+            _ => None,
+        };
         let config = SessionConfig {
-            window: portal.window,
+            window: target.and_then(|target| portal.targets[target].window).unwrap_or(portal.window),
             ping_interval: portal.ping_interval,
             ping_timeout: portal.ping_timeout,
             logout_grace: portal.logout_grace,
             ..SessionConfig::default()
-        };
-        let target = match (outcome.session_type, &outcome.target_name) {
-            (SessionType::Normal, Some(name)) => portal.find(name),
-            _ => None,
         };
         // SAM-5 and RFC 7143 section 4.4.2: the initiator port's name is the initiator's name with the ISID, and a portal group is a
         // target port. RFC 7143 4.4.2-2.

@@ -6,7 +6,7 @@ use crate::disk::BLOCK;
 use bytes::Bytes;
 use iscsi_node::target::Event;
 use iscsi_pdu::{
-    CmdSn, InitiatorTaskTag, LunField, Pdu, TaskManagementFunction as Function, TaskManagementRequest,
+    CmdSn, DataOut, InitiatorTaskTag, LunField, Pdu, TaskManagementFunction as Function, TaskManagementRequest,
     TaskManagementResponseCode as Response,
 };
 use iscsi_session::Limits;
@@ -52,6 +52,39 @@ fn a_nexus_that_was_reset_is_told_and_can_ask_for_that() {
     bench.command(&mut peer, &Cdb::test_unit_ready(), 0, Bytes::new());
     assert_eq!(status_of(&bench.answers(&mut peer)), (2, Some([0x29, 0x07])));
     assert_eq!(manage(&mut bench, &mut peer, query, 0), Response::FunctionComplete);
+}
+
+// RFC 7143 10.2-2: a command that asks for it makes an auto contingent allegiance when it fails.
+#[test]
+fn an_allegiance_keeps_tasks_back_until_it_is_cleared() {
+    let mut bench = Bench::new(1);
+    let [mut peer] = bench.session([1]);
+    let data = Bytes::from(vec![7; BLOCK]);
+    let write = bench.write_command(&mut peer, &Cdb::write_10(0, 1), BLOCK);
+    let answers = bench.answers(&mut peer);
+    let [Pdu::R2t(r2t)] = &answers[..] else { panic!("{answers:?}") };
+    bench.command(&mut peer, &Cdb::read_10(u32::MAX, 1).with_allegiance(), BLOCK, Bytes::new());
+    assert_eq!(status_of(&bench.answers(&mut peer)).0, 0x02);
+    bench.command(&mut peer, &Cdb::test_unit_ready(), 0, Bytes::new());
+    assert_eq!(status_of(&bench.answers(&mut peer)).0, 0x30, "ACA ACTIVE");
+    peer.send(DataOut {
+        is_final: true,
+        initiator_task_tag: write,
+        target_transfer_tag: Some(r2t.target_transfer_tag),
+        exp_stat_sn: peer.exp_stat_sn(),
+        data: data.clone(),
+        ..DataOut::default()
+    });
+    assert_eq!(bench.answers(&mut peer), [], "the write waits");
+    ask(&bench, &mut peer, Function::ClearAca, 0);
+    let answers = bench.answers(&mut peer);
+    let is_function = |pdu: &Pdu| matches!(pdu, Pdu::TaskManagementResponse(_));
+    let (function, written): (Vec<_>, Vec<_>) = answers.into_iter().partition(is_function);
+    let [Pdu::TaskManagementResponse(response)] = &function[..] else { panic!("{function:?}") };
+    assert_eq!(response.response, Response::FunctionComplete);
+    assert_eq!(status_of(&written).0, 0);
+    assert_eq!(bench.disk[..BLOCK], data[..]);
+    assert_eq!(manage(&mut bench, &mut peer, Function::ClearAca, 9), Response::LunDoesNotExist);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What our target answers to each key.
 
 use super::bench::{Owner, Script, TargetEnd, policy, target_config, value_of};
-use crate::target::{Identification, LoginConfig, LoginEvent};
+use crate::target::{Identification, LoginConfig, LoginEvent, LoginPolicy};
 use crate::{Authentication, Limits, Parameters};
 
 /// The target's answers to these keys, one for each, and what was agreed upon if that was all there was to say.
@@ -174,10 +174,8 @@ fn the_level_of_the_protocol_is_the_lower_one() {
 fn an_alias_is_told_in_normal_sessions_and_never_breaks_a_text() {
     let told = |keys: &[(&str, &str)], alias: &str| {
         let mut target = TargetEnd::usual(Authentication::None);
-        target.owner.identification = Identification::Proceed(crate::target::LoginPolicy {
-            target_alias: Some(alias.into()),
-            ..policy(Authentication::None)
-        });
+        target.owner.identification =
+            Identification::Proceed(LoginPolicy { target_alias: Some(alias.into()), ..policy(Authentication::None) });
         let (response, _) = target.response(Script::new().first(1, Some(3), keys));
         value_of(&response.data, "TargetAlias").map(str::to_owned)
     };
@@ -185,4 +183,19 @@ fn an_alias_is_told_in_normal_sessions_and_never_breaks_a_text() {
     assert_eq!(told(&[], "Bob\0AuthMethod=None").as_deref(), Some("BobAuthMethod=None"));
     assert_eq!(told(&[], &"ä".repeat(300)).unwrap().len(), 254);
     assert_eq!(told(&[("SessionType", "Discovery")], "Bob-s Disk"), None);
+}
+
+#[test]
+fn a_target_has_limits_and_a_window_of_its_own() {
+    let mut target = TargetEnd::usual(Authentication::None);
+    let limits = Limits { max_connections: 3, receive_segment_bytes_max: u32::MAX, ..Limits::default() };
+    let own = LoginPolicy { limits: Some(limits), window: Some(7), ..policy(Authentication::None) };
+    target.owner.identification = Identification::Proceed(own);
+    let (response, _) =
+        target.response(Script::new().first(1, Some(3), &[("MaxConnections", "8"), ("MaxBurstLength", "1024")]));
+    assert_eq!(value_of(&response.data, "MaxConnections"), Some("3"));
+    assert_eq!(response.max_cmd_sn, response.exp_cmd_sn.advanced_by(6));
+    // What all have in common bounds a segment: it may be what the port can take.
+    let longest = Limits::default().receive_segment_bytes_max.to_string();
+    assert_eq!(value_of(&response.data, "MaxRecvDataSegmentLength"), Some(&*longest));
 }
