@@ -250,6 +250,8 @@ fn portal(authentication: Authentication) -> Portal {
         initiators: None,
         resettable: false,
         moved: None,
+        limits: None,
+        window: None,
     });
     portal
 }
