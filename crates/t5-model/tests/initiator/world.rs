@@ -105,7 +105,7 @@ impl World {
                 let port = T5Port::new(Connection::new(Rc::clone(&self.driver), connection));
                 if let Some(target) = &mut self.target {
                     let random = [self.connections.len() as u8; 32];
-                    self.connections.push(target.accept(now, port, PORTAL.to_string(), random));
+                    self.connections.push(target.accept(now, port, PORTAL.to_string().as_str().into(), random));
                 }
             }
         }
@@ -250,6 +250,8 @@ fn portal(authentication: Authentication) -> Portal {
         initiators: None,
         resettable: false,
         moved: None,
+        limits: None,
+        window: None,
     });
     portal
 }
