@@ -58,10 +58,11 @@ impl Session {
 
     // RFC 7143 4.2.3.4-5, 4.2.3.5-4, 11.9.1-6: first no more data, then the acknowledgement.
     /// Ends the commands of a connection to a logical unit that the target has received, and says that no data follows for them.
-    /// A command that the message does not acknowledge was on its way, and will be answered.
+    /// A command that the message does not acknowledge was on its way, and will be answered. One that a lost connection has left is
+    /// allegiant to none until it is reassigned, and the answer to that tells what has become of it.
     fn handle_task_termination(&mut self, cid: Cid, lun: LunField, exp_cmd_sn: CmdSn) -> Result<(), Violation> {
         self.conclude(|_, entry, of_command| {
-            entry.cid == cid && of_command == lun && entry.cmd_sn.precedes(exp_cmd_sn)
+            entry.cid == cid && entry.is_sent() && of_command == lun && entry.cmd_sn.precedes(exp_cmd_sn)
         });
         self.answer(cid, Answer { lun, target_transfer_tag: None })
     }
