@@ -10,8 +10,9 @@ mod shared;
 pub use changes::ChangeError;
 pub use config::{Disk, ServerBuilder, Target};
 
-use self::core::{Core, WAKER};
+use self::core::Core;
 use self::shared::{Mailbox, Message, Shared};
+use crate::network::Network;
 use block_store::{BlockStore, IoId};
 use iscsi_node::target::Portal;
 use scsi_block::io::BlockIo;
@@ -121,15 +122,25 @@ impl Server {
     }
 
     fn start(builder: ServerBuilder) -> Result<Self, StartError> {
-        let config::Parts { portal, stores, records, listen, cores, connections_max, busy_poll, capture } =
-            builder.into_parts()?;
-        let listeners = listen.into_iter().map(config::listen).collect::<Result<Vec<_>, _>>()?;
-        let addresses = listeners.iter().map(mio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-        let polls = (0..cores).map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>()?;
-        let mailboxes = polls
-            .iter()
-            .map(|poll| Ok(Mailbox::new(mio::Waker::new(poll.registry(), WAKER)?)))
-            .collect::<io::Result<Vec<_>>>()?;
+        let config::Parts {
+            portal,
+            stores,
+            records,
+            listen: listen_at,
+            function,
+            cores,
+            connections_max,
+            busy_poll,
+            capture,
+        } = builder.into_parts()?;
+        let mut networks = match function {
+            Some(function) => vec![Network::adapter(function)?],
+            None => (0..cores).map(|_| Network::kernel()).collect::<io::Result<_>>()?,
+        };
+        // The first core accepts for all.
+        let listen = |address| networks[0].listen(address).map_err(|error| StartError::Listen { address, error });
+        let addresses = listen_at.into_iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+        let mailboxes = networks.iter().map(|network| Mailbox::new(network.waker())).collect();
         set_clocks(&portal);
         let shared = Arc::new(Shared {
             portal: Arc::new(portal),
@@ -143,11 +154,10 @@ impl Server {
             capture,
         });
         let mut server = Self { shared, addresses, threads: Vec::new() };
-        let mut listeners = Some(listeners);
-        for (index, poll) in polls.into_iter().enumerate() {
+        for (index, network) in networks.into_iter().enumerate() {
             let shared = Arc::clone(&server.shared);
-            let listeners = listeners.take().unwrap_or_default();
-            let run = move || Core::new(index, shared, poll, listeners)?.run();
+            let listeners = if index == 0 { server.addresses.len() } else { 0 };
+            let run = move || Core::new(index, shared, network, listeners)?.run();
             server.threads.push(std::thread::Builder::new().name(format!("iscsi-core-{index}")).spawn(run)?);
         }
         Ok(server)

@@ -1,7 +1,7 @@
 //! What the cores of a server share: the portal, the stores, the registry of sessions, and a mailbox for each core.
 
 use super::registry::Registry;
-use crate::port::DetachedPort;
+use crate::network::DetachedPort;
 use block_store::{BlockStore, Records};
 use iscsi_node::target::{ConnectionId, Detached, Portal, StoreId};
 use iscsi_pdu::Tsih;
@@ -9,7 +9,6 @@ use iscsi_session::target::LoginIdentity;
 use iscsi_transport::Capture;
 use mio::net::TcpStream;
 use parking_lot::{Mutex, RwLock};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) enum Message {
     /// Serve this connection.
-    Connection(TcpStream, SocketAddr),
+    Connection(TcpStream),
     /// This connection asks to join a session of yours.
     Join(Box<Detached<DetachedPort>>, LoginIdentity),
     /// End this session: another takes its place.
@@ -41,8 +40,8 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(super) fn new(waker: mio::Waker) -> Self {
-        Self { messages: Mutex::new(Vec::new()), waker: Arc::new(waker) }
+    pub(super) fn new(waker: Arc<mio::Waker>) -> Self {
+        Self { messages: Mutex::new(Vec::new()), waker }
     }
 
     /// Leaves a message and wakes the core. Bounded by the number of connections, since each has few messages at a time.
