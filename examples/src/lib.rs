@@ -5,6 +5,7 @@
 //!   iscsi-initiator ──> initiator ─┬──> copy, compare ──> storage (file or disk)
 //!                                  └──> bench ─────────> jobs on sessions
 //!   demo ──> demo ─────────────────────> bench
+//!   --port t5-model ─> t5: a model of an adapter, for both ends
 //! ```
 //!
 //! The binaries themselves hold no more than `main`. This is a library so that it can be tested; it is not one to build on:
@@ -24,5 +25,6 @@ pub mod process;
 pub mod secret;
 pub mod show;
 pub mod storage;
+pub mod t5;
 pub mod target;
 pub mod zeros;

@@ -15,14 +15,16 @@ use t5_hal::{Connection, T5Port};
 type Stream = ReadyStream<Socket>;
 
 /// The port of a connection.
+#[expect(clippy::large_enum_variant, reason = "without a capture no pointer stands before the fast path")]
 pub(crate) enum Port {
     Socket(SoftwarePort<Stream>),
     CapturedSocket(Box<PcapPort<SoftwarePort<Stream>>>),
-    Adapter(Box<T5Port<AdapterBus>>),
+    Adapter(T5Port<AdapterBus>),
     CapturedAdapter(Box<PcapPort<T5Port<AdapterBus>>>),
 }
 
 /// A port over a socket on its way to another core.
+#[expect(clippy::large_enum_variant, reason = "it lives as long as its way takes")]
 pub(crate) enum DetachedPort {
     Plain(iscsi_transport::DetachedPort<Stream>),
     Captured(Box<PcapPort<iscsi_transport::DetachedPort<Stream>>>),
@@ -51,7 +53,7 @@ impl Port {
     ) -> Self {
         let port = T5Port::new(connection);
         match capture {
-            None => Self::Adapter(Box::new(port)),
+            None => Self::Adapter(port),
             Some(capture) => Self::CapturedAdapter(Box::new(PcapPort::new(port, capture.clone(), ends.0, ends.1))),
         }
     }

@@ -6,6 +6,9 @@ use std::task::Waker;
 use t5_hal::Bus;
 use t5_hal::dma::DmaMemory;
 
+/// Turns of the adapter for one call of a driver.
+const ROUNDS_MAX: usize = 8;
+
 /// How a driver reaches one function of the adapter.
 #[derive(Debug)]
 pub struct FunctionBus {
@@ -57,6 +60,7 @@ impl Bus for FunctionBus {
     }
 
     fn poll(&self) {
-        self.adapter.poll();
+        // What is left has its turn when somebody polls again.
+        (0..ROUNDS_MAX).find(|_| !self.adapter.poll());
     }
 }

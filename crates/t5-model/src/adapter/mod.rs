@@ -24,6 +24,7 @@ mod statistics;
 pub use bus::FunctionBus;
 pub use fault::Fault;
 
+use crate::iscsi::IscsiCounters;
 use crate::switch::{EthernetHeader, InterfaceNumber, MacAddress, PORTS, PortNumber, Switch};
 use crate::tcp::{Tuple, checksum};
 use flow::Flow;
@@ -33,6 +34,7 @@ use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 use t5_hal::dma::DmaMemory;
 use t5_hal::wire::FirmwareState;
@@ -76,6 +78,7 @@ struct Core {
     /// Frames of offloaded connections on their way to the switch.
     frames: VecDeque<(InterfaceNumber, Vec<u8>)>,
     wires: [VecDeque<Vec<u8>>; PORTS],
+    counted: IscsiCounters,
     scratch: Vec<u8>,
     random: fastrand::Rng,
 }
@@ -96,6 +99,7 @@ impl Adapter {
             timers: BTreeSet::new(),
             frames: VecDeque::new(),
             wires: std::array::from_fn(|_| VecDeque::new()),
+            counted: IscsiCounters::default(),
             scratch: Vec::new(),
             random: fastrand::Rng::with_seed(seed),
         };
@@ -117,16 +121,29 @@ impl Adapter {
     /// Does what is to be done now, at most so much; says whether there may be more.
     pub fn poll(&self) -> bool {
         let now = (self.clock)();
-        self.core.lock().poll(now)
+        let mut woken = Vec::new();
+        let busy = self.core.lock().poll(now, &mut woken);
+        // Whoever is woken may ring at once.
+        woken.into_iter().for_each(Waker::wake);
+        busy
     }
 
-    /// When [`Self::poll`] has something to do, if nobody rings before.
+    /// The time, as the adapter sees it.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        (self.clock)()
+    }
+
+    /// When [`Self::poll`] has something to do, if nobody rings before; that may be past.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let core = self.core.lock();
+        let functions = core.functions.iter().flatten();
+        if !core.ready.is_empty() || !core.frames.is_empty() || functions.clone().any(Function::has_requests) {
+            return Some(Duration::ZERO);
+        }
         let timer = core.timers.first().map(|&(at, _)| at);
-        let interrupts = core.functions.iter().flatten().filter_map(Function::poll_timeout);
-        interrupts.chain(timer).min()
+        functions.filter_map(Function::poll_timeout).chain(timer).min()
     }
 
     /// A fault of a function's driver that nobody has asked about.
@@ -139,6 +156,12 @@ impl Adapter {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.core.lock().flows.len()
+    }
+
+    /// What was done of iSCSI.
+    #[must_use]
+    pub fn iscsi_counters(&self) -> IscsiCounters {
+        self.core.lock().counted
     }
 
     /// A look at the switch, with its counters.
@@ -166,7 +189,7 @@ impl Adapter {
 }
 
 impl Core {
-    fn poll(&mut self, now: Duration) -> bool {
+    fn poll(&mut self, now: Duration, woken: &mut Vec<Waker>) -> bool {
         let mut busy = false;
         for pf in 0..FUNCTIONS {
             busy |= self.run_firmware(pf);
@@ -188,7 +211,7 @@ impl Core {
         }
         busy |= self.run_frames(now);
         for function in self.functions.iter_mut().flatten() {
-            function.flush(now);
+            function.flush(now, woken);
         }
         busy || !self.ready.is_empty()
     }

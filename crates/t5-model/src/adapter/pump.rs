@@ -60,6 +60,7 @@ impl Core {
         while let Some(flow) = self.flows.get_mut(tid as usize)
             && let Some(request) = flow.requests.front()
         {
+            let is_iscsi = flow.is_iscsi();
             let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
             let (credits, acknowledge) = match request {
                 Request::Close { credits } => {
@@ -76,11 +77,12 @@ impl Core {
                     let read = function.read_payload(payload, &mut self.scratch);
                     let digests = (flags.is_set(TxDataFlags::ULP_HCRC), flags.is_set(TxDataFlags::ULP_DCRC));
                     let result = read.and_then(|()| {
-                        if digests == (false, false) {
+                        if !is_iscsi {
                             return Ok(tcp.send(&self.scratch));
                         }
-                        let pdu = add_digests(&self.scratch, digests.0, digests.1);
-                        Ok(tcp.send(&pdu?))
+                        let pdu = add_digests(&self.scratch, digests.0, digests.1)?;
+                        self.counted.count_sent(self.scratch.len(), pdu.len());
+                        Ok(tcp.send(&pdu))
                     });
                     let done = (*credits, *acknowledge);
                     if let Err(fault) = result {
@@ -193,6 +195,7 @@ impl Core {
         };
         let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
         let (verdict, digest) = examine(pdu, layout, settings, tid, &function.pods, &function.memory);
+        self.counted.count_received(layout, settings, verdict);
         let next = sequence.wrapping_add(layout.total_bytes as u32);
         let header = IscsiHdr {
             opcode_tid: ReplyOpcode::IscsiHdr.of(tid),
