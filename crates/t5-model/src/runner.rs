@@ -45,9 +45,9 @@ impl Runner {
 
 fn run(adapter: &Adapter, is_over: &AtomicBool) {
     while !is_over.load(Ordering::Relaxed) {
-        let is_due = adapter.poll_timeout().is_some_and(|due| due <= adapter.now());
-        if !is_due || !adapter.poll() {
-            std::thread::park_timeout(TICK);
+        std::thread::park_timeout(TICK);
+        if adapter.poll_timeout().is_some_and(|due| due <= adapter.now()) {
+            adapter.poll();
         }
     }
 }

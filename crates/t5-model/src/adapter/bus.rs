@@ -1,13 +1,11 @@
 //! [`Bus`] of one function.
 
 use super::Adapter;
+use super::doorbells::Doorbell;
 use std::sync::Arc;
 use std::task::Waker;
 use t5_hal::Bus;
 use t5_hal::dma::DmaMemory;
-
-/// Turns of the adapter for one call of a driver.
-const ROUNDS_MAX: usize = 8;
 
 /// How a driver reaches one function of the adapter.
 #[derive(Debug)]
@@ -37,18 +35,20 @@ impl Bus for FunctionBus {
     }
 
     fn write_register(&self, offset: u32, value: u32) {
-        let now = (self.adapter.clock)();
-        self.adapter.core.lock().function(self.pf).write_register(offset, value, now);
+        let now = self.adapter.now();
+        let mut core = self.adapter.core.lock();
+        // In the order in which the driver has written.
+        core.hear(&self.adapter.doorbells, now);
+        core.function(self.pf).write_register(offset, value, now);
     }
 
     fn write_doorbell(&self, offset: u32, value: u32) {
-        let now = (self.adapter.clock)();
-        self.adapter.core.lock().function(self.pf).write_doorbell(offset, value, now);
+        self.adapter.doorbells[self.pf].ring(Doorbell::Word { offset, value });
     }
 
     fn write_descriptor(&self, offset: u32, _: &[u8; 64]) {
         // The descriptor stands in the ring as well, from where it is read.
-        self.adapter.core.lock().function(self.pf).write_descriptor(offset);
+        self.adapter.doorbells[self.pf].ring(Doorbell::Descriptor { offset });
     }
 
     fn memory(&self) -> &Arc<DmaMemory> {
@@ -60,7 +60,6 @@ impl Bus for FunctionBus {
     }
 
     fn poll(&self) {
-        // What is left has its turn when somebody polls again.
-        (0..ROUNDS_MAX).find(|_| !self.adapter.poll());
+        self.adapter.come_forward();
     }
 }

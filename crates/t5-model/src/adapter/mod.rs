@@ -5,10 +5,12 @@
 //!   driver <── ingress queue, placed payload ──────────────────────────────────┘  <───────────────┘
 //! ```
 //!
-//! All of it is under one lock. [`Adapter::poll`] does a bounded amount of work; whoever has an adapter calls it,
-//! from a thread of its own or, by [`Bus::poll`](t5_hal::Bus::poll), from its drivers'. The time is asked of a clock that is given.
+//! All of it is under one lock but the doorbells, so that who rings never waits. [`Adapter::poll`] does a bounded amount of work; whoever has
+//! an adapter calls it, from a thread of its own or, by [`Bus::poll`](t5_hal::Bus::poll), from its drivers'. Of several drivers one does
+//! the work of all, and the others go on with theirs. The time is asked of a clock that is given.
 
 mod bus;
+mod doorbells;
 mod egress;
 mod fault;
 mod firmware;
@@ -27,9 +29,11 @@ pub use fault::Fault;
 use crate::iscsi::IscsiCounters;
 use crate::switch::{EthernetHeader, InterfaceNumber, MacAddress, PORTS, PortNumber, Switch};
 use crate::tcp::{Tuple, checksum};
+use doorbells::{Doorbell, Doorbells};
 use flow::Flow;
 use function::Function;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use requests::PAYLOAD_BYTES_MAX;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -43,6 +47,8 @@ use t5_hal::wire::FirmwareState;
 pub const FUNCTIONS: usize = 8;
 /// Connections that are looked after in one turn.
 const FLOWS_A_TURN: usize = 256;
+/// Turns of the adapter for one call of a driver.
+const TURNS_MAX: usize = 16;
 /// Frames that wait for whoever takes them off a wire; more are lost.
 const WIRE_FRAMES_MAX: usize = 4096;
 
@@ -52,6 +58,7 @@ pub type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
 /// An adapter.
 pub struct Adapter {
     core: Mutex<Core>,
+    doorbells: [Doorbells; FUNCTIONS],
     clock: Clock,
 }
 
@@ -79,7 +86,9 @@ struct Core {
     frames: VecDeque<(InterfaceNumber, Vec<u8>)>,
     wires: [VecDeque<Vec<u8>>; PORTS],
     counted: IscsiCounters,
-    scratch: Vec<u8>,
+    /// Empty lists and buffers that are used again.
+    heard: Vec<Doorbell>,
+    scratch: Box<[u8]>,
     random: fastrand::Rng,
 }
 
@@ -100,10 +109,11 @@ impl Adapter {
             frames: VecDeque::new(),
             wires: std::array::from_fn(|_| VecDeque::new()),
             counted: IscsiCounters::default(),
-            scratch: Vec::new(),
+            heard: Vec::new(),
+            scratch: vec![0; PAYLOAD_BYTES_MAX].into(),
             random: fastrand::Rng::with_seed(seed),
         };
-        Arc::new(Self { core: Mutex::new(core), clock })
+        Arc::new(Self { core: Mutex::new(core), doorbells: Default::default(), clock })
     }
 
     /// The bus of a function, which has that memory. Whoever had the function before has it no more.
@@ -120,9 +130,24 @@ impl Adapter {
 
     /// Does what is to be done now, at most so much; says whether there may be more.
     pub fn poll(&self) -> bool {
-        let now = (self.clock)();
-        let mut woken = Vec::new();
-        let busy = self.core.lock().poll(now, &mut woken);
+        self.turn(self.core.lock())
+    }
+
+    /// Does what is to be done, unless somebody is at it: then that one does this as well.
+    fn come_forward(&self) {
+        for _ in 0..TURNS_MAX {
+            let Some(core) = self.core.try_lock() else { return };
+            if !self.turn(core) && !self.doorbells.iter().any(Doorbells::is_rung) {
+                return;
+            }
+        }
+    }
+
+    fn turn(&self, mut core: MutexGuard<'_, Core>) -> bool {
+        let (now, mut woken) = (self.now(), Vec::new());
+        core.hear(&self.doorbells, now);
+        let busy = core.poll(now, &mut woken);
+        drop(core);
         // Whoever is woken may ring at once.
         woken.into_iter().for_each(Waker::wake);
         busy
@@ -189,6 +214,22 @@ impl Adapter {
 }
 
 impl Core {
+    /// Takes the doorbells that were rung.
+    fn hear(&mut self, doorbells: &[Doorbells; FUNCTIONS], now: Duration) {
+        let mut heard = std::mem::take(&mut self.heard);
+        for (function, doorbells) in self.functions.iter_mut().zip(doorbells) {
+            doorbells.take(&mut heard);
+            for doorbell in heard.drain(..) {
+                let Some(function) = function else { continue };
+                match doorbell {
+                    Doorbell::Word { offset, value } => function.write_doorbell(offset, value, now),
+                    Doorbell::Descriptor { offset } => function.write_descriptor(offset),
+                }
+            }
+        }
+        self.heard = heard;
+    }
+
     fn poll(&mut self, now: Duration, woken: &mut Vec<Waker>) -> bool {
         let mut busy = false;
         for pf in 0..FUNCTIONS {
