@@ -40,6 +40,14 @@ pub const TARGET_PORTAL: SocketAddr = SocketAddr::new(TARGET, 3260);
 const RING_BYTES: usize = 64 << 20;
 const PLACE_BYTES: usize = 128 << 20;
 
+/// Receive window of a connection, in bytes: within the adapter it is as good as a larger one, and stays in the processor's cache.
+const WINDOW_BYTES: u32 = 128 << 10;
+
+/// Random bytes, which sequence numbers begin with.
+fn seed() -> Result<u64, Failure> {
+    getrandom::u64().map_err(|error| Failure::local(format!("there are no random bytes: {error}")))
+}
+
 /// A model of an adapter that runs.
 #[derive(Debug)]
 pub struct Model {
@@ -52,8 +60,7 @@ impl Model {
     /// # Errors
     /// The system refuses, or a driver does not come up.
     pub fn start() -> Result<(Self, AdapterFunction, AdapterFunction), Failure> {
-        let seed = Instant::now().elapsed().as_nanos() as u64;
-        let runner = Runner::start(1, seed).map_err(|error| Failure::local(error.to_string()))?;
+        let runner = Runner::start(1, seed()?).map_err(|error| Failure::local(error.to_string()))?;
         let model = Self { runner };
         let target = model.function(TARGET_PF, TARGET)?;
         let initiator = model.function(INITIATOR_PF, INITIATOR)?.neighbour(TARGET, target.mac());
@@ -63,7 +70,7 @@ impl Model {
     fn function(&self, pf: u8, address: IpAddr) -> Result<AdapterFunction, Failure> {
         let memory = Arc::new(DmaMemory::new(u64::from(pf) << 32, RING_BYTES, PLACE_BYTES));
         let bus: AdapterBus = Arc::new(self.runner.adapter().function(pf, memory));
-        let config = DriverConfig { seed: pf.into(), ..DriverConfig::default() };
+        let config = DriverConfig { receive_window_bytes: WINDOW_BYTES, seed: seed()?, ..DriverConfig::default() };
         let vector = config.vector;
         let driver = Driver::bring_up(bus, config, &mut Instant::now)
             .map_err(|error| Failure::local(format!("PF{pf} of the model does not come up: {error}")))?;

@@ -16,7 +16,10 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("t5-hal", &["iscsi-pdu", "iscsi-transport"]),
     ("t5-model", &["iscsi-pdu", "t5-hal"]),
     ("iscsi-node", &["iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
-    ("iscsi-runtime", &["block-store", "iscsi-node", "iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
+    (
+        "iscsi-runtime",
+        &["block-store", "iscsi-node", "iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block", "t5-hal"],
+    ),
     ("ferriscsi", ALL),
     ("ferriscsi-tests", ALL),
 ];

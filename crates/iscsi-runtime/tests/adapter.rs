@@ -75,11 +75,8 @@ impl Workload for WriteAndRead {
                 let (lba, blocks) = self.transfer(begun);
                 let cdb =
                     if begun % 2 == 0 { Cdb::write_16(lba.into(), blocks) } else { Cdb::read_16(lba.into(), blocks) };
-                let transfer = if begun % 2 == 0 {
-                    Transfer::Write(data(lba, blocks).into())
-                } else {
-                    Transfer::Read(blocks * 512)
-                };
+                let transfer =
+                    if begun % 2 == 0 { Transfer::Write(data(lba, blocks)) } else { Transfer::Read(blocks * 512) };
                 let request = Request::new(LogicalUnitNumber::from(0), &cdb, transfer);
                 Next::Request { token: begun as u64, request }
             }
@@ -113,16 +110,13 @@ fn sessions_of_one_thread_move_data_of_any_length_through_the_adapter() {
         }
     }
     let counted = runner.adapter().iscsi_counters();
-    assert!(counted.placed_bytes > 10 * 512 * 3000, "reads and solicited writes are placed: {counted:?}");
+    // All that has a place: reads, and what writes are asked for beyond the first burst. The longest transfer has none.
+    let (read, asked) = ((1 + 16 + 700) * 512, 700 * 512 - u64::from(Limits::default().first_burst_bytes_max));
+    assert_eq!(counted.placed_bytes, 10 * (read + asked), "{counted:?}");
     assert_eq!(counted.digests_inserted, counted.digests_checked, "{counted:?}");
     assert_eq!(counted.digests_wrong, 0, "{counted:?}");
     server.shutdown(Duration::from_secs(5)).unwrap();
     drop(sessions);
-    let until = Instant::now() + Duration::from_secs(5);
-    while runner.adapter().connections() > 0 {
-        assert!(Instant::now() < until, "connections stay: {}", runner.adapter().connections());
-        std::thread::sleep(Duration::from_millis(1));
-    }
     assert_eq!([4, 5].map(|pf| runner.adapter().take_fault(pf)), [None, None]);
 }
 

@@ -100,7 +100,7 @@ pub enum Runner {
     /// On so many threads, which share them, over the kernel's TCP.
     Threads(usize),
     /// On the calling thread, over whatever the loop is for.
-    Loop(SessionLoop),
+    Loop(Box<SessionLoop>),
 }
 
 /// Memory for the marks of what was written, at most: a bit a piece.

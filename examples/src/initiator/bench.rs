@@ -106,7 +106,7 @@ impl Bench {
         let url =
             format!("{url}?header_digest=crc32c&data_digest=crc32c").parse().expect("options make a URL no other");
         let load = self.own_load(&url, "a disk in memory, target and initiator on one T5 in software")?;
-        let mut runner = Runner::Loop(SessionLoop::adapter(initiator)?);
+        let mut runner = Runner::Loop(Box::new(SessionLoop::adapter(initiator)?));
         let report = load.run(&mut runner);
         drop((server, runner));
         Ok(Report { adapter: Some(model.counters()), ..report? })

@@ -19,6 +19,9 @@ pub type AdapterBus = Arc<dyn Bus + Send + Sync>;
 
 /// How long an adapter may take to say that it listens.
 const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a loop looks for more after something has happened before it sleeps. Its look lets an adapter that is a program come forward, and
+/// to be woken takes longer than what an adapter does at once.
+const LOOK: Duration = Duration::from_micros(100);
 /// Our ports of connections that we begin, from here on.
 const FIRST_PORT: u16 = 20_000;
 
@@ -121,6 +124,8 @@ pub(super) struct AdapterEnd {
     tokens: Vec<Option<usize>>,
     /// What is to be told without the adapter: new ports may have received something already.
     untold: Vec<Happening>,
+    /// Until when to look before sleeping.
+    look_until: Instant,
 }
 
 impl AdapterEnd {
@@ -137,6 +142,7 @@ impl AdapterEnd {
             next_port: FIRST_PORT,
             tokens: Vec::new(),
             untold: Vec::new(),
+            look_until: Instant::now(),
         }
     }
 
@@ -147,13 +153,20 @@ impl AdapterEnd {
         timeout: Option<Duration>,
     ) -> io::Result<Option<Duration>> {
         let before = happened.len();
+        let begun = Instant::now();
+        let until = timeout.map_or(self.look_until, |timeout| self.look_until.min(begun + timeout));
         self.take(happened)?;
+        while happened.len() == before && Instant::now() < until {
+            std::hint::spin_loop();
+            self.take(happened)?;
+        }
         if happened.len() == before && timeout != Some(Duration::ZERO) {
             self.driver.borrow_mut().arm();
             // What came before it was armed makes no interrupt.
             self.take(happened)?;
         }
         if happened.len() > before {
+            self.look_until = Instant::now() + LOOK;
             return Ok(Some(Duration::ZERO));
         }
         let openings = self.openings.values().map(|opening| opening.until);

@@ -15,7 +15,6 @@ use t5_hal::{Connection, T5Port};
 type Stream = ReadyStream<Socket>;
 
 /// The port of a connection.
-#[expect(clippy::large_enum_variant, reason = "without a capture no pointer stands before the fast path")]
 pub(crate) enum Port {
     Socket(SoftwarePort<Stream>),
     CapturedSocket(Box<PcapPort<SoftwarePort<Stream>>>),
