@@ -48,7 +48,7 @@ pub const FUNCTIONS: usize = 8;
 /// Connections that are looked after in one turn.
 const FLOWS_A_TURN: usize = 256;
 /// Turns of the adapter for one call of a driver.
-const TURNS_MAX: usize = 16;
+const TURNS_MAX: usize = 64;
 /// Frames that wait for whoever takes them off a wire; more are lost.
 const WIRE_FRAMES_MAX: usize = 4096;
 
@@ -137,10 +137,15 @@ impl Adapter {
     fn come_forward(&self) {
         for _ in 0..TURNS_MAX {
             let Some(core) = self.core.try_lock() else { return };
-            if !self.turn(core) && !self.doorbells.iter().any(Doorbells::is_rung) {
+            if !self.turn(core) && !self.is_rung() {
                 return;
             }
         }
+    }
+
+    /// Whether somebody has rung and was not heard.
+    fn is_rung(&self) -> bool {
+        self.doorbells.iter().any(Doorbells::is_rung)
     }
 
     fn turn(&self, mut core: MutexGuard<'_, Core>) -> bool {
@@ -164,7 +169,11 @@ impl Adapter {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let core = self.core.lock();
         let functions = core.functions.iter().flatten();
-        if !core.ready.is_empty() || !core.frames.is_empty() || functions.clone().any(Function::has_requests) {
+        if self.is_rung()
+            || !core.ready.is_empty()
+            || !core.frames.is_empty()
+            || functions.clone().any(Function::has_requests)
+        {
             return Some(Duration::ZERO);
         }
         let timer = core.timers.first().map(|&(at, _)| at);

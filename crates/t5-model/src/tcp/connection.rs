@@ -153,6 +153,8 @@ impl Connection {
         let mut socket = Socket::new(ring(config.receive_bytes), ring(config.send_bytes));
         socket.set_congestion_control(CongestionControl::None);
         socket.set_nagle_enabled(config.nagle);
+        // Segments are as long as what there is to send: the other end may have no room for another until one is acknowledged.
+        socket.set_ack_delay(None);
         socket.set_timeout(Some(PATIENCE.into()));
         socket.set_keep_alive(config.keep_alive.then(|| KEEP_ALIVE.into()));
 
