@@ -458,8 +458,6 @@ fn load_goes_through_an_adapter_in_software() {
     let long = [&load[..], &["--rw", "randwrite", "--size", "24M", "--block-size", "1M"]].concat();
     let report: Value = serde_json::from_str(&said(initiator(&long))).unwrap();
     assert!(report["adapter"]["bytes_placed"].as_u64() > report["verified_bytes"].as_u64(), "writes too: {report}");
-    let elsewhere = refused(initiator(&["bench", "--port", "t5-model", "iscsi://127.0.0.1/iqn.2026-01.a:b/0"]), 2);
-    assert!(elsewhere.contains("--port"), "{elsewhere}");
 }
 
 #[test]
