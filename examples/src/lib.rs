@@ -6,6 +6,7 @@
 //!                                  └──> bench ─────────> jobs on sessions
 //!   demo ──> demo ─────────────────────> bench
 //!   --port t5-model ─> t5: a model of an adapter, for both ends
+//!   cop ──> policy
 //! ```
 //!
 //! The binaries themselves hold no more than `main`. This is a library so that it can be tested; it is not one to build on:
@@ -21,6 +22,7 @@ pub mod digest;
 pub mod failure;
 pub mod initiator;
 pub mod parse;
+pub mod policy;
 pub mod process;
 pub mod secret;
 pub mod show;

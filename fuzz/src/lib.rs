@@ -9,23 +9,27 @@
 //!
 //! `fuzz/corpus/NAME` holds the seeds, which `fuzz/seeds.py` cuts from the captures in `tests/captures`, and every input that has
 //! found something; those of `operations` were drawn at random, and those of `t5_wire` are the vectors of
-//! `crates/t5-hal/tests/golden.rs`. They are replayed by `cargo test` in this folder, without a fuzzer.
+//! `crates/t5-hal/tests/golden.rs`, those of `program` the compiled ones of `policy`. They are replayed by `cargo test` in this folder, without a fuzzer.
 
 #![forbid(unsafe_code)]
 
+mod chiscsi_config;
 mod framer;
 mod initiator;
 mod input;
 mod operations;
 mod pdu;
+mod policy;
 mod t5_wire;
 mod target;
 mod text;
 
+pub use chiscsi_config::chiscsi_config;
 pub use framer::framer;
 pub use initiator::initiator;
 pub use operations::operations;
 pub use pdu::pdu;
+pub use policy::{policy, program};
 pub use t5_wire::t5_wire;
 pub use target::target;
 pub use text::text;
@@ -39,7 +43,7 @@ pub fn cdb(input: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("framer", framer),
     ("pdu", pdu),
     ("text", text),
@@ -47,5 +51,8 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("initiator", initiator),
     ("operations", operations),
     ("cdb", cdb),
+    ("policy", policy),
+    ("program", program),
     ("t5_wire", t5_wire),
+    ("chiscsi_config", chiscsi_config),
 ];

@@ -200,6 +200,7 @@ impl Target {
         session.complete(
             task,
             TaskOutcome {
+                status_qualifier: 0,
                 status: if cdb[0] == 0 { 2 } else { 0 },
                 sense: Bytes::from_static(&DATA_IN[..if cdb[0] == 0 { 18 } else { 0 }]),
                 data_in: Bytes::from_static(&DATA_IN[..if command.read { data } else { 0 }]),

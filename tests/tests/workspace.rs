@@ -7,13 +7,15 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 /// Who may depend on whom, of the crates in this workspace. ARCHITECTURE.md explains the table; a new edge is a
 /// decision, and is made here and there together. `iscsi-session`, `iscsi-transport` and `scsi-block` do not know
 /// each other; the node is the first that sees them all, and whoever sees the node may name what it hands out.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("iscsi-pdu", &[]),
     ("scsi-block", &[]),
     ("iscsi-session", &["iscsi-pdu"]),
     ("iscsi-transport", &["iscsi-pdu"]),
     ("block-store", &["scsi-block"]),
-    ("t5-hal", &["iscsi-pdu", "iscsi-transport"]),
+    ("t5-policy", &[]),
+    ("chiscsi-config", &["iscsi-session"]),
+    ("t5-hal", &["iscsi-pdu", "iscsi-transport", "t5-policy"]),
     ("t5-model", &["iscsi-pdu", "t5-hal"]),
     ("iscsi-node", &["iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
     (
@@ -25,6 +27,7 @@ const EDGES: [(&str, &[&str]); 11] = [
 ];
 const ALL: &[&str] = &[
     "block-store",
+    "chiscsi-config",
     "iscsi-node",
     "iscsi-pdu",
     "iscsi-runtime",
@@ -33,6 +36,7 @@ const ALL: &[&str] = &[
     "scsi-block",
     "t5-hal",
     "t5-model",
+    "t5-policy",
 ];
 
 /// Licences under which a dependency may reach our users.

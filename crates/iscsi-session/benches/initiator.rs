@@ -97,6 +97,7 @@ impl Pair {
 
     fn response(&mut self, tag: u32) -> Pdu {
         ScsiResponse {
+            status_qualifier: 0,
             response: ScsiResponseCode::CompletedAtTarget,
             status: 0,
             initiator_task_tag: InitiatorTaskTag(tag),

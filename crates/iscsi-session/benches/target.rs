@@ -76,7 +76,7 @@ impl Pair {
 
     fn complete(&mut self, task: TaskId, data_in: Bytes, data_out_length: usize) {
         let (data_in_length, data_out_length) = (data_in.len() as u32, data_out_length as u32);
-        let outcome = TaskOutcome { status: 0, sense: Bytes::new(), data_in, data_out_length, data_in_length };
+        let outcome = TaskOutcome { data_in, data_out_length, data_in_length, ..TaskOutcome::default() };
         self.session.complete(task, outcome);
     }
 

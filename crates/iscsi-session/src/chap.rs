@@ -80,7 +80,7 @@ fn digest_of<D: Digest>(parts: [&[u8]; 3]) -> Response {
 // RFC 7143 12.1-2, 12.1-3: authentication is CHAP here.
 /// The proof that whoever answers knows the secret (RFC 1994 section 4.1).
 pub(crate) fn response(algorithm: ChapAlgorithm, identifier: u8, secret: &Secret, challenge: &[u8]) -> Response {
-    algorithm.hash([&[identifier], secret.as_bytes(), challenge])
+    algorithm.hash([&[identifier], secret.reveal(), challenge])
 }
 
 /// Whether two responses or challenges are the same, in a time that does not tell where they differ.

@@ -56,7 +56,9 @@ impl Secret {
         }
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// The secret itself, for a file that only its owner may read.
+    #[must_use]
+    pub fn reveal(&self) -> &[u8] {
         &self.0
     }
 }

@@ -59,7 +59,7 @@ impl Negotiation {
 
     /// Offers all that our limits speak of: an initiator's part.
     pub(crate) fn offer_all(&mut self, text: &mut BytesMut) {
-        // Some targets do not know these two keys, and we have nothing to say about them.
+        // Targets of RFC 3720 do not know these two keys: they are not asked where we have nothing to say about them.
         let (fences, one_level) = (self.limits.response_fence, self.limits.protocol_level_max <= 1);
         let silent = |key| key == Key::TaskReporting && !fences || key == Key::ISCSIProtocolLevel && one_level;
         for key in Key::ALL.iter().copied().filter(|key| key.is_negotiated() && !silent(*key)) {
@@ -124,7 +124,9 @@ impl Negotiation {
         match value {
             // RFC 7143 6.2: the default stays; whether we can live with it is seen at the end.
             REJECT | IRRELEVANT => Ok(()),
-            // RFC 7143 6.2-8, 6.2-10: all that we offer is of the standard, so whoever does not understand it breaks a rule.
+            // RFC 7143 4.2.2.3.4: the older standard, RFC 3720, does not have these.
+            NOT_UNDERSTOOD if is_young(key) => Ok(()),
+            // RFC 7143 6.2-8, 6.2-10: all else that we offer is of the standard, so whoever does not understand it breaks a rule.
             NOT_UNDERSTOOD => Err(Violation::KeyNotUnderstood),
             _ => {
                 let limit = self.limit(key).ok_or(Violation::ValueNotAdmissible)?;
@@ -263,6 +265,11 @@ impl Negotiation {
         let (Some(limit), Some(default)) = (self.limit(key), key.default_value()) else { return true };
         select(key.row().rule, &limit, &default.to_string()) == Some(default)
     }
+}
+
+/// Whether RFC 3720 does not have a key.
+fn is_young(key: Key) -> bool {
+    matches!(key, Key::TaskReporting | Key::ISCSIProtocolLevel)
 }
 
 /// Answers a key that the peer does not know us to understand (RFC 7143 6.2-7).

@@ -100,6 +100,12 @@ impl Parameters {
         }
     }
 
+    /// Whether what RFC 7144 has added is there: command priority, status qualifiers and the last four task management functions.
+    #[must_use]
+    pub const fn has_scsi_features(&self) -> bool {
+        self.protocol_level >= 2
+    }
+
     /// Whether the initiator may send data that no R2T asked for; FirstBurstLength means something only then.
     #[must_use]
     pub const fn allows_unsolicited_data(&self) -> bool {
@@ -178,7 +184,7 @@ impl Default for Limits {
             error_recovery_level: 0,
             data_pdu_in_order: true,
             data_sequence_in_order: true,
-            protocol_level_max: 1,
+            protocol_level_max: PROTOCOL_LEVEL_MAX,
             response_fence: false,
         }
     }
@@ -241,7 +247,7 @@ impl Limits {
             // RFC 7143 4.2.3.3-1: its semantics, without a promise of response fences.
             // RFC 7143 13.23-1: what section 4.2.3.3 says.
             Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
-            // RFC 7143 13.24-1: 1 is the level of this standard alone.
+            // RFC 7143 13.24-1: 1 is the level of that standard alone, 2 that of RFC 7144 too.
             Key::ISCSIProtocolLevel => Limit::Number(self.protocol_level_max.into()),
             _ => return None,
         })

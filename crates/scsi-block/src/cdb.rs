@@ -101,23 +101,25 @@ impl Cdb {
     ///
     /// # Errors
     /// No command of the table has this operation code and service action, or the bytes are fewer than it needs.
+    #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Self, UnknownCommand> {
         let &opcode = bytes.first().ok_or(UnknownCommand::Short { there: 0, needed: 6 })?;
-        let mut rows = rows_of(opcode);
-        let first = rows.next().ok_or(UnknownCommand::OperationCode(opcode))?;
+        let first = rows_of(opcode).next().ok_or(UnknownCommand::OperationCode(opcode))?;
         let row = match first.service_action {
             None => first,
             Some(_) => row_of_action(opcode, bytes)?,
         };
         let needed = usize::from(row.length);
         let there = bytes.get(..needed).ok_or(UnknownCommand::Short { there: bytes.len(), needed })?;
-        let mut kept = [0; CDB_BYTES_MAX];
         // What a transport pads a short CDB with lies in no field, and a length that is known is copied faster.
         match bytes.first_chunk::<FRONT_BYTES>() {
-            Some(front) if needed <= FRONT_BYTES => kept[..FRONT_BYTES].copy_from_slice(front),
-            _ => kept[..needed].copy_from_slice(there),
+            Some(front) if needed <= FRONT_BYTES => {
+                let mut kept = [0; CDB_BYTES_MAX];
+                kept[..FRONT_BYTES].copy_from_slice(front);
+                Ok(Self { bytes: kept, row })
+            }
+            _ => Ok(Self { bytes: copied(there), row }),
         }
-        Ok(Self { bytes: kept, row })
     }
 
     /// The bytes to send; as many as the command has.
@@ -149,6 +151,12 @@ impl Cdb {
     #[inline]
     pub fn has(&self, field: Field) -> bool {
         self.get(field) != 0
+    }
+
+    /// The value of `field` of a CDB that has no more than 16 bytes.
+    #[inline]
+    pub(crate) fn get_short(&self, field: Field) -> u64 {
+        self.row.place(field).get_in_16(self.front())
     }
 
     /// The first 16 bytes as one number.
@@ -222,19 +230,16 @@ impl Cdb {
         }
     }
 
-    /// Refuses what no unit supports: NACA, and fields that the table says must be zero; those about protection information only
-    /// where the unit keeps none.
+    /// Whether the CDB asks for nothing that [`check_refused`](Self::check_refused) may refuse.
     #[inline]
-    pub(crate) fn check_refused(&self, protected: bool) -> Result<(), Sense> {
-        match self.front() & self.row.refused() {
-            0 => Ok(()),
-            wrong => self.refuse_bits(wrong, protected),
-        }
+    pub(crate) fn has_no_refused(&self) -> bool {
+        self.front() & self.row.refused() == 0
     }
 
-    /// The sense for the first field that has one of these bits.
-    #[cold]
-    fn refuse_bits(&self, mut wrong: u128, protected: bool) -> Result<(), Sense> {
+    /// Refuses what no unit supports: NACA, and fields that the table says must be zero; those about protection information only
+    /// where the unit keeps none.
+    pub(crate) fn check_refused(&self, protected: bool) -> Result<(), Sense> {
+        let mut wrong = self.front() & self.row.refused();
         if protected {
             wrong &= !self.row.place(Field::Protect).mask_in_16();
         }
@@ -246,6 +251,14 @@ impl Cdb {
         let place = first.expect("a refused bit is in a refused field");
         Err(Sense::invalid_cdb_field(place.byte.into(), place.bit))
     }
+}
+
+/// A CDB with zeros behind it.
+#[cold]
+fn copied(cdb: &[u8]) -> [u8; CDB_BYTES_MAX] {
+    let mut kept = [0; CDB_BYTES_MAX];
+    kept[..cdb.len()].copy_from_slice(cdb);
+    kept
 }
 
 /// The row of an operation code that has service actions.

@@ -9,6 +9,7 @@ mod identify;
 mod logs;
 mod medium;
 mod modes;
+mod ports;
 mod protected;
 mod provisioning;
 mod removal;
@@ -38,9 +39,9 @@ use crate::unit::{LogicalUnit, NexusId, Summary};
 
 pub(crate) use control::sense_as_data;
 pub(crate) use identify::inquiry_without_unit;
+pub(crate) use medium::{durable, plan_transfer};
 pub(crate) use protected::{Protected, ProtectedSame, ProtectedWork, Purpose};
 pub(crate) use reports::report_luns;
-pub(crate) use reserving::RECORD;
 pub(crate) use well_known::execute as execute_well_known;
 pub(crate) use wiping::proceed as proceed_wipe;
 
@@ -63,15 +64,34 @@ pub(crate) enum Plan {
     /// The command has ended, with this data-in.
     Done(Bytes),
     /// There is something to do.
-    Work { work: Work, data_in_length: u32, data_out_length: u32 },
+    Work(Transfer),
+}
+
+/// Something to do, and the data that goes with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) work: Work,
+    pub(crate) data_in_length: u32,
+    pub(crate) data_out_length: u32,
 }
 
 impl Plan {
     /// Nothing to do, and no data.
     const DONE: Self = Self::Done(Bytes::new());
 
+    /// Without data.
     fn work(work: Work) -> Self {
-        Self::Work { work, data_in_length: 0, data_out_length: 0 }
+        Self::taking(work, 0)
+    }
+
+    /// With so many bytes of data-out.
+    fn taking(work: Work, data_out_length: u32) -> Self {
+        Self::Work(Transfer { work, data_in_length: 0, data_out_length })
+    }
+
+    /// With so many bytes of data-in.
+    fn giving(work: Work, data_in_length: u32) -> Self {
+        Self::Work(Transfer { work, data_in_length, data_out_length: 0 })
     }
 }
 
@@ -89,7 +109,7 @@ impl From<Sense> for Refusal {
 }
 
 /// What is to be done once the data-out is there. All that the CDB says has been checked.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
     Read(Extent),
     Write {
@@ -158,6 +178,7 @@ pub(crate) enum Work {
     SetTimestamp {
         now: Option<Instant>,
     },
+    SetAccess,
 }
 
 /// What the data-out comes to.
@@ -173,26 +194,16 @@ pub(crate) enum Started {
     Wait(Settling),
 }
 
-/// Looks at a command. All but READ and WRITE is kept apart, so that those two have a small function to themselves.
-#[inline]
+/// Looks at a command that is no READ or WRITE as most are.
+#[cold]
 pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
     use Operation as Op;
-    match cdb.operation() {
-        Op::Read10 | Op::Read16 | Op::Read6 | Op::Read12 | Op::Read32 => Ok(medium::read(context, cdb)?),
-        Op::Write10 | Op::Write16 | Op::Write6 | Op::Write12 | Op::Write32 => Ok(medium::write(context, cdb)?),
-        other => plan_rarely(context, cdb, other),
-    }
-}
-
-#[inline(never)]
-fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result<Plan, Refusal> {
-    use Operation as Op;
-    let plan = match operation {
-        Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 | Op::Read32 => unreachable!("a READ is looked at before"),
-        Op::Write6 | Op::Write10 | Op::Write12 | Op::Write16 | Op::Write32 => unreachable!("so is a WRITE"),
+    let plan = match cdb.operation() {
+        Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 | Op::Read32 => medium::read(context.unit, cdb)?,
+        Op::Write6 | Op::Write10 | Op::Write12 | Op::Write16 | Op::Write32 => medium::write(context.unit, cdb)?,
         Op::TestUnitReady => Plan::DONE,
         Op::RequestSense => Plan::Done(control::request_sense(context, cdb)),
-        Op::Inquiry => Plan::Done(identify::inquiry(context.unit, cdb)?),
+        Op::Inquiry => Plan::Done(identify::inquiry(context, cdb)?),
         Op::ModeSense6 | Op::ModeSense10 => Plan::Done(modes::sense(context, cdb)?),
         Op::ModeSelect6 | Op::ModeSelect10 => modes::select(context.unit, cdb)?,
         Op::LogSense => Plan::Done(logs::sense(context, cdb)?),
@@ -246,6 +257,8 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
         Op::ReceiveCopyFailureDetails => Plan::Done(copying::failure_details(context, cdb)?),
         Op::ReceiveCopyOperatingParameters => Plan::Done(copying::operating_parameters(context.unit, cdb)),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, context.nexus, cdb)?),
+        Op::ReportTargetPortGroups => Plan::Done(ports::report(context, cdb)?),
+        Op::SetTargetPortGroups => ports::set(cdb)?,
         Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
         Op::SetTimestamp => timestamps::set(context, cdb)?,
         Op::ReportSupportedOperationCodes => Plan::Done(reports::operation_codes(context.unit, cdb)?),
@@ -254,25 +267,13 @@ fn plan_rarely(context: &Context<'_>, cdb: &Cdb, operation: Operation) -> Result
     Ok(plan)
 }
 
-/// Takes the data-out, of which the CDB wants `wanted` bytes.
-#[inline]
+/// Takes the data-out, of which the CDB wants `wanted` bytes, of any command but READ, and WRITE whose data is all there.
 pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u32) -> Result<Started, Sense> {
     match work {
-        Work::Read(extent) => {
-            let bytes = extent.blocks * u64::from(context.unit.config.geometry.block_size);
-            Ok(Started::Io(BlockIo::Read(extent), Then::GiveData(bytes as u32)))
-        }
+        Work::Read(_) => unreachable!("a READ is started before"),
         Work::Write { extent, forced } => {
-            Ok(medium::start_write(context.unit, extent, data, wanted, medium::durable(context, forced)))
+            Ok(medium::start_write(context.unit, extent, data, wanted, durable(context.summary, forced)))
         }
-        other => start_rarely(context, other, data, wanted),
-    }
-}
-
-#[inline(never)]
-fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) -> Result<Started, Sense> {
-    match work {
-        Work::Read(_) | Work::Write { .. } => unreachable!("READ and WRITE are started before"),
         Work::ReadThrough(extent) => Ok(Started::Io(BlockIo::Read(extent), Then::End(Extent::NONE))),
         Work::Flush => Ok(Started::Io(BlockIo::Flush, Then::End(Extent::NONE))),
         Work::WriteAndVerify { extent, compare } => {
@@ -281,17 +282,17 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::Compare(extent) => medium::start_compare(extent, data, wanted),
         Work::CompareSame(extent) => medium::start_compare_same(extent, data, wanted),
         Work::CompareAndWrite { extent, forced } => {
-            medium::start_compare_and_write(extent, data, wanted, medium::durable(context, forced))
+            medium::start_compare_and_write(extent, data, wanted, durable(context.summary, forced))
         }
         Work::WriteSame { extent, unmap, forced, zeros } => {
             let block = (!zeros).then(|| medium::exactly(data, wanted)).transpose()?;
-            Ok(medium::start_write_same(context.unit, extent, block, unmap, medium::durable(context, forced)))
+            Ok(medium::start_write_same(context.unit, extent, block, unmap, durable(context.summary, forced)))
         }
         Work::OrWrite { extent, forced } => {
-            Ok(medium::start_or_write(context.unit, extent, data, wanted, medium::durable(context, forced)))
+            Ok(medium::start_or_write(context.unit, extent, data, wanted, durable(context.summary, forced)))
         }
         Work::WriteAtomic { extent, forced } => {
-            medium::start_write_atomic(extent, data, wanted, medium::durable(context, forced))
+            medium::start_write_atomic(extent, data, wanted, durable(context.summary, forced))
         }
         Work::Prefetch(extent) => Ok(Started::Io(BlockIo::Prefetch(extent), Rare::ConditionMet.into())),
         Work::LbaStatus { extent, runs_max } => {
@@ -305,15 +306,16 @@ fn start_rarely(context: &Context<'_>, work: Work, data: Segments, wanted: u32) 
         Work::WriteUsingToken { list_identifier } => tokens::start_write(context, data, wanted, list_identifier),
         Work::Copy { lid4 } => copying::start(context, data, wanted, lid4),
         Work::Protected(work) => protected::start(context, work, data, wanted),
-        Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, medium::durable(context, false)),
+        Work::Unmap => provisioning::start_unmap(context.unit, data, wanted, durable(context.summary, false)),
         Work::PersistentReserve { action, kind } => reserving::start(context, action, kind, data, wanted),
         Work::ModeSelect { header, save } => modes::start_select(context, header, save, data, wanted),
         Work::SetTimestamp { now } => timestamps::start_set(context, now, data),
+        Work::SetAccess => ports::start_set(context, data, wanted),
     }
 }
 
-/// Large, or with something to free, it would cost every READ and WRITE.
-const _: () = assert!(size_of::<Work>() <= 32 && !std::mem::needs_drop::<Work>());
+/// Large, it would cost every READ and WRITE.
+const _: () = assert!(size_of::<Work>() <= 32);
 
 /// The store has ended a request of a rarer kind well: how the command ends.
 #[cold]

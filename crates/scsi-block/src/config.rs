@@ -11,6 +11,7 @@ use crate::mode::ModeSettings;
 use crate::opcodes::Operation;
 use crate::protection::ProtectionType;
 use crate::reservations::UnknownForm;
+use crate::vpd::{ManagementAddress, ManagementAddresses};
 
 /// Everything that makes one logical unit.
 ///
@@ -52,12 +53,9 @@ pub struct LogicalUnitConfig {
     /// What tokens for the unit's blocks are made with (POPULATE TOKEN), to be drawn anew whenever the unit is added to a device. `None` if it makes
     /// none.
     pub token_secret: Option<TokenSecret>,
-    /// Mode parameters that were saved earlier ([`LogicalUnitInfo::saved_settings`](crate::LogicalUnitInfo)), to
-    /// start with instead of the defaults. `None` if nobody keeps them over a restart: then the unit says that it
-    /// cannot save mode pages, and refuses to.
-    pub saved_settings: Option<ModeSettings>,
     /// The records that the unit has given to be kept ([`BlockIo::Keep`](crate::BlockIo::Keep)) before it lost power. `None` if nobody
-    /// keeps records: then the unit says that its reservations do not outlive a loss of power, and refuses APTPL.
+    /// keeps records: then the unit says that its reservations do not outlive a loss of power, and refuses APTPL; and that it cannot save mode
+    /// pages, and refuses to.
     pub kept: Option<Kept>,
 }
 
@@ -76,8 +74,11 @@ pub struct Identity {
     /// Unit serial number, 1 to 64 bytes. The NAA designator of VPD page 83h is derived from it, so units with
     /// different serials have different names, and one with the same serial keeps its name for ever.
     pub serial: String,
-    /// Further designators for VPD page 83h, such as names of the target port and device that the transport knows.
+    /// Further designators for VPD page 83h, such as the name of the target device that the transport knows. Those of target ports come from
+    /// the [device](crate::TargetDevice::with_ports).
     pub designators: Vec<Designator>,
+    /// Where management of the device is reached over a network, for VPD page 85h: to 16 URLs of printable ASCII.
+    pub management_addresses: Vec<ManagementAddress>,
     /// Version descriptor of the transport for the INQUIRY data (SPC-5 table 149), if there is one.
     pub transport_version: Option<u16>,
 }
@@ -156,6 +157,15 @@ pub enum ConfigError {
         /// The most it may have.
         bytes_max: usize,
     },
+    /// A relative target port identifier that is 0, or that two ports have.
+    #[error("relative target port identifier {0}: each target port has one of its own, 1 to 65535")]
+    TargetPort(u16),
+    /// A target port group whose number is 0 or that of another, or that has no port, or too many.
+    #[error("target port group {0}: each has a number of its own, 1 to 65535, and 1 to 255 target ports")]
+    TargetPortGroup(u16),
+    /// No target port group, or too many.
+    #[error("{0} target port groups are not supported; there are 1 to 256")]
+    TargetPortGroups(usize),
     /// A designator of more than 255 bytes.
     #[error("a designator has {0} bytes; 255 fit")]
     Designator(usize),
@@ -166,13 +176,11 @@ pub enum ConfigError {
     #[error("a unit with protection information is not thin")]
     ThinProtection,
     /// A record that was kept is damaged, or from another version.
-    #[error(
-        "what was kept of unit {serial} is of no use: {error}; restore it, or remove it to start without reservations"
-    )]
+    #[error("what was kept of unit {serial} is of no use: {error}; restore it, or remove it to start without")]
     Kept {
         /// The serial number of the unit.
         serial: String,
-        /// What is wrong.
+        /// Which record.
         error: UnknownForm,
     },
 }
@@ -189,6 +197,7 @@ impl LogicalUnitConfig {
                 revision: "0001".into(),
                 serial: serial.into(),
                 designators: Vec::new(),
+                management_addresses: Vec::new(),
                 transport_version: None,
             },
             read_only: false,
@@ -199,7 +208,6 @@ impl LogicalUnitConfig {
             rotational: false,
             limits: Limits::default(),
             token_secret: None,
-            saved_settings: None,
             kept: None,
         }
     }
@@ -254,7 +262,7 @@ impl LogicalUnitConfig {
 
     /// Whether mode parameters can be saved.
     pub(crate) fn saves_settings(&self) -> bool {
-        self.saved_settings.is_some()
+        self.kept.is_some()
     }
 
     /// Blocks in `bytes`, as a 32-bit field of VPD page B0h has them.
@@ -299,7 +307,15 @@ impl Identity {
                 return Err(ConfigError::Name { field, bytes_max });
             }
         }
-        match self.designators.iter().find(|designator| designator.value.len() > 255) {
+        if self.management_addresses.len() > ManagementAddresses::COUNT_MAX {
+            return Err(ConfigError::Limit("number of management addresses"));
+        }
+        let bytes_max = ManagementAddress::ADDRESS_BYTES_MAX;
+        let wrong = |url: &str| url.is_empty() || url.len() > bytes_max || !printable(url);
+        if self.management_addresses.iter().any(|address| wrong(&address.address)) {
+            return Err(ConfigError::Name { field: "management address", bytes_max });
+        }
+        match self.designators.iter().find(|designator| designator.value.len() > Designator::VALUE_BYTES_MAX) {
             Some(long) => Err(ConfigError::Designator(long.value.len())),
             None => Ok(()),
         }

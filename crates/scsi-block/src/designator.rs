@@ -18,6 +18,18 @@ pub enum Association {
     Reserved,
 }
 
+impl Association {
+    /// What the low two bits of `code` say; those above belong to other fields.
+    pub(crate) const fn from_code(code: u8) -> Self {
+        match code & 3 {
+            0 => Self::LogicalUnit,
+            1 => Self::TargetPort,
+            2 => Self::TargetDevice,
+            _ => Self::Reserved,
+        }
+    }
+}
+
 /// How a designator's bytes are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeSet {
@@ -47,6 +59,8 @@ pub struct Designator {
 }
 
 impl Designator {
+    /// The most bytes that `value` has.
+    pub const VALUE_BYTES_MAX: usize = u8::MAX as usize;
     /// T10 vendor ID based.
     pub const T10_VENDOR: u8 = 0x1;
     /// EUI-64 based.
@@ -105,6 +119,11 @@ impl Designator {
         }
     }
 
+    /// The group of the target port that the command came through.
+    pub fn target_port_group(number: u16, protocol: Option<u8>) -> Self {
+        Self { kind: Self::TARGET_PORT_GROUP, ..Self::relative_target_port(number, protocol) }
+    }
+
     /// The type's name, for people.
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
@@ -138,18 +157,24 @@ impl Designator {
         to.extend(&self.value);
     }
 
+    /// Reads a whole list.
+    pub(crate) fn decode_list(mut list: &[u8]) -> Result<Vec<Self>, DecodeError> {
+        let mut designators = Vec::new();
+        while !list.is_empty() {
+            let (designator, rest) = Self::decode(list)?;
+            designators.push(designator);
+            list = rest;
+        }
+        Ok(designators)
+    }
+
     /// Takes one designator off the front of `list`.
     pub(crate) fn decode(list: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let short = |needed| DecodeError::Short { what: "a designator", there: list.len(), needed };
         let [first, second, _, length, rest @ ..] = list else { return Err(short(4)) };
         let (value, rest) = rest.split_at_checked((*length).into()).ok_or(short(4 + usize::from(*length)))?;
         let designator = Self {
-            association: match second >> 4 & 0x03 {
-                0 => Association::LogicalUnit,
-                1 => Association::TargetPort,
-                2 => Association::TargetDevice,
-                _ => Association::Reserved,
-            },
+            association: Association::from_code(second >> 4),
             protocol: (second & 0x80 != 0).then_some(first >> 4),
             code_set: match first & 0x0f {
                 1 => CodeSet::Binary,

@@ -7,11 +7,13 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
+use crate::access::{AccessState, ChangedBy};
 use crate::clock::Clock;
 use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::io::{BlockIo, Geometry, IoDone};
 use crate::mode::ModeSettings;
 use crate::nexus::Nexus;
+use crate::ports::{TargetPortGroup, TargetPorts};
 use crate::reservations::NexusName;
 use crate::roster::Roster;
 use crate::sense::AdditionalSense;
@@ -24,6 +26,7 @@ use crate::upkeep::Upkeep;
 /// their next call; nothing is sent between cores. Units may come, go, grow and shrink at any time.
 #[derive(Debug)]
 pub struct TargetDevice {
+    ports: Arc<TargetPorts>,
     roster: Mutex<Arc<Roster>>,
     /// The version of the roster, for those who have one already.
     version: AtomicU64,
@@ -37,6 +40,11 @@ pub struct TargetDevice {
 #[error("there is no logical unit {0}")]
 pub struct NoSuchLogicalUnit(pub LogicalUnitNumber);
 
+/// No target port group has that number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no target port group {0}")]
+pub struct NoSuchTargetPortGroup(pub u16);
+
 /// One unit, for management.
 #[derive(Clone, Debug)]
 pub struct LogicalUnitInfo {
@@ -48,7 +56,7 @@ pub struct LogicalUnitInfo {
     pub config: LogicalUnitConfig,
     /// The mode parameters in force.
     pub settings: ModeSettings,
-    /// The mode parameters that were saved: keep them, and give them back in [`LogicalUnitConfig::saved_settings`].
+    /// The mode parameters that were saved, which a reset brings back.
     pub saved_settings: ModeSettings,
     /// Whether a RESERVE reservation is held.
     pub reserved: bool,
@@ -56,17 +64,38 @@ pub struct LogicalUnitInfo {
     pub stopped: bool,
     /// Whether the medium was taken out.
     pub ejected: bool,
+    /// How it can be reached through each target port group, by the group's number.
+    pub access: Vec<(u16, AccessState)>,
 }
 
 impl TargetDevice {
-    /// Builds a device. Units keep the order in which they come.
+    /// Builds a device with one target port, which has the identifier 1 and is a group of its own, 1. Units keep the order in which they come.
     ///
     /// # Errors
     /// As [`add`](Self::add).
     pub fn new(
         logical_units: impl IntoIterator<Item = (LogicalUnitNumber, LogicalUnitConfig)>,
     ) -> Result<Self, ConfigError> {
+        Self::build(TargetPorts::one(), logical_units)
+    }
+
+    /// Builds a device with these target ports.
+    ///
+    /// # Errors
+    /// The groups are none that a device can have, or as [`add`](Self::add).
+    pub fn with_ports(
+        groups: impl IntoIterator<Item = TargetPortGroup>,
+        logical_units: impl IntoIterator<Item = (LogicalUnitNumber, LogicalUnitConfig)>,
+    ) -> Result<Self, ConfigError> {
+        Self::build(TargetPorts::new(groups)?, logical_units)
+    }
+
+    fn build(
+        ports: TargetPorts,
+        logical_units: impl IntoIterator<Item = (LogicalUnitNumber, LogicalUnitConfig)>,
+    ) -> Result<Self, ConfigError> {
         let device = Self {
+            ports: Arc::new(ports),
             roster: Mutex::default(),
             version: AtomicU64::new(0),
             next_nexus: AtomicU64::new(0),
@@ -94,7 +123,12 @@ impl TargetDevice {
         if roster.units().any(|(_, other)| other.config.identity.serial == config.identity.serial) {
             return Err(ConfigError::DuplicateSerial(config.identity.serial));
         }
-        let unit = LogicalUnit::new(LogicalUnitNumber::from(short), config, Arc::clone(&self.upkeep))?;
+        let unit = LogicalUnit::new(
+            LogicalUnitNumber::from(short),
+            config,
+            Arc::clone(&self.ports),
+            Arc::clone(&self.upkeep),
+        )?;
         let (next, index) = roster.with(short, unit);
         self.replace(&mut roster, next);
         Ok(index)
@@ -142,9 +176,13 @@ impl TargetDevice {
     ///
     /// The first command to each unit, but for INQUIRY, REPORT LUNS and REQUEST SENSE, is told POWER ON, RESET, OR BUS
     /// DEVICE RESET OCCURRED.
+    ///
+    /// # Panics
+    /// The device has no target port with the identifier that the name has.
     pub fn connect(self: &Arc<Self>, name: impl Into<NexusName>) -> Nexus {
-        let id = NexusId(self.next_nexus.fetch_add(1, Ordering::Relaxed));
-        Nexus::new(Arc::clone(self), id, name.into())
+        let (id, name) = (NexusId(self.next_nexus.fetch_add(1, Ordering::Relaxed)), name.into());
+        assert!(self.ports.find(name.path.target_port).is_some(), "a nexus comes through a port of the device");
+        Nexus::new(Arc::clone(self), id, name)
     }
 
     /// Sets the clock of the device, of which REPORT TIMESTAMP tells until SET TIMESTAMP says otherwise: at `now` it is `milliseconds`
@@ -169,6 +207,7 @@ impl TargetDevice {
                 reserved: state.reserved_by.is_some(),
                 stopped: state.medium.stopped,
                 ejected: state.medium.ejected,
+                access: unit.access(state),
             })
         };
         let units: Vec<LogicalUnitInfo> = self.roster().units().map(info).collect();
@@ -228,9 +267,27 @@ impl TargetDevice {
         self.roster().get(index).map(Arc::clone).expect("the index is that of a unit")
     }
 
-    /// The relative identifiers of the target ports: there is one.
-    pub(crate) fn target_ports(&self) -> &[u16] {
-        &[1]
+    /// The groups of its target ports.
+    pub fn target_port_groups(&self) -> &[TargetPortGroup] {
+        self.ports.groups()
+    }
+
+    /// The owner has found that a unit is reached otherwise through a target port group from now on (SPC-4 5.16: implicit asymmetric
+    /// access): every nexus is told ASYMMETRIC ACCESS STATE CHANGED. What it gives back is to be done by the unit's store, so that the
+    /// state outlives a loss of power; none is where nobody keeps records, or the unit is gone.
+    ///
+    /// # Errors
+    /// No group has the number.
+    pub fn set_access(
+        &self,
+        unit: usize,
+        group: u16,
+        state: AccessState,
+    ) -> Result<Option<BlockIo>, NoSuchTargetPortGroup> {
+        let place = self.ports.place_of_group(group).ok_or(NoSuchTargetPortGroup(group))?;
+        let roster = self.roster();
+        let record = roster.get(unit).and_then(|unit| unit.set_access(&[(place, state)], ChangedBy::Owner, None));
+        Ok(record.map(BlockIo::Keep))
     }
 
     /// The units as they are now.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::access::SetAccessList;
 use crate::cdb::Cdb;
 use crate::config::Kept;
 use crate::copy::{
@@ -16,8 +17,10 @@ use crate::designator::Designator;
 use crate::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
 use crate::opcodes::VARIABLE_LENGTH;
 use crate::protection::ProtectionType;
+use crate::reservations::{NexusName, Path};
 use crate::{
-    Begin, Limits, LogicalUnitConfig, LogicalUnitNumber, Nexus, Outcome, Status, Step, TargetDevice, Task, segments,
+    AccessState, Begin, Limits, LogicalUnitConfig, LogicalUnitNumber, Nexus, Outcome, Status, Step, TargetDevice,
+    TargetPort, TargetPortGroup, Task, segments,
 };
 
 const SMALL: Geometry = Geometry { block_size: 512, blocks: 2048 };
@@ -53,7 +56,18 @@ fn device() -> TargetDevice {
         };
         (LogicalUnitNumber::from(index as u16), config)
     };
-    TargetDevice::new((0..UNITS).map(unit)).expect("the fuzzing device's configuration is right")
+    TargetDevice::with_ports(groups(), (0..UNITS).map(unit)).expect("the fuzzing device's configuration is right")
+}
+
+/// The ports 1 and 2, each in a group of its own.
+fn groups() -> [TargetPortGroup; 2] {
+    [1, 2].map(|number| TargetPortGroup::new(number, vec![TargetPort { identifier: number, name: None }]))
+}
+
+/// An initiator through the port of this number.
+fn through(port: u16) -> NexusName {
+    let name = NexusName::from("fuzz");
+    NexusName { path: Path { target_port: port, ..name.path }, ..name }
 }
 
 /// Bytes taken from the front; zeros when there are none left.
@@ -78,7 +92,7 @@ impl Input<'_> {
 /// Something that must hold does not.
 pub fn command_list(input: &[u8]) {
     let device = Arc::new(device());
-    let mut nexuses = [device.connect("one"), device.connect("two")];
+    let mut nexuses = [device.connect(through(1)), device.connect(through(2))];
     let mut input = Input(input);
     while !input.0.is_empty() {
         let choice = input.byte();
@@ -86,11 +100,26 @@ pub fn command_list(input: &[u8]) {
         let lun = LogicalUnitNumber::from(u16::from(choice >> 1 & 7));
         match choice >> 5 {
             0 => drop(nexus.logical_unit_reset(lun)),
-            1 => drop(nexus.abort_task_set(lun)),
-            2 => nexuses[0] = device.connect("one"),
+            1 => {
+                let _ = nexus.abort_task_set(lun);
+                owner_sets(&device, lun, &mut input);
+            }
+            2 => nexuses[0] = device.connect(through(1)),
             _ => command(nexus, lun, &mut input),
         }
         upkeep(&device);
+    }
+}
+
+/// The owner changes the state of a group, which may be none that there is.
+fn owner_sets(device: &TargetDevice, lun: LogicalUnitNumber, input: &mut Input<'_>) {
+    let group = u16::from(input.byte() % 3);
+    let state = AccessState::ALL[usize::from(input.byte()) % AccessState::ALL.len()];
+    if let Some(unit) = device.find(lun)
+        && let Ok(Some(request)) = device.set_access(unit, group, state)
+    {
+        let info = device.logical_units().find(|info| info.index == unit).expect("the unit is there");
+        let _ = answer(&request, &info.config, 0);
     }
 }
 
@@ -114,6 +143,7 @@ fn parameter_list(cdb: &mut [u8], nexus: &mut Nexus, input: &mut Input<'_>) -> O
         (0x83, 1) => copy_list(nexus.device(), input).encode_lid4(),
         (0x83, 0x10) => PopulateTokenList { inactivity_seconds: 0, ranges: ranges(input) }.encode(),
         (0x83, 0x11) => write_list(nexus, input).encode(),
+        (0xa4, 0x0a) => access_list(input).encode(),
         _ => return None,
     };
     let (place, change) = (usize::from(input.byte()), input.byte());
@@ -123,8 +153,17 @@ fn parameter_list(cdb: &mut [u8], nexus: &mut Nexus, input: &mut Input<'_>) -> O
     if cdb[1] & 0x1f >= 0x10 {
         cdb[6..10].copy_from_slice(&[0; 4]);
     }
-    cdb[10..14].copy_from_slice(&(list.len() as u32).to_be_bytes());
+    let length = if cdb[0] == 0xa4 { 6 } else { 10 };
+    cdb[length..length + 4].copy_from_slice(&(list.len() as u32).to_be_bytes());
     Some(list)
+}
+
+fn access_list(input: &mut Input<'_>) -> SetAccessList {
+    let change = |input: &mut Input<'_>| {
+        let state = AccessState::ALL[usize::from(input.byte()) % AccessState::ALL.len()];
+        (u16::from(input.byte() % 3), state)
+    };
+    SetAccessList((0..input.byte() % 4).map(|_| change(input)).collect())
 }
 
 fn ranges(input: &mut Input<'_>) -> Vec<Extent> {
@@ -251,7 +290,8 @@ fn answer(request: &BlockIo, config: &LogicalUnitConfig, choice: u8) -> IoDone {
             assert!(config.kept.is_some(), "records are only given to who keeps them");
             let kept = [(record.name.to_owned(), record.content.clone())].into_iter().collect();
             let config = LogicalUnitConfig { kept: Some(kept), ..config.clone() };
-            assert!(TargetDevice::new([(LogicalUnitNumber::default(), config)]).is_ok(), "what is kept can be read");
+            let again = TargetDevice::with_ports(groups(), [(LogicalUnitNumber::default(), config)]);
+            assert!(again.is_ok(), "what is kept can be read");
         }
         BlockIo::Flush => {}
     }

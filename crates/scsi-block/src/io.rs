@@ -138,7 +138,7 @@ pub enum BlockIo {
 pub struct Record {
     /// What it is: a short word in lower case. A later record of the same name takes the place of an earlier one.
     pub name: &'static str,
-    /// Counts the records of this name from 1 since the unit was built: of two that come at once, the greater is the later.
+    /// Counts the unit's records since it was built: of two of one name, the greater is the later.
     pub version: u64,
     /// What is to be kept.
     pub content: Bytes,

@@ -10,7 +10,7 @@
 //! A [`TargetDevice`] has logical units and is shared by all cores; each initiator has a [`Nexus`] to it, which one
 //! core owns. The crate does no I/O, has no clock and no threads, and has never heard of a transport. The initiator's
 //! half is here too: [`cdb`] builds the commands, and [`inquiry`], [`vpd`], [`parameters`], [`mode`], [`log`], [`reservations`],
-//! [`copy`] and [`sense`] read the answers.
+//! [`access`], [`copy`] and [`sense`] read the answers.
 //!
 //! # Guarantees
 //!
@@ -27,6 +27,8 @@
 //!   commands run, and every nexus is told.
 //! - **A fence holds.** Persistent reservations, once their store has [kept](BlockIo::Keep) them, outlive the target; what PREEMPT AND
 //!   ABORT or a reset has ended lands no more when its [`Settling`] is over.
+//! - **Each way has its port.** A nexus comes through one of the device's [target ports](TargetPort); reservations and unit attentions are of
+//!   the nexus, and the [access state](AccessState) of the port's group says what a command through it may do.
 //! - **A token delivers no wrong block.** A write to one of its blocks ends it. Copies are tasks, of one bounded step after another.
 //! - **Resets reach everywhere.** A reset through one nexus ends the tasks of all: each finds out at its next call,
 //!   by the epoch that it shares with the unit.
@@ -60,6 +62,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
+mod asynchronous_event;
 pub mod cdb;
 mod clock;
 mod commands;
@@ -82,6 +86,7 @@ mod nexus;
 mod octets;
 pub mod opcodes;
 pub mod parameters;
+mod ports;
 pub mod protection;
 pub mod reservations;
 mod roster;
@@ -97,14 +102,17 @@ mod upkeep;
 pub mod vpd;
 mod wipe;
 
+pub use access::AccessState;
+pub use asynchronous_event::{AsynchronousEvent, EventDepth};
 pub use clock::TimestampOrigin;
 pub use config::{ConfigError, Identity, Kept, Limits, LogicalUnitConfig};
-pub use device::{LogicalUnitInfo, NoSuchLogicalUnit, TargetDevice};
+pub use device::{LogicalUnitInfo, NoSuchLogicalUnit, NoSuchTargetPortGroup, TargetDevice};
 pub use io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Record, Segments};
 pub use link::Settling;
 pub use lun::LogicalUnitNumber;
 pub use nexus::Nexus;
 pub use octets::{DecodeError, Place};
+pub use ports::{GROUP_PORTS_MAX, GROUPS_MAX, TargetPort, TargetPortGroup};
 pub use status::{Status, UnknownStatus};
 pub use task::{Begin, Command, Outcome, Step, Task};
 pub use task_set::TaskAttribute;

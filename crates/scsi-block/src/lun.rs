@@ -39,9 +39,18 @@ impl LogicalUnitNumber {
     pub const WELL_KNOWN_REPORT_LUNS: Self = Self([0xc1, 0x01, 0, 0, 0, 0, 0, 0]);
 
     /// The number, if the field names a unit by one of the four single-level forms and it fits in 16 bits.
+    #[inline]
     pub fn as_u16(self) -> Option<u16> {
+        // The first of these forms, as most commands have it, in one look.
+        let field = u64::from_be_bytes(self.0);
+        if field & !(0xff << 48) == 0 {
+            return Some((field >> 48) as u16);
+        }
+        self.as_u16_rarely()
+    }
+
+    fn as_u16_rarely(self) -> Option<u16> {
         match self.0 {
-            [0x00, number, 0, 0, 0, 0, 0, 0] => Some(number.into()),
             [high @ 0x40..=0x7f, low, 0, 0, 0, 0, 0, 0] => Some(u16::from_be_bytes([high & 0x3f, low])),
             [EXTENDED_FLAT, 0, high, low, 0, 0, 0, 0] => Some(u16::from_be_bytes([high, low])),
             [LONG_EXTENDED_FLAT, 0, 0, 0, high, low, 0, 0] => Some(u16::from_be_bytes([high, low])),

@@ -6,7 +6,10 @@
 
 mod data;
 mod fields;
+mod kept;
 mod select;
+
+pub(crate) use kept::RECORD;
 
 pub(crate) use data::ModeHeader;
 pub use data::{BlockDescriptor, ModeData, ModePage};

@@ -20,6 +20,8 @@ bitflags! {
         const AVAILABLE = 1 << 3;
         /// The target port is in an active state, and not in standby either.
         const ACTIVE = 1 << 4;
+        /// The target port's state is not about to change.
+        const SETTLED = 1 << 5;
         /// What a reservation can take away.
         const OF_RESERVATIONS = Self::UNRESERVED.bits() | Self::READ.bits() | Self::WRITE.bits();
     }
@@ -39,5 +41,9 @@ pub(crate) const ASKING: Needs = Needs::UNRESERVED.union(Needs::READ).union(Need
 pub(crate) const TELLING: Needs = Needs::UNRESERVED.union(Needs::AVAILABLE);
 /// A command that changes settings of the device, and works in standby.
 pub(crate) const SETTING: Needs = ASKING.union(Needs::WRITE);
+/// A command that asks about target ports, and works in every state of theirs.
+pub(crate) const ASKING_OF_PORTS: Needs = Needs::UNRESERVED;
+/// A command that changes the states of target ports.
+pub(crate) const SETTING_PORTS: Needs = Needs::UNRESERVED.union(Needs::READ).union(Needs::WRITE).union(Needs::SETTLED);
 /// A command about reservations, which looks at them itself, and works in standby.
 pub(crate) const RESERVING: Needs = Needs::AVAILABLE;

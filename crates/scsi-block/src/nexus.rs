@@ -12,20 +12,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
+use crate::asynchronous_event::AsynchronousEvent;
 use crate::cdb::Cdb;
-use crate::commands::{self, Context, Plan, Refusal, Started};
+use crate::commands::{self, Context, Started, Work};
 use crate::copy::CopyJob;
 use crate::device::{NoSuchLogicalUnit, TargetDevice};
-use crate::io::{Extent, IoDone, IoOutput, Segments};
+use crate::io::{BlockIo, Extent, IoDone, IoOutput, Segments};
 use crate::link::Settling;
 use crate::opcodes::Operation;
 use crate::reservations::NexusName;
 use crate::roster::Roster;
+use crate::segments;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
 use crate::sequence::Sequence;
 use crate::status::Status;
 use crate::task::{Begin, Command, Outcome, Phase, Rare, Step, Task, Then};
-use crate::unit::{Conditions, LogicalUnit, NexusId};
+use crate::unit::{LogicalUnit, NexusId};
 
 use at_unit::AtUnit;
 
@@ -100,29 +102,13 @@ impl Nexus {
             self.look_around();
         }
         let found = self.roster.find(lun).and_then(|index| self.units[index].as_mut());
-        let Some(own) = found else { return Begin::Done(self.without_unit(lun, command.cdb)) };
-        if own.set.len() >= own.unit.config.limits.tasks_max.into() {
-            return Begin::Done(Outcome::bare(Status::TaskSetFull));
-        }
+        let Some(own) = found else { return self.without_unit(lun, command.cdb) };
         // In this order: a task of an epoch has seen all that was changed before it began.
         let epoch = own.requests.epoch();
         let summary = own.unit.summary();
-        match own.plan(&self.device, self.id, summary, command) {
-            Ok(Plan::Work { work, data_in_length, data_out_length }) => Begin::Task(Task {
-                lun,
-                unit: own.index as u32,
-                data_out_length,
-                data_in_length,
-                epoch,
-                position: own.set.enter(command.attribute),
-                phase: Phase::ExpectData(work),
-            }),
-            Ok(Plan::Done(data_in)) => Begin::Done(Outcome::good(data_in)),
-            Err(Refusal::Check(sense)) => {
-                own.handle_queue_error();
-                Begin::Done(Outcome::check(sense, summary.sense_format()))
-            }
-            Err(Refusal::ReservationConflict) => Begin::Done(Outcome::bare(Status::ReservationConflict)),
+        match own.plan_usual(summary, command) {
+            Some(transfer) => Begin::Task(own.task(command, epoch, transfer)),
+            None => own.begin_rarely(&self.device, self.id, command, (summary, epoch)),
         }
     }
 
@@ -144,9 +130,22 @@ impl Nexus {
     /// The task was started before.
     #[inline]
     pub fn start(&mut self, task: &mut Task, data_out: Segments) -> Step {
-        let Phase::ExpectData(work) = std::mem::replace(&mut task.phase, Phase::Ended) else {
-            panic!("a task is started once")
-        };
+        let Phase::ExpectData(work) = task.phase else { panic!("a task is started once") };
+        let own = self.units[task.unit()].as_mut().expect("a task has a unit");
+        match work {
+            Work::Read(extent) => own.submit(task, BlockIo::Read(extent), Then::GiveData),
+            Work::Write { extent, forced } if segments::length(&data_out) == u64::from(task.data_out_length) => {
+                let durable = commands::durable(own.unit.summary(), forced);
+                own.submit(task, BlockIo::Write { lba: extent.lba, data: data_out, durable }, Then::End(extent))
+            }
+            other => self.start_rarely(task, other, data_out),
+        }
+    }
+
+    /// What is neither a READ nor a WRITE whose data has come in full.
+    #[cold]
+    fn start_rarely(&mut self, task: &mut Task, work: Work, data_out: Segments) -> Step {
+        task.phase = Phase::Ended;
         let own = self.units[task.unit()].as_mut().expect("a task has a unit");
         if own.has_aborted(task) {
             own.end(task);
@@ -156,20 +155,14 @@ impl Nexus {
         let summary = unit.summary();
         let context = Context { device: &self.device, unit, index: *index, nexus: self.id, summary, now: None };
         let step = match commands::start(&context, work, data_out, task.data_out_length) {
-            Ok(Started::Io(request, then)) => {
-                if summary.has(Conditions::TOKENS) {
-                    unit.revoke_tokens(then.changes());
-                }
-                own.counters.count(&request);
-                task.phase = Phase::ExpectIo(then);
-                if own.requests.count(task.epoch) { Step::Io(request) } else { Step::Aborted }
-            }
+            Ok(Started::Io(request, then)) => return own.submit(task, request, then),
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
+            Ok(Started::Conflict) => Step::Done(Outcome::bare(Status::ReservationConflict)),
+            Ok(Started::Wait(settling)) => wait(task, settling),
             Ok(Started::Copy(job)) => {
                 let step = self.proceed_with_copy(task, job);
                 self.count_rarely(task, step)
             }
-            Ok(other) => start_rarely(task, other),
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         };
         self.own_mut(task).settle(task, &step);
@@ -182,41 +175,45 @@ impl Nexus {
     /// The task has no request under way.
     #[inline]
     pub fn resume(&mut self, task: &mut Task, done: IoDone) -> Step {
-        let Phase::ExpectIo(then) = std::mem::replace(&mut task.phase, Phase::Ended) else {
-            panic!("a task is resumed after a request")
+        let own = self.units[task.unit()].as_mut().expect("a task has a unit");
+        let (changed, data_in) = match (std::mem::replace(&mut task.phase, Phase::Ended), done) {
+            (Phase::ExpectIo(Then::GiveData), Ok(IoOutput::Data(data)))
+                if data.len() as u64 == u64::from(task.data_in_length) =>
+            {
+                (Extent::NONE, data)
+            }
+            (Phase::ExpectIo(Then::End(extent)), Ok(_)) => (extent, Bytes::new()),
+            (Phase::ExpectIo(then), done) => return self.resume_rarely(task, then, done),
+            _ => panic!("a task is resumed after a request"),
         };
+        own.handle_io_end(task, changed);
+        own.set.leave(task.position);
+        if own.has_aborted(task) { Step::Aborted } else { Step::Done(Outcome::good(data_in)) }
+    }
+
+    /// The end of a request that is neither the usual end of a READ nor that of a WRITE.
+    #[cold]
+    fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
         self.handle_io_end(task, &then);
-        let own = self.own_mut(task);
-        if own.has_aborted(task) {
-            own.end(task);
+        if self.own(task).has_aborted(task) {
+            self.own_mut(task).end(task);
             return Step::Aborted;
         }
-        let step = match (then, done) {
-            (Then::GiveData(length), Ok(IoOutput::Data(data))) if data.len() as u64 == u64::from(length) => {
-                Step::Done(Outcome::good(data))
+        if let Err(error) = done {
+            let unit = then.copy().map_or(task.unit(), CopyJob::unit);
+            if let Some(Some(own)) = self.units.get(unit) {
+                own.counters.count_failure(error);
             }
-            (Then::End(_), Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
-            (then, done) => {
-                if let Err(error) = done {
-                    let unit = then.copy().map_or(task.unit(), CopyJob::unit);
-                    if let Some(Some(own)) = self.units.get(unit) {
-                        own.counters.count_failure(error);
-                    }
-                }
-                let step = self.resume_rarely(task, then, done);
-                self.count_rarely(task, step)
-            }
-        };
+        }
+        let step = self.follow(task, then, done);
+        let step = self.count_rarely(task, step);
         self.own_mut(task).settle(task, &step);
         step
     }
 
     /// A request of a task is at the store no more: what it changes has changed.
-    #[inline]
     fn handle_io_end(&mut self, task: &Task, then: &Then) {
-        let own = self.own_mut(task);
-        own.revoke_tokens(then.changes());
-        own.requests.discount(task.epoch);
+        self.own_mut(task).handle_io_end(task, then.changes());
         if let Some(job) = then.copy() {
             self.end_tokens_of_copy(job);
             self.discount_copy(task, job);
@@ -265,9 +262,8 @@ impl Nexus {
         }
     }
 
-    /// What follows the end of a request where that is neither the usual end of a READ nor that of a WRITE.
-    #[cold]
-    fn resume_rarely(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
+    /// What follows the end of a request.
+    fn follow(&mut self, task: &mut Task, then: Then, done: IoDone) -> Step {
         let unit = &Arc::clone(&self.own(task).unit);
         let check = |sense| Step::Done(Outcome::check(sense, unit.summary().sense_format()));
         let rare = match (then, &done) {
@@ -290,6 +286,8 @@ impl Nexus {
             (Rare::Settle(_), Err(_)) => {
                 check(Sense::new(SenseKey::HardwareError, AdditionalSense::INTERNAL_TARGET_FAILURE))
             }
+            (Rare::Kept { .. }, Ok(_)) => Step::Done(Outcome::bare(Status::Good)),
+            (Rare::Kept { otherwise }, Err(_)) => check(Sense::new(SenseKey::HardwareError, otherwise)),
             (Rare::Continue(sequence, changes), Ok(_)) => proceed(task, sequence, changes),
             (Rare::Continue(sequence, _), Err(error)) => check(sense::from_io_error(sequence.translate(error))),
             (_, Err(error)) => check(sense::from_io_error(error)),
@@ -299,7 +297,7 @@ impl Nexus {
 
     /// The answer to a command for the well-known unit, or for a LUN that has no unit (SPC-5 5.4, SAM-5 4.7.2).
     #[cold]
-    fn without_unit(&self, lun: LogicalUnitNumber, cdb: &[u8]) -> Outcome {
+    fn without_unit(&self, lun: LogicalUnitNumber, cdb: &[u8]) -> Begin {
         let unsupported = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
         let answer = Cdb::decode(cdb).map_err(Sense::from).and_then(|cdb| match cdb.operation() {
             _ if lun == LogicalUnitNumber::WELL_KNOWN_REPORT_LUNS => {
@@ -310,10 +308,10 @@ impl Nexus {
             Operation::RequestSense => Ok(commands::sense_as_data(&cdb, unsupported)),
             _ => Err(unsupported),
         });
-        match answer {
+        Begin::Done(match answer {
             Ok(data_in) => Outcome::good(data_in),
             Err(sense) => Outcome::check(sense, SenseFormat::Fixed),
-        }
+        })
     }
 
     /// The unit that there is now.
@@ -355,12 +353,12 @@ impl Nexus {
         self.units.iter().flatten().for_each(|own| own.unit.reset_nexus(self.id));
     }
 
-    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7): whether a unit attention condition waits for a command of this nexus.
+    /// QUERY ASYNCHRONOUS EVENT (SAM-5 7): the unit attention condition that waits for a command of this nexus, if there is one.
     ///
     /// # Errors
     /// The LUN has no unit.
-    pub fn has_attention(&self, lun: LogicalUnitNumber) -> Result<bool, NoSuchLogicalUnit> {
-        self.unit(lun).map(|unit| unit.has_attention(self.id))
+    pub fn asynchronous_event(&self, lun: LogicalUnitNumber) -> Result<Option<AsynchronousEvent>, NoSuchLogicalUnit> {
+        self.unit(lun).map(|unit| unit.pending_attention(self.id))
     }
 
     // RFC 7143 11.14.5-1.
@@ -376,16 +374,6 @@ impl Nexus {
 impl Drop for Nexus {
     fn drop(&mut self) {
         self.units.iter().flatten().for_each(|own| own.unit.disconnect(self.id));
-    }
-}
-
-/// What the data-out comes to where it is neither a request nor GOOD.
-#[cold]
-fn start_rarely(task: &mut Task, started: Started) -> Step {
-    match started {
-        Started::Conflict => Step::Done(Outcome::bare(Status::ReservationConflict)),
-        Started::Wait(settling) => wait(task, settling),
-        Started::Io(..) | Started::Done | Started::Copy(_) => unreachable!("what is usual was looked at before"),
     }
 }
 

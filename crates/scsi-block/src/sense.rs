@@ -230,6 +230,8 @@ impl Sense {
     }
 }
 
+/// No sense data is longer (SPC-4 4.5.1).
+pub const SENSE_BYTES_MAX: u8 = 252;
 const FIXED_BYTES: usize = 18;
 const CURRENT_FIXED: u8 = 0x70;
 const CURRENT_DESCRIPTOR: u8 = 0x72;

@@ -2,6 +2,8 @@
 //!
 //! Long work is cut into steps so that a reset can come between them and no single request holds a store for long.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use crate::commands::ProtectedSame;
@@ -16,8 +18,8 @@ const COMPARE_STEP_BYTES: u64 = 128 << 10;
 /// The requests that are still to come. It is an iterator.
 #[derive(Debug)]
 pub(crate) enum Sequence {
-    /// One request.
-    One(Option<BlockIo>),
+    /// These.
+    Few(VecDeque<BlockIo>),
     /// Write one block over and over.
     WriteSame { rest: Extent, block: Option<Bytes>, unmap: bool, durable: bool, block_size: u32 },
     /// Compare one block with many.
@@ -40,7 +42,7 @@ impl Iterator for Sequence {
 
     fn next(&mut self) -> Option<BlockIo> {
         match self {
-            Self::One(request) => request.take(),
+            Self::Few(requests) => requests.pop_front(),
             Self::WriteSame { rest, block, unmap, durable, block_size } => {
                 let extent = take(rest, SAME_STEP_BYTES, u64::from(*block_size))?;
                 Some(BlockIo::WriteSame { extent, block: block.clone(), unmap: *unmap, durable: *durable })

@@ -9,7 +9,7 @@ use crate::commands::{Protected, Purpose, Work};
 use crate::copy::CopyJob;
 use crate::io::{BlockIo, Extent};
 use crate::link::Settling;
-use crate::sense::{Sense, SenseFormat};
+use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::sequence::Sequence;
 use crate::status::Status;
 use crate::task_set::{Position, TaskAttribute};
@@ -119,8 +119,8 @@ pub(crate) enum Phase {
 /// What follows when the store has ended a request well.
 #[derive(Debug)]
 pub(crate) enum Then {
-    /// The task ends with so many bytes, which were read.
-    GiveData(u32),
+    /// The task ends with what was read, all of [`Task::data_in_length`].
+    GiveData,
     /// The task ends. Until then these blocks may change.
     End(Extent),
     /// Something else: kept apart, so that READ and WRITE have little to move and to free.
@@ -141,6 +141,8 @@ pub(crate) enum Rare {
     Check(Protected, Purpose),
     /// The task ends when requests of those that it has ended have come back.
     Settle(Settling),
+    /// The task ends when its record is kept; if it cannot be, with HARDWARE ERROR and this.
+    Kept { otherwise: AdditionalSense },
     /// The next step of the unit's wipe follows; after the last, the task ends.
     Wipe(Lease),
     /// The next step of a copy follows; after the last, the task ends.
@@ -149,9 +151,10 @@ pub(crate) enum Rare {
 
 impl Then {
     /// The blocks that may change until then.
+    #[inline]
     pub(crate) fn changes(&self) -> Extent {
         match self {
-            Self::GiveData(_) => Extent::NONE,
+            Self::GiveData => Extent::NONE,
             Self::End(extent) => *extent,
             Self::Rarely(rare) => match **rare {
                 Rare::Continue(_, extent) => extent,

@@ -14,17 +14,19 @@ use bitflags::bitflags;
 use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
+use crate::access::{self, Access, AccessState, ChangedBy};
+use crate::asynchronous_event::AsynchronousEvent;
 use crate::clock::Clock;
-use crate::commands::RECORD;
 use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::copy::{Copies, Tokens};
 use crate::counters::{Counters, Totals};
-use crate::io::{BlockIo, Extent, Geometry, IoError};
+use crate::io::{BlockIo, Extent, Geometry, IoError, Record};
 use crate::link::{Link, RequestCounter, Settling};
 use crate::medium::MediumState;
-use crate::mode::ModeSettings;
+use crate::mode::{self, ModeSettings};
 use crate::needs::Needs;
-use crate::reservations::{NexusName, Path, Reservations};
+use crate::ports::TargetPorts;
+use crate::reservations::{self, NexusName, Path, Reservations};
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
 use crate::upkeep::Upkeep;
@@ -49,6 +51,8 @@ bitflags! {
         const WIPING = 1 << 6;
         /// There are tokens that a write may have to end.
         const TOKENS = 1 << 7;
+        /// Nothing is to be written, for one reason or the other.
+        const WRITE_PROTECTED = Self::READ_ONLY.bits() | Self::SOFTWARE_WRITE_PROTECTED.bits();
     }
 }
 
@@ -99,8 +103,9 @@ pub(crate) struct State {
     /// Who has reserved the unit with RESERVE.
     pub(crate) reserved_by: Option<NexusId>,
     pub(crate) reservations: Reservations,
-    /// Counts what is given to be kept.
-    pub(crate) kept_version: u64,
+    pub(crate) access: Access,
+    /// Counts the records that are given to be kept.
+    kept_version: u64,
     pub(crate) medium: MediumState,
     pub(crate) copies: Copies,
     pub(crate) tokens: Tokens,
@@ -117,6 +122,8 @@ pub(crate) struct State {
 #[derive(Debug)]
 struct Peer {
     name: NexusName,
+    /// Place of the group of its target port.
+    group: usize,
     link: Arc<Link>,
     attentions: UnitAttentions,
     counters: Arc<Counters>,
@@ -137,10 +144,28 @@ impl CountedPage {
 impl State {
     /// What commands of `nexus` may count on.
     pub(crate) fn granted(&self, nexus: NexusId) -> Needs {
-        match self.reserved_by {
+        let Some(own) = self.nexuses.get(&nexus) else { return Needs::all() };
+        let of_reservations = match self.reserved_by {
             Some(holder) if holder != nexus => Needs::all() - Needs::OF_RESERVATIONS,
-            _ => self.nexuses.get(&nexus).map_or(Needs::all(), |own| self.reservations.leaves(&own.name.path)),
-        }
+            _ => self.reservations.leaves(&own.name.path),
+        };
+        of_reservations & self.access.state(own.group).leaves()
+    }
+
+    /// The state of the group of the target port of `nexus`.
+    pub(crate) fn access_through(&self, nexus: NexusId) -> AccessState {
+        self.nexuses.get(&nexus).map_or(AccessState::ActiveOptimized, |own| self.access.state(own.group))
+    }
+
+    /// Why commands are refused that need more than the target port of `nexus` lets through, if it does not let all through.
+    pub(crate) fn access_refusal(&self, nexus: NexusId) -> Option<Sense> {
+        self.access_through(nexus).refusal()
+    }
+
+    /// Something that is to be kept, as it is now.
+    pub(crate) fn record(&mut self, name: &'static str, content: Vec<u8>) -> Record {
+        self.kept_version += 1;
+        Record { name, version: self.kept_version, content: content.into() }
     }
 
     /// The epoch of tasks of a nexus that begin now; that of one which is gone has no other.
@@ -196,6 +221,8 @@ impl State {
 pub(crate) struct LogicalUnit {
     pub(crate) number: LogicalUnitNumber,
     pub(crate) config: LogicalUnitConfig,
+    /// The ports of the device.
+    pub(crate) ports: Arc<TargetPorts>,
     summary: AtomicU64,
     blocks: AtomicU64,
     upkeep: Arc<Upkeep>,
@@ -215,17 +242,20 @@ impl LogicalUnit {
     pub(crate) fn new(
         number: LogicalUnitNumber,
         config: LogicalUnitConfig,
+        ports: Arc<TargetPorts>,
         upkeep: Arc<Upkeep>,
     ) -> Result<Self, ConfigError> {
-        let kept = config.kept.as_ref().and_then(|kept| kept.get(RECORD)).map_or(&[][..], |record| record);
+        let kept = |name| config.kept.as_ref().and_then(|kept| kept.get(name)).map_or(&[][..], |record| record);
         let wrong = |error| ConfigError::Kept { serial: config.identity.serial.clone(), error };
-        let reservations = Reservations::from_kept(kept).map_err(wrong)?;
-        let saved = config.saved_settings.unwrap_or(config.default_settings());
+        let reservations = Reservations::from_kept(kept(reservations::RECORD)).map_err(wrong)?;
+        let access = Access::from_kept(kept(access::RECORD), &ports).map_err(wrong)?;
+        let saved = ModeSettings::from_kept(kept(mode::RECORD), config.default_settings()).map_err(wrong)?;
         let state = State {
             settings: saved,
             saved,
             reserved_by: None,
             reservations,
+            access,
             kept_version: 0,
             medium: MediumState::default(),
             copies: Copies::default(),
@@ -237,7 +267,7 @@ impl LogicalUnit {
         };
         let summary = AtomicU64::new(conditions(&state, &config).bits().into());
         let blocks = AtomicU64::new(config.geometry.blocks);
-        Ok(Self { number, config, summary, blocks, upkeep, state: Mutex::new(state) })
+        Ok(Self { number, config, ports, summary, blocks, upkeep, state: Mutex::new(state) })
     }
 
     #[inline]
@@ -305,7 +335,8 @@ impl LogicalUnit {
         let (link, counters) = (Arc::new(Link::default()), Arc::new(Counters::default()));
         let mut attentions = UnitAttentions::default();
         attentions.post(AdditionalSense::POWER_ON_OR_RESET);
-        let peer = Peer { name, link: Arc::clone(&link), attentions, counters: Arc::clone(&counters) };
+        let (group, _) = self.ports.find(name.path.target_port).expect("a nexus comes through a port of the device");
+        let peer = Peer { name, group, link: Arc::clone(&link), attentions, counters: Arc::clone(&counters) };
         self.state.lock().nexuses.insert(nexus, peer);
         (counters, RequestCounter::new(link))
     }
@@ -351,9 +382,9 @@ impl LogicalUnit {
         }
     }
 
-    /// Whether a unit attention condition waits for a command of `nexus`.
-    pub(crate) fn has_attention(&self, nexus: NexusId) -> bool {
-        self.look(|state| state.nexuses.get(&nexus).is_some_and(|peer| peer.attentions.any()))
+    /// The unit attention condition that waits for a command of `nexus`.
+    pub(crate) fn pending_attention(&self, nexus: NexusId) -> Option<AsynchronousEvent> {
+        self.look(|state| state.nexuses.get(&nexus)?.attentions.pending())
     }
 
     /// What the loss of a nexus does to the unit, for one that goes on: its reservation ends, and it is told (SAM-5 6.3.4).
@@ -390,6 +421,29 @@ impl LogicalUnit {
             state.links(|_, _| true)
         });
         Settling::end_tasks(links)
+    }
+
+    /// How it can be reached through each group of target ports, by its number.
+    pub(crate) fn access(&self, state: &State) -> Vec<(u16, AccessState)> {
+        let groups = self.ports.groups().iter().enumerate();
+        groups.map(|(place, group)| (group.number, state.access.state(place))).collect()
+    }
+
+    /// Groups of target ports, by their places, take other states; all nexuses but `except` are told if there is something new. Gives what is
+    /// to be kept, if somebody keeps records.
+    pub(crate) fn set_access(
+        &self,
+        changes: &[(usize, AccessState)],
+        by: ChangedBy,
+        except: Option<NexusId>,
+    ) -> Option<Record> {
+        self.change(|state| {
+            if state.access.set(changes, by) {
+                state.post(AdditionalSense::ASYMMETRIC_ACCESS_STATE_CHANGED, except);
+            }
+            // Also if nothing is new: the same that was to be kept before this may not have been.
+            self.config.kept.as_ref().map(|_| state.record(access::RECORD, state.access.to_kept(&self.ports)))
+        })
     }
 
     /// The medium is there again; all but the nexus that has loaded it are told. While somebody prevents its removal it does not move

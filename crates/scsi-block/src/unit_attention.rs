@@ -5,7 +5,8 @@
 
 use smallvec::SmallVec;
 
-use crate::sense::AdditionalSense;
+use crate::asynchronous_event::{AsynchronousEvent, EventDepth};
+use crate::sense::{AdditionalSense, SenseKey};
 
 /// What is to be told, in the order in which it came.
 #[derive(Debug, Default)]
@@ -38,6 +39,13 @@ impl UnitAttentions {
         !self.0.is_empty()
     }
 
+    /// What waits: the condition that is to be told next, and whether there are more.
+    pub(crate) fn pending(&self) -> Option<AsynchronousEvent> {
+        let depth = if self.0.len() > 1 { EventDepth::Several } else { EventDepth::One };
+        let additional = self.0[self.next()?];
+        Some(AsynchronousEvent { depth, key: SenseKey::UnitAttention, additional })
+    }
+
     /// The condition is not worth telling any more.
     pub(crate) fn clear(&mut self, condition: AdditionalSense) {
         self.0.retain(|other| *other != condition);
@@ -45,8 +53,13 @@ impl UnitAttentions {
 
     /// Takes the condition that is to be told next.
     pub(crate) fn take(&mut self) -> Option<AdditionalSense> {
-        let next = (0..self.0.len()).min_by_key(|at| rank(self.0[*at]))?;
+        let next = self.next()?;
         Some(self.0.remove(next))
+    }
+
+    /// The place of the condition that is to be told next.
+    fn next(&self) -> Option<usize> {
+        (0..self.0.len()).min_by_key(|at| rank(self.0[*at]))
     }
 }
 

@@ -4,8 +4,14 @@
 //! that is shorter than T10 draws it decodes with zeros for what it lacks, as older devices send shorter pages.
 
 mod extended;
+mod management;
+mod mode_policy;
+mod scsi_ports;
 
 pub use extended::ExtendedInquiry;
+pub use management::{ManagementAddress, ManagementAddresses};
+pub use mode_policy::{ModePagePolicies, ModePagePolicy};
+pub use scsi_ports::{ScsiPort, ScsiPorts};
 
 use crate::designator::Designator;
 use crate::inquiry::Peripheral;
@@ -19,8 +25,14 @@ pub mod page {
     pub const UNIT_SERIAL_NUMBER: u8 = 0x80;
     /// Device identification.
     pub const DEVICE_IDENTIFICATION: u8 = 0x83;
+    /// Management network addresses.
+    pub const MANAGEMENT_ADDRESSES: u8 = 0x85;
     /// Extended INQUIRY data.
     pub const EXTENDED_INQUIRY: u8 = 0x86;
+    /// Mode page policy.
+    pub const MODE_PAGE_POLICY: u8 = 0x87;
+    /// SCSI ports.
+    pub const SCSI_PORTS: u8 = 0x88;
     /// Third-party copy.
     pub const THIRD_PARTY_COPY: u8 = 0x8f;
     /// Block limits.
@@ -31,12 +43,17 @@ pub mod page {
     pub const LOGICAL_BLOCK_PROVISIONING: u8 = 0xb2;
 }
 
-/// The pages that a unit of this crate has, in order; one that keeps protection information does not have page 8Fh.
+/// The pages that a unit of this crate has, in order; one that keeps protection information does not have page 8Fh. None has page B3h
+/// (referrals), which is for units that are cut into pieces with better ways of their own (SBC-4 4.26): here a whole unit is reached alike
+/// through a port, R_SUP of page 86h is zero, and whoever asks for the page is told that there is none.
 pub const PAGES: &[u8] = &[
     page::SUPPORTED_PAGES,
     page::UNIT_SERIAL_NUMBER,
     page::DEVICE_IDENTIFICATION,
+    page::MANAGEMENT_ADDRESSES,
     page::EXTENDED_INQUIRY,
+    page::MODE_PAGE_POLICY,
+    page::SCSI_PORTS,
     page::THIRD_PARTY_COPY,
     page::BLOCK_LIMITS,
     page::BLOCK_DEVICE_CHARACTERISTICS,
@@ -107,14 +124,7 @@ impl DeviceIdentification {
     /// # Errors
     /// The header is cut or is another page's, or the list ends inside a designator.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut list = body("VPD page 83h", page::DEVICE_IDENTIFICATION, bytes)?;
-        let mut designators = Vec::new();
-        while !list.is_empty() {
-            let (designator, rest) = Designator::decode(list)?;
-            designators.push(designator);
-            list = rest;
-        }
-        Ok(Self(designators))
+        Designator::decode_list(body("VPD page 83h", page::DEVICE_IDENTIFICATION, bytes)?).map(Self)
     }
 }
 
@@ -365,6 +375,9 @@ mod tests {
                 let _ = BlockDeviceCharacteristics::decode(&bytes);
                 let _ = LogicalBlockProvisioning::decode(&bytes);
                 let _ = ExtendedInquiry::decode(&bytes);
+                let _ = ScsiPorts::decode(&bytes);
+                let _ = ManagementAddresses::decode(&bytes);
+                let _ = ModePagePolicies::decode(&bytes);
             }
         }
     }

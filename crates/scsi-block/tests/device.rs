@@ -191,7 +191,7 @@ fn select(nexus: &mut Nexus, save: bool, code: u8, byte: usize, mask: u8) {
 
 /// A unit whose mode parameters somebody keeps.
 fn saving(config: LogicalUnitConfig) -> LogicalUnitConfig {
-    LogicalUnitConfig { saved_settings: Some(config.default_settings()), ..config }
+    LogicalUnitConfig { kept: Some(Kept::new()), ..config }
 }
 
 #[test]
@@ -348,11 +348,15 @@ fn a_unit_says_who_it_is() {
     let device = Arc::new(TargetDevice::new([(lun(0), config)]).unwrap());
     let mut nexus = device.connect("one");
     let mut page = |code| good(&mut nexus, &Cdb::inquiry_page(code, 255), &[]);
-    assert_eq!(SupportedPages::decode(&page(0)).unwrap().0, [0, 0x80, 0x83, 0x86, 0x8f, 0xb0, 0xb1, 0xb2]);
+    assert_eq!(
+        SupportedPages::decode(&page(0)).unwrap().0,
+        [0, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88, 0x8f, 0xb0, 0xb1, 0xb2]
+    );
     assert_eq!(UnitSerialNumber::decode(&page(0x80)).unwrap().0, "disk 7");
     let names = DeviceIdentification::decode(&page(0x83)).unwrap().0;
     let kinds: Vec<u8> = names.iter().map(|name| name.kind).collect();
-    assert_eq!(kinds, [Designator::NAA, Designator::T10_VENDOR, Designator::SCSI_NAME]);
+    let of_port = [Designator::RELATIVE_TARGET_PORT, Designator::TARGET_PORT_GROUP];
+    assert_eq!(kinds, [&[Designator::NAA, Designator::T10_VENDOR, Designator::SCSI_NAME][..], &of_port].concat());
     assert_eq!(names[2].to_string(), "iqn.2026-01.d");
     let limits = BlockLimits::decode(&page(0xb0)).unwrap();
     assert_eq!((limits.transfer_max, limits.unmap_descriptors_max), (16384, 256));

@@ -7,10 +7,12 @@ use iscsi_pdu::{DataIn, Frame, InitiatorTaskTag, NopOut, Pdu};
 use iscsi_transport::{Digests, Flush, PortErrorKind, Received};
 use proptest::prelude::*;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use t5_hal::Bus;
 use t5_hal::driver::*;
 use t5_hal::wire::*;
+use t5_policy::Policy;
 
 const TID: u32 = 0x2a;
 const PEER_MAC: [u8; 6] = [0, 7, 0x43, 9, 9, 9];
@@ -93,7 +95,10 @@ fn bring_up_makes_an_interface_and_queues() {
     let driver = bring_up(Fake::default()).unwrap();
     let adapter = driver.adapter();
     assert_eq!((adapter.pf, adapter.vi.value(), adapter.mac, adapter.tids), (PF, VI, MAC, TIDS));
-    assert_eq!((adapter.rss_queue, adapter.pods.clone()), (RSS_QUEUE, POD_BASE..POD_BASE + PODS * POD_BYTES));
+    assert_eq!(
+        (adapter.rss_queues.clone(), adapter.pods.clone()),
+        (vec![RSS_QUEUE], POD_BASE..POD_BASE + PODS * POD_BYTES)
+    );
     let opcodes: Vec<u8> = driver.bus().commands().iter().map(|command| command.as_bytes()[0]).collect();
     // HELLO, RESET, CAPS_CONFIG twice, INITIALIZE, PARAMS twice, VI, IQ, EQ_CTRL, EQ_OFLD, RSS, MAC, RXMODE, PORT, ENABLE.
     assert_eq!(opcodes, [4, 3, 7, 7, 6, 8, 8, 0x14, 0x10, 0x13, 0x21, 0x20, 0x20, 0x23, 0x15, 0x16, 0x1b, 0x17]);
@@ -193,6 +198,48 @@ fn an_active_open_writes_its_next_hop_and_then_its_flow() {
     let values: Vec<u32> =
         requests[0][8..].chunks(8).map(|pair| u32::from_be_bytes(pair[4..].try_into().unwrap())).collect();
     assert_eq!(values, [0x400, 0, 0, RSS_QUEUE.into(), 0x1000, 0x2000, 512 << 10, 1460, 16384]);
+}
+
+#[test]
+fn what_a_rule_says_is_in_the_messages() {
+    let mut driver = bring_up_with(Fake::default(), DriverConfig { ingress_queues: 2, ..small() }).unwrap();
+    assert_eq!(driver.adapter().rss_queues, [RSS_QUEUE, RSS_QUEUE + 1]);
+    let policy = "any => offload bind 1 nagle !coalesce cong highspeed class 3 mss 1\n";
+    let program = Policy::parse(policy).unwrap().compile().unwrap();
+    driver.set_policy(Some(Arc::new(program))).unwrap();
+    driver.bus().take_requests();
+    let listener = driver.listen("0.0.0.0:3260".parse().unwrap(), OffloadMode::Ulp).unwrap();
+    let Request::PassOpenReq(request) = decode(&driver.bus().take_requests()[0]) else { panic!("a listener") };
+    assert_eq!(request.opt1.get(Opt1::SYN_RSS_QUEUE), u64::from(RSS_QUEUE) + 1);
+    driver.unlisten(listener);
+    driver.bus().take_requests();
+
+    let target = OpenTarget { local: local(), peer: peer(), peer_mac: PEER_MAC, mode: OffloadMode::Ulp };
+    let open = driver.connect(target).unwrap();
+    let requests = driver.bus().take_requests();
+    let Request::ActOpenReq(request) = decode(&requests[1]) else { panic!("an open") };
+    assert_eq!(request.opcode_tid.get(OpcodeTid::TID), u32::from(RSS_QUEUE + 1) << 14 | open);
+    // 1024 bytes and headers go into 1024 + 60, and the table has 1024 below that.
+    assert_eq!((request.opt0.is_set(Opt0::NAGLE), request.opt0.get(Opt0::MSS_IDX)), (true, 5));
+    let opt2 = request.opt2;
+    assert_eq!((opt2.get(Opt2::RSS_QUEUE), opt2.get(Opt2::CONG_CNTRL)), (u32::from(RSS_QUEUE) + 1, 3));
+    assert_eq!((opt2.is_set(Opt2::RX_COALESCE_VALID), opt2.get(Opt2::RX_COALESCE)), (true, 0));
+
+    driver.bus().say(ActEstablish {
+        opcode_tid: ReplyOpcode::ActEstablish.of(TID),
+        tos_atid: TosId::new().with(TosId::ID, open),
+        ..ActEstablish::default()
+    });
+    driver.poll(Instant::now());
+    let requests = driver.bus().take_requests();
+    assert_eq!(requests[0].len(), 96, "ten parameters");
+    assert_eq!(requests[0][32..40], [3, 0, 0, 0, 0, 0, 0, RSS_QUEUE as u8 + 1]);
+    assert_eq!(requests[0][80..88], [11, 0, 0, 0, 0, 0, 0, 3]);
+    let offload = driver.offload(TID).unwrap();
+    assert_eq!((offload.queue, offload.rule, offload.mode), (1, Some(1), OffloadMode::Ulp));
+    driver.set_digests(TID, Digests { header: true, data: true });
+    let Request::SetTcbField(change) = decode(&driver.bus().take_requests()[0]) else { panic!("a change") };
+    assert_eq!(change.reply_control.get(ReplyControl::QUEUENO), RSS_QUEUE + 1);
 }
 
 #[test]

@@ -346,6 +346,7 @@ mod tests {
     fn refusal(sense: &Sense) -> Completion {
         Completion {
             status: Status::CheckCondition.code(),
+            status_qualifier: 0,
             sense: sense.encode(SenseFormat::Fixed),
             residual: iscsi_pdu::Residual::None,
             data: Default::default(),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use iscsi_pdu::{Cid, RejectReason};
 use iscsi_session::{CloseReason, LoginFailure, LoginOutcome, TargetRecord};
 use iscsi_transport::PortError;
+use scsi_block::AsynchronousEvent;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub enum Outcome {
     Command(Completion),
     /// A task management function has ended.
     TaskManagement(iscsi_pdu::TaskManagementResponseCode),
+    /// A QUERY ASYNCHRONOUS EVENT has found this.
+    AsynchronousEvent(AsynchronousEvent),
     /// A ping was answered with this data.
     Ping(Bytes),
     /// The targets that may be used.

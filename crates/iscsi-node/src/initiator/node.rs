@@ -7,7 +7,7 @@ use super::escalation::{Escalation, Watchdog};
 use super::event::{Event, Outcome};
 use super::tasks::{Doubtful, Open, Purpose, watches};
 use bytes::Bytes;
-use iscsi_pdu::{Cid, TaskManagementFunction};
+use iscsi_pdu::{Cid, LunField, TaskManagementFunction, TaskManagementResponseCode};
 use iscsi_session::initiator::{Login, LoginConfig, Logout, Session, SessionConfig, TaskManagement};
 use iscsi_session::{CloseReason, Parameters, SendTargetsScope};
 use iscsi_transport::PduPort;
@@ -125,9 +125,21 @@ impl<P: PduPort> InitiatorNode<P> {
 
     /// Asks for a task management function about a logical unit or the target.
     pub fn manage(&mut self, now: Instant, token: u64, function: TaskManagementFunction, lun: LogicalUnitNumber) {
-        let lun = iscsi_pdu::LunField(lun.to_wire());
+        let lun = LunField(lun.to_wire());
         let request = TaskManagement { function, lun, referenced: None };
         let purpose = self.watchdog.watch_function(now, lun).map_or(Purpose::Other, Purpose::Watched);
+        self.ask_for(purpose, Some(token), |session, cid, tag| session.manage_task(now, cid, tag, request));
+    }
+
+    /// Asks for a task management function about a command that was submitted as `command`: ABORT TASK or QUERY TASK. A command that is
+    /// not under way is one that does not exist.
+    pub fn manage_command(&mut self, now: Instant, token: u64, function: TaskManagementFunction, command: u64) {
+        let Some(tag) = self.tag_of(command) else {
+            let outcome = Outcome::TaskManagement(TaskManagementResponseCode::TaskDoesNotExist);
+            return self.events.push_back(Event::Complete { token, outcome });
+        };
+        let request = TaskManagement { function, lun: LunField::default(), referenced: Some(tag) };
+        let purpose = self.watchdog.watch_function(now, request.lun).map_or(Purpose::Other, Purpose::Watched);
         self.ask_for(purpose, Some(token), |session, cid, tag| session.manage_task(now, cid, tag, request));
     }
 

@@ -17,6 +17,9 @@ pub struct Request {
     pub cdb: SmallVec<[u8; 16]>,
     /// How it is ordered among the commands of the session to the same unit.
     pub attribute: TaskAttribute,
+    /// Which of SIMPLE commands should go first (SAM-5 clause 8.7): 1, the first, to 15; 0 says nothing. It is sent where
+    /// iSCSIProtocolLevel is 2.
+    pub priority: u8,
     /// The data that moves.
     pub transfer: Transfer,
 }
@@ -25,13 +28,19 @@ impl Request {
     /// A SIMPLE command with a CDB that was built.
     #[must_use]
     pub fn new(lun: LogicalUnitNumber, cdb: &Cdb, transfer: Transfer) -> Self {
-        Self { lun, cdb: SmallVec::from_slice(cdb.as_bytes()), attribute: TaskAttribute::Simple, transfer }
+        Self { lun, cdb: SmallVec::from_slice(cdb.as_bytes()), attribute: TaskAttribute::Simple, priority: 0, transfer }
     }
 
     /// The same with another task attribute.
     #[must_use]
     pub fn with_attribute(self, attribute: TaskAttribute) -> Self {
         Self { attribute, ..self }
+    }
+
+    /// The same with another priority: 1, the first, to 15; 0 says nothing.
+    #[must_use]
+    pub fn with_priority(self, priority: u8) -> Self {
+        Self { priority, ..self }
     }
 
     /// Bytes that may be read.
@@ -51,6 +60,7 @@ impl Request {
             cdb,
             extended_cdb: if self.cdb.len() > 16 { self.cdb.as_slice().into() } else { Box::default() },
             attribute: self.attribute,
+            priority: self.priority,
             data: self.transfer,
         }
     }
@@ -61,6 +71,8 @@ impl Request {
 pub struct Completion {
     /// SCSI status (SAM-5 clause 5.3.1).
     pub status: u8,
+    /// What the target adds to the status (SAM-5 clause 5.3.2); 0 says nothing, as always where iSCSIProtocolLevel is below 2.
+    pub status_qualifier: u16,
     /// Sense data; there is some with CHECK CONDITION.
     pub sense: Bytes,
     /// Difference between what was expected and what the command asked for.

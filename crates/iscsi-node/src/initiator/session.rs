@@ -7,6 +7,7 @@ use bytes::Bytes;
 use iscsi_pdu::TaskManagementResponseCode;
 use iscsi_session::initiator::Event as SessionEvent;
 use iscsi_transport::PduPort;
+use scsi_block::AsynchronousEvent;
 use std::time::Instant;
 
 impl<P: PduPort> InitiatorNode<P> {
@@ -24,14 +25,14 @@ impl<P: PduPort> InitiatorNode<P> {
                 self.complete(tag, |_| Outcome::Rejected(reason));
             }
             SessionEvent::TaskLost { tag } => self.complete_lost(tag),
-            SessionEvent::TaskManagementComplete { tag, response } => {
+            SessionEvent::TaskManagementComplete { tag, response, additional_information } => {
                 // A task that does not exist was ended by the target, or is about to be.
                 let has_worked = matches!(
                     response,
                     TaskManagementResponseCode::FunctionComplete | TaskManagementResponseCode::TaskDoesNotExist
                 );
                 self.check_measure(now, tag, has_worked);
-                self.complete(tag, |_| Outcome::TaskManagement(response));
+                self.complete(tag, |_| management_outcome(response, additional_information));
             }
             SessionEvent::PingComplete { tag, data } => self.complete(tag, |_| Outcome::Ping(data)),
             SessionEvent::Targets { tag, targets } => self.complete(tag, |_| Outcome::Targets(targets)),
@@ -55,5 +56,15 @@ impl<P: PduPort> InitiatorNode<P> {
             SessionEvent::ReassignmentDue { tag } => self.reassign(now, tag),
             SessionEvent::Closed(reason) => self.handle_closed(reason),
         }
+    }
+}
+
+fn management_outcome(response: TaskManagementResponseCode, additional_information: [u8; 3]) -> Outcome {
+    match (response, additional_information) {
+        (_, [0, 0, 0]) => Outcome::TaskManagement(response),
+        (TaskManagementResponseCode::FunctionSucceeded, event) => {
+            Outcome::AsynchronousEvent(AsynchronousEvent::from_bytes(event))
+        }
+        _ => Outcome::TaskManagement(response),
     }
 }

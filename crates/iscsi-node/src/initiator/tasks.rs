@@ -45,6 +45,12 @@ impl<P: PduPort> InitiatorNode<P> {
         InitiatorTaskTag(tag)
     }
 
+    /// The tag of what the owner calls `token`, if that is under way.
+    pub(super) fn tag_of(&self, token: u64) -> Option<InitiatorTaskTag> {
+        let found = self.open.iter().find(|(_, open)| open.token == Some(token));
+        found.map(|(tag, _)| InitiatorTaskTag(*tag))
+    }
+
     /// Asks for something on the connection that has the least to do.
     pub(super) fn ask(&mut self, token: Option<u64>, how: impl FnOnce(&mut Session, Cid, InitiatorTaskTag)) {
         self.ask_for(Purpose::Other, token, how);
@@ -152,7 +158,8 @@ pub(super) fn watches(open: &mut HashMap<u32, Open>) -> impl Iterator<Item = (u3
 fn command_outcome(result: TaskResult, data: Segments) -> Outcome {
     match result.response {
         ScsiResponseCode::CompletedAtTarget => {
-            Outcome::Command(Completion { status: result.status, sense: result.sense, residual: result.residual, data })
+            let TaskResult { status, status_qualifier, sense, residual, .. } = result;
+            Outcome::Command(Completion { status, status_qualifier, sense, residual, data })
         }
         _ => Outcome::TargetFailure,
     }

@@ -7,12 +7,14 @@ use super::session::{Context, Session};
 use iscsi_pdu::{LunField, TaskManagementFunction, TaskManagementResponseCode};
 use iscsi_session::target::{RequestId, SendTargetsScope};
 use iscsi_transport::PduPort;
-use scsi_block::{LogicalUnitNumber, NoSuchLogicalUnit, Settling};
+use scsi_block::{AsynchronousEvent, LogicalUnitNumber, NoSuchLogicalUnit, Settling};
 
 /// A task management function that waits for block I/O of the tasks it has ended.
 pub(super) struct OpenManagement {
     id: RequestId,
     response: TaskManagementResponseCode,
+    /// Of a QUERY ASYNCHRONOUS EVENT that has succeeded.
+    event: Option<AsynchronousEvent>,
     /// Tasks of other nexuses among them.
     settling: Settling,
     /// The target whose sessions end when it was answered.
@@ -27,11 +29,13 @@ impl Session {
         lun: LunField,
         context: &mut Context<'_, P>,
     ) {
-        let (response, settling) = self.manage_device(function, LogicalUnitNumber::from_wire(lun.0), context);
+        let lun = LogicalUnitNumber::from_wire(lun.0);
+        let (response, settling) = self.manage_device(function, lun, context);
+        let event = (response == TaskManagementResponseCode::FunctionSucceeded).then(|| self.event_of(lun)).flatten();
         let is_cold_reset = (function, response)
             == (TaskManagementFunction::TargetColdReset, TaskManagementResponseCode::FunctionComplete);
         let ends_target = self.target.filter(|_| is_cold_reset);
-        self.management.push(OpenManagement { id, response, settling, ends_target });
+        self.management.push(OpenManagement { id, response, event, settling, ends_target });
         self.answer_management(context);
     }
 
@@ -68,14 +72,18 @@ impl Session {
                 nexus.reset();
                 Response::FunctionComplete
             }
-            Function::QueryAsynchronousEvent => match nexus.has_attention(lun) {
-                Ok(true) => Response::FunctionSucceeded,
-                Ok(false) => Response::FunctionComplete,
+            Function::QueryAsynchronousEvent => match nexus.asynchronous_event(lun) {
+                Ok(Some(_)) => Response::FunctionSucceeded,
+                Ok(None) => Response::FunctionComplete,
                 Err(_) => Response::LunDoesNotExist,
             },
             _ => Response::FunctionNotSupported,
         };
         (response, Settling::default())
+    }
+
+    fn event_of(&self, lun: LogicalUnitNumber) -> Option<AsynchronousEvent> {
+        self.nexus.as_ref()?.asynchronous_event(lun).ok()?
     }
 
     /// Answers what has nothing to wait for any more. Nobody says when requests of other nexuses come back: it is looked again in a while.
@@ -85,8 +93,8 @@ impl Session {
         }
         let (over, open) = std::mem::take(&mut self.management).into_iter().partition(|open| open.settling.is_over());
         self.management = open;
-        for OpenManagement { id, response, ends_target, .. } in over {
-            self.machine.answer_task_management(id, response);
+        for OpenManagement { id, response, event, ends_target, .. } in over {
+            self.machine.answer_query(id, response, event.map_or([0; 3], AsynchronousEvent::to_bytes));
             context.outbox.events.extend(ends_target.map(|target| Event::TargetColdReset { target }));
         }
         if !self.management.is_empty() {

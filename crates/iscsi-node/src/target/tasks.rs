@@ -57,6 +57,7 @@ impl OpenTask {
             data_in_length: if good { outcome.data_in.len() as u32 } else { data_in_length },
             data_out_length: self.task.data_out_length(),
             status: outcome.status.code(),
+            status_qualifier: 0,
             sense: outcome.sense,
             data_in: outcome.data_in,
         }
@@ -194,6 +195,7 @@ impl Session {
             return self.machine.discard(command.task);
         };
         let expected = if command.write { command.expected_data_transfer_length } else { 0 };
+        // SAM-5 8.7 leaves it to the unit whether it heeds priorities: these do not.
         let scsi = scsi_block::Command {
             lun: LogicalUnitNumber::from_wire(command.lun.0),
             cdb: if command.extended_cdb.is_empty() { &command.cdb } else { &command.extended_cdb },
@@ -207,6 +209,7 @@ impl Session {
                     data_in_length: outcome.data_in.len() as u32,
                     data_out_length: 0,
                     status: outcome.status.code(),
+                    status_qualifier: 0,
                     sense: outcome.sense,
                     data_in: outcome.data_in,
                 };

@@ -44,7 +44,11 @@ fn a_nexus_that_was_reset_is_told_and_can_ask_for_that() {
     assert_eq!(manage(&mut bench, &mut peer, query, 0), Response::FunctionComplete);
     assert_eq!(manage(&mut bench, &mut peer, query, 9), Response::LunDoesNotExist);
     assert_eq!(manage(&mut bench, &mut peer, Function::ItNexusReset, 0), Response::FunctionComplete);
-    assert_eq!(manage(&mut bench, &mut peer, query, 0), Response::FunctionSucceeded);
+    ask(&bench, &mut peer, query, 0);
+    let [Pdu::TaskManagementResponse(response)] = &bench.answers(&mut peer)[..] else { panic!("a response") };
+    assert_eq!(response.response, Response::FunctionSucceeded);
+    // SAM-5 7.9: one condition, of sense key 6h, 29h/07h.
+    assert_eq!(response.additional_information, [0x16, 0x29, 0x07]);
     bench.command(&mut peer, &Cdb::test_unit_ready(), 0, Bytes::new());
     assert_eq!(status_of(&bench.answers(&mut peer)), (2, Some([0x29, 0x07])));
     assert_eq!(manage(&mut bench, &mut peer, query, 0), Response::FunctionComplete);
@@ -52,7 +56,7 @@ fn a_nexus_that_was_reset_is_told_and_can_ask_for_that() {
 
 #[test]
 fn functions_of_another_level_are_not_supported() {
-    let mut bench = Bench::new(1);
+    let mut bench = Bench::with_limits(Limits { protocol_level_max: 1, ..Limits::default() });
     let [mut peer] = bench.session([1]);
     for function in [Function::ItNexusReset, Function::QueryAsynchronousEvent] {
         assert_eq!(manage(&mut bench, &mut peer, function, 0), Response::FunctionNotSupported);

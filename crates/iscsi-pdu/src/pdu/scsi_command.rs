@@ -15,7 +15,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct ScsiCommandHeader {
     pub opcode: u8,
     pub flags: u8,
-    pub reserved_2: [u8; 2],
+    pub priority: u8,
+    pub reserved_3: u8,
     pub total_ahs_length: u8,
     pub data_segment_length: [u8; 3],
     pub lun: [u8; 8],
@@ -35,6 +36,9 @@ bitflags! {
         const ATTRIBUTE = 0x07;
     }
 }
+
+/// PRI takes the upper half of its byte.
+const PRIORITY_SHIFT: u32 = 4;
 
 /// How a task is ordered among others (RFC 7143 section 11.3.1, SAM-5 clause 8.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -69,6 +73,8 @@ pub struct ScsiCommand {
     pub write: bool,
     /// ATTR.
     pub attribute: TaskAttribute,
+    /// PRI (RFC 7144): 1, which goes first, to 15; 0 says nothing. Reserved unless iSCSIProtocolLevel is 2 at least.
+    pub priority: u8,
     /// The logical unit.
     pub lun: LunField,
     /// Names the task.
@@ -107,6 +113,7 @@ impl ScsiCommand {
             read: flags.contains(Flags::READ),
             write: flags.contains(Flags::WRITE),
             attribute: *attribute,
+            priority: fields.priority >> PRIORITY_SHIFT,
             lun: LunField(fields.lun),
             initiator_task_tag: Self::OPCODE.task_tag(fields.initiator_task_tag)?,
             expected_data_transfer_length: fields.expected_data_transfer_length.get(),
@@ -127,6 +134,7 @@ impl ScsiCommand {
         let header = Header::from_layout(&ScsiCommandHeader {
             opcode: Self::OPCODE.to_wire() | if self.immediate { IMMEDIATE } else { 0 },
             flags: flags.bits(),
+            priority: self.priority << PRIORITY_SHIFT,
             lun: self.lun.0,
             initiator_task_tag: self.initiator_task_tag.0.into(),
             expected_data_transfer_length: self.expected_data_transfer_length.into(),

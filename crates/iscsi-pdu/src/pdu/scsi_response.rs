@@ -5,7 +5,7 @@ use crate::frame::{Frame, Header, HeaderLayout};
 use crate::{CmdSn, DecodeError, InitiatorTaskTag, Opcode, StatSn};
 use bitflags::bitflags;
 use bytes::Bytes;
-use zerocopy::big_endian::U32;
+use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The bytes of a SCSI Response (RFC 7143 section 11.4).
@@ -19,7 +19,8 @@ pub struct ScsiResponseHeader {
     pub status: u8,
     pub total_ahs_length: u8,
     pub data_segment_length: [u8; 3],
-    pub reserved_8: [u8; 8],
+    pub status_qualifier: U16,
+    pub reserved_10: [u8; 6],
     pub initiator_task_tag: U32,
     pub snack_tag: U32,
     pub stat_sn: U32,
@@ -100,6 +101,9 @@ pub struct ScsiResponse {
     pub response: ScsiResponseCode,
     /// SCSI status (SAM-5 clause 5.3.1); zero unless the command was completed at the target.
     pub status: u8,
+    /// Status Qualifier (RFC 7144; SAM-5 clause 5.3.2); zero unless the command was completed at the target. Reserved unless
+    /// iSCSIProtocolLevel is 2 at least.
+    pub status_qualifier: u16,
     /// The task.
     pub initiator_task_tag: InitiatorTaskTag,
     /// SNACK Tag; zero unless an R-Data SNACK was answered.
@@ -137,6 +141,7 @@ impl ScsiResponse {
         Ok(Self {
             response,
             status: if is_complete { fields.status } else { 0 },
+            status_qualifier: if is_complete { fields.status_qualifier.get() } else { 0 },
             initiator_task_tag: Self::OPCODE.task_tag(fields.initiator_task_tag)?,
             snack_tag: fields.snack_tag.get(),
             stat_sn: StatSn(fields.stat_sn.get()),
@@ -162,8 +167,10 @@ impl ScsiResponse {
     #[inline]
     pub(crate) fn encode(self) -> Frame {
         // RFC 7143 11.4.1-1: a failure has no residuals.
-        let (status, residual, bidirectional_read_residual) = match self.response {
-            ScsiResponseCode::CompletedAtTarget => (self.status, self.residual, self.bidirectional_read_residual),
+        let (status, status_qualifier, residual, bidirectional_read_residual) = match self.response {
+            ScsiResponseCode::CompletedAtTarget => {
+                (self.status, self.status_qualifier, self.residual, self.bidirectional_read_residual)
+            }
             _ => Default::default(),
         };
         // RFC 7143 11.4.6-1: each of the two counts has bits of its own.
@@ -177,6 +184,7 @@ impl ScsiResponse {
             flags: flags.bits(),
             response: self.response.to_wire(),
             status,
+            status_qualifier: status_qualifier.into(),
             initiator_task_tag: self.initiator_task_tag.0.into(),
             snack_tag: self.snack_tag.into(),
             stat_sn: self.stat_sn.0.into(),

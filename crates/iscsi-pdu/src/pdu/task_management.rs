@@ -119,7 +119,8 @@ pub struct TaskManagementResponseHeader {
     pub reserved_3: u8,
     pub total_ahs_length: u8,
     pub data_segment_length: [u8; 3],
-    pub reserved_8: [u8; 8],
+    pub additional_information: [u8; 3],
+    pub reserved_11: [u8; 5],
     pub initiator_task_tag: U32,
     pub reserved_20: [u8; 4],
     pub stat_sn: U32,
@@ -149,6 +150,9 @@ open_enumeration! {
 pub struct TaskManagementResponse {
     /// How it ended.
     pub response: TaskManagementResponseCode,
+    /// Additional Response Information (RFC 7144): what a QUERY ASYNCHRONOUS EVENT has found, if it has succeeded; else zeros. Reserved
+    /// unless iSCSIProtocolLevel is 2 at least.
+    pub additional_information: [u8; 3],
     /// The request.
     pub initiator_task_tag: InitiatorTaskTag,
     /// StatSN.
@@ -167,6 +171,7 @@ impl TaskManagementResponse {
         let fields: &TaskManagementResponseHeader = frame.header.view();
         Ok(Self {
             response: TaskManagementResponseCode::from_wire(fields.response),
+            additional_information: fields.additional_information,
             initiator_task_tag: Self::OPCODE.task_tag(fields.initiator_task_tag)?,
             stat_sn: StatSn(fields.stat_sn.get()),
             exp_cmd_sn: CmdSn(fields.exp_cmd_sn.get()),
@@ -180,6 +185,7 @@ impl TaskManagementResponse {
             opcode: Self::OPCODE.to_wire(),
             flags: FINAL,
             response: self.response.to_wire(),
+            additional_information: self.additional_information,
             initiator_task_tag: self.initiator_task_tag.0.into(),
             stat_sn: self.stat_sn.0.into(),
             exp_cmd_sn: self.exp_cmd_sn.0.into(),

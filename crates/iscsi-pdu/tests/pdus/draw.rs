@@ -124,6 +124,7 @@ impl Draw {
             read: self.bool(),
             write: self.bool(),
             attribute: [Untagged, Simple, Ordered, HeadOfQueue, Aca][self.u32() as usize % 5],
+            priority: self.u8() & 0xf,
             lun: self.lun(),
             initiator_task_tag: self.initiator_task_tag(),
             expected_data_transfer_length: self.u32(),
@@ -141,14 +142,15 @@ impl Draw {
             code @ (0x02..=0x7f) => ScsiResponseCode::from_wire(code | 0x80),
             code => ScsiResponseCode::from_wire(code),
         };
-        let (status, bidirectional_read_residual, residual) = match response {
-            ScsiResponseCode::CompletedAtTarget => (self.u8(), self.residual(), self.residual()),
+        let (status, status_qualifier, bidirectional_read_residual, residual) = match response {
+            ScsiResponseCode::CompletedAtTarget => (self.u8(), self.u32() as u16, self.residual(), self.residual()),
             // Of a failure nothing else means anything.
             _ => Default::default(),
         };
         ScsiResponse {
             response,
             status,
+            status_qualifier,
             initiator_task_tag: self.initiator_task_tag(),
             snack_tag: self.u32(),
             stat_sn: self.stat_sn(),
@@ -178,8 +180,10 @@ impl Draw {
     }
 
     fn task_management_response(&mut self) -> Pdu {
+        let [_, additional_information @ ..] = self.u32().to_be_bytes();
         TaskManagementResponse {
             response: TaskManagementResponseCode::from_wire(self.u8()),
+            additional_information,
             initiator_task_tag: self.initiator_task_tag(),
             stat_sn: self.stat_sn(),
             exp_cmd_sn: self.cmd_sn(),

@@ -58,16 +58,16 @@ proptest! {
 
 type Fields = &'static [(usize, usize)];
 
-/// Which bits of each PDU mean something, by the figures of RFC 7143 section 11: whether the I bit does, the bits of byte 1, and
+/// Which bits of each PDU mean something, by the figures of RFC 7143 section 11 and of RFC 7144: whether the I bit does, the bits of byte 1, and
 /// the fields from byte 2 on, each
 /// with its first byte and the one behind its last. Not here: opcode and lengths.
 const MEANING: [(Opcode, bool, u8, Fields); 18] = [
     (Opcode::NopOut, true, 0, &[(8, 32)]),
     (Opcode::NopIn, false, 0, &[(8, 36)]),
     (Opcode::ScsiCommand, true, 0xe7, &[(8, 48)]),
-    (Opcode::ScsiResponse, false, 0x1e, &[(2, 4), (16, 48)]),
+    (Opcode::ScsiResponse, false, 0x1e, &[(2, 4), (8, 10), (16, 48)]),
     (Opcode::TaskManagementRequest, true, 0x7f, &[(8, 40)]),
-    (Opcode::TaskManagementResponse, false, 0, &[(2, 3), (16, 20), (24, 36)]),
+    (Opcode::TaskManagementResponse, false, 0, &[(2, 3), (8, 11), (16, 20), (24, 36)]),
     (Opcode::DataOut, false, 0x80, &[(8, 24), (28, 32), (36, 44)]),
     (Opcode::DataIn, false, 0xc7, &[(3, 4), (8, 48)]),
     (Opcode::R2t, false, 0, &[(8, 48)]),
@@ -120,6 +120,8 @@ fn every_bit_means_what_the_figures_say_and_reserved_ones_are_sent_as_zero() {
                 0 if bit < 0x40 => continue,
                 0 => immediate && bit == 0x40,
                 1 => flags & bit != 0,
+                // PRI has half a byte.
+                2 if opcode == Opcode::ScsiCommand => bit >= 0x10,
                 _ => fields.iter().any(|(start, end)| (*start..*end).contains(&at)),
             };
             let mut changed = frame.clone();
@@ -214,6 +216,18 @@ fn a_residual_count_means_something_beside_its_bit() {
     let Ok(Pdu::ScsiResponse(response)) = Pdu::decode(without_bits) else { panic!("a SCSI Response") };
     assert_eq!((response.residual, response.bidirectional_read_residual), (Residual::None, Residual::None));
     assert_eq!(Pdu::from(response).encode().header.0[40..48], [0; 8]);
+}
+
+/// RFC 7144: in places that are reserved without it.
+#[test]
+fn the_fields_of_protocol_level_2_have_their_places() {
+    let command = ScsiCommand { priority: 0xb, ..ScsiCommand::default() };
+    assert_eq!(Pdu::from(command).encode().header.0[2..4], [0xb0, 0]);
+    let response = ScsiResponse { status_qualifier: 0x4123, ..response(ScsiResponseCode::CompletedAtTarget) };
+    assert_eq!(Pdu::from(response).encode().header.0[8..12], [0x41, 0x23, 0, 0]);
+    let Ok(Pdu::TaskManagementResponse(response)) = Pdu::decode(full_pdu(5).encode()) else { panic!("a response") };
+    let response = TaskManagementResponse { additional_information: [0x16, 0x29, 0x07], ..response };
+    assert_eq!(Pdu::from(response).encode().header.0[8..12], [0x16, 0x29, 0x07, 0]);
 }
 
 // RFC 7143 11.5.2-1, 11.6.2-1, 11.8.1-1, 11.14.2-1, 11.15.2-1: both lengths are zero.

@@ -254,7 +254,8 @@ mod tests {
     #[test]
     fn a_write_that_took_less_than_it_was_given_has_failed() {
         let end = |status, residual| {
-            let completion = Completion { status, sense: Bytes::new(), residual, data: Segments::new() };
+            let completion =
+                Completion { status, status_qualifier: 0, sense: Bytes::new(), residual, data: Segments::new() };
             good(completion).and_then(whole)
         };
         assert!(end(0, Residual::None).is_ok());

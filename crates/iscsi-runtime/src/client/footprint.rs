@@ -48,6 +48,9 @@ impl Footprint {
             Op::ReportSupportedOperationCodes | Op::ReportSupportedTaskManagementFunctions => {
                 print(Repeat::Safe, false, 0..0)
             }
+            Op::ReportTargetPortGroups => print(Repeat::Safe, false, 0..0),
+            // Somebody may have set them otherwise in between.
+            Op::SetTargetPortGroups => print(Repeat::Unsafe, true, whole),
             // What was written before is written; a second time finds nothing to do.
             Op::SynchronizeCache10 | Op::SynchronizeCache16 => print(Repeat::Safe, false, 0..0),
             // A timestamp would stand still meanwhile, and counters lose what was counted.
@@ -190,6 +193,7 @@ mod tests {
                 lun: LogicalUnitNumber::from(0),
                 cdb,
                 attribute: Default::default(),
+                priority: 0,
                 transfer: Transfer::None,
             })
         };
@@ -206,6 +210,7 @@ mod tests {
             lun: LogicalUnitNumber::from(0),
             cdb: Default::default(),
             attribute: Default::default(),
+            priority: 0,
             transfer: Transfer::None,
         };
         assert_eq!(Footprint::of(&empty).repeat, Repeat::Unsafe);

@@ -14,14 +14,20 @@ use slab::Slab;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
+
+/// What a caller calls a command that it may speak of later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CommandName(pub(super) u64);
 
 /// What a caller asks for.
 pub(super) enum Ask {
-    Command(Request),
+    Command(Request, Option<CommandName>),
     Ping(bytes::Bytes),
     Targets(SendTargetsScope),
     Manage(TaskManagementFunction, LogicalUnitNumber),
+    ManageCommand(TaskManagementFunction, CommandName),
     Logout,
 }
 
@@ -84,16 +90,22 @@ impl Mailbox {
     }
 }
 
+/// Who waits for a request, and its name if it is a command that has one.
+struct Open {
+    name: Option<CommandName>,
+    reply: Reply,
+}
+
 /// The session's end.
 pub(super) struct MailboxDriver {
     mailbox: Arc<Mailbox>,
     /// Says once that the session has begun.
     begun: Option<oneshot::Sender<Result<Handle, ClientError>>>,
     /// Commands that wait for room.
-    commands: VecDeque<(Request, Reply)>,
+    commands: VecDeque<(Request, Open)>,
     /// Other requests, which wait for a session at most.
     others: VecDeque<(Ask, Reply)>,
-    open: Slab<Reply>,
+    open: Slab<Open>,
     /// Who asked for the logout.
     leave: Option<Reply>,
 }
@@ -112,7 +124,7 @@ impl MailboxDriver {
         }
         // What was not sent had no effect.
         let unsent =
-            self.commands.drain(..).map(|(_, reply)| reply).chain(self.others.drain(..).map(|(_, reply)| reply));
+            self.commands.drain(..).map(|(_, open)| open.reply).chain(self.others.drain(..).map(|(_, reply)| reply));
         unsent.for_each(|reply| drop(reply.send(Err(ClientError::Ended))));
         if let Some(reply) = self.leave.take() {
             drop(reply.send(end.clone().map(|()| Outcome::Logout(LogoutResponseCode::Closed))));
@@ -132,7 +144,7 @@ impl MailboxDriver {
         for (ask, reply) in asks {
             match ask {
                 _ if self.leave.is_some() => drop(reply.send(Err(ClientError::Ended))),
-                Ask::Command(request) => self.commands.push_back((request, reply)),
+                Ask::Command(request, name) => self.commands.push_back((request, Open { name, reply })),
                 Ask::Logout => self.leave = Some(reply),
                 other => self.others.push_back((other, reply)),
             }
@@ -140,11 +152,11 @@ impl MailboxDriver {
     }
 
     fn submit_commands(&mut self, link: &mut Link<'_>) {
-        while let Some((request, reply)) = self.commands.pop_front() {
+        while let Some((request, open)) = self.commands.pop_front() {
             let entry = self.open.vacant_entry();
             match link.submit(entry.key() as u64, request) {
-                Ok(()) => drop(entry.insert(reply)),
-                Err(request) => return self.commands.push_front((request, reply)),
+                Ok(()) => drop(entry.insert(open)),
+                Err(request) => return self.commands.push_front((request, open)),
             }
         }
     }
@@ -154,7 +166,7 @@ impl Driver for MailboxDriver {
     fn begin(&mut self, parameters: &Parameters) {
         if let Some(begun) = self.begun.take() {
             let mailbox = Arc::clone(&self.mailbox);
-            drop(begun.send(Ok(Handle { mailbox, parameters: parameters.clone() })));
+            drop(begun.send(Ok(Handle { mailbox, parameters: parameters.clone(), named: AtomicU64::new(0) })));
         }
     }
 
@@ -162,19 +174,22 @@ impl Driver for MailboxDriver {
         self.collect();
         self.submit_commands(link);
         for (ask, reply) in self.others.drain(..) {
-            let token = self.open.insert(reply) as u64;
+            let named = |name| self.open.iter().find(|(_, open)| open.name == Some(name)).map(|(key, _)| key as u64);
+            let command = if let Ask::ManageCommand(_, name) = ask { named(name) } else { None };
+            let token = self.open.insert(Open { name: None, reply }) as u64;
             match ask {
                 Ask::Ping(data) => link.ping(token, data),
                 Ask::Targets(scope) => link.send_targets(token, scope),
                 Ask::Manage(function, lun) => link.manage(token, function, lun),
-                Ask::Command(_) | Ask::Logout => unreachable!("they were put elsewhere"),
+                Ask::ManageCommand(function, _) => link.manage_command(token, function, command),
+                Ask::Command(..) | Ask::Logout => unreachable!("they were put elsewhere"),
             }
         }
     }
 
     fn handle_end(&mut self, _: Instant, token: u64, outcome: Outcome) {
-        if let Some(reply) = self.open.try_remove(token as usize) {
-            drop(reply.send(Ok(outcome)));
+        if let Some(open) = self.open.try_remove(token as usize) {
+            drop(open.reply.send(Ok(outcome)));
         }
     }
 

@@ -6,6 +6,7 @@ mod error;
 mod footprint;
 mod isid;
 mod mailbox;
+mod management;
 mod operation;
 mod ports;
 mod reconnection;
@@ -18,6 +19,7 @@ mod workload;
 pub use config::{ClientConfig, INITIATOR_NAME};
 pub use disk::RemoteDisk;
 pub use error::ClientError;
+pub use management::CommandHandle;
 pub use operation::Operation;
 pub use reconnection::Reconnection;
 pub use workload::{Next, SessionLoop, Workload, run_workload};
@@ -27,10 +29,10 @@ use crate::network::Network;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use iscsi_node::initiator::{Completion, Outcome, Request};
-use iscsi_pdu::{TaskManagementFunction, TaskManagementResponseCode};
 use iscsi_session::{Parameters, SendTargetsScope, TargetRecord};
 use scsi_block::LogicalUnitNumber;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// A session with one target. Clones share it; it ends when the last is dropped.
@@ -64,6 +66,8 @@ pub struct Client {
 struct Handle {
     mailbox: Arc<Mailbox>,
     parameters: Parameters,
+    /// Commands that were given a name.
+    named: AtomicU64,
 }
 
 impl Drop for Handle {
@@ -125,24 +129,13 @@ impl Client {
         })
     }
 
-    /// Resets a logical unit: every task of every initiator on it ends, without an answer.
-    pub fn reset(&self, lun: u16) -> Operation<()> {
-        let answer = self.ask(Ask::Manage(TaskManagementFunction::LogicalUnitReset, LogicalUnitNumber::from(lun)));
-        Operation::new(async move {
-            match answer.await? {
-                Outcome::TaskManagement(TaskManagementResponseCode::FunctionComplete) => Ok(()),
-                other => Err(failure(&other)),
-            }
-        })
-    }
-
     /// Ends the session for all clones, once what was asked before has ended.
     pub fn logout(&self) -> Operation<()> {
         Operation::new(logout(self))
     }
 
     fn command(&self, request: Request) -> impl Future<Output = Result<Completion, ClientError>> + Send + use<> {
-        let answer = self.ask(Ask::Command(request));
+        let answer = self.ask(Ask::Command(request, None));
         async move { completion(answer.await?) }
     }
 

@@ -62,6 +62,13 @@ impl Link<'_> {
     pub(super) fn manage(&mut self, token: u64, function: TaskManagementFunction, lun: LogicalUnitNumber) {
         self.node.manage(self.now, self.tasks.insert(token), function, lun);
     }
+
+    /// Asks for a function about the command that was submitted with the token `command`; none if it has ended or was not submitted yet.
+    pub(super) fn manage_command(&mut self, token: u64, function: TaskManagementFunction, command: Option<u64>) {
+        // No command of the node has this name.
+        let command = command.and_then(|command| self.tasks.find(command)).unwrap_or(LOGOUT);
+        self.node.manage_command(self.now, self.tasks.insert(token), function, command);
+    }
 }
 
 /// How a connection to a target ended.

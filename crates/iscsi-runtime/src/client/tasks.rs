@@ -92,6 +92,11 @@ impl Tasks {
         self.open.insert(Task { token, kept: None }) as u64
     }
 
+    /// The node's name for what the asker calls `token`.
+    pub(super) fn find(&self, token: u64) -> Option<u64> {
+        self.open.iter().find(|(_, task)| task.token == token).map(|(key, _)| key as u64)
+    }
+
     /// Gives a command to the node.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What a client does when its target, or the way there, fails.
 
 mod escalation;
+mod functions;
 mod reconnection;
 mod target;
 

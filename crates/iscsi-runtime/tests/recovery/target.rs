@@ -194,7 +194,16 @@ impl Connection {
         let stat_sn = self.next_stat_sn();
         let (exp_cmd_sn, max_cmd_sn) = self.window();
         let initiator_task_tag = request.initiator_task_tag;
-        self.send(TaskManagementResponse { response, initiator_task_tag, stat_sn, exp_cmd_sn, max_cmd_sn }.into());
+        let additional_information = [0; 3];
+        let response = TaskManagementResponse {
+            response,
+            additional_information,
+            initiator_task_tag,
+            stat_sn,
+            exp_cmd_sn,
+            max_cmd_sn,
+        };
+        self.send(response.into());
     }
 
     fn respond(&mut self, command: &ScsiCommand, status: u8, data: Bytes) {
@@ -203,6 +212,7 @@ impl Connection {
         let response = ScsiResponse {
             response: ScsiResponseCode::CompletedAtTarget,
             status,
+            status_qualifier: 0,
             initiator_task_tag: command.initiator_task_tag,
             snack_tag: 0,
             stat_sn,

@@ -14,6 +14,9 @@ pub struct Command {
     pub extended_cdb: Box<[u8]>,
     /// How the task is ordered among others.
     pub attribute: TaskAttribute,
+    /// Which of SIMPLE tasks go first (RFC 7144; SAM-5 clause 8.7): 1, the first, to 15; 0 says nothing. It is sent where
+    /// iSCSIProtocolLevel is 2.
+    pub priority: u8,
     /// The data that moves.
     pub data: Transfer,
 }
@@ -44,6 +47,8 @@ pub struct TaskResult {
     pub response: ScsiResponseCode,
     /// SCSI status (SAM-5 clause 5.3.1).
     pub status: u8,
+    /// What the target adds to the status (SAM-5 clause 5.3.2); 0 says nothing, as always where iSCSIProtocolLevel is below 2.
+    pub status_qualifier: u16,
     /// Sense data. A target owes it with CHECK CONDITION, but not every one has it.
     pub sense: Bytes,
     /// Of a read, or of the write of a write or bidirectional command. An underflow is never more than the expected length,
@@ -69,9 +74,9 @@ impl TaskResult {
 pub struct TaskManagement {
     /// What is to be done.
     pub function: TaskManagementFunction,
-    /// The logical unit, for functions about one.
+    /// The logical unit, for functions about one. That of a command that is meant is known.
     pub lun: LunField,
-    /// The SCSI command that is meant, for functions about one.
+    /// The SCSI command that is meant, for functions about one: ABORT TASK, TASK REASSIGN, QUERY TASK.
     pub referenced: Option<InitiatorTaskTag>,
 }
 

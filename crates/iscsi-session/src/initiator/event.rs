@@ -55,6 +55,8 @@ pub enum Event {
         tag: InitiatorTaskTag,
         /// How it ended.
         response: TaskManagementResponseCode,
+        /// What a QUERY ASYNCHRONOUS EVENT that has succeeded tells of the event (SAM-5 clause 7); else zeros.
+        additional_information: [u8; 3],
     },
     /// The target has answered a ping.
     PingComplete {

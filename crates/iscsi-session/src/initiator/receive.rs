@@ -67,7 +67,10 @@ impl Session {
         self.connections.known(cid).count_status(pdu.stat_sn)?;
         let tag = pdu.initiator_task_tag;
         let Some(task) = self.requests.command(cid, tag) else { return self.check_concluded(cid, tag) };
-        let result = task_result(task, &pdu)?;
+        let mut result = task_result(task, &pdu)?;
+        if !self.connections.known(cid).parameters.has_scsi_features() {
+            result.status_qualifier = 0; // reserved
+        }
         self.complete(tag, result);
         Ok(())
     }
@@ -153,6 +156,7 @@ fn read_result(task: &Task, status: DataInStatus) -> Result<TaskResult, Violatio
     let mut result = TaskResult {
         response: ScsiResponseCode::CompletedAtTarget,
         status: status.status,
+        status_qualifier: 0,
         sense: Bytes::new(),
         residual,
         bidirectional_read_residual,
@@ -169,6 +173,7 @@ fn task_result(task: &Task, pdu: &ScsiResponse) -> Result<TaskResult, Violation>
     let mut result = TaskResult {
         response,
         status: 0,
+        status_qualifier: 0,
         sense: Bytes::new(),
         residual: Residual::None,
         bidirectional_read_residual: Residual::None,
@@ -186,7 +191,7 @@ fn task_result(task: &Task, pdu: &ScsiResponse) -> Result<TaskResult, Violation>
         fail(&mut result);
         return Ok(result);
     }
-    result.status = pdu.status;
+    (result.status, result.status_qualifier) = (pdu.status, pdu.status_qualifier);
     result.sense = split_sense(&pdu.data).ok_or(Violation::SenseBeyondSegment)?.0;
     (result.residual, result.bidirectional_read_residual) =
         task.data.checked_residuals(pdu.residual, pdu.bidirectional_read_residual);

@@ -76,6 +76,7 @@ impl Default for SessionConfig {
 /// # let response = iscsi_pdu::ScsiResponse {
 /// #     response: ScsiResponseCode::CompletedAtTarget,
 /// #     status: 0,
+/// #     status_qualifier: 0,
 /// #     initiator_task_tag: InitiatorTaskTag(7),
 /// #     snack_tag: 0,
 /// #     stat_sn: StatSn(1),
@@ -219,7 +220,7 @@ impl Session {
                 let task = self.task_management(asked);
                 self.request_immediately(cid, tag, Request::TaskManagement(task));
             }
-            Err(response) => self.events.push_back(Event::TaskManagementComplete { tag, response }),
+            Err(response) => self.answer_here(tag, response),
         }
     }
 

@@ -17,13 +17,14 @@ pub(super) struct Task {
     pub(super) cdb: [u8; 16],
     pub(super) extended_cdb: Box<[u8]>,
     pub(super) attribute: TaskAttribute,
+    pub(super) priority: u8,
     pub(super) data: Data,
 }
 
 impl Task {
     pub(super) fn new(command: Command) -> Self {
-        let Command { lun, cdb, extended_cdb, attribute, data } = command;
-        Self { lun, cdb, extended_cdb, attribute, data: Data::new(data) }
+        let Command { lun, cdb, extended_cdb, attribute, priority, data } = command;
+        Self { lun, cdb, extended_cdb, attribute, priority, data: Data::new(data) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::task::{Entry, Request, Standing};
 use super::{Event, Session, TaskManagement};
-use crate::Violation;
+use crate::{Parameters, Violation};
 use iscsi_pdu::TaskManagementFunction as Function;
 use iscsi_pdu::TaskManagementResponseCode as Response;
 use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, LunField, StatSn, TaskManagementRequest, TaskManagementResponse};
@@ -38,6 +38,12 @@ const fn scope(function: Function) -> Scope {
         Function::TargetWarmReset | Function::TargetColdReset | Function::ItNexusReset => Scope::Target,
         _ => Scope::Nothing,
     }
+}
+
+/// Whether a function needs iSCSIProtocolLevel 2.
+const fn is_of_rfc_7144(function: Function) -> bool {
+    use Function::{ItNexusReset, QueryAsynchronousEvent, QueryTask, QueryTaskSet};
+    matches!(function, QueryTask | QueryTaskSet | ItNexusReset | QueryAsynchronousEvent)
 }
 
 /// Whether a function is about one task: the others name none.
@@ -76,7 +82,9 @@ impl Session {
     // RFC 7143 11.5.1-9: while that is there.
     /// The connection on which a function goes, or the answer that needs no target.
     pub(super) fn way_of(&mut self, cid: Cid, asked: TaskManagement) -> Result<Cid, Response> {
+        let has_scsi_features = self.parameters(cid).is_some_and(Parameters::has_scsi_features);
         match asked.function {
+            function if is_of_rfc_7144(function) && !has_scsi_features => return Err(Response::FunctionNotSupported),
             Function::AbortTask => {
                 let tag = asked.referenced.ok_or(Response::TaskDoesNotExist)?;
                 let entry = self.requests.get(tag).ok_or(Response::TaskDoesNotExist)?;
@@ -89,16 +97,32 @@ impl Session {
                 }
             }
             Function::TaskReassign => self.take_over(cid, asked, Standing::Orphaned)?,
+            // SAM-5 7: a task that is not there has the function complete. It goes where the task is, so that it comes behind it.
+            Function::QueryTask => {
+                let entry = asked.referenced.and_then(|tag| self.requests.get(tag));
+                let entry = entry.filter(|entry| matches!(entry.request, Request::Command(_)));
+                let entry = entry.ok_or(Response::FunctionComplete)?;
+                return Ok(if entry.standing == Standing::Orphaned { cid } else { entry.cid });
+            }
             _ => {}
         }
         Ok(cid)
     }
 
+    /// A function that needs no target has ended.
+    pub(super) fn answer_here(&mut self, tag: InitiatorTaskTag, response: Response) {
+        self.events.push_back(Event::TaskManagementComplete { tag, response, additional_information: [0; 3] });
+    }
+
     // RFC 7143 11.5.1-8, 11.5.5-2, 11.5.6-1, 11.5.6-3: of the command that is meant; all data that has come is
     // acknowledged, and no other was kept.
     /// A function with what it says of the command that it refers to, while that is outstanding.
-    pub(super) fn task_management(&self, asked: TaskManagement) -> TaskManagementTask {
-        let entry = asked.referenced.and_then(|tag| self.requests.get(tag));
+    pub(super) fn task_management(&self, mut asked: TaskManagement) -> TaskManagementTask {
+        let referenced = asked.referenced.filter(|_| refers_to_task(asked.function));
+        let entry = referenced.and_then(|tag| self.requests.get(tag));
+        if let Some(Entry { request: Request::Command(task), .. }) = entry {
+            asked.lun = task.lun;
+        }
         let (ref_cmd_sn, exp_data_sn) = match (entry, asked.function) {
             // RFC 7143 11.5.6: for commands that read.
             (Some(Entry { request: Request::Command(task), .. }), Function::TaskReassign)
@@ -137,7 +161,8 @@ impl Session {
         if let (Function::TaskReassign, Some(command)) = (task.asked.function, task.asked.referenced) {
             self.end_reassignment(cid, command, response);
         }
-        self.events.push_back(Event::TaskManagementComplete { tag, response });
+        let additional_information = pdu.additional_information;
+        self.events.push_back(Event::TaskManagementComplete { tag, response, additional_information });
         Ok(())
     }
 

@@ -10,6 +10,9 @@ use crate::Parameters;
 use iscsi_pdu::ahs::Ahs;
 use iscsi_pdu::{Cid, CmdSn, DataOut, InitiatorTaskTag, NopOut, Pdu, ScsiCommand, StatSn};
 
+/// The last of all command priorities (SAM-5 clause 8.7).
+const PRIORITY_MAX: u8 = 15;
+
 impl Session {
     // RFC 7143 11.14-1, 11.14-2: an outbox is shut with the logout.
     /// The next PDU to be sent on a connection. After its logout request there is none.
@@ -114,6 +117,8 @@ fn scsi_command(
         read: task.data.read.is_some(),
         write: task.data.write.is_some(),
         attribute: task.attribute,
+        // RFC 7144: reserved below this level.
+        priority: if parameters.has_scsi_features() { task.priority.min(PRIORITY_MAX) } else { 0 },
         lun: task.lun,
         initiator_task_tag: tag,
         expected_data_transfer_length,

@@ -62,7 +62,8 @@ fn each_key_is_answered_by_its_rule() {
         ("MaxOutstandingR2T", "0", "Reject"),
         ("MaxConnections", "8", "1"),
         ("ErrorRecoveryLevel", "2", "0"),
-        ("iSCSIProtocolLevel", "2", "1"),
+        ("iSCSIProtocolLevel", "2", "2"),
+        ("iSCSIProtocolLevel", "1", "1"),
         ("iSCSIProtocolLevel", "0", "0"),
         // The higher of two.
         ("DefaultTime2Wait", "2", "5"),

@@ -21,6 +21,7 @@ fn a_login_without_authentication_takes_one_exchange() {
             first_burst_bytes_max: 262_144,
             time_2_retain: 0,
             outstanding_r2t_max: 16,
+            protocol_level: 2,
             ..Parameters::default()
         }
     );

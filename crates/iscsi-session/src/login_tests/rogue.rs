@@ -65,13 +65,18 @@ fn initiator_understands_partial_answers_offers_and_empty_responses() {
     target.respond(1, None, &[("TargetPortalGroupTag", "1"), ("HeaderDigest", "None")]);
     target.respond(1, None, &[]);
     target.respond(1, None, &[("DataDigest", "Reject"), ("MaxBurstLength", "65536"), ("X-com.example.a", "1")]);
-    target.respond(1, None, &[("iSCSIProtocolLevel", "2"), ("TaskReporting", "FastAbort,ResponseFence,RFC3720")]);
+    target.respond(
+        1,
+        None,
+        &[("iSCSIProtocolLevel", "NotUnderstood"), ("TaskReporting", "FastAbort,ResponseFence,RFC3720")],
+    );
     target.respond(1, Some(3), &[("MaxRecvDataSegmentLength", "4096"), ("ImmediateData", "No")]);
     let Some(LoginEvent::Complete(outcome)) = target.login.poll_event() else { panic!("{:?}", target.rungs) };
     let parameters = &outcome.parameters;
     assert_eq!((parameters.burst_bytes_max, parameters.send_segment_bytes_max), (65_536, 4096));
     assert_eq!((parameters.immediate_data, parameters.data_digest), (false, false));
-    // What was not answered is at its default.
+    // What was not answered is at its default, and what a target of RFC 3720 cannot know.
+    assert_eq!(parameters.protocol_level, 1);
     assert_eq!((parameters.initial_r2t, parameters.outstanding_r2t_max), (true, 1));
     assert_eq!(
         target.rungs[1..9],
@@ -83,7 +88,7 @@ fn initiator_understands_partial_answers_offers_and_empty_responses() {
             "T-> 1 DataDigest MaxBurstLength X-com.example.a",
             "I-> 1->3 X-com.example.a",
             "T-> 1 iSCSIProtocolLevel TaskReporting",
-            "I-> 1->3 TaskReporting iSCSIProtocolLevel",
+            "I-> 1->3 TaskReporting",
         ]
     );
     assert_eq!(outcome.stat_sn, StatSn(45));

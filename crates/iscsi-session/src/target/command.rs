@@ -67,7 +67,10 @@ impl Session {
             self.watch_for_silence();
         }
         let (immediate, cmd_sn) = (pdu.immediate, pdu.cmd_sn);
-        let command = new_command(id, self.connections[at].cid, pdu, ahs);
+        let mut command = new_command(id, self.connections[at].cid, pdu, ahs);
+        if !self.parameters.has_scsi_features() {
+            command.priority = 0; // reserved
+        }
         if !turn {
             return self.hold(at, cmd_sn, Request::Command(command));
         }
@@ -285,6 +288,9 @@ impl Session {
             return;
         };
         outcome.data_in_length = outcome.data_in_length.max(outcome.data_in.len() as u32);
+        if !self.parameters.has_scsi_features() {
+            outcome.status_qualifier = 0; // reserved
+        }
         outcome.data_in.truncate(task.read_length() as usize);
         let bytes = outcome.data_in.len();
         let is_settled = task.receive.is_settled();
@@ -426,6 +432,7 @@ fn new_command(task: TaskId, cid: Cid, pdu: ScsiCommand, ahs: Ahs) -> Command {
         cdb: pdu.cdb,
         extended_cdb: ahs.extended_cdb.map_or_else(Box::default, |rest| [&pdu.cdb, &*rest].concat().into()),
         attribute: pdu.attribute,
+        priority: pdu.priority,
         read: pdu.read,
         write: pdu.write,
         expected_data_transfer_length: pdu.expected_data_transfer_length,

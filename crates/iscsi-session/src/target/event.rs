@@ -51,7 +51,8 @@ pub enum Event {
     TaskManagement {
         /// To be given with the answer.
         id: RequestId,
-        /// ABORT TASK, ABORT TASK SET, CLEAR ACA, CLEAR TASK SET, LOGICAL UNIT RESET, TARGET WARM RESET or TARGET COLD RESET.
+        /// ABORT TASK, ABORT TASK SET, CLEAR ACA, CLEAR TASK SET, LOGICAL UNIT RESET, TARGET WARM RESET, TARGET COLD RESET,
+        /// I_T NEXUS RESET or QUERY ASYNCHRONOUS EVENT.
         function: TaskManagementFunction,
         /// The logical unit, for functions about one.
         lun: LunField,
@@ -93,6 +94,8 @@ pub struct Command {
     pub extended_cdb: Box<[u8]>,
     /// How it is ordered among others.
     pub attribute: TaskAttribute,
+    /// Which of SIMPLE tasks should go first (RFC 7144; SAM-5 clause 8.7): 1, the first, to 15; 0 says nothing.
+    pub priority: u8,
     /// The initiator expects to read.
     pub read: bool,
     /// The initiator expects to write.

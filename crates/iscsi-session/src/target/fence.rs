@@ -90,7 +90,7 @@ impl Session {
         match response {
             Response::TaskManagement { tag, response, immediate } => {
                 self.release_function(at, immediate);
-                let pdu = task_management_response(self, at, tag, response);
+                let pdu = task_management_response(self, at, tag, response, [0; 3]);
                 self.retain_pdu(at, &pdu);
                 AtFence::Answers(pdu)
             }

@@ -51,6 +51,8 @@ impl TaskId {
 pub struct TaskOutcome {
     /// SCSI status (SAM-5 clause 5.3.1).
     pub status: u8,
+    /// What is added to the status (SAM-5 clause 5.3.2); 0 says nothing. It is sent where iSCSIProtocolLevel is 2.
+    pub status_qualifier: u16,
     /// Sense data, without a length before it; empty if there is none.
     pub sense: Bytes,
     /// Data that goes to the initiator. What exceeds the command's expected length is left out.
@@ -78,7 +80,7 @@ impl TaskOutcome {
     // RFC 7143 11.7.3-1, 11.7.3-2: an exception goes in a response.
     /// Whether the status may come with the last data (RFC 7143 section 11.7.3).
     fn fits_data_in(&self) -> bool {
-        matches!(self.status, GOOD | CONDITION_MET) && self.sense.is_empty()
+        matches!(self.status, GOOD | CONDITION_MET) && self.status_qualifier == 0 && self.sense.is_empty()
     }
 
     // RFC 7143 4.6.1.2-1, 10.2-1, 11.4.7-1, 11.4.7-2: sense comes with the status.
@@ -210,6 +212,7 @@ impl Task {
         Some(ScsiResponse {
             response: ScsiResponseCode::CompletedAtTarget,
             status: outcome.status,
+            status_qualifier: outcome.status_qualifier,
             initiator_task_tag: self.initiator_task_tag,
             // RFC 7143 11.16.3: the tag of the last R-Data SNACK.
             snack_tag: self.resumption.as_ref().map_or(0, |resumption| resumption.snack_tag),

@@ -142,7 +142,7 @@ impl Session {
             }
             Function::TaskReassign => self.reassign(at, pdu),
             // RFC 7144: the last four, where that level of the protocol was agreed upon.
-            _ if self.parameters.protocol_level < 2 => Some(Response::FunctionNotSupported),
+            _ if !self.parameters.has_scsi_features() => Some(Response::FunctionNotSupported),
             Function::QueryTask => Some(self.query_task(pdu)),
             Function::QueryTaskSet => Some(self.query_tasks(|task| task.lun == pdu.lun)),
             Function::ItNexusReset => {
@@ -163,6 +163,12 @@ impl Session {
     // RFC 7143 11.5.1-14, 11.6.1-1: the owner ends the other sessions.
     /// The answer to [`Event::TaskManagement`]: the device has done its half, and nothing of the tasks that it ended is in flight.
     pub fn answer_task_management(&mut self, id: RequestId, response: Response) {
+        self.answer_query(id, response, [0; 3]);
+    }
+
+    /// As [`answer_task_management`](Self::answer_task_management), with the additional response information of a QUERY ASYNCHRONOUS
+    /// EVENT that has succeeded (SAM-5 clause 7).
+    pub fn answer_query(&mut self, id: RequestId, response: Response, additional_information: [u8; 3]) {
         let Some(index) = self.management.iter().position(|management| management.id == id && !management.gathers())
         else {
             return;
@@ -173,7 +179,10 @@ impl Session {
             // Nobody waits for the response any more.
             None if immediate => {}
             None => self.window.release(),
-            Some(at) if ends_session || !self.is_fenced(function) => self.respond(at, tag, response, immediate),
+            Some(at) if ends_session || !self.is_fenced(function) => {
+                let response = Transmission::TaskManagement { tag, response, additional_information, immediate };
+                self.connections[at].transmit.push(response);
+            }
             Some(at) => {
                 let response = fence::Response::TaskManagement { tag, response, immediate };
                 self.fence(self.connections[at].cid, response);
@@ -203,7 +212,9 @@ impl Session {
     }
 
     pub(super) fn respond(&mut self, at: usize, tag: InitiatorTaskTag, response: Response, immediate: bool) {
-        self.connections[at].transmit.push(Transmission::TaskManagement { tag, response, immediate });
+        let additional_information = [0; 3];
+        let transmission = Transmission::TaskManagement { tag, response, additional_information, immediate };
+        self.connections[at].transmit.push(transmission);
     }
 
     /// A connection has ended: the functions that it asked for are carried out, but not answered.

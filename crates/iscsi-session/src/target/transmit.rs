@@ -44,7 +44,12 @@ pub(super) enum Transmission {
     /// A text response, but for its numbers.
     Text { response: Box<TextResponse>, immediate: bool },
     /// The end of a task management function.
-    TaskManagement { tag: InitiatorTaskTag, response: TaskManagementResponseCode, immediate: bool },
+    TaskManagement {
+        tag: InitiatorTaskTag,
+        response: TaskManagementResponseCode,
+        additional_information: [u8; 3],
+        immediate: bool,
+    },
     /// The end of a task management function that all connections wait for.
     Fence(RequestId),
     /// The end of a logout.
@@ -368,9 +373,9 @@ impl Session {
                 }
                 .into()
             }
-            Transmission::TaskManagement { tag, response, immediate } => {
+            Transmission::TaskManagement { tag, response, additional_information, immediate } => {
                 self.release_function(at, immediate);
-                task_management_response(self, at, tag, response)
+                task_management_response(self, at, tag, response, additional_information)
             }
             Transmission::Logout { tag, response, immediate } => {
                 self.release(at, immediate);
@@ -439,10 +444,12 @@ pub(super) fn task_management_response(
     at: usize,
     tag: InitiatorTaskTag,
     response: TaskManagementResponseCode,
+    additional_information: [u8; 3],
 ) -> Pdu {
     let numbers = session.numbers();
     TaskManagementResponse {
         response,
+        additional_information,
         initiator_task_tag: tag,
         stat_sn: session.connections[at].statuses.take(),
         exp_cmd_sn: numbers.exp_cmd_sn,

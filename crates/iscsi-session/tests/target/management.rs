@@ -3,9 +3,9 @@
 use super::ladder::*;
 use iscsi_pdu::TaskManagementFunction as Function;
 use iscsi_pdu::TaskManagementResponseCode as Response;
-use iscsi_pdu::{CmdSn, LunField, NopOut, ScsiCommand, TaskManagementRequest};
+use iscsi_pdu::{CmdSn, LunField, NopOut, Pdu, ScsiCommand, TaskManagementRequest};
 use iscsi_session::Parameters;
-use iscsi_session::target::DataProgress;
+use iscsi_session::target::{DataProgress, Event, TaskOutcome};
 
 const OTHER_LUN: LunField = LunField([0, 9, 0, 0, 0, 0, 0, 0]);
 
@@ -438,6 +438,27 @@ fn tasks_are_asked_for() {
     ladder.tells(&["TaskManagement QUERY ASYNCHRONOUS EVENT"]);
     ladder.answer(Response::FunctionSucceeded);
     assert!(ladder.sent()[0].ends_with("Function succeeded"));
+}
+
+/// RFC 7144: what is reserved below level 2 is neither heard nor said there.
+#[test]
+fn priorities_and_qualifiers_count_where_they_were_agreed_upon() {
+    for (protocol_level, priority, qualifier) in [(2, 5, 0x4001), (1, 0, 0)] {
+        let mut ladder = Ladder::new(Parameters { protocol_level, ..open() });
+        ladder.i(ScsiCommand { priority: 5, ..read(1, 8) });
+        let Some(Event::Command(command)) = ladder.session.poll_event() else { panic!("a command") };
+        assert_eq!(command.priority, priority);
+        ladder.session.complete(command.task, TaskOutcome { status_qualifier: 0x4001, ..good_read(8) });
+        let pdus: Vec<_> = std::iter::from_fn(|| ladder.session.poll_transmit(CID)).collect();
+        match &pdus[..] {
+            // What a Data-In has no room for comes in a response.
+            [Pdu::DataIn(data), Pdu::ScsiResponse(response)] => {
+                assert_eq!((data.status, response.status_qualifier), (None, qualifier));
+            }
+            [Pdu::DataIn(data)] => assert_eq!((data.status.is_some(), qualifier), (true, 0)),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -392,6 +392,18 @@ impl Cdb {
             .with(Field::AllocationLength, allocation_length)
     }
 
+    /// REPORT TARGET PORT GROUPS, with the extended header if `extended`.
+    pub fn report_target_port_groups(extended: bool, allocation_length: u32) -> Self {
+        Self::new(Operation::ReportTargetPortGroups)
+            .with(Field::ParameterDataFormat, extended)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
+    /// SET TARGET PORT GROUPS, with the list that [`SetAccessList::encode`](crate::access::SetAccessList::encode) builds.
+    pub fn set_target_port_groups(parameter_list_length: u32) -> Self {
+        Self::new(Operation::SetTargetPortGroups).with(Field::ParameterListLength, parameter_list_length)
+    }
+
     /// REPORT TIMESTAMP.
     pub fn report_timestamp(allocation_length: u32) -> Self {
         Self::new(Operation::ReportTimestamp).with(Field::AllocationLength, allocation_length)

@@ -24,7 +24,7 @@ pub(super) fn copy(cdb: &Cdb, lid4: bool) -> Result<Plan, Sense> {
     match data_out_length {
         0 => Ok(Plan::DONE),
         _ if data_out_length > CopyList::BYTES_MAX as u64 => Err(LENGTH_ERROR),
-        _ => Ok(Plan::Work { work: Work::Copy { lid4 }, data_in_length: 0, data_out_length: data_out_length as u32 }),
+        _ => Ok(Plan::taking(Work::Copy { lid4 }, data_out_length as u32)),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::allocated;
+use super::{Context, allocated};
+use crate::access::AccessState;
 use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
 use crate::copy::ThirdPartyCopy;
@@ -10,12 +11,12 @@ use crate::designator::{Association, Designator};
 use crate::device::TargetDevice;
 use crate::inquiry::{Peripheral, StandardInquiry};
 use crate::opcodes::{Field, Operation};
+use crate::ports::{TargetPort, TargetPortGroup};
 use crate::protection::ProtectionType;
-use crate::sense::{AdditionalSense, Sense};
-use crate::unit::LogicalUnit;
+use crate::sense::{AdditionalSense, SENSE_BYTES_MAX, Sense};
 use crate::vpd::{
     self, BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, ExtendedInquiry, LogicalBlockProvisioning,
-    page,
+    ManagementAddresses, ModePagePolicies, ModePagePolicy, ScsiPort, ScsiPorts, page,
 };
 
 /// VERSION of the INQUIRY data: SPC-4.
@@ -23,15 +24,39 @@ const VERSION: u8 = 6;
 /// Version descriptors: SAM-5, SPC-4, SBC-3, each with no version claimed (SPC-5 table 149).
 const VERSION_DESCRIPTORS: [u16; 3] = [0x00a0, 0x0460, 0x04c0];
 
+/// TPGS: access states change by SET TARGET PORT GROUPS and by the device itself.
+const IMPLICIT_AND_EXPLICIT: u8 = 3;
+
 /// INQUIRY to a unit that is there.
-pub(super) fn inquiry(unit: &LogicalUnit, cdb: &Cdb) -> Result<Bytes, Sense> {
+pub(super) fn inquiry(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
     let code = cdb.get(Field::PageCode) as u8;
+    let config = &context.unit.config;
+    let peripheral = peripheral(context);
     let data = match cdb.has(Field::EnableVitalProductData) {
-        true => vital_product_data(&unit.config, code).ok_or(cdb.refuse(Field::PageCode))?,
+        true => {
+            let body = vital_product_data(context, config, code).ok_or(cdb.refuse(Field::PageCode))?;
+            vpd::with_header(peripheral, code, &body)
+        }
         false if code != 0 => return Err(cdb.refuse(Field::PageCode)),
-        false => standard(Some(&unit.config)).encode(),
+        false => StandardInquiry { peripheral, ..standard(Some(config)) }.encode(),
     };
     Ok(allocated(cdb, data))
+}
+
+/// Through a port in the unavailable state a unit is as one that could be there and is not (SPC-4 5.16.2).
+fn peripheral(context: &Context<'_>) -> Peripheral {
+    match context.unit.look(|state| state.access_through(context.nexus)) {
+        AccessState::Unavailable => Peripheral { qualifier: 1, ..Peripheral::DIRECT_ACCESS },
+        _ => Peripheral::DIRECT_ACCESS,
+    }
+}
+
+/// The port that the command came through, and its group.
+fn port<'a>(context: &Context<'a>) -> (&'a TargetPortGroup, &'a TargetPort) {
+    let ports = &context.unit.ports;
+    let identifier = context.unit.look(|state| state.name(context.nexus).map(|name| name.path.target_port));
+    let (group, port) = identifier.and_then(|identifier| ports.find(identifier)).expect("a nexus has a port");
+    (&ports.groups()[group], port)
 }
 
 /// INQUIRY to a LUN that has no unit: the standard data says so.
@@ -54,7 +79,8 @@ pub(super) fn inquiry_of_well_known(device: &TargetDevice, cdb: &Cdb) -> Result<
     let code = cdb.get(Field::PageCode) as u8;
     let body = match (cdb.has(Field::EnableVitalProductData), code) {
         (false, 0) => {
-            let standard = StandardInquiry { removable: false, protection: false, ..standard(config) };
+            let standard =
+                StandardInquiry { removable: false, protection: false, target_port_groups: 0, ..standard(config) };
             return Ok(StandardInquiry { peripheral: Peripheral::WELL_KNOWN, ..standard }.encode());
         }
         (true, page::SUPPORTED_PAGES) => PAGES.to_vec(),
@@ -76,7 +102,7 @@ fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
         peripheral: if config.is_some() { Peripheral::DIRECT_ACCESS } else { Peripheral::NOT_SUPPORTED },
         removable: config.is_some_and(|config| config.removable),
         version: VERSION,
-        target_port_groups: 0,
+        target_port_groups: if config.is_some() { IMPLICIT_AND_EXPLICIT } else { 0 },
         third_party_copy: config.is_some_and(LogicalUnitConfig::copies),
         protection: config.is_some_and(|config| config.protection.is_some()),
         command_queue: true,
@@ -87,26 +113,45 @@ fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
     }
 }
 
-/// The page of that code, with its header.
-fn vital_product_data(config: &LogicalUnitConfig, code: u8) -> Option<Vec<u8>> {
-    let body = match code {
+/// The body of the page of that code.
+fn vital_product_data(context: &Context<'_>, config: &LogicalUnitConfig, code: u8) -> Option<Vec<u8>> {
+    Some(match code {
         page::SUPPORTED_PAGES => {
             vpd::PAGES.iter().copied().filter(|code| *code != page::THIRD_PARTY_COPY || config.copies()).collect()
         }
         page::UNIT_SERIAL_NUMBER => config.identity.serial.clone().into_bytes(),
-        page::DEVICE_IDENTIFICATION => identification(config).encode(),
+        page::DEVICE_IDENTIFICATION => identification(context, config).encode(),
+        page::MANAGEMENT_ADDRESSES => ManagementAddresses(config.identity.management_addresses.clone()).encode(),
+        // MODE SELECT of one nexus changes what all others find, and nothing at other units.
+        page::MODE_PAGE_POLICY => ModePagePolicies(vec![ModePagePolicy::ALL_SHARED]).encode(),
+        page::SCSI_PORTS => scsi_ports(context).encode(),
         page::EXTENDED_INQUIRY => extended(config).encode(),
         page::THIRD_PARTY_COPY if config.copies() => ThirdPartyCopy::of(config).encode(),
         page::BLOCK_LIMITS => block_limits(config).encode(),
         page::BLOCK_DEVICE_CHARACTERISTICS => characteristics(config).encode(),
         page::LOGICAL_BLOCK_PROVISIONING => provisioning(config).encode(),
         _ => return None,
-    };
-    Some(vpd::with_header(Peripheral::DIRECT_ACCESS, code, &body))
+    })
 }
 
-fn identification(config: &LogicalUnitConfig) -> DeviceIdentification {
-    DeviceIdentification(designators(config).collect())
+/// The names of the unit, of the port that the command came through, and of the device.
+fn identification(context: &Context<'_>, config: &LogicalUnitConfig) -> DeviceIdentification {
+    let (group, port) = port(context);
+    let of_port = [
+        Designator::relative_target_port(port.identifier, port.protocol()),
+        Designator::target_port_group(group.number, port.protocol()),
+    ];
+    DeviceIdentification(designators(config).chain(of_port).chain(port.name.clone()).collect())
+}
+
+/// All ports with their names.
+fn scsi_ports(context: &Context<'_>) -> ScsiPorts {
+    let port = |(_, port): (usize, &TargetPort)| ScsiPort {
+        identifier: port.identifier,
+        initiator_port: Vec::new(),
+        target_port: port.name.iter().cloned().collect(),
+    };
+    ScsiPorts(context.unit.ports.all().map(port).collect())
 }
 
 fn designators(config: &LogicalUnitConfig) -> impl Iterator<Item = Designator> {
@@ -132,6 +177,7 @@ fn extended(config: &LogicalUnitConfig) -> ExtendedInquiry {
         ordered: true,
         simple: true,
         volatile_cache: true,
+        sense_bytes_max: SENSE_BYTES_MAX,
         ..ExtendedInquiry::default()
     }
 }

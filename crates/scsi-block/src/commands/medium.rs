@@ -2,22 +2,21 @@
 
 use bytes::Bytes;
 
-use super::{Context, Plan, Started, Work, protected};
+use super::{Context, Plan, Started, Transfer, Work, protected};
 use crate::cdb::Cdb;
 use crate::io::{BlockIo, Extent, Segments};
-use crate::opcodes::Field;
+use crate::opcodes::{Field, Operation};
 use crate::segments;
 use crate::sense::{AdditionalSense, Sense};
 use crate::sequence::Sequence;
 use crate::task::{Rare, Then};
-use crate::unit::{Conditions, LogicalUnit};
+use crate::unit::{Conditions, LogicalUnit, Summary};
 
 pub(super) const OUT_OF_RANGE: Sense = Sense::illegal(AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE);
 /// Less data has come than the command needs to be safe.
 pub(super) const DATA_MISSING: Sense = Sense::illegal(AdditionalSense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);
 
 /// Whether the extent lies on the medium; an empty one may stand at its end.
-#[inline]
 pub(super) fn check_range(unit: &LogicalUnit, extent: Extent) -> Result<(), Sense> {
     let end = extent.lba.checked_add(extent.blocks);
     match end {
@@ -27,8 +26,7 @@ pub(super) fn check_range(unit: &LogicalUnit, extent: Extent) -> Result<(), Sens
 }
 
 /// The blocks that the CDB names, if they are on the medium and have no more than `bytes_max` bytes.
-#[inline(always)]
-fn extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense> {
+pub(super) fn extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense> {
     let extent = Extent { lba: cdb.get(Field::LogicalBlockAddress), blocks: cdb.blocks() };
     check_range(unit, extent)?;
     if extent.blocks * u64::from(unit.config.geometry.block_size) > bytes_max {
@@ -37,15 +35,7 @@ fn extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense
     Ok(extent)
 }
 
-/// The same out of the way of READ and WRITE.
-#[cold]
-#[inline(never)]
-pub(super) fn rare_extent(unit: &LogicalUnit, cdb: &Cdb, bytes_max: u64) -> Result<Extent, Sense> {
-    extent(unit, cdb, bytes_max)
-}
-
 /// The blocks of a command that reads or writes them all at once.
-#[inline(always)]
 fn transfer(unit: &LogicalUnit, cdb: &Cdb) -> Result<Extent, Sense> {
     extent(unit, cdb, unit.config.limits.transfer_bytes_max.into())
 }
@@ -53,56 +43,77 @@ fn transfer(unit: &LogicalUnit, cdb: &Cdb) -> Result<Extent, Sense> {
 /// A write is durable before GOOD if it says so, or if there is no write cache at its start: while its data was on the way, the cache
 /// may have been turned off.
 #[inline]
-pub(super) fn durable(context: &Context<'_>, forced: bool) -> bool {
-    forced || !context.summary.has(Conditions::WRITE_CACHE)
+pub(crate) fn durable(summary: Summary, forced: bool) -> bool {
+    forced || !summary.has(Conditions::WRITE_CACHE)
 }
 
 /// Work that takes the data-out that the CDB asks for; limits have made sure that 32 bits hold its length.
+fn with_data_out(unit: &LogicalUnit, cdb: &Cdb, work: Work) -> Plan {
+    let data_out_length = cdb.data_length(unit.config.geometry.block_size) as u32;
+    Plan::taking(work, data_out_length)
+}
+
+/// A READ or WRITE as most are: of some blocks on the medium, within the limit, by a short CDB, without protection information. `None` of any other
+/// command, of which [`plan`](super::plan) says what it comes to.
 #[inline]
-fn with_data_out(context: &Context<'_>, cdb: &Cdb, work: Work) -> Plan {
-    let data_out_length = cdb.data_length(context.unit.config.geometry.block_size) as u32;
-    Plan::Work { work, data_in_length: 0, data_out_length }
+pub(crate) fn plan_transfer(unit: &LogicalUnit, cdb: &Cdb) -> Option<Transfer> {
+    use Operation as Op;
+    let config = &unit.config;
+    let is_read = match cdb.operation() {
+        Op::Read10 | Op::Read16 | Op::Read12 => true,
+        Op::Write10 | Op::Write16 | Op::Write12 => false,
+        _ => return None,
+    };
+    let extent = Extent { lba: cdb.get_short(Field::LogicalBlockAddress), blocks: cdb.get_short(Field::Blocks) };
+    let end = extent.lba.checked_add(extent.blocks)?;
+    let bytes = extent.blocks * u64::from(config.geometry.block_size);
+    let is_usual = end <= unit.blocks()
+        && (1..=u64::from(config.limits.transfer_bytes_max)).contains(&bytes)
+        && config.protection.is_none();
+    is_usual.then(|| match is_read {
+        true => Transfer { work: Work::Read(extent), data_in_length: bytes as u32, data_out_length: 0 },
+        false => {
+            let work = Work::Write { extent, forced: cdb.get_short(Field::ForceUnitAccess) != 0 };
+            Transfer { work, data_in_length: 0, data_out_length: bytes as u32 }
+        }
+    })
 }
 
 /// READ.
-#[inline]
-pub(super) fn read(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    if let Some(kind) = context.unit.config.protection {
-        return protected::read(context, kind, cdb);
+pub(super) fn read(unit: &LogicalUnit, cdb: &Cdb) -> Result<Plan, Sense> {
+    if let Some(kind) = unit.config.protection {
+        return protected::read(unit, kind, cdb);
     }
-    let extent = transfer(context.unit, cdb)?;
+    let extent = transfer(unit, cdb)?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    let data_in_length = extent.blocks as u32 * context.unit.config.geometry.block_size;
-    Ok(Plan::Work { work: Work::Read(extent), data_in_length, data_out_length: 0 })
+    let data_in_length = cdb.data_length(unit.config.geometry.block_size) as u32;
+    Ok(Plan::giving(Work::Read(extent), data_in_length))
 }
 
 /// WRITE.
-#[inline]
-pub(super) fn write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    if let Some(kind) = context.unit.config.protection {
-        return protected::write(context, kind, cdb, false);
+pub(super) fn write(unit: &LogicalUnit, cdb: &Cdb) -> Result<Plan, Sense> {
+    if let Some(kind) = unit.config.protection {
+        return protected::write(unit, kind, cdb, false);
     }
-    let extent = transfer(context.unit, cdb)?;
+    let extent = transfer(unit, cdb)?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::Write { extent, forced: cdb.has(Field::ForceUnitAccess) }))
+    Ok(with_data_out(unit, cdb, Work::Write { extent, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
 /// The whole blocks that came, of those wanted.
-#[inline]
 fn whole_blocks(unit: &LogicalUnit, mut data: Segments, wanted: u32) -> Segments {
     let there = segments::length(&data);
-    if there != wanted.into() {
+    if there != u64::from(wanted) {
         let block_size = u64::from(unit.config.geometry.block_size);
         segments::truncate(&mut data, there.min(wanted.into()) / block_size * block_size);
     }
     data
 }
 
-#[inline]
 pub(super) fn start_write(unit: &LogicalUnit, extent: Extent, data: Segments, wanted: u32, durable: bool) -> Started {
     let data = whole_blocks(unit, data, wanted);
     match data.is_empty() {
@@ -114,7 +125,7 @@ pub(super) fn start_write(unit: &LogicalUnit, extent: Extent, data: Segments, wa
 /// WRITE AND VERIFY.
 pub(super) fn write_and_verify(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     if let Some(kind) = context.unit.config.protection {
-        return protected::write(context, kind, cdb, true);
+        return protected::write(context.unit, kind, cdb, true);
     }
     let extent = transfer(context.unit, cdb)?;
     let compare = match cdb.get(Field::ByteCheck) {
@@ -125,7 +136,7 @@ pub(super) fn write_and_verify(context: &Context<'_>, cdb: &Cdb) -> Result<Plan,
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::WriteAndVerify { extent, compare }))
+    Ok(with_data_out(context.unit, cdb, Work::WriteAndVerify { extent, compare }))
 }
 
 pub(super) fn start_write_and_verify(
@@ -145,13 +156,13 @@ pub(super) fn start_write_and_verify(
         false => BlockIo::Read(Extent { blocks, ..extent }),
     };
     let write = BlockIo::Write { lba: extent.lba, data, durable: true };
-    Started::Io(write, Rare::Continue(Sequence::One(Some(check)), extent).into())
+    Started::Io(write, Rare::Continue(Sequence::Few([check].into()), extent).into())
 }
 
 /// VERIFY.
 pub(super) fn verify(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     if let Some(kind) = context.unit.config.protection {
-        return protected::verify(context, kind, cdb);
+        return protected::verify(context.unit, kind, cdb);
     }
     let extent = transfer(context.unit, cdb)?;
     let work = match cdb.get(Field::ByteCheck) {
@@ -163,7 +174,7 @@ pub(super) fn verify(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, work))
+    Ok(with_data_out(context.unit, cdb, work))
 }
 
 /// The data, cut to what is wanted and no less.
@@ -202,11 +213,11 @@ pub(super) fn start_sequence(mut sequence: Sequence, changes: Extent) -> Started
 pub(super) fn compare_and_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let config = &context.unit.config;
     let blocks_max = u64::from(config.limits.compare_and_write_blocks_max);
-    let extent = rare_extent(context.unit, cdb, blocks_max * u64::from(config.geometry.block_size))?;
+    let extent = extent(context.unit, cdb, blocks_max * u64::from(config.geometry.block_size))?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::CompareAndWrite { extent, forced: cdb.has(Field::ForceUnitAccess) }))
+    Ok(with_data_out(context.unit, cdb, Work::CompareAndWrite { extent, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
 pub(super) fn start_compare_and_write(
@@ -222,7 +233,7 @@ pub(super) fn start_compare_and_write(
 /// SYNCHRONIZE CACHE. IMMED changes nothing: GOOD comes when the data is durable, which is never too early. The
 /// whole cache is written, whatever blocks the command names.
 pub(super) fn synchronize_cache(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    rare_extent(context.unit, cdb, u64::MAX)?;
+    extent(context.unit, cdb, u64::MAX)?;
     Ok(Plan::work(Work::Flush))
 }
 
@@ -230,7 +241,7 @@ pub(super) fn synchronize_cache(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
 /// what unmapped blocks read as; any other block is written (SBC-3 5.43).
 pub(super) fn write_same(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let config = &context.unit.config;
-    let mut extent = rare_extent(context.unit, cdb, config.limits.write_same_bytes_max)?;
+    let mut extent = extent(context.unit, cdb, config.limits.write_same_bytes_max)?;
     if extent.blocks == 0 {
         extent.blocks = context.unit.blocks().saturating_sub(extent.lba);
     }
@@ -242,10 +253,10 @@ pub(super) fn write_same(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense
         return Err(cdb.refuse(Field::Unmap));
     }
     if let Some(kind) = config.protection {
-        return protected::write_same(context, kind, cdb, extent);
+        return protected::write_same(context.unit, kind, cdb, extent);
     }
     let (forced, zeros) = (cdb.has(Field::ForceUnitAccess), cdb.has(Field::NoDataOutBuffer));
-    Ok(with_data_out(context, cdb, Work::WriteSame { extent, unmap, forced, zeros }))
+    Ok(with_data_out(context.unit, cdb, Work::WriteSame { extent, unmap, forced, zeros }))
 }
 
 pub(super) fn start_write_same(
@@ -262,11 +273,11 @@ pub(super) fn start_write_same(
 /// ORWRITE: the set operation, which is the only one that has a meaning without a bitmap buffer (SBC-4 4.28).
 pub(super) fn or_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     let bytes_max = context.unit.config.limits.transfer_bytes_max.into();
-    let extent = rare_extent(context.unit, cdb, bytes_max)?;
+    let extent = extent(context.unit, cdb, bytes_max)?;
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::OrWrite { extent, forced: cdb.has(Field::ForceUnitAccess) }))
+    Ok(with_data_out(context.unit, cdb, Work::OrWrite { extent, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
 pub(super) fn start_or_write(
@@ -285,7 +296,7 @@ pub(super) fn start_or_write(
 
 /// WRITE ATOMIC: a write of no more than the store does in one piece (SBC-4 4.29).
 pub(super) fn write_atomic(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    let extent = rare_extent(context.unit, cdb, context.unit.config.limits.atomic_bytes_max.into())?;
+    let extent = extent(context.unit, cdb, context.unit.config.limits.atomic_bytes_max.into())?;
     let unit = context.unit.config.atomic_unit();
     if !extent.lba.is_multiple_of(unit) {
         return Err(cdb.refuse(Field::LogicalBlockAddress));
@@ -296,7 +307,7 @@ pub(super) fn write_atomic(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sen
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
-    Ok(with_data_out(context, cdb, Work::WriteAtomic { extent, forced: cdb.has(Field::ForceUnitAccess) }))
+    Ok(with_data_out(context.unit, cdb, Work::WriteAtomic { extent, forced: cdb.has(Field::ForceUnitAccess) }))
 }
 
 /// Nothing is written unless all is there.
@@ -307,7 +318,7 @@ pub(super) fn start_write_atomic(extent: Extent, data: Segments, wanted: u32, du
 
 /// PRE-FETCH. IMMED changes nothing, as no store waits for its medium here. Zero blocks is all to the end.
 pub(super) fn prefetch(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
-    let mut extent = rare_extent(context.unit, cdb, u64::MAX)?;
+    let mut extent = extent(context.unit, cdb, u64::MAX)?;
     if extent.blocks == 0 {
         extent.blocks = context.unit.blocks().saturating_sub(extent.lba);
     }

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::{Context, Plan, Started, Work, allocated};
+use super::{Context, Plan, Started, Work, allocated, medium};
 use crate::cdb::Cdb;
 use crate::io::{BlockIo, Extent, Segments};
 use crate::mode::{self, BlockDescriptor, ModeHeader, ModeSettings, NoSuchPage, PageValues};
 use crate::opcodes::{Field, Operation};
 use crate::segments;
 use crate::sense::{AdditionalSense, Sense};
-use crate::task::Then;
+use crate::sequence::Sequence;
 use crate::unit::{Conditions, LogicalUnit, NexusId, State};
 
 fn header(cdb: &Cdb) -> ModeHeader {
@@ -60,10 +60,11 @@ pub(super) fn select(unit: &LogicalUnit, cdb: &Cdb) -> Result<Plan, Sense> {
         return Err(cdb.refuse(Field::SavePages));
     }
     let work = Work::ModeSelect { header: header(cdb), save: cdb.has(Field::SavePages) };
-    Ok(Plan::Work { work, data_in_length: 0, data_out_length })
+    Ok(Plan::taking(work, data_out_length))
 }
 
-/// Applies the list, all of it or nothing. When the write cache is turned off, what it holds is written before GOOD.
+/// Applies the list, all of it or nothing. When the write cache is turned off, what it holds is written before GOOD; what is to be saved is kept. If
+/// either goes wrong, the initiator is told, and what it has set holds all the same.
 pub(super) fn start_select(
     context: &Context<'_>,
     header: ModeHeader,
@@ -78,23 +79,22 @@ pub(super) fn start_select(
     let list = segments::join(data);
     let geometry = context.unit.geometry();
     // In one: nothing that another nexus sets meanwhile is lost.
-    let (before, after) = context.unit.change(|state| {
+    let (flushes, record) = context.unit.change(|state| {
         let before = state.settings;
         let after = mode::decode_list(header, &list, geometry, before)?;
-        apply(state, after, save, context.nexus);
-        Ok::<_, Sense>((before, after))
+        apply(state, after, context.nexus);
+        let record = save.then(|| {
+            state.saved = after;
+            state.record(mode::RECORD, after.to_kept())
+        });
+        Ok::<_, Sense>((before.write_cache && !after.write_cache, record))
     })?;
-    match before.write_cache && !after.write_cache {
-        true => Ok(Started::Io(BlockIo::Flush, Then::End(Extent::NONE))),
-        false => Ok(Started::Done),
-    }
+    let requests = [flushes.then_some(BlockIo::Flush), record.map(BlockIo::Keep)].into_iter().flatten();
+    Ok(medium::start_sequence(Sequence::Few(requests.collect()), Extent::NONE))
 }
 
-fn apply(state: &mut State, after: ModeSettings, save: bool, by: NexusId) {
+fn apply(state: &mut State, after: ModeSettings, by: NexusId) {
     let before = std::mem::replace(&mut state.settings, after);
-    if save {
-        state.saved = after;
-    }
     if before != after {
         state.post(AdditionalSense::MODE_PARAMETERS_CHANGED, Some(by));
     }

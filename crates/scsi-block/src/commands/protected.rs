@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::medium::{self, DATA_MISSING};
-use super::{Context, Plan, Started, Work};
+use super::{Context, Plan, Started, Transfer, Work};
 use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
 use crate::io::{BlockIo, Extent, Segments};
@@ -204,9 +204,9 @@ impl ProtectedWork {
 }
 
 /// The command's blocks, if they are on the medium and not too many.
-fn decode(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb) -> Result<Protected, Sense> {
-    let bytes_max = context.unit.config.limits.transfer_bytes_max.into();
-    Protected::decode(context.unit, kind, cdb, medium::rare_extent(context.unit, cdb, bytes_max)?)
+fn decode(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb) -> Result<Protected, Sense> {
+    let bytes_max = unit.config.limits.transfer_bytes_max.into();
+    Protected::decode(unit, kind, cdb, medium::extent(unit, cdb, bytes_max)?)
 }
 
 fn plan(protected: Protected, cdb: &Cdb, bytes_in: u64, bytes_out: u64, action: Action) -> Plan {
@@ -224,7 +224,8 @@ fn plan(protected: Protected, cdb: &Cdb, bytes_in: u64, bytes_out: u64, action: 
         knows_reference: tags.reference.is_some(),
         action,
     };
-    Plan::Work { work: Work::Protected(work), data_in_length: bytes_in as u32, data_out_length: bytes_out as u32 }
+    let work = Work::Protected(work);
+    Plan::Work(Transfer { work, data_in_length: bytes_in as u32, data_out_length: bytes_out as u32 })
 }
 
 /// The data-out of a command has come.
@@ -232,7 +233,7 @@ fn plan(protected: Protected, cdb: &Cdb, bytes_in: u64, bytes_out: u64, action: 
 pub(super) fn start(context: &Context<'_>, work: ProtectedWork, data: Segments, wanted: u32) -> Result<Started, Sense> {
     let config = &context.unit.config;
     let protected = work.protected(config);
-    let durable = |forced| medium::durable(context, forced);
+    let durable = |forced| medium::durable(context.summary, forced);
     match work.action {
         Action::Read => Ok(start_read(protected)),
         Action::Write { forced } => start_write(protected, data, wanted, durable(forced), false),
@@ -246,16 +247,16 @@ pub(super) fn start(context: &Context<'_>, work: ProtectedWork, data: Segments, 
 
 /// READ.
 #[cold]
-pub(super) fn read(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb) -> Result<Plan, Sense> {
-    let protected = decode(context, kind, cdb)?;
+pub(super) fn read(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb) -> Result<Plan, Sense> {
+    let protected = decode(unit, kind, cdb)?;
     let bytes = protected.extent.blocks * protected.wire_bytes() as u64;
     Ok(plan(protected, cdb, bytes, 0, Action::Read))
 }
 
 /// WRITE, and WRITE AND VERIFY if `verify`.
 #[cold]
-pub(super) fn write(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb, verify: bool) -> Result<Plan, Sense> {
-    let protected = decode(context, kind, cdb)?;
+pub(super) fn write(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb, verify: bool) -> Result<Plan, Sense> {
+    let protected = decode(unit, kind, cdb)?;
     if cdb.get(Field::ByteCheck) > 1 {
         return Err(cdb.refuse(Field::ByteCheck));
     }
@@ -269,8 +270,8 @@ pub(super) fn write(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb, veri
 
 /// VERIFY.
 #[cold]
-pub(super) fn verify(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb) -> Result<Plan, Sense> {
-    let protected = decode(context, kind, cdb)?;
+pub(super) fn verify(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb) -> Result<Plan, Sense> {
+    let protected = decode(unit, kind, cdb)?;
     let wire = protected.wire_bytes() as u64;
     let bytes = match cdb.get(Field::ByteCheck) {
         0 => 0,
@@ -283,13 +284,8 @@ pub(super) fn verify(context: &Context<'_>, kind: ProtectionType, cdb: &Cdb) -> 
 }
 
 /// WRITE SAME. Reference tags differ from block to block, so the blocks are made step by step.
-pub(super) fn write_same(
-    context: &Context<'_>,
-    kind: ProtectionType,
-    cdb: &Cdb,
-    extent: Extent,
-) -> Result<Plan, Sense> {
-    let protected = Protected::decode(context.unit, kind, cdb, extent)?;
+pub(super) fn write_same(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb, extent: Extent) -> Result<Plan, Sense> {
+    let protected = Protected::decode(unit, kind, cdb, extent)?;
     let zeros = cdb.has(Field::NoDataOutBuffer);
     if zeros && protected.checks.travels {
         return Err(cdb.refuse(Field::Protect));
@@ -318,9 +314,8 @@ fn start_write(
     }
     let (lba, data) = (protected.extent.lba, Segments::from_iter([stored]));
     let then = match verify {
-        true => {
-            Rare::Continue(Sequence::One(Some(BlockIo::Compare { lba, data: data.clone() })), protected.extent).into()
-        }
+        true => Rare::Continue(Sequence::Few([BlockIo::Compare { lba, data: data.clone() }].into()), protected.extent)
+            .into(),
         false => Then::End(protected.extent),
     };
     Ok(Started::Io(BlockIo::Write { lba, data, durable }, then))

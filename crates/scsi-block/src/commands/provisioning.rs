@@ -20,7 +20,7 @@ const STATUS_RUNS_MAX: u64 = 256;
 /// UNMAP.
 pub(super) fn unmap(cdb: &Cdb) -> Plan {
     let data_out_length = cdb.get(Field::ParameterListLength) as u32;
-    Plan::Work { work: Work::Unmap, data_in_length: 0, data_out_length }
+    Plan::taking(Work::Unmap, data_out_length)
 }
 
 /// Without a write cache nobody flushes later, so the blocks are durably zeros before GOOD.
@@ -44,7 +44,7 @@ pub(super) fn start_unmap(
     }
     let changes = extents.iter().copied().reduce(Extent::hull).unwrap_or(Extent::NONE);
     let then = match durable {
-        true => Rare::Continue(Sequence::One(Some(BlockIo::Flush)), changes).into(),
+        true => Rare::Continue(Sequence::Few([BlockIo::Flush].into()), changes).into(),
         false => Then::End(changes),
     };
     Ok(Started::Io(BlockIo::Unmap(extents), then))
@@ -66,7 +66,7 @@ pub(super) fn lba_status(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense
         .min(allocation_length.into()) as u32;
     let extent = Extent { lba, blocks: blocks - lba };
     let work = Work::LbaStatus { extent, runs_max: runs as u16 };
-    Ok(Plan::Work { work, data_in_length, data_out_length: 0 })
+    Ok(Plan::giving(work, data_in_length))
 }
 
 /// The answer, cut to the room that the initiator has for it.

@@ -11,8 +11,8 @@ use crate::io::{BlockIo, Record, Segments};
 use crate::link::Settling;
 use crate::opcodes::{Field, Operation};
 use crate::reservations::{
-    Change, MoveList, NexusName, OUT_LIST_BYTES, OUT_LIST_BYTES_MAX, OutAction, OutList, ReservationType, Reservations,
-    Surroundings,
+    Change, MoveList, NexusName, OUT_LIST_BYTES, OUT_LIST_BYTES_MAX, OutAction, OutList, RECORD, ReservationType,
+    Reservations, Surroundings,
 };
 use crate::sense::{AdditionalSense, Sense};
 use crate::task::Rare;
@@ -92,7 +92,7 @@ pub(super) fn persist_out(cdb: &Cdb, action: OutAction) -> Result<Plan, Sense> {
     if !(OUT_LIST_BYTES as u32..=OUT_LIST_BYTES_MAX).contains(&data_out_length) {
         return Err(LENGTH_ERROR);
     }
-    Ok(Plan::Work { work: Work::PersistentReserve { action, kind }, data_in_length: 0, data_out_length })
+    Ok(Plan::taking(Work::PersistentReserve { action, kind }, data_out_length))
 }
 
 /// PERSISTENT RESERVE OUT: the parameter list. What is to outlive a loss of power is kept before the answer, and the tasks that are aborted
@@ -105,7 +105,7 @@ pub(super) fn start(
     wanted: u32,
 ) -> Result<Started, Sense> {
     let list = List::decode(action, &medium::exactly(data, wanted).map_err(|_| LENGTH_ERROR)?)?;
-    let target_ports = context.device.target_ports();
+    let target_ports = &context.unit.ports.identifiers();
     let changed = context.unit.change(|state| {
         check_not_reserved(state)?;
         let connected = state.names();
@@ -193,13 +193,7 @@ impl Effects {
             true => state.links(|nexus, path| nexus != own && change.preempted.contains(path)),
             false => Vec::new(),
         };
-        let record = is_to_be_kept.then(|| {
-            state.kept_version += 1;
-            Record { name: RECORD, version: state.kept_version, content: state.reservations.to_kept().into() }
-        });
+        let record = is_to_be_kept.then(|| state.record(RECORD, state.reservations.to_kept()));
         Self { record, aborted }
     }
 }
-
-/// The name of the record that reservations are kept in.
-pub(crate) const RECORD: &str = "reservations";

@@ -30,7 +30,7 @@ pub(super) fn set(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
         0 => Ok(Plan::DONE),
         length if length == Timestamp::BYTES as u64 => {
             let work = Work::SetTimestamp { now: context.now };
-            Ok(Plan::Work { work, data_in_length: 0, data_out_length: length as u32 })
+            Ok(Plan::taking(work, length as u32))
         }
         length if length < Timestamp::BYTES as u64 => Err(Sense::illegal(AdditionalSense::PARAMETER_LIST_LENGTH_ERROR)),
         _ => Err(cdb.refuse(Field::ParameterListLength)),

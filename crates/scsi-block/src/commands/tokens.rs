@@ -35,7 +35,7 @@ fn plan(cdb: &Cdb, bytes_max: usize, work: Work) -> Result<Plan, Sense> {
     match cdb.get(Field::ParameterListLength) {
         0 => Ok(Plan::DONE),
         length if length > bytes_max as u64 => Err(LENGTH_ERROR),
-        length => Ok(Plan::Work { work, data_in_length: 0, data_out_length: length as u32 }),
+        length => Ok(Plan::taking(work, length as u32)),
     }
 }
 

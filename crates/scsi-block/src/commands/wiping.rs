@@ -33,7 +33,7 @@ pub(super) fn format(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
         return Err(cdb.refuse(Field::FormatProtection));
     }
     let data_out_length = cdb.data_length(config.geometry.block_size) as u32;
-    Ok(Plan::Work { work: Work::Format { long: cdb.has(Field::LongList) }, data_in_length: 0, data_out_length })
+    Ok(Plan::taking(Work::Format { long: cdb.has(Field::LongList) }, data_out_length))
 }
 
 /// What FMTPINFO and PROTECTION FIELD USAGE have to say: the type of protection comes with the configuration and stays.
@@ -95,7 +95,7 @@ pub(super) fn sanitize(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> 
         immediate: cdb.has(Field::Immediate),
         unrestricted_exit: cdb.has(Field::UnrestrictedExit),
     };
-    Ok(Plan::Work { work, data_in_length: 0, data_out_length })
+    Ok(Plan::taking(work, data_out_length))
 }
 
 pub(super) fn start_sanitize(

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::cdb::Cdb;
-use crate::commands::{self, Context, Plan, Refusal};
+use crate::commands::{self, Context, Plan, Refusal, Transfer};
 use crate::counters::Counters;
 use crate::device::TargetDevice;
-use crate::io::Extent;
+use crate::io::{BlockIo, Extent};
 use crate::link::RequestCounter;
 use crate::needs::Needs;
 use crate::opcodes::{Field, Rules};
@@ -14,7 +14,7 @@ use crate::protection::PROTECTION_BYTES;
 use crate::reservations::NexusName;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::status::Status;
-use crate::task::{Command, Phase, Step, Task};
+use crate::task::{Begin, Command, Outcome, Phase, Step, Task, Then};
 use crate::task_set::{TaskAttribute, TaskSet};
 use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
 
@@ -39,9 +39,60 @@ impl AtUnit {
         Self { unit: Arc::clone(unit), index, view: View::NONE, counters, requests, set: TaskSet::default() }
     }
 
-    /// What a command comes to: the rules that the table gives it first, then the command itself.
+    /// What a READ or WRITE comes to that nothing is in the way of. `None` of any other command, of which [`plan`](Self::plan) says what it comes to.
     #[inline]
-    pub(super) fn plan(
+    pub(super) fn plan_usual(&self, summary: Summary, command: &Command<'_>) -> Option<Transfer> {
+        let cdb = Cdb::decode(command.cdb).ok()?;
+        let row = cdb.descriptor();
+        let is_usual = self.view.generation == summary.generation()
+            && self.view.has.contains(row.needs)
+            && !summary.has(barring(row.rules))
+            && command.attribute == TaskAttribute::Simple
+            && cdb.has_no_refused()
+            && self.set.len() < self.unit.config.limits.tasks_max.into();
+        commands::plan_transfer(&self.unit, &cdb).filter(|_| is_usual)
+    }
+
+    /// Makes a task of a command.
+    #[inline]
+    pub(super) fn task(&mut self, command: &Command<'_>, epoch: u64, transfer: Transfer) -> Task {
+        let Transfer { work, data_in_length, data_out_length } = transfer;
+        Task {
+            lun: command.lun,
+            unit: self.index as u32,
+            data_out_length,
+            data_in_length,
+            epoch,
+            position: self.set.enter(command.attribute),
+            phase: Phase::ExpectData(work),
+        }
+    }
+
+    /// Looks at a command of which [`plan_usual`](Self::plan_usual) says nothing.
+    #[cold]
+    pub(super) fn begin_rarely(
+        &mut self,
+        device: &TargetDevice,
+        nexus: NexusId,
+        command: &Command<'_>,
+        (summary, epoch): (Summary, u64),
+    ) -> Begin {
+        if self.set.len() >= self.unit.config.limits.tasks_max.into() {
+            return Begin::Done(Outcome::bare(Status::TaskSetFull));
+        }
+        match self.plan(device, nexus, summary, command) {
+            Ok(Plan::Work(transfer)) => Begin::Task(self.task(command, epoch, transfer)),
+            Ok(Plan::Done(data_in)) => Begin::Done(Outcome::good(data_in)),
+            Err(Refusal::Check(sense)) => {
+                self.handle_queue_error();
+                Begin::Done(Outcome::check(sense, summary.sense_format()))
+            }
+            Err(Refusal::ReservationConflict) => Begin::Done(Outcome::bare(Status::ReservationConflict)),
+        }
+    }
+
+    /// What a command comes to: the rules that the table gives it first, then the command itself.
+    fn plan(
         &mut self,
         device: &TargetDevice,
         nexus: NexusId,
@@ -50,30 +101,28 @@ impl AtUnit {
     ) -> Result<Plan, Refusal> {
         let unit = &self.unit;
         let cdb = Cdb::decode(command.cdb);
-        let (rules, needs) = match &cdb {
-            Ok(cdb) => (cdb.descriptor().rules, cdb.descriptor().needs),
-            Err(_) => (Rules::empty(), Needs::UNRESERVED),
-        };
+        let needs = cdb.as_ref().map_or(Needs::UNRESERVED, Cdb::needs);
         let has = match self.view.generation == summary.generation() {
             true => self.view.has,
             false => look_again(&mut self.view, unit, nexus, summary, cdb.as_ref().ok())?,
         };
         if !has.contains(needs) {
-            refuse_needs(has, cdb.as_ref().ok())?;
+            refuse_needs(unit, nexus, needs - has)?;
         }
-        let cdb = match &cdb {
-            Ok(cdb) => cdb,
-            Err(error) => return Err(Sense::from(*error).into()),
-        };
+        let cdb = cdb.map_err(Sense::from)?;
         if command.attribute == TaskAttribute::Aca {
             return Err(Sense::illegal(AdditionalSense::INVALID_MESSAGE_ERROR).into());
         }
-        check_rules(unit, summary, cdb)?;
+        let rules = cdb.descriptor().rules;
+        if rules.contains(Rules::OPTIONAL) && !unit.config.supports(cdb.operation()) {
+            return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE).into());
+        }
+        check_state(unit, summary, barring(rules))?;
         cdb.check_refused(unit.config.protection.is_some())?;
         if rules.contains(Rules::EXACT) {
-            check_announced(unit, cdb, command.announced)?;
+            check_announced(unit, &cdb, command.announced)?;
         }
-        commands::plan(&Context { device, unit, index: self.index, nexus, summary, now: command.now }, cdb)
+        commands::plan(&Context { device, unit, index: self.index, nexus, summary, now: command.now }, &cdb)
     }
 
     /// Whether the task was ended, with those of others or with all of this nexus.
@@ -90,8 +139,27 @@ impl AtUnit {
         }
     }
 
-    /// A task that has ended with this step leaves its set.
+    /// A request of a task goes to the store, unless the task is over.
+    #[inline(always)]
+    pub(super) fn submit(&mut self, task: &mut Task, request: BlockIo, then: Then) -> Step {
+        if !self.requests.count(task.epoch) {
+            self.end(task);
+            return Step::Aborted;
+        }
+        self.revoke_tokens(then.changes());
+        self.counters.count(&request);
+        task.phase = Phase::ExpectIo(then);
+        Step::Io(request)
+    }
+
+    /// A request of a task is at the store no more, and these blocks have changed.
     #[inline]
+    pub(super) fn handle_io_end(&mut self, task: &Task, changed: Extent) {
+        self.revoke_tokens(changed);
+        self.requests.discount(task.epoch);
+    }
+
+    /// A task that has ended with this step leaves its set.
     pub(super) fn settle(&mut self, task: &mut Task, step: &Step) {
         match step {
             Step::Io(_) | Step::Wait => {}
@@ -139,32 +207,37 @@ fn look_again(
     Ok(looked.has)
 }
 
-/// The refusal of a command that needs more than the nexus has, if it does with the fields that it has.
-#[cold]
-fn refuse_needs(has: Needs, cdb: Option<&Cdb>) -> Result<(), Refusal> {
-    match cdb.map_or(Needs::UNRESERVED, Cdb::needs) - has {
-        missing if missing.is_empty() => Ok(()),
-        _ => Err(Refusal::ReservationConflict),
+/// The refusal of a command that needs so much more than the nexus has.
+fn refuse_needs(unit: &LogicalUnit, nexus: NexusId, missing: Needs) -> Result<(), Refusal> {
+    match missing.intersects(Needs::OF_RESERVATIONS) {
+        true => Err(Refusal::ReservationConflict),
+        // None if the state of the port has changed just now.
+        false => unit.look(|state| state.access_refusal(nexus)).map_or(Ok(()), |sense| Err(sense.into())),
     }
 }
 
-/// Whether the unit has the command, readiness and write protection, as the table asks for them.
+/// The conditions that are in the way of commands under these rules.
 #[inline]
-fn check_rules(unit: &LogicalUnit, summary: Summary, cdb: &Cdb) -> Result<(), Sense> {
-    let rules = cdb.descriptor().rules;
-    if rules.contains(Rules::OPTIONAL) && !unit.config.supports(cdb.operation()) {
-        return Err(Sense::illegal(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
+fn barring(rules: Rules) -> Conditions {
+    let of_medium = if rules.contains(Rules::MEDIUM) { Conditions::NOT_READY } else { Conditions::empty() };
+    match rules.contains(Rules::WRITES) {
+        true => of_medium | Conditions::WRITE_PROTECTED,
+        false => of_medium,
     }
-    if rules.contains(Rules::MEDIUM) && summary.has(Conditions::NOT_READY) {
+}
+
+/// Whether the unit is in none of these conditions.
+pub(super) fn check_state(unit: &LogicalUnit, summary: Summary, barring: Conditions) -> Result<(), Sense> {
+    let barred = |condition| barring.contains(condition) && summary.has(condition);
+    if barred(Conditions::NOT_READY) {
         unit.look(|state| state.medium.not_ready()).map_or(Ok(()), Err)?;
     }
-    if rules.contains(Rules::WRITES) && summary.has(Conditions::READ_ONLY) {
-        return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::WRITE_PROTECTED));
+    let protected = |code| Err(Sense::new(SenseKey::DataProtect, code));
+    match () {
+        _ if barred(Conditions::READ_ONLY) => protected(AdditionalSense::WRITE_PROTECTED),
+        _ if barred(Conditions::SOFTWARE_WRITE_PROTECTED) => protected(AdditionalSense::SOFTWARE_WRITE_PROTECTED),
+        _ => Ok(()),
     }
-    if rules.contains(Rules::WRITES) && summary.has(Conditions::SOFTWARE_WRITE_PROTECTED) {
-        return Err(Sense::new(SenseKey::DataProtect, AdditionalSense::SOFTWARE_WRITE_PROTECTED));
-    }
-    Ok(())
 }
 
 /// Whether the transport will bring just the data that the CDB asks for, if it knows.

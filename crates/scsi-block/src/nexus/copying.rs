@@ -1,10 +1,10 @@
 //! Copies as tasks: step after step, each only if the unit that it is about lets this nexus do it.
 
 use super::Nexus;
-use super::at_unit::AtUnit;
+use super::at_unit::{AtUnit, check_state};
 use crate::copy::{Access, CopyJob, Due, Side, refused};
 use crate::io::IoDone;
-use crate::needs::{READING, WRITING};
+use crate::needs::{Needs, READING, WRITING};
 use crate::sense::{AdditionalSense, Sense, SenseKey, ThirdParty};
 use crate::status::Status;
 use crate::task::{Outcome, Phase, Rare, Step, Task};
@@ -115,29 +115,17 @@ impl Nexus {
     /// its unit attentions stay for them, as nobody would be told by a copy.
     fn check_access(&self, unit: &LogicalUnit, due: &Due) -> Result<(), Sense> {
         let Due { access, whole, .. } = *due;
-        let summary = unit.summary();
-        let said = |sense| Err(refused(access, ThirdParty::check(sense)));
-        let needs = match access {
-            Access::Read => READING,
-            Access::Write => WRITING,
+        let (needs, barring) = match access {
+            Access::Read => (READING, Conditions::NOT_READY),
+            Access::Write => (WRITING, Conditions::NOT_READY | Conditions::WRITE_PROTECTED),
         };
-        if !unit.look(|state| state.granted(self.id)).contains(needs) {
+        let (has, refusal) = unit.look(|state| (state.granted(self.id), state.access_refusal(self.id)));
+        if !has.contains(needs & Needs::OF_RESERVATIONS) {
             return Err(refused(access, ThirdParty::bare(Status::ReservationConflict)));
         }
-        if summary.has(Conditions::NOT_READY)
-            && let Some(sense) = unit.look(|state| state.medium.not_ready())
-        {
-            return said(sense);
-        }
-        if access == Access::Write {
-            let protected = [
-                (Conditions::READ_ONLY, AdditionalSense::WRITE_PROTECTED),
-                (Conditions::SOFTWARE_WRITE_PROTECTED, AdditionalSense::SOFTWARE_WRITE_PROTECTED),
-            ];
-            if let Some((_, code)) = protected.into_iter().find(|(condition, _)| summary.has(*condition)) {
-                return said(Sense::new(SenseKey::DataProtect, code));
-            }
-        }
+        let said = |sense| Err(refused(access, ThirdParty::check(sense)));
+        refusal.map_or(Ok(()), said)?;
+        check_state(unit, unit.summary(), barring).or_else(said)?;
         let end = whole.lba.checked_add(whole.blocks);
         match end.is_some_and(|end| end <= unit.blocks()) {
             true => Ok(()),

@@ -89,6 +89,8 @@ pub enum Field {
     DescriptorFormat,
     /// SELECT REPORT.
     SelectReport,
+    /// PARAMETER DATA FORMAT.
+    ParameterDataFormat,
     /// REPORTING OPTIONS.
     ReportingOptions,
     /// RCTD: with time-outs descriptors.

@@ -1,7 +1,9 @@
 //! The rows.
 
 use super::{Amount, CommandDescriptor, Data, Field, FieldPlace, Operation, Rules};
-use crate::needs::{ASKING, LOOKING, NOTHING, Needs, READING, RESERVING, SETTING, TELLING, WRITING};
+use crate::needs::{
+    ASKING, ASKING_OF_PORTS, LOOKING, NOTHING, Needs, READING, RESERVING, SETTING, SETTING_PORTS, TELLING, WRITING,
+};
 use crate::octets::Place;
 
 const fn at(field: Field, byte: u8, bit: u8, bits: u8) -> FieldPlace {
@@ -243,12 +245,16 @@ pub const COMMANDS: &[CommandDescriptor] = &[
         &[LBA_LONG, at(Field::AllocationLength, 10, 7, 32), at(Field::ReportType, 14, 7, 8)])),
     row(Op::ReportLuns, 0xa0, "REPORT LUNS", 12, PARAMETERS_IN, Rules::QUIET, NOTHING,
         &[at(Field::SelectReport, 2, 7, 8), ALLOCATION_12]),
+    action(0x0a, row(Op::ReportTargetPortGroups, 0xa3, "REPORT TARGET PORT GROUPS", 12, PARAMETERS_IN, NONE, ASKING_OF_PORTS,
+        &[at(Field::ParameterDataFormat, 1, 7, 3), ALLOCATION_12])),
     action(0x0c, row(Op::ReportSupportedOperationCodes, 0xa3, "REPORT SUPPORTED OPERATION CODES", 12, PARAMETERS_IN, NONE, ASKING,
         &[at(Field::ReturnTimeouts, 2, 7, 1), at(Field::ReportingOptions, 2, 2, 3),
           at(Field::RequestedOperationCode, 3, 7, 8), at(Field::RequestedServiceAction, 4, 7, 16), ALLOCATION_12])),
     action(0x0d, row(Op::ReportSupportedTaskManagementFunctions, 0xa3, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", 12,
         PARAMETERS_IN, NONE, ASKING, &[at(Field::ReturnExtended, 2, 7, 1), ALLOCATION_12])),
     action(0x0f, row(Op::ReportTimestamp, 0xa3, "REPORT TIMESTAMP", 12, PARAMETERS_IN, NONE, TELLING, &[ALLOCATION_12])),
+    action(0x0a, row(Op::SetTargetPortGroups, 0xa4, "SET TARGET PORT GROUPS", 12, PARAMETERS_OUT, NONE, SETTING_PORTS,
+        &[at(Field::ParameterListLength, 6, 7, 32)])),
     action(0x0f, row(Op::SetTimestamp, 0xa4, "SET TIMESTAMP", 12, PARAMETERS_OUT, NONE, SETTING,
         &[at(Field::ParameterListLength, 6, 7, 32)])),
     row(Op::Read12, 0xa8, "READ (12)", 12, BLOCKS_IN, READS, READING, TRANSFER_12),

@@ -11,10 +11,15 @@ const VERSION: u8 = 1;
 /// In the place of a holder: all who are registered.
 const ALL_REGISTRANTS: u16 = u16::MAX;
 
-/// What was kept is none of this form.
+/// The record with this name is in none of the forms that are known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the reservations that were kept are not in a form that is known here")]
-pub struct UnknownForm;
+#[error("the record of its {0} is not in a form that is known here")]
+pub struct UnknownForm(pub &'static str);
+
+/// The name of the record that reservations are kept in.
+pub(crate) const RECORD: &str = "reservations";
+
+const UNKNOWN_FORM: UnknownForm = UnknownForm(RECORD);
 
 impl Reservations {
     /// What is to be kept: nothing but the form if they do not outlive a loss of power.
@@ -43,21 +48,21 @@ impl Reservations {
         let (kind, holder, list) = match *bytes {
             [] | [VERSION] => return Ok(Self::default()),
             [VERSION, kind, high, low, ref list @ ..] => (kind, u16::from_be_bytes([high, low]), list),
-            _ => return Err(UnknownForm),
+            _ => return Err(UNKNOWN_FORM),
         };
         let mut kept = Self { persists: true, ..Self::default() };
         kept.registrations.extend(registrations(list)?);
         if kept.registrations.len() > REGISTRATIONS_MAX {
-            return Err(UnknownForm);
+            return Err(UNKNOWN_FORM);
         }
         if kind != 0 {
-            let kind = ReservationType::from_code(kind).ok_or(UnknownForm)?;
+            let kind = ReservationType::from_code(kind).ok_or(UNKNOWN_FORM)?;
             let holder = match holder {
                 ALL_REGISTRANTS => Holder::AllRegistrants,
-                place => Holder::One(kept.registrations.keys().nth(place.into()).cloned().ok_or(UnknownForm)?),
+                place => Holder::One(kept.registrations.keys().nth(place.into()).cloned().ok_or(UNKNOWN_FORM)?),
             };
             if kind.is_of_all_registrants() != (holder == Holder::AllRegistrants) || kept.registrations.is_empty() {
-                return Err(UnknownForm);
+                return Err(UNKNOWN_FORM);
             }
             kept.held = Some((holder, kind));
         }
@@ -68,9 +73,9 @@ impl Reservations {
 fn registrations(mut list: &[u8]) -> Result<Vec<(Path, u64)>, UnknownForm> {
     let mut found = Vec::new();
     while !list.is_empty() {
-        let key = array(list, 0).map(u64::from_be_bytes).ok_or(UnknownForm)?;
-        let target_port = array(list, 8).map(u16::from_be_bytes).ok_or(UnknownForm)?;
-        let (initiator_port, rest) = TransportId::decode(&list[10..]).map_err(|_| UnknownForm)?;
+        let key = array(list, 0).map(u64::from_be_bytes).ok_or(UNKNOWN_FORM)?;
+        let target_port = array(list, 8).map(u16::from_be_bytes).ok_or(UNKNOWN_FORM)?;
+        let (initiator_port, rest) = TransportId::decode(&list[10..]).map_err(|_| UNKNOWN_FORM)?;
         found.push((Path { initiator_port, target_port }, key));
         list = rest;
     }

@@ -23,5 +23,6 @@ pub use lists::{Capabilities, CurrentReservation, FullStatus, Keys, MoveList, OU
 pub use path::{NexusName, Path};
 pub use transport_id::{NotATransportId, TransportId};
 
+pub(crate) use kept::RECORD;
 pub(crate) use lists::OUT_LIST_BYTES_MAX;
 pub(crate) use state::{Change, Reservations, Surroundings};

@@ -1,8 +1,11 @@
 //! MODE SENSE and MODE SELECT beyond the write cache, write protection and the format of sense data.
 
+use std::cell::RefCell;
+
 use scsi_block::cdb::Cdb;
 use scsi_block::log::{LogPage, page};
 use scsi_block::mode::{ALL_PAGES, ALL_SUBPAGES, ModeData, ModeField, ModePage, ModeSettings};
+use scsi_block::reservations::UnknownForm;
 use scsi_block::sense::{AdditionalSense, FieldPointer, Sense, SenseKey};
 use scsi_block::*;
 
@@ -39,7 +42,7 @@ fn set(nexus: &mut Nexus, save: bool, name: &str, value: u64) {
 }
 
 fn saving(serial: &str) -> LogicalUnitConfig {
-    LogicalUnitConfig { saved_settings: Some(ModeSettings::new(true)), ..config(serial) }
+    LogicalUnitConfig { kept: Some(Kept::new()), ..config(serial) }
 }
 
 #[test]
@@ -85,6 +88,44 @@ fn each_field_is_changed_saved_and_comes_back_after_a_reset() {
     drop(one.logical_unit_reset(lun(0)).unwrap());
     attention(&mut one);
     assert_eq!([CURRENT, DEFAULT, SAVED].map(|control| value(&mut one, control, "QERR")), [3, 0, 3]);
+}
+
+#[test]
+fn what_is_saved_is_kept_before_the_answer_and_comes_back_after_a_restart() {
+    let requests = RefCell::new(Vec::new());
+    let keep = |nexus: &mut Nexus, save, changes: &[(&str, u64)], done: IoDone| {
+        for (name, value) in changes {
+            let list = list(nexus, name, *value);
+            let cdb = Cdb::mode_select_10(save, list.len() as u16);
+            let outcome = run_with(nexus, &Command::new(lun(0), cdb.as_bytes()), &list, |_, request| {
+                requests.borrow_mut().push(request.clone());
+                done.clone()
+            });
+            assert_eq!(outcome.status == Status::Good, done.is_ok(), "{name}");
+        }
+        requests.take()
+    };
+    let mut one = settled(&device([saving("a")]), "one");
+    assert_eq!(keep(&mut one, false, &[("QERR", 1)], Ok(IoOutput::Done)), [], "it is not to be saved");
+    let flushed_and_kept = keep(&mut one, true, &[("WCE", 0)], Ok(IoOutput::Done));
+    assert!(matches!(&flushed_and_kept[..], [BlockIo::Flush, BlockIo::Keep(_)]), "{flushed_and_kept:?}");
+    let last = keep(&mut one, true, &[("SWP", 1), ("D_SENSE", 1), ("MRIE", 2)], Ok(IoOutput::Done)).pop();
+    let Some(BlockIo::Keep(Record { name: "modes", version: 4, content })) = last else { panic!("{last:?}") };
+
+    let kept = [("modes".to_owned(), content.clone())].into();
+    let mut again = settled(&device([LogicalUnitConfig { kept: Some(kept), ..saving("a") }]), "one");
+    for (name, value, default) in [("QERR", 1, 0), ("WCE", 0, 1), ("SWP", 1, 0), ("D_SENSE", 1, 0), ("MRIE", 2, 6)] {
+        let values = [CURRENT, SAVED, DEFAULT].map(|control| self::value(&mut again, control, name));
+        assert_eq!(values, [value, value, default], "{name}");
+    }
+    let refused = sense(&mut again, &Cdb::write_10(0, 1), &[0; 512]);
+    assert_eq!(refused.additional, AdditionalSense::SOFTWARE_WRITE_PROTECTED);
+    keep(&mut again, true, &[("SWP", 0)], Err(IoError::NoSpace));
+
+    let damaged = [("modes".to_owned(), content.slice(..content.len() - 1))].into();
+    let config = LogicalUnitConfig { kept: Some(damaged), ..saving("a") };
+    let error = TargetDevice::new([(lun(0), config)]).unwrap_err();
+    assert!(matches!(error, ConfigError::Kept { error: UnknownForm("modes"), .. }), "{error}");
 }
 
 #[test]

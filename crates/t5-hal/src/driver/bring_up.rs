@@ -2,7 +2,7 @@
 
 use super::error::DriverError;
 use super::mailbox::execute;
-use super::{DriverConfig, Queues};
+use super::{DriverConfig, Incoming, Queues};
 use crate::bus::Bus;
 use crate::dma::Heap;
 use crate::queue::{EgressQueue, FREE_LIST_UNIT, FreeList, IngressQueue};
@@ -34,8 +34,8 @@ pub struct Adapter {
     pub next_hops: Range<u32>,
     /// Ids of listeners.
     pub servers: Range<u32>,
-    /// The queue's number by which connections are steered to it.
-    pub rss_queue: u16,
+    /// The numbers by which connections are steered to the ingress queues.
+    pub rss_queues: Vec<u16>,
 }
 
 /// Bytes of one buffer of the free list, and its index in the adapter's table of sizes.
@@ -87,7 +87,7 @@ pub(super) fn bring_up(
     let interface = execute(bus, &interface, clock)?;
     let vi = ViId::from_value(interface.kind.get(ViType::VIID));
 
-    let (queues, rss_queue) = make_queues(bus, heap, config, pf, vi, clock)?;
+    let (queues, rss_queues) = make_queues(bus, heap, config, pf, vi, clock)?;
     let adapter = Adapter {
         pf,
         vi,
@@ -98,7 +98,7 @@ pub(super) fn bring_up(
         tag_format: tag_format.expect("was checked"),
         next_hops: hops..hops_last.saturating_add(1).max(hops),
         servers: servers..servers_last.saturating_add(1).max(servers),
-        rss_queue,
+        rss_queues,
     };
     open_interface(bus, &adapter, interface.rss.get(ViRss::RSSSIZE), config, clock)?;
     Ok((adapter, queues))
@@ -165,7 +165,7 @@ impl Layouts {
     }
 }
 
-/// Makes the queues, and says by which number connections are steered to the ingress queue.
+/// Makes the queues, and says by which numbers connections are steered to the ingress queues.
 fn make_queues(
     bus: &impl Bus,
     heap: &mut Heap,
@@ -173,10 +173,12 @@ fn make_queues(
     pf: u8,
     vi: ViId,
     clock: Clock<'_>,
-) -> Result<(Queues, u16), DriverError> {
+) -> Result<(Queues, Vec<u16>), DriverError> {
     let layouts = Layouts::read(bus, pf);
-    let (ingress, free_list, rss_queue) = make_ingress(bus, heap, config, pf, vi, &layouts, clock)?;
-    let iq = ingress.id();
+    assert!(config.ingress_queues > 0, "a driver has an ingress queue");
+    let made = (0..config.ingress_queues).map(|_| make_incoming(bus, heap, config, pf, vi, &layouts, clock));
+    let (incoming, rss_queues) = made.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
+    let iq = incoming[0].queue.id();
     let start = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
     let size = |descriptors: u16| EgressSize::new().with(EgressSize::EQSIZE, u32::from(descriptors) + 1);
     let fetch = EgressFetch::new().with(EgressFetch::IQID, iq);
@@ -195,10 +197,11 @@ fn make_queues(
     (command.fetch, command.size, command.address) = (fetch, size(config.data_descriptors), data_at.into());
     let id = execute(bus, &command, clock)?.eq.get(EgressId::EQID);
     let data = EgressQueue::new(id, data_at, config.data_descriptors, layouts.egress.doorbell(id));
-    Ok((Queues { control, data, ingress, free_list }, rss_queue))
+    Ok((Queues { control, data, incoming }, rss_queues))
 }
 
-fn make_ingress(
+/// Makes an ingress queue, and says by which number connections are steered to it.
+fn make_incoming(
     bus: &impl Bus,
     heap: &mut Heap,
     config: &DriverConfig,
@@ -206,7 +209,7 @@ fn make_ingress(
     vi: ViId,
     layouts: &Layouts,
     clock: Clock<'_>,
-) -> Result<(IngressQueue, FreeList, u16), DriverError> {
+) -> Result<(Incoming, u16), DriverError> {
     let entries_at = ring(heap, usize::from(config.ingress_entries) * INGRESS_ENTRY_BYTES)?;
     let buffers = usize::from(config.free_list_buffers);
     let list_at = ring(heap, FreeList::ring_bytes(buffers))?;
@@ -226,10 +229,10 @@ fn make_ingress(
     let (iq, list, steered) = (u32::from(made.iq.get()), u32::from(made.free_list0.get()), made.physical_iq.get());
     check("iqid", iq, iq < 1 << 12, "below 4096, as EQ_CTRL names it by 12 bits")?;
     check("physiqid", steered.into(), steered < 1 << 10, "below 1024, as messages name it by 10 bits")?;
-    let ingress = IngressQueue::new(iq, entries_at, config.ingress_entries, layouts.ingress.doorbell(iq));
+    let queue = IngressQueue::new(iq, entries_at, config.ingress_entries, layouts.ingress.doorbell(iq));
     let mut free_list = FreeList::new(list, list_at, buffer_addresses, BUFFER, layouts.egress.doorbell(list), bus);
     free_list.start(bus);
-    Ok((ingress, free_list, steered))
+    Ok((Incoming { queue, free_list }, steered))
 }
 
 /// Gives the interface its address and lets frames in and out.
@@ -242,7 +245,8 @@ fn open_interface(
 ) -> Result<(), DriverError> {
     let target = u32::from(adapter.vi.value());
     for start in (0..rss_size).step_by(32) {
-        let three = u32::from(adapter.rss_queue);
+        // Frames of no connection are none of ours, wherever they come.
+        let three = u32::from(adapter.rss_queues[0]);
         let three =
             RssQueues::new().with(RssQueues::IQ0, three).with(RssQueues::IQ1, three).with(RssQueues::IQ2, three);
         let mut table = RssIndirectionCommand::request(Access::WRITE, target);
@@ -252,7 +256,7 @@ fn open_interface(
         execute(bus, &table, clock)?;
     }
     let mut spread = RssViConfigCommand::request(Access::WRITE, target);
-    spread.flags = RssViFlags::new().with(RssViFlags::DEFAULTQ, adapter.rss_queue.into());
+    spread.flags = RssViFlags::new().with(RssViFlags::DEFAULTQ, adapter.rss_queues[0].into());
     execute(bus, &spread, clock)?;
 
     let mut address = ViMacCommand::request(Access::WRITE, target);

@@ -1,5 +1,6 @@
 //! What a driver knows of one connection.
 
+use super::Offload;
 use crate::dma::{Block, Heap};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::{Frame, Header};
@@ -70,7 +71,7 @@ pub(super) struct Arrived {
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) mode: OffloadMode,
+    pub(super) offload: Offload,
     pub(super) state: State,
     pub(super) local: SocketAddr,
     pub(super) peer: SocketAddr,
@@ -120,9 +121,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(mode: OffloadMode, state: State, local: SocketAddr, peer: SocketAddr, credits: u32) -> Self {
+    pub(super) fn new(offload: Offload, state: State, local: SocketAddr, peer: SocketAddr, credits: u32) -> Self {
         Self {
-            mode,
+            offload,
             state,
             local,
             peer,
@@ -215,7 +216,8 @@ mod tests {
         #[test]
         fn credits_are_conserved_and_each_request_is_acknowledged_once(steps in prop::collection::vec((any::<bool>(), 1..20u32), 0..200)) {
             let anywhere = ([0, 0, 0, 0], 0).into();
-            let mut connection = Connection::new(OffloadMode::Ulp, State::Established, anywhere, anywhere, 64);
+            let offload = Offload { mode: OffloadMode::Ulp, queue: 0, rule: None, settings: Default::default() };
+            let mut connection = Connection::new(offload, State::Established, anywhere, anywhere, 64);
             let mut heap = Heap::new(0..1 << 16);
             let (mut spent, mut returned) = (0, 0);
             for (refund, credits) in steps {

@@ -58,6 +58,23 @@ pub enum DriverError {
         /// What is wrong.
         text: String,
     },
+    /// The policy does not offload what was to begin: it is for the host's own TCP.
+    #[error("not offloaded: {}", .rule.map_or("no rule of the policy matches".to_owned(), |rule| format!("rule {rule} of the policy says so")))]
+    NotOffloaded {
+        /// Number of the rule that says so, from 1.
+        rule: Option<u32>,
+    },
+    /// Nothing is offloaded without a policy, and there is none.
+    #[error("not offloaded: no policy is loaded, and without one nothing is")]
+    NoPolicy,
+    /// A policy asks for what this adapter or driver does not have.
+    #[error("rule {rule} of the policy: {text}")]
+    Rule {
+        /// Number of the rule, from 1.
+        rule: u32,
+        /// What is wrong.
+        text: String,
+    },
     /// All of something is in use.
     #[error("no {0} is free: close something first")]
     Exhausted(&'static str),

@@ -16,6 +16,7 @@ mod error;
 mod mailbox;
 mod open;
 mod placement;
+mod policy;
 mod receive;
 mod transmit;
 
@@ -25,6 +26,7 @@ pub use error::DriverError;
 pub use mailbox::execute;
 pub use open::{MTU_TABLE, OpenTarget};
 pub use placement::{PLACE_BYTES_MAX, PODS_OF_PLACE_MAX, Placed, Placements};
+pub use policy::Offload;
 pub use transmit::SEND_QUEUE_BYTES_MAX;
 
 use crate::bus::Bus;
@@ -38,7 +40,9 @@ use open::{Listener, NextHops, Opening};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use t5_policy::Program;
 
 /// Longest data segment of a PDU, in bytes: what is left of the adapter's 16224 without headers and digests, in whole sectors.
 pub const SEGMENT_BYTES_MAX: u32 = 15872;
@@ -58,15 +62,21 @@ pub struct DriverConfig {
     pub port: u8,
     /// Longest IP packet.
     pub mtu: u16,
+    /// Ingress queues, 1 or more: a policy spreads connections over them.
+    pub ingress_queues: u16,
+    /// The processor that the driver's thread is on: `bind cpu` takes the queue of that number, counted round.
+    pub cpu: u16,
+    /// Whether nothing is offloaded until there is a policy (`cop_managed_offloading`).
+    pub managed_offloading: bool,
     /// The interrupt's vector.
     pub vector: u16,
     /// Descriptors of the queue for data, 16 to 8191.
     pub data_descriptors: u16,
     /// Descriptors of the queue for everything else, 16 to 8191.
     pub control_descriptors: u16,
-    /// Entries of the ingress queue, 16 to 4095.
+    /// Entries of an ingress queue, 16 to 4095.
     pub ingress_entries: u16,
-    /// Buffers of 64 KiB for what has no place, a multiple of eight above sixteen.
+    /// Buffers of 64 KiB of each ingress queue for what has no place, a multiple of eight above sixteen.
     pub free_list_buffers: u16,
     /// Receive window of a connection, in bytes, up to 1023 KiB.
     pub receive_window_bytes: u32,
@@ -74,7 +84,7 @@ pub struct DriverConfig {
     pub send_window_bytes: u32,
     /// Shortest transfer that gets a place, in bytes.
     pub placed_bytes_min: u32,
-    /// Sequence numbers of connections begin with numbers made of this: random bytes.
+    /// Sequence numbers of connections begin with numbers made of this, and queues are drawn by it: random bytes.
     pub seed: u64,
 }
 
@@ -83,6 +93,9 @@ impl Default for DriverConfig {
         Self {
             port: 0,
             mtu: 1500,
+            ingress_queues: 1,
+            cpu: 0,
+            managed_offloading: false,
             vector: 0,
             data_descriptors: 4096,
             control_descriptors: 1024,
@@ -143,7 +156,13 @@ pub enum DriverEvent {
 struct Queues {
     control: EgressQueue,
     data: EgressQueue,
-    ingress: IngressQueue,
+    incoming: Vec<Incoming>,
+}
+
+/// Where messages come by, with the buffers of those that carry something.
+#[derive(Debug)]
+struct Incoming {
+    queue: IngressQueue,
     free_list: FreeList,
 }
 
@@ -154,6 +173,7 @@ pub struct Driver<B> {
     config: DriverConfig,
     adapter: Adapter,
     queues: Queues,
+    policy: Option<Arc<Program>>,
     /// Blocks that are only read and written, for payload on its way out.
     send_heap: Heap,
     /// Blocks that can be frozen, for places.
@@ -174,7 +194,7 @@ pub struct Driver<B> {
     waiting: VecDeque<Box<[u8]>>,
     events: VecDeque<DriverEvent>,
     failure: Option<DriverError>,
-    next_sequence: u64,
+    random: u64,
 }
 
 impl<B: Bus> Driver<B> {
@@ -200,12 +220,13 @@ impl<B: Bus> Driver<B> {
             waiting: VecDeque::new(),
             events: VecDeque::new(),
             failure: None,
-            next_sequence: config.seed,
+            random: config.seed,
             place_heap: Heap::new(buffers),
             bus,
             config,
             adapter,
             queues,
+            policy: None,
             send_heap,
         };
         driver.write_source_address();
@@ -261,7 +282,9 @@ impl<B: Bus> Driver<B> {
 
     /// Asks for an interrupt once something comes; call [`poll`](Self::poll) once more before sleeping on it.
     pub fn arm(&mut self) {
-        self.queues.ingress.report(&self.bus, true);
+        for incoming in &mut self.queues.incoming {
+            incoming.queue.report(&self.bus, true);
+        }
     }
 
     /// The next thing that has happened.
@@ -375,8 +398,9 @@ impl<B: Bus> Driver<B> {
     /// Reserves a tag that names a place for `bytes` bytes, unless there is none, or it is not worth it.
     pub fn reserve(&mut self, tid: u32, bytes: u32) -> Option<u32> {
         let connection = self.connections[tid as usize].as_deref()?;
-        let worth =
-            connection.mode == OffloadMode::Ulp && connection.is_open() && bytes >= self.config.placed_bytes_min;
+        let worth = connection.offload.mode == OffloadMode::Ulp
+            && connection.is_open()
+            && bytes >= self.config.placed_bytes_min;
         if !worth || bytes > PLACE_BYTES_MAX || !self.has_room_for_pods(tid) {
             return None;
         }

@@ -1,18 +1,17 @@
 //! How connections begin: listeners, active opens, passive opens, and the tables that they need.
 
 use super::connection::{Connection, State};
-use super::{Driver, DriverError, DriverEvent, OffloadMode};
+use super::{Driver, DriverError, DriverEvent, Offload, OffloadMode};
 use crate::bus::Bus;
 use crate::wire::*;
 use iscsi_transport::PortErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::time::{Duration, Instant};
+use t5_policy::{NO_VLAN, OpenKind, Opening as PolicyOpening, Settings};
 
 /// How long an open waits that met a connection of the same addresses.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// The VLAN of a next hop without one.
-const NO_VLAN: u16 = 0xfff;
 /// The adapter's table of MTUs.
 pub const MTU_TABLE: [u16; 16] =
     [88, 256, 512, 576, 808, 1024, 1280, 1488, 1500, 2002, 2048, 4096, 4352, 8192, 9000, 9600];
@@ -25,6 +24,7 @@ pub(super) struct Listener {
 #[derive(Debug)]
 pub(super) struct Opening {
     target: OpenTarget,
+    offload: Offload,
     next_hop: u16,
     sequence: u32,
     /// Whether it has met a connection of the same addresses once.
@@ -49,7 +49,7 @@ pub struct OpenTarget {
     pub peer: SocketAddr,
     /// The next hop's address on the link.
     pub peer_mac: [u8; 6],
-    /// What the adapter does.
+    /// What the adapter does, unless a policy wants it to do less.
     pub mode: OffloadMode,
 }
 
@@ -79,11 +79,13 @@ impl NextHops {
 }
 
 impl<B: Bus> Driver<B> {
-    /// Listens at an address; tells by [`DriverEvent::Listening`]. Gives the listener's number.
+    /// Listens at an address; tells by [`DriverEvent::Listening`]. Gives the listener's number. On its connections the adapter does
+    /// what `mode` says, unless a policy wants it to do less.
     ///
     /// # Errors
-    /// The adapter has no room for another.
+    /// The policy does not offload it, or the adapter has no room for another.
     pub fn listen(&mut self, local: SocketAddr, mode: OffloadMode) -> Result<u32, DriverError> {
+        let queue = self.decide(&PolicyOpening::listen(local), mode)?.queue;
         // A listener of IPv6 takes two places in the adapter.
         let places = if local.is_ipv6() { 2 } else { 1 };
         if (self.listeners.len() + 1) * places > self.adapter.servers.len() {
@@ -94,7 +96,7 @@ impl<B: Bus> Driver<B> {
         let opt1 = Opt1::new()
             .with(Opt1::CONN_POLICY, 1)
             .with_bit(Opt1::SYN_RSS_ENABLE, true)
-            .with(Opt1::SYN_RSS_QUEUE, self.adapter.rss_queue.into());
+            .with(Opt1::SYN_RSS_QUEUE, self.rss_queue(queue).into());
         let local_port = local.port().into();
         match local.ip() {
             IpAddr::V4(ip) => {
@@ -122,7 +124,7 @@ impl<B: Bus> Driver<B> {
 
     /// Ends a listener; tells by [`DriverEvent::ListenerClosed`]. Its connections stay.
     pub fn unlisten(&mut self, listener: u32) {
-        let reply_control = ReplyControl::new().with(ReplyControl::QUEUENO, self.adapter.rss_queue);
+        let reply_control = ReplyControl::new().with(ReplyControl::QUEUENO, self.rss_queue(0));
         self.control(CloseListsrvReq { reply_control, ..CloseListsrvReq::new(0, listener) });
         self.ring();
     }
@@ -130,17 +132,18 @@ impl<B: Bus> Driver<B> {
     /// Opens a connection; tells by [`DriverEvent::Connected`] or [`DriverEvent::OpenFailed`]. Gives the open's number.
     ///
     /// # Errors
-    /// The ends are of two families, or the adapter has no room for another next hop or open.
+    /// The policy does not offload it, the ends are of two families, or the adapter has no room for another next hop or open.
     pub fn connect(&mut self, target: OpenTarget) -> Result<u32, DriverError> {
         if target.local.is_ipv4() != target.peer.is_ipv4() {
             return Err(DriverError::Exhausted("address of the peer's family"));
         }
+        let offload = self.decide(&PolicyOpening::new(OpenKind::Active, target.local, target.peer), target.mode)?;
         if self.openings.len() as u32 >= (self.adapter.tids / 2).clamp(1, 0x3fff) {
             return Err(DriverError::Exhausted("number of an open"));
         }
         let next_hop = self.next_hop(target.peer_mac).ok_or(DriverError::Exhausted("entry for a next hop"))?;
         let sequence = self.initial_sequence();
-        let opening = Opening { target, next_hop, sequence, retried: false, retry: None };
+        let opening = Opening { target, offload, next_hop, sequence, retried: false, retry: None };
         let open = self.openings.insert(opening) as u32;
         self.send_open(open);
         self.ring();
@@ -148,12 +151,12 @@ impl<B: Bus> Driver<B> {
     }
 
     fn send_open(&mut self, open: u32) {
-        let Opening { target, next_hop, sequence, .. } = self.openings[open as usize];
-        let (opt0, opt2) = (self.options0(target.mode, next_hop), self.options2());
+        let Opening { target, offload, next_hop, sequence, .. } = self.openings[open as usize];
+        let (opt0, opt2) = (self.options0(&offload, next_hop), self.options2(&offload));
         let params = ActOpenParams::new().with(ActOpenParams::FILTER_TUPLE, 0);
         let (local_port, peer_port) = (target.local.port().into(), target.peer.port().into());
         let initial_send_sequence = sequence.into();
-        let tid = u32::from(self.adapter.rss_queue) << 14 | open;
+        let tid = u32::from(self.rss_queue(offload.queue)) << 14 | open;
         match (target.local.ip(), target.peer.ip()) {
             (IpAddr::V4(local), IpAddr::V4(peer)) => {
                 let (local_ip, peer_ip) = (local.octets(), peer.octets());
@@ -206,11 +209,11 @@ impl<B: Bus> Driver<B> {
     pub(super) fn handle_active_establish(&mut self, message: &ActEstablish) {
         let open = message.tos_atid.get(TosId::ID) & 0x3fff;
         let tid = message.opcode_tid.get(OpcodeTid::TID);
-        let Some(OpenTarget { local, peer, mode, .. }) = self.openings.get(open as usize).map(|open| open.target)
+        let Some(&Opening { target: OpenTarget { local, peer, .. }, offload, .. }) = self.openings.get(open as usize)
         else {
             return;
         };
-        if !self.begin_connection(tid, State::Established, mode, local, peer) {
+        if !self.begin_connection(tid, State::Established, offload, local, peer) {
             return;
         }
         self.openings.remove(open as usize);
@@ -245,25 +248,27 @@ impl<B: Bus> Driver<B> {
         self.listeners.contains(at).then_some(at)
     }
 
-    /// A SYN has come: it is accepted if there is a listener, a next hop and a connection for it.
+    /// A SYN has come: it is accepted if there is a listener, a next hop and a connection for it, and the policy has nothing
+    /// against it.
     pub(super) fn handle_accept_request(&mut self, request: &PassAcceptReq, headers: &[u8]) {
         let (tid, listener) = (request.opcode_tid.get(OpcodeTid::TID), request.tos_stid.get(TosId::ID));
         let mode = self.listener_at(listener).map(|at| self.listeners[at].mode);
         let (Some(mode), Some(syn)) = (mode, Syn::read(request.header_lengths, headers)) else {
             return self.refuse(tid);
         };
+        let Ok(offload) = self.decide(&opening_of(request, &syn), mode) else { return self.refuse(tid) };
         let Some(next_hop) = self.next_hop(syn.source_mac) else { return self.refuse(tid) };
-        if !self.begin_connection(tid, State::Accepting, mode, syn.local, syn.peer) {
+        if !self.begin_connection(tid, State::Accepting, offload, syn.local, syn.peer) {
             return self.refuse(tid);
         }
         self.owned(tid).listener = Some(listener);
         let flags = request.tcp_flags;
         let opt0 = self
-            .options0(mode, next_hop)
+            .options0(&offload, next_hop)
             .with_bit(Opt0::TCAM_BYPASS, true)
             .with(Opt0::DSCP, u64::from(request.tos_stid.get(TosId::TOS) >> 2));
         let opt2 = self
-            .options2()
+            .options2(&offload)
             .with_bit(Opt2::TSTAMPS_EN, flags.is_set(TcpOptionFlags::TSTAMP))
             .with_bit(Opt2::SACK_EN, flags.is_set(TcpOptionFlags::SACK))
             .with_bit(Opt2::WND_SCALE_EN, request.tcp_window_scale != 0);
@@ -295,7 +300,7 @@ impl<B: Bus> Driver<B> {
         &mut self,
         tid: u32,
         state: State,
-        mode: OffloadMode,
+        offload: Offload,
         local: SocketAddr,
         peer: SocketAddr,
     ) -> bool {
@@ -303,7 +308,7 @@ impl<B: Bus> Driver<B> {
         let credits = self.adapter.flow_credits - len16(size_of::<AbortReq>());
         match self.connections.get_mut(tid as usize) {
             Some(slot @ None) => {
-                *slot = Some(Box::new(Connection::new(mode, state, local, peer, credits)));
+                *slot = Some(Box::new(Connection::new(offload, state, local, peer, credits)));
                 true
             }
             Some(Some(_)) => {
@@ -314,12 +319,16 @@ impl<B: Bus> Driver<B> {
         }
     }
 
-    fn options0(&self, mode: OffloadMode, next_hop: u16) -> Opt0 {
-        let mss = MTU_TABLE.iter().rposition(|&mtu| mtu <= self.config.mtu).unwrap_or(0);
+    fn options0(&self, offload: &Offload, next_hop: u16) -> Opt0 {
+        // Headers of IPv6 are the longer ones: no segment is longer than it may be.
+        let mss = offload.settings.mss_kib.map_or(u16::MAX, |kib| (u32::from(kib) * 1024 + 60).min(0xffff) as u16);
+        let mtu_max = self.config.mtu.min(mss);
+        let mss = MTU_TABLE.iter().rposition(|&mtu| mtu <= mtu_max).unwrap_or(0);
         let window = u64::from(self.config.receive_window_bytes >> 10).min(Opt0::RCV_BUFSIZ.max());
-        let mode = if mode == OffloadMode::Ulp { UlpMode::Iscsi } else { UlpMode::None };
+        let mode = if offload.mode == OffloadMode::Ulp { UlpMode::Iscsi } else { UlpMode::None };
         Opt0::new()
             .with_bit(Opt0::KEEP_ALIVE, true)
+            .with_bit(Opt0::NAGLE, offload.settings.nagle == Some(true))
             .with(Opt0::WND_SCALE, self.window_scale().into())
             .with(Opt0::MSS_IDX, mss as u64)
             .with(Opt0::L2T_IDX, next_hop.into())
@@ -329,9 +338,13 @@ impl<B: Bus> Driver<B> {
             .with(Opt0::RCV_BUFSIZ, window)
     }
 
-    fn options2(&self) -> Opt2 {
+    fn options2(&self, offload: &Offload) -> Opt2 {
+        let Settings { coalesce, congestion, .. } = offload.settings;
         Opt2::new()
-            .with(Opt2::RSS_QUEUE, self.adapter.rss_queue.into())
+            .with(Opt2::RSS_QUEUE, self.rss_queue(offload.queue).into())
+            .with_bit(Opt2::RX_COALESCE_VALID, coalesce.is_some())
+            .with(Opt2::RX_COALESCE, if coalesce == Some(true) { 3 } else { 0 })
+            .with(Opt2::CONG_CNTRL, congestion.map_or(0, |congestion| congestion as u32))
             .with_bit(Opt2::RSS_QUEUE_VALID, true)
             .with_bit(Opt2::T5_ISS, true)
             .with_bit(Opt2::T5_OPT_2_VALID, true)
@@ -369,12 +382,27 @@ impl<B: Bus> Driver<B> {
 
     /// A sequence number that others do not guess from the last: one less than a multiple of eight.
     fn initial_sequence(&mut self) -> u32 {
-        // SplitMix64.
-        self.next_sequence = self.next_sequence.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.next_sequence ^ self.next_sequence >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ mixed >> 31) as u32 & !7).wrapping_sub(1)
+        (self.random() as u32 & !7).wrapping_sub(1)
     }
+
+    /// The next number of SplitMix64.
+    pub(super) fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ self.random >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+}
+
+/// A passive open, as a policy sees it.
+fn opening_of(request: &PassAcceptReq, syn: &Syn) -> PolicyOpening {
+    // No tag is a tag of zeros.
+    let vlan = match request.vlan.get() & 0xfff {
+        0 => NO_VLAN,
+        vlan => vlan,
+    };
+    let tos = request.tos_stid.get(TosId::TOS) as u8;
+    PolicyOpening { vlan, tos, ..PolicyOpening::new(OpenKind::Passive, syn.peer, syn.local) }
 }
 
 fn six(ip: IpAddr) -> [u8; 16] {

@@ -29,21 +29,24 @@ struct Message<'a> {
 }
 
 impl<B: Bus> Driver<B> {
-    /// Handles all that is in the ingress queue.
+    /// Handles all that is in the ingress queues.
     pub(super) fn handle_ingress(&mut self) {
         self.bus.poll();
-        while self.failure.is_none()
-            && let Some(entry) = self.queues.ingress.next(&self.bus)
-        {
-            self.handle_entry(&entry);
+        for at in 0..self.queues.incoming.len() {
+            while self.failure.is_none()
+                && let Some(entry) = self.queues.incoming[at].queue.next(&self.bus)
+            {
+                self.handle_entry(at, &entry);
+            }
+            self.queues.incoming[at].queue.report(&self.bus, false);
         }
-        self.queues.ingress.report(&self.bus, false);
     }
 
-    fn handle_entry(&mut self, entry: &IngressEntry) {
+    /// Handles a message of that ingress queue.
+    fn handle_entry(&mut self, at: usize, entry: &IngressEntry) {
         match EntryKind::from_wire(entry.kind.get(EntryType::TYPE)) {
             Some(EntryKind::Cpl) => self.handle_message(&entry.message, None),
-            Some(EntryKind::FreeListBuffer) => match self.queues.free_list.take(&self.bus, entry.length) {
+            Some(EntryKind::FreeListBuffer) => match self.queues.incoming[at].free_list.take(&self.bus, entry.length) {
                 Ok(address) => {
                     let length = entry.length.get(FreeListLength::LEN) as usize;
                     let mut front = [0; FRONT_BYTES];
@@ -52,7 +55,7 @@ impl<B: Bus> Driver<B> {
                     self.handle_message(front, Some((address, length)));
                 }
                 Err(error) => {
-                    let queue = self.queues.free_list.id();
+                    let queue = self.queues.incoming[at].free_list.id();
                     self.fail_all(DriverError::Queue { queue, text: error.to_string() });
                 }
             },
@@ -127,7 +130,7 @@ impl<B: Bus> Driver<B> {
 
     fn handle_ack(&mut self, tid: u32, ack: &Fw4Ack) -> Result<(), Broken> {
         let connection = self.connections[tid as usize].as_deref_mut().expect("a message is about a connection");
-        let held_back = !connection.queue.is_empty() || connection.mode == OffloadMode::Toe;
+        let held_back = !connection.queue.is_empty() || connection.offload.mode == OffloadMode::Toe;
         if !connection.refund(ack.credits.into(), &mut self.send_heap) {
             return Err((PortErrorKind::Io, format!("{} credits came back, more than were out", ack.credits)));
         }
@@ -276,7 +279,7 @@ impl<B: Bus> Driver<B> {
         let connection = self.connections[tid as usize].as_deref_mut().expect("a message is about a connection");
         let length = usize::from(message.length.get());
         let there = bytes.body.filter(|&(_, there)| there >= length);
-        let (OffloadMode::Toe, Some((address, _))) = (connection.mode, there) else {
+        let (OffloadMode::Toe, Some((address, _))) = (connection.offload.mode, there) else {
             return Err((
                 PortErrorKind::Io,
                 "bytes of a stream came on a connection of PDUs, or are not there".to_owned(),

@@ -83,13 +83,14 @@ impl<B: Bus> Driver<B> {
     /// Turns digests on or off, both ways. What is received is cut with them once the adapter says so; until then nothing is sent.
     pub fn set_digests(&mut self, tid: u32, digests: Digests) {
         let connection = self.owned(tid);
-        if connection.mode == OffloadMode::Toe || connection.digests == digests || !connection.is_open() {
+        if connection.offload.mode == OffloadMode::Toe || connection.digests == digests || !connection.is_open() {
             return;
         }
         connection.digests = digests;
         connection.changes_pending += 1;
+        let queue = connection.offload.queue;
         let both = TcbField { width: 2, ..TcbField::ULP_HEADER_DIGEST };
-        let reply = ReplyControl::new().with(ReplyControl::QUEUENO, self.adapter.rss_queue);
+        let reply = ReplyControl::new().with(ReplyControl::QUEUENO, self.rss_queue(queue));
         let value = u64::from(digests.header) | u64::from(digests.data) << 1;
         self.control(both.set(tid, value, reply, 0));
         self.ring();
@@ -201,26 +202,30 @@ impl<B: Bus> Driver<B> {
     /// The first work request of a connection.
     pub(super) fn send_flow(&mut self, tid: u32, tcp_mss: u32) {
         let connection = self.connections[tid as usize].as_deref_mut().expect("a connection that begins is there");
+        let class = connection.offload.settings.class;
         let values = {
             use FlowParameterName::*;
             [
                 (PfnVfn, pfvf(self.adapter.pf, 0)),
                 (Channel, self.config.port.into()),
                 (Port, self.config.port.into()),
-                (IngressQueue, self.adapter.rss_queue.into()),
+                (IngressQueue, self.adapter.rss_queues[usize::from(connection.offload.queue)].into()),
                 (SndNxt, connection.snd_nxt),
                 (RcvNxt, connection.rcv_nxt),
                 (SendBuffer, self.config.send_window_bytes),
                 (Mss, tcp_mss),
                 (TxDataLengthMax, 16384),
+                (SchedulingClass, class.unwrap_or(0).into()),
             ]
         };
-        let bytes = size_of::<FlowC>() + values.len() * size_of::<FlowParameter>();
+        let parameters = values.map(|(name, value)| FlowParameter::new(name, value));
+        // The last one only where there is a class.
+        let parameters = &parameters[..parameters.len() - usize::from(class.is_none())];
+        let bytes = size_of::<FlowC>() + size_of_val(parameters);
         let header = FlowC {
-            op: WorkRequestOp::of(WorkRequestOpcode::FlowC, values.len() as u32),
+            op: WorkRequestOp::of(WorkRequestOpcode::FlowC, parameters.len() as u32),
             flow: WorkRequestFlow::of(tid, bytes),
         };
-        let parameters = values.map(|(name, value)| FlowParameter::new(name, value));
         connection.spend(len16(bytes), false, None, None);
         connection.flow_sent = true;
         self.data_request(&[header.as_bytes(), parameters.as_bytes()]);

@@ -40,6 +40,7 @@ struct Rings {
     control: Ring,
     data: Ring,
     ingress: Ring,
+    ingress_queues: u16,
     laps: u64,
     free_list: Ring,
     /// Buffers that the driver has announced and that are not filled.
@@ -207,6 +208,9 @@ impl Fake {
                 rings.ingress = ring(iq.address.get(), iq.size.get().into());
                 rings.free_list = ring(iq.free_list0_address.get(), (u64::from(iq.free_list0_size.get()) - 1) * 8);
                 let (number, physical) = self.ingress_ids.get();
+                // What is said comes by the last queue; all have one number, and each is steered to by its own.
+                let physical = physical + rings.ingress_queues;
+                rings.ingress_queues += 1;
                 (iq.iq, iq.physical_iq, iq.free_list0) = (number.into(), physical.into(), (FREE_LIST as u16).into());
                 iq.into()
             }
@@ -321,8 +325,13 @@ pub fn small() -> DriverConfig {
 
 /// A driver over such a bus, or why there is none.
 pub fn bring_up(fake: Fake) -> Result<Driver<Fake>, DriverError> {
+    bring_up_with(fake, small())
+}
+
+/// A driver of that configuration.
+pub fn bring_up_with(fake: Fake, config: DriverConfig) -> Result<Driver<Fake>, DriverError> {
     let mut now = Instant::now();
-    Driver::bring_up(fake, small(), &mut || {
+    Driver::bring_up(fake, config, &mut || {
         now += Duration::from_millis(100);
         now
     })

@@ -214,7 +214,7 @@ impl Bundle {
                 SessionEvent::TaskAborted { tag } => self.complete(now, tag, |_| Outcome::Aborted),
                 SessionEvent::TaskRejected { tag, reason } => self.complete(now, tag, |_| Outcome::Rejected(reason)),
                 SessionEvent::TaskLost { tag } => self.complete(now, tag, |_| Outcome::Lost),
-                SessionEvent::TaskManagementComplete { tag, response } => {
+                SessionEvent::TaskManagementComplete { tag, response, .. } => {
                     self.complete(now, tag, |_| Outcome::TaskManagement(response));
                 }
                 SessionEvent::PingComplete { tag, data } => self.complete(now, tag, |_| Outcome::Ping(data)),
@@ -289,7 +289,8 @@ impl Bundle {
 fn command_outcome(result: TaskResult, data: Segments) -> Outcome {
     match result.response {
         ScsiResponseCode::CompletedAtTarget => {
-            Outcome::Command(Completion { status: result.status, sense: result.sense, residual: result.residual, data })
+            let TaskResult { status, status_qualifier, sense, residual, .. } = result;
+            Outcome::Command(Completion { status, status_qualifier, sense, residual, data })
         }
         _ => Outcome::TargetFailure,
     }

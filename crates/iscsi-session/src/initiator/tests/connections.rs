@@ -260,6 +260,7 @@ fn an_abort_goes_where_its_task_is_and_a_function_for_all_ends_tasks_everywhere(
     assert_eq!(bench.sent().len(), 1);
     let stat_sn = bench.status();
     bench.take(TaskManagementResponse {
+        additional_information: [0; 3],
         response: TaskManagementResponseCode::FunctionComplete,
         initiator_task_tag: tag(8),
         stat_sn,

@@ -16,6 +16,7 @@ fn manage(bench: &mut Bench, number: u32, function: Function, referenced: Option
 fn answer(bench: &mut Bench, number: u32, response: Code) {
     let stat_sn = bench.status();
     bench.take(TaskManagementResponse {
+        additional_information: [0; 3],
         response,
         initiator_task_tag: tag(number),
         stat_sn,
@@ -26,7 +27,7 @@ fn answer(bench: &mut Bench, number: u32, response: Code) {
 
 /// Tags 1 and 2 to one logical unit, 3 to another, and 4 to the first after the function (tag 9) was sent.
 fn around(function: Function, referenced: Option<u32>) -> (Bench, TaskManagementRequest) {
-    let mut bench = Bench::new(Parameters::default());
+    let mut bench = Bench::new(Parameters { protocol_level: 2, ..Parameters::default() });
     bench.submit(1, read(8));
     bench.submit(2, read(8));
     bench.submit(3, Command { lun: OTHER_LUN, ..read(8) });
@@ -44,7 +45,10 @@ fn aborted(function: Function, referenced: Option<u32>, response: Code) -> Vec<u
     let (mut bench, _) = around(function, referenced);
     answer(&mut bench, 9, response);
     let mut events = bench.events();
-    assert_eq!(events.pop(), Some(Event::TaskManagementComplete { tag: tag(9), response }));
+    assert_eq!(
+        events.pop(),
+        Some(Event::TaskManagementComplete { tag: tag(9), response, additional_information: [0; 3] })
+    );
     events
         .into_iter()
         .map(|event| if let Event::TaskAborted { tag } = event { tag.0 } else { panic!("{event:?}") })
@@ -157,7 +161,10 @@ fn aborting_what_has_ended_is_answered_at_once() {
     for referenced in [Some(7), None] {
         manage(&mut bench, 9, Function::AbortTask, referenced);
         let response = Code::TaskDoesNotExist;
-        assert_eq!(bench.events(), [Event::TaskManagementComplete { tag: tag(9), response }]);
+        assert_eq!(
+            bench.events(),
+            [Event::TaskManagementComplete { tag: tag(9), response, additional_information: [0; 3] }]
+        );
     }
     assert_eq!(bench.sent(), []);
 }

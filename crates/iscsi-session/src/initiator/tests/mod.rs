@@ -4,6 +4,7 @@ mod captured;
 mod charts;
 mod cleanup;
 mod connections;
+mod features;
 mod garbage;
 mod ladders;
 mod life;
@@ -157,6 +158,7 @@ impl Bench {
     /// A response with status GOOD.
     pub(super) fn response(&mut self, number: u32) -> ScsiResponse {
         ScsiResponse {
+            status_qualifier: 0,
             response: ScsiResponseCode::CompletedAtTarget,
             status: 0,
             initiator_task_tag: tag(number),

@@ -82,6 +82,7 @@ fn reassign(bench: &mut Bench, number: u32) -> Option<TaskManagementRequest> {
 fn answer(bench: &mut Bench, response: Code) -> Vec<Event> {
     let stat_sn = bench.status();
     bench.take(TaskManagementResponse {
+        additional_information: [0; 3],
         response,
         initiator_task_tag: tag(FUNCTION),
         stat_sn,
@@ -89,7 +90,10 @@ fn answer(bench: &mut Bench, response: Code) -> Vec<Event> {
         max_cmd_sn: bench.max_cmd_sn,
     });
     let mut events = bench.events();
-    assert_eq!(events.pop(), Some(Event::TaskManagementComplete { tag: tag(FUNCTION), response }));
+    assert_eq!(
+        events.pop(),
+        Some(Event::TaskManagementComplete { tag: tag(FUNCTION), response, additional_information: [0; 3] })
+    );
     events
 }
 
@@ -272,7 +276,10 @@ fn the_target_forgets_tasks_that_are_not_reassigned() {
     assert_eq!(bench.events(), [lost(1)]);
     assert!(reassign(&mut bench, 1).is_none());
     let response = Code::TaskDoesNotExist;
-    assert_eq!(bench.events(), [Event::TaskManagementComplete { tag: tag(FUNCTION), response }]);
+    assert_eq!(
+        bench.events(),
+        [Event::TaskManagementComplete { tag: tag(FUNCTION), response, additional_information: [0; 3] }]
+    );
 
     // With nobody to continue it, the session ends for the reason for which its connection did.
     let mut bench = one();
@@ -303,7 +310,10 @@ fn a_reassignment_waits_for_the_logout_and_may_be_refused() {
     acknowledge(&mut bench, 1);
     bench.on(OTHER);
     let told = |bench: &mut Bench, response| {
-        assert_eq!(bench.events(), [Event::TaskManagementComplete { tag: tag(FUNCTION), response }]);
+        assert_eq!(
+            bench.events(),
+            [Event::TaskManagementComplete { tag: tag(FUNCTION), response, additional_information: [0; 3] }]
+        );
     };
     // RFC 7143 7.2.2, as the target would say it.
     assert!(reassign(&mut bench, 1).is_none());
@@ -338,7 +348,10 @@ fn a_task_is_reassigned_to_one_connection_at_a_time() {
     let asked = TaskManagement { function, lun: LUN, referenced: Some(tag(1)) };
     bench.session.manage_task(bench.now, Cid(3), tag(92), asked);
     let response = Code::TaskStillAllegiant;
-    assert_eq!(bench.events(), [Event::TaskManagementComplete { tag: tag(92), response }]);
+    assert_eq!(
+        bench.events(),
+        [Event::TaskManagementComplete { tag: tag(92), response, additional_information: [0; 3] }]
+    );
     assert_eq!(answer(&mut bench, Code::FunctionComplete), []);
     bench.take(bench.data_in(1, 0, 0, pattern(8)));
     bench.events();

@@ -82,6 +82,7 @@ fn of_a_target_failure_nothing_else_is_read() {
         ..pdu
     });
     let expected = TaskResult {
+        status_qualifier: 0,
         response: ScsiResponseCode::TargetFailure,
         status: 0,
         sense: Bytes::new(),

@@ -1,0 +1,58 @@
+//! REPORT TARGET PORT GROUPS and SET TARGET PORT GROUPS (SPC-4 6.37, 6.45).
+
+use bytes::Bytes;
+
+use super::{Context, Plan, Started, Work, allocated, medium};
+use crate::access::{AccessState, ChangedBy, EXTENDED_HEADER, SetAccessList};
+use crate::cdb::Cdb;
+use crate::io::{BlockIo, Segments};
+use crate::opcodes::Field;
+use crate::sense::{AdditionalSense, Sense};
+use crate::task::Rare;
+
+const LENGTH_ERROR: Sense = Sense::illegal(AdditionalSense::PARAMETER_LIST_LENGTH_ERROR);
+
+/// REPORT TARGET PORT GROUPS.
+pub(super) fn report(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
+    let extended = match cdb.get(Field::ParameterDataFormat) {
+        0 => false,
+        format if format == EXTENDED_HEADER.into() => true,
+        _ => return Err(cdb.refuse(Field::ParameterDataFormat)),
+    };
+    let report = context.unit.look(|state| state.access.report(&context.unit.ports));
+    Ok(allocated(cdb, report.encode(extended)))
+}
+
+/// SET TARGET PORT GROUPS: a list that is not there changes nothing.
+pub(super) fn set(cdb: &Cdb) -> Result<Plan, Sense> {
+    match cdb.get(Field::ParameterListLength) {
+        0 => Ok(Plan::DONE),
+        length if length > SetAccessList::BYTES_MAX => Err(LENGTH_ERROR),
+        length => Ok(Plan::taking(Work::SetAccess, length as u32)),
+    }
+}
+
+/// SET TARGET PORT GROUPS: the parameter list. The states hold at once; the answer comes when they are kept, where somebody keeps them.
+pub(super) fn start_set(context: &Context<'_>, data: Segments, wanted: u32) -> Result<Started, Sense> {
+    let list = SetAccessList::decode(&medium::exactly(data, wanted).map_err(|_| LENGTH_ERROR)?)?;
+    let changes = places(context, &list)?;
+    match context.unit.set_access(&changes, ChangedBy::Command, Some(context.nexus)) {
+        Some(record) => {
+            let otherwise = AdditionalSense::SET_TARGET_PORT_GROUPS_COMMAND_FAILED;
+            Ok(Started::Io(BlockIo::Keep(record), Rare::Kept { otherwise }.into()))
+        }
+        None => Ok(Started::Done),
+    }
+}
+
+/// The groups by their places, each of which may be there once.
+fn places(context: &Context<'_>, list: &SetAccessList) -> Result<Vec<(usize, AccessState)>, Sense> {
+    let mut changes: Vec<(usize, AccessState)> = Vec::with_capacity(list.0.len());
+    for (index, (group, state)) in list.0.iter().enumerate() {
+        match context.unit.ports.place_of_group(*group) {
+            Some(place) if changes.iter().all(|(other, _)| *other != place) => changes.push((place, *state)),
+            _ => return Err(SetAccessList::refuse_group(index)),
+        }
+    }
+    Ok(changes)
+}
