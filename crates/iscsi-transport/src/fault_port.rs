@@ -178,6 +178,10 @@ impl<P: PduPort> PduPort for FaultPort<P> {
         self.port.flush().inspect_err(|error| self.failure = Some(error.clone()))
     }
 
+    fn finish(&mut self) {
+        self.port.finish();
+    }
+
     fn set_digests(&mut self, digests: Digests) {
         self.digests = digests;
         self.port.set_digests(digests);

@@ -33,6 +33,7 @@ struct Shared {
     received_bytes: Cell<u64>,
     flipped: Cell<u64>,
     held_back: Cell<bool>,
+    finished: Cell<bool>,
     ended: Cell<bool>,
 }
 
@@ -65,6 +66,12 @@ impl StreamControl {
     #[must_use]
     pub fn take_held_back(&self) -> bool {
         self.0.held_back.take()
+    }
+
+    /// Whether the stream has said that it sends nothing more.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        self.0.finished.get()
     }
 
     /// Whether the stream was cut or dropped.
@@ -164,6 +171,13 @@ impl<S: ByteStream> ByteStream for FaultStream<S> {
         let sent = sent?;
         self.count(&self.control.0.sent_bytes, sent);
         Ok(sent)
+    }
+
+    fn finish(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.finish();
+            self.control.0.finished.set(true);
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub struct LoopbackPort {
 #[derive(Debug, Default)]
 struct Lane {
     frames: VecDeque<Frame>,
+    /// Nothing more comes.
+    finished: bool,
     /// One of the ends is gone.
     closed: bool,
 }
@@ -72,7 +74,7 @@ impl LoopbackPort {
     fn take_batch(&mut self) -> Result<(), PortError> {
         let mut lane = lock(&self.incoming);
         std::mem::swap(&mut lane.frames, &mut self.received);
-        if self.received.is_empty() && lane.closed {
+        if self.received.is_empty() && (lane.finished || lane.closed) {
             return Err(PortError::new(PortErrorKind::Closed, "the peer has closed the connection"));
         }
         Ok(())
@@ -141,6 +143,10 @@ impl PduPort for LoopbackPort {
 
     fn flush(&mut self) -> Result<Flush, PortError> {
         self.unless_failed(Self::hand_over)
+    }
+
+    fn finish(&mut self) {
+        lock(&self.outgoing).finished = true;
     }
 
     fn set_digests(&mut self, _digests: Digests) {}

@@ -11,7 +11,7 @@ use std::rc::Rc;
 /// One end of a connection in memory, for tests, simulations and benchmarks. Both ends live on one thread.
 ///
 /// It takes bytes while there is room and gives what is there, like a socket. With [`set_cuts`](Self::set_cuts) it takes and
-/// gives less, or nothing for now. When one end is dropped, the other reads what was written, then the end of the stream.
+/// gives less, or nothing for now. When one end is dropped or finished, the other reads what was written, then the end of the stream.
 pub struct MemoryStream {
     incoming: Rc<RefCell<Pipe>>,
     outgoing: Rc<RefCell<Pipe>>,
@@ -85,6 +85,10 @@ impl ByteStream for MemoryStream {
         }
         Ok(count)
     }
+
+    fn finish(&mut self) {
+        self.outgoing.borrow_mut().closed = true;
+    }
 }
 
 impl Drop for MemoryStream {
@@ -101,5 +105,23 @@ impl fmt::Debug for MemoryStream {
             .field("incoming_bytes", &self.incoming.borrow().bytes.len())
             .field("outgoing_bytes", &self.outgoing.borrow().bytes.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_end_of_one_that_is_finished_goes_on() {
+        let (mut here, mut there) = MemoryStream::pair(100);
+        assert_eq!(here.send(&[IoSlice::new(b"last")]).unwrap(), 4);
+        here.finish();
+        let mut buffer = BytesMut::with_capacity(100);
+        assert_eq!((there.receive(&mut buffer).unwrap(), &buffer[..]), (4, &b"last"[..]));
+        assert_eq!(there.receive(&mut buffer).unwrap(), 0);
+        assert_eq!(there.send(&[IoSlice::new(b"answer")]).unwrap(), 6);
+        assert_eq!(here.receive(&mut buffer).unwrap(), 6);
+        assert!(here.send(&[IoSlice::new(b"more")]).is_err());
     }
 }

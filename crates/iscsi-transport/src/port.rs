@@ -50,6 +50,10 @@ pub trait PduPort {
     /// The connection is over.
     fn flush(&mut self) -> Result<Flush, PortError>;
 
+    /// Nothing more is sent: the peer is told, once all that was queued has been flushed. A port that cannot say so before it is dropped
+    /// does nothing.
+    fn finish(&mut self) {}
+
     /// Which digests stand behind headers and data, both ways, from the next [`send`](Self::send) and the next
     /// [`receive`](Self::receive) on. None at the beginning.
     fn set_digests(&mut self, digests: Digests);

@@ -67,6 +67,10 @@ impl<S: ByteStream> ByteStream for ReadyStream<S> {
         self.is_writable = may_go_on(&result, offered);
         result
     }
+
+    fn finish(&mut self) {
+        self.stream.finish();
+    }
 }
 
 /// Whether the stream may move more, after it has moved so much of `all`. The end of the stream and an error stay to be read.

@@ -20,4 +20,8 @@ pub trait ByteStream {
     /// [`io::ErrorKind::WouldBlock`]: the stream takes nothing now. Any other but [`io::ErrorKind::Interrupted`] ends the
     /// connection.
     fn send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Nothing more is sent: the peer reads the end of the stream behind what was. A stream that cannot say so before it is dropped does
+    /// nothing.
+    fn finish(&mut self) {}
 }

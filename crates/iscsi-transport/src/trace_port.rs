@@ -223,6 +223,10 @@ impl<P: PduPort> PduPort for TracePort<P> {
         flushed
     }
 
+    fn finish(&mut self) {
+        self.port.finish();
+    }
+
     fn set_digests(&mut self, digests: Digests) {
         self.port.set_digests(digests);
     }

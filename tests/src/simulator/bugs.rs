@@ -361,6 +361,10 @@ impl<P: PduPort> PduPort for BugPort<P> {
         self.port.flush()
     }
 
+    fn finish(&mut self) {
+        self.port.finish();
+    }
+
     fn set_digests(&mut self, digests: Digests) {
         self.port.set_digests(digests);
     }

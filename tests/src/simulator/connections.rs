@@ -190,6 +190,7 @@ impl World {
             CloseReason::NotContinued => {
                 found.alone_since.is_some_and(|since| self.now >= since + found.retention) && found.level == 2
             }
+            CloseReason::TargetReset => self.plan.resettable,
             reason => self.may_close(session, reason) && self.is_troubled(session),
         };
         self.verdict.check(may, || format!("session {session} ends: {reason}"));

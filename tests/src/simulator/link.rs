@@ -28,7 +28,7 @@ pub(crate) struct EndOfLink {
     /// When it has its next turn.
     pub(crate) due: Option<Duration>,
     /// What the stream had done when the world looked last.
-    seen: (u64, u64, bool),
+    seen: (u64, u64, bool, bool),
     /// Turns in a row that it was given because it was held back, and that have moved nothing.
     fruitless: u32,
 }
@@ -36,7 +36,8 @@ pub(crate) struct EndOfLink {
 impl EndOfLink {
     /// Whether the stream has done something that the other end can see, since this was last asked.
     pub(crate) fn has_moved(&mut self) -> bool {
-        let now = (self.stream.sent_bytes(), self.stream.received_bytes(), self.stream.has_ended());
+        let stream = &self.stream;
+        let now = (stream.sent_bytes(), stream.received_bytes(), stream.has_finished(), stream.has_ended());
         let has_moved = std::mem::replace(&mut self.seen, now) != now;
         if has_moved {
             self.fruitless = 0;
@@ -172,7 +173,7 @@ impl LinkMaker {
                 port: port_control,
                 wire,
                 due: None,
-                seen: (0, 0, false),
+                seen: (0, 0, false, false),
                 fruitless: 0,
             },
         )

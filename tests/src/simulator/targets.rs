@@ -36,8 +36,10 @@ impl World {
         }
         self.take_io();
         self.target.flush(now);
-        self.take_target_events();
-        self.target.flush(now);
+        // What comes of a flush is heard of at its time.
+        while self.take_target_events() {
+            self.target.flush(now);
+        }
         if self.target.has_more() {
             self.enter_target(Duration::from_micros(1));
         } else if let Some(at) = self.target.poll_timeout().filter(|_| self.bug != Some(Bug::TimeoutForgotten)) {
@@ -91,8 +93,11 @@ impl World {
         }
     }
 
-    fn take_target_events(&mut self) {
+    /// Returns whether there were any.
+    fn take_target_events(&mut self) -> bool {
+        let mut has_any = false;
         while let Some(event) = self.target.poll_event() {
+            has_any = true;
             match event {
                 Event::Admit { connection, identity } => self.claim(connection, &identity),
                 Event::SessionOpened { connection, outcome } => self.open_session(connection, &outcome),
@@ -104,6 +109,9 @@ impl World {
                         world.check_end_of_connection(link, reason);
                         world.extend_trouble(link);
                         world.leave_session(link);
+                        if reason != CloseReason::LoggedOut {
+                            world.links[link].initiator.wire.expect_late_answers();
+                        }
                     });
                 }
                 Event::SessionClosed { tsih, reason } => {
@@ -131,6 +139,7 @@ impl World {
                 Event::SessionEnded { tsih } => self.end_at_target(tsih),
             }
         }
+        has_any
     }
 
     /// The owner ends no session without a reason; RFC 7143 7.4.3: a discovery session is ended where others are asked to log out.

@@ -27,6 +27,7 @@ pub(crate) struct WireControl(Rc<Told>);
 struct Told {
     parameters: RefCell<Option<Parameters>>,
     may_end_early: Cell<bool>,
+    may_be_late: Cell<bool>,
 }
 
 impl WireControl {
@@ -38,6 +39,11 @@ impl WireControl {
     /// Tasks may be ended before their data has come.
     pub(crate) fn expect_early_ends(&self) {
         self.0.may_end_early.set(true);
+    }
+
+    /// The connection has failed for the target: what is on its way may come after what it sends on others.
+    pub(crate) fn expect_late_answers(&self) {
+        self.0.may_be_late.set(true);
     }
 }
 
@@ -117,7 +123,7 @@ impl<P: PduPort> WirePort<P> {
         match (&mut self.watch, frame.header.opcode()) {
             (Watch::Initiator(books), _) => {
                 learn(&self.control, books);
-                books.handle_response(frame);
+                books.handle_response(frame, self.control.0.may_be_late.get());
             }
             (Watch::Target(..), Opcode::LoginRequest) => {}
             (Watch::Target(tags, _), opcode) => {
@@ -201,6 +207,10 @@ impl<P: PduPort> PduPort for WirePort<P> {
 
     fn flush(&mut self) -> Result<Flush, PortError> {
         self.port.flush()
+    }
+
+    fn finish(&mut self) {
+        self.port.finish();
     }
 
     fn set_digests(&mut self, digests: Digests) {

@@ -34,6 +34,8 @@ enum Link {
     Open,
     /// Nothing is received any more; what is queued is sent until then.
     Closing(Instant),
+    /// The same, but that it ends before then when the peer has closed it: then that has all that was sent.
+    Leaving(Instant),
     /// Nothing is received or sent.
     Dead,
 }
@@ -61,10 +63,6 @@ impl<P> Connection<P> {
 
     pub(super) fn is_open(&self) -> bool {
         self.link == Link::Open
-    }
-
-    pub(super) fn is_closing(&self) -> bool {
-        matches!(self.link, Link::Closing(_))
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -99,7 +97,7 @@ impl<P> Connection<P> {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match (&self.phase, self.link) {
             (_, Link::Dead) => None,
-            (_, Link::Closing(until)) => Some(until),
+            (_, Link::Closing(until) | Link::Leaving(until)) => Some(until),
             (Phase::Login(login), Link::Open) => login.poll_timeout(),
             (Phase::FullFeature(_), Link::Open) => None,
         }
@@ -117,6 +115,15 @@ impl<P> Connection<P> {
     pub(super) fn close(&mut self, now: Instant) {
         if self.link == Link::Open {
             self.link = Link::Closing(now + CLOSE_TIMEOUT);
+        }
+    }
+
+    // RFC 7143 4.2.2.3.2-1: what the session goes on with waits for that.
+    /// The connection was logged out: nothing is received any more, and it ends when the peer closes it, which it does when all that was
+    /// queued has come.
+    pub(super) fn leave(&mut self, now: Instant) {
+        if self.link == Link::Open {
+            self.link = Link::Leaving(now + CLOSE_TIMEOUT);
         }
     }
 
@@ -153,10 +160,26 @@ impl<P: PduPort> Connection<P> {
     /// The next PDU, unless the port could not take an answer to it.
     pub(super) fn receive(&mut self) -> Result<Option<Received>, PortError> {
         self.stalled = !self.port.can_send();
-        if self.link != Link::Open || self.stalled {
-            return Ok(None);
+        match self.link {
+            Link::Open if !self.stalled => self.port.receive(),
+            Link::Leaving(_) => {
+                // Nothing comes behind a logout.
+                if !matches!(self.port.receive(), Ok(None)) {
+                    self.kill();
+                }
+                Ok(None)
+            }
+            _ => Ok(None),
         }
-        self.port.receive()
+    }
+
+    /// All that was queued has gone. After a logout the connection is half closed (RFC 7143 section 11.14).
+    pub(super) fn handle_flushed(&mut self) {
+        match self.link {
+            Link::Closing(_) => self.kill(),
+            Link::Leaving(_) => self.port.finish(),
+            Link::Open | Link::Dead => {}
+        }
     }
 
     /// Queues what the login has to say. Returns whether there may be more when the port is flushed.

@@ -2,7 +2,6 @@
 //!
 //! Invariant: a task management function is answered only after every block I/O of the tasks that it ended has come back.
 
-use super::event::Event;
 use super::session::{Context, Session};
 use iscsi_pdu::{LunField, TaskManagementFunction, TaskManagementResponseCode};
 use iscsi_session::target::{RequestId, SendTargetsScope};
@@ -17,8 +16,6 @@ pub(super) struct OpenManagement {
     event: Option<AsynchronousEvent>,
     /// Tasks of other nexuses among them.
     settling: Settling,
-    /// The target whose sessions end when it was answered.
-    ends_target: Option<usize>,
 }
 
 impl Session {
@@ -32,10 +29,7 @@ impl Session {
         let lun = LogicalUnitNumber::from_wire(lun.0);
         let (response, settling) = self.manage_device(function, lun, context);
         let event = (response == TaskManagementResponseCode::FunctionSucceeded).then(|| self.event_of(lun)).flatten();
-        let is_cold_reset = (function, response)
-            == (TaskManagementFunction::TargetColdReset, TaskManagementResponseCode::FunctionComplete);
-        let ends_target = self.target.filter(|_| is_cold_reset);
-        self.management.push(OpenManagement { id, response, event, settling, ends_target });
+        self.management.push(OpenManagement { id, response, event, settling });
         self.answer_management(context);
     }
 
@@ -93,9 +87,8 @@ impl Session {
         }
         let (over, open) = std::mem::take(&mut self.management).into_iter().partition(|open| open.settling.is_over());
         self.management = open;
-        for OpenManagement { id, response, event, ends_target, .. } in over {
+        for OpenManagement { id, response, event, .. } in over {
             self.machine.answer_query(id, response, event.map_or([0; 3], AsynchronousEvent::to_bytes));
-            context.outbox.events.extend(ends_target.map(|target| Event::TargetColdReset { target }));
         }
         if !self.management.is_empty() {
             self.look_again_after(context.now);

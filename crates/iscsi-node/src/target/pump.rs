@@ -45,9 +45,7 @@ impl<P: PduPort> TargetNode<P> {
             match connection.port.flush() {
                 Ok(Flush::Done) if more => {}
                 Ok(Flush::Done) => {
-                    if connection.is_closing() {
-                        connection.kill();
-                    }
+                    connection.handle_flushed();
                     return connection.stalled;
                 }
                 Ok(Flush::Pending) => return connection.stalled && connection.port.can_send(),

@@ -12,7 +12,7 @@ use super::tasks::OpenTask;
 use super::timers::Entry;
 use iscsi_pdu::{Cid, CmdSn, LoginStatus, Pdu, TargetTransferTag, Tsih};
 use iscsi_session::target::{self, LoginIdentity, SessionConfig, TaskId};
-use iscsi_session::{BadPdu, LoginOutcome, SessionType};
+use iscsi_session::{BadPdu, CloseReason, LoginOutcome, SessionType};
 use iscsi_transport::{PduPort, Received};
 use scsi_block::Nexus;
 use scsi_block::reservations::{NexusName, Path, TransportId};
@@ -239,8 +239,9 @@ impl Session {
             self.handle_events(context);
             more = true;
         }
-        // What was sent on one may have been waited for on another.
+        // What was sent on one may have been waited for on another, or be the last of the session.
         if queued > 0 && self.connections.len() > 1 {
+            self.handle_events(context);
             self.flush_later(context.connections);
         }
         more
@@ -309,14 +310,22 @@ impl Session {
             target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
             target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
             target::Event::ConnectionClosed { cid, reason } => {
-                if let Some(connection) = self.find(cid) {
-                    close(connection, context);
-                    context.outbox.events.push_back(Event::ConnectionClosed { connection, reason });
+                if let Some(id) = self.find(cid) {
+                    if let Some(connection) = context.connections.get_mut(id) {
+                        match reason {
+                            CloseReason::LoggedOut | CloseReason::RemovedForRecovery => connection.leave(context.now),
+                            _ => connection.close(context.now),
+                        }
+                    }
+                    context.outbox.events.push_back(Event::ConnectionClosed { connection: id, reason });
                 }
             }
             target::Event::Closed(reason) => {
                 self.connections.iter().for_each(|(_, connection)| close(*connection, context));
                 context.outbox.events.push_back(Event::SessionClosed { tsih: self.tsih(), reason });
+                // RFC 7143 11.5.1-14: the owner ends the others.
+                let reset = self.target.filter(|_| reason == CloseReason::TargetReset);
+                context.outbox.events.extend(reset.map(|target| Event::TargetColdReset { target }));
             }
         }
         None

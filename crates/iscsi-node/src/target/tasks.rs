@@ -344,8 +344,8 @@ impl Session {
         }
     }
 
-    /// Ends a command. A unit attention about tasks that somebody has ended is fenced, where that was agreed upon (RFC 7143 section
-    /// 4.2.2.3.4 a).
+    // RFC 7143 4.2.3.3-12, 4.2.3.6-1.
+    /// Ends a command. A unit attention about tasks that somebody has ended is fenced (RFC 7143 section 4.2.3.3 e).
     fn finish(&mut self, id: TaskId, outcome: TaskOutcome) {
         if !outcome.sense.is_empty() && tells_of_ended_tasks(&outcome.sense) {
             self.machine.complete_fenced(id, outcome);

@@ -15,6 +15,7 @@ use iscsi_node::target::{DATA_IN_BYTES_MAX, Event};
 use iscsi_pdu::{Cid, InitiatorTaskTag, LoginStatus, LogoutReason, LogoutRequest, LogoutResponseCode, Pdu, Tsih};
 use iscsi_session::CloseReason;
 use scsi_block::cdb::Cdb;
+use std::time::Duration;
 
 fn pattern(length: usize, seed: u8) -> Bytes {
     (0..length).map(|place| (place * 7 + place / 251) as u8 ^ seed).collect::<Vec<_>>().into()
@@ -107,6 +108,14 @@ fn a_connection_logs_out_another_and_itself() {
     assert_eq!(log_out(&mut bench, &mut first, LogoutReason::CloseConnection, 2), LogoutResponseCode::CidNotFound);
     assert_eq!(log_out(&mut bench, &mut first, LogoutReason::CloseConnection, 1), LogoutResponseCode::Closed);
     assert!(first.is_closed());
+    // Each ends when its peer closes it too, or does not in time.
+    assert_eq!((bench.target.connections(), bench.target.sessions()), (3, 1));
+    let first_id = first.id;
+    drop(first);
+    bench.turn(first_id);
+    assert_eq!((bench.target.connections(), bench.target.sessions()), (2, 1));
+    bench.pass(Duration::from_secs(5));
+    bench.turn(second.id);
     assert_eq!((bench.target.connections(), bench.target.sessions()), (1, 1));
     assert_eq!(log_out(&mut bench, &mut third, LogoutReason::CloseSession, 3), LogoutResponseCode::Closed);
     assert_eq!((bench.target.connections(), bench.target.sessions()), (0, 0));

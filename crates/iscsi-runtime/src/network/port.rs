@@ -145,6 +145,10 @@ impl PduPort for Port {
         on_port!(self, port => port.flush())
     }
 
+    fn finish(&mut self) {
+        on_port!(self, port => port.finish());
+    }
+
     fn set_digests(&mut self, digests: Digests) {
         on_port!(self, port => port.set_digests(digests));
     }

@@ -7,6 +7,7 @@ use iscsi_transport::ByteStream;
 use mio::net::TcpStream;
 use rustix::net::RecvFlags;
 use std::io::{self, IoSlice, Write};
+use std::net::Shutdown;
 
 /// A non-blocking TCP connection.
 #[derive(Debug)]
@@ -27,5 +28,10 @@ impl ByteStream for Socket {
 
     fn send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0.write_vectored(slices)
+    }
+
+    fn finish(&mut self) {
+        // A connection that is gone needs no end.
+        drop(self.0.shutdown(Shutdown::Write));
     }
 }

@@ -75,6 +75,11 @@ impl Connection {
         matches!(self.state, State::LoggedIn | State::InLogout | State::LogoutRequested)
     }
 
+    /// Whether it is no part of the session any more, and is there until its last PDUs have left.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.state == State::Free
+    }
+
     // RFC 7143 11.7.7-2.
     /// Length of the segments that reads are cut into, in bytes. RFC 7143 11.7.7: pieces but the last of a sequence are whole
     /// words.

@@ -10,13 +10,16 @@
 //! In: responses, in the order in which the owner gives them. Out: when their turn to be sent has come.
 //!
 //! Invariants: all queues have their fences in the same order, so the first one can always be passed; what stands behind a fence is
-//! not sent before the initiator has acknowledged all that stands before it, and on the other connections the response too.
+//! not sent before the initiator has acknowledged all that stands before it, and on the other connections the response too. A connection
+//! that has been logged out acknowledges nothing any more: what it had to say has come, or will not, once it is gone.
 
 use super::event::RequestId;
 use super::session::Session;
 use super::task::TaskId;
-use super::transmit::{Transmission, task_management_response};
+use super::transmit::{Transmission, TransmitQueue, task_management_response};
+use crate::CloseReason;
 use iscsi_pdu::{Cid, InitiatorTaskTag, Pdu, StatSn, TaskManagementResponseCode};
+use std::collections::VecDeque;
 
 /// A response that waits for its turn, or to be acknowledged.
 #[derive(Debug)]
@@ -32,8 +35,8 @@ pub(super) struct Fence {
 /// What is fenced.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Response {
-    /// The end of a task management function.
-    TaskManagement { tag: InitiatorTaskTag, response: TaskManagementResponseCode, immediate: bool },
+    /// The end of a task management function, and with it that of the session.
+    TaskManagement { tag: InitiatorTaskTag, response: TaskManagementResponseCode, immediate: bool, ends_session: bool },
     /// The end of a command.
     Task(TaskId),
 }
@@ -81,17 +84,21 @@ impl Session {
             return AtFence::Waits;
         }
         self.fences[place].answered = Some(self.connections[at].statuses.next());
+        let ends_session = matches!(response, Response::TaskManagement { ends_session: true, .. });
         if self.cids().nth(1).is_none() {
             self.fences.remove(place);
-        } else if self.connections[at].timers.ping() {
+        } else if !ends_session && self.connections[at].timers.ping() {
             // The others go on when the response was acknowledged.
             self.connections[at].transmit.push_ping();
         }
         match response {
-            Response::TaskManagement { tag, response, immediate } => {
+            Response::TaskManagement { tag, response, immediate, ends_session } => {
                 self.release_function(at, immediate);
                 let pdu = task_management_response(self, at, tag, response, [0; 3]);
                 self.retain_pdu(at, &pdu);
+                if ends_session {
+                    self.close(CloseReason::TargetReset);
+                }
                 AtFence::Answers(pdu)
             }
             // Its data goes first, and nothing with a StatSN comes between.
@@ -105,13 +112,26 @@ impl Session {
     /// Whether everything before a fence has been sent on every connection, and was acknowledged. The connection `at` has
     /// nothing left before it, and one that joined later does not know of it.
     fn is_fence_reached(&self, at: usize, id: RequestId) -> bool {
-        self.connections.iter().enumerate().filter(|(_, connection)| connection.is_open()).all(|(other, connection)| {
+        self.connections.iter().enumerate().all(|(other, connection)| {
             let acknowledged = connection.statuses.all_acknowledged();
             match connection.transmit.before_fence(id) {
+                _ if connection.is_leaving() => acknowledged,
+                _ if !connection.is_open() => true,
                 Some(mut before) => acknowledged && before.all(|transmission| !self.sends_status(transmission)),
                 None => acknowledged || other != at,
             }
         })
+    }
+
+    /// The connection `at` is logged out over itself, and is not waited for: what stands behind a fence ends with it.
+    pub(super) fn drop_behind_fence(&mut self, at: usize) {
+        for transmission in self.connections[at].transmit.take_behind_fence() {
+            match transmission {
+                Transmission::Completion(id) => self.abort(id),
+                other if other.holds_number() => self.window.release(),
+                _ => {}
+            }
+        }
     }
 
     fn sends_status(&self, transmission: &Transmission) -> bool {
@@ -148,5 +168,30 @@ impl Session {
             self.window.release();
         }
         self.fences.retain(|fence| !of(fence));
+    }
+}
+
+impl TransmitQueue {
+    /// What is no response of the device waits for no other connection.
+    pub(super) fn push_before_fences(&mut self, transmission: Transmission) {
+        self.queue.insert(self.first_fence(), transmission);
+    }
+
+    /// Takes out the first fence and what stands behind it.
+    pub(super) fn take_behind_fence(&mut self) -> VecDeque<Transmission> {
+        self.queue.split_off(self.first_fence())
+    }
+
+    /// Place of the first fence, or of what comes next.
+    fn first_fence(&self) -> usize {
+        let mut places = self.queue.iter();
+        places.position(|other| matches!(other, Transmission::Fence(_))).unwrap_or(self.queue.len())
+    }
+
+    /// What stands before a fence; none if the fence is not here.
+    pub(super) fn before_fence(&self, id: RequestId) -> Option<impl Iterator<Item = &Transmission>> {
+        let is_it = |transmission: &Transmission| matches!(transmission, Transmission::Fence(other) if *other == id);
+        let place = self.queue.iter().position(is_it)?;
+        Some(self.queue.range(..place))
     }
 }

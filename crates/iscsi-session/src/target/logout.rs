@@ -123,6 +123,7 @@ impl Session {
     /// A logout of the connection that it comes on. What has ended before still goes out.
     fn log_out_own(&mut self, at: usize, pdu: &LogoutRequest, response: LogoutResponseCode, reason: CloseReason) {
         self.connections[at].pass(Transition::LogoutReceived);
+        self.drop_behind_fence(at);
         self.abort_tasks_of(at, |task| !task.has_ended());
         self.answer_logout(at, pdu, response);
         self.close_connection(at, reason);
@@ -139,6 +140,7 @@ impl Session {
         self.leave(closing, Transition::LogoutDone);
         self.drop_transmissions(closing);
         if was_open {
+            self.connections[closing].statuses.give_up();
             self.events.push_back(Event::ConnectionClosed { cid, reason: CloseReason::LoggedOut });
         } else {
             self.remove_connection(cid);

@@ -47,6 +47,6 @@ impl Session {
         let mut data = pdu.data;
         let connection = &mut self.connections[at];
         data.truncate(connection.send_segment_bytes_max as usize);
-        connection.transmit.push(Transmission::Echo { tag, data, immediate: pdu.immediate });
+        connection.transmit.push_before_fences(Transmission::Echo { tag, data, immediate: pdu.immediate });
     }
 }

@@ -192,6 +192,11 @@ impl StatusNumbering {
         }
     }
 
+    /// The initiator takes none any more.
+    pub(super) fn give_up(&mut self) {
+        self.acknowledged = self.next;
+    }
+
     /// Whether the initiator has received every status.
     pub(super) fn all_acknowledged(&self) -> bool {
         self.acknowledged == self.next

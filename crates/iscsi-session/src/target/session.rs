@@ -284,13 +284,12 @@ impl Session {
         self.settle(task, outcome);
     }
 
-    /// As [`complete`](Self::complete), for a status that the order of the responses matters to (RFC 7143 section 4.2.2.3.4): the first
-    /// with a unit attention after a function for many tasks, one that establishes an auto contingent allegiance or is the first to
-    /// speak of it, and that of PREEMPT AND ABORT. Where response fences were agreed upon, and there are several connections, the
-    /// status leaves after all before it were acknowledged, and all others after it was.
+    // RFC 7143 4.2.3.3-12, 4.2.3.6-1: whatever was agreed upon.
+    /// As [`complete`](Self::complete), for the first status with a unit attention after a function for many tasks: where there are several
+    /// connections, it leaves after all before it were acknowledged, and all others after it was.
     pub fn complete_fenced(&mut self, task: TaskId, outcome: TaskOutcome) {
         let has_others = self.cids().nth(1).is_some();
-        if let Some(entry) = self.tasks.get_mut(task).filter(|_| self.parameters.response_fence && has_others) {
+        if let Some(entry) = self.tasks.get_mut(task).filter(|_| has_others) {
             entry.fenced = true;
         }
         self.complete(task, outcome);

@@ -49,13 +49,15 @@ enum Progress {
     Gathers(Option<Instant>),
     /// The owner carries it out.
     InDevice,
+    /// It was carried out, and the session ends with its response, or with the connection that waits for that.
+    EndsSession,
 }
 
 impl Management {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.progress {
             Progress::Gathers(deadline) => deadline,
-            Progress::InDevice => None,
+            Progress::InDevice | Progress::EndsSession => None,
         }
     }
 
@@ -169,27 +171,29 @@ impl Session {
     /// As [`answer_task_management`](Self::answer_task_management), with the additional response information of a QUERY ASYNCHRONOUS
     /// EVENT that has succeeded (SAM-5 clause 7).
     pub fn answer_query(&mut self, id: RequestId, response: Response, additional_information: [u8; 3]) {
-        let Some(index) = self.management.iter().position(|management| management.id == id && !management.gathers())
-        else {
-            return;
-        };
-        let Management { cid, tag, function, immediate, .. } = self.management.swap_remove(index);
+        let is_meant = |management: &Management| management.id == id && management.progress == Progress::InDevice;
+        let Some(index) = self.management.iter().position(is_meant) else { return };
+        let Management { cid, tag, function, immediate, .. } = self.management[index];
         let ends_session = function == Function::TargetColdReset && response == Response::FunctionComplete;
-        match cid.and_then(|cid| self.find_open(cid)) {
+        let at = cid.and_then(|cid| self.find_open(cid));
+        let is_fenced = at.is_some() && self.is_fenced(function);
+        match at {
             // Nobody waits for the response any more.
             None if immediate => {}
             None => self.window.release(),
-            Some(at) if ends_session || !self.is_fenced(function) => {
+            Some(at) if is_fenced => {
+                let response = fence::Response::TaskManagement { tag, response, immediate, ends_session };
+                self.fence(self.connections[at].cid, response);
+            }
+            Some(at) => {
                 let response = Transmission::TaskManagement { tag, response, additional_information, immediate };
                 self.connections[at].transmit.push(response);
             }
-            Some(at) => {
-                let response = fence::Response::TaskManagement { tag, response, immediate };
-                self.fence(self.connections[at].cid, response);
-            }
         }
-        if ends_session {
-            self.close(CloseReason::TargetReset);
+        match (ends_session, is_fenced) {
+            (true, true) => self.management[index].progress = Progress::EndsSession,
+            (true, false) => self.close(CloseReason::TargetReset),
+            (false, _) => drop(self.management.swap_remove(index)),
         }
         self.make_progress();
     }
@@ -333,6 +337,13 @@ impl Session {
     // RFC 7143 4.2.3.3-10, 11.5.1-3, 13.23-6: what it ends sends no status after the response; then it is the device's turn.
     /// Hands a function to the owner that has gathered all it waits for. Returns whether there was one.
     pub(super) fn advance_management(&mut self) -> bool {
+        // Nobody waits for the response of a reset any more, and it ends the session all the same.
+        let is_unheard =
+            |management: &Management| management.progress == Progress::EndsSession && management.cid.is_none();
+        if self.management.iter().any(is_unheard) {
+            self.close(CloseReason::TargetReset);
+            return false;
+        }
         let Some(index) = (0..self.management.len()).find(|index| self.has_gathered(*index)) else {
             return false;
         };

@@ -12,7 +12,6 @@ use super::resumption::Cut;
 use super::retention::Retained;
 use super::session::Session;
 use super::snack::Run;
-use super::state::State;
 use super::task::{Stage, Task, TaskId};
 use crate::SessionType;
 use bytes::Bytes;
@@ -65,7 +64,7 @@ pub(super) enum Transmission {
 pub(super) struct TransmitQueue {
     /// What is said again goes first: what stands in the queue may wait for it.
     again: VecDeque<Transmission>,
-    queue: VecDeque<Transmission>,
+    pub(super) queue: VecDeque<Transmission>,
     /// Rejects and repetitions among them.
     answers: usize,
     /// Data-In bytes that wait.
@@ -135,19 +134,12 @@ impl TransmitQueue {
         self.again.clear();
         self.queue.drain(..).filter(Transmission::holds_number).count()
     }
-
-    /// What stands before a fence; none if the fence is not here.
-    pub(super) fn before_fence(&self, id: RequestId) -> Option<impl Iterator<Item = &Transmission>> {
-        let is_fence = |transmission: &Transmission| matches!(transmission, Transmission::Fence(other) if *other == id);
-        let place = self.queue.iter().position(is_fence)?;
-        Some(self.queue.range(..place))
-    }
 }
 
 impl Transmission {
     /// Whether a place in the window is free when it has left. Those of tasks are counted with the tasks, those of fences with the
     /// fences.
-    fn holds_number(&self) -> bool {
+    pub(super) fn holds_number(&self) -> bool {
         matches!(
             self,
             Self::Echo { immediate: false, .. }
@@ -192,9 +184,8 @@ impl Session {
         if self.connections[at].is_open() {
             return self.send_window(at);
         }
-        if self.connections[at].state == State::Free {
+        if self.connections[at].is_leaving() {
             self.abort_tasks_of(at, |_| true);
-            self.connections.remove(at);
         }
         None
     }

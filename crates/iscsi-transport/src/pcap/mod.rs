@@ -157,6 +157,10 @@ impl<P: PduPort> PduPort for PcapPort<P> {
         self.port.flush()
     }
 
+    fn finish(&mut self) {
+        self.port.finish();
+    }
+
     fn set_digests(&mut self, digests: Digests) {
         self.digests = digests;
         self.port.set_digests(digests);

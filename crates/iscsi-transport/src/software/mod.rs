@@ -194,6 +194,10 @@ impl<S: ByteStream> PduPort for SoftwarePort<S> {
         self.unless_failed(Self::write_queue)
     }
 
+    fn finish(&mut self) {
+        self.stream.finish();
+    }
+
     fn set_digests(&mut self, digests: Digests) {
         self.framer.set_digests(digests);
         self.send_digests = digests;

@@ -150,13 +150,13 @@ impl Books {
         self.check_result(result);
     }
 
-    /// A PDU comes from the target.
-    pub(crate) fn handle_response(&mut self, frame: &Frame) {
+    /// A PDU comes from the target; `may_be_late` if the connection has failed for it, and nothing it has sent is acknowledged any more.
+    pub(crate) fn handle_response(&mut self, frame: &Frame, may_be_late: bool) {
         let session = self.session.clone();
         let session = &mut session.borrow_mut();
         let (header, opcode) = (&frame.header, frame.header.opcode());
         match self.statuses.receive(header, session.may_recover) {
-            Ok(is_new) => self.check_request(session, header, is_new),
+            Ok(is_new) => self.check_request(session, header, is_new, may_be_late),
             Err(what) => self.check(false, &what),
         }
         if opcode != Opcode::LoginResponse || field::ends_login(header) {
@@ -179,12 +179,11 @@ impl Books {
     }
 
     /// A status with a number of its own is the only one of a request that has not ended, or that the initiator has ended by itself.
-    fn check_request(&self, session: &mut Inner, header: &Header, is_new: bool) {
+    fn check_request(&self, session: &mut Inner, header: &Header, is_new: bool, may_be_late: bool) {
         let tag = word(header, TASK_TAG);
         if is_new && tag != NO_TAG {
-            let is_first = |task: &mut Option<Task>| task.as_ref().is_none_or(|task| !task.is_answered);
-            let lives = session.tags.get_mut(tag).is_some_and(is_first) || session.unanswered.remove(&tag);
-            self.verdict.check(lives, || format!("{}: a status comes for no request: {tag:#x}", self.name));
+            let may = session.take_answer(tag, may_be_late);
+            self.verdict.check(may, || format!("{}: a status comes for no request: {tag:#x}", self.name));
         }
     }
 

@@ -20,8 +20,10 @@ pub(super) struct Inner {
     pub(super) numbers: CommandNumbers,
     /// Tags of the initiator, with the commands that go by them.
     pub(super) tags: Tags<Option<Task>>,
-    /// Tags of requests that the initiator has ended without an answer: one may be on its way (RFC 7143 section 4.2.3.3).
-    pub(super) unanswered: BTreeSet<u32>,
+    /// Tags of requests that the initiator has ended without an answer: one may be on its way.
+    unanswered: BTreeSet<u32>,
+    /// Tags of commands that a function has ended: their answers come before its, if they come (RFC 7143 section 4.2.3.3).
+    aborted: BTreeSet<u32>,
     tags_max: usize,
     uses: u32,
     level: u8,
@@ -32,9 +34,17 @@ pub(super) struct Inner {
 impl SessionBooks {
     pub(crate) fn new(window: u32, tags_max: usize, verdict: Verdict) -> Self {
         let (numbers, tags) = (CommandNumbers::new(window), Tags::default());
-        let unanswered = BTreeSet::new();
-        let inner = Inner { verdict, numbers, tags, unanswered, tags_max, uses: 0, level: 0, may_recover: false };
-        Self(Rc::new(RefCell::new(inner)))
+        Self(Rc::new(RefCell::new(Inner {
+            verdict,
+            numbers,
+            tags,
+            unanswered: BTreeSet::new(),
+            aborted: BTreeSet::new(),
+            tags_max,
+            uses: 0,
+            level: 0,
+            may_recover: false,
+        })))
     }
 
     pub(super) fn borrow_mut(&self) -> RefMut<'_, Inner> {
@@ -78,11 +88,17 @@ impl SessionBooks {
 
     /// A tag is given back whose request the initiator has ended by itself. One answer may come still, if none has.
     pub(crate) fn give_up_tag(&self, tag: u32) {
-        let mut inner = self.borrow_mut();
-        if inner.tags.get_mut(tag).is_some_and(|task| task.as_ref().is_none_or(|task| !task.is_answered)) {
-            inner.unanswered.insert(tag);
+        if self.borrow_mut().lives(tag) {
+            self.borrow_mut().unanswered.insert(tag);
         }
-        drop(inner);
+        self.remove_tag(tag);
+    }
+
+    /// A tag is given back whose command a function has ended.
+    pub(crate) fn abort_tag(&self, tag: u32) {
+        if self.borrow_mut().lives(tag) {
+            self.borrow_mut().aborted.insert(tag);
+        }
         self.remove_tag(tag);
     }
 
@@ -115,9 +131,20 @@ impl SessionBooks {
 }
 
 impl Inner {
+    /// Whether a tag is that of a request without an answer.
+    fn lives(&mut self, tag: u32) -> bool {
+        self.tags.get_mut(tag).is_some_and(|task| task.as_ref().is_none_or(|task| !task.is_answered))
+    }
+
+    /// Whether an answer may come for this tag; `may_be_late` if the target has not seen its last ones acknowledged.
+    pub(super) fn take_answer(&mut self, tag: u32, may_be_late: bool) -> bool {
+        self.lives(tag) || self.unanswered.remove(&tag) || may_be_late && self.aborted.remove(&tag)
+    }
+
     fn insert(&mut self, tag: u32) {
         let fresh = self.tags.insert(tag, None);
         self.unanswered.remove(&tag);
+        self.aborted.remove(&tag);
         self.verdict.check(fresh, || format!("tag {tag:#x} is given that is in use"));
         self.verdict.check(self.tags.len() <= self.tags_max, || "more tags are reserved than tasks can be".into());
     }

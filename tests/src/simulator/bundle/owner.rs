@@ -156,7 +156,14 @@ impl Owner {
         if self.plan.bug == Some(Bug::TagFreedWithConnection) {
             let _ = self.plan.books.remove_tag(tag.0);
         }
-        self.to_reassign.push(tag);
+        self.want_reassignment(tag);
+    }
+
+    /// It may be wanted already: since an earlier one has had no answer.
+    fn want_reassignment(&mut self, task: InitiatorTaskTag) {
+        if !self.to_reassign.contains(&task) {
+            self.to_reassign.push(task);
+        }
     }
 
     /// A command has ended.
@@ -173,7 +180,7 @@ impl Owner {
             | Outcome::Rejected(RejectReason::TooManyImmediateCommands)
             | Outcome::Lost => {
                 self.next_reassignment = Some(now + Duration::from_millis(100));
-                self.to_reassign.push(task);
+                self.want_reassignment(task);
             }
             other => self.plan.verdict.fail(format!("a task is not reassigned: {other:?}")),
         }

@@ -257,7 +257,8 @@ impl Bundle {
         let Some(Open { purpose, data }) = self.open.remove(&tag.0) else { return };
         let outcome = outcome(data);
         match outcome {
-            Outcome::Lost | Outcome::Aborted | Outcome::Rejected(_) => self.owner.books().give_up_tag(tag.0),
+            Outcome::Lost | Outcome::Rejected(_) => self.owner.books().give_up_tag(tag.0),
+            Outcome::Aborted => self.owner.books().abort_tag(tag.0),
             _ => {
                 self.owner.books().remove_tag(tag.0);
             }
