@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use iscsi_runtime::Isid;
 use iscsi_runtime::url::{DEFAULT_PORT, Url};
+use iscsi_runtime::{AccessState, Isid, PortalGroup};
 
 /// A number of bytes, or of KiB, MiB, GiB or TiB with k, m, g or t behind it.
 ///
@@ -82,6 +82,74 @@ pub fn portal_address(text: &str) -> Result<String, String> {
     let plain = !text.contains(['/', '?', '@']);
     let portal = plain.then(|| format!("iscsi://{text}").parse::<Url>().ok()).flatten();
     portal.map(|url| url.address()).ok_or(expected.into())
+}
+
+/// What stands before `,group=TAG`, and the tag: that of the first portal group if there is none.
+fn in_group(text: &str) -> Result<(&str, u16), String> {
+    const EXPECTED: &str = "expected a portal group tag, 1 to 65535, behind group=";
+    match text.split_once(",group=") {
+        None => Ok((text, FIRST_GROUP)),
+        Some((before, tag)) => Ok((before, tag_of(tag).ok_or(EXPECTED)?)),
+    }
+}
+
+/// The portal group that an address is in of which nothing is said.
+const FIRST_GROUP: u16 = 1;
+
+fn tag_of(text: &str) -> Option<u16> {
+    number(text).and_then(|tag| u16::try_from(tag).ok()).filter(|tag| *tag > 0)
+}
+
+/// An address to listen on, as [`listen_address`] reads it, and the portal group that it is in: `,group=TAG`.
+///
+/// # Errors
+/// What was expected.
+pub fn listen_in_group(text: &str) -> Result<(SocketAddr, u16), String> {
+    let (address, tag) = in_group(text)?;
+    Ok((listen_address(address)?, tag))
+}
+
+/// A portal, as [`portal_address`] reads it, and the portal group that it is in: `,group=TAG`.
+///
+/// # Errors
+/// What was expected.
+pub fn portal_in_group(text: &str) -> Result<(String, u16), String> {
+    let (address, tag) = in_group(text)?;
+    Ok((portal_address(address)?, tag))
+}
+
+/// How disks are reached through a portal group: its tag, the access state, and `,preferred`.
+///
+/// # Errors
+/// What was expected.
+pub fn portal_group(text: &str) -> Result<PortalGroup, String> {
+    const EXPECTED: &str = "expected a portal group tag and a state, such as 2=standby or 1=active,preferred";
+    let stripped = text.strip_suffix(",preferred");
+    let (tag, state) = stripped.unwrap_or(text).split_once('=').ok_or(EXPECTED)?;
+    let (tag, access) = tag_of(tag).zip(access_state(state)).ok_or(EXPECTED)?;
+    Ok(PortalGroup { tag, access, preferred: stripped.is_some() })
+}
+
+/// A target port group and the state that it is to take: `GROUP=STATE`.
+///
+/// # Errors
+/// What was expected.
+pub fn access_change(text: &str) -> Result<(u16, AccessState), String> {
+    const EXPECTED: &str =
+        "expected GROUP=STATE, a number and active, non-optimized, standby or unavailable, such as 2=standby";
+    let (group, state) = text.split_once('=').ok_or(EXPECTED)?;
+    let group = number(group).and_then(|group| u16::try_from(group).ok());
+    group.zip(access_state(state)).ok_or_else(|| EXPECTED.into())
+}
+
+fn access_state(text: &str) -> Option<AccessState> {
+    Some(match text {
+        "active" | "optimized" => AccessState::ActiveOptimized,
+        "non-optimized" => AccessState::ActiveNonOptimized,
+        "standby" => AccessState::Standby,
+        "unavailable" => AccessState::Unavailable,
+        _ => return None,
+    })
 }
 
 /// Where initiators are sent.
@@ -217,6 +285,22 @@ mod tests {
     }
 
     #[test]
+    fn portal_groups_have_a_tag() {
+        assert_eq!(listen_in_group("[::1]:5,group=7"), Ok(("[::1]:5".parse().unwrap(), 7)));
+        assert_eq!(listen_in_group("127.0.0.1"), Ok(("127.0.0.1:3260".parse().unwrap(), 1)));
+        assert_eq!(portal_in_group("a:5,group=65535"), Ok(("a:5".into(), 65535)));
+        for wrong in ["127.0.0.1,group=0", "127.0.0.1,group=65536", "127.0.0.1,group=", "127.0.0.1,7", ",group=1"] {
+            assert!(listen_in_group(wrong).is_err() && portal_in_group(wrong).is_err(), "{wrong}");
+        }
+        let far = PortalGroup { tag: 2, access: AccessState::Standby, preferred: true };
+        assert_eq!(portal_group("2=standby,preferred"), Ok(far));
+        assert_eq!(access_change("300=non-optimized"), Ok((300, AccessState::ActiveNonOptimized)));
+        for wrong in ["", "2", "=standby", "2=", "2=transitioning", "65536=standby", "2=standby,"] {
+            assert!(portal_group(wrong).is_err() && access_change(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn isids_are_six_bytes() {
         assert_eq!(isid("0x80A1b2c30001"), Ok(Isid([0x80, 0xa1, 0xb2, 0xc3, 0, 1])));
         assert_eq!(isid("400000000000"), Ok(Isid([0x40, 0, 0, 0, 0, 0])));
@@ -231,7 +315,9 @@ mod tests {
             let _ = size(&text);
             let _ = duration(&text);
             let _ = listen_address(&text);
-            let _ = portal_address(&text);
+            let _ = portal_in_group(&text);
+            let _ = portal_group(&text);
+            let _ = access_change(&text);
             let _ = isid(&text);
         }
     }

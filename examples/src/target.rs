@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use clap::Parser;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{AdapterFunction, Authentication, Disk, Limits, Server, StartError, StoreSpec, Target};
+use iscsi_runtime::{
+    AdapterFunction, Authentication, Disk, Limits, PortalGroup, Server, StartError, StoreSpec, Target,
+};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::digest::{self, Digest, recoverable};
 use crate::failure::Failure;
-use crate::parse::{Redirection, hidden, listen_address, portal_address, redirection};
+use crate::parse::{Redirection, hidden, listen_in_group, portal_group, portal_in_group, redirection};
 use crate::process;
 use crate::secret::CredentialFile;
 use crate::show;
@@ -40,6 +42,8 @@ Examples:
       lets in alice, whose secret is the first line of /etc/iscsi/alice, and nobody else;
       proves to her, if she asks, to be disk (discovery tells everybody the target's name,
       and is proven where the initiator wants it)
+  iscsi-target --listen 192.0.2.1 --listen 198.51.100.1,group=2 --portal-group 2=non-optimized
+      two ways to the same disk for multipath initiators, of which the first is the better
   iscsi-target --listen '[::]:3260' --listen 0.0.0.0:3260 --log debug
       listens on all addresses, IPv6 and IPv4, and tells much
 
@@ -56,9 +60,15 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "iscsi-target", version, after_help = HELP, max_term_width = 110)]
 pub struct Arguments {
-    /// Address to listen on, IPv4 or [IPv6]; port 0 takes any free one; may be repeated
-    #[arg(long, value_name = "ADDRESS[:PORT]", default_value = "127.0.0.1:3260", value_parser = listen_address)]
-    listen: Vec<SocketAddr>,
+    /// Address to listen on, IPv4 or [IPv6]; port 0 takes any free one; may be repeated. Those of one portal group, 1 unless it is
+    /// said, share the connections of a session; to multipath initiators each group is a way of its own
+    #[arg(long, value_name = "ADDRESS[:PORT][,group=TAG]", default_value = "127.0.0.1:3260", value_parser = listen_in_group)]
+    listen: Vec<(SocketAddr, u16)>,
+
+    /// How the disks are reached through a portal group until an initiator changes that: active (unless it is said), non-optimized,
+    /// standby or unavailable; may be repeated
+    #[arg(long, value_name = "TAG=STATE[,preferred]", value_parser = portal_group)]
+    portal_group: Vec<PortalGroup>,
 
     /// Name of the target, in iqn., eui. or naa. form
     #[arg(long, value_name = "NAME", default_value = TARGET_NAME, value_parser = normalise_name)]
@@ -102,15 +112,19 @@ pub struct Arguments {
     #[arg(long, value_name = "LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=2))]
     error_recovery_level: u8,
 
-    /// Address that discovery tells, instead of the one that was connected to; for targets behind NAT
-    #[arg(long, value_name = "HOST[:PORT]", value_parser = portal_address)]
-    advertise: Option<String>,
+    /// Address that discovery tells, instead of those that are listened on; for targets behind NAT; may be repeated
+    #[arg(long, value_name = "HOST[:PORT][,group=TAG]", value_parser = portal_in_group)]
+    advertise: Vec<(String, u16)>,
+
+    /// URL at which the target is managed, for initiators to be told; may be repeated
+    #[arg(long, value_name = "URL")]
+    management_url: Vec<String>,
 
     /// Sends initiators that log in to this address, for a time, or for good with `,permanent`; nobody is let in here
     #[arg(long, value_name = "HOST[:PORT][,permanent]", value_parser = redirection)]
     redirect: Option<Redirection>,
 
-    /// Folder in which to keep what has to be known after a loss of power: persistent reservations (APTPL); made if need be
+    /// Folder in which to keep what has to be known after a loss of power: persistent reservations (APTPL), access states; made if need be
     #[arg(long, value_name = "DIRECTORY")]
     state: Option<PathBuf>,
 
@@ -143,11 +157,11 @@ impl Arguments {
         let digests = digest::limits(self.header_digest, self.data_digest);
         let Self { max_connections, error_recovery_level, .. } = *self;
         builder = builder.limits(recoverable(Limits { max_connections, error_recovery_level, ..digests }));
-        builder = self.listen.iter().fold(builder, |builder, address| builder.listen(*address));
+        builder = self.listen.iter().fold(builder, |builder, (address, tag)| builder.listen_in_group(*address, *tag));
+        builder = self.portal_group.iter().fold(builder, |builder, group| builder.portal_group(*group));
+        builder =
+            self.advertise.iter().fold(builder, |builder, (address, tag)| builder.advertise_in_group(address, *tag));
         builder = builder.busy_poll(Duration::from_micros(self.busy_poll.into()));
-        if let Some(address) = &self.advertise {
-            builder = builder.advertise(address);
-        }
         if let Some(cores) = self.cores {
             builder = builder.cores(cores.into());
         }
@@ -171,6 +185,7 @@ impl Arguments {
             let disk = Disk::open(spec).map_err(|error| Failure::local(format!("LUN {number}: {error}")))?;
             target = target.lun(number, disk);
         }
+        target = self.management_url.iter().fold(target, |target, url| target.management_address(url));
         if let Some(Redirection { address, permanent }) = &self.redirect {
             target = target.redirect(address, *permanent);
         }
@@ -262,7 +277,7 @@ mod tests {
     #[test]
     fn nothing_given_is_a_gigabyte_of_memory_on_loopback() {
         let arguments = Arguments::try_parse_from(["iscsi-target"]).unwrap();
-        assert_eq!(arguments.listen, ["127.0.0.1:3260".parse().unwrap()]);
+        assert_eq!(arguments.listen, [("127.0.0.1:3260".parse().unwrap(), 1)]);
         assert_eq!(arguments.lun, ["memory:1G".parse().unwrap()]);
         assert_eq!(arguments.target, TARGET_NAME);
     }
@@ -271,8 +286,10 @@ mod tests {
     fn errors_name_the_flag_and_what_was_expected() {
         let wrong = [
             (&["--lun", "memory:lots"][..], &["--lun <SPEC>", "expected a number with an optional suffix"][..]),
-            (&["--listen", "localhost:3260"], &["--listen <ADDRESS[:PORT]>", "expected an IP address"]),
-            (&["--advertise", "storage:port"], &["--advertise <HOST[:PORT]>", "expected a host name"]),
+            (&["--listen", "localhost:3260"], &["--listen <ADDRESS[:PORT][,group=TAG]>", "expected an IP address"]),
+            (&["--listen", "[::1]:3260,group=0"], &["--listen <ADDRESS[:PORT][,group=TAG]>", "1 to 65535"]),
+            (&["--advertise", "storage:port"], &["--advertise <HOST[:PORT][,group=TAG]>", "expected a host name"]),
+            (&["--portal-group", "2=gone"], &["--portal-group <TAG=STATE[,preferred]>", "such as 2=standby"]),
             (&["--redirect", "storage,forever"], &["--redirect <HOST[:PORT][,permanent]>", "expected a host name"]),
             (&["--target", "disk"], &["--target <NAME>", "expected iqn."]),
             (&["--cores", "0"], &["--cores <NUMBER>", "1..=1024"]),

@@ -314,6 +314,43 @@ fn blocks_are_filled_shown_given_back_and_sanitized() {
 }
 
 #[test]
+fn access_states_are_seen_and_changed_through_either_portal() {
+    let folder = TempDir::new().unwrap();
+    let state = folder.path().join("state");
+    let flags = [
+        &["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0,group=7", "--lun", "memory:1M"][..],
+        &["--portal-group", "7=non-optimized,preferred", "--management-url", "https://192.0.2.1/"],
+        &["--state", path(&state)],
+    ]
+    .concat();
+    let json = |words: &[&str], url: &str| -> Value {
+        serde_json::from_str(&said(initiator(&[words, &["--json", url]].concat()))).unwrap()
+    };
+    let target = Target::start(&flags);
+    let [near, far] = [0, 1].map(|portal| target.urls[portal].clone());
+    let told = json(&["alua"], &far);
+    assert_eq!((&told["port"], &told["group"]), (&7.into(), &7.into()));
+    let states = |told: &Value| [0, 1].map(|group: usize| told["groups"][group]["state"].as_str().unwrap().to_owned());
+    assert_eq!(states(&told), ["active/optimized", "active/non-optimized"]);
+    assert_eq!(told["groups"][1]["preferred"], true);
+    assert_eq!(states(&json(&["alua", "--set", "7=standby", "--set", "1=non-optimized"], &near))[1], "standby");
+    assert!(refused(initiator(&["verify", &far]), 5).contains("TARGET PORT IN STANDBY STATE"));
+    said(initiator(&["verify", &near]));
+    assert!(said(initiator(&["alua", &near])).contains("1 (ours)"));
+    assert!(refused(initiator(&["alua", "--set", "3=standby", &near]), 5).contains("INVALID FIELD IN PARAMETER LIST"));
+    let pages = &json(&["inquiry"], &far)["pages"];
+    assert_eq!(pages["88"]["ports"][1]["identifier"], 7);
+    assert_eq!(pages["85"]["addresses"][0]["address"], "https://192.0.2.1/");
+    assert_eq!(pages["87"]["policies"][0]["policy"], "shared");
+    let portal = near.split("/iqn.").next().unwrap();
+    let found = said(initiator(&["discover", portal]));
+    assert_eq!(found.lines().count(), 2, "{found}");
+    drop(target);
+    let target = Target::start(&flags);
+    assert_eq!(states(&json(&["alua"], target.url())), ["active/non-optimized", "standby"]);
+}
+
+#[test]
 fn commands_modes_and_logs_are_shown_and_fields_set() {
     let target = Target::start(&["--lun", "memory:8M"]);
     let json = |words: &[&str]| -> Value {

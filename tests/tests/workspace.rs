@@ -16,7 +16,7 @@ const EDGES: [(&str, &[&str]); 13] = [
     ("t5-policy", &[]),
     ("chiscsi-config", &["iscsi-session"]),
     ("t5-hal", &["iscsi-pdu", "iscsi-transport", "t5-policy"]),
-    ("t5-model", &["iscsi-pdu", "t5-hal"]),
+    ("t5-model", &["iscsi-pdu", "iscsi-session", "t5-hal"]),
     ("iscsi-node", &["iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
     (
         "iscsi-runtime",

@@ -2,7 +2,7 @@
 
 use crate::{BlockStore, IoId, StoreQueue};
 use parking_lot::Mutex;
-use scsi_block::io::{BlockIo, Geometry, IoDone, IoError};
+use scsi_block::io::{BlockIo, Geometry, IoDone, IoError, Space};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
@@ -103,6 +103,10 @@ impl BlockStore for FaultStore {
 
     fn atomic_bytes_max(&self) -> u32 {
         self.inner.atomic_bytes_max()
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.inner.space()
     }
 
     fn grow(&self, blocks: u64) -> std::io::Result<()> {

@@ -34,7 +34,7 @@ use crate::{BlockStore, StoreQueue};
 use disk::Disk;
 use medium::Medium;
 use queue::{FileQueue, Job};
-use scsi_block::io::Geometry;
+use scsi_block::io::{Geometry, Space};
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
@@ -78,6 +78,12 @@ impl FileStore {
 impl BlockStore for FileStore {
     fn geometry(&self) -> Geometry {
         self.disk.geometry()
+    }
+
+    /// What the file has, and what the file system has left for everybody; nothing of a block device.
+    fn space(&self) -> Option<Space> {
+        let (used_bytes, available) = self.disk.space()?;
+        Some(Space { used_bytes, available_bytes: Some(available), is_shared: true })
     }
 
     fn grow(&self, blocks: u64) -> std::io::Result<()> {

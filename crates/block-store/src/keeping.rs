@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use parking_lot::Mutex;
-use scsi_block::io::{BlockIo, Geometry, IoDone, IoOutput, Record};
+use scsi_block::io::{BlockIo, Geometry, IoDone, IoOutput, Record, Space};
 
 use crate::records::{RecordsError, UnitRecords};
 use crate::workers::Workers;
@@ -54,6 +54,10 @@ impl BlockStore for KeepingStore {
 
     fn atomic_bytes_max(&self) -> u32 {
         self.inner.atomic_bytes_max()
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.inner.space()
     }
 
     fn grow(&self, blocks: u64) -> io::Result<()> {

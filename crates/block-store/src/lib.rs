@@ -69,7 +69,7 @@ pub use null::NullStore;
 pub use records::{Records, RecordsError, UnitRecords};
 pub use spec::{SpecError, StoreKind, StoreSpec};
 
-use scsi_block::io::{BlockIo, Geometry, IoDone};
+use scsi_block::io::{BlockIo, Geometry, IoDone, Space};
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
@@ -87,6 +87,12 @@ pub trait BlockStore: Send + Sync + std::fmt::Debug {
     /// end of the process: the most that one WRITE ATOMIC may have. 0, as files promise it of no write at all, unless a store says more.
     fn atomic_bytes_max(&self) -> u32 {
         0
+    }
+
+    /// How much space blocks have taken and can take, if that is known. It may ask the system, and wait for it: never to be asked by a loop
+    /// that serves.
+    fn space(&self) -> Option<Space> {
+        None
     }
 
     /// Makes the medium larger: `blocks` in all, of which the new ones read as zeros. It never becomes smaller.

@@ -22,7 +22,7 @@ use arena::Arena;
 use bytes::{BufMut, Bytes};
 use chunk::{Chunk, ChunkHash};
 use scsi_block::config::TRANSFER_BYTES_LIMIT;
-use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus};
+use scsi_block::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Space};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::io;
@@ -312,6 +312,14 @@ impl BlockStore for MemoryStore {
         TRANSFER_BYTES_LIMIT
     }
 
+    /// Up to the limit, if there is one; it is looked at stripe by stripe.
+    fn space(&self) -> Option<Space> {
+        let used_bytes = self.allocated_bytes();
+        let available = |most: u64| (most * CHUNK_BYTES as u64).saturating_sub(used_bytes);
+        let available_bytes = self.limit.as_ref().map(|(most, _)| available(*most));
+        Some(Space { used_bytes, available_bytes, is_shared: false })
+    }
+
     fn grow(&self, blocks: u64) -> io::Result<()> {
         self.size.grow(blocks, |_| Ok(()))
     }
@@ -354,6 +362,21 @@ mod tests {
     /// 1 PiB in blocks of 512.
     fn petabyte() -> Arc<MemoryStore> {
         Arc::new(MemoryStore::new(Geometry { block_size: 512, blocks: 1 << 41 }))
+    }
+
+    #[test]
+    fn space_is_what_the_limit_leaves() {
+        let store = MemoryStore::with_limit(Geometry { block_size: 512, blocks: 4096 }, 3 * CHUNK_BYTES as u64);
+        let chunk = CHUNK_BYTES as u64;
+        let space = |used: u64| {
+            Some(Space { used_bytes: used * chunk, available_bytes: Some((3 - used) * chunk), is_shared: false })
+        };
+        assert_eq!(store.space(), space(0));
+        let data = [Bytes::from(vec![1; 512])].into_iter().collect();
+        store.execute(BlockIo::Write { lba: 128, data, durable: false }, &mut Arena::default()).unwrap();
+        assert_eq!(store.space(), space(1));
+        let boundless = MemoryStore::new(Geometry { block_size: 512, blocks: 8 });
+        assert_eq!(boundless.space(), Some(Space { used_bytes: 0, available_bytes: None, is_shared: false }));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod portal;
 use bytes::Bytes;
 use disk::{BLOCK, carry_out};
 use iscsi_node::initiator::{self, InitiatorNode, Outcome, Request};
-use iscsi_node::target::{self, ConnectionId, IoRequest, Portal, TargetNode};
+use iscsi_node::target::{self, ConnectionId, IoRequest, Portal, PortalAddress, TargetNode};
 use iscsi_pdu::{
     Cid, Isid, LoginStatus, Residual, TaskAttribute, TaskManagementFunction, TaskManagementResponseCode, Tsih,
 };
@@ -253,6 +253,24 @@ fn discovery_tells_the_targets_and_their_address() {
     bench.run();
     assert!(matches!(bench.only_outcome(initiator), Outcome::Logout(_)));
     assert_eq!(bench.target.connections(), 0);
+}
+
+/// RFC 7143 appendix C: all ways to a target are told, and only those that lead to it.
+#[test]
+fn discovery_tells_all_ways_to_a_target() {
+    let at = |address: &str, portal_group_tag| PortalAddress { address: address.into(), portal_group_tag };
+    let told = |change: &dyn Fn(&mut Portal)| {
+        let mut bench = Bench::with_portal(change);
+        let initiator = bench.connect(1, None);
+        bench.initiators[initiator].send_targets(bench.now, 1, SendTargetsScope::All);
+        bench.run();
+        let Outcome::Targets(targets) = bench.only_outcome(initiator) else { panic!("targets were asked for") };
+        targets.into_iter().map(|target| target.addresses).collect::<Vec<_>>()
+    };
+    let known = [at("192.0.2.1:3260", 2), at("127.0.0.1:3260", 1), at("192.0.2.2:3260", 3)];
+    assert_eq!(told(&|portal| portal.addresses = known.to_vec()), [["127.0.0.1:3260,1", "192.0.2.1:3260,2"]]);
+    assert_eq!(told(&|portal| portal.advertised_addresses = known[..1].to_vec()), [["192.0.2.1:3260,2"]]);
+    assert!(told(&|portal| portal.advertised_addresses = known[2..].to_vec()).is_empty());
 }
 
 // RFC 7143 11.5.1-12.

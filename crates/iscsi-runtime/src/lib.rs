@@ -32,10 +32,11 @@ pub use client::{
     SessionLoop, Workload, discover, run_workload,
 };
 pub use network::{AdapterBus, AdapterFunction};
-pub use server::{ChangeError, Disk, Server, ServerBuilder, ShutdownError, StartError, Target};
+pub use server::{ChangeError, Disk, PortalGroup, Server, ServerBuilder, ShutdownError, StartError, Target};
 
 pub use block_store::{StoreKind, StoreSpec};
 pub use iscsi_node::initiator::{Completion, Escalation, Outcome, Request};
 pub use iscsi_pdu::Isid;
 pub use iscsi_session::initiator::Transfer;
 pub use iscsi_session::{Authentication, Credential, Limits, Parameters, Secret, TargetRecord};
+pub use scsi_block::AccessState;

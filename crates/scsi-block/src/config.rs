@@ -107,6 +107,9 @@ pub struct Limits {
     pub atomic_bytes_max: u32,
     /// Tasks that one nexus may have: 1024 unless changed. A command that comes on top ends with TASK SET FULL.
     pub tasks_max: u16,
+    /// How full of a hundred the store of a thin unit is when initiators are told THIN PROVISIONING SOFT THRESHOLD REACHED: 80 unless changed,
+    /// 1 to 100.
+    pub soft_threshold_percent: u8,
 }
 
 impl Default for Limits {
@@ -121,6 +124,7 @@ impl Default for Limits {
             compare_and_write_blocks_max: 255,
             atomic_bytes_max: 0,
             tasks_max: 1024,
+            soft_threshold_percent: 80,
         }
     }
 }
@@ -333,6 +337,7 @@ impl Limits {
             ("unmap_descriptors_max", self.unmap_descriptors_max.into(), 1, UNMAP_DESCRIPTORS_LIMIT.into()),
             ("unmap_granularity_bytes", self.unmap_granularity_bytes.into(), block, u32::MAX.into()),
             ("atomic_bytes_max", self.atomic_bytes_max.into(), 0, transfer_bytes_max),
+            ("soft_threshold_percent", self.soft_threshold_percent.into(), 1, 100),
             ("tasks_max", self.tasks_max.into(), 1, u16::MAX.into()),
             ("write_same_bytes_max", self.write_same_bytes_max, block, u64::from(u32::MAX) * block),
         ];

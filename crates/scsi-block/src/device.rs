@@ -10,7 +10,7 @@ use crate::LogicalUnitNumber;
 use crate::access::{AccessState, ChangedBy};
 use crate::clock::Clock;
 use crate::config::{ConfigError, LogicalUnitConfig};
-use crate::io::{BlockIo, Geometry, IoDone};
+use crate::io::{BlockIo, Geometry, IoDone, Space};
 use crate::mode::ModeSettings;
 use crate::nexus::Nexus;
 use crate::ports::{TargetPortGroup, TargetPorts};
@@ -246,25 +246,20 @@ impl TargetDevice {
         }
     }
 
-    /// The operator has put a medium into the drive, or the same again: initiators are told.
-    ///
-    /// # Panics
-    /// There is no such unit.
+    /// The operator has put a medium into the drive, or the same again: initiators are told. Nothing happens if the unit is gone.
     pub fn load(&self, unit: usize) {
-        self.unit(unit).load(None).expect("nobody prevents the operator");
+        if let Some(unit) = self.roster().get(unit) {
+            unit.load(None).expect("nobody prevents the operator");
+        }
     }
 
-    /// A threshold of the space that thin provisioning shares was crossed: every nexus is told THIN PROVISIONING SOFT THRESHOLD REACHED.
-    ///
-    /// # Panics
-    /// There is no such unit.
-    pub fn soft_threshold_reached(&self, unit: usize) {
-        let condition = AdditionalSense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED;
-        self.unit(unit).change(|state| state.post(condition, None));
-    }
-
-    fn unit(&self, index: usize) -> Arc<LogicalUnit> {
-        self.roster().get(index).map(Arc::clone).expect("the index is that of a unit")
+    /// The owner tells how full the store of a thin unit is, whenever it has looked: LOG SENSE tells it on, and every nexus is told THIN
+    /// PROVISIONING SOFT THRESHOLD REACHED when it was fuller than [`Limits::soft_threshold_percent`](crate::Limits) says for the first time
+    /// since it was not. Nothing happens if the unit is gone or not thin.
+    pub fn set_space(&self, unit: usize, space: Space) {
+        if let Some(unit) = self.roster().get(unit).filter(|unit| unit.config.thin) {
+            unit.set_space(space);
+        }
     }
 
     /// The groups of its target ports.

@@ -43,6 +43,8 @@ pub struct StandardInquiry {
     pub third_party_copy: bool,
     /// PROTECT: protection information is supported.
     pub protection: bool,
+    /// MULTIP: the device has several ports.
+    pub multiple_ports: bool,
     /// CMDQUE: tasks are queued.
     pub command_queue: bool,
     /// T10 vendor identification, without padding.
@@ -72,6 +74,7 @@ impl StandardInquiry {
         bytes[4] = STANDARD_INQUIRY_BYTES as u8 - 5;
         bytes[5] =
             (self.target_port_groups & 3) << 4 | u8::from(self.third_party_copy) << 3 | u8::from(self.protection);
+        bytes[6] = u8::from(self.multiple_ports) << 4;
         bytes[7] = u8::from(self.command_queue) << 1;
         put_text(&mut bytes[8..16], &self.vendor);
         put_text(&mut bytes[16..32], &self.product);
@@ -95,6 +98,7 @@ impl StandardInquiry {
             target_port_groups: bytes[5] >> 4 & 3,
             third_party_copy: bytes[5] & 0x08 != 0,
             protection: bytes[5] & 0x01 != 0,
+            multiple_ports: bytes[6] & 0x10 != 0,
             command_queue: bytes[7] & 0x02 != 0,
             vendor: text(&bytes[8..16]),
             product: text(&bytes[16..32]),
@@ -117,6 +121,7 @@ mod tests {
             target_port_groups: 1,
             third_party_copy: true,
             protection: true,
+            multiple_ports: true,
             command_queue: true,
             vendor: "VENDOR".into(),
             product: "A PRODUCT".into(),
@@ -124,7 +129,7 @@ mod tests {
             version_descriptors: vec![0x00a0, 0x0460],
         };
         let bytes = inquiry.encode();
-        assert_eq!(&bytes[..8], &[0, 0x80, 6, 0x12, 91, 0x19, 0, 2]);
+        assert_eq!(&bytes[..8], &[0, 0x80, 6, 0x12, 91, 0x19, 0x10, 2]);
         assert_eq!(&bytes[8..36], b"VENDOR  A PRODUCT       1.0 ");
         assert_eq!(StandardInquiry::decode(&bytes), Ok(inquiry));
         assert!(StandardInquiry::decode(&bytes[..35]).is_err());

@@ -166,6 +166,25 @@ pub struct LbaStatus {
     pub mapped: bool,
 }
 
+/// How much space a store has for blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that blocks have taken.
+    pub used_bytes: u64,
+    /// Bytes that blocks can still take; `None` if nobody knows of a bound.
+    pub available_bytes: Option<u64>,
+    /// Whether others may take them too.
+    pub is_shared: bool,
+}
+
+impl Space {
+    /// Whether so many of a hundred bytes are taken.
+    pub(crate) fn is_filled_to(self, percent: u8) -> bool {
+        let used = u128::from(self.used_bytes);
+        self.available_bytes.is_some_and(|available| used * 100 >= (used + u128::from(available)) * u128::from(percent))
+    }
+}
+
 /// Why a request failed. The sense that each becomes stands in one table, `sense::from_io_error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IoError {

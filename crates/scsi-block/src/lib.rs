@@ -107,7 +107,7 @@ pub use asynchronous_event::{AsynchronousEvent, EventDepth};
 pub use clock::TimestampOrigin;
 pub use config::{ConfigError, Identity, Kept, Limits, LogicalUnitConfig};
 pub use device::{LogicalUnitInfo, NoSuchLogicalUnit, NoSuchTargetPortGroup, TargetDevice};
-pub use io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Record, Segments};
+pub use io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Record, Segments, Space};
 pub use link::Settling;
 pub use lun::LogicalUnitNumber;
 pub use nexus::Nexus;

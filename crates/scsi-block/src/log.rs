@@ -12,6 +12,8 @@ pub mod page {
     pub const WRITE_ERRORS: u8 = 0x02;
     /// Read error counters.
     pub const READ_ERRORS: u8 = 0x03;
+    /// Logical block provisioning.
+    pub const LOGICAL_BLOCK_PROVISIONING: u8 = 0x0c;
     /// Temperature.
     pub const TEMPERATURE: u8 = 0x0d;
     /// Start-stop cycle counter.
@@ -124,6 +126,39 @@ impl Statistics {
     }
 }
 
+/// Two to this power blocks are a threshold set, the unit in which space is counted (THRESHOLD EXPONENT of VPD page B2h).
+pub const THRESHOLD_EXPONENT: u8 = 11;
+
+/// A count of space, of the page of logical block provisioning (SBC-4 6.4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceCount {
+    /// RESOURCE COUNT, in threshold sets.
+    pub threshold_sets: u32,
+    /// SCOPE: 0 not told, 1 of the unit alone, 2 of others too.
+    pub scope: u8,
+}
+
+impl ResourceCount {
+    /// The parameter of what blocks can still take.
+    pub const AVAILABLE: u16 = 0x0001;
+    /// The parameter of what blocks have taken.
+    pub const USED: u16 = 0x0002;
+    const BYTES: usize = 8;
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut value = self.threshold_sets.to_be_bytes().to_vec();
+        value.push(self.scope & 3);
+        value.resize(Self::BYTES, 0);
+        value
+    }
+
+    /// Reads the parameter's value; `None` if it is cut.
+    pub fn decode(value: &[u8]) -> Option<Self> {
+        let (count, rest) = value.split_first_chunk()?;
+        Some(Self { threshold_sets: u32::from_be_bytes(*count), scope: rest.first()? & 3 })
+    }
+}
+
 /// A page of parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPage {
@@ -225,6 +260,14 @@ mod tests {
         assert_eq!(list(&with_header(0, 0, &[0, 2, 3])), Ok(vec![(0, 0), (2, 0), (3, 0)]));
         assert_eq!(list(&with_header(0, 0xff, &[0, 0, 0, 0xff])), Ok(vec![(0, 0), (0, 0xff)]));
         assert!(list(&with_header(2, 0, &[])).is_err());
+    }
+
+    #[test]
+    fn a_resource_count_is_as_sbc_draws_it() {
+        let count = ResourceCount { threshold_sets: 0x0102_0304, scope: 2 };
+        assert_eq!(count.encode(), [1, 2, 3, 4, 2, 0, 0, 0]);
+        assert_eq!(ResourceCount::decode(&count.encode()), Some(count));
+        assert_eq!(ResourceCount::decode(&[0; 4]), None);
     }
 
     proptest! {

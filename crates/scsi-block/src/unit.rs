@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::copy::{Copies, Tokens};
 use crate::counters::{Counters, Totals};
-use crate::io::{BlockIo, Extent, Geometry, IoError, Record};
+use crate::io::{BlockIo, Extent, Geometry, IoError, Record, Space};
 use crate::link::{Link, RequestCounter, Settling};
 use crate::medium::MediumState;
 use crate::mode::{self, ModeSettings};
@@ -109,6 +109,8 @@ pub(crate) struct State {
     pub(crate) medium: MediumState,
     pub(crate) copies: Copies,
     pub(crate) tokens: Tokens,
+    /// How full the store is, as its owner has told last.
+    pub(crate) space: Option<Space>,
     /// What SET TIMESTAMP has set.
     pub(crate) clock: Option<Clock>,
     nexuses: HashMap<NexusId, Peer>,
@@ -260,6 +262,7 @@ impl LogicalUnit {
             medium: MediumState::default(),
             copies: Copies::default(),
             tokens: Tokens::default(),
+            space: None,
             clock: None,
             nexuses: HashMap::new(),
             retired: Totals::default(),
@@ -421,6 +424,15 @@ impl LogicalUnit {
             state.links(|_, _| true)
         });
         Settling::end_tasks(links)
+    }
+
+    /// The owner has looked how full the store is. Who is interested is told of the threshold once, when it is crossed.
+    pub(crate) fn set_space(&self, space: Space) {
+        let percent = self.config.limits.soft_threshold_percent;
+        let was_beyond = self.note(|state| state.space.replace(space)).is_some_and(|space| space.is_filled_to(percent));
+        if space.is_filled_to(percent) && !was_beyond {
+            self.change(|state| state.post(AdditionalSense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED, None));
+        }
     }
 
     /// How it can be reached through each group of target ports, by its number.

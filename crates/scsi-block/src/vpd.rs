@@ -262,6 +262,8 @@ impl BlockDeviceCharacteristics {
 /// Page B2h: what can be given back, and what it reads as then (SBC-4 6.6.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogicalBlockProvisioning {
+    /// THRESHOLD EXPONENT: two to this power blocks are a threshold set, in which space is counted; 0 says that it is not.
+    pub threshold_exponent: u8,
     /// LBPU: UNMAP is supported.
     pub unmap: bool,
     /// LBPWS: WRITE SAME (16) with UNMAP is supported.
@@ -283,7 +285,7 @@ impl LogicalBlockProvisioning {
             | u8::from(self.write_same_10) << 5
             | (self.reads_zero & 7) << 2
             | u8::from(self.anchor) << 1;
-        vec![0, supported, self.provisioning_type & 7, 0]
+        vec![self.threshold_exponent, supported, self.provisioning_type & 7, 0]
     }
 
     /// Reads the page.
@@ -293,6 +295,7 @@ impl LogicalBlockProvisioning {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let body = need("VPD page B2h", body("VPD page B2h", page::LOGICAL_BLOCK_PROVISIONING, bytes)?, 4)?;
         Ok(Self {
+            threshold_exponent: body[0],
             unmap: body[1] & 0x80 != 0,
             write_same_16: body[1] & 0x40 != 0,
             write_same_10: body[1] & 0x20 != 0,

@@ -451,9 +451,32 @@ fn a_format_that_fails_says_so_and_the_unit_goes_on() {
 fn a_crossed_threshold_is_told_to_everybody() {
     let device = device(config());
     let mut nexuses = [settled(&device), settled(&device)];
-    device.soft_threshold_reached(0);
-    for nexus in &mut nexuses {
-        let told = sense(nexus, &Cdb::test_unit_ready(), &[]);
-        assert_eq!(told.additional, AdditionalSense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED);
+    let mut fill = |used_bytes, is_told| {
+        device.set_space(0, Space { used_bytes, available_bytes: Some(1000 - used_bytes), is_shared: false });
+        for nexus in &mut nexuses {
+            match is_told {
+                true => {
+                    let told = sense(nexus, &Cdb::test_unit_ready(), &[]);
+                    assert_eq!(told.additional, AdditionalSense::THIN_PROVISIONING_SOFT_THRESHOLD_REACHED);
+                }
+                false => drop(good(nexus, &Cdb::test_unit_ready(), &[])),
+            }
+        }
+    };
+    for (used, is_told) in [(799, false), (800, true), (950, false), (799, false), (1000, true)] {
+        fill(used, is_told);
+    }
+}
+
+#[test]
+fn a_threshold_is_of_thin_units_whose_space_has_a_bound() {
+    let thick = device(LogicalUnitConfig { thin: false, ..config() });
+    let thin = device(config());
+    let full = Space { used_bytes: 1 << 40, available_bytes: Some(0), is_shared: false };
+    thick.set_space(0, full);
+    thin.set_space(7, full);
+    thin.set_space(0, Space { available_bytes: None, ..full });
+    for device in [thick, thin] {
+        good(&mut settled(&device), &Cdb::test_unit_ready(), &[]);
     }
 }

@@ -4,6 +4,7 @@
 //!   session ── Frame ──> T5Port ──┐
 //!                                 ├─ Driver ── queues, wire ── Bus ──> adapter
 //!   session ── Frame ──> SoftwarePort ── T5Stream ──┘
+//!   SCSI commands ──> driver::initiator ── queues, wire ── Bus ──> the initiator in the adapter's firmware
 //! ```
 //!
 //! No adapter has been used for it: `docs/t5-assumptions.md` lists what is assumed.

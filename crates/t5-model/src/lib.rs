@@ -4,6 +4,7 @@
 //!   adapter  functions, registers, mailbox and firmware, queues, connections: it joins the others
 //!   switch   virtual interfaces, wires and loopbacks: who gets which frame
 //!   tcp      offloaded connections, over smoltcp
+//!   initiator  the initiator in the firmware: sessions and SCSI commands, over iscsi-session
 //!   iscsi    PDUs in the stream: framing, digests, placement by page pods
 //!   wire     what a port is attached to: another adapter, over a cable that may be bad
 //!   runner   an adapter that runs by itself
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adapter;
+mod initiator;
 pub mod iscsi;
 pub mod runner;
 pub mod switch;

@@ -10,7 +10,8 @@ use scsi_block::designator::{Association, Designator};
 use scsi_block::inquiry::StandardInquiry;
 use scsi_block::vpd::{
     BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, ExtendedInquiry, LogicalBlockProvisioning,
-    SupportedPages, UnitSerialNumber, page,
+    ManagementAddress, ManagementAddresses, ModePagePolicies, ModePagePolicy, ScsiPort, ScsiPorts, SupportedPages,
+    UnitSerialNumber, page,
 };
 use serde_json::{Map, Value, json};
 
@@ -87,6 +88,7 @@ fn standard(inquiry: &StandardInquiry) -> Vec<Item> {
         item("version", named(inquiry.version, VERSIONS)),
         item("removable medium", inquiry.removable),
         item("command queue", inquiry.command_queue),
+        item("several ports", inquiry.multiple_ports),
         item("asymmetric access", named(inquiry.target_port_groups, TARGET_PORT_GROUPS)),
         item("third-party copy", inquiry.third_party_copy),
         item("protection", inquiry.protection),
@@ -100,10 +102,10 @@ const PAGE_NAMES: &[(u8, &str)] = &[
     (page::UNIT_SERIAL_NUMBER, "unit serial number"),
     (page::DEVICE_IDENTIFICATION, "device identification"),
     (0x84, "software interface identification"),
-    (0x85, "management network addresses"),
+    (page::MANAGEMENT_ADDRESSES, "management network addresses"),
     (page::EXTENDED_INQUIRY, "extended INQUIRY data"),
-    (0x87, "mode page policy"),
-    (0x88, "SCSI ports"),
+    (page::MODE_PAGE_POLICY, "mode page policy"),
+    (page::SCSI_PORTS, "SCSI ports"),
     (0x89, "ATA information"),
     (0x8a, "power condition"),
     (0x8d, "power consumption"),
@@ -137,6 +139,9 @@ fn section(code: u8, bytes: &[u8]) -> Section {
         }
         page::DEVICE_IDENTIFICATION => DeviceIdentification::decode(bytes).map(|names| page_83(&names)),
         page::EXTENDED_INQUIRY => ExtendedInquiry::decode(bytes).map(|page| page_86(&page)),
+        page::MANAGEMENT_ADDRESSES => ManagementAddresses::decode(bytes).map(|addresses| page_85(&addresses)),
+        page::MODE_PAGE_POLICY => ModePagePolicies::decode(bytes).map(|policies| page_87(&policies)),
+        page::SCSI_PORTS => ScsiPorts::decode(bytes).map(|ports| page_88(&ports)),
         page::BLOCK_LIMITS => BlockLimits::decode(bytes).map(|limits| page_b0(&limits)),
         page::BLOCK_DEVICE_CHARACTERISTICS => BlockDeviceCharacteristics::decode(bytes).map(|device| page_b1(&device)),
         page::LOGICAL_BLOCK_PROVISIONING => LogicalBlockProvisioning::decode(bytes).map(|page| page_b2(&page)),
@@ -151,16 +156,47 @@ fn page_00(pages: &SupportedPages) -> Vec<Item> {
 }
 
 fn page_83(names: &DeviceIdentification) -> Vec<Item> {
-    let of = |designator: &Designator| match designator.association {
+    vec![item("designators", names.0.iter().map(designator).collect::<Vec<_>>())]
+}
+
+/// People read the members in the order of their names.
+fn designator(name: &Designator) -> Value {
+    json!({ "designator": name.to_string(), "of": of(name.association), "type": name.kind_name() })
+}
+
+fn of(association: Association) -> &'static str {
+    match association {
         Association::LogicalUnit => "logical unit",
         Association::TargetPort => "target port",
         Association::TargetDevice => "target device",
         Association::Reserved => "reserved",
+    }
+}
+
+fn page_85(addresses: &ManagementAddresses) -> Vec<Item> {
+    let address = |own: &ManagementAddress| json!({ "address": own.address, "of": of(own.association), "service": own.service_name() });
+    vec![item("addresses", addresses.0.iter().map(address).collect::<Vec<_>>())]
+}
+
+fn page_87(policies: &ModePagePolicies) -> Vec<Item> {
+    let policy = |own: &ModePagePolicy| {
+        let page = match (own.page, own.subpage) {
+            (0x3f, 0xff) => "all others".into(),
+            (page, 0xff) => format!("{page:02x}h, all subpages"),
+            (page, subpage) => format!("{page:02x}h/{subpage:02x}h"),
+        };
+        let units = if own.across_units { "several units" } else { "one unit" };
+        json!({ "page": page, "policy": own.name(), "units": units })
     };
-    // People read the members in the order of their names.
-    let designator =
-        |name: &Designator| json!({ "designator": name.to_string(), "of": of(name), "type": name.kind_name() });
-    vec![item("designators", names.0.iter().map(designator).collect::<Vec<_>>())]
+    vec![item("policies", policies.0.iter().map(policy).collect::<Vec<_>>())]
+}
+
+fn page_88(ports: &ScsiPorts) -> Vec<Item> {
+    let port = |own: &ScsiPort| {
+        let names = own.target_port.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        json!({ "identifier": own.identifier, "name": names })
+    };
+    vec![item("ports", ports.0.iter().map(port).collect::<Vec<_>>())]
 }
 
 fn page_86(page: &ExtendedInquiry) -> Vec<Item> {
@@ -173,11 +209,22 @@ fn page_86(page: &ExtendedInquiry) -> Vec<Item> {
         item("guard check", page.checks_guard),
         item("application tag check", page.checks_application_tag),
         item("reference tag check", page.checks_reference_tag),
+        item("unit attention details", page.unit_attention_specific),
+        item("command groups", page.groups),
+        item("command priority", page.priority),
         item("simple tasks", page.simple),
         item("ordered tasks", page.ordered),
         item("head of queue tasks", page.head_of_queue),
+        item("write uncorrectable", page.write_uncorrectable),
+        item("correction disable", page.correction_disable),
         item("volatile cache", page.volatile_cache),
+        item("nonvolatile cache", page.nonvolatile_cache),
+        item("no protection checks", page.no_protection_checks),
+        item("protection intervals", page.protection_intervals),
+        item("changed units told once", page.clears_luns_changed),
         item("referrals", page.referrals),
+        item("reverts to defaults", page.reverts_to_defaults),
+        item("self-test", told(page.self_test_minutes)).remark("minutes"),
         item("maximum sense data", told(page.sense_bytes_max)).remark("bytes"),
     ]
 }
@@ -226,6 +273,14 @@ fn page_b1(device: &BlockDeviceCharacteristics) -> Vec<Item> {
     ]
 }
 
+/// Blocks in the unit that the log page of logical block provisioning counts space in.
+fn threshold_set(exponent: u8) -> Value {
+    match exponent {
+        0 => Value::Null,
+        _ => 1u64.checked_shl(exponent.into()).map_or(Value::Null, Value::from),
+    }
+}
+
 fn page_b2(page: &LogicalBlockProvisioning) -> Vec<Item> {
     const KINDS: &[(u8, &str)] = &[(0, "full, or not told"), (1, "resource"), (2, "thin")];
     let reads = match page.reads_zero {
@@ -236,6 +291,7 @@ fn page_b2(page: &LogicalBlockProvisioning) -> Vec<Item> {
     };
     vec![
         item("provisioning", named(page.provisioning_type, KINDS)),
+        item("threshold set", threshold_set(page.threshold_exponent)).remark("blocks"),
         item("unmap", page.unmap),
         item("write same 16 with unmap", page.write_same_16),
         item("write same 10 with unmap", page.write_same_10),
@@ -273,6 +329,13 @@ mod tests {
         let json = to_json(section(0x83, &page));
         assert_eq!(json["designators"][0]["designator"], "naa.300000000000002a");
         assert_eq!(json["designators"][0]["of"], "logical unit");
+        let ports = [0, 0x88, 0, 12, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(to_json(section(0x88, &ports))["ports"][0], json!({ "identifier": 7, "name": "" }));
+        let management = b"\0\x85\0\x08\x41\0\0\x04a:b\0";
+        let expected = json!({ "address": "a:b", "of": "target device", "service": "storage configuration" });
+        assert_eq!(to_json(section(0x85, management))["addresses"][0], expected);
+        let policies = to_json(section(0x87, &[0, 0x87, 0, 4, 0x3f, 0xff, 0, 0]));
+        assert_eq!(policies["policies"][0]["policy"], "shared");
         assert_eq!(to_json(section(0xb2, &[0, 0xb2, 0, 4, 0, 0xe4, 2, 0]))["unmap"], true);
         assert_eq!(to_json(section(0xc0, &[0, 0xc0, 0, 0]))["bytes"][0], "00 c0 00 00");
     }

@@ -7,12 +7,12 @@ use clap::Args;
 use iscsi_runtime::url::Url;
 use scsi_block::DecodeError;
 use scsi_block::cdb::Cdb;
-use scsi_block::log::{LogPage, LogParameter, Statistics, SupportedLogPages, page};
+use scsi_block::log::{LogPage, LogParameter, ResourceCount, Statistics, SupportedLogPages, page};
 use scsi_block::sense::AdditionalSense;
 use serde_json::{Map, Value};
 
 use super::connection::{Connection, Unit, at};
-use super::section::{Item, Section, hexadecimal, item, to_json, to_text};
+use super::section::{Item, Section, hexadecimal, item, named, to_json, to_text};
 use crate::failure::{Failure, Kind};
 use crate::parse::hidden;
 use crate::show;
@@ -76,7 +76,7 @@ const PAGE_NAMES: &[(u8, &str)] = &[
     (page::READ_ERRORS, "read error counters"),
     (0x05, "verify error counters"),
     (0x06, "non-medium errors"),
-    (0x0c, "logical block provisioning"),
+    (page::LOGICAL_BLOCK_PROVISIONING, "logical block provisioning"),
     (page::TEMPERATURE, "temperature"),
     (page::START_STOP_CYCLES, "start-stop cycle counter"),
     (0x10, "self-test results"),
@@ -123,6 +123,10 @@ fn items(code: u8, parameter: &LogParameter) -> Vec<Item> {
                 "times"
             })]
         }
+        (page::LOGICAL_BLOCK_PROVISIONING, ResourceCount::AVAILABLE) => {
+            resources(parameter, "available", "available to")
+        }
+        (page::LOGICAL_BLOCK_PROVISIONING, ResourceCount::USED) => resources(parameter, "used", "used by"),
         (page::TEMPERATURE, 0) => vec![item("temperature", temperature(parameter)).remark("degrees Celsius")],
         (page::TEMPERATURE, 1) => vec![item("reference temperature", temperature(parameter)).remark("degrees Celsius")],
         (page::START_STOP_CYCLES, 3) => vec![item("starts over lifetime", specified(parameter))],
@@ -136,6 +140,13 @@ fn items(code: u8, parameter: &LogParameter) -> Vec<Item> {
         (page::INFORMATIONAL_EXCEPTIONS, 0) => exception(&parameter.value),
         (_, other) => vec![item("parameter", other), item("value", hexadecimal(&parameter.value))],
     }
+}
+
+/// Space, in threshold sets of the size that VPD page B2h tells, and whose it is.
+fn resources(parameter: &LogParameter, label: &'static str, whose: &'static str) -> Vec<Item> {
+    const SCOPES: &[(u8, &str)] = &[(0, "not told"), (1, "this unit"), (2, "others too")];
+    let Some(count) = ResourceCount::decode(&parameter.value) else { return Vec::new() };
+    vec![item(label, count.threshold_sets).remark("threshold sets"), item(whose, named(count.scope, SCOPES))]
 }
 
 /// FFh: there is none to tell.

@@ -1,5 +1,6 @@
 //! `iscsi-initiator`: a command line in, and what was asked for out.
 
+mod alua;
 mod ask;
 mod bench;
 pub mod connection;
@@ -86,6 +87,8 @@ enum Command {
     Writesame(medium::WriteSame),
     /// Makes everything on a disk unreadable; wants --yes
     Sanitize(medium::Sanitize),
+    /// Shows how a disk is reached through each target port group, or changes that
+    Alua(alua::Alua),
     /// Shows or changes persistent reservations
     #[command(subcommand)]
     Persist(persist::Persist),
@@ -147,6 +150,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Unmap(destroy) => medium::unmap(destroy),
         Command::Writesame(same) => medium::write_same(same),
         Command::Sanitize(sanitize) => medium::sanitize(sanitize),
+        Command::Alua(alua) => alua::run(alua),
         Command::Persist(persist) => persist::run(persist),
         Command::Bench(bench) => bench.run(),
     }
@@ -188,6 +192,7 @@ mod tests {
             (&["modes", "iscsi://h/iqn.2026-01.a:b/0", "--set", "NONE=1"], &["--set", "WCE"]),
             (&["ping", "iscsi://h", "--initiator-name", "me"], &["--initiator-name", "expected iqn."]),
             (&["ping", "iscsi://h", "--command-timeout", "soon"], &["--command-timeout", "expected a time"]),
+            (&["alua", "--set", "2=fast", "iscsi://h"], &["--set", "expected GROUP=STATE"]),
             (&["persist", "clear", "--key", "zz", "iscsi://h"], &["--key", "expected a key"]),
             (&["persist", "reserve", "--key", "1", "--type", "x", "iscsi://h"], &["--type", "write-exclusive"]),
             (

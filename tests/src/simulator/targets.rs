@@ -99,7 +99,7 @@ impl World {
         while let Some(event) = self.target.poll_event() {
             has_any = true;
             match event {
-                Event::Admit { connection, identity } => self.claim(connection, &identity),
+                Event::Admit { connection, identity, .. } => self.claim(connection, &identity),
                 Event::SessionOpened { connection, outcome } => self.open_session(connection, &outcome),
                 Event::ConnectionJoined { connection, .. } => {
                     self.of_connection(connection, |world, link| world.begin_connection(link));

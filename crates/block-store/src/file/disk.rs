@@ -57,6 +57,11 @@ impl Disk {
         self.size.grow(blocks, |bytes| Ok(self.medium.extend(bytes)?))
     }
 
+    /// Bytes that are taken, and that are left for all who use the file system.
+    pub(super) fn space(&self) -> Option<(u64, u64)> {
+        self.medium.space().ok().flatten()
+    }
+
     pub(super) fn is_read_only(&self) -> bool {
         self.read_only
     }

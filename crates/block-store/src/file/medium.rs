@@ -2,7 +2,8 @@
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    Advice, FallocateFlags, FlockOperation, SeekFrom, fadvise, fallocate, fdatasync, flock, ftruncate, seek,
+    Advice, FallocateFlags, FileType, FlockOperation, SeekFrom, fadvise, fallocate, fdatasync, flock, fstat, fstatvfs,
+    ftruncate, seek,
 };
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev, retry_on_intr};
 use std::io::{IoSlice, IoSliceMut};
@@ -38,6 +39,9 @@ pub(super) trait Medium: Send + Sync {
 
     /// Makes sure that there are so many bytes, the new ones zeros.
     fn extend(&self, bytes: u64) -> Result<(), Errno>;
+
+    /// Bytes that are taken, and bytes that the file system still has for all of its users, if it is one.
+    fn space(&self) -> Result<Option<(u64, u64)>, Errno>;
 
     /// Makes everything written so far durable.
     fn sync(&self) -> Result<(), Errno>;
@@ -95,6 +99,18 @@ impl Medium for LockedFile {
             there if there >= bytes => Ok(()),
             _ => ftruncate(&self.0, bytes),
         }
+    }
+
+    fn space(&self) -> Result<Option<(u64, u64)>, Errno> {
+        /// What `st_blocks` counts, whatever the file system's blocks are.
+        const STAT_BLOCK_BYTES: u64 = 512;
+        let stat = fstat(&self.0)?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Ok(None);
+        }
+        let system = fstatvfs(&self.0)?;
+        let used = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(STAT_BLOCK_BYTES);
+        Ok(Some((used, system.f_bavail.saturating_mul(system.f_frsize))))
     }
 
     fn sync(&self) -> Result<(), Errno> {

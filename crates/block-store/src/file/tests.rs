@@ -109,6 +109,10 @@ impl Medium for Fake {
         Ok(())
     }
 
+    fn space(&self) -> Result<Option<(u64, u64)>, Errno> {
+        Ok(None)
+    }
+
     fn will_need(&self, _offset: u64, _length: u64) -> Result<(), Errno> {
         Ok(())
     }

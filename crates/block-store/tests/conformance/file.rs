@@ -370,3 +370,18 @@ fn a_block_device_is_an_array_of_blocks() {
     let error = FileStore::open(&device.0, &options(4 * MIB)).unwrap_err();
     assert!(matches!(error, OpenError::Size { .. }));
 }
+
+#[test]
+fn space_is_what_the_file_has_and_the_file_system_has_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk");
+    let options = FileOptions { size_bytes: Some(64 << 20), ..FileOptions::default() };
+    let store = FileStore::open(&path, &options).unwrap();
+    let before = store.space().unwrap();
+    assert!(before.used_bytes < 1 << 20 && before.is_shared, "{before:?}");
+    assert!(before.available_bytes.is_some());
+    let written = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&written, &vec![1; 4 << 20], 0).unwrap();
+    written.sync_all().unwrap();
+    assert!(store.space().unwrap().used_bytes >= 4 << 20);
+}

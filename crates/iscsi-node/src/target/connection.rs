@@ -5,6 +5,7 @@
 use super::detached::Detached;
 use super::event::ConnectionId;
 use super::flow::Flow;
+use super::portal::PortalAddress;
 use super::sessions::SessionId;
 use super::timers::Entry;
 use iscsi_pdu::{Cid, TargetTransferTag};
@@ -45,7 +46,8 @@ pub(super) struct Connection<P> {
     pub(super) port: P,
     pub(super) phase: Phase,
     link: Link,
-    pub(super) local_address: String,
+    /// What the initiator has connected to.
+    pub(super) entrance: PortalAddress,
     /// Receiving stopped because the port could not take an answer.
     pub(super) stalled: bool,
     /// Whether the node's list of connections to drive again holds this one.
@@ -134,14 +136,14 @@ impl<P> Connection<P> {
 }
 
 impl<P: PduPort> Connection<P> {
-    pub(super) fn new(id: ConnectionId, mut port: P, login: Box<Login>, local_address: String) -> Self {
+    pub(super) fn new(id: ConnectionId, mut port: P, login: Box<Login>, entrance: PortalAddress) -> Self {
         port.set_receive_limits(ReceiveLimits::LOGIN);
         Self {
             id,
             port,
             phase: Phase::Login(login),
             link: Link::Open,
-            local_address,
+            entrance,
             stalled: false,
             has_more: false,
             to_flush: false,
@@ -152,7 +154,7 @@ impl<P: PduPort> Connection<P> {
     /// The connection without its node, if it is still in login.
     pub(super) fn detach(self) -> Option<Detached<P>> {
         match self.phase {
-            Phase::Login(login) => Some(Detached { port: self.port, login, local_address: self.local_address }),
+            Phase::Login(login) => Some(Detached { port: self.port, login, entrance: self.entrance }),
             Phase::FullFeature(_) => None,
         }
     }

@@ -1,19 +1,20 @@
 //! A connection between two nodes: its login is done but for the consent of the node that has the session.
 
+use super::portal::PortalAddress;
 use iscsi_session::target::Login;
 
 /// A connection that has left one node, to [join](super::TargetNode::join) a session of another.
 pub struct Detached<P> {
     pub(super) port: P,
     pub(super) login: Box<Login>,
-    pub(super) local_address: String,
+    pub(super) entrance: PortalAddress,
 }
 
 impl<P> Detached<P> {
     /// The same connection, with what `change` makes of its port.
     pub fn map_port<Q>(self, change: impl FnOnce(P) -> Q) -> Detached<Q> {
-        let Self { port, login, local_address } = self;
-        Detached { port: change(port), login, local_address }
+        let Self { port, login, entrance } = self;
+        Detached { port: change(port), login, entrance }
     }
 
     /// The port, for what does not carry PDUs.
@@ -24,6 +25,6 @@ impl<P> Detached<P> {
 
 impl<P> std::fmt::Debug for Detached<P> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Detached").field("local_address", &self.local_address).finish_non_exhaustive()
+        formatter.debug_struct("Detached").field("entrance", &self.entrance).finish_non_exhaustive()
     }
 }

@@ -51,6 +51,8 @@ pub enum Event {
         connection: ConnectionId,
         /// Who wants what.
         identity: LoginIdentity,
+        /// The portal group that it comes through. Sessions of two portal groups are never the same (RFC 7143 section 4.4.3).
+        portal_group_tag: u16,
     },
     /// A session has begun.
     SessionOpened {

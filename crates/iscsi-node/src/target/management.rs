@@ -108,8 +108,9 @@ impl Session {
             SendTargetsScope::ThisTarget => Some(self.outcome.target_name.as_deref().unwrap_or_default()),
         };
         let first = self.connections.first().and_then(|(_, id)| context.connections.get(*id));
-        let local_address = first.map_or("", |connection| &connection.local_address);
-        let records = context.portal.records(&self.outcome.initiator_name, local_address, only);
+        let records = first.map_or_else(Vec::new, |connection| {
+            context.portal.records(&self.outcome.initiator_name, &connection.entrance, only)
+        });
         self.machine.answer_send_targets(id, &records);
     }
 }

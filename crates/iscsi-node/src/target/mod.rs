@@ -19,7 +19,7 @@ mod timers;
 pub use detached::Detached;
 pub use event::{ConnectionId, Event, IoRequest, StoreId};
 pub use node::TargetNode;
-pub use portal::{Moved, Portal, TargetConfig};
+pub use portal::{Moved, Portal, PortalAddress, TargetConfig};
 
 /// Read data that one connection holds for its peer before it starts no further command, in bytes.
 pub const DATA_IN_BYTES_MAX: usize = 32 << 20;

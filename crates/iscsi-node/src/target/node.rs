@@ -4,7 +4,7 @@ use super::connection::{Connection, Phase};
 use super::connections::Connections;
 use super::detached::Detached;
 use super::event::{ConnectionId, Event, IoRequest, Outbox};
-use super::portal::Portal;
+use super::portal::{Portal, PortalAddress};
 use super::session::Session;
 use super::sessions::{SessionId, Sessions};
 use super::timers::{Sleeper, Timers};
@@ -49,15 +49,14 @@ impl<P: PduPort> TargetNode<P> {
         self.connections.next_id()
     }
 
-    /// Takes a new connection. `local_address` is what the initiator has connected to, `host:port`; `random` is unpredictable and
-    /// used once.
-    pub fn accept(&mut self, now: Instant, port: P, local_address: String, random: [u8; 32]) -> ConnectionId {
+    /// Takes a new connection. `entrance` is what the initiator has connected to; `random` is unpredictable and used once.
+    pub fn accept(&mut self, now: Instant, port: P, entrance: PortalAddress, random: [u8; 32]) -> ConnectionId {
         let mut limits = self.portal.limits.clone();
         limits.receive_segment_bytes_max =
             limits.receive_segment_bytes_max.min(port.capabilities().receive_segment_bytes_max);
         let config = LoginConfig { limits, timeout: self.portal.login_timeout, window: self.portal.window };
         let login = Box::new(Login::new(config, random, now));
-        let id = self.connections.insert(|id| Connection::new(id, port, login, local_address));
+        let id = self.connections.insert(|id| Connection::new(id, port, login, entrance));
         self.settle(now, id);
         id
     }
@@ -73,8 +72,8 @@ impl<P: PduPort> TargetNode<P> {
 
     /// Takes a connection of another node, which waits for [`Self::join`] or [`Self::refuse`].
     pub fn attach(&mut self, now: Instant, connection: Detached<P>) -> ConnectionId {
-        let Detached { port, login, local_address } = connection;
-        let id = self.connections.insert(|id| Connection::new(id, port, login, local_address));
+        let Detached { port, login, entrance } = connection;
+        let id = self.connections.insert(|id| Connection::new(id, port, login, entrance));
         // What has come is not told again.
         self.connections.drive_later(id);
         self.settle(now, id);
@@ -176,10 +175,15 @@ impl<P: PduPort> TargetNode<P> {
     }
 
     /// Answers [`Event::Admit`] of a login that names a session of this node: the connection may join it. It takes the place of one with
-    /// the same CID (RFC 7143 section 6.3.4), and is refused if the session is no more, or has as many as were agreed upon.
+    /// the same CID (RFC 7143 section 6.3.4), and is refused if the session is no more, or of another portal group, or has as many as were
+    /// agreed upon.
     pub fn join(&mut self, now: Instant, id: ConnectionId, identity: &LoginIdentity) {
+        let entrance = self.connections.get_mut(id).map(|connection| connection.entrance.portal_group_tag);
         let session = self.sessions.find(identity.tsih).and_then(|session| self.sessions.get_mut(session));
-        let admission = session.map_or(Err(LoginStatus::SessionDoesNotExist), |session| session.admission(identity));
+        let admission = match (session, entrance) {
+            (Some(session), Some(portal_group_tag)) => session.admission(identity, portal_group_tag),
+            _ => Err(LoginStatus::SessionDoesNotExist),
+        };
         let Some(login) = self.login(id) else { return };
         match admission {
             Ok(command_numbers) => login.admit_joining(identity.tsih, command_numbers),

@@ -1,4 +1,4 @@
-//! What a network portal offers: targets, who may use them, and how logins are judged.
+//! What network portals offer: targets, who may use them, and how logins are judged.
 
 use iscsi_pdu::LoginStatus;
 use iscsi_session::target::{Identification, LoginIdentity, LoginPolicy, Refusal, TargetRecord};
@@ -14,7 +14,8 @@ pub struct TargetConfig {
     pub name: String,
     /// TargetAlias, a text for people.
     pub alias: Option<String>,
-    /// The SCSI device behind it.
+    /// The SCSI device behind it. A portal group is a target port of it, whose relative identifier is the portal group tag; through others
+    /// the target is not reached, and not told of.
     pub device: Arc<TargetDevice>,
     /// What an initiator has to prove.
     pub authentication: Authentication,
@@ -35,23 +36,55 @@ pub struct Moved {
     pub permanent: bool,
 }
 
+/// An address at which targets are found, and the portal group that it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortalAddress {
+    /// `host:port`, an IPv6 address in brackets.
+    pub address: String,
+    /// Portal group tag (RFC 7143 section 13.9), at least 1.
+    pub portal_group_tag: u16,
+}
+
+impl From<&str> for PortalAddress {
+    /// An address of the portal group 1.
+    fn from(address: &str) -> Self {
+        Self { address: address.into(), portal_group_tag: 1 }
+    }
+}
+
+impl std::fmt::Display for PortalAddress {
+    // RFC 7143 13.8-2: host, port and tag.
+    /// As SendTargets tells it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{},{}", self.address, self.portal_group_tag)
+    }
+}
+
 impl TargetConfig {
+    fn is_reached_through(&self, portal_group_tag: u16) -> bool {
+        self.device
+            .target_port_groups()
+            .iter()
+            .flat_map(|group| &group.ports)
+            .any(|port| port.identifier == portal_group_tag)
+    }
+
     fn allows(&self, initiator: &str) -> bool {
         self.initiators.as_ref().is_none_or(|names| names.iter().any(|name| name == initiator))
     }
 }
 
-/// What a network portal offers. The same value serves all cores.
+/// What network portals offer. The same value serves all cores, and all portal groups.
 #[derive(Debug)]
 pub struct Portal {
     /// The targets.
     pub targets: Vec<TargetConfig>,
     /// What an initiator has to prove in a discovery session, or may.
     pub discovery_authentication: Authentication,
-    /// Addresses that SendTargets tells, `host:port`; empty tells the one that the initiator has connected to.
-    pub advertised_addresses: Vec<String>,
-    /// Portal group tag of all targets.
-    pub portal_group_tag: u16,
+    /// Addresses that SendTargets tells, and no others; empty tells the one that the initiator has connected to, and `addresses`.
+    pub advertised_addresses: Vec<PortalAddress>,
+    /// Addresses at which the targets are found, as far as they are known.
+    pub addresses: Vec<PortalAddress>,
     /// What is negotiated at most.
     pub limits: Limits,
     /// Time that a login may take.
@@ -74,7 +107,7 @@ impl Portal {
             targets: Vec::new(),
             discovery_authentication: Authentication::None,
             advertised_addresses: Vec::new(),
-            portal_group_tag: 1,
+            addresses: Vec::new(),
             limits: Limits::default(),
             login_timeout: Duration::from_secs(15),
             ping_interval: Some(Duration::from_secs(60)),
@@ -90,13 +123,14 @@ impl Portal {
     }
 
     /// Who may go on with a login, and what has to be proven.
-    pub(crate) fn identify(&self, identity: &LoginIdentity) -> Identification {
+    pub(crate) fn identify(&self, identity: &LoginIdentity, portal_group_tag: u16) -> Identification {
         let refuse = |status| Identification::Refuse(Refusal { status, target_address: None });
         let (authentication, target_alias) = match (identity.session_type, &identity.target_name) {
             (SessionType::Discovery, _) => (&self.discovery_authentication, None),
             (SessionType::Normal, None) => return refuse(LoginStatus::MissingParameter),
             (SessionType::Normal, Some(name)) => match self.find(name).map(|index| &self.targets[index]) {
                 None => return refuse(LoginStatus::NotFound),
+                Some(target) if !target.is_reached_through(portal_group_tag) => return refuse(LoginStatus::NotFound),
                 Some(target) if !target.allows(&identity.initiator_name) => {
                     return refuse(LoginStatus::AuthorizationFailure);
                 }
@@ -106,26 +140,22 @@ impl Portal {
                 Some(target) => (&target.authentication, target.alias.clone()),
             },
         };
-        Identification::Proceed(LoginPolicy {
-            authentication: authentication.clone(),
-            target_alias,
-            portal_group_tag: self.portal_group_tag,
-        })
+        Identification::Proceed(LoginPolicy { authentication: authentication.clone(), target_alias, portal_group_tag })
     }
 
-    // RFC 7143 13.8-2: host, port and tag.
-    /// The targets that an initiator may know of, with the addresses at which it finds them.
-    pub(crate) fn records(&self, initiator: &str, local_address: &str, only: Option<&str>) -> Vec<TargetRecord> {
-        let addresses: Vec<String> = if self.advertised_addresses.is_empty() {
-            vec![format!("{local_address},{}", self.portal_group_tag)]
-        } else {
-            self.advertised_addresses.iter().map(|address| format!("{address},{}", self.portal_group_tag)).collect()
+    /// The targets that an initiator may know of, with the addresses at which it finds them: all that are known (RFC 7143 appendix C), that
+    /// which it has connected to first.
+    pub(crate) fn records(&self, initiator: &str, entrance: &PortalAddress, only: Option<&str>) -> Vec<TargetRecord> {
+        let addresses: Vec<&PortalAddress> = match &self.advertised_addresses[..] {
+            [] => std::iter::once(entrance).chain(self.addresses.iter().filter(|other| *other != entrance)).collect(),
+            advertised => advertised.iter().collect(),
         };
-        self.targets
-            .iter()
-            .filter(|target| target.allows(initiator) && only.is_none_or(|name| name == target.name))
-            .map(|target| TargetRecord { name: target.name.clone(), addresses: addresses.clone() })
-            .collect()
+        let record = |target: &TargetConfig| {
+            let found = addresses.iter().filter(|address| target.is_reached_through(address.portal_group_tag));
+            TargetRecord { name: target.name.clone(), addresses: found.map(ToString::to_string).collect() }
+        };
+        let wanted = |target: &&TargetConfig| target.allows(initiator) && only.is_none_or(|name| name == target.name);
+        self.targets.iter().filter(wanted).map(record).filter(|record| !record.addresses.is_empty()).collect()
     }
 }
 

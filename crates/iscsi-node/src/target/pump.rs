@@ -105,10 +105,11 @@ impl<P: PduPort> TargetNode<P> {
             && let Phase::Login(login) = &mut connection.phase
             && let Some(event) = login.poll_event()
         {
+            let portal_group_tag = connection.entrance.portal_group_tag;
             match event {
-                LoginEvent::Identify(identity) => login.identify(self.portal.identify(&identity)),
+                LoginEvent::Identify(identity) => login.identify(self.portal.identify(&identity, portal_group_tag)),
                 LoginEvent::Admit(identity) => {
-                    self.outbox.events.push_back(Event::Admit { connection: id, identity });
+                    self.outbox.events.push_back(Event::Admit { connection: id, identity, portal_group_tag });
                 }
                 LoginEvent::Complete(outcome) => self.open(now, id, outcome),
                 LoginEvent::Closed(failure) => {
@@ -124,6 +125,7 @@ impl<P: PduPort> TargetNode<P> {
     fn open(&mut self, now: Instant, id: ConnectionId, mut outcome: Box<LoginOutcome>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let ping_tag = connection.conclude_login(&mut outcome.parameters);
+        let portal_group_tag = connection.entrance.portal_group_tag;
         let cid = outcome.cid;
         let session = if let Some(session) = self.sessions.find(outcome.tsih) {
             let join = |session: &mut Session, context: &mut Context<'_, P>| {
@@ -134,7 +136,8 @@ impl<P: PduPort> TargetNode<P> {
             session
         } else {
             self.outbox.events.push_back(Event::SessionOpened { connection: id, outcome: outcome.clone() });
-            self.sessions.insert(|session| Session::new(session, outcome, &self.portal, id, ping_tag, now))
+            let leading = (id, portal_group_tag);
+            self.sessions.insert(|session| Session::new(session, outcome, &self.portal, leading, ping_tag, now))
         };
         if let Some(connection) = self.connections.get_mut(id) {
             connection.phase = Phase::FullFeature(Allegiance { session, cid, flow: Flow::default() });

@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) outcome: Box<LoginOutcome>,
     /// Place of the target in the portal; none in a discovery session.
     pub(super) target: Option<usize>,
+    /// The portal group that all its connections come through.
+    portal_group_tag: u16,
     pub(super) nexus: Option<Nexus>,
     pub(super) connections: Vec<(Cid, ConnectionId)>,
     /// By the index of the session's task.
@@ -66,7 +68,7 @@ impl Session {
         id: SessionId,
         outcome: Box<LoginOutcome>,
         portal: &Portal,
-        connection: ConnectionId,
+        (connection, portal_group_tag): (ConnectionId, u16),
         ping_tag: TargetTransferTag,
         now: Instant,
     ) -> Self {
@@ -81,12 +83,12 @@ impl Session {
             (SessionType::Normal, Some(name)) => portal.find(name),
             _ => None,
         };
-        // SAM-5 and RFC 7143 section 4.4.2: the initiator port's name is the initiator's name with the ISID.
-        // RFC 7143 4.4.2-2.
+        // SAM-5 and RFC 7143 section 4.4.2: the initiator port's name is the initiator's name with the ISID, and a portal group is a
+        // target port. RFC 7143 4.4.2-2.
         let name = NexusName {
             path: Path {
                 initiator_port: TransportId::iscsi_port(&outcome.initiator_name, outcome.isid.0),
-                target_port: portal.portal_group_tag,
+                target_port: portal_group_tag,
             },
             initiator_device: Some(TransportId::iscsi_device(&outcome.initiator_name)),
         };
@@ -97,6 +99,7 @@ impl Session {
             connections: vec![(outcome.cid, connection)],
             outcome,
             target,
+            portal_group_tag,
             tasks: Vec::new(),
             management: Vec::new(),
             ios_in_flight: 0,
@@ -131,10 +134,16 @@ impl Session {
     ///
     /// # Errors
     /// The status to refuse it with.
-    pub(super) fn admission(&self, identity: &LoginIdentity) -> Result<(CmdSn, CmdSn), LoginStatus> {
+    pub(super) fn admission(
+        &self,
+        identity: &LoginIdentity,
+        portal_group_tag: u16,
+    ) -> Result<(CmdSn, CmdSn), LoginStatus> {
         let LoginIdentity { initiator_name, target_name, isid, cid, .. } = identity;
         let ours = &self.outcome;
-        if (initiator_name, target_name, isid) != (&ours.initiator_name, &ours.target_name, &ours.isid) {
+        let theirs = (initiator_name, target_name, isid, portal_group_tag);
+        // RFC 7143 appendix C: a session does not span portal groups; the same names through another are those of another session.
+        if theirs != (&ours.initiator_name, &ours.target_name, &ours.isid, self.portal_group_tag) {
             return Err(LoginStatus::SessionDoesNotExist);
         }
         match self.machine.admission(*cid) {

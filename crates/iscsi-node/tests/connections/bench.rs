@@ -3,7 +3,7 @@
 use crate::disk::{BLOCK, carry_out};
 use crate::portal::{TARGET, portal};
 use bytes::Bytes;
-use iscsi_node::target::{ConnectionId, Event, IoRequest, Portal, TargetNode};
+use iscsi_node::target::{ConnectionId, Event, IoRequest, Portal, PortalAddress, TargetNode};
 use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, Isid, LoginStatus, Pdu, ScsiCommand, StatSn, Tsih};
 use iscsi_session::initiator::{Login, LoginConfig, LoginEvent};
 use iscsi_session::{Authentication, Limits, LoginOutcome, SessionType};
@@ -21,6 +21,8 @@ pub(crate) struct Bench {
     /// What the initiator offers, and the target takes.
     limits: Limits,
     portal: Arc<Portal>,
+    /// What connections to come have connected to.
+    pub(crate) entrance: PortalAddress,
     pub(crate) target: TargetNode<FaultPort<LoopbackPort>>,
     pub(crate) disk: Vec<u8>,
     /// Block I/O that the store has not answered, when it is told to wait.
@@ -62,6 +64,7 @@ impl Bench {
             limits,
             target: TargetNode::new(Arc::clone(&portal)),
             portal,
+            entrance: "127.0.0.1:3260".into(),
             disk: vec![0; BLOCK * BLOCKS],
             held: None,
             events: Vec::new(),
@@ -120,7 +123,7 @@ impl Bench {
         };
         let (mut port, theirs) = LoopbackPort::pair();
         let (theirs, control) = FaultPort::new(theirs, Random::new(1));
-        let mut id = self.target.accept(self.now, theirs, "127.0.0.1:3260".into(), [1; 32]);
+        let mut id = self.target.accept(self.now, theirs, self.entrance.clone(), [1; 32]);
         let mut login = Login::new(config, InitiatorTaskTag(0), [2; 32], self.now);
         loop {
             while let Some(pdu) = login.poll_transmit() {
@@ -148,7 +151,7 @@ impl Bench {
     /// A turn of a login that another node is to admit: here until it asks for that, then there.
     fn hand_over(&mut self, id: ConnectionId, owner: &mut Self) -> ConnectionId {
         self.target.drive(self.now, id);
-        let Some(Event::Admit { connection, identity }) = self.target.poll_event() else {
+        let Some(Event::Admit { connection, identity, .. }) = self.target.poll_event() else {
             self.target.flush(self.now);
             return id;
         };
@@ -218,10 +221,10 @@ impl Bench {
             self.target.flush(self.now);
             while let Some(event) = self.target.poll_event() {
                 match &event {
-                    Event::Admit { connection, identity } if identity.tsih == Tsih(0) => {
+                    Event::Admit { connection, identity, .. } if identity.tsih == Tsih(0) => {
                         self.target.admit(self.now, *connection, TSIH);
                     }
-                    Event::Admit { connection, identity } => self.target.join(self.now, *connection, identity),
+                    Event::Admit { connection, identity, .. } => self.target.join(self.now, *connection, identity),
                     _ => self.events.push(event),
                 }
             }

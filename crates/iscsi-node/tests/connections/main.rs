@@ -99,6 +99,27 @@ fn no_more_connections_join_than_were_agreed_upon_and_none_where_there_is_no_ses
     assert_eq!(bench.log_in(Tsih(2), 3).err(), Some(LoginStatus::SessionDoesNotExist));
 }
 
+/// RFC 7143 appendix C: a session does not span portal groups.
+#[test]
+fn a_connection_through_another_portal_group_joins_no_session() {
+    let mut bench = Bench::new(4);
+    let _first = bench.session([1]);
+    let mut core = bench.another_core();
+    core.entrance.portal_group_tag = 2;
+    assert_eq!(core.log_in_by(TSIH, 2, Some(&mut bench)).err(), Some(LoginStatus::SessionDoesNotExist));
+    bench.entrance.portal_group_tag = 2;
+    assert_eq!(bench.log_in(TSIH, 2).err(), Some(LoginStatus::SessionDoesNotExist));
+    bench.entrance.portal_group_tag = 1;
+    assert!(bench.log_in(TSIH, 2).is_ok());
+}
+
+#[test]
+fn a_target_is_not_found_through_a_portal_group_that_is_no_port_of_it() {
+    let mut bench = Bench::new(1);
+    bench.entrance.portal_group_tag = 3;
+    assert_eq!(bench.log_in(Tsih(0), 1).err(), Some(LoginStatus::NotFound));
+}
+
 #[test]
 fn a_connection_logs_out_another_and_itself() {
     let mut bench = Bench::new(3);

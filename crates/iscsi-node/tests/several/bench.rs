@@ -226,10 +226,10 @@ impl Bench {
     fn handle_target_events(&mut self) {
         while let Some(event) = self.target.poll_event() {
             match &event {
-                target::Event::Admit { connection, identity } if identity.tsih == Tsih(0) => {
+                target::Event::Admit { connection, identity, .. } if identity.tsih == Tsih(0) => {
                     self.target.admit(self.now, *connection, Tsih(1));
                 }
-                target::Event::Admit { connection, identity } => self.target.join(self.now, *connection, identity),
+                target::Event::Admit { connection, identity, .. } => self.target.join(self.now, *connection, identity),
                 target::Event::Ended { connection } => self.accepted.retain(|other| other != connection),
                 _ => {}
             }

@@ -2,14 +2,16 @@
 
 use iscsi_node::target::{Portal, TargetConfig};
 use iscsi_session::Authentication;
-use scsi_block::{LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use scsi_block::{LogicalUnitConfig, LogicalUnitNumber, TargetDevice, TargetPort, TargetPortGroup};
 use std::sync::Arc;
 
 pub(crate) const TARGET: &str = "iqn.2026-01.test:target";
 
-/// A portal whose target has `unit` as its LUN 0.
+/// A portal whose target has `unit` as its LUN 0, and is reached through the portal groups 1 and 2.
 pub(crate) fn portal(unit: LogicalUnitConfig) -> Portal {
-    let device = TargetDevice::new([(LogicalUnitNumber::from(0), unit)]).expect("the unit makes sense");
+    let group = |tag| TargetPortGroup::new(tag, vec![TargetPort { identifier: tag, name: None }]);
+    let units = [(LogicalUnitNumber::from(0), unit)];
+    let device = TargetDevice::with_ports([1, 2].map(group), units).expect("the unit makes sense");
     let mut portal = Portal::new();
     portal.targets.push(TargetConfig {
         name: TARGET.into(),

@@ -1,11 +1,11 @@
-//! What changes while a server runs: logical units come, go, grow and shrink.
+//! What changes while a server runs: logical units come, go, grow and shrink, and are reached otherwise.
 
-use super::{Server, flush};
+use super::{Server, carry_out};
 use crate::Disk;
 use block_store::RecordsError;
 use iscsi_node::target::StoreId;
-use scsi_block::io::IoError;
-use scsi_block::{ConfigError, LogicalUnitNumber};
+use scsi_block::io::{BlockIo, IoError};
+use scsi_block::{AccessState, ConfigError, LogicalUnitNumber, NoSuchTargetPortGroup, TargetDevice};
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,12 @@ pub enum ChangeError {
     /// What was kept of the unit cannot be read, or another unit has it.
     #[error("{0}")]
     Records(#[from] RecordsError),
+    /// No address of that portal group is listened on.
+    #[error("{0}")]
+    Group(#[from] NoSuchTargetPortGroup),
+    /// The state holds, and would not outlive a loss of power.
+    #[error("the access state holds, but cannot be kept: {0}")]
+    Keep(IoError),
     /// The store cannot be made larger.
     #[error("the store cannot grow: {0}")]
     Grow(std::io::Error),
@@ -66,11 +72,10 @@ impl Server {
     /// # Errors
     /// There is no such target or unit, or the store could not be flushed; then the unit is gone all the same.
     pub fn remove_lun(&self, target: &str, number: u16) -> Result<(), ChangeError> {
-        let target = self.find(target)?;
-        let device = &self.shared.portal.targets[target].device;
+        let (target, device) = self.device(target)?;
         let unit = device.remove(LogicalUnitNumber::from(number)).map_err(|_| ChangeError::NoSuchUnit(number))?;
         match self.shared.close(StoreId { target, unit }) {
-            Some(store) => flush(&store).map_err(ChangeError::Flush),
+            Some(store) => carry_out(&store, BlockIo::Flush).map_err(ChangeError::Flush),
             None => Ok(()),
         }
     }
@@ -81,8 +86,7 @@ impl Server {
     /// # Errors
     /// There is no such target or unit, `bytes` is no size that it can have, or its store cannot grow.
     pub fn resize(&self, target: &str, number: u16, bytes: u64) -> Result<(), ChangeError> {
-        let target = self.find(target)?;
-        let device = &self.shared.portal.targets[target].device;
+        let (target, device) = self.device(target)?;
         let number_of = LogicalUnitNumber::from(number);
         let info = device.logical_units().find(|info| info.number == number_of);
         let info = info.ok_or(ChangeError::NoSuchUnit(number))?;
@@ -98,8 +102,44 @@ impl Server {
         Ok(device.resize(info.index, blocks)?)
     }
 
+    /// A logical unit is reached otherwise through a portal group from now on; sessions are told by unit attention. The state is kept, where the
+    /// server has a folder for that, until an initiator or this sets another; but for [`AccessState::Transitioning`], which ends with the server.
+    ///
+    /// # Errors
+    /// There is no such target, unit or group; or the state holds and cannot be kept.
+    pub fn set_access(&self, target: &str, number: u16, group: u16, state: AccessState) -> Result<(), ChangeError> {
+        let (target, device) = self.device(target)?;
+        let unit = unit(device, number)?;
+        let record = device.set_access(unit, group, state)?;
+        match record.zip(self.shared.store(StoreId { target, unit })) {
+            Some((record, store)) => carry_out(&store, record).map_err(ChangeError::Keep),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the medium of a removable unit back in that was ejected, or another in its place: sessions are told by unit attention.
+    ///
+    /// # Errors
+    /// There is no such target or unit.
+    pub fn load(&self, target: &str, number: u16) -> Result<(), ChangeError> {
+        let (_, device) = self.device(target)?;
+        device.load(unit(device, number)?);
+        Ok(())
+    }
+
+    /// A target's place, and its device.
+    fn device(&self, target: &str) -> Result<(usize, &TargetDevice), ChangeError> {
+        let target = self.find(target)?;
+        Ok((target, &self.shared.portal.targets[target].device))
+    }
+
     fn find(&self, target: &str) -> Result<usize, ChangeError> {
         let found = self.shared.portal.targets.iter().position(|config| config.name == target);
         found.ok_or_else(|| ChangeError::NoSuchTarget(target.into()))
     }
+}
+
+/// The index of the unit with a number.
+fn unit(device: &TargetDevice, number: u16) -> Result<usize, ChangeError> {
+    device.find(LogicalUnitNumber::from(number)).ok_or(ChangeError::NoSuchUnit(number))
 }

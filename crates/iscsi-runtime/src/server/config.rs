@@ -1,5 +1,6 @@
 //! What a server is to offer: targets, disks, addresses.
 
+use super::portal_groups::{self, FIRST_GROUP, ISCSI, PortalGroup};
 use super::shared::Stores;
 use super::{Server, StartError};
 use crate::capture;
@@ -7,12 +8,13 @@ use crate::hash::fnv_1a;
 use crate::network::AdapterFunction;
 use crate::url::Url;
 use block_store::{BlockStore, KeepingStore, MemoryStore, OpenError, Records, RecordsError, StoreKind, StoreSpec};
-use iscsi_node::target::{Moved, Portal, TargetConfig};
+use iscsi_node::target::{Moved, Portal, PortalAddress, TargetConfig};
 use iscsi_session::{Authentication, Limits};
 use iscsi_transport::Capture;
 use scsi_block::copy::TokenSecret;
 use scsi_block::designator::{Association, Designator};
 use scsi_block::protection::ProtectionType;
+use scsi_block::vpd::ManagementAddress;
 use scsi_block::{ConfigError, Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
 use std::io;
 use std::net::SocketAddr;
@@ -25,9 +27,6 @@ const CONNECTIONS_MAX: usize = 16_384;
 
 /// How long a busy core looks for more before it sleeps, unless told otherwise: as long as a busy initiator may take for a batch of answers.
 const BUSY_POLL: Duration = Duration::from_micros(200);
-
-/// Protocol identifier of iSCSI (SPC-5 clause 7.6.1).
-const ISCSI: u8 = 5;
 
 /// Version descriptor of iSCSI, no version claimed (SPC-5 clause 6.6.2).
 const ISCSI_VERSION: u16 = 0x0960;
@@ -136,6 +135,7 @@ pub struct Target {
     initiators: Option<Vec<String>>,
     resettable: bool,
     moved: Option<Moved>,
+    management_addresses: Vec<ManagementAddress>,
 }
 
 impl Target {
@@ -150,6 +150,7 @@ impl Target {
             initiators: None,
             resettable: false,
             moved: None,
+            management_addresses: Vec::new(),
         }
     }
 
@@ -195,9 +196,17 @@ impl Target {
         self
     }
 
+    /// Tells initiators a URL at which the target is managed, in VPD page 85h.
+    #[must_use]
+    pub fn management_address(mut self, url: impl Into<String>) -> Self {
+        self.management_addresses.push(ManagementAddress::new(url));
+        self
+    }
+
     /// The configuration of the target, and the stores of its units in the device's order.
     fn into_config(
         mut self,
+        groups: &[PortalGroup],
         records: Option<&Arc<Records>>,
     ) -> Result<(TargetConfig, Vec<Arc<dyn BlockStore>>), StartError> {
         let name = normalise(&self.name)?;
@@ -206,10 +215,12 @@ impl Target {
         let (mut units, mut stores) = (Vec::new(), Vec::new());
         for (number, disk) in self.disks {
             let mut unit = disk.unit_of(&name, number).map_err(|error| StartError::Configuration(error.to_string()))?;
+            unit.identity.management_addresses.extend(self.management_addresses.iter().cloned());
             stores.push(disk.into_store(&mut unit, records)?);
             units.push((LogicalUnitNumber::from(number), unit));
         }
-        let device = TargetDevice::new(units).map_err(|error| match error {
+        let groups = groups.iter().map(|group| group.of_target(&name));
+        let device = TargetDevice::with_ports(groups, units).map_err(|error| match error {
             ConfigError::Kept { .. } => StartError::Kept(error),
             error => StartError::Configuration(error.to_string()),
         })?;
@@ -257,7 +268,8 @@ fn normalise(name: &str) -> Result<String, StartError> {
 /// A server to be; see [`Server::builder`].
 #[derive(Debug, Default)]
 pub struct ServerBuilder {
-    listen: Vec<SocketAddr>,
+    listen: Vec<(SocketAddr, u16)>,
+    groups: Vec<PortalGroup>,
     targets: Vec<Target>,
     portal: Portal,
     cores: Option<usize>,
@@ -273,7 +285,7 @@ pub(super) struct Parts {
     pub(super) portal: Portal,
     pub(super) stores: Stores,
     pub(super) records: Option<Arc<Records>>,
-    pub(super) listen: Vec<SocketAddr>,
+    pub(super) listen: Vec<(SocketAddr, u16)>,
     pub(super) function: Option<AdapterFunction>,
     pub(super) cores: usize,
     pub(super) connections_max: usize,
@@ -282,10 +294,24 @@ pub(super) struct Parts {
 }
 
 impl ServerBuilder {
-    /// Listens on an address too; port 0 lets the system choose.
+    /// Listens on an address of portal group 1 too; port 0 lets the system choose.
     #[must_use]
-    pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen.push(address);
+    pub fn listen(self, address: SocketAddr) -> Self {
+        self.listen_in_group(address, FIRST_GROUP)
+    }
+
+    /// Listens on an address of the portal group with this tag too. To initiators, each group is a way of its own to every disk: the connections
+    /// of a session are all in one, and a multipath initiator has a session in each.
+    #[must_use]
+    pub fn listen_in_group(mut self, address: SocketAddr, tag: u16) -> Self {
+        self.listen.push((address, tag));
+        self
+    }
+
+    /// How the disks of all targets are reached through a portal group until somebody changes that: in the best way unless this is said.
+    #[must_use]
+    pub fn portal_group(mut self, group: PortalGroup) -> Self {
+        self.groups.push(group);
         self
     }
 
@@ -303,10 +329,16 @@ impl ServerBuilder {
         self
     }
 
-    /// Tells initiators this address, `host:port`, instead of the one that they have connected to.
+    /// Tells initiators this address of portal group 1, `host:port`, instead of those that are listened on.
     #[must_use]
-    pub fn advertise(mut self, address: impl Into<String>) -> Self {
-        self.portal.advertised_addresses.push(address.into());
+    pub fn advertise(self, address: impl Into<String>) -> Self {
+        self.advertise_in_group(address, FIRST_GROUP)
+    }
+
+    /// Tells initiators this address of the portal group with this tag, `host:port`, instead of those that are listened on.
+    #[must_use]
+    pub fn advertise_in_group(mut self, address: impl Into<String>, tag: u16) -> Self {
+        self.portal.advertised_addresses.push(PortalAddress { address: address.into(), portal_group_tag: tag });
         self
     }
 
@@ -380,18 +412,19 @@ impl ServerBuilder {
 
     pub(super) fn into_parts(self) -> Result<Parts, StartError> {
         let mut portal = self.portal;
+        if self.listen.is_empty() {
+            return Err(StartError::Configuration("no address to listen on was given".into()));
+        }
+        let groups = portal_groups::groups(&self.listen, &self.groups, &portal.advertised_addresses)?;
         let records = self.state.map(Records::open).transpose()?.map(Arc::new);
         let mut stores = Vec::new();
         for target in self.targets {
-            let (config, units) = target.into_config(records.as_ref())?;
+            let (config, units) = target.into_config(&groups, records.as_ref())?;
             if portal.targets.iter().any(|other| other.name == config.name) {
                 return Err(StartError::Configuration(format!("target {} is given twice", config.name)));
             }
             portal.targets.push(config);
             stores.push(units.into_iter().map(Some).collect());
-        }
-        if self.listen.is_empty() {
-            return Err(StartError::Configuration("no address to listen on was given".into()));
         }
         if self.function.is_some() && self.cores.is_some_and(|cores| cores > 1) {
             let text = "a function of an adapter has one driver, which one loop has: take one core";

@@ -8,7 +8,7 @@ use super::registry::{Claim, Owner};
 use super::shared::{Mailbox, Message, Shared};
 use crate::network::{DetachedPort, Endpoint, Happening, Network, Port, Stream};
 use block_store::{BlockStore, IoId, StoreQueue};
-use iscsi_node::target::{ConnectionId, Detached, Event, IoRequest, StoreId, TargetNode};
+use iscsi_node::target::{ConnectionId, Detached, Event, IoRequest, PortalAddress, StoreId, TargetNode};
 use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
@@ -46,8 +46,8 @@ pub(super) struct Core {
     stores: Vec<Vec<Option<Store>>>,
     /// Stores with requests in flight or ends to fetch.
     busy_stores: Vec<StoreId>,
-    /// How many listeners there are.
-    listeners: usize,
+    /// The tags of the portal groups of the listeners, by place.
+    portal_groups: Vec<u16>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
     /// Steps of copies, of which each turn begins one.
@@ -63,8 +63,13 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// The core of the calling thread, whose network has so many listeners.
-    pub(super) fn new(index: usize, shared: Arc<Shared>, network: Network, listeners: usize) -> io::Result<Self> {
+    /// The core of the calling thread, whose network has a listener for each of those portal groups.
+    pub(super) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        network: Network,
+        portal_groups: Vec<u16>,
+    ) -> io::Result<Self> {
         let endpoint = network.open()?;
         let stores = shared.portal.targets.iter().map(|_| Vec::new()).collect();
         Ok(Self {
@@ -74,7 +79,7 @@ impl Core {
             endpoint,
             stores,
             busy_stores: Vec::new(),
-            listeners,
+            portal_groups,
             accept_again: None,
             buffers: BufferPool::default(),
             copies: VecDeque::new(),
@@ -142,7 +147,7 @@ impl Core {
         }
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_again = None;
-            (0..self.listeners).for_each(|place| self.accept(place, now));
+            (0..self.portal_groups.len()).for_each(|place| self.accept(place, now));
         }
         self.node.handle_timeout(now);
         if self.end_at.take_if(|at| *at <= now).is_some() {
@@ -265,7 +270,7 @@ impl Core {
     fn handle_messages(&mut self, now: Instant) {
         for message in self.shared.mailboxes[self.index].take() {
             match message {
-                Message::Connection(stream) => self.adopt(Stream::Socket(stream), now),
+                Message::Connection(stream, tag) => self.adopt(Stream::Socket(stream), tag, now),
                 Message::Join(connection, identity) => self.join(*connection, &identity, now),
                 Message::End(tsih) => self.node.end_session(now, tsih),
                 Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
@@ -281,13 +286,13 @@ impl Core {
     }
 
     fn accept(&mut self, place: usize, now: Instant) {
-        loop {
+        while let Some(&tag) = self.portal_groups.get(place) {
             match self.endpoint.accept(place) {
                 Ok(stream) => match (self.shared.place(self.index), stream) {
                     (core, Stream::Socket(stream)) if core != self.index => {
-                        self.shared.mailboxes[core].send(Message::Connection(stream));
+                        self.shared.mailboxes[core].send(Message::Connection(stream, tag));
                     }
-                    (_, stream) => self.adopt(stream, now),
+                    (_, stream) => self.adopt(stream, tag, now),
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -299,14 +304,14 @@ impl Core {
         }
     }
 
-    fn adopt(&mut self, stream: Stream, now: Instant) {
-        if let Err(error) = self.try_adopt(stream, now) {
+    fn adopt(&mut self, stream: Stream, portal_group_tag: u16, now: Instant) {
+        if let Err(error) = self.try_adopt(stream, portal_group_tag, now) {
             self.shared.leave(self.index);
             warn!(%error, "cannot serve a connection");
         }
     }
 
-    fn try_adopt(&mut self, stream: Stream, now: Instant) -> io::Result<()> {
+    fn try_adopt(&mut self, stream: Stream, portal_group_tag: u16, now: Instant) -> io::Result<()> {
         if self.draining {
             return Err(io::Error::other("the target is shutting down"));
         }
@@ -318,7 +323,8 @@ impl Core {
         let id = self.node.next_connection();
         let capture = self.shared.capture.as_ref();
         let (port, (local, peer)) = self.endpoint.open_port(id.index as usize, stream, &self.buffers, capture)?;
-        self.node.accept(now, port, local.to_string(), random);
+        let entrance = PortalAddress { address: local.to_string(), portal_group_tag };
+        self.node.accept(now, port, entrance, random);
         debug!(%peer, connection = id.index, core = self.index, "connected");
         Ok(())
     }
@@ -362,7 +368,9 @@ impl Core {
     fn handle_events(&mut self, now: Instant) {
         while let Some(event) = self.node.poll_event() {
             match event {
-                Event::Admit { connection, identity } => self.claim(connection, &identity, now),
+                Event::Admit { connection, identity, portal_group_tag } => {
+                    self.claim(connection, &identity, portal_group_tag, now);
+                }
                 Event::SessionOpened { connection, outcome } => info!(
                     connection = connection.index,
                     initiator = outcome.initiator_name,
@@ -397,10 +405,10 @@ impl Core {
 
     /// Messages that follow from a claim or a release are left while the registry is locked, so that they come in its order: none ends
     /// a session that has yet to begin.
-    fn claim(&mut self, connection: ConnectionId, identity: &LoginIdentity, now: Instant) {
+    fn claim(&mut self, connection: ConnectionId, identity: &LoginIdentity, portal_group_tag: u16, now: Instant) {
         let shared = Arc::clone(&self.shared);
         let mut registry = shared.registry.lock();
-        match registry.claim(self.owner(connection), identity) {
+        match registry.claim(self.owner(connection), identity, portal_group_tag) {
             Claim::Granted(tsih) => self.node.admit(now, connection, tsih),
             Claim::Joins(core) if core == self.index => self.node.join(now, connection, identity),
             Claim::Joins(core) => {

@@ -4,14 +4,18 @@ mod busy_poll;
 mod changes;
 mod config;
 mod core;
+mod portal_groups;
 mod registry;
 mod shared;
+mod space;
 
 pub use changes::ChangeError;
 pub use config::{Disk, ServerBuilder, Target};
+pub use portal_groups::PortalGroup;
 
 use self::core::Core;
 use self::shared::{Mailbox, Message, Shared};
+use self::space::SpaceWatch;
 use crate::network::Network;
 use block_store::{BlockStore, IoId};
 use iscsi_node::target::Portal;
@@ -89,6 +93,7 @@ pub struct Server {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<io::Result<()>>>,
+    _space: SpaceWatch,
 }
 
 impl Server {
@@ -113,7 +118,7 @@ impl Server {
         let mut end = self.drain(patience);
         for (target, units) in self.shared.portal.targets.iter().zip(self.shared.stores.read().iter()) {
             for (unit, store) in units.iter().enumerate().filter_map(|(unit, store)| Some((unit, store.as_ref()?))) {
-                let flushed = flush(store);
+                let flushed = carry_out(store, BlockIo::Flush);
                 let failed = |error| ShutdownError::Flush { target: target.name.clone(), unit, error };
                 end = end.and(flushed.map_err(failed));
             }
@@ -123,7 +128,7 @@ impl Server {
 
     fn start(builder: ServerBuilder) -> Result<Self, StartError> {
         let config::Parts {
-            portal,
+            mut portal,
             stores,
             records,
             listen: listen_at,
@@ -138,8 +143,10 @@ impl Server {
             None => (0..cores).map(|_| Network::kernel()).collect::<io::Result<_>>()?,
         };
         // The first core accepts for all.
-        let listen = |address| networks[0].listen(address).map_err(|error| StartError::Listen { address, error });
+        let portal_groups: Vec<u16> = listen_at.iter().map(|&(_, tag)| tag).collect();
+        let listen = |(address, _)| networks[0].listen(address).map_err(|error| StartError::Listen { address, error });
         let addresses = listen_at.into_iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+        portal.addresses = portal_groups::told(addresses.iter().copied().zip(portal_groups.iter().copied()));
         let mailboxes = networks.iter().map(|network| Mailbox::new(network.waker())).collect();
         set_clocks(&portal);
         let shared = Arc::new(Shared {
@@ -153,11 +160,12 @@ impl Server {
             busy_poll,
             capture,
         });
-        let mut server = Self { shared, addresses, threads: Vec::new() };
+        let space = SpaceWatch::start(Arc::clone(&shared))?;
+        let mut server = Self { shared, addresses, threads: Vec::new(), _space: space };
         for (index, network) in networks.into_iter().enumerate() {
             let shared = Arc::clone(&server.shared);
-            let listeners = if index == 0 { server.addresses.len() } else { 0 };
-            let run = move || Core::new(index, shared, network, listeners)?.run();
+            let groups = if index == 0 { portal_groups.clone() } else { Vec::new() };
+            let run = move || Core::new(index, shared, network, groups)?.run();
             server.threads.push(std::thread::Builder::new().name(format!("iscsi-core-{index}")).spawn(run)?);
         }
         Ok(server)
@@ -193,11 +201,11 @@ fn set_clocks(portal: &Portal) {
     portal.targets.iter().for_each(|target| target.device.set_clock(Instant::now(), milliseconds));
 }
 
-/// Flushes a store and waits for that.
-fn flush(store: &Arc<dyn BlockStore>) -> Result<(), scsi_block::io::IoError> {
+/// Has a store do something, and waits for that.
+fn carry_out(store: &Arc<dyn BlockStore>, request: BlockIo) -> Result<(), scsi_block::io::IoError> {
     let (waker, woken) = crate::thread_waker::pair();
     let mut queue = Arc::clone(store).open_queue(waker);
-    queue.submit(IoId(0), BlockIo::Flush);
+    queue.submit(IoId(0), request);
     loop {
         if let Some((_, done)) = queue.poll() {
             return done.map(|_| ());

@@ -20,12 +20,13 @@ pub(super) struct Owner {
     pub(super) connection: ConnectionId,
 }
 
-/// What makes two sessions the same (RFC 7143 section 4.4.3.1): both names and the ISID; all our portals are one group.
+/// What makes two sessions the same (RFC 7143 section 4.4.3): both names, the ISID and the portal group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
     initiator: String,
     isid: Isid,
     target: Option<String>,
+    portal_group_tag: u16,
 }
 
 #[derive(Debug)]
@@ -63,7 +64,7 @@ pub(super) struct Registry {
 impl Registry {
     // RFC 7143 7.4.2.1-2, 7.4.2.1-3, 7.4.2.1-4, 7.15-2: discovery sessions touch no other; a normal one gives way at any time.
     /// A login asks to become a session.
-    pub(super) fn claim(&mut self, owner: Owner, identity: &LoginIdentity) -> Claim {
+    pub(super) fn claim(&mut self, owner: Owner, identity: &LoginIdentity, portal_group_tag: u16) -> Claim {
         if identity.session_type == SessionType::Discovery {
             // RFC 7143 4.3: a discovery session has one connection.
             if identity.tsih != Tsih(0) {
@@ -75,6 +76,7 @@ impl Registry {
             initiator: identity.initiator_name.clone(),
             isid: identity.isid,
             target: identity.target_name.clone(),
+            portal_group_tag,
         };
         let Some(session) = self.sessions.get_mut(&name) else {
             if identity.tsih != Tsih(0) {
@@ -158,42 +160,53 @@ mod tests {
     #[test]
     fn two_names_have_two_sessions() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(2, 0)), Claim::Granted(Tsih(2)));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0), 1), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(2, 0), 1), Claim::Granted(Tsih(2)));
+    }
+
+    /// RFC 7143 section 4.4.3, the ISID rule: the same initiator port may have a session with each portal group.
+    #[test]
+    fn sessions_through_two_portal_groups_are_two() {
+        let mut registry = Registry::default();
+        assert_eq!(registry.claim(owner(1), &identity(1, 0), 1), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(1, 0), 2), Claim::Granted(Tsih(2)));
+        assert_eq!(registry.claim(owner(3), &identity(1, 1), 2), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(3), &identity(1, 2), 2), Claim::Joins(0));
+        assert_eq!(registry.claim(owner(4), &identity(1, 0), 2), Claim::Ends(0, Tsih(2)));
     }
 
     // RFC 7143 7.15-2.
     #[test]
     fn a_session_is_reinstated_after_the_old_one_has_ended() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(1, 0)), Claim::Ends(0, Tsih(1)));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0), 1), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(1, 0), 1), Claim::Ends(0, Tsih(1)));
         assert_eq!(registry.release(Tsih(1)), Some((owner(2), Tsih(2))));
         assert_eq!(registry.release(Tsih(2)), None);
-        assert_eq!(registry.claim(owner(3), &identity(1, 0)), Claim::Granted(Tsih(3)));
+        assert_eq!(registry.claim(owner(3), &identity(1, 0), 1), Claim::Granted(Tsih(3)));
     }
 
     #[test]
     fn a_successor_that_goes_away_leaves_the_session_to_end_alone() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(1, 0)), Claim::Ends(0, Tsih(1)));
-        assert_eq!(registry.claim(owner(3), &identity(1, 0)), Claim::Refused(LoginStatus::OutOfResources));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0), 1), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(1, 0), 1), Claim::Ends(0, Tsih(1)));
+        assert_eq!(registry.claim(owner(3), &identity(1, 0), 1), Claim::Refused(LoginStatus::OutOfResources));
         registry.withdraw(owner(2));
         assert_eq!(registry.release(Tsih(1)), None);
-        assert_eq!(registry.claim(owner(4), &identity(1, 0)), Claim::Granted(Tsih(2)));
+        assert_eq!(registry.claim(owner(4), &identity(1, 0), 1), Claim::Granted(Tsih(2)));
     }
 
     #[test]
     fn a_handle_must_be_that_of_the_session() {
         let mut registry = Registry::default();
-        assert_eq!(registry.claim(owner(1), &identity(1, 9)), Claim::Refused(LoginStatus::SessionDoesNotExist));
-        assert_eq!(registry.claim(owner(1), &identity(1, 0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &identity(2, 1)), Claim::Refused(LoginStatus::SessionDoesNotExist));
-        assert_eq!(registry.claim(owner(2), &identity(1, 9)), Claim::Refused(LoginStatus::SessionDoesNotExist));
-        assert_eq!(registry.claim(owner(2), &identity(1, 1)), Claim::Joins(0));
+        assert_eq!(registry.claim(owner(1), &identity(1, 9), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(1), &identity(1, 0), 1), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &identity(2, 1), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(2), &identity(1, 9), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(2), &identity(1, 1), 1), Claim::Joins(0));
         assert_eq!(registry.release(Tsih(1)), None);
-        assert_eq!(registry.claim(owner(2), &identity(1, 1)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(2), &identity(1, 1), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
     }
 
     // RFC 7143 7.4.2.1-2, 7.4.2.1-3, 7.4.2.1-4: none takes the place of another.
@@ -201,9 +214,9 @@ mod tests {
     fn a_discovery_session_has_a_handle_and_one_connection() {
         let mut registry = Registry::default();
         let discovery = |tsih| LoginIdentity { session_type: SessionType::Discovery, ..identity(1, tsih) };
-        assert_eq!(registry.claim(owner(1), &discovery(0)), Claim::Granted(Tsih(1)));
-        assert_eq!(registry.claim(owner(2), &discovery(0)), Claim::Granted(Tsih(2)));
-        assert_eq!(registry.claim(owner(3), &discovery(1)), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(registry.claim(owner(1), &discovery(0), 1), Claim::Granted(Tsih(1)));
+        assert_eq!(registry.claim(owner(2), &discovery(0), 1), Claim::Granted(Tsih(2)));
+        assert_eq!(registry.claim(owner(3), &discovery(1), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
         assert_eq!(registry.release(Tsih(1)), None);
     }
 }

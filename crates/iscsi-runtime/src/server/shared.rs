@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 /// What one core tells another.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Serve this connection.
-    Connection(TcpStream),
+    /// Serve this connection, which came to an address of the portal group with that tag.
+    Connection(TcpStream, u16),
     /// This connection asks to join a session of yours.
     Join(Box<Detached<DetachedPort>>, LoginIdentity),
     /// End this session: another takes its place.

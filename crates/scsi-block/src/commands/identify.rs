@@ -10,6 +10,7 @@ use crate::copy::ThirdPartyCopy;
 use crate::designator::{Association, Designator};
 use crate::device::TargetDevice;
 use crate::inquiry::{Peripheral, StandardInquiry};
+use crate::log::THRESHOLD_EXPONENT;
 use crate::opcodes::{Field, Operation};
 use crate::ports::{TargetPort, TargetPortGroup};
 use crate::protection::ProtectionType;
@@ -38,7 +39,10 @@ pub(super) fn inquiry(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> 
             vpd::with_header(peripheral, code, &body)
         }
         false if code != 0 => return Err(cdb.refuse(Field::PageCode)),
-        false => StandardInquiry { peripheral, ..standard(Some(config)) }.encode(),
+        false => {
+            let multiple_ports = context.unit.ports.all().nth(1).is_some();
+            StandardInquiry { peripheral, multiple_ports, ..standard(Some(config)) }.encode()
+        }
     };
     Ok(allocated(cdb, data))
 }
@@ -105,6 +109,7 @@ fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
         target_port_groups: if config.is_some() { IMPLICIT_AND_EXPLICIT } else { 0 },
         third_party_copy: config.is_some_and(LogicalUnitConfig::copies),
         protection: config.is_some_and(|config| config.protection.is_some()),
+        multiple_ports: false,
         command_queue: true,
         vendor: name(identity.map(|identity| &identity.vendor)),
         product: name(identity.map(|identity| &identity.product)),
@@ -232,6 +237,7 @@ fn provisioning(config: &LogicalUnitConfig) -> LogicalBlockProvisioning {
     const THIN: u8 = 2;
     match config.thin {
         true => LogicalBlockProvisioning {
+            threshold_exponent: THRESHOLD_EXPONENT,
             unmap: true,
             write_same_16: true,
             write_same_10: true,

@@ -103,6 +103,8 @@ fn a_unit_that_is_unavailable_through_a_port_is_as_one_that_could_be_there() {
     let (mut near, mut far) = (settled_through(&device, 1, "iqn.a:h"), settled_through(&device, 3, "iqn.a:h"));
     let standard = |nexus: &mut Nexus| StandardInquiry::decode(&good(nexus, &Cdb::inquiry(96), &[])).unwrap();
     assert_eq!((standard(&mut near).target_port_groups, standard(&mut near).peripheral.qualifier), (3, 0));
+    assert!(standard(&mut near).multiple_ports);
+    assert!(!standard(&mut harness::device([config("b")]).connect("one")).multiple_ports);
     assert_eq!(device.set_access(0, 10, AccessState::Unavailable), Ok(None));
     let absent = Peripheral { qualifier: 1, ..Peripheral::DIRECT_ACCESS };
     assert_eq!(standard(&mut near).peripheral, absent);

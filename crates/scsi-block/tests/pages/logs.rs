@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use scsi_block::cdb::Cdb;
-use scsi_block::log::{LogPage, LogParameter, Statistics, SupportedLogPages, page};
+use scsi_block::log::{LogPage, LogParameter, ResourceCount, Statistics, SupportedLogPages, THRESHOLD_EXPONENT, page};
 use scsi_block::opcodes::Field;
 use scsi_block::sense::{AdditionalSense, FieldPointer};
+use scsi_block::vpd::LogicalBlockProvisioning;
 use scsi_block::*;
 
 use crate::harness::*;
@@ -149,4 +150,31 @@ fn starts_loads_and_minutes_are_told() {
     let command = Command { now: Some(begin + Duration::from_secs(125)), ..Command::new(lun(0), cdb.as_bytes()) };
     let parameters = LogPage::decode(&run(&mut nexus, &command, &[]).data_in).unwrap().parameters;
     assert_eq!(parameters[0].value, [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn space_is_told_in_threshold_sets_once_somebody_has_looked() {
+    let device = device([config("a")]);
+    let mut nexus = settled(&device, "one");
+    let page_0c = Cdb::log_sense(page::LOGICAL_BLOCK_PROVISIONING, 0, 255);
+    let listed = |nexus: &mut Nexus| good(nexus, &Cdb::log_sense(0, 0, 255), &[]).contains(&0x0c);
+    assert!(!listed(&mut nexus));
+    assert_eq!(sense(&mut nexus, &page_0c, &[]).field, Some(FieldPointer { in_cdb: true, byte: 2, bit: Some(5) }));
+    let mut told = |space: Space| {
+        device.set_space(0, space);
+        let page = LogPage::decode(&good(&mut nexus, &page_0c, &[])).unwrap();
+        let count = |parameter: &LogParameter| (parameter.code, ResourceCount::decode(&parameter.value).unwrap());
+        page.parameters.iter().map(count).collect::<Vec<_>>()
+    };
+    let count = |threshold_sets, scope| ResourceCount { threshold_sets, scope };
+    const SET: u64 = 512 << 11;
+    let file = Space { used_bytes: 3 * SET + 1, available_bytes: Some(10 * SET - 1), is_shared: true };
+    assert_eq!(told(file), [(1, count(9, 2)), (2, count(4, 1))]);
+    let memory = Space { used_bytes: 0, available_bytes: None, is_shared: false };
+    assert_eq!(told(memory), [(2, count(0, 1))]);
+    let huge = Space { used_bytes: 0, available_bytes: Some(u64::MAX), is_shared: false };
+    assert_eq!(told(huge), [(1, count(u32::MAX, 1)), (2, count(0, 1))]);
+    assert!(listed(&mut nexus));
+    let provisioning = good(&mut nexus, &Cdb::inquiry_page(0xb2, 255), &[]);
+    assert_eq!(LogicalBlockProvisioning::decode(&provisioning).unwrap().threshold_exponent, THRESHOLD_EXPONENT);
 }

@@ -48,6 +48,7 @@ pub(super) fn bring_up(
     bus: &impl Bus,
     heap: &mut Heap,
     config: &DriverConfig,
+    function: ViFunction,
     clock: Clock<'_>,
 ) -> Result<(Adapter, Queues), DriverError> {
     let pf = (bus.read_register(PL_WHOAMI) >> 8 & 7) as u8;
@@ -83,6 +84,7 @@ pub(super) fn bring_up(
 
     let mut interface = ViCommand::request(Access::EXEC_WRITE, target);
     interface.length = interface.length.with_bit(AllocLength::ALLOC, true);
+    interface.kind = ViType::new().with(ViType::FUNC, function.to_wire().into());
     interface.port = ViPort::new().with(ViPort::PORTID, config.port);
     let interface = execute(bus, &interface, clock)?;
     let vi = ViId::from_value(interface.kind.get(ViType::VIID));

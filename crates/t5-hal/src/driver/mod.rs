@@ -13,6 +13,7 @@
 mod bring_up;
 mod connection;
 mod error;
+pub mod initiator;
 mod mailbox;
 mod open;
 mod placement;
@@ -206,7 +207,7 @@ impl<B: Bus> Driver<B> {
         let memory = bus.memory();
         let (rings, buffers) = (memory.base()..memory.buffers(), memory.buffers()..memory.end());
         let mut send_heap = Heap::new(rings);
-        let (adapter, queues) = bring_up(&bus, &mut send_heap, &config, clock)?;
+        let (adapter, queues) = bring_up(&bus, &mut send_heap, &config, ViFunction::Ethernet, clock)?;
         let pods = (adapter.pods.end - adapter.pods.start) / POD_BYTES;
         let mut driver = Self {
             placements: Placements::new(adapter.tag_format, pods),

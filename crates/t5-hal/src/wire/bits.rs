@@ -227,7 +227,8 @@ mod tests {
                 PfVfEgress, PfVfInterfaces, PfVfCaps, IqType, IqFlags, IqFreeList, IqFreeListFetch, EgressId, CtrlEgressId,
                 EgressFetch, EgressSize, EthEgressFlags, ViType, ViId, ViPort, ViRss, ViMacLength, ViMacIndex, RxMode,
                 ViEnableLength, AclLength, AclVlanFlags, PortLength, PortStatus, RssViFlags, RssQueues, ClipLength,
-                ViStatsSelect, FoiscsiIsid, FoiscsiSessionFlags, FoiscsiConnectionFlags, ScsiAbortFlags);
+                ViStatsSelect, FoiscsiIsid, FoiscsiSessionFlags, FoiscsiConnectionFlags, ScsiAbortFlags,
+                FcpDirections, FcpResponseFlags);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Layouts can be looked up in FreeBSD's `sys/dev/cxgbe/firmware/t4fw_interface.h`.
 
 use super::bits::bit_fields;
+use super::firmware::{CommandLength, ReturnCode};
 use super::layout::{codes, layout};
 use super::work_request::{WorkRequestFlow, WorkRequestOp};
 use zerocopy::big_endian::{U16, U32, U64};
@@ -47,6 +48,22 @@ bit_fields! {
         DDP_PGIDX = 19:16;
         TCP_WS = 15:12;
         TCP_WS_EN = 11:11;
+    }
+
+    /// Which way a command's data goes.
+    FcpDirections: u8 {
+        READ = 1:1;
+        WRITE = 0:0;
+    }
+
+    /// What a response holds.
+    FcpResponseFlags: u8 {
+        /// Fewer bytes were moved than expected.
+        UNDERRUN = 3:3;
+        /// More would have been.
+        OVERRUN = 2:2;
+        SENSE_VALID = 1:1;
+        RESPONSE_VALID = 0:0;
     }
 
     /// Of an abort of SCSI commands.
@@ -231,6 +248,36 @@ layout! {
         70 iq: U16;
     }
 
+    /// The command of a SCSI work request, behind its header: an FCP_CMND information unit (FCP-4 clause 9.1).
+    FcpCommand = "fcp_cmnd", 32 {
+        0 lun: [u8; 8];
+        8 reference: u8;
+        9 attribute: u8, "Task attribute in bits 2:0: 0 SIMPLE, 1 HEAD OF QUEUE, 2 ORDERED, 4 ACA.";
+        10 management: u8;
+        11 directions: FcpDirections;
+        12 cdb: [u8; 16];
+        28 length: U32, "Bytes of data.";
+    }
+
+    /// How a SCSI command ended, where its work request wants it: an FCP_RSP information unit (FCP-4 clause 9.5), which sense data follow.
+    FcpResponse = "fcp_resp", 24 {
+        0 reserved: [u8; 8];
+        8 status_qualifier: U16;
+        10 flags: FcpResponseFlags;
+        11 status: u8, "SCSI status.";
+        12 residual: U32;
+        16 sense_length: U32;
+        20 response_length: U32;
+    }
+
+    /// What the firmware says of a work request, in a FW6_MSG: its beginning, and what has become of it.
+    WorkRequestReply = "data of cpl_fw6_msg", 32 {
+        0 op: WorkRequestOp;
+        4 length: CommandLength, "RETVAL is the [`ReturnCode`].";
+        8 cookie: U64;
+        16 rest: [u8; 16];
+    }
+
     /// A SCSI command that moves data; its information unit and the list of where the data is follow. FW_SCSI_READ_WR and
     /// FW_SCSI_WRITE_WR have the same layout.
     ScsiTransfer = "fw_scsi_read_wr", 48 {
@@ -273,5 +320,29 @@ layout! {
         19 flags: ScsiAbortFlags;
         20 reserved3: [u8; 4];
         24 task_cookie: U64, "The cookie of the command.";
+    }
+}
+
+impl WorkRequestReply {
+    /// The answer to a work request that begins with these bytes.
+    #[must_use]
+    pub fn to(request: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        let there = request.len().min(bytes.len());
+        bytes[..there].copy_from_slice(&request[..there]);
+        zerocopy::transmute!(bytes)
+    }
+
+    /// The same, with what has become of it.
+    #[must_use]
+    pub fn with_code(mut self, code: ReturnCode) -> Self {
+        self.length = self.length.with(CommandLength::RETVAL, code.to_wire().into());
+        self
+    }
+
+    /// What has become of it, if that is a code that there is.
+    #[must_use]
+    pub fn code(&self) -> Option<ReturnCode> {
+        ReturnCode::from_wire(self.length.get(CommandLength::RETVAL) as u8)
     }
 }

@@ -432,8 +432,14 @@ fn capabilities(mut command: CapsConfigCommand) -> CapsConfigCommand {
         command.switch_caps = SwitchCaps::new().with_bit(SwitchCaps::INGRESS, true).with_bit(SwitchCaps::EGRESS, true);
         command.nic_caps = NicCaps::new().with_bit(NicCaps::NIC, true).with_bit(NicCaps::VM, true);
         command.toe_caps = 1.into();
-        command.iscsi_caps =
-            IscsiCaps::new().with_bit(IscsiCaps::INITIATOR_PDU, true).with_bit(IscsiCaps::TARGET_PDU, true);
+        command.iscsi_caps = [
+            IscsiCaps::INITIATOR_PDU,
+            IscsiCaps::TARGET_PDU,
+            IscsiCaps::INITIATOR_SSNOFLD,
+            IscsiCaps::INITIATOR_CMDOFLD,
+        ]
+        .into_iter()
+        .fold(IscsiCaps::new(), |caps, bit| caps.with_bit(bit, true));
     }
     command
 }

@@ -24,6 +24,8 @@ pub(super) enum Phase {
     Accepted { listener: u32 },
     /// It stands.
     Open,
+    /// It is the firmware's: a session of its initiator.
+    Firmware { session: u32 },
     /// The driver has been told that it is over, or has ended it: only TCP has something left to do.
     Over,
 }

@@ -3,6 +3,7 @@
 use super::egress::EgressQueue;
 use super::fault::Fault;
 use super::ingress::{BUFFER_BYTES, IngressQueue};
+use crate::initiator::Initiator;
 use crate::iscsi::{PDU_BYTES_MAX, Pods};
 use crate::switch::{InterfaceNumber, InterfaceSet, MacAddress};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -66,6 +67,7 @@ pub(super) struct Function {
     /// Connections that wait for room in an ingress queue, and whether some has been made.
     pub(super) stalled: BTreeSet<u32>,
     pub(super) has_made_room: bool,
+    pub(super) initiator: Initiator,
     wakers: HashMap<u16, Waker>,
     faults: VecDeque<Fault>,
 }
@@ -87,6 +89,7 @@ impl Function {
             default_queues: BTreeMap::new(),
             stalled: BTreeSet::new(),
             has_made_room: false,
+            initiator: Initiator::default(),
             wakers: HashMap::new(),
             faults: VecDeque::new(),
         }

@@ -15,12 +15,14 @@ mod egress;
 mod fault;
 mod firmware;
 mod flow;
+mod foiscsi;
 mod frames;
 mod function;
 mod ingress;
 mod open;
 mod pump;
 mod requests;
+mod scsi;
 mod statistics;
 
 pub use bus::FunctionBus;
@@ -39,7 +41,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::wire::FirmwareState;
 
@@ -90,6 +92,8 @@ struct Core {
     heard: Vec<Doorbell>,
     scratch: Box<[u8]>,
     random: fastrand::Rng,
+    /// The time of the clock's beginning, for what counts in another way. Only differences of it are looked at.
+    epoch: Instant,
 }
 
 impl Adapter {
@@ -112,6 +116,7 @@ impl Adapter {
             heard: Vec::new(),
             scratch: vec![0; PAYLOAD_BYTES_MAX].into(),
             random: fastrand::Rng::with_seed(seed),
+            epoch: Instant::now(),
         };
         Arc::new(Self { core: Mutex::new(core), doorbells: Default::default(), clock })
     }

@@ -15,11 +15,11 @@ use t5_hal::wire::*;
 use zerocopy::IntoBytes;
 
 /// Longest IP packet between two interfaces of the adapter.
-const INSIDE_MTU_BYTES: usize = 65535;
+pub(super) const INSIDE_MTU_BYTES: usize = 65535;
 /// Smallest ring for bytes that have come: a PDU finds room in it.
 const RECEIVE_BYTES_MIN: usize = 64 << 10;
 /// Bytes that TCP holds until they are acknowledged.
-const SEND_BYTES: usize = 128 << 10;
+pub(super) const SEND_BYTES: usize = 128 << 10;
 /// Connections that wait for the driver's word, at most: a part of all.
 const ASKED_MAX: usize = TIDS as usize / 4;
 
@@ -27,7 +27,8 @@ impl Core {
     /// The connection of a message, if it is that function's.
     pub(super) fn flow_of(&mut self, pf: usize, tid: u32) -> Result<&mut Flow, Fault> {
         let flow = self.flows.get_mut(tid as usize).filter(|flow| flow.pf == pf);
-        flow.filter(|flow| !matches!(flow.phase, Phase::Over)).ok_or(Fault::NoConnection { tid })
+        flow.filter(|flow| !matches!(flow.phase, Phase::Firmware { .. } | Phase::Over))
+            .ok_or(Fault::NoConnection { tid })
     }
 
     /// What TCP needs of the driver's options; the reason if the tables do not have it.
@@ -103,7 +104,7 @@ impl Core {
     }
 
     /// Gives a connection its number; none if there are too many.
-    fn insert(&mut self, flow: Flow) -> Option<u32> {
+    pub(super) fn insert(&mut self, flow: Flow) -> Option<u32> {
         if self.flows.len() >= TIDS as usize {
             return None;
         }
@@ -118,6 +119,9 @@ impl Core {
     pub(super) fn forget(&mut self, tid: u32) {
         let Some(flow) = self.flows.try_remove(tid as usize) else { return };
         self.by_tuple.remove(&(flow.interface, flow.tuple));
+        if let (Phase::Firmware { session }, Some(function)) = (&flow.phase, &mut self.functions[flow.pf]) {
+            function.initiator.sessions.try_remove(*session as usize);
+        }
         if let Some(at) = flow.timer {
             self.timers.remove(&(at, tid));
         }
@@ -264,7 +268,7 @@ impl Core {
                 let flow = self.flows.get_mut(tid as usize).expect("it was there before");
                 flow.awaits_abort_reply = true;
             }
-            Phase::Asked { .. } | Phase::Over => {}
+            Phase::Asked { .. } | Phase::Firmware { .. } | Phase::Over => {}
         }
     }
 

@@ -31,7 +31,12 @@ impl Core {
     pub(super) fn run_flow(&mut self, tid: u32, now: Duration) {
         let Some(flow) = self.flows.get_mut(tid as usize) else { return };
         flow.is_ready = false;
-        if flow.tcp.is_some() {
+        if let Phase::Firmware { session } = flow.phase {
+            self.run_session(tid, session, now);
+            if self.run_transmit(tid, now) {
+                self.make_ready(tid);
+            }
+        } else if flow.tcp.is_some() {
             self.run_requests(tid, now);
             let more = self.run_received(tid, now);
             self.run_events(tid, now);
@@ -45,7 +50,11 @@ impl Core {
         if matches!(flow.phase, Phase::Over) && is_over && !flow.awaits_abort_reply {
             return self.forget(tid);
         }
-        let timer = flow.tcp.as_mut().and_then(|tcp| tcp.poll_timeout(now));
+        let tcp = flow.tcp.as_mut().and_then(|tcp| tcp.poll_timeout(now));
+        let (pf, session) = (flow.pf, if let Phase::Firmware { session } = flow.phase { Some(session) } else { None });
+        let session = session.and_then(|session| self.session_timeout(pf, session));
+        let flow = &mut self.flows[tid as usize];
+        let timer = tcp.into_iter().chain(session).min();
         if timer != flow.timer {
             if let Some(old) = flow.timer {
                 self.timers.remove(&(old, tid));

@@ -4,6 +4,7 @@ use super::Core;
 use super::egress::{EgressKind, alone, header};
 use super::fault::Fault;
 use super::flow::{Payload, Request as FlowRequest};
+use super::foiscsi::is_for_initiator;
 use super::function::{Function, Listener, NextHop, SERVERS, socket};
 use crate::switch::{MacAddress, Origin, Path};
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ pub(super) const PAYLOAD_BYTES_MAX: usize = 65536;
 const NO_VLAN: u16 = 0xfff;
 
 /// Why a work request was not done.
-enum Wrong {
+pub(super) enum Wrong {
     /// It is none.
     Malformed,
     /// It asks for what it may not.
@@ -56,7 +57,7 @@ impl Core {
     fn run_request(&mut self, pf: usize, id: u32, now: Duration) -> bool {
         let function = self.functions[pf].as_mut().expect("the function has queues");
         let Some(queue) = function.egress.get_mut(&id) else { return false };
-        let kind = queue.kind;
+        let (kind, iq) = (queue.kind, queue.iq);
         let fetched = queue.fetch(&function.memory);
         let request = match fetched {
             Ok(Some(request)) => request,
@@ -66,7 +67,7 @@ impl Core {
                 return false;
             }
         };
-        if let Err(wrong) = self.perform(pf, kind, &request, now) {
+        if let Err(wrong) = self.perform(pf, kind, iq, &request, now) {
             let fault = match wrong {
                 Wrong::Fault(fault) => fault,
                 Wrong::Malformed => self.function(pf).egress[&id].malformed(header(&request)),
@@ -117,13 +118,16 @@ impl Core {
         function.send(iq, alone(&message), false, now);
     }
 
-    fn perform(&mut self, pf: usize, kind: EgressKind, request: &[u8], now: Duration) -> Result<(), Wrong> {
+    fn perform(&mut self, pf: usize, kind: EgressKind, iq: u16, request: &[u8], now: Duration) -> Result<(), Wrong> {
         let opcode = header(request).op.get(WorkRequestOp::OPCODE) as u8;
         match (WorkRequestOpcode::from_wire(opcode), kind) {
             (Some(WorkRequestOpcode::Tp), _) => self.message(pf, Request::decode(request)?, request, now),
             (Some(WorkRequestOpcode::UlpTx), _) => self.memory_write(pf, request, now),
             (Some(WorkRequestOpcode::FlowC), _) => self.flow_parameters(pf, request),
             (Some(WorkRequestOpcode::OffloadTxData), EgressKind::Offload) => self.send_data(pf, request),
+            (Some(opcode), EgressKind::Offload) if is_for_initiator(opcode) => {
+                self.initiate(pf, opcode, iq, request, now)
+            }
             (Some(WorkRequestOpcode::EthTxPkt), EgressKind::Ethernet(interface)) => {
                 let (wr, rest) = EthTxPkt::split_from(request)?;
                 self.send_frame(pf, interface, Path::Wire, wr.op, rest, now)
@@ -354,7 +358,7 @@ impl Core {
 }
 
 /// The payload behind the header of a work request.
-fn payload(immediate: usize, rest: &[u8]) -> Result<Payload, WireError> {
+pub(super) fn payload(immediate: usize, rest: &[u8]) -> Result<Payload, WireError> {
     if immediate == 0 {
         return Ok(Payload::Pieces(UlpList::decode(rest)?.into()));
     }

@@ -1,0 +1,431 @@
+//! The initiator in the firmware: its work requests, its connections, and what it says.
+
+use super::Core;
+use super::flow::{Flow, Phase};
+use super::function::Function;
+use super::open::{INSIDE_MTU_BYTES, SEND_BYTES};
+use super::requests::Wrong;
+use super::scsi::{Direction, abort_tasks, begin_task};
+use crate::initiator::*;
+use crate::switch::{InterfaceNumber, MacAddress};
+use crate::tcp::{Connection, ConnectionConfig, Event, LinkHeader, Loss, Tuple};
+use iscsi_pdu::{Cid, Tsih};
+use iscsi_session::initiator::LoginConfig;
+use iscsi_session::{Authentication, Limits, SessionType};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+use t5_hal::driver::SEGMENT_BYTES_MAX;
+use t5_hal::wire::*;
+use zerocopy::IntoBytes;
+
+/// First port of the firmware's connections.
+const FIRST_PORT: u16 = 20000;
+/// How many ports it has.
+const PORTS: u16 = 20000;
+/// How long a login may take.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// PDUs of one session before others have their turn.
+const BURST: usize = 64;
+/// Bytes that may have come and not been looked at.
+const RECEIVE_BYTES: usize = 512 << 10;
+
+/// Whether a work request is one of the initiator's.
+pub(super) const fn is_for_initiator(opcode: WorkRequestOpcode) -> bool {
+    use WorkRequestOpcode::*;
+    matches!(
+        opcode,
+        ChnetIfConf | FoiscsiNode | FoiscsiChap | FoiscsiControl | ScsiRead | ScsiWrite | ScsiCommand | ScsiAbort
+    )
+}
+
+/// What the driver is told by the reply: a code, or that more will come.
+pub(super) type Done<T = Option<WorkRequestReply>> = Result<T, ReturnCode>;
+
+impl Core {
+    /// Does a work request of the initiator's. What is refused is told in its reply; what is none is the driver's fault.
+    pub(super) fn initiate(
+        &mut self,
+        pf: usize,
+        opcode: WorkRequestOpcode,
+        iq: u16,
+        request: &[u8],
+        now: Duration,
+    ) -> Result<(), Wrong> {
+        let reply = WorkRequestReply::to(request);
+        let at = self.epoch + now;
+        let (iq, done) = match opcode {
+            WorkRequestOpcode::ChnetIfConf => {
+                (iq, configure(self.function(pf), &ChnetIfConf::split_from(request)?.0, reply))
+            }
+            WorkRequestOpcode::FoiscsiNode => {
+                (iq, change_node(self.function(pf), &FoiscsiNode::split_from(request)?.0, reply))
+            }
+            WorkRequestOpcode::FoiscsiChap => {
+                (iq, set_chap(self.function(pf), &FoiscsiChap::split_from(request)?.0, reply))
+            }
+            WorkRequestOpcode::FoiscsiControl => {
+                (iq, self.control_session(pf, &FoiscsiControl::split_from(request)?.0, iq, reply, now))
+            }
+            WorkRequestOpcode::ScsiAbort => {
+                let abort = ScsiAbort::split_from(request)?.0;
+                (abort.iq.get(), abort_tasks(self.function(pf), &abort, reply, at))
+            }
+            WorkRequestOpcode::ScsiCommand => {
+                let (command, rest) = ScsiCommandRequest::split_from(request)?;
+                let transfer = ScsiTransfer {
+                    op: command.op,
+                    flow: command.flow,
+                    timeout: command.timeout,
+                    iq: command.iq,
+                    response_address: command.response_address,
+                    response_length: command.response_length,
+                    ..ScsiTransfer::default()
+                };
+                (command.iq.get(), begin_task(self.function(pf), &transfer, rest, Direction::None, reply, at)?)
+            }
+            read_or_write => {
+                let (transfer, rest) = ScsiTransfer::split_from(request)?;
+                let direction =
+                    if read_or_write == WorkRequestOpcode::ScsiRead { Direction::Read } else { Direction::Write };
+                (transfer.iq.get(), begin_task(self.function(pf), &transfer, rest, direction, reply, at)?)
+            }
+        };
+        match done {
+            Ok(None) => {}
+            Ok(Some(reply)) => self.function(pf).send_reply(iq, &reply.with_code(ReturnCode::Success), now),
+            Err(code) => {
+                let mut reply = reply.with_code(code);
+                if opcode == WorkRequestOpcode::FoiscsiControl {
+                    (reply.rest[1], reply.rest[2]) = (code.to_wire(), FoiscsiState::Failed.to_wire());
+                }
+                self.function(pf).send_reply(iq, &reply, now);
+            }
+        }
+        self.wake_session(pf, header_flow(request));
+        Ok(())
+    }
+
+    /// Has the connection of a session looked after, if there is such a session.
+    fn wake_session(&mut self, pf: usize, session: u32) {
+        if let Some(tid) = self.function(pf).initiator.sessions.get(session as usize).map(|session| session.tid) {
+            self.make_ready(tid);
+        }
+    }
+
+    /// FOISCSI_CTRL.
+    fn control_session(
+        &mut self,
+        pf: usize,
+        request: &FoiscsiControl,
+        iq: u16,
+        reply: WorkRequestReply,
+        now: Duration,
+    ) -> Done {
+        match FoiscsiOperation::from_wire(request.operation) {
+            Some(FoiscsiOperation::Add) => self.begin_session(pf, request, iq, reply, now).map(|()| None),
+            Some(FoiscsiOperation::Delete) => {
+                let (at, number) = (self.epoch + now, request.session.get());
+                let function = self.function(pf);
+                let session = function.initiator.sessions.get_mut(number as usize).ok_or(ReturnCode::NoEntry)?;
+                session.log_out(at, reply, &function.memory);
+                self.wake_session(pf, number);
+                Ok(None)
+            }
+            Some(FoiscsiOperation::Modify) | None => Err(ReturnCode::NotImplemented),
+        }
+    }
+
+    fn begin_session(
+        &mut self,
+        pf: usize,
+        request: &FoiscsiControl,
+        iq: u16,
+        mut reply: WorkRequestReply,
+        now: Duration,
+    ) -> Done<()> {
+        let peer = peer_of(request)?;
+        let seed = self.random.u64(..);
+        let own = self.function(pf).interfaces.iter().next().ok_or(ReturnCode::LinkDown)?;
+        let source = self.address_of(own);
+        let destination = self.resolve(peer).ok_or(ReturnCode::NetworkUnreachable)?;
+        let initiator = &mut self.function(pf).initiator;
+        let address = initiator.address.ok_or(ReturnCode::AddressNotAvailable)?;
+        if initiator.sessions.len() >= SESSIONS_MAX {
+            return Err(ReturnCode::NoMemory);
+        }
+        let number = initiator.sessions.vacant_key() as u32;
+        let login = login_config(initiator, request, number)?;
+        let local = self.free_local(pf, own, address, request.local_port.get(), peer)?;
+        let tcp = ConnectionConfig {
+            link: LinkHeader { destination, source, vlan_tag: None, ipv6: false },
+            mtu_bytes: INSIDE_MTU_BYTES,
+            receive_bytes: RECEIVE_BYTES,
+            send_bytes: SEND_BYTES,
+            nagle: false,
+            keep_alive: true,
+            seed,
+        };
+        let tuple = Tuple { local, peer };
+        let tcp = Connection::connect(tcp, tuple, now).map_err(|_| ReturnCode::AddressNotAvailable)?;
+        let mut flow = Flow::new(pf, own, tuple, iq, Phase::Firmware { session: number });
+        flow.tcp = Some(tcp);
+        let tid = self.insert(flow).ok_or(ReturnCode::NoMemory)?;
+        // The number stands where the driver's request has room for it.
+        reply.rest[8..12].copy_from_slice(&number.to_be_bytes());
+        let setup = SessionSetup { login, reply, iq, number, node: request.node.get(), tid };
+        self.function(pf).initiator.sessions.insert(FirmwareSession::new(setup));
+        Ok(())
+    }
+
+    /// Whose interface an address is: of a function of this adapter that listens there.
+    fn resolve(&self, peer: SocketAddr) -> Option<MacAddress> {
+        let listening = |function: &&Function| function.listener(peer).is_some();
+        let function = self.functions.iter().flatten().find(listening)?;
+        function.sources.values().next().copied()
+    }
+
+    /// Our end of a new connection: the port that the driver wants, or one that nobody has.
+    fn free_local(
+        &mut self,
+        pf: usize,
+        own: InterfaceNumber,
+        address: Ipv4Addr,
+        wanted: u16,
+        peer: SocketAddr,
+    ) -> Done<SocketAddr> {
+        for _ in 0..PORTS {
+            let opened = &mut self.function(pf).initiator.opened;
+            *opened = (*opened + 1) % PORTS;
+            let port = if wanted == 0 { FIRST_PORT + *opened } else { wanted };
+            let local = SocketAddr::new(address.into(), port);
+            if !self.by_tuple.contains_key(&(own, Tuple { local, peer })) {
+                return Ok(local);
+            }
+            if wanted != 0 {
+                break;
+            }
+        }
+        Err(ReturnCode::AddressInUse)
+    }
+
+    /// Moves a session of the firmware on.
+    pub(super) fn run_session(&mut self, tid: u32, number: u32, now: Duration) {
+        let at = self.epoch + now;
+        let random = std::array::from_fn(|_| self.random.u8(..));
+        let flow = &mut self.flows[tid as usize];
+        let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
+        let tcp = flow.tcp.as_mut().expect("a connection of the firmware has TCP");
+        let Some(session) = function.initiator.sessions.get_mut(number as usize) else {
+            tcp.abort();
+            flow.phase = Phase::Over;
+            return;
+        };
+        let mut more = false;
+        advance(session, tcp, at, random, &function.memory, &mut more);
+        let outputs: Vec<Output> = std::iter::from_fn(|| session.poll_output()).collect();
+        let (faults, is_over) = (session.take_faults(), session.is_over());
+        if is_over {
+            let session = function.initiator.sessions.remove(number as usize);
+            // A target that has answered a logout closes too; another may say nothing any more.
+            if session.is_logged_out {
+                tcp.close()
+            } else {
+                tcp.abort()
+            }
+            flow.phase = Phase::Over;
+        }
+        faults.into_iter().for_each(|fault| function.fault(fault.into()));
+        for output in outputs {
+            match output {
+                Output::Reply(iq, reply) => function.send_reply(iq, &reply, now),
+                Output::Device(iq, device) => function.send_device(iq, &device, now),
+            }
+        }
+        if more || is_over {
+            self.make_ready(tid);
+        }
+    }
+
+    /// When a session of the firmware has something to do.
+    pub(super) fn session_timeout(&self, pf: usize, session: u32) -> Option<Duration> {
+        let due = self.functions[pf].as_ref()?.initiator.sessions.get(session as usize)?.poll_timeout()?;
+        Some(due.saturating_duration_since(self.epoch))
+    }
+}
+
+/// What has come, what is due, what is to be sent.
+fn advance(
+    session: &mut FirmwareSession,
+    tcp: &mut Connection,
+    at: Instant,
+    random: [u8; 32],
+    memory: &t5_hal::dma::DmaMemory,
+    more: &mut bool,
+) {
+    let mut lost = None;
+    while let Some(event) = tcp.poll_event() {
+        match event {
+            Event::Established => session.handle_established(at, random),
+            Event::PeerClosed => lost = Some(ReturnCode::DeviceLost),
+            Event::Lost(Loss::Reset) => lost = Some(ReturnCode::DeviceLost),
+            Event::Lost(Loss::TimedOut) => lost = Some(ReturnCode::TimedOut),
+            Event::Closed => {}
+        }
+    }
+    let mut left = BURST;
+    while !session.is_over()
+        && left > 0
+        && let Some(taken) = take(tcp, session.settings)
+    {
+        session.handle(at, taken, memory);
+        left -= 1;
+    }
+    *more = left == 0;
+    // What came before the end was looked at.
+    if let Some(code) = lost {
+        session.handle_lost(at, code, memory);
+    }
+    if session.poll_timeout().is_some_and(|due| due <= at) {
+        session.handle_timeout(at, memory);
+    }
+    let settings = session.settings;
+    send(tcp, settings, || session.poll_transmit());
+}
+
+fn header_flow(request: &[u8]) -> u32 {
+    super::egress::header(request).flow.get(WorkRequestFlow::FLOWID)
+}
+
+/// CHNET_IFCONF: the address of the sessions to come.
+fn configure(function: &mut Function, request: &ChnetIfConf, reply: WorkRequestReply) -> Done {
+    let address = Ipv4Addr::from(request.address);
+    match IfConfOperation::from_wire(request.operation) {
+        Some(IfConfOperation::Ipv4Set) if address.is_unspecified() || address.is_multicast() => {
+            Err(ReturnCode::AddressNotAvailable)
+        }
+        Some(IfConfOperation::Ipv4Set) => {
+            function.initiator.address = Some(address);
+            Ok(Some(reply))
+        }
+        _ => Err(ReturnCode::NotImplemented),
+    }
+}
+
+/// FOISCSI_NODE.
+fn change_node(function: &mut Function, request: &FoiscsiNode, mut reply: WorkRequestReply) -> Done {
+    let Initiator { nodes, sessions, .. } = &mut function.initiator;
+    match FoiscsiOperation::from_wire(request.operation) {
+        Some(FoiscsiOperation::Add) => {
+            let node = Node::new(request)?;
+            if nodes.len() >= NODES_MAX {
+                return Err(ReturnCode::NoMemory);
+            }
+            let number = nodes.insert(node) as u16;
+            reply.rest[8..10].copy_from_slice(&number.to_be_bytes());
+            Ok(Some(reply))
+        }
+        Some(FoiscsiOperation::Delete) => {
+            let number = request.node.get();
+            if sessions.iter().any(|(_, session)| session.node == u32::from(number)) {
+                return Err(ReturnCode::Busy);
+            }
+            nodes.try_remove(number.into()).ok_or(ReturnCode::NoEntry)?;
+            Ok(Some(reply))
+        }
+        Some(FoiscsiOperation::Modify) | None => Err(ReturnCode::NotImplemented),
+    }
+}
+
+/// FOISCSI_CHAP.
+fn set_chap(function: &mut Function, request: &FoiscsiChap, reply: WorkRequestReply) -> Done {
+    let node = function.initiator.nodes.get_mut(request.node.get().into()).ok_or(ReturnCode::NoEntry)?;
+    node.set_chap(request)?;
+    Ok(Some(reply))
+}
+
+fn peer_of(request: &FoiscsiControl) -> Done<SocketAddr> {
+    if request.connection_flags.is_set(FoiscsiConnectionFlags::IPV6) {
+        return Err(ReturnCode::NotImplemented);
+    }
+    let four: [u8; 4] = request.peer[..4].try_into().expect("four of sixteen bytes");
+    Ok(SocketAddr::new(Ipv4Addr::from(four).into(), request.peer_port.get()))
+}
+
+fn login_config(initiator: &Initiator, request: &FoiscsiControl, number: u32) -> Done<LoginConfig> {
+    let node = initiator.nodes.get(request.node.get() as usize).ok_or(ReturnCode::NoEntry)?;
+    let (session, connection) = (request.session_flags, request.connection_flags);
+    if session.get(FoiscsiSessionFlags::SESS_TYPE) != 1 {
+        // The answer to SendTargets has no format that is known.
+        return Err(ReturnCode::NotImplemented);
+    }
+    let authentication = match FoiscsiAuth::from_wire(connection.get(FoiscsiConnectionFlags::AUTH_METHOD) as u8) {
+        Some(FoiscsiAuth::None) => Authentication::None,
+        Some(_) => node.authentication(connection.get(FoiscsiConnectionFlags::AUTH_POLICY) == 1)?,
+        None => return Err(ReturnCode::Invalid),
+    };
+    let target_name = request.target_name.get(..usize::from(request.target_name_length)).ok_or(ReturnCode::Invalid)?;
+    let target_name = str::from_utf8(target_name).map_err(|_| ReturnCode::Invalid)?;
+    let or_default = |value: u32, default: u32| if value == 0 { default } else { value };
+    let defaults = Limits::default();
+    let limits = Limits {
+        header_digest: digests(connection.get(FoiscsiConnectionFlags::HDIGEST))?,
+        data_digest: digests(connection.get(FoiscsiConnectionFlags::DDIGEST))?,
+        max_connections: 1,
+        initial_r2t: session.is_set(FoiscsiSessionFlags::INIT_R2T),
+        immediate_data: session.is_set(FoiscsiSessionFlags::IMMD_DATA),
+        receive_segment_bytes_max: or_default(request.receive_segment_bytes_max.get(), SEGMENT_BYTES_MAX)
+            .min(SEGMENT_BYTES_MAX),
+        burst_bytes_max: or_default(request.burst_bytes_max.get(), defaults.burst_bytes_max),
+        first_burst_bytes_max: or_default(request.first_burst_bytes.get(), defaults.first_burst_bytes_max),
+        time_2_wait: request.time2wait.get(),
+        time_2_retain: request.time2retain.get(),
+        outstanding_r2t_max: request.outstanding_r2t_max.get(),
+        error_recovery_level: 0,
+        ..defaults
+    };
+    Ok(LoginConfig {
+        initiator_name: node.name.clone(),
+        initiator_alias: node.alias.clone(),
+        target_name: Some(target_name.to_owned()),
+        session_type: SessionType::Normal,
+        isid: node.isid(number as u16),
+        tsih: Tsih(0),
+        cid: Cid(0),
+        limits,
+        authentication,
+        timeout: LOGIN_TIMEOUT,
+    })
+}
+
+/// Which digests are offered, the preferred one first.
+fn digests(code: u32) -> Done<Vec<bool>> {
+    Ok(match FoiscsiDigest::from_wire(code as u8).ok_or(ReturnCode::Invalid)? {
+        FoiscsiDigest::None => vec![false],
+        FoiscsiDigest::Crc32 => vec![true],
+        FoiscsiDigest::Crc32First => vec![true, false],
+        FoiscsiDigest::Crc32Second => vec![false, true],
+    })
+}
+
+impl Function {
+    fn send_reply(&mut self, iq: u16, reply: &WorkRequestReply, now: Duration) {
+        let message = firmware_message(reply.as_bytes());
+        self.send(iq, [message.as_bytes(), &[]], false, now);
+    }
+
+    /// A device does not fit into a message: what is behind the first part follows in a buffer.
+    fn send_device(&mut self, iq: u16, device: &RemoteDevice, now: Duration) {
+        let (first, rest) = device.as_bytes().split_at(size_of::<WorkRequestReply>());
+        let message = firmware_message(first);
+        self.send(iq, [message.as_bytes(), rest], true, now);
+    }
+}
+
+fn firmware_message(data: &[u8]) -> Fw6Msg {
+    Fw6Msg {
+        opcode: ReplyOpcode::Fw6Msg.to_wire(),
+        kind: FirmwareMessage::WorkRequestReply.to_wire(),
+        data: data.try_into().expect("a reply has 32 bytes"),
+        ..Fw6Msg::default()
+    }
+}

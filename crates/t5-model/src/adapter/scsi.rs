@@ -1,0 +1,104 @@
+//! SCSI commands of the firmware's initiator, as work requests have them.
+
+use super::flow::Payload;
+use super::foiscsi::Done;
+use super::function::Function;
+use super::requests::{Wrong, payload};
+use crate::initiator::{HELD_BYTES_MAX, TRANSFER_BYTES_MAX, Task};
+use iscsi_pdu::{LunField, TaskAttribute};
+use iscsi_session::initiator::{Command, Transfer};
+use smallvec::SmallVec;
+use std::time::{Duration, Instant};
+use t5_hal::dma::DmaMemory;
+use t5_hal::wire::*;
+
+/// Which way the data of a command goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    None,
+    Read,
+    Write,
+}
+
+/// A SCSI command: its header, then its information unit, then the list of where its data is.
+pub(super) fn begin_task(
+    function: &mut Function,
+    request: &ScsiTransfer,
+    rest: &[u8],
+    direction: Direction,
+    reply: WorkRequestReply,
+    at: Instant,
+) -> Result<Done, Wrong> {
+    let unit_bytes = request.op.get(WorkRequestOp::IMMDLEN) as usize;
+    let (unit, _) = FcpCommand::split_from(rest.get(..unit_bytes).unwrap_or_default())?;
+    let list = rest.get(unit_bytes.next_multiple_of(16)..).unwrap_or_default();
+    let number = request.flow.get(WorkRequestFlow::FLOWID) as usize;
+    let length = if direction == Direction::None { 0 } else { request.transfer_count.get() };
+    let pieces = match length {
+        0 => Payload::Pieces(SmallVec::new()),
+        _ => payload(0, list)?,
+    };
+    let held = function.initiator.sessions.iter().map(|(_, session)| session.held_bytes()).sum::<u64>();
+    let Some(session) = function.initiator.sessions.get_mut(number) else { return Ok(Err(ReturnCode::NoDevice)) };
+    if length > TRANSFER_BYTES_MAX || pieces.length() < length as usize {
+        return Ok(Err(ReturnCode::Invalid));
+    }
+    let is_write = direction == Direction::Write && length > 0;
+    if is_write && held + u64::from(length) > HELD_BYTES_MAX {
+        return Ok(Err(ReturnCode::NoMemory));
+    }
+    let data = match direction {
+        _ if length == 0 => Transfer::None,
+        Direction::Write => {
+            let mut data = Vec::new();
+            // The list may be longer than the data.
+            read_pieces(&function.memory, &pieces, length as usize, &mut data)?;
+            Transfer::Write(data.into())
+        }
+        _ => Transfer::Read(length),
+    };
+    let task = Task {
+        reply,
+        iq: request.iq.get(),
+        pieces: match (&data, pieces) {
+            (Transfer::Read(_), Payload::Pieces(pieces)) => pieces,
+            _ => SmallVec::new(),
+        },
+        response: (request.response_address.get(), request.response_length.get()),
+        held_bytes: if is_write { length } else { 0 },
+        deadline: (request.timeout > 0).then(|| at + Duration::from_secs(request.timeout.into())),
+        verdict: None,
+    };
+    let attribute = match unit.attribute & 7 {
+        1 => TaskAttribute::HeadOfQueue,
+        2 => TaskAttribute::Ordered,
+        4 => TaskAttribute::Aca,
+        _ => TaskAttribute::Simple,
+    };
+    let command = Command { lun: LunField(unit.lun), cdb: unit.cdb, attribute, data, ..Command::default() };
+    session.submit(at, task, command, &function.memory);
+    Ok(Ok(None))
+}
+
+/// The first bytes of a list.
+fn read_pieces(memory: &DmaMemory, payload: &Payload, length: usize, out: &mut Vec<u8>) -> Result<(), Wrong> {
+    let Payload::Pieces(pieces) = payload else { return Ok(()) };
+    out.resize(length, 0);
+    let mut rest = &mut out[..];
+    for piece in pieces {
+        let (to, behind) = rest.split_at_mut(rest.len().min(piece.length as usize));
+        memory.read(piece.address, to)?;
+        rest = behind;
+    }
+    Ok(())
+}
+
+/// SCSI_ABRT_CLS.
+pub(super) fn abort_tasks(function: &mut Function, request: &ScsiAbort, reply: WorkRequestReply, at: Instant) -> Done {
+    let number = request.flow.get(WorkRequestFlow::FLOWID) as usize;
+    let session = function.initiator.sessions.get_mut(number).ok_or(ReturnCode::NoDevice)?;
+    let all = request.flags.is_set(ScsiAbortFlags::CHK_ALL_IO);
+    let cookie = (!all).then(|| request.task_cookie.get());
+    session.abort(at, reply, request.iq.get(), cookie, &function.memory);
+    Ok(None)
+}
