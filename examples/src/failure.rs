@@ -41,12 +41,14 @@ Exit codes:
 pub struct Failure {
     kind: Kind,
     message: String,
+    /// What there is to say beyond that, a sentence each.
+    more: Vec<String>,
 }
 
 impl Failure {
     /// A failure with a sentence that says what happened and, where that is not plain, what to do.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), more: Vec::new() }
     }
 
     /// The command line asks for what cannot be.
@@ -57,6 +59,12 @@ impl Failure {
     /// A local file, or the system.
     pub fn local(message: impl Into<String>) -> Self {
         Self::new(Kind::Local, message)
+    }
+
+    /// The command line asks for what cannot be, for several reasons; without any it would be none.
+    pub fn usages(messages: impl IntoIterator<Item = String>) -> Option<Self> {
+        let mut messages = messages.into_iter();
+        messages.next().map(|first| Self { more: messages.collect(), ..Self::usage(first) })
     }
 
     /// Whose fault it is.
@@ -72,14 +80,19 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// The sentence, on one line whatever a peer has put into it.
+    /// Each sentence, on one line whatever a peer has put into it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.message.chars().try_for_each(|character| match character {
-            '\n' | '\t' => f.write_str(" "),
-            control if control.is_control() => write!(f, "{}", control.escape_default()),
-            character => write!(f, "{character}"),
-        })
+        write_line(f, &self.message)?;
+        self.more.iter().try_for_each(|message| f.write_str("\n").and_then(|()| write_line(f, message)))
     }
+}
+
+fn write_line(f: &mut fmt::Formatter<'_>, message: &str) -> fmt::Result {
+    message.chars().try_for_each(|character| match character {
+        '\n' | '\t' => f.write_str(" "),
+        control if control.is_control() => write!(f, "{}", control.escape_default()),
+        character => write!(f, "{character}"),
+    })
 }
 
 impl std::error::Error for Failure {}
@@ -97,12 +110,12 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// What `main` gives back: nothing is said after success, one line on stderr after a failure.
+/// What `main` gives back: nothing is said after success, one line on stderr after a failure, or one for each reason.
 pub fn exit_code(program: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            show::complain(&format!("{program}: {failure}"));
+            failure.to_string().lines().for_each(|line| show::complain(&format!("{program}: {line}")));
             ExitCode::from(failure.kind as u8)
         }
     }

@@ -7,11 +7,15 @@ use std::time::Duration;
 use clap::Parser;
 use iscsi_runtime::url::Url;
 use iscsi_runtime::{
-    AdapterFunction, Authentication, Disk, Limits, PortalGroup, Server, StartError, StoreSpec, Target,
+    AdapterFunction, Authentication, Disk, Limits, PortalGroup, Server, ServerBuilder, StartError, StoreSpec, Target,
 };
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+mod chiscsi;
+
+pub use chiscsi::Configured;
 
 use crate::digest::{self, Digest, recoverable};
 use crate::failure::Failure;
@@ -47,6 +51,11 @@ Examples:
   iscsi-target --listen '[::]:3260' --listen 0.0.0.0:3260 --log debug
       listens on all addresses, IPv6 and IPv4, and tells much
 
+  iscsi-target --check /etc/chelsio-iscsi/chiscsi.conf
+      says what is wrong with the configuration file of a Chelsio iSCSI target, if anything
+  iscsi-target --config /etc/chelsio-iscsi/chiscsi.conf
+      serves the targets of that file at the addresses of their portal groups
+
 A line `ready URL` for each --listen on stdout says that initiators may connect;
 all else goes to stderr. SIGTERM or SIGINT: no new logins, running commands end,
 disks are flushed, exit within 5 s; a later second signal ends the process at once.
@@ -56,10 +65,35 @@ Exit codes:
   2  the command line is wrong
   6  a file, an address, or the system";
 
+/// Options that say what a configuration file says.
+const SAID_BY_FILE: [&str; 13] = [
+    "listen",
+    "portal_group",
+    "target",
+    "lun",
+    "chap",
+    "mutual_chap",
+    "allow_initiator",
+    "header_digest",
+    "data_digest",
+    "max_connections",
+    "error_recovery_level",
+    "advertise",
+    "redirect",
+];
+
 /// Serves disks over iSCSI.
 #[derive(Debug, Parser)]
 #[command(name = "iscsi-target", version, after_help = HELP, max_term_width = 110)]
 pub struct Arguments {
+    /// Serves what a chiscsi.conf says, the configuration file of a Chelsio iSCSI target, in place of all that says the same here
+    #[arg(long, value_name = "FILE", conflicts_with_all = SAID_BY_FILE)]
+    config: Option<PathBuf>,
+
+    /// Reads a chiscsi.conf, says all that is wrong with it, and starts nothing
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    check: Option<PathBuf>,
+
     /// Address to listen on, IPv4 or [IPv6]; port 0 takes any free one; may be repeated. Those of one portal group, 1 unless it is
     /// said, share the connections of a session; to multipath initiators each group is a way of its own
     #[arg(long, value_name = "ADDRESS[:PORT][,group=TAG]", default_value = "127.0.0.1:3260", value_parser = listen_in_group)]
@@ -146,21 +180,16 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Opens the disks, reads the secrets and starts the server.
+    /// Opens the disks, reads the secrets and starts the server; says what initiators connect to, by a URL for each way to a target.
     ///
     /// # Errors
     /// What cannot be opened, read or listened on.
-    pub fn start(&self) -> Result<Server, Failure> {
-        let authentication = self.authentication()?;
-        let mut builder = Server::builder().discovery_authentication(authentication.clone().or_none());
-        builder = builder.target(self.target(authentication)?);
-        let digests = digest::limits(self.header_digest, self.data_digest);
-        let Self { max_connections, error_recovery_level, .. } = *self;
-        builder = builder.limits(recoverable(Limits { max_connections, error_recovery_level, ..digests }));
-        builder = self.listen.iter().fold(builder, |builder, (address, tag)| builder.listen_in_group(*address, *tag));
-        builder = self.portal_group.iter().fold(builder, |builder, group| builder.portal_group(*group));
-        builder =
-            self.advertise.iter().fold(builder, |builder, (address, tag)| builder.advertise_in_group(address, *tag));
+    pub fn start(&self) -> Result<(Server, Vec<String>), Failure> {
+        let configured = self.config.as_deref().map(Configured::read).transpose()?;
+        let mut builder = match &configured {
+            Some(configured) => configured.builder()?,
+            None => self.builder()?,
+        };
         builder = builder.busy_poll(Duration::from_micros(self.busy_poll.into()));
         if let Some(cores) = self.cores {
             builder = builder.cores(cores.into());
@@ -171,12 +200,34 @@ impl Arguments {
         if let Some(file) = &self.capture {
             builder = builder.capture(file);
         }
-        builder.start().map_err(|error| match error {
+        let server = builder.start().map_err(|error| match error {
             StartError::Configuration(_) => Failure::usage(error.to_string()),
             StartError::Listen { .. } | StartError::System(_) | StartError::Records(_) | StartError::Kept(_) => {
                 Failure::local(error.to_string())
             }
-        })
+        })?;
+        let urls = match &configured {
+            Some(configured) => {
+                configured.notes().iter().for_each(|note| tracing::warn!("{note}"));
+                configured.urls(server.addresses())
+            }
+            None => server.addresses().iter().map(|address| url(*address, &self.target)).collect(),
+        };
+        Ok((server, urls))
+    }
+
+    /// What the command line says of the target.
+    fn builder(&self) -> Result<ServerBuilder, Failure> {
+        let authentication = self.authentication()?;
+        let mut builder = Server::builder().discovery_authentication(authentication.clone().or_none());
+        builder = builder.target(self.target(authentication)?);
+        let digests = digest::limits(self.header_digest, self.data_digest);
+        let Self { max_connections, error_recovery_level, .. } = *self;
+        builder = builder.limits(recoverable(Limits { max_connections, error_recovery_level, ..digests }));
+        builder = self.listen.iter().fold(builder, |builder, (address, tag)| builder.listen_in_group(*address, *tag));
+        builder = self.portal_group.iter().fold(builder, |builder, group| builder.portal_group(*group));
+        let advertised = self.advertise.iter();
+        Ok(advertised.fold(builder, |builder, (address, tag)| builder.advertise_in_group(address, *tag)))
     }
 
     fn target(&self, authentication: Authentication) -> Result<Target, Failure> {
@@ -201,11 +252,6 @@ impl Arguments {
         Authentication::chap(users, ours, ChapAlgorithm::ALL.to_vec())
             .map_err(|error| Failure::usage(error.to_string()))
     }
-
-    /// What initiators connect to, one URL for each address that is listened on.
-    fn urls(&self, server: &Server) -> Vec<String> {
-        server.addresses().iter().map(|address| url(*address, &self.target)).collect()
-    }
 }
 
 /// LUN 0 of a target.
@@ -218,13 +264,17 @@ fn url(address: SocketAddr, target: &str) -> String {
 /// # Errors
 /// What keeps the server from starting, or from ending well.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(file) = &arguments.check {
+        show::print(&Configured::read(file)?.judgement());
+        return Ok(());
+    }
     process::start_log(&arguments.log)?;
     process::raise_descriptor_limit();
     // Before anybody can know that we are there, so that no signal finds us unprepared.
     let mut signals =
         Signals::new([SIGTERM, SIGINT]).map_err(|error| Failure::local(format!("cannot wait for signals: {error}")))?;
-    let server = arguments.start()?;
-    arguments.urls(&server).iter().for_each(|url| show::print(&format!("ready {url}")));
+    let (server, urls) = arguments.start()?;
+    urls.iter().for_each(|url| show::print(&format!("ready {url}")));
     let signal = signals.forever().next();
     tracing::info!(signal, "ending: sessions are asked to log out, another signal ends at once");
     std::thread::spawn(move || end_when_asked_again(signals));

@@ -9,7 +9,8 @@
 //!
 //! `fuzz/corpus/NAME` holds the seeds, which `fuzz/seeds.py` cuts from the captures in `tests/captures`, and every input that has
 //! found something; those of `operations` were drawn at random, and those of `t5_wire` are the vectors of
-//! `crates/t5-hal/tests/golden.rs`, those of `program` the compiled ones of `policy`. They are replayed by `cargo test` in this folder, without a fuzzer.
+//! `crates/t5-hal/tests/golden.rs`, those of `program` the compiled ones of `policy`, those of
+//! `t5_guest` a few steps of each kind. They are replayed by `cargo test` in this folder, without a fuzzer.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ mod input;
 mod operations;
 mod pdu;
 mod policy;
+mod t5_guest;
 mod t5_wire;
 mod target;
 mod text;
@@ -30,6 +32,7 @@ pub use initiator::initiator;
 pub use operations::operations;
 pub use pdu::pdu;
 pub use policy::{policy, program};
+pub use t5_guest::t5_guest;
 pub use t5_wire::t5_wire;
 pub use target::target;
 pub use text::text;
@@ -43,7 +46,7 @@ pub fn cdb(input: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("framer", framer),
     ("pdu", pdu),
     ("text", text),
@@ -53,6 +56,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("cdb", cdb),
     ("policy", policy),
     ("program", program),
+    ("t5_guest", t5_guest),
     ("t5_wire", t5_wire),
     ("chiscsi_config", chiscsi_config),
 ];

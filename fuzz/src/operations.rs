@@ -363,7 +363,7 @@ impl Pair {
                 }
                 target::Event::TaskManagement { id, .. } => self.functions.push(id),
                 target::Event::SendTargets { id, .. } => self.target.answer_send_targets(id, &[]),
-                target::Event::ConnectionClosed { .. } | target::Event::Closed(_) => {}
+                target::Event::TagFree { .. } | target::Event::ConnectionClosed { .. } | target::Event::Closed(_) => {}
             }
         }
         panic!("one operation has consequences without end");

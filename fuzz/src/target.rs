@@ -158,6 +158,7 @@ impl Target {
                 let is_known = self.commands.remove(&task).is_some() || self.completed.remove(&task);
                 assert!(is_known, "a command ends once");
             }
+            Event::TagFree { .. } => {}
             Event::TaskManagement { id, .. } => {
                 session.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
             }
@@ -235,5 +236,11 @@ fn identification(options: u8) -> Identification {
             .expect("credentials that may be used"),
     };
     let authentication = if options & 0x10 == 0 { authentication } else { authentication.or_none() };
-    Identification::Proceed(LoginPolicy { authentication, target_alias: None, portal_group_tag: 1 })
+    Identification::Proceed(LoginPolicy {
+        authentication,
+        target_alias: None,
+        portal_group_tag: 1,
+        limits: None,
+        window: None,
+    })
 }

@@ -10,7 +10,7 @@ const REQUESTS_MAX: u32 = 120;
 const SEEDS_PER_BUG: u64 = 24;
 
 /// Worlds in which something was found once: seed, level, connections, requests.
-const FOUND: [(u64, Option<u8>, Option<u16>, u32); 8] = [
+const FOUND: [(u64, Option<u8>, Option<u16>, u32); 11] = [
     (77, None, None, 120),
     (20248, Some(2), Some(3), 400),
     (21107, Some(2), Some(3), 400),
@@ -19,6 +19,9 @@ const FOUND: [(u64, Option<u8>, Option<u16>, u32); 8] = [
     (35022, Some(0), Some(2), 400),
     (35573, Some(2), Some(4), 400),
     (35983, Some(0), Some(4), 400),
+    (36138, Some(2), Some(1), 400),
+    (36156, Some(1), Some(4), 400),
+    (37055, Some(1), Some(1), 400),
 ];
 
 fn worlds(level: Option<u8>, connections: Option<u16>, requests_max: u32) -> Options {

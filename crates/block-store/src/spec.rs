@@ -99,6 +99,22 @@ impl SpecError {
 }
 
 impl StoreSpec {
+    /// A store of which nothing else is said.
+    #[must_use]
+    pub fn new(kind: StoreKind) -> Self {
+        Self {
+            block_size: 512,
+            serial: None,
+            read_only: false,
+            limit_bytes: None,
+            physical_block_size: None,
+            removable: false,
+            protection: None,
+            write_cache: matches!(kind, StoreKind::File { .. }),
+            kind,
+        }
+    }
+
     /// Opens the store.
     pub fn open(&self) -> Result<Arc<dyn BlockStore>, OpenError> {
         let geometry = |size_bytes: u64| self.stored_geometry(size_bytes).map_err(OpenError::Geometry);
@@ -216,18 +232,7 @@ impl FromStr for StoreSpec {
                 return Err(SpecError::new("store", text, expected));
             }
         };
-        let write_cache = matches!(kind, StoreKind::File { .. });
-        let mut spec = Self {
-            kind,
-            block_size: 512,
-            serial: None,
-            read_only: false,
-            limit_bytes: None,
-            physical_block_size: None,
-            removable: false,
-            protection: None,
-            write_cache,
-        };
+        let mut spec = Self::new(kind);
         for option in options.into_iter().flat_map(|options| options.split(',')) {
             spec.set(option)?;
         }

@@ -53,6 +53,7 @@ fn a_command_that_has_ended_is_neither_found_nor_aborted() {
     assert!(!client.query(handle).wait().unwrap());
     let aborted = client.abort(handle).wait();
     assert!(matches!(aborted, Err(ClientError::TaskManagement(Response::TaskDoesNotExist))), "{aborted:?}");
+    client.logout().wait().unwrap();
 }
 
 #[test]
@@ -65,4 +66,5 @@ fn at_protocol_level_1_there_are_no_queries() {
     for refused in [client.query_unit(0).wait().map(drop), client.reset_nexus().wait()] {
         assert!(matches!(refused, Err(ClientError::TaskManagement(Response::FunctionNotSupported))), "{refused:?}");
     }
+    client.logout().wait().unwrap();
 }

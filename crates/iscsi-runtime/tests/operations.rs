@@ -1,6 +1,9 @@
 //! What an operation promises to those who do not wait for it.
 
-use iscsi_runtime::{Client, ClientConfig, Disk, Server, Target};
+use iscsi_runtime::{Client, ClientConfig, Disk, Request, Server, Target, Transfer};
+use scsi_block::cdb::Cdb;
+use scsi_block::designator::{Association, Designator};
+use scsi_block::vpd::DeviceIdentification;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake};
@@ -55,4 +58,18 @@ fn operations_end_on_any_executor() {
             tasks[number] = None;
         }
     }
+}
+
+// RFC 7143 4.4.2-1: in the words of SCSI too.
+#[test]
+fn the_scsi_device_has_the_name_of_the_node() {
+    let name = "iqn.2026-01.io.example:disk";
+    let target = Target::new(name).lun(0, Disk::memory(1 << 20));
+    let server = Server::builder().listen(SocketAddr::from(([127, 0, 0, 1], 0))).target(target).start().unwrap();
+    let client = Client::connect(ClientConfig::new(server.addresses()[0].to_string(), name)).wait().unwrap();
+    let inquiry = Request::new(0.into(), &Cdb::inquiry_page(0x83, 1024), Transfer::Read(1024));
+    let data: Vec<u8> = client.execute(inquiry).wait().unwrap().data.concat();
+    let names = DeviceIdentification::decode(&data).unwrap().0;
+    let of_device = names.iter().find(|name| name.association == Association::TargetDevice).unwrap();
+    assert_eq!((of_device.kind, of_device.to_string()), (Designator::SCSI_NAME, name.to_owned()));
 }

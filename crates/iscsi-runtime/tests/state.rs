@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use block_store::{MemoryStore, RecordsError};
 use iscsi_runtime::{ChangeError, Client, ClientConfig, Disk, Request, Server, StartError, Target, Transfer};
 use scsi_block::cdb::Cdb;
+use scsi_block::mode::{CACHING, ModeData, ModeField};
 use scsi_block::reservations::{Keys, OutAction, OutList};
 use scsi_block::{Geometry, LogicalUnitConfig, LogicalUnitNumber, Status};
 
@@ -52,6 +53,56 @@ fn a_unit_that_comes_again_has_its_reservations() {
         good(&client, 5, &register, &Transfer::Write(list.into()));
     }
     server.resize(TARGET, 5, 2 * MIB).unwrap();
+    client.logout().wait().unwrap();
+    server.shutdown(Duration::from_secs(5)).unwrap();
+}
+
+#[test]
+fn saved_mode_pages_and_a_sanitize_that_goes_on_come_back_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || serve(folder.path(), [Target::new(TARGET).lun(0, Disk::memory(32 * MIB))]).unwrap();
+    let connect =
+        |server: &Server| Client::connect(ClientConfig::new(server.addresses()[0].to_string(), TARGET)).wait().unwrap();
+    let caching = |client: &Client, control| {
+        let data = good(client, 0, &Cdb::mode_sense_10(control, CACHING, 0, 255), &Transfer::Read(255));
+        ModeData::decode_10(&data).unwrap().pages.remove(0)
+    };
+    let write_cache = ModeField::find("WCE").unwrap();
+    let record = |name: &str| {
+        let files = std::fs::read_dir(folder.path().join("state")).unwrap().map(|file| file.unwrap().path());
+        files
+            .filter(|file| file.extension().is_some_and(|end| end == name))
+            .map(|file| std::fs::read(file).unwrap())
+            .next()
+    };
+
+    let server = start();
+    let client = connect(&server);
+    let mut page = caching(&client, 0);
+    assert!(page.savable && write_cache.set(&mut page, 0));
+    let list = ModeData::select_list_10(&[page]);
+    good(&client, 0, &Cdb::mode_select_10(true, list.len() as u16), &Transfer::Write(list.into()));
+    // 31 passes of 32 steps, a millisecond apart.
+    let overwrite = [31, 0, 0, 1, 7];
+    let cdb = Cdb::sanitize_overwrite(true, overwrite.len() as u16);
+    good(&client, 0, &cdb, &Transfer::Write(overwrite.to_vec().into()));
+    client.logout().wait().unwrap();
+    server.shutdown(Duration::from_secs(5)).unwrap();
+    let interrupted = record("sanitize").expect("it was kept before the answer");
+
+    // Nobody connects, and it goes on to its end all the same, which is kept.
+    let server = start();
+    let until = Instant::now() + Duration::from_secs(60);
+    while record("sanitize").is_some_and(|now| now == interrupted) {
+        assert!(Instant::now() < until, "it does not go on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let client = connect(&server);
+    for control in [0, 3] {
+        assert_eq!(write_cache.get(&caching(&client, control)), 0, "current and saved");
+    }
+    let block = good(&client, 0, &Cdb::read_10(65535, 1), &Transfer::Read(512));
+    assert_eq!(block, [7; 512]);
     client.logout().wait().unwrap();
     server.shutdown(Duration::from_secs(5)).unwrap();
 }

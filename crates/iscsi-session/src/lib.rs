@@ -53,7 +53,13 @@
 //!         match event {
 //!             target::LoginEvent::Identify(_) => {
 //!                 let (authentication, target_alias) = (Authentication::None, Some("a disk".into()));
-//!                 let policy = target::LoginPolicy { authentication, target_alias, portal_group_tag: 1 };
+//!                 let policy = target::LoginPolicy {
+//!                     authentication,
+//!                     target_alias,
+//!                     portal_group_tag: 1,
+//!                     limits: None,
+//!                     window: None,
+//!                 };
 //!                 target.identify(target::Identification::Proceed(policy));
 //!             }
 //!             target::LoginEvent::Admit(_) => target.admit(Tsih(1)),
@@ -87,6 +93,7 @@ mod parameters;
 mod round_trip;
 mod security_keys;
 pub mod target;
+mod task_reporting;
 mod violation;
 
 pub use chap::ChapAlgorithm;
@@ -99,4 +106,5 @@ pub use login_failure::LoginFailure;
 pub use name::{NAME_BYTES_MAX, NameError, normalise_name};
 pub use outcome::{LoginOutcome, SessionType};
 pub use parameters::{Limits, Parameters};
+pub use task_reporting::TaskReporting;
 pub use violation::{Answer, IscsiCondition, Violation};

@@ -7,7 +7,7 @@
 use crate::keys::{End, Key, KeySet, Numbers, Rule, Use, Value, parse_flag, parse_number};
 use crate::login_text::Breach;
 use crate::parameters::Limit;
-use crate::{Limits, Parameters, SessionType, Violation};
+use crate::{Limits, Parameters, SessionType, TaskReporting, Violation};
 use bytes::BytesMut;
 use iscsi_pdu::text;
 
@@ -59,13 +59,19 @@ impl Negotiation {
 
     /// Offers all that our limits speak of: an initiator's part.
     pub(crate) fn offer_all(&mut self, text: &mut BytesMut) {
-        // Targets of RFC 3720 do not know these two keys: they are not asked where we have nothing to say about them.
-        let (fences, one_level) = (self.limits.response_fence, self.limits.protocol_level_max <= 1);
-        let silent = |key| key == Key::TaskReporting && !fences || key == Key::ISCSIProtocolLevel && one_level;
-        for key in Key::ALL.iter().copied().filter(|key| key.is_negotiated() && !silent(*key)) {
-            if self.is_for_this_login(key) {
+        for key in Key::ALL.iter().copied().filter(|key| key.is_negotiated()) {
+            if self.is_for_this_login(key) && !self.is_silent_about(key) {
                 self.offer(key, text);
             }
+        }
+    }
+
+    /// Targets of RFC 3720 do not know two keys: they are not asked where we have nothing to say about them.
+    fn is_silent_about(&self, key: Key) -> bool {
+        match key {
+            Key::TaskReporting => self.limits.task_reporting == TaskReporting::Rfc3720,
+            Key::ISCSIProtocolLevel => self.limits.protocol_level_max <= 1,
+            _ => false,
         }
     }
 

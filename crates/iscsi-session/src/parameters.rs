@@ -1,5 +1,6 @@
 //! Values of the text keys (RFC 7143 section 13): what one end will do, and what both have agreed upon.
 
+use crate::TaskReporting;
 use crate::keys::{Key, Rule, Value};
 use smallvec::SmallVec;
 
@@ -38,8 +39,8 @@ pub struct Parameters {
     pub error_recovery_level: u8,
     /// iSCSIProtocolLevel: 1 is RFC 7143 alone, 2 is RFC 7144 too.
     pub protocol_level: u8,
-    /// TaskReporting is ResponseFence: responses are fenced where RFC 7143 section 4.2.2.3.4 asks for it.
-    pub response_fence: bool,
+    /// TaskReporting.
+    pub task_reporting: TaskReporting,
 }
 
 impl Default for Parameters {
@@ -62,7 +63,7 @@ impl Default for Parameters {
             data_sequence_in_order: false,
             error_recovery_level: 0,
             protocol_level: 0,
-            response_fence: false,
+            task_reporting: TaskReporting::Rfc3720,
         };
         for key in Key::ALL {
             if let Some(value) = key.default_value() {
@@ -95,7 +96,7 @@ impl Parameters {
             (Key::MaxOutstandingR2t, Value::Number(number)) => self.outstanding_r2t_max = narrow(number),
             (Key::ErrorRecoveryLevel, Value::Number(number)) => self.error_recovery_level = narrow(number),
             (Key::ISCSIProtocolLevel, Value::Number(number)) => self.protocol_level = narrow(number),
-            (Key::TaskReporting, Value::Word(word)) => self.response_fence = word == RESPONSE_FENCE,
+            (Key::TaskReporting, Value::Word(word)) => self.task_reporting = TaskReporting::of(word),
             _ => {}
         }
     }
@@ -117,9 +118,6 @@ impl Parameters {
 fn narrow<T: TryFrom<u32>>(number: u32) -> T {
     T::try_from(number).ok().expect("the table of keys holds no range beyond the type of its parameter")
 }
-
-/// The value of TaskReporting that promises response fences.
-const RESPONSE_FENCE: &str = "ResponseFence";
 
 /// The highest iSCSIProtocolLevel that we know: RFC 7144's.
 const PROTOCOL_LEVEL_MAX: u8 = 2;
@@ -161,8 +159,8 @@ pub struct Limits {
     pub data_sequence_in_order: bool,
     /// iSCSIProtocolLevel: 1 is RFC 7143 alone, 2 is RFC 7144 too.
     pub protocol_level_max: u8,
-    /// TaskReporting: `true` promises response fences, `false` the semantics of RFC 3720 alone.
-    pub response_fence: bool,
+    /// The best TaskReporting that is agreed to.
+    pub task_reporting: TaskReporting,
 }
 
 impl Default for Limits {
@@ -185,7 +183,8 @@ impl Default for Limits {
             data_pdu_in_order: true,
             data_sequence_in_order: true,
             protocol_level_max: PROTOCOL_LEVEL_MAX,
-            response_fence: false,
+            // RFC 7143 4.2.3.4-1, 10.7-1.
+            task_reporting: TaskReporting::FastAbort,
         }
     }
 }
@@ -196,7 +195,7 @@ pub(crate) enum Limit {
     Flag(bool),
     Number(u32),
     /// The preferred one first.
-    Words(SmallVec<[&'static str; 2]>),
+    Words(SmallVec<[&'static str; 3]>),
 }
 
 impl Limits {
@@ -240,13 +239,8 @@ impl Limits {
             Key::MaxOutstandingR2t => Limit::Number(self.outstanding_r2t_max.into()),
             // RFC 7143 7.1.5-1, 7.1.5-2: the sessions do every level up to it.
             Key::ErrorRecoveryLevel => Limit::Number(self.error_recovery_level.into()),
-            // RFC 7143 13.23: whoever offers fences offers to do without them too.
-            Key::TaskReporting if self.response_fence => {
-                Limit::Words(SmallVec::from_slice(&[RESPONSE_FENCE, "RFC3720"]))
-            }
-            // RFC 7143 4.2.3.3-1: its semantics, without a promise of response fences.
-            // RFC 7143 13.23-1: what section 4.2.3.3 says.
-            Key::TaskReporting => Limit::Words(SmallVec::from_slice(&["RFC3720"])),
+            // RFC 7143 4.2.3.3-1, 13.23-1, 13.23-2: whoever offers one offers to do without it too.
+            Key::TaskReporting => Limit::Words(SmallVec::from_slice(self.task_reporting.words())),
             // RFC 7143 13.24-1: 1 is the level of that standard alone, 2 that of RFC 7144 too.
             Key::ISCSIProtocolLevel => Limit::Number(self.protocol_level_max.into()),
             _ => return None,
@@ -255,7 +249,7 @@ impl Limits {
 }
 
 // RFC 7143 6.2.1-2: no digest is called None.
-fn digests(preferences: &[bool]) -> SmallVec<[&'static str; 2]> {
+fn digests(preferences: &[bool]) -> SmallVec<[&'static str; 3]> {
     preferences.iter().map(|crc32c| if *crc32c { CRC32C } else { "None" }).collect()
 }
 
@@ -288,7 +282,7 @@ mod tests {
             data_sequence_in_order: true,
             error_recovery_level: 0,
             protocol_level: 1,
-            response_fence: false,
+            task_reporting: TaskReporting::Rfc3720,
         };
         assert_eq!(Parameters::default(), expected);
     }

@@ -52,6 +52,8 @@ fn log_in(ours: Limits, theirs: Limits, session_type: SessionType, now: Instant)
                         authentication: Authentication::None,
                         target_alias: None,
                         portal_group_tag: 1,
+                        limits: None,
+                        window: None,
                     }));
                 }
                 target::LoginEvent::Admit(_) => theirs.admit(Tsih(7)),
@@ -114,6 +116,7 @@ impl Target {
                     self.receiving.remove(&task);
                     self.ready.retain(|work| work.task != task);
                 }
+                target::Event::TagFree { .. } => {}
                 target::Event::TaskManagement { id, .. } => {
                     self.session.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
                 }

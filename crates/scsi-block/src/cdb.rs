@@ -180,6 +180,14 @@ impl Cdb {
         }
     }
 
+    /// The same CDB, of which a CHECK CONDITION makes an auto contingent allegiance (NACA): until that is cleared, the unit takes no more of the nexus
+    /// than one task with the attribute ACA.
+    #[must_use]
+    pub fn with_allegiance(mut self) -> Self {
+        self.row.naca().put(&mut self.bytes, 1);
+        self
+    }
+
     /// Number of blocks that the command is about: zero in a READ (6) or WRITE (6) means 256 (SBC-4 5.16).
     #[inline]
     pub fn blocks(&self) -> u64 {
@@ -230,16 +238,16 @@ impl Cdb {
         }
     }
 
-    /// Whether the CDB asks for nothing that [`check_refused`](Self::check_refused) may refuse.
+    /// Whether the CDB asks for nothing that [`check_refused`](Self::check_refused) may refuse, nor for an auto contingent allegiance.
     #[inline]
-    pub(crate) fn has_no_refused(&self) -> bool {
-        self.front() & self.row.refused() == 0
+    pub(crate) fn is_usual(&self) -> bool {
+        self.front() & self.row.unusual() == 0
     }
 
-    /// Refuses what no unit supports: NACA, and fields that the table says must be zero; those about protection information only
+    /// Refuses what no unit supports: fields that the table says must be zero; those about protection information only
     /// where the unit keeps none.
     pub(crate) fn check_refused(&self, protected: bool) -> Result<(), Sense> {
-        let mut wrong = self.front() & self.row.refused();
+        let mut wrong = self.front() & self.row.unusual() & !self.row.naca().mask_in_16();
         if protected {
             wrong &= !self.row.place(Field::Protect).mask_in_16();
         }
@@ -247,11 +255,29 @@ impl Cdb {
             return Ok(());
         }
         let places = self.row.fields.iter().filter(|entry| entry.refused).map(|entry| entry.place);
-        let first = places.chain([self.row.naca()]).find(|place| place.mask_in_16() & wrong != 0);
+        let first = places.into_iter().find(|place| place.mask_in_16() & wrong != 0);
         let place = first.expect("a refused bit is in a refused field");
         Err(Sense::invalid_cdb_field(place.byte.into(), place.bit))
     }
 }
+
+/// Whether a CDB asks for an auto contingent allegiance if it ends with CHECK CONDITION: NACA, in the CONTROL byte where its group of operation codes
+/// has that (SAM-5 5.2, SPC-5 4.2.5).
+pub(crate) fn asks_allegiance(cdb: &[u8]) -> bool {
+    let Some(opcode) = cdb.first() else { return false };
+    let control = match opcode >> 5 {
+        0 => 5,
+        1 | 2 => 9,
+        3 if *opcode == VARIABLE_LENGTH => 1,
+        4 => 15,
+        5 => 11,
+        _ => return false,
+    };
+    cdb.get(control).is_some_and(|control| control & NACA != 0)
+}
+
+/// NACA, in the CONTROL byte.
+const NACA: u8 = 0x04;
 
 /// A CDB with zeros behind it.
 #[cold]

@@ -157,6 +157,7 @@ pub(crate) enum Work {
         immediate: bool,
         unrestricted_exit: bool,
     },
+    ExitFailureMode,
     Copy {
         lid4: bool,
     },
@@ -299,6 +300,7 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
             Ok(Started::Io(BlockIo::LbaStatus { extent, runs_max }, Rare::GiveStatus.into()))
         }
         Work::Format { long } => wiping::start_format(context.unit, data, wanted, long),
+        Work::ExitFailureMode => Ok(wiping::start_exit(context.unit)),
         Work::Sanitize { overwrites, immediate, unrestricted_exit } => {
             wiping::start_sanitize(context.unit, data, wanted, (overwrites, immediate, unrestricted_exit))
         }

@@ -37,6 +37,8 @@ pub struct StandardInquiry {
     pub removable: bool,
     /// VERSION: 6 is SPC-4, 7 is SPC-5.
     pub version: u8,
+    /// NORMACA: commands may ask for an auto contingent allegiance (NACA).
+    pub normal_aca: bool,
     /// TPGS: bit 0 implicit, bit 1 explicit asymmetric access.
     pub target_port_groups: u8,
     /// 3PC: third-party copy.
@@ -70,7 +72,7 @@ impl StandardInquiry {
         bytes[0] = self.peripheral.encode();
         bytes[1] = u8::from(self.removable) << 7;
         bytes[2] = self.version;
-        bytes[3] = FORMAT_AND_HISUP;
+        bytes[3] = u8::from(self.normal_aca) << 5 | FORMAT_AND_HISUP;
         bytes[4] = STANDARD_INQUIRY_BYTES as u8 - 5;
         bytes[5] =
             (self.target_port_groups & 3) << 4 | u8::from(self.third_party_copy) << 3 | u8::from(self.protection);
@@ -95,6 +97,7 @@ impl StandardInquiry {
             peripheral: Peripheral::decode(bytes[0]),
             removable: bytes[1] & 0x80 != 0,
             version: bytes[2],
+            normal_aca: bytes[3] & 0x20 != 0,
             target_port_groups: bytes[5] >> 4 & 3,
             third_party_copy: bytes[5] & 0x08 != 0,
             protection: bytes[5] & 0x01 != 0,
@@ -118,6 +121,7 @@ mod tests {
             peripheral: Peripheral::DIRECT_ACCESS,
             removable: true,
             version: 6,
+            normal_aca: true,
             target_port_groups: 1,
             third_party_copy: true,
             protection: true,
@@ -129,7 +133,7 @@ mod tests {
             version_descriptors: vec![0x00a0, 0x0460],
         };
         let bytes = inquiry.encode();
-        assert_eq!(&bytes[..8], &[0, 0x80, 6, 0x12, 91, 0x19, 0x10, 2]);
+        assert_eq!(&bytes[..8], &[0, 0x80, 6, 0x32, 91, 0x19, 0x10, 2]);
         assert_eq!(&bytes[8..36], b"VENDOR  A PRODUCT       1.0 ");
         assert_eq!(StandardInquiry::decode(&bytes), Ok(inquiry));
         assert!(StandardInquiry::decode(&bytes[..35]).is_err());

@@ -117,8 +117,7 @@ impl Nexus {
     /// of the unit has ended.
     #[inline]
     pub fn may_start(&self, task: &Task) -> bool {
-        let own = self.own(task);
-        own.set.may_begin(task.position) || own.has_aborted(task)
+        self.own(task).may_begin(task)
     }
 
     /// The command's data-out has come, all that there will be: empty if the task wants none, and less than
@@ -350,7 +349,23 @@ impl Nexus {
     /// I_T NEXUS RESET (SAM-5 7): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
     /// its RESERVE reservations end, and it is told by unit attention.
     pub fn reset(&mut self) {
-        self.units.iter().flatten().for_each(|own| own.unit.reset_nexus(self.id));
+        for own in self.units.iter_mut().flatten() {
+            own.clear_allegiance();
+            own.unit.reset_nexus(self.id);
+        }
+    }
+
+    /// CLEAR ACA (SAM-5 7): an auto contingent allegiance of this nexus ends, if there is one, and tasks that it has kept back
+    /// [may start](Self::may_start).
+    ///
+    /// # Errors
+    /// The LUN has no unit.
+    pub fn clear_allegiance(&mut self, lun: LogicalUnitNumber) -> Result<(), NoSuchLogicalUnit> {
+        let index = self.device.roster().find(lun).ok_or(NoSuchLogicalUnit(lun))?;
+        if let Some(Some(own)) = self.units.get_mut(index) {
+            own.clear_allegiance();
+        }
+        Ok(())
     }
 
     /// QUERY ASYNCHRONOUS EVENT (SAM-5 7): the unit attention condition that waits for a command of this nexus, if there is one.

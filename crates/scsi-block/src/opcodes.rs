@@ -228,8 +228,8 @@ static PLACES: [[Place; Field::COUNT]; COMMANDS.len()] = {
     places
 };
 
-/// The bits of each command's CDB in which a unit takes nothing but zero: refused fields, and NACA in CONTROL.
-static REFUSED: [u128; COMMANDS.len()] = {
+/// The bits of each command's CDB that are zero in all but a few: refused fields, and NACA in CONTROL.
+static UNUSUAL: [u128; COMMANDS.len()] = {
     let mut masks = [0; COMMANDS.len()];
     let mut row = 0;
     while row < COMMANDS.len() {
@@ -283,16 +283,16 @@ impl CommandDescriptor {
         Some(self.place(field)).filter(|place| *place != ABSENT)
     }
 
-    /// The bit of the CONTROL byte that asks for an auto contingent allegiance (SAM-5 5.2), which no unit has.
+    /// The bit of the CONTROL byte that asks for an auto contingent allegiance (SAM-5 5.2).
     pub(crate) const fn naca(&self) -> Place {
         let control = if self.opcode == VARIABLE_LENGTH { 1 } else { self.length - 1 };
         Place { byte: control, bit: 2, bits: 1 }
     }
 
-    /// The bits in which a unit takes nothing but zero, in the CDB read as one number.
+    /// The bits of refused fields and NACA, in the CDB read as one number.
     #[inline]
-    pub(crate) fn refused(&self) -> u128 {
-        REFUSED[self.operation as usize]
+    pub(crate) fn unusual(&self) -> u128 {
+        UNUSUAL[self.operation as usize]
     }
 
     /// Writes the service action, and what else the operation code has at the same bits in every CDB.

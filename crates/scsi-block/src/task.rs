@@ -104,6 +104,8 @@ pub struct Task {
     /// The epoch of its nexus at the unit when the command came.
     pub(crate) epoch: u64,
     pub(crate) position: Position,
+    /// NACA: whether an auto contingent allegiance comes to be if it ends with CHECK CONDITION.
+    pub(crate) asks_allegiance: bool,
     pub(crate) phase: Phase,
 }
 

@@ -14,7 +14,7 @@ pub enum TaskAttribute {
     Ordered,
     /// It begins at once, and before all that have not begun.
     HeadOfQueue,
-    /// It belongs to an auto contingent allegiance, which no unit here ever has.
+    /// It belongs to an auto contingent allegiance, and begins while that keeps all others from beginning.
     Aca,
 }
 
@@ -24,6 +24,8 @@ pub(crate) struct Position(u64);
 
 impl Position {
     const HEAD: Self = Self(u64::MAX);
+    /// That of the task that belongs to an auto contingent allegiance.
+    pub(crate) const OF_ALLEGIANCE: Self = Self(u64::MAX - 1);
 
     /// Whether it is that of an ORDERED task.
     fn is_ordered(self) -> bool {
@@ -38,6 +40,8 @@ pub(crate) struct TaskSet {
     newest: u32,
     /// Tasks that have HEAD OF QUEUE.
     heads: u32,
+    /// Tasks that have ACA.
+    of_allegiance: u32,
     /// Number of the newest group.
     number: u64,
     /// Number of each group before it that has tasks left, the oldest first, and how many.
@@ -49,7 +53,12 @@ impl TaskSet {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         let older: usize = self.older.iter().map(|(_, tasks)| *tasks as usize).sum();
-        self.newest as usize + self.heads as usize + older
+        (self.newest + self.heads + self.of_allegiance) as usize + older
+    }
+
+    /// Whether a task is in the set that has ACA.
+    pub(crate) fn has_task_of_allegiance(&self) -> bool {
+        self.of_allegiance > 0
     }
 
     /// A task has come.
@@ -66,9 +75,16 @@ impl TaskSet {
 
     #[cold]
     fn enter_rarely(&mut self, attribute: TaskAttribute) -> Position {
-        if attribute == TaskAttribute::HeadOfQueue {
-            self.heads += 1;
-            return Position::HEAD;
+        match attribute {
+            TaskAttribute::HeadOfQueue => {
+                self.heads += 1;
+                return Position::HEAD;
+            }
+            TaskAttribute::Aca => {
+                self.of_allegiance += 1;
+                return Position::OF_ALLEGIANCE;
+            }
+            TaskAttribute::Simple | TaskAttribute::Ordered => {}
         }
         let before = std::mem::take(&mut self.newest);
         if before > 0 {
@@ -87,8 +103,8 @@ impl TaskSet {
 
     #[cold]
     fn may_begin_rarely(&self, position: Position) -> bool {
-        if position == Position::HEAD || self.heads > 0 {
-            return position == Position::HEAD;
+        if self.heads > 0 || matches!(position, Position::HEAD | Position::OF_ALLEGIANCE) {
+            return matches!(position, Position::HEAD | Position::OF_ALLEGIANCE);
         }
         let mut before =
             self.older.iter().map(|(number, _)| Position(*number)).take_while(|other| other.0 < position.0);
@@ -106,9 +122,10 @@ impl TaskSet {
 
     #[cold]
     fn leave_rarely(&mut self, position: Position) {
-        if position == Position::HEAD {
-            self.heads -= 1;
-            return;
+        match position {
+            Position::HEAD => return self.heads -= 1,
+            Position::OF_ALLEGIANCE => return self.of_allegiance -= 1,
+            _ => {}
         }
         let found = self.older.binary_search_by_key(&position.0, |(number, _)| *number);
         let index = found.expect("a group is there as long as a task of it is");

@@ -30,7 +30,7 @@ use crate::reservations::{self, NexusName, Path, Reservations};
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
 use crate::upkeep::Upkeep;
-use crate::wipe::{Progress, Wipe};
+use crate::wipe::{self, Progress, Wipe};
 
 /// An I_T nexus, by a number that is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -252,7 +252,9 @@ impl LogicalUnit {
         let reservations = Reservations::from_kept(kept(reservations::RECORD)).map_err(wrong)?;
         let access = Access::from_kept(kept(access::RECORD), &ports).map_err(wrong)?;
         let saved = ModeSettings::from_kept(kept(mode::RECORD), config.default_settings()).map_err(wrong)?;
-        let state = State {
+        let record = config.kept.as_ref().and_then(|kept| kept.get(wipe::RECORD)).cloned().unwrap_or_default();
+        let sanitize = wipe::from_kept(&record, config.stored_block_bytes() as usize).map_err(wrong)?;
+        let mut state = State {
             settings: saved,
             saved,
             reserved_by: None,
@@ -268,7 +270,13 @@ impl LogicalUnit {
             retired: Totals::default(),
             cleared: Default::default(),
         };
-        let summary = AtomicU64::new(conditions(&state, &config).bits().into());
+        if let Some((kind, content)) = sanitize {
+            let wipe = Wipe::new(kind, content, config.geometry.blocks, config.stored_block_bytes());
+            state.medium.wipe = Some(wipe.with_records(None, Some(state.record(wipe::RECORD, Vec::new()))));
+        }
+        let conditions = conditions(&state, &config);
+        upkeep.count(Conditions::empty(), conditions);
+        let summary = AtomicU64::new(conditions.bits().into());
         let blocks = AtomicU64::new(config.geometry.blocks);
         Ok(Self { number, config, ports, summary, blocks, upkeep, state: Mutex::new(state) })
     }

@@ -1,14 +1,20 @@
 //! FORMAT UNIT and SANITIZE under way: the whole medium, written in bounded steps (SBC-4 4.11, 4.33).
 //!
+//! Where records are kept, a SANITIZE is one from its first step to its last, and is taken up again after a loss of power.
+//!
 //! The steps are the unit's, not a task's, as they outlive the nexus that asked for them. A task that waits for their end (IMMED zero)
 //! has the lease and carries them out itself; without a lease, from the start or since that task is gone, whoever owns the device
 //! does: [`TargetDevice::poll_upkeep`](crate::TargetDevice::poll_upkeep).
+
+mod kept;
+
+pub(crate) use kept::{RECORD, from_kept, to_kept};
 
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use crate::io::{BlockIo, Extent, IoError};
+use crate::io::{BlockIo, Extent, IoError, Record};
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 
 /// Bytes that one step writes, so that other sessions' commands come between steps.
@@ -57,7 +63,11 @@ pub(crate) enum Content {
 
 /// The hold of a task on a wipe.
 #[derive(Debug)]
-pub(crate) struct Lease(Arc<()>);
+pub(crate) struct Lease {
+    held: Arc<()>,
+    /// Whether the task goes when the wipe is kept, and does not wait for its end.
+    pub(crate) until_kept: bool,
+}
 
 /// A wipe that goes on.
 #[derive(Debug)]
@@ -66,6 +76,12 @@ pub(crate) struct Wipe {
     content: Content,
     blocks: u64,
     block_bytes: u64,
+    /// The record of it, to be kept before all else; none when that is done.
+    begin: Option<Record>,
+    /// The record of its end, to be kept after all else.
+    end: Option<Record>,
+    /// Whether all that was written would survive a power cut.
+    is_flushed: bool,
     /// Pass that goes on, counted from zero.
     pass: u8,
     /// First block that is not done in this pass.
@@ -87,19 +103,36 @@ impl Wipe {
     /// A medium of `blocks` with `block_bytes` each in the store.
     pub(crate) fn new(kind: Kind, content: Content, blocks: u64, block_bytes: u32) -> Self {
         let block_bytes = block_bytes.into();
-        Self { kind, content, blocks, block_bytes, pass: 0, next: 0, lease: Weak::new(), is_out: false }
+        Self {
+            kind,
+            content,
+            blocks,
+            block_bytes,
+            begin: None,
+            end: None,
+            is_flushed: false,
+            pass: 0,
+            next: 0,
+            lease: Weak::new(),
+            is_out: false,
+        }
     }
 
-    /// Gives the wipe to a task.
-    pub(crate) fn lease(&mut self) -> Lease {
-        let lease = Arc::new(());
-        self.lease = Arc::downgrade(&lease);
-        Lease(lease)
+    /// The same with records of its begin and its end, as there are.
+    pub(crate) fn with_records(self, begin: Option<Record>, end: Option<Record>) -> Self {
+        Self { begin, end, ..self }
+    }
+
+    /// Gives the wipe to a task, for all of it or until it is kept.
+    pub(crate) fn lease(&mut self, until_kept: bool) -> Lease {
+        let held = Arc::new(());
+        self.lease = Arc::downgrade(&held);
+        Lease { held, until_kept }
     }
 
     /// Whether the lease is for this wipe, and not for one before it.
     pub(crate) fn is_leased_to(&self, lease: &Lease) -> bool {
-        self.lease.upgrade().is_some_and(|held| Arc::ptr_eq(&held, &lease.0))
+        self.lease.upgrade().is_some_and(|held| Arc::ptr_eq(&held, &lease.held))
     }
 
     fn passes(&self) -> u8 {
@@ -115,8 +148,11 @@ impl Wipe {
 
     /// The step that is due.
     pub(crate) fn step(&self) -> BlockIo {
-        if self.is_written() {
-            return BlockIo::Flush;
+        match (&self.begin, &self.end) {
+            (Some(begin), _) => return BlockIo::Keep(begin.clone()),
+            (None, Some(end)) if self.is_flushed => return BlockIo::Keep(end.clone()),
+            _ if self.is_written() => return BlockIo::Flush,
+            _ => {}
         }
         let extent = Extent { lba: self.next, blocks: self.step_blocks().min(self.blocks - self.next) };
         match &self.content {
@@ -151,8 +187,13 @@ impl Wipe {
         if done.is_err() {
             return Progress::Failed(self.kind);
         }
+        if self.begin.take().is_some() {
+            return Progress::Continues;
+        }
         if self.is_written() {
-            return Progress::Ended;
+            let is_over = self.is_flushed || self.end.is_none();
+            self.is_flushed = true;
+            return if is_over { Progress::Ended } else { Progress::Continues };
         }
         self.next += self.step_blocks().min(self.blocks - self.next);
         if self.next == self.blocks {
@@ -210,7 +251,7 @@ mod tests {
     #[test]
     fn one_that_lost_its_task_goes_to_the_owner_of_the_device() {
         let mut wipe = Wipe::new(Kind::Format, Content::Nothing, 8, 512);
-        let lease = wipe.lease();
+        let lease = wipe.lease(false);
         assert!(wipe.is_leased_to(&lease));
         assert_eq!(wipe.poll(), None);
         drop(lease);

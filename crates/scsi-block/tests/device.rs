@@ -312,7 +312,6 @@ fn bytes_that_are_no_command_are_refused() {
     assert_eq!(additional(&[0xff; 16]), AdditionalSense::INVALID_COMMAND_OPERATION_CODE);
     assert_eq!(additional(&[0x9e, 0x1f, 0, 0, 0, 0]), AdditionalSense::INVALID_FIELD_IN_CDB);
     assert_eq!(additional(&[0x28, 0, 0]), AdditionalSense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);
-    assert_eq!(additional(&[0, 0, 0, 0, 0, 0x04]), AdditionalSense::INVALID_FIELD_IN_CDB); // NACA
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) fn of(plan: &Plan) -> Portal {
         initiators: None,
         resettable: plan.resettable,
         moved: None,
+        limits: None,
+        window: None,
     };
     Portal {
         targets: plan.targets.iter().enumerate().map(target).collect(),

@@ -174,7 +174,7 @@ impl<P: PduPort> PduPort for WirePort<P> {
 
     fn release(&mut self, tag: u32) {
         let known = match &mut self.watch {
-            Watch::Initiator(_) => self.session.remove_tag(tag),
+            Watch::Initiator(_) => self.session.release_tag(tag),
             Watch::Target(tags, _) => tags.remove(tag).is_some(),
         };
         self.check(known, "a tag is given back that is not reserved");

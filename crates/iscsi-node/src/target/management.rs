@@ -27,23 +27,21 @@ impl Session {
         context: &mut Context<'_, P>,
     ) {
         let lun = LogicalUnitNumber::from_wire(lun.0);
-        let (response, settling) = self.manage_device(function, lun, context);
+        let (response, settling) = self.manage_device(function, lun);
         let event = (response == TaskManagementResponseCode::FunctionSucceeded).then(|| self.event_of(lun)).flatten();
         self.management.push(OpenManagement { id, response, event, settling });
         self.answer_management(context);
     }
 
-    // RFC 7143 11.5.1-12, 11.5.1-13: by right only.
     /// The device's half of a task management function.
-    fn manage_device<P: PduPort>(
+    fn manage_device(
         &mut self,
         function: TaskManagementFunction,
         lun: LogicalUnitNumber,
-        context: &Context<'_, P>,
     ) -> (TaskManagementResponseCode, Settling) {
         use TaskManagementFunction as Function;
         use TaskManagementResponseCode as Response;
-        let (Some(nexus), Some(target)) = (&mut self.nexus, self.target) else {
+        let Some(nexus) = &mut self.nexus else {
             return (Response::FunctionRejected, Settling::default());
         };
         let of_unit = |done: Result<Settling, NoSuchLogicalUnit>| match done {
@@ -55,10 +53,12 @@ impl Session {
             Function::AbortTaskSet | Function::ClearTaskSet => {
                 return of_unit(nexus.abort_task_set(lun).map(|()| Settling::default()));
             }
-            Function::LogicalUnitReset => return of_unit(nexus.logical_unit_reset(lun)),
-            Function::TargetWarmReset | Function::TargetColdReset if !context.portal.targets[target].resettable => {
-                Response::FunctionAuthorizationFailed
+            // RFC 7143 10.2-2.
+            Function::ClearAca => {
+                self.has_ended = true; // tasks that it has kept back may begin
+                return of_unit(nexus.clear_allegiance(lun).map(|()| Settling::default()));
             }
+            Function::LogicalUnitReset => return of_unit(nexus.logical_unit_reset(lun)),
             Function::TargetWarmReset | Function::TargetColdReset => {
                 return (Response::FunctionComplete, nexus.target_reset());
             }
@@ -80,6 +80,7 @@ impl Session {
         self.nexus.as_ref()?.asynchronous_event(lun).ok()?
     }
 
+    // RFC 7143 4.2.3.3-9: tasks that have ended are waited for, and no others.
     /// Answers what has nothing to wait for any more. Nobody says when requests of other nexuses come back: it is looked again in a while.
     pub(super) fn answer_management<P: PduPort>(&mut self, context: &mut Context<'_, P>) {
         if !self.aborted_in_store.is_empty() {

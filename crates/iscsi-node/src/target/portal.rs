@@ -25,6 +25,10 @@ pub struct TargetConfig {
     pub resettable: bool,
     /// Where initiators are sent that log in; `None` lets them in here.
     pub moved: Option<Moved>,
+    /// What is negotiated at most, where that is not what all targets have in common.
+    pub limits: Option<Limits>,
+    /// Commands that one session may have open, where that is not what all targets have in common.
+    pub window: Option<u32>,
 }
 
 /// Where a target is to be found instead (RFC 7143 section 11.13.5, status class 1).
@@ -125,8 +129,8 @@ impl Portal {
     /// Who may go on with a login, and what has to be proven.
     pub(crate) fn identify(&self, identity: &LoginIdentity, portal_group_tag: u16) -> Identification {
         let refuse = |status| Identification::Refuse(Refusal { status, target_address: None });
-        let (authentication, target_alias) = match (identity.session_type, &identity.target_name) {
-            (SessionType::Discovery, _) => (&self.discovery_authentication, None),
+        let target = match (identity.session_type, &identity.target_name) {
+            (SessionType::Discovery, _) => None,
             (SessionType::Normal, None) => return refuse(LoginStatus::MissingParameter),
             (SessionType::Normal, Some(name)) => match self.find(name).map(|index| &self.targets[index]) {
                 None => return refuse(LoginStatus::NotFound),
@@ -137,10 +141,17 @@ impl Portal {
                 Some(TargetConfig { moved: Some(Moved { address, permanent }), .. }) => {
                     return Identification::Refuse(Refusal::redirect(address, *permanent));
                 }
-                Some(target) => (&target.authentication, target.alias.clone()),
+                Some(target) => Some(target),
             },
         };
-        Identification::Proceed(LoginPolicy { authentication: authentication.clone(), target_alias, portal_group_tag })
+        let authentication = target.map_or(&self.discovery_authentication, |target| &target.authentication);
+        Identification::Proceed(LoginPolicy {
+            authentication: authentication.clone(),
+            target_alias: target.and_then(|target| target.alias.clone()),
+            portal_group_tag,
+            limits: target.and_then(|target| target.limits.clone()),
+            window: target.and_then(|target| target.window),
+        })
     }
 
     /// The targets that an initiator may know of, with the addresses at which it finds them: all that are known (RFC 7143 appendix C), that

@@ -72,16 +72,17 @@ impl Session {
         ping_tag: TargetTransferTag,
         now: Instant,
     ) -> Self {
-        let config = SessionConfig {
-            window: portal.window,
-            ping_interval: portal.ping_interval,
-            ping_timeout: portal.ping_timeout,
-            logout_grace: portal.logout_grace,
-            ..SessionConfig::default()
-        };
         let target = match (outcome.session_type, &outcome.target_name) {
             (SessionType::Normal, Some(name)) => portal.find(name),
             _ => None,
+        };
+        let config = SessionConfig {
+            window: target.and_then(|target| portal.targets[target].window).unwrap_or(portal.window),
+            ping_interval: portal.ping_interval,
+            ping_timeout: portal.ping_timeout,
+            logout_grace: portal.logout_grace,
+            resettable: target.is_some_and(|index| portal.targets[index].resettable),
+            ..SessionConfig::default()
         };
         // SAM-5 and RFC 7143 section 4.4.2: the initiator port's name is the initiator's name with the ISID, and a portal group is a
         // target port. RFC 7143 4.4.2-2.
@@ -314,6 +315,7 @@ impl Session {
             target::Event::Command(command) => self.begin(command, context),
             target::Event::Data { task, data, .. } => self.take_data(task, data),
             target::Event::DataComplete { task } => self.start_or_wait(task, context),
+            target::Event::TagFree { cid, tag } => self.take_back(cid, tag, context),
             target::Event::Reassigned { task, cid } => self.reassign(task, cid, context),
             target::Event::Aborted { task } => return self.abort(task, context),
             target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),

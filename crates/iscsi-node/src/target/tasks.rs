@@ -10,7 +10,7 @@ use super::event::{ConnectionId, IoRequest, StoreId};
 use super::flow::Flow;
 use super::session::{Context, Session};
 use bytes::Bytes;
-use iscsi_pdu::{Cid, TargetTransferTag, TaskAttribute};
+use iscsi_pdu::{Cid, LunField, TargetTransferTag, TaskAttribute};
 use iscsi_session::target::{Command, DataProgress, TaskId, TaskOutcome};
 use iscsi_transport::PduPort;
 use scsi_block::io::{IoDone, Segments};
@@ -20,6 +20,7 @@ use scsi_block::{Begin, LogicalUnitNumber, Outcome, Step, Task};
 /// A task between its command and its outcome.
 pub(super) struct OpenTask {
     id: TaskId,
+    lun: LunField,
     task: Task,
     connection: ConnectionId,
     /// Bytes of data-out that the task takes.
@@ -213,7 +214,7 @@ impl Session {
                     sense: outcome.sense,
                     data_in: outcome.data_in,
                 };
-                return self.finish(command.task, outcome);
+                return self.finish(command.task, command.lun, outcome);
             }
             Begin::Task(task) => task,
         };
@@ -221,8 +222,9 @@ impl Session {
         let mut data = command.data;
         data.truncate(wanted as usize);
         let data = if data.is_empty() { Segments::new() } else { Segments::from_iter([data]) };
-        let (id, tag) = (command.task, None);
-        *self.place(id) = Some(OpenTask { id, task, connection, wanted, data, tag, asked_bytes: 0, in_store: false });
+        let (id, lun, tag) = (command.task, command.lun, None);
+        *self.place(id) =
+            Some(OpenTask { id, lun, task, connection, wanted, data, tag, asked_bytes: 0, in_store: false });
         self.pursue(id, context);
     }
 
@@ -324,11 +326,15 @@ impl Session {
             Step::Aborted => None,
         };
         open.forget_asked(context.connections);
+        let lun = open.lun;
         self.tasks[id.index()] = None;
         self.has_ended = true;
         match outcome {
-            Some(outcome) => self.finish(id, outcome),
-            None => self.machine.discard(id),
+            Some(outcome) => self.finish(id, lun, outcome),
+            None => {
+                self.look_for_reset(lun);
+                self.machine.discard(id);
+            }
         }
     }
 
@@ -344,13 +350,26 @@ impl Session {
         }
     }
 
-    // RFC 7143 4.2.3.3-12, 4.2.3.6-1.
+    // RFC 7143 4.2.2.3.4-2, 4.2.3.3-12, 4.2.3.4-16, 4.2.3.6-1.
     /// Ends a command. A unit attention about tasks that somebody has ended is fenced (RFC 7143 section 4.2.3.3 e).
-    fn finish(&mut self, id: TaskId, outcome: TaskOutcome) {
+    fn finish(&mut self, id: TaskId, lun: LunField, outcome: TaskOutcome) {
         if !outcome.sense.is_empty() && tells_of_ended_tasks(&outcome.sense) {
             self.machine.complete_fenced(id, outcome);
+            self.machine.terminate_tasks(lun);
         } else {
             self.machine.complete(id, outcome);
+        }
+    }
+
+    // RFC 7143 4.2.3.5-1.
+    /// The device has ended a task without a word. If another session has reset its unit, and no command has been told so yet, all tasks of
+    /// this session at the unit have ended with it.
+    fn look_for_reset(&mut self, lun: LunField) {
+        let Some(nexus) = &self.nexus else { return };
+        let pending = nexus.asynchronous_event(LogicalUnitNumber::from_wire(lun.0)).ok().flatten();
+        if pending.is_some_and(|event| event.key == SenseKey::UnitAttention && ENDED_TASKS.contains(&event.additional))
+        {
+            self.machine.terminate_tasks(lun);
         }
     }
 
@@ -361,9 +380,8 @@ impl Session {
         context: &mut Context<'_, P>,
     ) -> Option<(ConnectionId, usize)> {
         self.open_task(id)?;
-        let mut open = self.tasks[id.index()].take()?;
+        let open = self.tasks[id.index()].take()?;
         let bound = (open.connection, open.task.unit());
-        open.release_tag(context.connections);
         if open.in_store {
             self.aborted_in_store.push(open);
         } else {
@@ -427,6 +445,13 @@ impl Session {
         }
     }
 
+    /// No data comes any more under a tag of a connection's port.
+    pub(super) fn take_back<P: PduPort>(&mut self, cid: Cid, tag: TargetTransferTag, context: &mut Context<'_, P>) {
+        if let Some(connection) = self.find(cid).and_then(|id| context.connections.get_mut(id)) {
+            connection.port.release(tag.0);
+        }
+    }
+
     /// A connection is no more: its port has its tags back, and tasks that are not over have none.
     pub(super) fn release_tags<P: PduPort>(&mut self, connection: ConnectionId, context: &mut Context<'_, P>) {
         for open in self.tasks.iter_mut().flatten().filter(|open| open.connection == connection) {
@@ -435,14 +460,17 @@ impl Session {
     }
 }
 
+/// Unit attention conditions that come with the end of all tasks of the nexus at the unit.
+const ENDED_TASKS: [AdditionalSense; 3] = [
+    AdditionalSense::SCSI_BUS_RESET,
+    AdditionalSense::BUS_DEVICE_RESET,
+    AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
+];
+
 /// Whether sense data is a unit attention about tasks of the nexus that a function for many tasks has ended.
 fn tells_of_ended_tasks(sense: &[u8]) -> bool {
-    const CODES: [AdditionalSense; 3] = [
-        AdditionalSense::SCSI_BUS_RESET,
-        AdditionalSense::BUS_DEVICE_RESET,
-        AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
-    ];
-    Sense::decode(sense).is_ok_and(|sense| sense.key == SenseKey::UnitAttention && CODES.contains(&sense.additional))
+    Sense::decode(sense)
+        .is_ok_and(|sense| sense.key == SenseKey::UnitAttention && ENDED_TASKS.contains(&sense.additional))
 }
 
 /// Whether a connection takes nothing any more.

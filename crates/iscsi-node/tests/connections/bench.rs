@@ -264,6 +264,7 @@ impl Peer {
             let pdu = Pdu::decode(frame).expect("a PDU");
             match &pdu {
                 Pdu::ScsiResponse(response) => self.stat_sn = response.stat_sn.next(),
+                Pdu::AsyncMessage(message) => self.stat_sn = message.stat_sn.next(),
                 Pdu::DataIn(data) => {
                     if let Some(status) = &data.status {
                         self.stat_sn = status.stat_sn.next();

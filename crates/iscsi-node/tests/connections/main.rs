@@ -15,6 +15,7 @@ use iscsi_node::target::{DATA_IN_BYTES_MAX, Event};
 use iscsi_pdu::{Cid, InitiatorTaskTag, LoginStatus, LogoutReason, LogoutRequest, LogoutResponseCode, Pdu, Tsih};
 use iscsi_session::CloseReason;
 use scsi_block::cdb::Cdb;
+use scsi_block::reservations::{FullStatus, OutAction, OutList, TransportId};
 use std::time::Duration;
 
 fn pattern(length: usize, seed: u8) -> Bytes {
@@ -219,4 +220,21 @@ fn a_connection_that_went_to_another_node_has_lost_nothing() {
     assert_eq!(status_of(&there.answers(&mut first)).0, 0);
     there.command(&mut second, &Cdb::read_10(0, 1), BLOCK, Bytes::new());
     assert_eq!(data_of(&there.answers(&mut second)), pattern(BLOCK, 3));
+}
+
+// RFC 7143 4.4.2-2.
+#[test]
+fn the_port_of_an_initiator_is_known_by_name_and_isid() {
+    let mut bench = Bench::new(1);
+    let [mut peer] = bench.session([1]);
+    let register = OutList { action_key: 7, ..OutList::default() }.encode();
+    let cdb = Cdb::persist_out(OutAction::Register, None, register.len() as u32);
+    bench.command(&mut peer, &cdb, register.len(), register.into());
+    assert_eq!(status_of(&bench.answers(&mut peer)).0, 0);
+    bench.command(&mut peer, &Cdb::persist_read_full_status(512), 512, Bytes::new());
+    let answers = bench.answers(&mut peer);
+    let [Pdu::DataIn(status)] = &answers[..] else { panic!("{answers:?}") };
+    let registrations = FullStatus::decode(&status.data).unwrap().registrations;
+    let (name, isid) = (&peer.outcome.initiator_name, peer.outcome.isid);
+    assert_eq!(registrations[0].initiator_port, TransportId::iscsi_port(name, isid.0));
 }

@@ -21,6 +21,8 @@ pub(crate) fn portal(unit: LogicalUnitConfig) -> Portal {
         initiators: None,
         resettable: false,
         moved: None,
+        limits: None,
+        window: None,
     });
     portal
 }

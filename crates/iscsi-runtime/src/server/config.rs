@@ -81,6 +81,11 @@ impl Disk {
 }
 
 impl Disk {
+    /// What the disk says of itself.
+    pub fn unit_mut(&mut self) -> &mut LogicalUnitConfig {
+        &mut self.unit
+    }
+
     /// The logical unit that the disk is as part of a target.
     ///
     /// # Errors
@@ -135,6 +140,9 @@ pub struct Target {
     initiators: Option<Vec<String>>,
     resettable: bool,
     moved: Option<Moved>,
+    limits: Option<Limits>,
+    window: Option<u32>,
+    portal_groups: Option<Vec<u16>>,
     management_addresses: Vec<ManagementAddress>,
 }
 
@@ -150,6 +158,9 @@ impl Target {
             initiators: None,
             resettable: false,
             moved: None,
+            limits: None,
+            window: None,
+            portal_groups: None,
             management_addresses: Vec::new(),
         }
     }
@@ -203,6 +214,28 @@ impl Target {
         self
     }
 
+    /// What is negotiated with this target at most, instead of what the server's [`limits`](ServerBuilder::limits) say; segments are not longer
+    /// than those have them.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Commands that one session may have open; 256 unless this is said.
+    #[must_use]
+    pub fn window(mut self, commands: u32) -> Self {
+        self.window = Some(commands);
+        self
+    }
+
+    /// Is reached through the portal groups with these tags alone; through all unless this is said.
+    #[must_use]
+    pub fn portal_groups(mut self, tags: impl IntoIterator<Item = u16>) -> Self {
+        self.portal_groups = Some(tags.into_iter().collect());
+        self
+    }
+
     /// The configuration of the target, and the stores of its units in the device's order.
     fn into_config(
         mut self,
@@ -219,7 +252,8 @@ impl Target {
             stores.push(disk.into_store(&mut unit, records)?);
             units.push((LogicalUnitNumber::from(number), unit));
         }
-        let groups = groups.iter().map(|group| group.of_target(&name));
+        let own = |group: &&PortalGroup| self.portal_groups.as_ref().is_none_or(|tags| tags.contains(&group.tag));
+        let groups = groups.iter().filter(own).map(|group| group.of_target(&name));
         let device = TargetDevice::with_ports(groups, units).map_err(|error| match error {
             ConfigError::Kept { .. } => StartError::Kept(error),
             error => StartError::Configuration(error.to_string()),
@@ -232,6 +266,8 @@ impl Target {
             initiators,
             resettable: self.resettable,
             moved: self.moved.map(check_moved).transpose()?,
+            limits: self.limits,
+            window: self.window,
         };
         Ok((config, stores))
     }

@@ -84,7 +84,8 @@ impl Core {
             buffers: BufferPool::default(),
             copies: VecDeque::new(),
             patient: VecDeque::new(),
-            upkeep_at: None,
+            // At once: a restart may have interrupted something that goes on now.
+            upkeep_at: Some(Instant::now()),
             draining: false,
             end_at: None,
         })

@@ -5,7 +5,7 @@ use super::state::ConnectionTransition;
 use super::timers::Retention;
 use super::{Event, Session};
 use crate::{CloseReason, Violation};
-use iscsi_pdu::{AsyncEvent, AsyncMessage, Cid, LunField};
+use iscsi_pdu::{AsyncEvent, AsyncMessage, Cid, CmdSn, LunField};
 use std::time::{Duration, Instant};
 
 impl Session {
@@ -27,7 +27,7 @@ impl Session {
             }
             AsyncEvent::SessionDrop => self.close(dropped),
             AsyncEvent::NegotiationRequest => self.handle_negotiation_request(cid),
-            AsyncEvent::TaskTermination => return self.handle_task_termination(cid, pdu.lun),
+            AsyncEvent::TaskTermination => return self.handle_task_termination(cid, pdu.lun, pdu.exp_cmd_sn),
             _ => self.events.push_back(Event::Async(pdu)),
         }
         Ok(())
@@ -58,11 +58,10 @@ impl Session {
 
     // RFC 7143 4.2.3.4-5, 4.2.3.5-4, 11.9.1-6: first no more data, then the acknowledgement.
     /// Ends the commands of a connection to a logical unit that the target has received, and says that no data follows for them.
-    /// A command that is still on its way will be answered.
-    fn handle_task_termination(&mut self, cid: Cid, lun: LunField) -> Result<(), Violation> {
-        let numbering = self.numbering;
+    /// A command that the message does not acknowledge was on its way, and will be answered.
+    fn handle_task_termination(&mut self, cid: Cid, lun: LunField, exp_cmd_sn: CmdSn) -> Result<(), Violation> {
         self.conclude(|_, entry, of_command| {
-            entry.cid == cid && of_command == lun && numbering.is_acknowledged(entry.cmd_sn)
+            entry.cid == cid && of_command == lun && entry.cmd_sn.precedes(exp_cmd_sn)
         });
         self.answer(cid, Answer { lun, target_transfer_tag: None })
     }

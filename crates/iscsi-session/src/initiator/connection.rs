@@ -23,6 +23,8 @@ pub(super) struct Connection {
     /// The number that the next status must have.
     pub(super) exp_stat_sn: StatSn,
     pub(super) outbox: Outbox,
+    /// Task management functions that were sent, and keep back the data of the tasks that they are to end.
+    pub(super) halting: Vec<InitiatorTaskTag>,
     /// Text exchanges, one at a time (RFC 7143 section 11.10); the first is under way.
     pub(super) texts: VecDeque<InitiatorTaskTag>,
     pub(super) timers: Timers,
@@ -49,6 +51,7 @@ impl Connection {
             state: ConnectionState::LoggedIn,
             exp_stat_sn: outcome.stat_sn,
             outbox: Outbox::default(),
+            halting: Vec::new(),
             texts: VecDeque::new(),
             timers: Timers::new(config, outcome.session_type, now),
             requests_sent: 0,
@@ -100,6 +103,7 @@ impl Connection {
         }
         match &entry.request {
             Request::Command(task) if task.data.has_data_to_send() => self.outbox.remove_data(tag),
+            Request::TaskManagement(_) => self.halting.retain(|other| *other != tag),
             Request::Text(_) => self.texts.retain(|other| *other != tag),
             _ => {}
         }

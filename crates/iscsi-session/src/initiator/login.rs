@@ -156,6 +156,7 @@ impl Login {
         login
     }
 
+    // RFC 7143 4.5-2: the one name of the node.
     // RFC 7143 11.12-1, 11.12.10-1, 13.4-1, 13.4-2, 13.5-1, 13.5-2, 13.21-2: it says who we are and what we want, once.
     /// The first request (RFC 7143 section 6.3.1).
     fn introduce(&mut self, randomness: Randomness) -> Result<(), LoginFailure> {

@@ -62,7 +62,8 @@ impl Numbering {
     /// Takes ExpCmdSN and MaxCmdSN of any PDU.
     pub(super) fn update_window(&mut self, exp_cmd_sn: CmdSn, max_cmd_sn: CmdSn) {
         // RFC 7143 4.2.2.1: a pair that contradicts itself is ignored, and so is a number that goes back.
-        if max_cmd_sn.precedes(exp_cmd_sn.previous()) {
+        // RFC 7143 4.2.2.1-14: a window of 2^31 numbers is among those.
+        if exp_cmd_sn.previous().distance_to(max_cmd_sn) < 0 {
             return;
         }
         if self.max_cmd_sn.precedes(max_cmd_sn) {

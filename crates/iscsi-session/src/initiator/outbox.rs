@@ -71,11 +71,12 @@ impl Outbox {
     }
 
     // RFC 7143 4.2.5.2-6, 4.2.5.2-7, 4.2.5.2-8: unsolicited data first, and of one command after the other.
-    /// The task whose data is next. It is to be pushed back if it has solicited data left, and
+    /// The task whose data is next, of those that `may_go`. It is to be pushed back if it has solicited data left, and
     /// [kept at the front](Self::keep_unsolicited) if its unsolicited data goes on.
-    pub(super) fn pop_data(&mut self) -> Option<InitiatorTaskTag> {
+    pub(super) fn pop_data(&mut self, may_go: impl Fn(InitiatorTaskTag) -> bool) -> Option<InitiatorTaskTag> {
         self.is_turn_of_data = false;
-        self.unsolicited.pop_front().or_else(|| self.solicited.pop_front())
+        let first = |queue: &mut VecDeque<_>| queue.remove(queue.iter().position(|tag| may_go(*tag))?);
+        first(&mut self.unsolicited).or_else(|| first(&mut self.solicited))
     }
 
     pub(super) fn keep_unsolicited(&mut self, tag: InitiatorTaskTag) {

@@ -281,6 +281,7 @@ impl Session {
         }
     }
 
+    // RFC 7143 7.1.4.1-1: what a gap has shown alone; silence is left to the target.
     /// What is missing has not come in time: it is asked for again, but not for ever.
     pub(super) fn handle_recovery_timeout(&mut self, now: Instant, cid: Cid) {
         while let Some(connection) = self.connections.get_mut(cid)

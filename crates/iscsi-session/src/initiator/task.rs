@@ -158,6 +158,18 @@ impl Requests {
         }
     }
 
+    /// Whether a command is among those that a task management function is to end.
+    #[cold]
+    pub(super) fn is_to_be_ended(&self, command: InitiatorTaskTag, function: InitiatorTaskTag) -> bool {
+        match (self.get(command), self.get(function)) {
+            (
+                Some(Entry { request: Request::Command(task), cmd_sn, .. }),
+                Some(Entry { request: Request::TaskManagement(function), cmd_sn: of_function, .. }),
+            ) => cmd_sn.precedes(*of_function) && function.ends(command, task.lun),
+            _ => false,
+        }
+    }
+
     /// The requests that are meant, in the order of their numbers, which end before `next`.
     pub(super) fn ordered(
         &self,

@@ -68,7 +68,7 @@ impl TaskManagementTask {
     }
 
     /// Whether the function has ended a command that was sent before it.
-    fn ends(&self, tag: InitiatorTaskTag, lun: LunField) -> bool {
+    pub(super) fn ends(&self, tag: InitiatorTaskTag, lun: LunField) -> bool {
         match scope(self.asked.function) {
             Scope::Nothing => false,
             Scope::Referenced => self.asked.referenced == Some(tag),
@@ -138,7 +138,7 @@ impl Session {
         TaskManagementTask { asked, ref_cmd_sn, exp_data_sn }
     }
 
-    // RFC 7143 4.2.3.3-3, 4.2.3.3-4, 4.2.3.3-5, 4.2.3.3-6, 11.5.1-2: what it has ended is not answered to the owner any more.
+    // RFC 7143 4.2.3.3-3, 4.2.3.3-4, 4.2.3.3-5, 4.2.3.3-6, 4.2.3.4-4, 4.2.3.4-6, 4.2.3.4-7, 11.5.1-2: what it has ended is not answered to the owner any more.
     pub(super) fn handle_task_management_response(
         &mut self,
         cid: Cid,

@@ -69,7 +69,12 @@ impl Connection {
                 }
                 command.into()
             }
-            Request::TaskManagement(task) => task.request(tag, cmd_sn, exp_stat_sn).into(),
+            Request::TaskManagement(task) => {
+                if self.parameters.task_reporting.makes_fast(task.asked.function) {
+                    self.halting.push(tag);
+                }
+                task.request(tag, cmd_sn, exp_stat_sn).into()
+            }
             Request::Text(exchange) => exchange.request(tag, cmd_sn, exp_stat_sn).into(),
             Request::Ping(_) | Request::Plug(_) => nop_out(&mut entry.request, tag, cmd_sn, exp_stat_sn).into(),
             Request::Logout(task) => {
@@ -81,9 +86,11 @@ impl Connection {
         }
     }
 
-    // RFC 7143 4.2.5.1-1, 4.2.5.1-3: of the tasks of this connection.
+    // RFC 7143 4.2.3.4-3, 4.2.5.1-1, 4.2.5.1-3: of the tasks of this connection, but for those that are to end.
     fn next_data_out(&mut self, requests: &mut Requests) -> Option<DataOut> {
-        let tag = self.outbox.pop_data()?;
+        let halting = &self.halting;
+        let tag =
+            self.outbox.pop_data(|tag| !halting.iter().any(|function| requests.is_to_be_ended(tag, *function)))?;
         let Some(Request::Command(task)) = requests.get_mut(tag).map(|entry| &mut entry.request) else {
             unreachable!("a task that owes data is a SCSI command");
         };

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Ends, Owner, alice, bob, chap, initiator_config, target_config};
 use crate::initiator::{self, LoginEvent};
-use crate::{Authentication, Limits, LoginOutcome, Parameters, SessionType, target};
+use crate::{Authentication, Limits, LoginOutcome, Parameters, SessionType, TaskReporting, target};
 use proptest::prelude::*;
 
 fn digests() -> impl Strategy<Value = Vec<bool>> {
@@ -33,7 +33,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             data_pdu_in_order: numbers.5[0],
             data_sequence_in_order: numbers.5[1],
             protocol_level_max: numbers.6,
-            response_fence: numbers.5[2],
+            task_reporting: [TaskReporting::Rfc3720, TaskReporting::FastAbort][usize::from(numbers.5[2])],
         },
     )
 }
@@ -81,7 +81,7 @@ fn is_kept(limits: &Limits, parameters: &Parameters) -> bool {
         && (parameters.data_pdu_in_order || !limits.data_pdu_in_order)
         && (parameters.data_sequence_in_order || !limits.data_sequence_in_order)
         && parameters.protocol_level <= limits.protocol_level_max
-        && (!parameters.response_fence || limits.response_fence)
+        && parameters.task_reporting <= limits.task_reporting
 }
 
 /// Limits that leave nothing to negotiate.
@@ -102,7 +102,7 @@ fn exactly(parameters: &Parameters) -> Limits {
         data_pdu_in_order: parameters.data_pdu_in_order,
         data_sequence_in_order: parameters.data_sequence_in_order,
         protocol_level_max: parameters.protocol_level,
-        response_fence: parameters.response_fence,
+        task_reporting: parameters.task_reporting,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What our target answers to each key.
 
 use super::bench::{Owner, Script, TargetEnd, policy, target_config, value_of};
-use crate::target::{Identification, LoginConfig, LoginEvent};
-use crate::{Authentication, Limits, Parameters};
+use crate::target::{Identification, LoginConfig, LoginEvent, LoginPolicy};
+use crate::{Authentication, Limits, Parameters, TaskReporting};
 
 /// The target's answers to these keys, one for each, and what was agreed upon if that was all there was to say.
 fn answers(limits: Limits, keys: &[(&str, &str)]) -> (Vec<Option<String>>, Option<Parameters>) {
@@ -75,7 +75,8 @@ fn each_key_is_answered_by_its_rule() {
         ("HeaderDigest", "Y-com.example.md5,CRC32C", "CRC32C"),
         ("DataDigest", "Y-com.example.md5", "Reject"),
         ("DataDigest", "crc32c", "Reject"),
-        ("TaskReporting", "FastAbort,ResponseFence,RFC3720", "RFC3720"),
+        ("TaskReporting", "FastAbort,ResponseFence,RFC3720", "FastAbort"),
+        ("TaskReporting", "RFC3720,FastAbort", "RFC3720"),
         // Obsolete.
         ("IFMarker", "No", "Reject"),
         ("OFMarker", "Yes", "Reject"),
@@ -144,18 +145,38 @@ fn with_recovery_there_is_one_r2t_at_a_time() {
     }
 }
 
-/// RFC 7143 13.23: the first of the list that the target supports.
+// RFC 7143 13.23-1, 13.23-2: the first of the list that the target supports; whoever offers one offers those below.
 #[test]
-fn response_fences_are_promised_where_they_are_kept() {
+fn of_the_ways_to_report_tasks_the_first_that_both_have_is_taken() {
     for (ours, theirs, agreed) in [
-        (false, "FastAbort,ResponseFence,RFC3720", "RFC3720"),
-        (true, "FastAbort,ResponseFence,RFC3720", "ResponseFence"),
-        (true, "RFC3720,ResponseFence", "RFC3720"),
+        (TaskReporting::Rfc3720, "FastAbort,ResponseFence,RFC3720", "RFC3720"),
+        (TaskReporting::ResponseFence, "FastAbort,ResponseFence,RFC3720", "ResponseFence"),
+        (TaskReporting::FastAbort, "FastAbort,ResponseFence,RFC3720", "FastAbort"),
+        (TaskReporting::FastAbort, "ResponseFence,RFC3720", "ResponseFence"),
+        (TaskReporting::ResponseFence, "RFC3720,ResponseFence", "RFC3720"),
     ] {
-        let limits = Limits { response_fence: ours, ..Limits::default() };
+        let limits = Limits { task_reporting: ours, ..Limits::default() };
         let (answered, parameters) = answers(limits, &[("TaskReporting", theirs)]);
         assert_eq!(answered[0].as_deref(), Some(agreed));
-        assert_eq!(parameters.unwrap().response_fence, agreed == "ResponseFence");
+        let word = parameters.unwrap().task_reporting;
+        assert_eq!(format!("{word:?}").to_lowercase(), agreed.to_lowercase());
+    }
+}
+
+// RFC 7143 13.23-2.
+#[test]
+fn who_offers_a_way_to_report_tasks_offers_those_below_too() {
+    for (best, offered) in [
+        (TaskReporting::FastAbort, Some("FastAbort,ResponseFence,RFC3720")),
+        (TaskReporting::ResponseFence, Some("ResponseFence,RFC3720")),
+        (TaskReporting::Rfc3720, None),
+    ] {
+        let limits = Limits { task_reporting: best, ..Limits::default() };
+        let config = crate::initiator::LoginConfig { limits, ..super::bench::initiator_config() };
+        let mut login =
+            crate::initiator::Login::new(config, iscsi_pdu::InitiatorTaskTag(1), [7; 32], std::time::Instant::now());
+        let Some(iscsi_pdu::Pdu::LoginRequest(request)) = login.poll_transmit() else { panic!("a request") };
+        assert_eq!(value_of(&request.data, "TaskReporting"), offered);
     }
 }
 
@@ -174,10 +195,8 @@ fn the_level_of_the_protocol_is_the_lower_one() {
 fn an_alias_is_told_in_normal_sessions_and_never_breaks_a_text() {
     let told = |keys: &[(&str, &str)], alias: &str| {
         let mut target = TargetEnd::usual(Authentication::None);
-        target.owner.identification = Identification::Proceed(crate::target::LoginPolicy {
-            target_alias: Some(alias.into()),
-            ..policy(Authentication::None)
-        });
+        target.owner.identification =
+            Identification::Proceed(LoginPolicy { target_alias: Some(alias.into()), ..policy(Authentication::None) });
         let (response, _) = target.response(Script::new().first(1, Some(3), keys));
         value_of(&response.data, "TargetAlias").map(str::to_owned)
     };
@@ -185,4 +204,19 @@ fn an_alias_is_told_in_normal_sessions_and_never_breaks_a_text() {
     assert_eq!(told(&[], "Bob\0AuthMethod=None").as_deref(), Some("BobAuthMethod=None"));
     assert_eq!(told(&[], &"ä".repeat(300)).unwrap().len(), 254);
     assert_eq!(told(&[("SessionType", "Discovery")], "Bob-s Disk"), None);
+}
+
+#[test]
+fn a_target_has_limits_and_a_window_of_its_own() {
+    let mut target = TargetEnd::usual(Authentication::None);
+    let limits = Limits { max_connections: 3, receive_segment_bytes_max: u32::MAX, ..Limits::default() };
+    let own = LoginPolicy { limits: Some(limits), window: Some(7), ..policy(Authentication::None) };
+    target.owner.identification = Identification::Proceed(own);
+    let (response, _) =
+        target.response(Script::new().first(1, Some(3), &[("MaxConnections", "8"), ("MaxBurstLength", "1024")]));
+    assert_eq!(value_of(&response.data, "MaxConnections"), Some("3"));
+    assert_eq!(response.max_cmd_sn, response.exp_cmd_sn.advanced_by(6));
+    // What all have in common bounds a segment: it may be what the port can take.
+    let longest = Limits::default().receive_segment_bytes_max.to_string();
+    assert_eq!(value_of(&response.data, "MaxRecvDataSegmentLength"), Some(&*longest));
 }

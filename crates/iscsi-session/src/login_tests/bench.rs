@@ -29,7 +29,7 @@ pub(super) fn chap(initiator: &Credential, target: Option<Credential>) -> Authen
 }
 
 pub(super) fn policy(authentication: Authentication) -> LoginPolicy {
-    LoginPolicy { authentication, target_alias: None, portal_group_tag: 1 }
+    LoginPolicy { authentication, target_alias: None, portal_group_tag: 1, limits: None, window: None }
 }
 
 pub(super) fn initiator_config() -> initiator::LoginConfig {

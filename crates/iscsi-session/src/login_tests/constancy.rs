@@ -56,6 +56,7 @@ fn responses_are_of_one_kind() {
 }
 
 // RFC 7143 13.4-1, 13.4-2, 13.5-1, 13.5-2, 13.7-1: at the beginning, and not again.
+// RFC 7143 4.5-2: with one name.
 #[test]
 fn an_initiator_introduces_itself_once() {
     let introductions: Vec<Vec<_>> = login(Tsih(0))

@@ -199,7 +199,7 @@ fn initiator_chap_in_both_directions() {
             "T-> 0->1 CHAP_N CHAP_R",
             "I-> 1->3 HeaderDigest DataDigest MaxConnections InitialR2T ImmediateData MaxBurstLength DefaultTime2Wait \
          DefaultTime2Retain DataPDUInOrder DataSequenceInOrder ErrorRecoveryLevel MaxOutstandingR2T FirstBurstLength \
-         iSCSIProtocolLevel MaxRecvDataSegmentLength",
+         TaskReporting iSCSIProtocolLevel MaxRecvDataSegmentLength",
         ]
     );
     assert_eq!(ours, theirs);

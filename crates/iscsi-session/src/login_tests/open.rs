@@ -1,7 +1,7 @@
 //! Logins without authentication.
 
 use super::bench::{Bench, INITIATOR, Owner, TARGET, TSIH, initiator_config, target_config, value_of};
-use crate::{Authentication, Parameters, SessionType};
+use crate::{Authentication, Parameters, SessionType, TaskReporting};
 use iscsi_pdu::Pdu;
 
 /// RFC 7143 6.2-4, 6.3-1, 6.3-9: one request with T, one response with T.
@@ -22,6 +22,7 @@ fn a_login_without_authentication_takes_one_exchange() {
             time_2_retain: 0,
             outstanding_r2t_max: 16,
             protocol_level: 2,
+            task_reporting: TaskReporting::FastAbort,
             ..Parameters::default()
         }
     );

@@ -2,7 +2,7 @@
 
 use super::bench::{TSIH, initiator_config, keys_of, rung, stage_of};
 use crate::initiator::{Login, LoginConfig, LoginEvent};
-use crate::{Authentication, Limits, LoginFailure, Violation};
+use crate::{Authentication, Limits, LoginFailure, TaskReporting, Violation};
 use iscsi_pdu::{
     CmdSn, InitiatorTaskTag, Isid, LoginRequest, LoginResponse, LoginStatus, NopIn, Pdu, Reject, RejectReason, StatSn,
     Tsih,
@@ -65,11 +65,7 @@ fn initiator_understands_partial_answers_offers_and_empty_responses() {
     target.respond(1, None, &[("TargetPortalGroupTag", "1"), ("HeaderDigest", "None")]);
     target.respond(1, None, &[]);
     target.respond(1, None, &[("DataDigest", "Reject"), ("MaxBurstLength", "65536"), ("X-com.example.a", "1")]);
-    target.respond(
-        1,
-        None,
-        &[("iSCSIProtocolLevel", "NotUnderstood"), ("TaskReporting", "FastAbort,ResponseFence,RFC3720")],
-    );
+    target.respond(1, None, &[("iSCSIProtocolLevel", "NotUnderstood"), ("TaskReporting", "NotUnderstood")]);
     target.respond(1, Some(3), &[("MaxRecvDataSegmentLength", "4096"), ("ImmediateData", "No")]);
     let Some(LoginEvent::Complete(outcome)) = target.login.poll_event() else { panic!("{:?}", target.rungs) };
     let parameters = &outcome.parameters;
@@ -88,7 +84,7 @@ fn initiator_understands_partial_answers_offers_and_empty_responses() {
             "T-> 1 DataDigest MaxBurstLength X-com.example.a",
             "I-> 1->3 X-com.example.a",
             "T-> 1 iSCSIProtocolLevel TaskReporting",
-            "I-> 1->3 TaskReporting",
+            "I-> 1->3",
         ]
     );
     assert_eq!(outcome.stat_sn, StatSn(45));
@@ -142,7 +138,8 @@ fn keys_that_the_target_may_not_send() {
         (None, &[("CHAP_A", "5")], Violation::KeyOutOfPlace, "CHAP_A"),
         (Some(3), &[("TaskReporting", "RFC3720")], Violation::OfferWithTransit, "TaskReporting"),
     ] {
-        let mut target = Rogue::new(Limits::default());
+        let limits = Limits { task_reporting: TaskReporting::Rfc3720, ..Limits::default() };
+        let mut target = Rogue::new(limits);
         target.respond(1, next, keys);
         assert_eq!(broken(target), (violation, Some(key)), "{keys:?}");
     }

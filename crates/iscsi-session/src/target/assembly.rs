@@ -141,6 +141,10 @@ impl Assembly {
         self.told
     }
 
+    pub(super) fn lent_tag(&self) -> Option<TargetTransferTag> {
+        self.tag.filter(|_| !self.told)
+    }
+
     pub(super) fn becomes_complete(&mut self) -> bool {
         let complete =
             self.tag.is_some() && !self.told && !self.discards && self.is_settled() && self.handed >= self.wanted;

@@ -8,38 +8,16 @@ use super::receive::Receive;
 use super::resumption::Resumption;
 use super::session::{Request, Session};
 use super::state::State;
+use super::stragglers::Straggler;
 use super::task::{Stage, Task, TaskId, TaskOutcome};
 use super::transmit::Transmission;
 use crate::{Answer, CloseReason, IscsiCondition, Violation};
 use bytes::Bytes;
 use iscsi_pdu::ahs::Ahs;
-use iscsi_pdu::{Cid, DataOut, Header, InitiatorTaskTag, Pdu, RejectReason, ScsiCommand};
-use std::collections::VecDeque;
-
-/// Tags of tasks that are gone while data for them may be on the way: it is dropped in silence, since the initiator could not
-/// know. The oldest are forgotten.
-#[derive(Debug, Default)]
-pub(super) struct Stragglers(VecDeque<InitiatorTaskTag>);
-
-impl Stragglers {
-    const LENGTH_MAX: usize = 128;
-
-    pub(super) fn add(&mut self, tag: InitiatorTaskTag) {
-        if self.0.contains(&tag) {
-            return;
-        }
-        if self.0.len() == Self::LENGTH_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back(tag);
-    }
-
-    fn contains(&self, tag: InitiatorTaskTag) -> bool {
-        self.0.contains(&tag)
-    }
-}
+use iscsi_pdu::{Cid, DataOut, Header, Pdu, RejectReason, ScsiCommand};
 
 impl Session {
+    // RFC 7143 4.2.2.1-13: it gets its tag before it is held or delivered, or is nothing.
     pub(super) fn handle_command(&mut self, at: usize, pdu: ScsiCommand) {
         self.acknowledge(at, pdu.exp_stat_sn);
         let ahs = match Ahs::decode(&pdu.ahs) {
@@ -58,7 +36,7 @@ impl Session {
             Ok(inserted) => inserted,
             Err(violation) => {
                 if !pdu.is_final {
-                    self.connections[at].stragglers.add(pdu.initiator_task_tag);
+                    self.add_straggler(at, Straggler::new(pdu.initiator_task_tag, pdu.lun, None));
                 }
                 return self.violate(at, violation, pdu.into());
             }
@@ -303,7 +281,11 @@ impl Session {
             return;
         };
         let fenced = task.fenced;
-        let transmit = &mut self.connections[at].transmit;
+        let connection = &mut self.connections[at];
+        if let Some(tag) = task.receive.lent_tag().filter(|_| is_settled) {
+            self.events.push_back(Event::TagFree { cid: connection.cid, tag });
+        }
+        let transmit = &mut connection.transmit;
         transmit.data_in_bytes += bytes;
         if is_settled && !fenced {
             transmit.push(Transmission::Completion(id));
@@ -336,8 +318,11 @@ impl Session {
             return;
         }
         if let Stage::Settling(outcome) = &mut task.stage {
-            let fenced = task.fenced;
+            let (fenced, tag, allegiance) = (task.fenced, task.receive.lent_tag(), task.allegiance);
             task.stage = Stage::Sending(std::mem::take(outcome));
+            if let (Some(tag), Allegiance::To(cid)) = (tag, allegiance) {
+                self.events.push_back(Event::TagFree { cid, tag });
+            }
             if fenced {
                 self.fence_status(id);
             } else {
@@ -354,6 +339,16 @@ impl Session {
         self.remove_task(id);
     }
 
+    /// A task is gone: its tag is free, unless data may still come for it.
+    fn release_data(&mut self, at: usize, task: &Task) {
+        let tag = if task.has_ended() { None } else { task.receive.lent_tag() };
+        if !task.receive.is_settled() {
+            self.add_straggler(at, Straggler::new(task.initiator_task_tag, task.lun, tag));
+        } else if let Some(tag) = tag {
+            self.events.push_back(Event::TagFree { cid: self.connections[at].cid, tag });
+        }
+    }
+
     /// Forgets a task that sends no status.
     pub(super) fn remove_task(&mut self, id: TaskId) {
         let Some(task) = self.tasks.remove(id) else {
@@ -364,12 +359,9 @@ impl Session {
         }
         let place = self.place_of(&task);
         if let Some(at) = place {
-            let connection = &mut self.connections[at];
-            if !task.receive.is_settled() {
-                connection.stragglers.add(task.initiator_task_tag);
-            }
+            self.release_data(at, &task);
             if matches!(task.stage, Stage::Settling(_) | Stage::Sending(_)) {
-                connection.transmit.data_in_bytes -= task.unsent();
+                self.connections[at].transmit.data_in_bytes -= task.unsent();
             }
         }
         if let Stage::Sent(outcome) = &task.stage {

@@ -6,7 +6,6 @@
 //! Invariants: no two connections have the same CID; a connection that has ended takes nothing more, and is there only until what
 //! it had to send has left; the session ends with the last one that is open.
 
-use super::command::Stragglers;
 use super::continuation::Allegiance;
 use super::event::Event;
 use super::numbering::StatusNumbering;
@@ -14,6 +13,7 @@ use super::retention::Retention;
 use super::session::{Immediates, Session, SessionConfig};
 use super::session_state::SessionTransition;
 use super::state::{State, Transition};
+use super::stragglers::Stragglers;
 use super::task::{Task, TaskId};
 use super::text::Exchange;
 use super::timers::Timers;
@@ -255,7 +255,9 @@ impl Session {
         }
         let cid = connection.cid;
         self.forget_fences_of(cid);
+        self.forget_terminations_of(cid);
         self.orphan_functions(cid);
+        self.let_go(at, |_| true);
     }
 
     /// Ends the tasks of a connection that `ends` picks, and forgets what waits for its turn.
@@ -292,6 +294,7 @@ impl Session {
 
     /// Ends the session; the caller has seen to its tasks.
     pub(super) fn end(&mut self, reason: CloseReason) {
+        (0..self.connections.len()).for_each(|at| self.let_go(at, |_| true));
         for connection in &mut self.connections {
             connection.pass(way_out(reason));
             connection.pass(Transition::EndsElsewhere);
@@ -300,6 +303,7 @@ impl Session {
         self.pass(SessionTransition::Closed);
         self.management.clear();
         self.fences.clear();
+        self.terminations.clear();
         self.deferred.clear();
         self.closed = Some(reason);
         self.events.push_back(Event::Closed(reason));

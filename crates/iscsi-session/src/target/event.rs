@@ -3,7 +3,7 @@
 use super::TaskId;
 use crate::{CloseReason, SendTargetsScope};
 use bytes::Bytes;
-use iscsi_pdu::{Cid, LunField, TaskAttribute, TaskManagementFunction};
+use iscsi_pdu::{Cid, LunField, TargetTransferTag, TaskAttribute, TaskManagementFunction};
 
 /// Names a request of the initiator that the owner answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,14 @@ pub enum Event {
         /// The command.
         task: TaskId,
     },
+    /// No data comes any more under a tag that [`receive_data`](super::Session::receive_data) was given: its command has ended before its
+    /// data had come. The tag may go back to the port of its connection.
+    TagFree {
+        /// The connection.
+        cid: Cid,
+        /// The tag.
+        tag: TargetTransferTag,
+    },
     /// The command goes on with another connection, whose port its data and its status move through from now on. If its data was asked
     /// for and has not all come, the owner calls [`receive_data`](super::Session::receive_data) again, with a tag of that port.
     Reassigned {
@@ -40,7 +48,8 @@ pub enum Event {
         /// Its connection.
         cid: Cid,
     },
-    /// The command is gone. Its buffers and its tag may be freed, and what is in flight for it leads nowhere.
+    /// The command is gone, and what is in flight for it leads nowhere. If its data was asked for and had not all come, its tag is in
+    /// use until [`TagFree`](Self::TagFree).
     Aborted {
         /// The command.
         task: TaskId,

@@ -16,7 +16,8 @@
 use super::event::RequestId;
 use super::session::Session;
 use super::task::TaskId;
-use super::transmit::{Transmission, TransmitQueue, task_management_response};
+use super::task_management::task_management_response;
+use super::transmit::{Transmission, TransmitQueue};
 use crate::CloseReason;
 use iscsi_pdu::{Cid, InitiatorTaskTag, Pdu, StatSn, TaskManagementResponseCode};
 use std::collections::VecDeque;
@@ -65,7 +66,7 @@ impl Session {
         }
     }
 
-    // RFC 7143 4.2.2.3.2-1, 4.2.2.3.2-2, 4.2.2.3.3-2, 4.2.3.3-11, 4.2.3.3-13: behind every status before it, which is acknowledged.
+    // RFC 7143 4.2.2.3.2-1, 4.2.2.3.2-2, 4.2.2.3.3-1, 4.2.2.3.3-2, 4.2.3.4-15, 4.2.3.4-18, 13.23-3, 13.23-5, 4.2.3.3-11, 4.2.3.3-13: behind every status before it, which is acknowledged.
     /// The connection `at` has sent all that stood before a fence.
     #[cold]
     pub(super) fn come_to_fence(&mut self, at: usize, id: RequestId) -> AtFence {

@@ -43,6 +43,17 @@ pub struct LoginConfig {
     pub window: u32,
 }
 
+impl LoginConfig {
+    /// What holds for one login alone.
+    fn take(&mut self, limits: Option<Limits>, window: Option<u32>) {
+        if let Some(limits) = limits {
+            let longest = limits.receive_segment_bytes_max.min(self.limits.receive_segment_bytes_max);
+            self.limits = Limits { receive_segment_bytes_max: longest, ..limits };
+        }
+        self.window = window.unwrap_or(self.window);
+    }
+}
+
 /// The login of one connection to a target.
 ///
 /// The contract is that of all state machines of this crate: `handle_*` takes what the world did, `identify`, `admit` and

@@ -12,7 +12,10 @@ impl Session {
         let admitted = self.admit_nop_out(at, &pdu);
         match admitted {
             Err(violation) => self.violate(at, violation, pdu.into()),
-            Ok(_) if pdu.initiator_task_tag.is_none() => {}
+            Ok(_) if pdu.initiator_task_tag.is_none() => match pdu.target_transfer_tag {
+                Some(_) => self.let_go_acknowledged(at),
+                None => self.hear_termination(at, pdu.lun),
+            },
             Ok(true) => {
                 self.count(at, pdu.immediate);
                 self.echo(at, pdu);

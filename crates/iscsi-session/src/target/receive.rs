@@ -58,6 +58,14 @@ impl Receive {
         }
     }
 
+    /// The owner's tag, if it waits for data under it.
+    pub(super) fn lent_tag(&self) -> Option<TargetTransferTag> {
+        match self {
+            InOrder(transfer) => transfer.lent_tag(),
+            Assembled(assembly) => assembly.lent_tag(),
+        }
+    }
+
     /// The owner asks for data. Returns whether all of it was there with the command.
     pub(super) fn want(&mut self, tag: TargetTransferTag, length: u32) -> bool {
         match self {

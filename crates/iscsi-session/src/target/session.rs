@@ -5,8 +5,10 @@ use super::event::{Command, DataProgress, Event, RequestId};
 use super::fence::Fence;
 use super::numbering::{CommandWindow, Place};
 use super::session_state::SessionState;
+use super::stragglers::Straggler;
 use super::task::{Stage, TaskId, TaskOutcome, Tasks};
 use super::task_management::Management;
+use super::termination::Termination;
 use crate::{Answer, BadPdu, CloseReason, LoginOutcome, Parameters, SessionType, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{
@@ -24,6 +26,8 @@ pub struct SessionConfig {
     /// Immediate commands that may be outstanding beside them on each connection, at least 1; as many immediate task management
     /// functions.
     pub immediate_max: u32,
+    /// Whether the initiator may reset the target as a whole: TARGET WARM RESET and TARGET COLD RESET.
+    pub resettable: bool,
     /// Silence after which the initiator is pinged; none for never. A discovery session is not pinged but ends after this and
     /// `ping_timeout`.
     pub ping_interval: Option<Duration>,
@@ -47,6 +51,7 @@ impl Default for SessionConfig {
         Self {
             window: 128,
             immediate_max: 16,
+            resettable: true,
             ping_interval: Some(Duration::from_secs(30)),
             ping_timeout: Duration::from_secs(10),
             logout_grace: Duration::from_secs(5),
@@ -125,6 +130,7 @@ pub struct Session {
     pub(super) deferred: VecDeque<Command>,
     pub(super) management: Vec<Management>,
     pub(super) fences: Vec<Fence>,
+    pub(super) terminations: Vec<Termination>,
     pub(super) requests: u32,
     pub(super) events: VecDeque<Event>,
 }
@@ -156,6 +162,7 @@ impl Session {
             deferred: VecDeque::new(),
             management: Vec::new(),
             fences: Vec::new(),
+            terminations: Vec::new(),
             requests: 0,
             events: VecDeque::new(),
             config,
@@ -261,7 +268,8 @@ impl Session {
 
     /// Takes a command's data, `length` bytes from the beginning, at most what the initiator expects to write. Data that came
     /// with the command stands in its event; unsolicited data may be on the way, and the rest is asked for with R2Ts that carry
-    /// `tag`.
+    /// `tag`. The tag is in use until [`Event::DataComplete`] or [`Event::TagFree`], or the end of the connection; or not at all if the
+    /// answer is that all is there.
     pub fn receive_data(&mut self, task: TaskId, tag: TargetTransferTag, length: u32) -> DataProgress {
         let Some(entry) = self.tasks.get_mut(task).filter(|entry| matches!(entry.stage, Stage::Active)) else {
             return DataProgress::Pending;
@@ -284,7 +292,7 @@ impl Session {
         self.settle(task, outcome);
     }
 
-    // RFC 7143 4.2.3.3-12, 4.2.3.6-1: whatever was agreed upon.
+    // RFC 7143 4.2.2.3.4-2, 4.2.3.3-12, 4.2.3.4-16, 4.2.3.6-1: whatever was agreed upon.
     /// As [`complete`](Self::complete), for the first status with a unit attention after a function for many tasks: where there are several
     /// connections, it leaves after all before it were acknowledged, and all others after it was.
     pub fn complete_fenced(&mut self, task: TaskId, outcome: TaskOutcome) {
@@ -397,7 +405,7 @@ impl Session {
         match Pdu::decode(Frame { header, ahs: Box::default(), data: Bytes::new() }) {
             Ok(Pdu::DataOut(pdu)) => self.handle_damaged_data_out(at, &pdu, header),
             Ok(Pdu::ScsiCommand(pdu)) if !pdu.is_final => {
-                self.connections[at].stragglers.add(pdu.initiator_task_tag);
+                self.add_straggler(at, Straggler::new(pdu.initiator_task_tag, pdu.lun, None));
                 self.violate_by_header(at, Violation::DataDigestMismatch, header);
             }
             _ => self.violate_by_header(at, Violation::DataDigestMismatch, header),

@@ -16,9 +16,9 @@ use super::fence;
 use super::session::{Request, Session};
 use super::task::{Stage, Task, TaskId};
 use super::transmit::Transmission;
-use crate::{CloseReason, Violation};
+use crate::{CloseReason, TaskReporting, Violation};
 use iscsi_pdu::{
-    Cid, CmdSn, InitiatorTaskTag, LunField, TaskManagementFunction as Function, TaskManagementRequest,
+    Cid, CmdSn, InitiatorTaskTag, LunField, Pdu, TaskManagementFunction as Function, TaskManagementRequest,
     TaskManagementResponseCode as Response,
 };
 use std::time::{Duration, Instant};
@@ -130,6 +130,10 @@ impl Session {
     pub(super) fn manage(&mut self, at: usize, pdu: &TaskManagementRequest) {
         let response = match pdu.function {
             Function::AbortTask => self.abort_task(at, pdu),
+            // RFC 7143 11.5.1-12, 11.5.1-13: by right only.
+            Function::TargetWarmReset | Function::TargetColdReset if !self.config.resettable => {
+                Some(Response::FunctionAuthorizationFailed)
+            }
             Function::AbortTaskSet
             | Function::ClearTaskSet
             | Function::LogicalUnitReset
@@ -210,7 +214,9 @@ impl Session {
             | Function::TargetColdReset
             | Function::ItNexusReset => self.cids().nth(1).is_some(),
             // RFC 7143 4.2.2.3.4 e.
-            Function::ClearAca => self.parameters.response_fence && self.cids().nth(1).is_some(),
+            Function::ClearAca => {
+                self.parameters.task_reporting >= TaskReporting::ResponseFence && self.cids().nth(1).is_some()
+            }
             _ => false,
         }
     }
@@ -283,6 +289,7 @@ impl Session {
         }
         let active = matches!(task.stage, Stage::Active);
         self.abort(id);
+        self.connections[at].stragglers.end_with(tag, pdu.initiator_task_tag);
         if !active {
             return Some(Response::FunctionComplete);
         }
@@ -327,14 +334,11 @@ impl Session {
     // RFC 7143 4.2.2.1-4, 4.2.3.3-8: what came later waits.
     /// The first CmdSN that no command may have to be delivered.
     pub(super) fn barrier(&self) -> Option<CmdSn> {
-        let mut gathering = self.management.iter().filter(|management| management.gathers());
-        let first = gathering.next()?.cmd_sn;
-        Some(
-            gathering.fold(first, |barrier, other| if other.cmd_sn.precedes(barrier) { other.cmd_sn } else { barrier }),
-        )
+        let gathering = self.management.iter().filter(|management| management.gathers());
+        gathering.map(|management| management.cmd_sn).reduce(|one, other| if other.precedes(one) { other } else { one })
     }
 
-    // RFC 7143 4.2.3.3-10, 11.5.1-3, 13.23-6: what it ends sends no status after the response; then it is the device's turn.
+    // RFC 7143 4.2.3.3-10, 4.2.3.4-1, 4.2.3.4-2, 4.2.3.4-10, 10.7-1, 11.5.1-3, 13.23-4, 13.23-6: what it ends sends no status after the response; then it is the device's turn.
     /// Hands a function to the owner that has gathered all it waits for. Returns whether there was one.
     pub(super) fn advance_management(&mut self) -> bool {
         // Nobody waits for the response of a reset any more, and it ends the session all the same.
@@ -353,25 +357,41 @@ impl Session {
         let management = &self.management[index];
         let ended: Vec<TaskId> =
             self.tasks.iter().filter(|(_, task)| management.affects(task)).map(|(id, _)| id).collect();
-        for id in ended {
-            self.abort(id);
+        let (issuer, function) = (management.cid, management.tag);
+        if self.parameters.task_reporting.makes_fast(management.function) {
+            self.end_and_tell(&ended, issuer);
+        } else {
+            self.end_for(&ended, issuer, function);
         }
         self.events.push_back(event);
         true
     }
 
-    // RFC 7143 4.2.3.3-7, 4.2.3.3-8, 11.5.1-6: the data of R2Ts has come; the commands and the data before it, though not for ever.
+    /// Ends tasks for a function of the connection `issuer`.
+    fn end_for(&mut self, ended: &[TaskId], issuer: Option<Cid>, function: InitiatorTaskTag) {
+        for id in ended {
+            let tag = self.tasks.get(*id).map(|task| task.initiator_task_tag);
+            self.abort(*id);
+            if let (Some(tag), Some(at)) = (tag, issuer.and_then(|cid| self.find(cid))) {
+                self.connections[at].stragglers.end_with(tag, function);
+            }
+        }
+    }
+
+    // RFC 7143 4.2.3.3-7, 4.2.3.3-8, 4.2.3.4-8, 11.5.1-6: the data of R2Ts has come; the commands and the data before it, though not for ever.
     /// Whether a function has all it waits for. No more data is asked for meanwhile.
     fn has_gathered(&mut self, index: usize) -> bool {
         let management = &self.management[index];
         let Progress::Gathers(deadline) = management.progress else {
             return false;
         };
+        let waits_for_data = !self.parameters.task_reporting.makes_fast(management.function);
         let mut drained = true;
         for (_, task) in self.tasks.iter_mut().filter(|(_, task)| management.affects(task)) {
             task.receive.discard();
             // Nothing comes for a task without a connection.
-            drained &= !task.receive.has_outstanding_r2t() || !matches!(task.allegiance, Allegiance::To(_));
+            drained &=
+                !waits_for_data || !task.receive.has_outstanding_r2t() || !matches!(task.allegiance, Allegiance::To(_));
         }
         // Nobody has to send what is missing once the connection has ended.
         let all_commands = management.cid.is_none() || !self.window.expected().precedes(management.cmd_sn);
@@ -386,4 +406,30 @@ impl Session {
             }
         }
     }
+}
+
+/// The end of a task management function, on the connection `at`.
+pub(super) fn task_management_response(
+    session: &mut Session,
+    at: usize,
+    tag: InitiatorTaskTag,
+    response: Response,
+    additional_information: [u8; 3],
+) -> Pdu {
+    let numbers = session.numbers();
+    let connection = &mut session.connections[at];
+    let stat_sn = connection.statuses.take();
+    // The answer to a ping tells that no data comes any more for what the function has ended.
+    if connection.stragglers.handle_response(tag, stat_sn) && connection.timers.ping() {
+        connection.transmit.push_ping();
+    }
+    iscsi_pdu::TaskManagementResponse {
+        response,
+        additional_information,
+        initiator_task_tag: tag,
+        stat_sn,
+        exp_cmd_sn: numbers.exp_cmd_sn,
+        max_cmd_sn: numbers.max_cmd_sn,
+    }
+    .into()
 }

@@ -36,7 +36,7 @@ pub(super) struct Transfer {
     unsolicited: bool,
     /// Nothing of what comes is of use any more.
     discards: bool,
-    /// All that the owner asked for came with the command, as it was told.
+    /// The owner knows that all is there.
     told: bool,
     /// Unsolicited data that came before the owner has asked for it.
     early: Vec<u8>,
@@ -81,9 +81,17 @@ impl Transfer {
         (!data.is_empty()).then_some((offset, data))
     }
 
+    /// The owner's tag, if it waits for data under it.
+    pub(super) fn lent_tag(&self) -> Option<TargetTransferTag> {
+        self.tag.filter(|_| !self.told)
+    }
+
     /// Whether all that the owner asked for is there now and was not before; the burst that brought it is over.
-    pub(super) fn becomes_complete(&self) -> bool {
-        self.tag.is_some() && !self.told && !self.discards && self.is_settled() && self.received >= self.wanted
+    pub(super) fn becomes_complete(&mut self) -> bool {
+        let complete =
+            self.tag.is_some() && !self.told && !self.discards && self.is_settled() && self.received >= self.wanted;
+        self.told |= complete;
+        complete
     }
 
     /// Whether an R2T may be sent now.

@@ -13,12 +13,13 @@ use super::retention::Retained;
 use super::session::Session;
 use super::snack::Run;
 use super::task::{Stage, Task, TaskId};
+use super::task_management::task_management_response;
 use crate::SessionType;
 use bytes::Bytes;
 use iscsi_pdu::{
     AsyncEvent, AsyncMessage, Cid, CmdSn, DataIn, DataInStatus, Header, InitiatorTaskTag, LogoutResponse,
     LogoutResponseCode, LunField, NopIn, Pdu, R2t, Reject, RejectReason, StatSn, TargetTransferTag,
-    TaskManagementResponse, TaskManagementResponseCode, TextResponse,
+    TaskManagementResponseCode, TextResponse,
 };
 use std::collections::VecDeque;
 
@@ -55,6 +56,8 @@ pub(super) enum Transmission {
     Logout { tag: InitiatorTaskTag, response: LogoutResponseCode, immediate: bool },
     /// A PDU was not accepted.
     Reject { reason: RejectReason, header: Box<Header> },
+    /// Tasks of a logical unit have ended.
+    TaskTermination { lun: LunField, numbers: Numbers },
     /// An asynchronous message with its three parameters.
     Async { event: AsyncEvent, parameters: [u16; 3] },
 }
@@ -151,9 +154,10 @@ impl Transmission {
 }
 
 /// The numbers that every PDU from a target carries.
-struct Numbers {
-    exp_cmd_sn: CmdSn,
-    max_cmd_sn: CmdSn,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers {
+    pub(super) exp_cmd_sn: CmdSn,
+    pub(super) max_cmd_sn: CmdSn,
 }
 
 impl Session {
@@ -211,7 +215,7 @@ impl Session {
     }
 
     // RFC 7143 4.2.2.1-15: what is answered was acknowledged before, by this or another PDU.
-    fn numbers(&mut self) -> Numbers {
+    pub(super) fn numbers(&mut self) -> Numbers {
         self.announced = self.window.max();
         Numbers { exp_cmd_sn: self.window.expected(), max_cmd_sn: self.window.max() }
     }
@@ -329,6 +333,8 @@ impl Session {
             Pdu::TaskManagementResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
             Pdu::LogoutResponse(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
             Pdu::Reject(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
+            // Those of this event say which tasks are meant.
+            Pdu::AsyncMessage(pdu) if pdu.event == AsyncEvent::TaskTermination => return,
             Pdu::AsyncMessage(pdu) => (&mut pdu.exp_cmd_sn, &mut pdu.max_cmd_sn),
             _ => return,
         };
@@ -395,23 +401,34 @@ impl Session {
                 }
                 .into()
             }
-            Transmission::Async { event, parameters: [parameter_1, parameter_2, parameter_3] } => {
-                let numbers = self.numbers();
-                AsyncMessage {
-                    event,
-                    vendor_code: 0,
-                    lun: LunField::default(),
-                    stat_sn: self.connections[at].statuses.take(),
-                    exp_cmd_sn: numbers.exp_cmd_sn,
-                    max_cmd_sn: numbers.max_cmd_sn,
-                    parameter_1,
-                    parameter_2,
-                    parameter_3,
-                    data: Bytes::new(),
-                }
-                .into()
+            Transmission::Async { event, parameters } => {
+                self.async_message(at, event, LunField::default(), parameters).into()
             }
+            Transmission::TaskTermination { lun, numbers } => self.send_termination(at, lun, numbers).into(),
         })
+    }
+
+    pub(super) fn async_message(
+        &mut self,
+        at: usize,
+        event: AsyncEvent,
+        lun: LunField,
+        parameters: [u16; 3],
+    ) -> AsyncMessage {
+        let numbers = self.numbers();
+        let [parameter_1, parameter_2, parameter_3] = parameters;
+        AsyncMessage {
+            event,
+            vendor_code: 0,
+            lun,
+            stat_sn: self.connections[at].statuses.take(),
+            exp_cmd_sn: numbers.exp_cmd_sn,
+            max_cmd_sn: numbers.max_cmd_sn,
+            parameter_1,
+            parameter_2,
+            parameter_3,
+            data: Bytes::new(),
+        }
     }
 
     // RFC 7143 11.19.3-1: of LUN 0, which every target has.
@@ -427,26 +444,6 @@ impl Session {
         let Numbers { exp_cmd_sn, max_cmd_sn } = self.numbers();
         NopIn { target_transfer_tag, stat_sn, exp_cmd_sn, max_cmd_sn, ..NopIn::default() }.into()
     }
-}
-
-/// The end of a task management function, on the connection `at`.
-pub(super) fn task_management_response(
-    session: &mut Session,
-    at: usize,
-    tag: InitiatorTaskTag,
-    response: TaskManagementResponseCode,
-    additional_information: [u8; 3],
-) -> Pdu {
-    let numbers = session.numbers();
-    TaskManagementResponse {
-        response,
-        additional_information,
-        initiator_task_tag: tag,
-        stat_sn: session.connections[at].statuses.take(),
-        exp_cmd_sn: numbers.exp_cmd_sn,
-        max_cmd_sn: numbers.max_cmd_sn,
-    }
-    .into()
 }
 
 // RFC 7143 11.7.1-1, 11.7.1-2, 11.7.2-2, 11.7.7-2, 13.19-1: in order and in whole words; no A bit at level 0.

@@ -4,7 +4,7 @@ use super::ladder::*;
 use iscsi_pdu::TaskManagementFunction as Function;
 use iscsi_pdu::TaskManagementResponseCode as Response;
 use iscsi_pdu::*;
-use iscsi_session::Parameters;
+use iscsi_session::{Parameters, TaskReporting};
 
 const A: Cid = CID;
 const B: Cid = Cid(8);
@@ -55,12 +55,12 @@ fn a_function_is_answered_behind_what_other_connections_send() {
     }
 }
 
-// RFC 7143 4.2.3.3-12, 4.2.3.6-1.
+// RFC 7143 4.2.2.3.3-1, 4.2.2.3.4-2, 4.2.3.3-12, 4.2.3.4-16, 4.2.3.6-1, 13.23-3.
 /// RFC 7143 4.2.2.3.3: a status that has to be in its place among those of other connections, whatever was agreed upon.
 #[test]
 fn a_fenced_status_is_in_its_place_among_those_of_other_connections() {
-    for response_fence in [true, false] {
-        let mut ladder = Ladder::new(Parameters { response_fence, ..parameters() });
+    for task_reporting in [TaskReporting::ResponseFence, TaskReporting::Rfc3720] {
+        let mut ladder = Ladder::new(Parameters { task_reporting, ..parameters() });
         ladder.add(B);
         ladder.acknowledges = false;
         for (cid, tag) in [(B, 1), (A, 2), (B, 3)] {

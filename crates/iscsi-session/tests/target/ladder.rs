@@ -33,6 +33,8 @@ pub(crate) struct Ladder {
     pub(crate) tasks: HashMap<u32, TaskId>,
     names: HashMap<TaskId, u32>,
     pub(crate) requests: Vec<RequestId>,
+    /// Tasks whose tags have come back before all their data.
+    free: Vec<u32>,
     /// Data of each task, put together from the immediate data and the events.
     pub(crate) written: HashMap<u32, Vec<u8>>,
 }
@@ -95,6 +97,7 @@ impl Ladder {
             tasks: HashMap::new(),
             names: HashMap::new(),
             requests: Vec::new(),
+            free: Vec::new(),
             written: HashMap::new(),
         }
     }
@@ -173,9 +176,18 @@ impl Ladder {
     pub(crate) fn events(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some(event) = self.session.poll_event() {
+            if let Event::TagFree { tag, .. } = event {
+                self.free.push(tag.0 - ttt(0).0);
+                continue;
+            }
             lines.push(self.show_event(event));
         }
         lines
+    }
+
+    /// The tasks whose tags have come back since this was asked.
+    pub(crate) fn freed(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.free)
     }
 
     /// All that the target sends, as lines.
@@ -261,6 +273,7 @@ impl Ladder {
                 format!("Data {tag} {offset}+{}", data.len())
             }
             Event::DataComplete { task } => format!("DataComplete {}", self.names[&task]),
+            Event::TagFree { .. } => unreachable!("it was put elsewhere"),
             Event::Reassigned { task, cid } => format!("Reassigned {} {}", self.names[&task], cid.0),
             Event::Aborted { task } => format!("Aborted {}", self.names[&task]),
             Event::TaskManagement { id, function, .. } => {

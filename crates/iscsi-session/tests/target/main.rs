@@ -4,6 +4,7 @@ mod appendix;
 mod connections;
 mod continuation;
 mod data;
+mod fast_abort;
 mod fences;
 mod ladder;
 mod life;

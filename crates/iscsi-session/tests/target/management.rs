@@ -5,7 +5,7 @@ use iscsi_pdu::TaskManagementFunction as Function;
 use iscsi_pdu::TaskManagementResponseCode as Response;
 use iscsi_pdu::{CmdSn, LunField, NopOut, Pdu, ScsiCommand, TaskManagementRequest};
 use iscsi_session::Parameters;
-use iscsi_session::target::{DataProgress, Event, TaskOutcome};
+use iscsi_session::target::{DataProgress, Event, SessionConfig, TaskOutcome};
 
 const OTHER_LUN: LunField = LunField([0, 9, 0, 0, 0, 0, 0, 0]);
 
@@ -134,7 +134,7 @@ fn abort_task_ends_the_wait_for_data() {
     ladder.sends(&[]);
     ladder.i(abort(100, 1, 1));
     ladder.tells(&[]);
-    ladder.sends(&["TaskManagement 100 StatSN 1: Function complete"]);
+    ladder.sends(&["TaskManagement 100 StatSN 1: Function complete", "NOP-In ping feed"]);
     ladder.i(data_out(1, true, 0, 0, 4096, true));
     ladder.sends(&[]);
 }
@@ -281,7 +281,7 @@ fn data_that_never_comes_is_given_up() {
     ladder.pass(1);
     ladder.tells(&["Aborted 1", "TaskManagement LOGICAL UNIT RESET"]);
     ladder.answer(Response::FunctionComplete);
-    ladder.sends(&["TaskManagement 100 StatSN 1: Function complete"]);
+    ladder.sends(&["TaskManagement 100 StatSN 1: Function complete", "NOP-In ping feed"]);
     ladder.i(data_out(1, true, 0, 0, 4096, true));
     ladder.sends(&[]);
 }
@@ -471,6 +471,21 @@ fn a_reset_of_the_nexus_ends_all_its_tasks() {
     ladder.tells(&["Aborted 1", "Aborted 2", "TaskManagement I_T NEXUS RESET"]);
     ladder.answer(Response::FunctionComplete);
     ladder.sends(&["TaskManagement 100 StatSN 1: Function complete"]);
+}
+
+// RFC 7143 11.5.1-12, 11.5.1-13: by right only, and then nothing ends.
+#[test]
+fn a_target_is_reset_by_right_alone() {
+    let mut ladder = Ladder::start(outcome(open()), SessionConfig { resettable: false, ..config() });
+    ladder.i(read(1, 0));
+    ladder.events();
+    for (tag, function) in [(100, Function::TargetWarmReset), (101, Function::TargetColdReset)] {
+        ladder.i(manage(tag, function));
+        ladder.tells(&[]);
+        assert!(ladder.sent()[0].ends_with("Function authorization failed"));
+    }
+    ladder.complete(1, good());
+    ladder.sends(&["Response 1 status 00 StatSN 3 ExpDataSN 0"]);
 }
 
 #[test]

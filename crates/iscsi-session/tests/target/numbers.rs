@@ -134,6 +134,7 @@ fn too_many_immediate_commands_are_rejected_until_an_answer_leaves() {
 }
 
 /// RFC 7143 4.2.2.1-8, 7.3-2: the number of a rejected command was not received; the initiator fills the gap.
+// RFC 7143 4.2.2.1-13.
 #[test]
 fn a_rejected_command_leaves_a_gap() {
     let mut ladder = at(1);

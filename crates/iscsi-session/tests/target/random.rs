@@ -10,6 +10,8 @@ use std::collections::{HashMap, HashSet};
 /// A device and an owner in one: commands wait here until they are ended.
 #[derive(Default)]
 pub(crate) struct Owner {
+    /// Tags that the session has.
+    lent: Vec<TargetTransferTag>,
     pub(crate) open: Vec<(TaskId, u32, bool)>,
     pub(crate) ended: usize,
     pub(crate) begun: usize,
@@ -20,6 +22,10 @@ pub(crate) struct Owner {
     /// Connections that have ended.
     pub(crate) closed_connections: Vec<Cid>,
     pub(crate) closed: usize,
+}
+
+fn tag_of(task: TaskId) -> TargetTransferTag {
+    TargetTransferTag(0x1000 + task.index() as u32)
 }
 
 impl Owner {
@@ -43,7 +49,11 @@ impl Owner {
                     assert!(!data.is_empty());
                     written.extend_from_slice(&data);
                 }
-                Event::DataComplete { task } => assert!(self.complete.insert(task), "complete once"),
+                Event::DataComplete { task } => {
+                    self.take_back(tag_of(task));
+                    assert!(self.complete.insert(task), "complete once");
+                }
+                Event::TagFree { tag, .. } => self.take_back(tag),
                 Event::Reassigned { task, .. } => self.go_on(session, task),
                 Event::Aborted { task } => self.end(task),
                 Event::TaskManagement { id, .. } => self.functions.push(id),
@@ -55,10 +65,17 @@ impl Owner {
     }
 
     fn want(&mut self, session: &mut Session, task: TaskId, length: u32) {
-        let tag = TargetTransferTag(0x1000 + task.index() as u32);
-        if session.receive_data(task, tag, length) == iscsi_session::target::DataProgress::Complete {
+        if session.receive_data(task, tag_of(task), length) == iscsi_session::target::DataProgress::Complete {
             assert!(self.complete.insert(task), "complete once");
+        } else {
+            self.lent.push(tag_of(task));
         }
+    }
+
+    /// A tag that the session has no use for any more.
+    fn take_back(&mut self, tag: TargetTransferTag) {
+        let place = self.lent.iter().position(|lent| *lent == tag).expect("a tag comes back once");
+        self.lent.swap_remove(place);
     }
 
     /// What has not come of a write is asked for again.

@@ -4,8 +4,8 @@
 use super::ladder::*;
 use super::random::{Owner, hostile};
 use iscsi_pdu::*;
-use iscsi_session::Parameters;
 use iscsi_session::target::{Session, SessionConfig};
+use iscsi_session::{Parameters, TaskReporting};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -308,10 +308,12 @@ proptest! {
         moves in prop::collection::vec((0..CONNECTIONS, 0..40u8, hostile()), 0..300),
         immediate_max in 1..4u32,
         error_recovery_level in 0..3u8,
-        response_fence: bool,
+        task_reporting in prop::sample::select(vec![
+            TaskReporting::Rfc3720, TaskReporting::ResponseFence, TaskReporting::FastAbort,
+        ]),
     ) {
         let cids: Vec<Cid> = (0..CONNECTIONS).map(|number| Cid(CID.0 + number)).collect();
-        let parameters = Parameters { error_recovery_level, response_fence, ..parameters() };
+        let parameters = Parameters { error_recovery_level, task_reporting, ..parameters() };
         let mut ladder = Ladder::start(outcome(parameters), SessionConfig { immediate_max, ..config() });
         for cid in &cids[1..] {
             ladder.add(*cid);

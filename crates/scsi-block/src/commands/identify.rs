@@ -83,9 +83,15 @@ pub(super) fn inquiry_of_well_known(device: &TargetDevice, cdb: &Cdb) -> Result<
     let code = cdb.get(Field::PageCode) as u8;
     let body = match (cdb.has(Field::EnableVitalProductData), code) {
         (false, 0) => {
-            let standard =
-                StandardInquiry { removable: false, protection: false, target_port_groups: 0, ..standard(config) };
-            return Ok(StandardInquiry { peripheral: Peripheral::WELL_KNOWN, ..standard }.encode());
+            let standard = StandardInquiry {
+                peripheral: Peripheral::WELL_KNOWN,
+                removable: false,
+                normal_aca: false,
+                target_port_groups: 0,
+                protection: false,
+                ..standard(config)
+            };
+            return Ok(standard.encode());
         }
         (true, page::SUPPORTED_PAGES) => PAGES.to_vec(),
         (true, page::DEVICE_IDENTIFICATION) => {
@@ -106,6 +112,7 @@ fn standard(config: Option<&LogicalUnitConfig>) -> StandardInquiry {
         peripheral: if config.is_some() { Peripheral::DIRECT_ACCESS } else { Peripheral::NOT_SUPPORTED },
         removable: config.is_some_and(|config| config.removable),
         version: VERSION,
+        normal_aca: config.is_some(),
         target_port_groups: if config.is_some() { IMPLICIT_AND_EXPLICIT } else { 0 },
         third_party_copy: config.is_some_and(LogicalUnitConfig::copies),
         protection: config.is_some_and(|config| config.protection.is_some()),

@@ -108,6 +108,7 @@ pub(super) fn task_management_functions(cdb: &Cdb) -> Bytes {
     let functions = TaskManagementFunctions {
         abort_task: true,
         abort_task_set: true,
+        clear_aca: true,
         clear_task_set: true,
         logical_unit_reset: true,
         query_asynchronous_event: true,

@@ -8,14 +8,15 @@ use bytes::Bytes;
 use super::{Context, Plan, Started, Work, medium};
 use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
-use crate::io::{Extent, Segments};
+use crate::io::{BlockIo, Extent, Segments};
+use crate::link::Settling;
 use crate::octets::{be16, be32};
 use crate::opcodes::{Field, Operation};
 use crate::protection::ProtectionType;
 use crate::sense::{AdditionalSense, Sense};
 use crate::task::Rare;
 use crate::unit::LogicalUnit;
-use crate::wipe::{Content, Kind, Progress, Wipe};
+use crate::wipe::{self, Content, Kind, Progress, Wipe};
 
 const LENGTH_ERROR: Sense = Sense::illegal(AdditionalSense::PARAMETER_LIST_LENGTH_ERROR);
 /// Bytes of the parameter list of an overwrite, before the pattern.
@@ -141,18 +142,41 @@ pub(super) fn exit_failure_mode(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
     if context.unit.look(|state| state.medium.sanitize_failed) == Some(false) {
         return Err(Sense::invalid_cdb_field(1, 4));
     }
-    context.unit.change(|state| state.medium.sanitize_failed = None);
-    Ok(Plan::DONE)
+    Ok(Plan::work(Work::ExitFailureMode))
+}
+
+/// The failure is over, and is not to come back after a loss of power.
+pub(super) fn start_exit(unit: &LogicalUnit) -> Started {
+    let record = unit.change(|state| {
+        let had_failed = state.medium.sanitize_failed.take_if(|unrestricted_exit| *unrestricted_exit).is_some();
+        (had_failed && unit.config.kept.is_some()).then(|| state.record(wipe::RECORD, Vec::new()))
+    });
+    match record {
+        Some(record) => Started::Io(BlockIo::Keep(record), Rare::Settle(Settling::default()).into()),
+        None => Started::Done,
+    }
 }
 
 /// Begins a wipe, unless somebody else was faster.
 fn start(unit: &LogicalUnit, kind: Kind, content: Content, immediate: bool) -> Result<Started, Sense> {
-    let mut wipe = Wipe::new(kind, content, unit.blocks(), unit.config.stored_block_bytes());
-    let first = (!immediate).then(|| (wipe.step(), wipe.lease()));
-    unit.change(|state| {
+    let keeps = unit.config.kept.is_some();
+    let first = unit.change(|state| {
+        state.medium.may_be_wiped()?;
+        let begin = match kind {
+            Kind::Sanitize { unrestricted_exit } if keeps => {
+                Some(state.record(wipe::RECORD, wipe::to_kept(unrestricted_exit, &content)))
+            }
+            _ => None,
+        };
+        // Also of a FORMAT UNIT: there may be the record of a SANITIZE that has failed.
+        let end = keeps.then(|| state.record(wipe::RECORD, Vec::new()));
+        let waits = !immediate || begin.is_some();
+        let wipe = Wipe::new(kind, content, unit.blocks(), unit.config.stored_block_bytes());
+        let mut wipe = wipe.with_records(begin, end);
+        let first = waits.then(|| (wipe.step(), wipe.lease(immediate)));
         state.medium.begin_wipe(wipe)?;
         state.tokens.revoke(Extent::ALL);
-        Ok::<_, Sense>(())
+        Ok::<_, Sense>(first)
     })?;
     match first {
         Some((request, lease)) => Ok(Started::Io(request, Rare::Wipe(lease).into())),
@@ -169,6 +193,7 @@ pub(crate) fn proceed(
 ) -> Result<Started, Sense> {
     match unit.wiped(done, |wipe| wipe.is_leased_to(&lease)) {
         Some(Progress::Failed(kind)) => Err(kind.failed()),
+        Some(Progress::Continues) if lease.until_kept => Ok(Started::Done),
         Some(Progress::Continues) => match unit.look(|state| state.medium.wipe.as_ref().map(Wipe::step)) {
             Some(request) => Ok(Started::Io(request, Rare::Wipe(lease).into())),
             None => Ok(Started::Done),

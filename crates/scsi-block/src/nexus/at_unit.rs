@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cdb::Cdb;
+use crate::cdb::{self, Cdb};
 use crate::commands::{self, Context, Plan, Refusal, Transfer};
 use crate::counters::Counters;
 use crate::device::TargetDevice;
@@ -15,7 +15,7 @@ use crate::reservations::NexusName;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::status::Status;
 use crate::task::{Begin, Command, Outcome, Phase, Step, Task, Then};
-use crate::task_set::{TaskAttribute, TaskSet};
+use crate::task_set::{Position, TaskAttribute, TaskSet};
 use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
 
 /// What a nexus keeps of a unit.
@@ -30,13 +30,16 @@ pub(super) struct AtUnit {
     /// What the store has of it.
     pub(super) requests: RequestCounter,
     pub(super) set: TaskSet,
+    /// The epoch of an auto contingent allegiance that has come to be (SAM-5 5.9), and that ends with it.
+    allegiance: Option<u64>,
 }
 
 impl AtUnit {
     /// The nexus is new to the unit.
     pub(super) fn new(unit: &Arc<LogicalUnit>, index: usize, nexus: NexusId, name: &NexusName) -> Self {
         let (counters, requests) = unit.connect(nexus, name.clone());
-        Self { unit: Arc::clone(unit), index, view: View::NONE, counters, requests, set: TaskSet::default() }
+        let unit = Arc::clone(unit);
+        Self { unit, index, view: View::NONE, counters, requests, set: TaskSet::default(), allegiance: None }
     }
 
     /// What a READ or WRITE comes to that nothing is in the way of. `None` of any other command, of which [`plan`](Self::plan) says what it comes to.
@@ -48,7 +51,8 @@ impl AtUnit {
             && self.view.has.contains(row.needs)
             && !summary.has(barring(row.rules))
             && command.attribute == TaskAttribute::Simple
-            && cdb.has_no_refused()
+            && cdb.is_usual()
+            && self.allegiance.is_none()
             && self.set.len() < self.unit.config.limits.tasks_max.into();
         commands::plan_transfer(&self.unit, &cdb).filter(|_| is_usual)
     }
@@ -64,6 +68,7 @@ impl AtUnit {
             data_in_length,
             epoch,
             position: self.set.enter(command.attribute),
+            asks_allegiance: false,
             phase: Phase::ExpectData(work),
         }
     }
@@ -77,14 +82,20 @@ impl AtUnit {
         command: &Command<'_>,
         (summary, epoch): (Summary, u64),
     ) -> Begin {
+        let is_of_allegiance = command.attribute == TaskAttribute::Aca;
+        self.allegiance.take_if(|epoch| *epoch != self.requests.epoch());
+        if self.allegiance.is_some() && (!is_of_allegiance || self.set.has_task_of_allegiance()) {
+            return Begin::Done(Outcome::bare(Status::AcaActive));
+        }
         if self.set.len() >= self.unit.config.limits.tasks_max.into() {
             return Begin::Done(Outcome::bare(Status::TaskSetFull));
         }
+        let asks_allegiance = cdb::asks_allegiance(command.cdb);
         match self.plan(device, nexus, summary, command) {
-            Ok(Plan::Work(transfer)) => Begin::Task(self.task(command, epoch, transfer)),
+            Ok(Plan::Work(transfer)) => Begin::Task(Task { asks_allegiance, ..self.task(command, epoch, transfer) }),
             Ok(Plan::Done(data_in)) => Begin::Done(Outcome::good(data_in)),
             Err(Refusal::Check(sense)) => {
-                self.handle_queue_error();
+                self.handle_check_condition(asks_allegiance, is_of_allegiance);
                 Begin::Done(Outcome::check(sense, summary.sense_format()))
             }
             Err(Refusal::ReservationConflict) => Begin::Done(Outcome::bare(Status::ReservationConflict)),
@@ -110,7 +121,7 @@ impl AtUnit {
             refuse_needs(unit, nexus, needs - has)?;
         }
         let cdb = cdb.map_err(Sense::from)?;
-        if command.attribute == TaskAttribute::Aca {
+        if command.attribute == TaskAttribute::Aca && !self.has_allegiance() {
             return Err(Sense::illegal(AdditionalSense::INVALID_MESSAGE_ERROR).into());
         }
         let rules = cdb.descriptor().rules;
@@ -167,7 +178,8 @@ impl AtUnit {
             Step::Done(outcome) => {
                 self.end(task);
                 if outcome.status == Status::CheckCondition {
-                    self.handle_queue_error();
+                    let is_of_allegiance = task.position == Position::OF_ALLEGIANCE;
+                    self.handle_check_condition(task.asks_allegiance, is_of_allegiance);
                 }
             }
         }
@@ -180,12 +192,33 @@ impl AtUnit {
         self.set.leave(task.position);
     }
 
-    /// A command has ended with CHECK CONDITION: the other tasks of the nexus may have to end with it (QERR, SPC-5 7.5.8).
+    /// A command has ended with CHECK CONDITION: the other tasks of the nexus may have to end with it (QERR, SPC-5 7.5.8), an auto contingent
+    /// allegiance ends with a command of its own (SAM-5 5.9.5), and another comes to be if the command has asked for it (NACA).
     #[cold]
-    pub(super) fn handle_queue_error(&mut self) {
+    fn handle_check_condition(&mut self, asks_allegiance: bool, is_of_allegiance: bool) {
+        let goes_on = self.has_allegiance() && !is_of_allegiance;
         if self.unit.summary().has(Conditions::ENDS_TASKS) {
             self.requests.end_tasks();
         }
+        self.allegiance = (asks_allegiance || goes_on).then(|| self.requests.epoch());
+    }
+
+    /// Whether an auto contingent allegiance is in force: none outlives a reset or PREEMPT AND ABORT.
+    fn has_allegiance(&self) -> bool {
+        self.allegiance == Some(self.requests.epoch())
+    }
+
+    /// An auto contingent allegiance ends, if there is one.
+    pub(super) fn clear_allegiance(&mut self) {
+        self.allegiance = None;
+    }
+
+    /// Whether the order of the tasks lets this one begin; one that was ended meanwhile may.
+    #[inline]
+    pub(super) fn may_begin(&self, task: &Task) -> bool {
+        let is_kept_back =
+            self.allegiance.is_some() && self.has_allegiance() && task.position != Position::OF_ALLEGIANCE;
+        !is_kept_back && self.set.may_begin(task.position) || self.has_aborted(task)
     }
 }
 

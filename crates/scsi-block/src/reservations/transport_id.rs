@@ -49,6 +49,7 @@ impl TransportId {
         Self::text(Self::DEVICE_FORMAT, name)
     }
 
+    // RFC 7143 4.4.2-3.
     /// An iSCSI initiator port, by the name and the ISID.
     pub fn iscsi_port(name: &str, isid: [u8; 6]) -> Self {
         let digits = isid.map(|byte| format!("{byte:02x}")).concat();
@@ -137,6 +138,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    // RFC 7143 4.4.2-3.
     #[test]
     fn both_forms_are_as_spc_draws_them() {
         let device = TransportId::iscsi_device("iqn.a:b");

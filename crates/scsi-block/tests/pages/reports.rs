@@ -101,7 +101,7 @@ fn task_management_functions_are_told_in_both_forms() {
     let functions = TaskManagementFunctions::decode(&short).unwrap();
     assert_eq!(TaskManagementFunctions::decode(&long), Ok(functions));
     assert!(functions.abort_task && functions.logical_unit_reset && functions.query_asynchronous_event);
-    assert!(!functions.clear_aca);
+    assert!(functions.clear_aca && !functions.query_task);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One adapter, its clock, a target with a disk on one side and the firmware's initiator on the other.
 
 use bytes::Bytes;
-use iscsi_node::target::{ConnectionId, Event, IoRequest, Portal, PortalAddress, TargetConfig, TargetNode};
+use iscsi_node::target::{ConnectionId, Event, IoRequest, Portal, TargetConfig, TargetNode};
 use iscsi_pdu::Tsih;
 use iscsi_session::Authentication;
 use scsi_block::io::{BlockIo, IoOutput};
@@ -105,8 +105,7 @@ impl World {
                 let port = T5Port::new(Connection::new(Rc::clone(&self.driver), connection));
                 if let Some(target) = &mut self.target {
                     let random = [self.connections.len() as u8; 32];
-                    let entrance = PortalAddress { address: PORTAL.to_string(), portal_group_tag: 1 };
-                    self.connections.push(target.accept(now, port, entrance, random));
+                    self.connections.push(target.accept(now, port, PORTAL.to_string().as_str().into(), random));
                 }
             }
         }
@@ -251,6 +250,8 @@ fn portal(authentication: Authentication) -> Portal {
         initiators: None,
         resettable: false,
         moved: None,
+        limits: None,
+        window: None,
     });
     portal
 }

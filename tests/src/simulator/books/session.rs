@@ -24,6 +24,8 @@ pub(super) struct Inner {
     unanswered: BTreeSet<u32>,
     /// Tags of commands that a function has ended: their answers come before its, if they come (RFC 7143 section 4.2.3.3).
     aborted: BTreeSet<u32>,
+    /// Tags of requests beside commands that have their answer.
+    answered: BTreeSet<u32>,
     tags_max: usize,
     uses: u32,
     level: u8,
@@ -40,6 +42,7 @@ impl SessionBooks {
             tags,
             unanswered: BTreeSet::new(),
             aborted: BTreeSet::new(),
+            answered: BTreeSet::new(),
             tags_max,
             uses: 0,
             level: 0,
@@ -94,6 +97,17 @@ impl SessionBooks {
         self.remove_tag(tag);
     }
 
+    /// A port has its tag back. Where PDUs may be lost, a ping is given up when a later one is answered: its answer may come still.
+    pub(crate) fn release_tag(&self, tag: u32) -> bool {
+        let mut inner = self.borrow_mut();
+        let is_ping = inner.level > 0 && inner.tags.get_mut(tag).is_some_and(|task| task.is_none());
+        if is_ping && !inner.answered.contains(&tag) {
+            inner.unanswered.insert(tag);
+        }
+        drop(inner);
+        self.remove_tag(tag)
+    }
+
     /// A tag is given back whose command a function has ended.
     pub(crate) fn abort_tag(&self, tag: u32) {
         if self.borrow_mut().lives(tag) {
@@ -138,13 +152,18 @@ impl Inner {
 
     /// Whether an answer may come for this tag; `may_be_late` if the target has not seen its last ones acknowledged.
     pub(super) fn take_answer(&mut self, tag: u32, may_be_late: bool) -> bool {
-        self.lives(tag) || self.unanswered.remove(&tag) || may_be_late && self.aborted.remove(&tag)
+        let lives = self.lives(tag);
+        if lives && self.tags.get_mut(tag).is_some_and(|task| task.is_none()) {
+            self.answered.insert(tag);
+        }
+        lives || self.unanswered.remove(&tag) || may_be_late && self.aborted.remove(&tag)
     }
 
     fn insert(&mut self, tag: u32) {
         let fresh = self.tags.insert(tag, None);
         self.unanswered.remove(&tag);
         self.aborted.remove(&tag);
+        self.answered.remove(&tag);
         self.verdict.check(fresh, || format!("tag {tag:#x} is given that is in use"));
         self.verdict.check(self.tags.len() <= self.tags_max, || "more tags are reserved than tasks can be".into());
     }

@@ -39,6 +39,8 @@ struct Slot {
     is_joining: bool,
     /// Its logout was asked for.
     is_retiring: bool,
+    /// A logout of it over another had no answer, and may be on its way: it would end whatever takes the place.
+    is_doubtful: bool,
     /// Since it was lost: when the target has forgotten it.
     forgotten_at: Option<Instant>,
 }
@@ -71,7 +73,13 @@ impl Owner {
             level: 0,
             retains: false,
             retention: Duration::ZERO,
-            slots: vec![Slot { cid: leading, is_joining: true, is_retiring: false, forgotten_at: None }],
+            slots: vec![Slot {
+                cid: leading,
+                is_joining: true,
+                is_retiring: false,
+                is_doubtful: false,
+                forgotten_at: None,
+            }],
             last_cid: leading.0,
             balances,
             next_join: None,
@@ -116,7 +124,8 @@ impl Owner {
 
     pub(super) fn joined(&mut self, cid: Cid) {
         if let Some(slot) = self.slot(cid) {
-            (slot.is_joining, slot.is_retiring, slot.forgotten_at) = (false, false, None);
+            (slot.is_joining, slot.is_retiring, slot.is_doubtful) = (false, false, false);
+            slot.forgotten_at = None;
         }
     }
 
@@ -149,6 +158,8 @@ impl Owner {
     pub(super) fn cleaned_up(&mut self, cid: Cid, outcome: &Outcome) {
         if let Outcome::Logout(LogoutResponseCode::Closed | LogoutResponseCode::CidNotFound) = outcome {
             self.slots.retain(|slot| slot.cid != cid || slot.forgotten_at.is_none() || slot.is_joining);
+        } else if let Some(slot) = self.slot(cid) {
+            slot.is_doubtful = true;
         }
     }
 
@@ -230,12 +241,12 @@ impl Bundle {
     /// A connection that is lost is logged out over another, or reinstated, or left to Time2Retain.
     fn clean_up(&mut self, now: Instant, cid: Cid) {
         let (retains, is_connected) = (self.owner.retains, self.is_connected());
-        if !self.owner.slots.iter().any(|slot| slot.cid == cid && slot.forgotten_at.is_some() && !slot.is_joining) {
-            return;
-        }
+        let is_lost = |slot: &&mut Slot| slot.forgotten_at.is_some() && !slot.is_joining;
+        let Some(slot) = self.owner.slot(cid).filter(is_lost) else { return };
+        let is_doubtful = slot.is_doubtful;
         match self.owner.plan.random.below(16) {
             0 => {}
-            1..9 if is_connected => {
+            drawn if is_connected && (drawn < 9 || is_doubtful) => {
                 let logout = if retains { Logout::ForRecovery(cid) } else { Logout::Connection(cid) };
                 self.ask(Purpose::Cleanup(cid), None, |session, over, tag| session.logout(now, over, tag, logout));
             }
@@ -270,7 +281,7 @@ impl Bundle {
         }
         owner.last_cid = owner.last_cid.wrapping_add(1);
         let cid = Cid(owner.last_cid);
-        owner.slots.push(Slot { cid, is_joining: true, is_retiring: false, forgotten_at: None });
+        owner.slots.push(Slot { cid, is_joining: true, is_retiring: false, is_doubtful: false, forgotten_at: None });
         self.events.push_back(Event::Wanted(cid));
     }
 

@@ -4,6 +4,7 @@ mod captured;
 mod charts;
 mod cleanup;
 mod connections;
+mod fast_abort;
 mod features;
 mod garbage;
 mod ladders;

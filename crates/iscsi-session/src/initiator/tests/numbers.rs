@@ -113,3 +113,18 @@ proptest! {
         }
     }
 }
+
+// RFC 7143 4.2.2.1-14: while a command may be sent again, no window leads 2^31 numbers beyond it.
+#[test]
+fn no_window_leads_beyond_half_of_all_numbers() {
+    for size in [1, 0x7fff_fffe, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+        let mut bench = Bench::new(Parameters { error_recovery_level: 1, ..Parameters::default() });
+        bench.submit(1, read(8));
+        bench.sent();
+        bench.max_cmd_sn = FIRST_CMD_SN.advanced_by(size);
+        let pdu = bench.nop_in(None, None);
+        bench.take(pdu);
+        // One number is used already.
+        assert!(1 + bench.session.window(CID) < 1 << 31, "{size:#x}");
+    }
+}

@@ -223,6 +223,20 @@ fn a_lost_r2t_is_asked_for() {
     );
 }
 
+// RFC 7143 7.1.4.1-1: the target knows best that it waits.
+#[test]
+fn silence_alone_asks_for_no_r2t() {
+    let mut bench = Bench::new(Parameters { immediate_data: false, ..at_level_1() });
+    bench.submit(1, write(512));
+    bench.sent();
+    for _ in 0..50 {
+        bench.now += Duration::from_millis(100);
+        bench.session.handle_timeout(bench.now);
+        let snacks = bench.sent().iter().filter(|pdu| matches!(pdu, Pdu::Snack(_))).count();
+        assert_eq!(snacks, 0);
+    }
+}
+
 /// RFC 7143 7.1.4.1: the target recovers R2Ts by itself too, and need not repeat one in whose place there is another.
 #[test]
 fn an_r2t_that_does_not_come_again_is_done_without() {

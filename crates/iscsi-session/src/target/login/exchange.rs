@@ -48,11 +48,14 @@ impl Login {
     // RFC 7143 11.13.8-1: by the portal group.
     /// The owner has said how the initiator may log in: the first text is answered.
     pub(super) fn proceed(&mut self, policy: LoginPolicy) -> Result<(), Breach> {
-        let (State::ExpectIdentification(introduction), Some(requests)) = (self.leave_state(), &self.requests) else {
+        let (State::ExpectIdentification(introduction), Some(requests)) = (self.leave_state(), &mut self.requests)
+        else {
             return Ok(());
         };
         let Introduction { identity, pairs, transit } = *introduction;
-        let LoginPolicy { authentication, target_alias, portal_group_tag } = policy;
+        let LoginPolicy { authentication, target_alias, portal_group_tag, limits, window } = policy;
+        self.config.take(limits, window);
+        requests.window = self.config.window;
         // RFC 7143 6.3.1-1: the portal group is named in the first response that may name it.
         let answers = &mut self.outgoing.text;
         text::push(answers, Key::TargetPortalGroupTag.row().name, &portal_group_tag.to_string());

@@ -1,6 +1,6 @@
 //! What a login asks its owner, and what the owner answers: who may log in, and what to.
 
-use crate::{Authentication, LoginFailure, LoginOutcome, SessionType};
+use crate::{Authentication, Limits, LoginFailure, LoginOutcome, SessionType};
 use iscsi_pdu::{Cid, Isid, LoginStatus, Tsih};
 
 /// Who logs in, and what to.
@@ -56,6 +56,10 @@ pub struct LoginPolicy {
     pub target_alias: Option<String>,
     /// TargetPortalGroupTag of the portal that the connection came to.
     pub portal_group_tag: u16,
+    /// What we would agree upon here, where that is not what all logins have in common. Segments are not longer than theirs.
+    pub limits: Option<Limits>,
+    /// Commands that the initiator may send ahead, where that is not what all logins have in common.
+    pub window: Option<u32>,
 }
 
 /// Why an initiator may not log in.

@@ -70,7 +70,7 @@ pub(super) struct Requests {
     count: u32,
     /// StatSN of the next response.
     pub(super) stat_sn: StatSn,
-    window: u32,
+    pub(super) window: u32,
     /// ExpCmdSN and MaxCmdSN of the session that the connection joins, when they are known.
     pub(super) session_numbers: Option<(CmdSn, CmdSn)>,
 }

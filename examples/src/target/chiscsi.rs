@@ -1,0 +1,314 @@
+//! A target from a `chiscsi.conf`: what the file asks for, as a server to be; and what of it does nothing here, as notes.
+//!
+//! What the file asks for and is not done yet is an error where leaving it out would let somebody in, let somebody write, or send nobody where
+//! the file would: access lists by address or unit, and portal groups that send initiators elsewhere.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chiscsi_config::{
+    Acl, AclOrder, AuthMethod, AuthOrder, ChapPolicy, Configuration, Device, DeviceKind, Digest, Global, LunRange,
+    OffloadMode, Target,
+};
+use iscsi_runtime::{Authentication, Disk, Limits, Server, ServerBuilder, StoreKind, StoreSpec};
+use iscsi_session::{ChapAlgorithm, Credential};
+
+use crate::failure::Failure;
+
+/// The longest file that is read.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// What stands for a login that may take as long as it likes.
+const LOGIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Permission to read for everybody.
+const OTHERS_READ: u32 = 0o004;
+
+/// A file that was read and found good.
+#[derive(Debug)]
+pub struct Configured {
+    file: PathBuf,
+    /// What it says.
+    pub configuration: Configuration,
+}
+
+impl Configured {
+    /// Reads a file and judges it as a whole.
+    ///
+    /// # Errors
+    /// It cannot be read, or all that is wrong with it.
+    pub fn read(file: &Path) -> Result<Self, Failure> {
+        let wrong = |what: String| Failure::usage(format!("{}: {what}", file.display()));
+        let opened = File::open(file).map_err(|error| wrong(format!("it cannot be opened: {error}")))?;
+        let metadata = opened.metadata().map_err(|error| wrong(error.to_string()))?;
+        let mut text = String::new();
+        opened
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_string(&mut text)
+            .map_err(|error| wrong(format!("it cannot be read: {error}")))?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(wrong(format!("expected at most {} MiB", FILE_BYTES_MAX >> 20)));
+        }
+        let configuration = text.parse::<Configuration>().map_err(|faults| {
+            let lines = faults.to_string();
+            let lines = lines.lines().map(|line| in_file(file, line));
+            Failure::usages(lines).unwrap_or_else(|| wrong("it is wrong".into()))
+        })?;
+        if has_secrets(&configuration) && metadata.is_file() && metadata.mode() & OTHERS_READ != 0 {
+            return Err(wrong("it holds secrets and everybody may read it, forbid it with chmod 600".into()));
+        }
+        let configured = Self { file: file.into(), configuration };
+        configured.judge()?;
+        Ok(configured)
+    }
+
+    /// What of the file is not done yet.
+    fn judge(&self) -> Result<(), Failure> {
+        let mut wrong: Vec<String> = self.configuration.targets.iter().flat_map(unserved).collect();
+        if let Err(tag) = self.addresses() {
+            wrong.push(format!("PortalGroup: expected the same addresses for tag {tag} in all targets that have it"));
+        }
+        let lines = wrong.into_iter().map(|text| format!("{}: {text}", self.file.display()));
+        Failure::usages(lines).map_or(Ok(()), Err)
+    }
+
+    /// What of the file does nothing here, and why.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let Configuration { global, targets } = &self.configuration;
+        let notes = notes_on_global(global).into_iter().chain(targets.iter().flat_map(notes_on_target));
+        notes.map(|note| format!("{}: {note}", self.file.display())).collect()
+    }
+
+    /// The addresses to listen on, each with its tag.
+    ///
+    /// # Errors
+    /// A tag has other addresses in another target.
+    fn addresses(&self) -> Result<Vec<(SocketAddr, u16)>, u16> {
+        let mut groups: BTreeMap<u16, Vec<SocketAddr>> = BTreeMap::new();
+        for group in self.configuration.targets.iter().flat_map(|target| &target.portal_groups) {
+            let mut addresses = group.addresses.clone();
+            addresses.sort_unstable();
+            if *groups.entry(group.tag).or_insert_with(|| addresses.clone()) != addresses {
+                return Err(group.tag);
+            }
+        }
+        let pairs =
+            groups.into_iter().flat_map(|(tag, addresses)| addresses.into_iter().map(move |address| (address, tag)));
+        let pairs: Vec<_> = pairs.collect();
+        let twice = pairs.iter().find(|(address, tag)| pairs.iter().any(|(other, of)| other == address && of != tag));
+        twice.map_or(Ok(pairs.clone()), |(_, tag)| Err(*tag))
+    }
+
+    /// What there is to say of a file without faults.
+    #[must_use]
+    pub fn judgement(&self) -> String {
+        let file = self.file.display();
+        let targets = self.configuration.targets.iter();
+        let devices = |count: usize| if count == 1 { "1 device".into() } else { format!("{count} devices") };
+        let targets = targets.map(|target| format!("{file}: {}: {}", target.name, devices(target.devices.len())));
+        let notes = self.notes().into_iter().map(|note| format!("note: {note}"));
+        targets.chain(notes).chain([format!("{file}: good")]).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What initiators connect to: LUN 0 of each target at each of its addresses, which are listened on at `listening`.
+    #[must_use]
+    pub fn urls(&self, listening: &[SocketAddr]) -> Vec<String> {
+        let tags = self.addresses().unwrap_or_default().into_iter().map(|(_, tag)| tag);
+        let ways: Vec<(SocketAddr, u16)> = listening.iter().copied().zip(tags).collect();
+        let of_target = |target: &Target| {
+            let has = |tag: u16| target.portal_groups.iter().any(|group| group.tag == tag);
+            let own: Vec<SocketAddr> = ways.iter().filter(|(_, tag)| has(*tag)).map(|(address, _)| *address).collect();
+            own.into_iter().map(|address| super::url(address, target.name.as_str())).collect::<Vec<_>>()
+        };
+        self.configuration.targets.iter().flat_map(of_target).collect()
+    }
+
+    /// Opens the devices, and makes a server of all.
+    ///
+    /// # Errors
+    /// A device cannot be opened, or a secret cannot be used.
+    pub fn builder(&self) -> Result<ServerBuilder, Failure> {
+        let Configuration { global, targets } = &self.configuration;
+        let timeout = match global.login_complete_seconds.get() {
+            0 => LOGIN_TIMEOUT_MAX,
+            seconds => Duration::from_secs(seconds.into()),
+        };
+        let widest = Limits { receive_segment_bytes_max: 0xff_ffff, ..Limits::default() };
+        let mut builder = Server::builder()
+            .login_timeout(timeout)
+            .limits(widest)
+            .discovery_authentication(self.discovery_authentication()?);
+        for (address, tag) in self.addresses().unwrap_or_default() {
+            builder = builder.listen_in_group(address, tag);
+        }
+        for target in targets {
+            builder = builder.target(self.target(global, target)?);
+        }
+        Ok(builder)
+    }
+
+    fn discovery_authentication(&self) -> Result<Authentication, Failure> {
+        let global = &self.configuration.global;
+        match global.discovery_auth_method {
+            AuthMethod::None => Ok(Authentication::None),
+            AuthMethod::Chap => {
+                self.chap("DISC_Auth_CHAP", &global.discovery_chap_initiators, global.discovery_chap_target.as_ref())
+            }
+        }
+    }
+
+    fn chap(
+        &self,
+        keys: &str,
+        initiators: &[Credential],
+        target: Option<&Credential>,
+    ) -> Result<Authentication, Failure> {
+        Authentication::chap(initiators.to_vec(), target.cloned(), ChapAlgorithm::ALL.to_vec()).map_err(|error| {
+            Failure::usage(format!("{}: {keys}_Initiator, {keys}_Target: {error}", self.file.display()))
+        })
+    }
+
+    fn target(&self, global: &Global, target: &Target) -> Result<iscsi_runtime::Target, Failure> {
+        let mut served = iscsi_runtime::Target::new(target.name.as_str())
+            .authentication(self.authentication(target)?)
+            .limits(limits(target))
+            .window(target.session_max_commands.get())
+            .portal_groups(target.portal_groups.iter().map(|group| group.tag));
+        if !target.alias.as_str().is_empty() {
+            served = served.alias(target.alias.as_str());
+        }
+        if target.acl_enable {
+            let names = target.acls.iter().flat_map(|acl| &acl.initiators);
+            served = names.fold(served, |served, name| served.allow_initiator(name.as_str()));
+        }
+        for (number, device) in (0..).zip(&target.devices) {
+            let mut disk = Disk::open(&store(device)).map_err(|error| {
+                Failure::local(format!("{}: {}: TargetDevice={device}: {error}", self.file.display(), target.name))
+            })?;
+            disk.unit_mut().identity.vendor = global.vendor_id.as_str().into();
+            served = served.lun(number, disk);
+        }
+        Ok(served)
+    }
+
+    fn authentication(&self, target: &Target) -> Result<Authentication, Failure> {
+        let may_be = |method| target.auth_method.contains(&method);
+        if !may_be(AuthMethod::Chap) || target.chap_initiators.is_empty() {
+            return Ok(Authentication::None);
+        }
+        let chap = self.chap("Auth_CHAP", &target.chap_initiators, target.chap_target.as_ref())?;
+        Ok(if may_be(AuthMethod::None) { chap.or_none() } else { chap })
+    }
+}
+
+/// A fault with its file in front, as compilers write it.
+fn in_file(file: &Path, line: &str) -> String {
+    match line.strip_prefix("line ") {
+        Some(rest) => format!("{}:{rest}", file.display()),
+        None => line.into(),
+    }
+}
+
+fn has_secrets(configuration: &Configuration) -> bool {
+    let Configuration { global, targets } = configuration;
+    let of_target = |target: &Target| target.chap_target.is_some() || !target.chap_initiators.is_empty();
+    global.discovery_chap_target.is_some()
+        || !global.discovery_chap_initiators.is_empty()
+        || targets.iter().any(of_target)
+}
+
+/// What a target asks for that is not done yet.
+fn unserved(target: &Target) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let by_name = |acl: &Acl| {
+        let everything = acl.luns.iter().all(|right| right.luns == LunRange::All && right.write);
+        !acl.initiators.is_empty() && acl.sources.is_empty() && acl.destinations.is_empty() && everything
+    };
+    if target.acl_enable && !target.acls.iter().all(by_name) {
+        wrong.push("ACL: only iname=... with all rights is served so far, not sip, dip or other rights");
+    }
+    if target.shadow_mode || target.portal_groups.iter().any(|group| !group.redirect.is_empty()) {
+        wrong.push("PortalGroup: a list of groups to redirect to is not served so far");
+    }
+    if target.devices.iter().any(|device| device.null && !matches!(device.kind, DeviceKind::Memory { .. })) {
+        wrong.push("TargetDevice: NULLRW is served with MEM and its size only");
+    }
+    wrong.into_iter().map(|text| format!("{}: {text}", target.name)).collect()
+}
+
+fn notes_on_global(global: &Global) -> Vec<String> {
+    let said = [
+        (
+            global.offload_mode != OffloadMode::Auto,
+            "iscsi_offload_mode: there is no adapter, iSCSI is done in software",
+        ),
+        (global.auth_order != AuthOrder::Acl, "iscsi_auth_order: the access control list is looked at first"),
+        (global.acl_order != AclOrder::Config, "iscsi_acl_order: no iSNS server is asked"),
+        (global.high_availability, "iscsi_HA_mode: no other machine is spoken to"),
+    ];
+    said.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text.to_owned()).collect()
+}
+
+fn notes_on_target(target: &Target) -> Vec<String> {
+    let named = |device: &Device| device.id.is_some() || device.wwn.is_some();
+    let said = [
+        (
+            target.chap_policy == ChapPolicy::Mutual,
+            "Auth_CHAP_Policy: the target proves itself to those who ask, and lets in those who do not",
+        ),
+        (
+            target.chap_challenge_length.get() != 16,
+            "Auth_CHAP_ChallengeLength: challenges are as long as they are safe",
+        ),
+        (
+            target.portal_groups.iter().any(|group| group.timeout_seconds.is_some()),
+            "PortalGroup: timeout= does nothing",
+        ),
+        (target.devices.iter().any(named), "TargetDevice: ID= and WWN= are not told, the serial number (SN=) is"),
+    ];
+    said.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| format!("{}: {text}", target.name)).collect()
+}
+
+/// What is negotiated with a target at most.
+fn limits(target: &Target) -> Limits {
+    let digests = |list: &[Digest]| list.iter().map(|digest| *digest == Digest::Crc32c).collect();
+    let short = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    Limits {
+        header_digest: digests(&target.header_digest),
+        data_digest: digests(&target.data_digest),
+        max_connections: short(target.max_connections.get()),
+        initial_r2t: target.initial_r2t,
+        immediate_data: target.immediate_data,
+        receive_segment_bytes_max: target.max_recv_data_segment_length.get(),
+        burst_bytes_max: target.max_burst_length.get(),
+        first_burst_bytes_max: target.first_burst_length.get(),
+        time_2_wait: short(target.default_time_2_wait.get()),
+        time_2_retain: short(target.default_time_2_retain.get()),
+        outstanding_r2t_max: short(target.max_outstanding_r2t.get()),
+        error_recovery_level: target.error_recovery_level.get() as u8,
+        data_pdu_in_order: target.data_pdu_in_order,
+        data_sequence_in_order: target.data_sequence_in_order,
+        ..Limits::default()
+    }
+}
+
+/// Where the blocks of a device are.
+fn store(device: &Device) -> StoreSpec {
+    let path = PathBuf::from(device.path.as_str());
+    let kind = match device.kind {
+        DeviceKind::Memory { bytes } if device.null => StoreKind::Null { size_bytes: bytes },
+        DeviceKind::Memory { bytes } => StoreKind::Memory { size_bytes: bytes },
+        DeviceKind::File { .. } => StoreKind::File { path, size_bytes: None, direct: false },
+        DeviceKind::Block => StoreKind::File { path, size_bytes: None, direct: true },
+    };
+    StoreSpec {
+        serial: device.serial.as_ref().map(|serial| serial.as_str().into()),
+        read_only: device.read_only,
+        write_cache: matches!(device.kind, DeviceKind::File { sync: false } | DeviceKind::Block),
+        ..StoreSpec::new(kind)
+    }
+}
