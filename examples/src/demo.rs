@@ -8,7 +8,7 @@ use clap::Parser;
 use iscsi_runtime::{Client, ClientConfig, Disk, Limits, RemoteDisk};
 use scsi_block::Geometry;
 
-use crate::bench::{Bench, Direction, Pattern, Report, Shape, number, table};
+use crate::bench::{Bench, Direction, Pattern, Report, Runner, Shape, number, table};
 use crate::failure::{Failure, Kind};
 use crate::parse;
 use crate::process;
@@ -51,7 +51,7 @@ pub struct Arguments {
 /// Data was not what was written, or something else went wrong.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     process::start_log(&arguments.log)?;
-    let (server, url) = own_target(Disk::memory(DISK_BYTES), Limits::default())?;
+    let (server, url) = own_target(Disk::memory(DISK_BYTES), Limits::default(), None)?;
     let config = ClientConfig::new(url.address(), TARGET_NAME);
     show::print(&format!("target     a disk of {} in memory at {url}", show::size(DISK_BYTES)));
 
@@ -125,7 +125,7 @@ fn measure(
         verify: true,
         seed: 1,
     }
-    .run()
+    .run(&mut Runner::Threads(1))
 }
 
 fn row(report: &Report) -> [String; 5] {

@@ -5,6 +5,7 @@
 //!   iscsi-initiator ──> initiator ─┬──> copy, compare ──> storage (file or disk)
 //!                                  └──> bench ─────────> jobs on sessions
 //!   demo ──> demo ─────────────────────> bench
+//!   --port t5-model ─> t5: a model of an adapter, for both ends
 //!   cop ──> policy
 //! ```
 //!
@@ -26,5 +27,6 @@ pub mod process;
 pub mod secret;
 pub mod show;
 pub mod storage;
+pub mod t5;
 pub mod target;
 pub mod zeros;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Authentication, Disk, Limits, PortalGroup, Server, ServerBuilder, StartError, StoreSpec, Target};
+use iscsi_runtime::{
+    AdapterFunction, Authentication, Disk, Limits, PortalGroup, Server, ServerBuilder, StartError, StoreSpec, Target,
+};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -21,6 +23,7 @@ use crate::parse::{Redirection, hidden, listen_in_group, portal_group, portal_in
 use crate::process;
 use crate::secret::CredentialFile;
 use crate::show;
+use crate::t5::TARGET_PORTAL;
 
 /// Name of the target unless another is given.
 pub const TARGET_NAME: &str = "iqn.2026-01.io.ferriscsi:disk";
@@ -280,17 +283,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A target in this process, on loopback, with `disk` as LUN 0; and where that is.
+/// A target in this process, on loopback or on a function of an adapter, with `disk` as LUN 0; and where that is.
 ///
 /// # Errors
 /// The target does not start.
-pub fn own_target(disk: Disk, limits: Limits) -> Result<(Server, Url), Failure> {
-    let server = Server::builder()
-        .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .limits(limits)
-        .target(Target::new(TARGET_NAME).lun(0, disk))
-        .start()
-        .map_err(|error| Failure::local(error.to_string()))?;
+pub fn own_target(disk: Disk, limits: Limits, function: Option<AdapterFunction>) -> Result<(Server, Url), Failure> {
+    let builder = Server::builder().limits(limits).target(Target::new(TARGET_NAME).lun(0, disk));
+    let builder = match function {
+        Some(function) => builder.function(function).listen(TARGET_PORTAL),
+        None => builder.listen(SocketAddr::from(([127, 0, 0, 1], 0))),
+    };
+    let server = builder.start().map_err(|error| Failure::local(error.to_string()))?;
     let url = url(server.addresses()[0], TARGET_NAME).parse().expect("an address and a checked name make a URL");
     Ok((server, url))
 }

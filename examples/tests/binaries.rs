@@ -476,6 +476,28 @@ fn load_is_verified_and_reported() {
 }
 
 #[test]
+fn load_goes_through_an_adapter_in_software() {
+    let load =
+        ["bench", "--port", "t5-model", "--jobs", "3", "--iodepth", "8", "--runtime", "100ms", "--verify", "--json"];
+    for rw in ["randread", "randwrite", "randrw"] {
+        let words = [&load[..], &["--rw", rw, "--size", "6M"]].concat();
+        let report: Value = serde_json::from_str(&said(initiator(&words))).unwrap();
+        let adapter = |name: &str| report["adapter"][name].as_u64().unwrap_or_else(|| panic!("{name}: {report}"));
+        assert!(report["iops"].as_f64().unwrap() > 0.0 && report["verified_bytes"].as_u64().unwrap() > 0, "{report}");
+        assert!(adapter("bytes_placed") > 0, "reads are placed: {report}");
+        assert!(
+            adapter("digests_checked") > 0 && adapter("digests_checked") == adapter("digests_inserted"),
+            "{report}"
+        );
+        assert!(adapter("frames_inside") > 0, "{report}");
+        assert_eq!((adapter("digests_wrong"), adapter("frames_on_the_wire")), (0, 0), "{report}");
+    }
+    let long = [&load[..], &["--rw", "randwrite", "--size", "24M", "--block-size", "1M"]].concat();
+    let report: Value = serde_json::from_str(&said(initiator(&long))).unwrap();
+    assert!(report["adapter"]["bytes_placed"].as_u64() > report["verified_bytes"].as_u64(), "writes too: {report}");
+}
+
+#[test]
 fn the_demonstration_succeeds() {
     let demo = Command::new(env!("CARGO_BIN_EXE_demo")).args(["--runtime", "100ms"]).output().unwrap();
     let text = said(demo);

@@ -18,7 +18,10 @@ const EDGES: [(&str, &[&str]); 13] = [
     ("t5-hal", &["iscsi-pdu", "iscsi-transport", "t5-policy"]),
     ("t5-model", &["iscsi-pdu", "iscsi-session", "t5-hal"]),
     ("iscsi-node", &["iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
-    ("iscsi-runtime", &["block-store", "iscsi-node", "iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block"]),
+    (
+        "iscsi-runtime",
+        &["block-store", "iscsi-node", "iscsi-pdu", "iscsi-session", "iscsi-transport", "scsi-block", "t5-hal"],
+    ),
     ("ferriscsi", ALL),
     ("ferriscsi-tests", ALL),
 ];

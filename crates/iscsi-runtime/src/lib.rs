@@ -22,16 +22,16 @@
 mod capture;
 mod client;
 mod hash;
-mod port;
+mod network;
 mod server;
-mod socket;
 mod thread_waker;
 pub mod url;
 
 pub use client::{
     Client, ClientConfig, ClientError, CommandHandle, INITIATOR_NAME, Next, Operation, Reconnection, RemoteDisk,
-    Workload, discover, run_workload,
+    SessionLoop, Workload, discover, run_workload,
 };
+pub use network::{AdapterBus, AdapterFunction};
 pub use server::{ChangeError, Disk, PortalGroup, Server, ServerBuilder, ShutdownError, StartError, Target};
 
 pub use block_store::{StoreKind, StoreSpec};

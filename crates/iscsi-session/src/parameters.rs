@@ -183,8 +183,7 @@ impl Default for Limits {
             data_pdu_in_order: true,
             data_sequence_in_order: true,
             protocol_level_max: PROTOCOL_LEVEL_MAX,
-            // RFC 7143 4.2.3.4-1, 10.7-1.
-            task_reporting: TaskReporting::FastAbort,
+            task_reporting: TaskReporting::ResponseFence,
         }
     }
 }

@@ -7,11 +7,12 @@
 //!   initiator  the initiator in the firmware: sessions and SCSI commands, over iscsi-session
 //!   iscsi    PDUs in the stream: framing, digests, placement by page pods
 //!   wire     what a port is attached to: another adapter, over a cable that may be bad
+//!   runner   an adapter that runs by itself
 //! ```
 //!
 //! Guarantees:
 //!
-//! - Nothing here has a clock, a thread or a source of randomness of its own.
+//! - Nothing here has a clock, a thread or a source of randomness of its own, but for the runner.
 //! - Whatever a frame holds, nothing panics, and the work for it is bounded by the number of virtual interfaces and filters.
 //!
 //! What the real adapter does is not public in every point. Where this model had to choose, `docs/t5-assumptions.md` says so.
@@ -21,6 +22,7 @@
 pub mod adapter;
 mod initiator;
 pub mod iscsi;
+pub mod runner;
 pub mod switch;
 pub mod tcp;
 pub mod wire;

@@ -168,6 +168,13 @@ fn next(port: &mut impl PduPort, world: &World) -> Received {
         .unwrap_or_else(|| panic!("no PDU comes; faults: {:?}", world.faults()))
 }
 
+/// A place whose pods the adapter has, as whoever tells the tag to a peer sends that after them.
+fn place(port: &mut T5Port<FunctionBus>, bytes: u32) -> u32 {
+    let tag = port.reserve(bytes);
+    assert_eq!(port.flush(), Ok(Flush::Done));
+    tag
+}
+
 fn data_out(tag: u32, offset: u32, data: Vec<u8>) -> Frame {
     Pdu::from(DataOut {
         initiator_task_tag: InitiatorTaskTag(7),
@@ -215,7 +222,7 @@ fn payload_of_a_tag_is_placed_and_lent() {
     for digests in [Digests::default(), Digests { header: true, data: true }] {
         initiator.set_digests(digests);
         target.set_digests(digests);
-        let tag = target.reserve(8192);
+        let tag = place(&mut target, 8192);
         let data: Vec<u8> = (0..8192u32).map(|at| (at / 3) as u8).collect();
         initiator.send(data_out(tag, 0, data[..4096].to_vec()));
         initiator.send(data_out(tag, 4096, data[4096..].to_vec()));
@@ -243,7 +250,7 @@ fn two_adapters_speak_over_a_bad_cable() {
     };
     let world = World::over(faults);
     let (mut initiator, mut target) = world.ports();
-    let tag = target.reserve(64 << 10);
+    let tag = place(&mut target, 64 << 10);
     let data: Vec<u8> = (0..64u32 << 10).map(|at| (at / 7) as u8).collect();
     for (at, piece) in data.chunks(8192).enumerate() {
         initiator.send(data_out(tag, at as u32 * 8192, piece.to_vec()));
@@ -266,7 +273,7 @@ fn two_adapters_speak_over_a_bad_cable() {
 fn payload_of_a_tag_that_was_given_back_ends_the_connection() {
     let world = World::new();
     let (mut initiator, mut target) = world.ports();
-    let stale = target.reserve(4096);
+    let stale = place(&mut target, 4096);
     target.release(stale);
     initiator.send(data_out(stale, 0, vec![1; 4096]));
     initiator.flush().unwrap();

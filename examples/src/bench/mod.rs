@@ -1,6 +1,6 @@
 //! `bench`: load on a disk, measured and, if wished, verified.
 //!
-//! In: a disk, a load's shape. Out: a [`Report`]. Each job is a session on a thread of its own and works on its own part of
+//! In: a disk, a load's shape. Out: a [`Report`]. Each job is a session and works on its own part of
 //! the disk. With verification, a load that reads is preceded by a sweep that writes what it will read, and a load that
 //! writes is followed by a sweep that reads what it has written.
 
@@ -20,7 +20,7 @@ use std::fmt;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use iscsi_runtime::{ClientConfig, run_workload};
+use iscsi_runtime::{ClientConfig, SessionLoop};
 use scsi_block::Geometry;
 use serde::Serialize;
 
@@ -76,7 +76,7 @@ pub struct Shape {
     pub block_size: u32,
     /// Requests under way in each job.
     pub iodepth: u32,
-    /// Sessions, each on a thread of its own.
+    /// Sessions.
     pub jobs: u32,
     /// Connections of each session.
     pub connections: u16,
@@ -92,6 +92,15 @@ impl fmt::Display for Shape {
         }
         if self.connections > 1 { write!(f, ", {} connections a session", self.connections) } else { Ok(()) }
     }
+}
+
+/// Where the jobs' sessions run.
+#[derive(Debug)]
+pub enum Runner {
+    /// On so many threads, which share them, over the kernel's TCP.
+    Threads(usize),
+    /// On the calling thread, over whatever the loop is for.
+    Loop(Box<SessionLoop>),
 }
 
 /// Memory for the marks of what was written, at most: a bit a piece.
@@ -127,18 +136,18 @@ impl Bench {
     ///
     /// # Errors
     /// The shape does not fit the disk, a session or a command failed, or data was not what was written.
-    pub fn run(&self) -> Result<Report, Failure> {
+    pub fn run(&self, runner: &mut Runner) -> Result<Report, Failure> {
         let mut jobs = self.jobs()?;
         if self.fill || self.verify && !self.shape.rw.writes() {
-            jobs = self.sweep(jobs, Plan::Fill)?;
+            jobs = self.sweep(runner, jobs, Plan::Fill)?;
         }
         let (order, write_percent) = (self.shape.rw.order(), self.shape.rw.write_percent());
         let before = processor_time();
-        let jobs = self.sweep(jobs, Plan::Timed { runtime: self.runtime, order, write_percent })?;
+        let jobs = self.sweep(runner, jobs, Plan::Timed { runtime: self.runtime, order, write_percent })?;
         let processor_time = processor_time().saturating_sub(before);
         let mut report = self.report(&jobs, processor_time);
         if self.verify {
-            let jobs = if self.shape.rw.writes() { self.sweep(jobs, Plan::ReadBack)? } else { jobs };
+            let jobs = if self.shape.rw.writes() { self.sweep(runner, jobs, Plan::ReadBack)? } else { jobs };
             report.verified_bytes = Some(jobs.iter().map(Job::checked_bytes).sum());
         }
         Ok(report)
@@ -175,16 +184,35 @@ impl Bench {
         Ok((0..jobs).map(|job| Job::new(region(job), iodepth, self.verify, seeds.number())).collect())
     }
 
-    /// Runs every job on a session and a thread of its own.
-    fn sweep(&self, jobs: Vec<Job>, plan: Plan) -> Result<Vec<Job>, Failure> {
-        let run = |job: Job| Ok(run_workload(&self.client, job.with_plan(plan))?).and_then(Job::into_result);
+    /// Runs every job on a session of its own. All are waited for before the first failure is told.
+    fn sweep(&self, runner: &mut Runner, jobs: Vec<Job>, plan: Plan) -> Result<Vec<Job>, Failure> {
+        let jobs: Vec<Job> = jobs.into_iter().map(|job| job.with_plan(plan)).collect();
+        match runner {
+            Runner::Loop(sessions) => self.run_jobs(sessions, jobs),
+            Runner::Threads(threads) => self.run_on_threads(*threads, jobs),
+        }
+        .into_iter()
+        .collect()
+    }
+
+    fn run_jobs(&self, sessions: &mut SessionLoop, jobs: Vec<Job>) -> Vec<Result<Job, Failure>> {
+        let ends = sessions.run(&self.client, jobs).into_iter();
+        ends.map(|end| end.map_err(Failure::from).and_then(Job::into_result)).collect()
+    }
+
+    fn run_on_threads(&self, threads: usize, mut jobs: Vec<Job>) -> Vec<Result<Job, Failure>> {
+        let run = |jobs| match SessionLoop::kernel() {
+            Ok(mut sessions) => self.run_jobs(&mut sessions, jobs),
+            Err(error) => vec![Err(error.into())],
+        };
         std::thread::scope(|scope| {
-            let threads: Vec<_> = jobs.into_iter().map(|job| scope.spawn(move || run(job))).collect();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                thread.join().unwrap_or_else(|_| Err(Failure::new(Kind::Local, "a job's thread has panicked")))
-            };
-            // All are waited for before the first failure is told.
-            threads.into_iter().map(join).collect::<Vec<_>>().into_iter().collect()
+            let mut handles = Vec::new();
+            for left in (1..=threads.min(jobs.len())).rev() {
+                let share = jobs.drain(..jobs.len().div_ceil(left)).collect();
+                handles.push(scope.spawn(move || run(share)));
+            }
+            let panicked = |_| vec![Err(Failure::new(Kind::Local, "a job's thread has panicked"))];
+            handles.into_iter().flat_map(|handle| handle.join().unwrap_or_else(panicked)).collect()
         })
     }
 

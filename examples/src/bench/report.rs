@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Shape;
 use super::statistics::{Latency, Rates, Tally};
+use crate::t5::Counters;
 
 /// The result of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -33,6 +34,8 @@ pub struct Report {
     pub cpu_us_per_io: f64,
     /// Bytes that were read and found to be what was written; absent if nothing was verified.
     pub verified_bytes: Option<u64>,
+    /// What the adapter did in all of the run; absent without one.
+    pub adapter: Option<Counters>,
 }
 
 impl Report {
@@ -56,6 +59,7 @@ impl Report {
             cpu_percent: 100.0 * processor_time.as_secs_f64() / elapsed.as_secs_f64().max(f64::EPSILON),
             cpu_us_per_io: processor_time.as_secs_f64() * 1e6 / both.count().max(1) as f64,
             verified_bytes: None,
+            adapter: None,
             shape,
         }
     }
@@ -98,6 +102,9 @@ impl fmt::Display for Report {
         write!(f, "{:.0} % of a processor, {:.2} us a request", self.cpu_percent, self.cpu_us_per_io)?;
         if let Some(bytes) = self.verified_bytes {
             write!(f, "; {} MiB verified", number(bytes as f64 / f64::from(1 << 20)))?;
+        }
+        if let Some(adapter) = &self.adapter {
+            write!(f, "\n{adapter}")?;
         }
         Ok(())
     }

@@ -4,14 +4,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{ClientConfig, Disk};
+use iscsi_runtime::{ClientConfig, Disk, SessionLoop};
 use scsi_block::Geometry;
 
 use super::connection::{Connection, Unit, at};
-use crate::bench::{Bench as Load, Direction, Shape};
+use crate::bench::{Bench as Load, Direction, Report, Runner, Shape};
 use crate::failure::Failure;
 use crate::parse::{self, hidden};
 use crate::show;
+use crate::t5::{Model, Port};
 use crate::target::own_target;
 
 /// Size of the disk of our own target, unless one is given.
@@ -35,9 +36,17 @@ pub(super) struct Bench {
     #[arg(long, value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     iodepth: u32,
 
-    /// Sessions, each on a thread and on a part of the disk of its own
+    /// Sessions, each on a part of the disk of its own
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     jobs: u32,
+
+    /// Threads that the sessions are spread over [default: one a session]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=256))]
+    threads: Option<u32>,
+
+    /// What connections go through; t5-model, with digests, to a target of its own on the same adapter, and on one thread
+    #[arg(long, value_enum, default_value = "kernel", conflicts_with_all = ["url", "threads"])]
+    port: Port,
 
     /// How long to measure
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::duration)]
@@ -66,26 +75,21 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn run(&self) -> Result<(), Failure> {
         self.connection.check_sessions(self.jobs as usize)?;
-        let report = match &self.url {
-            Some(url) => {
+        let report = match (&self.url, self.port) {
+            (Some(url), _) => {
                 let (geometry, connections) = self.learn(url)?;
                 let lun = super::connection::lun(url)?;
                 let client = self.connection.config(url)?;
-                self.load(client, url.to_string(), lun, geometry, connections, false).run().map_err(at(url))?
+                let load = self.load(client, url.to_string(), lun, geometry, connections, false);
+                load.run(&mut self.threads()).map_err(at(url))?
             }
-            None => {
-                let size = self.size.unwrap_or(OWN_DISK_BYTES);
-                let disk = Disk::memory(size);
-                let limits = self.connection.limits();
-                let connections = limits.max_connections;
-                let (server, url) = own_target(disk, limits)?;
-                let client = self.connection.config(&url)?;
-                let geometry = Geometry { block_size: 512, blocks: size / 512 };
-                let name = "a disk in memory, target in this process".into();
-                let report = self.load(client, name, 0, geometry, connections, true).run();
+            (None, Port::Kernel) => {
+                let (server, url) = own_target(self.own_disk(), self.connection.limits(), None)?;
+                let report = self.own_load(&url, "a disk in memory, target in this process")?.run(&mut self.threads());
                 drop(server);
                 report?
             }
+            (None, Port::T5Model) => self.run_on_model()?,
         };
         show::print(&if self.json {
             serde_json::to_string(&report).map_err(|error| Failure::local(error.to_string()))?
@@ -93,6 +97,39 @@ impl Bench {
             report.to_string()
         });
         Ok(())
+    }
+
+    /// Both ends on one adapter, which does iSCSI, digests among it.
+    fn run_on_model(&self) -> Result<Report, Failure> {
+        let (model, target, initiator) = Model::start()?;
+        let (server, url) = own_target(self.own_disk(), self.connection.limits(), Some(target))?;
+        let url =
+            format!("{url}?header_digest=crc32c&data_digest=crc32c").parse().expect("options make a URL no other");
+        let load = self.own_load(&url, "a disk in memory, target and initiator on one T5 in software")?;
+        let mut runner = Runner::Loop(Box::new(SessionLoop::adapter(initiator)?));
+        let report = load.run(&mut runner);
+        drop((server, runner));
+        Ok(Report { adapter: Some(model.counters()), ..report? })
+    }
+
+    fn threads(&self) -> Runner {
+        Runner::Threads(self.threads.unwrap_or(self.jobs) as usize)
+    }
+
+    fn own_size(&self) -> u64 {
+        self.size.unwrap_or(OWN_DISK_BYTES)
+    }
+
+    fn own_disk(&self) -> Disk {
+        Disk::memory(self.own_size())
+    }
+
+    /// The load on a target of our own.
+    fn own_load(&self, url: &Url, name: &str) -> Result<Load, Failure> {
+        let client = self.connection.config(url)?;
+        let geometry = Geometry { block_size: 512, blocks: self.own_size() / 512 };
+        let connections = self.connection.limits().max_connections;
+        Ok(self.load(client, name.into(), 0, geometry, connections, true))
     }
 
     /// The disk's size, and how many connections its target lets a session have, learnt in a session of its own.

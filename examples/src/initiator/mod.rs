@@ -183,6 +183,10 @@ mod tests {
             (&["bench", "--rw", "sideways"], &["--rw", "randread, randwrite, randrw, read, write"]),
             (&["bench", "--iodepth", "none"], &["--iodepth"]),
             (&["bench", "--block-size", "odd"], &["--block-size", "expected a size such as 4096"]),
+            (
+                &["bench", "--port", "t5-model", "iscsi://h/iqn.2026-01.a:b/0"],
+                &["--port", "cannot be used with '[URL]'"],
+            ),
             (&["bench", "--runtime", "0"], &["--runtime", "expected a time"]),
             (&["modes", "iscsi://h/iqn.2026-01.a:b/0", "--set", "WCE"], &["--set", "expected NAME=VALUE"]),
             (&["modes", "iscsi://h/iqn.2026-01.a:b/0", "--set", "NONE=1"], &["--set", "WCE"]),

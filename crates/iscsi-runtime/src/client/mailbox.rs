@@ -1,7 +1,9 @@
 //! Between the callers of a client and its session's thread.
 
+use super::seat::Table;
 use super::session::{Driver, Link};
 use super::{ClientError, Handle, sessions};
+use crate::network::Network;
 use futures_channel::oneshot;
 use iscsi_node::initiator::{Completion, Outcome, Request};
 use iscsi_pdu::{LogoutResponseCode, TaskManagementFunction};
@@ -9,6 +11,7 @@ use iscsi_session::{Parameters, SendTargetsScope};
 use parking_lot::Mutex;
 use scsi_block::LogicalUnitNumber;
 use slab::Slab;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -45,8 +48,8 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(super) fn new(waker: mio::Waker) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), waker: Arc::new(waker) })
+    pub(super) fn new(waker: Arc<mio::Waker>) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), waker })
     }
 
     /// Hands a request to the session's thread, at once; what it gives back waits for the answer.
@@ -114,9 +117,8 @@ impl MailboxDriver {
     }
 
     /// Runs sessions until the last has ended; says to every caller why it ended.
-    pub(super) fn run(mut self, config: &super::ClientConfig, mut poll: mio::Poll) {
-        let waker = Arc::clone(&self.mailbox.waker);
-        let end = sessions::run(config, &mut poll, &waker, &mut self);
+    pub(super) fn run(mut self, config: &super::ClientConfig, network: Network) {
+        let end = self.run_sessions(config, network);
         if let (Some(begun), Err(error)) = (self.begun.take(), &end) {
             drop(begun.send(Err(error.clone())));
         }
@@ -128,6 +130,12 @@ impl MailboxDriver {
             drop(reply.send(end.clone().map(|()| Outcome::Logout(LogoutResponseCode::Closed))));
         }
         self.mailbox.close(end.err());
+    }
+
+    fn run_sessions(&mut self, config: &super::ClientConfig, network: Network) -> Result<(), ClientError> {
+        let endpoint = RefCell::new(network.open()?);
+        let table = Table::new(&endpoint, 1);
+        table.run(vec![sessions::run(config, table.seat(0), self)]).pop().expect("one session was begun")
     }
 
     /// Empties the mailbox.

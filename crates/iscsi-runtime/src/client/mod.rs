@@ -1,7 +1,6 @@
 //! An iSCSI initiator for people who embed one: [`Client`].
 
 mod config;
-mod connect;
 mod disk;
 mod error;
 mod footprint;
@@ -11,6 +10,7 @@ mod management;
 mod operation;
 mod ports;
 mod reconnection;
+mod seat;
 mod session;
 mod sessions;
 mod tasks;
@@ -22,9 +22,10 @@ pub use error::ClientError;
 pub use management::CommandHandle;
 pub use operation::Operation;
 pub use reconnection::Reconnection;
-pub use workload::{Next, Workload, run_workload};
+pub use workload::{Next, SessionLoop, Workload, run_workload};
 
 use self::mailbox::{Ask, Mailbox, MailboxDriver, completion, failure};
+use crate::network::Network;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use iscsi_node::initiator::{Completion, Outcome, Request};
@@ -86,11 +87,11 @@ impl Client {
     }
 
     fn spawn(config: ClientConfig) -> Result<oneshot::Receiver<Result<Handle, ClientError>>, ClientError> {
-        let poll = mio::Poll::new()?;
-        let mailbox = Mailbox::new(mio::Waker::new(poll.registry(), sessions::WAKER)?);
+        let network = Network::kernel()?;
+        let mailbox = Mailbox::new(network.waker());
         let (begun, begins) = oneshot::channel();
         let driver = MailboxDriver::new(mailbox, begun);
-        std::thread::Builder::new().name("iscsi-session".into()).spawn(move || driver.run(&config, poll))?;
+        std::thread::Builder::new().name("iscsi-session".into()).spawn(move || driver.run(&config, network))?;
         Ok(begins)
     }
 

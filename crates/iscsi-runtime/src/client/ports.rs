@@ -1,12 +1,10 @@
 //! From a connection to a port on it, in one place for all connections of a client.
 
+use super::seat::Seat;
 use super::{ClientConfig, ClientError};
-use crate::port::Port;
-use crate::socket::Socket;
+use crate::network::{Port, Stream};
 use iscsi_pdu::Cid;
 use iscsi_transport::{BufferPool, Capture};
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
 
 /// What the ports of all connections share.
 pub(super) struct Ports {
@@ -22,15 +20,12 @@ impl Ports {
         Ok(Self { capture, buffers: BufferPool::default() })
     }
 
-    /// A port on a new connection, whose token is its CID.
+    /// A port on a new connection.
     ///
     /// # Errors
     /// The system refuses.
-    pub(super) fn open(&self, registry: &Registry, cid: Cid, mut stream: TcpStream) -> Result<Port, ClientError> {
-        stream.set_nodelay(true)?;
-        registry.register(&mut stream, Token(cid.0.into()), Interest::READABLE | Interest::WRITABLE)?;
-        let ends = (stream.local_addr()?, stream.peer_addr()?);
-        Ok(Port::new(Socket(stream), self.buffers.clone(), self.capture.as_ref(), ends))
+    pub(super) fn open(&self, seat: &Seat<'_>, cid: Cid, stream: Stream) -> Result<Port, ClientError> {
+        Ok(seat.open_port(cid, stream, &self.buffers, self.capture.as_ref())?)
     }
 }
 

@@ -1,20 +1,16 @@
-//! The loop of one session: sockets and time around an [`InitiatorNode`].
+//! The loop of one session: connections and time around an [`InitiatorNode`].
 //!
-//! In: readiness from the kernel, connections from a [`Connector`], requests from a [`Driver`]. Out: bytes, ends of requests to the
-//! driver, and how the session ended.
+//! In: what happens at a [`Seat`], requests from a [`Driver`]. Out: PDUs, ends of requests to the driver, and how the session ended.
 
 use super::ClientError;
-use super::connect::Connector;
 use super::ports::{Ports, challenge};
-use super::sessions::WAKER;
+use super::seat::{Happened, Seat};
 use super::tasks::Tasks;
-use crate::port::Port;
+use crate::network::{Port, Readiness, Stream};
 use bytes::Bytes;
 use iscsi_node::initiator::{Event, InitiatorNode, Outcome, Request};
 use iscsi_pdu::{Cid, TaskManagementFunction};
 use iscsi_session::{CloseReason, Parameters, SendTargetsScope};
-use mio::net::TcpStream;
-use mio::{Events, Poll, Registry, Token};
 use scsi_block::LogicalUnitNumber;
 use std::io;
 use std::time::{Duration, Instant};
@@ -107,9 +103,10 @@ enum Leave {
 
 pub(super) struct Session<'a, D> {
     address: &'a str,
+    seat: &'a Seat<'a>,
     ports: &'a Ports,
-    /// Opens further connections.
-    connector: Connector,
+    /// How long a further connection may take.
+    timeout: Duration,
     node: InitiatorNode<Port>,
     tasks: &'a mut Tasks,
     driver: &'a mut D,
@@ -122,29 +119,30 @@ impl<'a, D: Driver> Session<'a, D> {
     /// A connection to `address` on which a login has begun; further ones go there too, unless the target sends them elsewhere.
     pub(super) fn new(
         address: &'a str,
+        seat: &'a Seat<'a>,
         ports: &'a Ports,
-        connector: Connector,
+        timeout: Duration,
         node: InitiatorNode<Port>,
         tasks: &'a mut Tasks,
         driver: &'a mut D,
     ) -> Self {
-        Self { address, ports, connector, node, tasks, driver, leave: Leave::No, life: None }
+        Self { address, seat, ports, timeout, node, tasks, driver, leave: Leave::No, life: None }
     }
 
     /// Runs it until it has ended.
     ///
     /// # Errors
-    /// The system refuses to wait for the sockets.
-    pub(super) fn run(mut self, poll: &mut Poll) -> io::Result<End> {
-        let mut events = Events::with_capacity(32);
+    /// The network fails.
+    pub(super) async fn run(mut self) -> io::Result<End> {
+        let mut happened = Happened::default();
         let mut has_more_to_come = true;
         loop {
             let now = Instant::now();
             let mut has_more = std::mem::take(&mut has_more_to_come) && self.node.drive(now);
-            for event in &events {
-                has_more |= self.handle_event(now, event);
+            for (cid, readiness) in happened.ready.drain(..) {
+                has_more |= self.handle_ready(now, cid, readiness);
             }
-            self.take_connections(now, poll.registry());
+            happened.connected.drain(..).for_each(|(cid, connected)| self.take_connection(now, cid, connected));
             self.node.handle_timeout(now);
             loop {
                 if let Some(end) = self.handle_events(now) {
@@ -161,38 +159,31 @@ impl<'a, D: Driver> Session<'a, D> {
             }
             has_more_to_come = has_more;
             let due = [has_more.then_some(now), self.node.poll_timeout(), self.poll_leave()];
-            let timeout = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(Instant::now()));
-            match poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => other?,
-            }
+            self.seat.wait(due.into_iter().flatten().min(), &mut happened).await?;
         }
     }
 
-    /// A socket is ready. Returns whether there may be more to receive at once.
-    fn handle_event(&mut self, now: Instant, event: &mio::event::Event) -> bool {
-        let Some(cid) = cid(event.token()) else { return false };
+    /// A connection is ready. Returns whether there may be more to receive at once.
+    fn handle_ready(&mut self, now: Instant, cid: Cid, readiness: Readiness) -> bool {
         let Some(port) = self.node.port_mut(cid) else { return false };
-        port.handle_event(event);
+        port.handle_readiness(readiness);
         self.node.drive_connection(now, cid)
     }
 
-    /// Gives the node the connections that it has wanted.
-    fn take_connections(&mut self, now: Instant, registry: &Registry) {
-        while let Some((cid, stream)) = self.connector.poll() {
-            let opened = stream.and_then(|stream| self.open(registry, cid, stream));
-            match opened {
-                Ok((port, challenge)) => self.node.connect(now, cid, port, challenge),
-                Err(error) => {
-                    tracing::warn!(%error, cid = cid.0, "no further connection");
-                    self.node.handle_connect_failure(now, cid);
-                }
+    /// Gives the node a connection that it has wanted.
+    fn take_connection(&mut self, now: Instant, cid: Cid, connected: io::Result<Stream>) {
+        let opened = connected.map_err(ClientError::from).and_then(|stream| self.open(cid, stream));
+        match opened {
+            Ok((port, challenge)) => self.node.connect(now, cid, port, challenge),
+            Err(error) => {
+                tracing::warn!(%error, cid = cid.0, "no further connection");
+                self.node.handle_connect_failure(now, cid);
             }
         }
     }
 
-    fn open(&self, registry: &Registry, cid: Cid, stream: TcpStream) -> Result<(Port, [u8; 32]), ClientError> {
-        Ok((self.ports.open(registry, cid, stream)?, challenge()?))
+    fn open(&self, cid: Cid, stream: Stream) -> Result<(Port, [u8; 32]), ClientError> {
+        Ok((self.ports.open(self.seat, cid, stream)?, challenge()?))
     }
 
     fn submit(&mut self, now: Instant) {
@@ -242,7 +233,7 @@ impl<'a, D: Driver> Session<'a, D> {
                 }
                 Event::LogoutRequested { .. } => {}
                 Event::ConnectionWanted { cid, address } => {
-                    self.connector.begin(cid, address.as_deref().unwrap_or(self.address));
+                    self.seat.connect(cid, address.as_deref().unwrap_or(self.address), self.timeout);
                 }
                 Event::ConnectionJoined { cid } => tracing::debug!(cid = cid.0, "a connection has joined the session"),
                 Event::ConnectionClosed { cid, reason } => {
@@ -285,11 +276,6 @@ impl<'a, D: Driver> Session<'a, D> {
             Some(life) => End::Lost(error, life),
         }
     }
-}
-
-/// The connection whose socket has a token; none for the waker.
-fn cid(token: Token) -> Option<Cid> {
-    (token != WAKER).then_some(Cid(token.0 as u16))
 }
 
 /// RFC 7143 11.9.1-2: when an initiator logs out that was asked to at `now`, whatever is open then. Half of the time is for what is

@@ -2,36 +2,32 @@
 //!
 //! In: a configuration and a [`Driver`]. Out: connections on which sessions run, and how the last one ended.
 
-use super::connect::{Connector, connect};
 use super::isid::ClaimedIsid;
 use super::ports::{Ports, challenge};
 use super::reconnection::Outage;
+use super::seat::{Happened, Seat};
 use super::session::{Driver, End, Session};
 use super::tasks::Tasks;
 use super::{ClientConfig, ClientError};
+use crate::network::Stream;
 use iscsi_node::initiator::{InitiatorNode, Outcome};
+use iscsi_pdu::Cid;
 use iscsi_session::initiator::SessionConfig;
-use mio::{Events, Poll, Token, Waker};
 use std::io;
-use std::sync::Arc;
 use std::time::Instant;
 
-/// Token of the waker; that of a socket is its CID.
-pub(super) const WAKER: Token = Token(usize::MAX);
 const REDIRECTS_MAX: usize = 5;
 
-/// Logs in and runs sessions until the driver leaves, or there will be none any more. `waker` wakes `poll`, with [`WAKER`].
+/// Logs in and runs sessions until the driver leaves, or there will be none any more.
 ///
 /// # Errors
 /// Why there was no session, or why the last one ended other than by a logout of ours.
-pub(super) fn run<D: Driver>(
-    config: &ClientConfig,
-    poll: &mut Poll,
-    waker: &Arc<Waker>,
-    driver: &mut D,
-) -> Result<(), ClientError> {
+pub(super) async fn run<D: Driver>(config: &ClientConfig, seat: Seat<'_>, driver: &mut D) -> Result<(), ClientError> {
     let mut tasks = Tasks::new(config.reconnection.map(|plan| plan.repeats_max));
-    let end = Sessions::new(config, waker).and_then(|mut sessions| sessions.run(poll, &mut tasks, driver));
+    let end = match Sessions::new(config, &seat) {
+        Ok(mut sessions) => sessions.run(&mut tasks, driver).await,
+        Err(error) => Err(error),
+    };
     let now = Instant::now();
     tasks.give_up().for_each(|token| driver.handle_end(now, token, Outcome::Lost));
     end
@@ -39,7 +35,7 @@ pub(super) fn run<D: Driver>(
 
 struct Sessions<'a> {
     config: &'a ClientConfig,
-    waker: &'a Arc<Waker>,
+    seat: &'a Seat<'a>,
     isid: ClaimedIsid,
     ports: Ports,
     /// Where the target is at home: where we were told, or where it has moved to for good.
@@ -49,10 +45,10 @@ struct Sessions<'a> {
 }
 
 impl<'a> Sessions<'a> {
-    fn new(config: &'a ClientConfig, waker: &'a Arc<Waker>) -> Result<Self, ClientError> {
+    fn new(config: &'a ClientConfig, seat: &'a Seat<'a>) -> Result<Self, ClientError> {
         Ok(Self {
             config,
-            waker,
+            seat,
             isid: config.claim_isid()?,
             ports: Ports::new(config)?,
             home: config.address.clone(),
@@ -61,9 +57,9 @@ impl<'a> Sessions<'a> {
     }
 
     // RFC 7143 7.1.4.4: what it takes besides a new session is in `Tasks`.
-    fn run<D: Driver>(&mut self, poll: &mut Poll, tasks: &mut Tasks, driver: &mut D) -> Result<(), ClientError> {
+    async fn run<D: Driver>(&mut self, tasks: &mut Tasks, driver: &mut D) -> Result<(), ClientError> {
         loop {
-            let (error, life) = match self.follow(poll, tasks, driver) {
+            let (error, life) = match self.follow(tasks, driver).await {
                 End::LoggedOut(_) if tasks.is_empty() && driver.is_leaving() => return Ok(()),
                 End::LoggedOut(life) => (ClientError::Ended, Some(life)),
                 End::Lost(error, life) => (error, Some(life)),
@@ -73,17 +69,17 @@ impl<'a> Sessions<'a> {
             let Some(outage) = self.outage.as_mut().filter(|_| may_pass(&error)) else { return Err(error) };
             let Some(due) = outage.next_login(Instant::now(), life, tasks.have_worked()) else { return Err(error) };
             tracing::warn!(%error, "there is no session: logging in again");
-            if !wait(poll, due, tasks, driver)? {
+            if !self.wait(due, tasks, driver).await? {
                 return Ok(());
             }
         }
     }
 
     /// Runs one session, wherever the target is.
-    fn follow<D: Driver>(&mut self, poll: &mut Poll, tasks: &mut Tasks, driver: &mut D) -> End {
+    async fn follow<D: Driver>(&mut self, tasks: &mut Tasks, driver: &mut D) -> End {
         let (mut address, mut home, mut hops) = (self.home.clone(), self.home.clone(), 0);
         loop {
-            match self.run_at(&address, poll, tasks, driver).unwrap_or_else(End::Failed) {
+            match self.run_at(&address, tasks, driver).await.unwrap_or_else(End::Failed) {
                 End::Redirected { address: elsewhere, permanent } if hops < REDIRECTS_MAX => {
                     // RFC 7143 section 11.13.5: what has moved for good is looked for there from now on.
                     if permanent && address == home {
@@ -100,20 +96,41 @@ impl<'a> Sessions<'a> {
         }
     }
 
-    fn run_at<D: Driver>(
-        &self,
-        address: &str,
-        poll: &mut Poll,
-        tasks: &mut Tasks,
-        driver: &mut D,
-    ) -> Result<End, ClientError> {
+    async fn run_at<D: Driver>(&self, address: &str, tasks: &mut Tasks, driver: &mut D) -> Result<End, ClientError> {
         let login = self.config.login(self.isid.isid);
-        let port = self.ports.open(poll.registry(), login.cid, connect(address, self.config.timeout)?)?;
+        self.seat.begin_session();
+        let stream = self.connect(login.cid, address).await?;
+        let port = self.ports.open(self.seat, login.cid, stream)?;
         let mut node = InitiatorNode::new(port, login, SessionConfig::default(), challenge()?, Instant::now());
         node.set_escalation(self.config.escalation);
         node.set_connections(self.config.connection_plan());
-        let connector = Connector::new(self.config.timeout, Arc::clone(self.waker));
-        Ok(Session::new(address, &self.ports, connector, node, tasks, driver).run(poll)?)
+        Ok(Session::new(address, self.seat, &self.ports, self.config.timeout, node, tasks, driver).run().await?)
+    }
+
+    async fn connect(&self, cid: Cid, address: &str) -> Result<Stream, ClientError> {
+        let mut happened = Happened::default();
+        self.seat.connect(cid, address, self.config.timeout);
+        loop {
+            self.seat.wait(None, &mut happened).await?;
+            if let Some((_, connected)) = happened.connected.pop() {
+                let failed =
+                    |error: io::Error| ClientError::Connect { address: address.into(), error: error.to_string() };
+                return connected.map_err(failed);
+            }
+        }
+    }
+
+    /// Waits until it is time to log in. Returns false if nobody wants a session any more.
+    async fn wait(&self, due: Instant, tasks: &Tasks, driver: &mut impl Driver) -> io::Result<bool> {
+        loop {
+            if tasks.is_empty() && driver.is_leaving() {
+                return Ok(false);
+            }
+            if due <= Instant::now() {
+                return Ok(true);
+            }
+            self.seat.wait(Some(due), &mut Happened::default()).await?;
+        }
     }
 }
 
@@ -123,23 +140,5 @@ fn may_pass(error: &ClientError) -> bool {
         ClientError::Login { failure, .. } => failure.may_pass(),
         ClientError::System(_) => false,
         _ => true,
-    }
-}
-
-/// Waits until it is time to log in. Returns false if nobody wants a session any more.
-fn wait(poll: &mut Poll, due: Instant, tasks: &Tasks, driver: &mut impl Driver) -> io::Result<bool> {
-    let mut events = Events::with_capacity(8);
-    loop {
-        if tasks.is_empty() && driver.is_leaving() {
-            return Ok(false);
-        }
-        let left = due.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(true);
-        }
-        match poll.poll(&mut events, Some(left)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => other?,
-        }
     }
 }

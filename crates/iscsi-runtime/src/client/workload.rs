@@ -1,11 +1,13 @@
 //! Load on a session from its own thread, without a channel between the load and the wire.
 
+use super::seat::Table;
 use super::session::{Driver, Link};
 use super::{ClientConfig, ClientError, sessions};
+use crate::network::{AdapterFunction, Endpoint, Network};
 use iscsi_node::initiator::{Outcome, Request};
 use iscsi_session::Parameters;
-use mio::{Poll, Waker};
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::fmt;
 use std::time::Instant;
 
 /// What a workload wants next.
@@ -38,11 +40,51 @@ pub trait Workload {
 /// # Errors
 /// Why there was no session, or why it ended too early.
 pub fn run_workload<W: Workload>(config: &ClientConfig, workload: W) -> Result<W, ClientError> {
-    let mut driver = WorkloadDriver { workload, waiting: None, finished: false };
-    let mut poll = Poll::new()?;
-    let waker = Arc::new(Waker::new(poll.registry(), sessions::WAKER)?);
-    sessions::run(config, &mut poll, &waker, &mut driver)?;
-    Ok(driver.workload)
+    SessionLoop::kernel()?.run(config, vec![workload]).pop().expect("there is one workload")
+}
+
+/// Runs sessions on the calling thread, several at a time, on one network.
+pub struct SessionLoop {
+    endpoint: RefCell<Endpoint>,
+}
+
+impl SessionLoop {
+    /// On the kernel's TCP.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn kernel() -> Result<Self, ClientError> {
+        Ok(Self { endpoint: RefCell::new(Network::kernel()?.open()?) })
+    }
+
+    /// On a function of an adapter.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn adapter(function: AdapterFunction) -> Result<Self, ClientError> {
+        Ok(Self { endpoint: RefCell::new(Network::adapter(function)?.open()?) })
+    }
+
+    /// Logs in once for each workload, and runs it in that session. Gives each back when all have finished, or why its session did not
+    /// come about or ended too early.
+    pub fn run<W: Workload>(&mut self, config: &ClientConfig, workloads: Vec<W>) -> Vec<Result<W, ClientError>> {
+        let table = Table::new(&self.endpoint, workloads.len());
+        let run = |(index, workload)| {
+            let seat = table.seat(index);
+            async move {
+                let mut driver = WorkloadDriver { workload, waiting: None, finished: false };
+                sessions::run(config, seat, &mut driver).await?;
+                Ok(driver.workload)
+            }
+        };
+        table.run(workloads.into_iter().enumerate().map(run).collect())
+    }
+}
+
+impl fmt::Debug for SessionLoop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SessionLoop").finish_non_exhaustive()
+    }
 }
 
 struct WorkloadDriver<W> {

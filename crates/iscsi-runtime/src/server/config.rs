@@ -5,18 +5,17 @@ use super::shared::Stores;
 use super::{Server, StartError};
 use crate::capture;
 use crate::hash::fnv_1a;
+use crate::network::AdapterFunction;
 use crate::url::Url;
 use block_store::{BlockStore, KeepingStore, MemoryStore, OpenError, Records, RecordsError, StoreKind, StoreSpec};
 use iscsi_node::target::{Moved, Portal, PortalAddress, TargetConfig};
 use iscsi_session::{Authentication, Limits};
 use iscsi_transport::Capture;
-use mio::net::TcpListener;
 use scsi_block::copy::TokenSecret;
 use scsi_block::designator::{Association, Designator};
 use scsi_block::protection::ProtectionType;
 use scsi_block::vpd::ManagementAddress;
 use scsi_block::{ConfigError, Geometry, LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -314,6 +313,7 @@ pub struct ServerBuilder {
     busy_poll: Option<Duration>,
     capture: Option<PathBuf>,
     state: Option<PathBuf>,
+    function: Option<AdapterFunction>,
 }
 
 /// What a server is made of.
@@ -322,6 +322,7 @@ pub(super) struct Parts {
     pub(super) stores: Stores,
     pub(super) records: Option<Arc<Records>>,
     pub(super) listen: Vec<(SocketAddr, u16)>,
+    pub(super) function: Option<AdapterFunction>,
     pub(super) cores: usize,
     pub(super) connections_max: usize,
     pub(super) busy_poll: Duration,
@@ -429,6 +430,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Listens on a function of an adapter, whose addresses those are that are listened on, instead of the kernel's TCP. A function has
+    /// one driver, so there is one loop.
+    #[must_use]
+    pub fn function(mut self, function: AdapterFunction) -> Self {
+        self.function = Some(function);
+        self
+    }
+
     /// Starts the server.
     ///
     /// # Errors
@@ -453,32 +462,21 @@ impl ServerBuilder {
             portal.targets.push(config);
             stores.push(units.into_iter().map(Some).collect());
         }
+        if self.function.is_some() && self.cores.is_some_and(|cores| cores > 1) {
+            let text = "a function of an adapter has one driver, which one loop has: take one core";
+            return Err(StartError::Configuration(text.into()));
+        }
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Parts {
             portal,
             stores,
             records,
             listen: self.listen,
-            cores: self.cores.unwrap_or_else(processors).max(1),
+            cores: if self.function.is_some() { 1 } else { self.cores.unwrap_or_else(processors).max(1) },
+            function: self.function,
             connections_max: self.connections_max.unwrap_or(CONNECTIONS_MAX),
             busy_poll: self.busy_poll.unwrap_or(BUSY_POLL),
             capture: self.capture.map(|file| capture::create(&file)).transpose()?,
         })
     }
-}
-
-/// Opens a listening socket. An IPv6 address takes no IPv4 connections, so that both can be listened on.
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let open = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        Ok(TcpListener::from_std(socket.into()))
-    };
-    open().map_err(|error| StartError::Listen { address, error })
 }

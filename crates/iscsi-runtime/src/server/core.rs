@@ -1,30 +1,23 @@
-//! One core's loop: sockets, stores and time around a [`TargetNode`].
+//! One core's loop: a network, stores and time around a [`TargetNode`].
 //!
-//! In: readiness from the kernel, messages from other cores, wake-ups from stores. Out: bytes, and messages to other cores.
+//! In: readiness from the network, messages from other cores, wake-ups from stores. Out: bytes, and messages to other cores.
 //! Every turn handles all that is ready, then writes once to each connection that has something to say.
 
 use super::busy_poll::BusyPoll;
 use super::registry::{Claim, Owner};
-use super::shared::{Mailbox, Message, NewConnection, Shared};
-use crate::port::{DetachedPort, Port};
-use crate::socket::Socket;
+use super::shared::{Mailbox, Message, Shared};
+use crate::network::{DetachedPort, Endpoint, Happening, Network, Port, Stream};
 use block_store::{BlockStore, IoId, StoreQueue};
 use iscsi_node::target::{ConnectionId, Detached, Event, IoRequest, PortalAddress, StoreId, TargetNode};
 use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
 use scsi_block::{BlockIo, IoError};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
-
-/// Token of the waker; connections have their index, listeners count down from here.
-pub(super) const WAKER: Token = Token(usize::MAX);
-const FIRST_LISTENER: usize = usize::MAX / 2;
 
 /// Time without a new connection after the process has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,14 +39,15 @@ struct Store {
 pub(super) struct Core {
     index: usize,
     shared: Arc<Shared>,
-    poll: Poll,
+    /// Connections have their index for a token.
+    endpoint: Endpoint,
     node: TargetNode<Port>,
     /// By target, then by logical unit; those that were needed yet.
     stores: Vec<Vec<Option<Store>>>,
     /// Stores with requests in flight or ends to fetch.
     busy_stores: Vec<StoreId>,
-    /// Each with the tag of its portal group.
-    listeners: Vec<(TcpListener, u16)>,
+    /// The tags of the portal groups of the listeners, by place.
+    portal_groups: Vec<u16>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
     /// Steps of copies, of which each turn begins one.
@@ -69,24 +63,23 @@ pub(super) struct Core {
 }
 
 impl Core {
+    /// The core of the calling thread, whose network has a listener for each of those portal groups.
     pub(super) fn new(
         index: usize,
         shared: Arc<Shared>,
-        poll: Poll,
-        mut listeners: Vec<(TcpListener, u16)>,
+        network: Network,
+        portal_groups: Vec<u16>,
     ) -> io::Result<Self> {
-        for (place, (listener, _)) in listeners.iter_mut().enumerate() {
-            poll.registry().register(listener, Token(FIRST_LISTENER + place), Interest::READABLE)?;
-        }
+        let endpoint = network.open()?;
         let stores = shared.portal.targets.iter().map(|_| Vec::new()).collect();
         Ok(Self {
             index,
             node: TargetNode::new(Arc::clone(&shared.portal)),
             shared,
-            poll,
+            endpoint,
             stores,
             busy_stores: Vec::new(),
-            listeners,
+            portal_groups,
             accept_again: None,
             buffers: BufferPool::default(),
             copies: VecDeque::new(),
@@ -100,18 +93,15 @@ impl Core {
 
     /// Runs until the server shuts down and the last connection has ended.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(1024);
+        let mut happened = Vec::new();
         let mut busy_poll = BusyPoll::new(self.shared.busy_poll);
         while !self.is_finished() {
             let now = Instant::now();
             let looks_again = busy_poll.looks_again(now);
             let timeout = if looks_again { Some(Duration::ZERO) } else { self.timeout(now) };
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => other?,
-            }
+            self.endpoint.wait(&mut happened, timeout)?;
             if looks_again
-                && events.is_empty()
+                && happened.is_empty()
                 && !self.node.has_more()
                 && self.copies.is_empty()
                 && self.patient.is_empty()
@@ -120,7 +110,7 @@ impl Core {
                 continue;
             }
             let now = Instant::now();
-            let ios = self.turn(&events, now);
+            let ios = self.turn(&mut happened, now);
             busy_poll.handle_turn(now, ios);
         }
         Ok(())
@@ -140,24 +130,25 @@ impl Core {
     }
 
     /// Handles all that has come. Returns how many block I/Os began.
-    fn turn(&mut self, events: &Events, now: Instant) -> usize {
+    fn turn(&mut self, happened: &mut Vec<Happening>, now: Instant) -> usize {
         self.tell_time(now);
         self.node.drive_more(now);
-        for event in events {
-            match event.token() {
-                WAKER => self.handle_messages(now),
-                Token(place) if place >= FIRST_LISTENER => self.accept(place - FIRST_LISTENER, now),
-                Token(index) => {
+        for happening in happened.drain(..) {
+            match happening {
+                Happening::Woken => self.handle_messages(now),
+                Happening::Incoming(place) => self.accept(place, now),
+                Happening::Ready(index, readiness) => {
                     if let Some(port) = self.node.port_mut(index) {
-                        port.handle_event(event);
+                        port.handle_readiness(readiness);
                     }
                     self.node.drive_index(now, index);
                 }
+                Happening::Connected(..) => unreachable!("a target begins no connection"),
             }
         }
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_again = None;
-            (0..self.listeners.len()).for_each(|place| self.accept(place, now));
+            (0..self.portal_groups.len()).for_each(|place| self.accept(place, now));
         }
         self.node.handle_timeout(now);
         if self.end_at.take_if(|at| *at <= now).is_some() {
@@ -280,14 +271,14 @@ impl Core {
     fn handle_messages(&mut self, now: Instant) {
         for message in self.shared.mailboxes[self.index].take() {
             match message {
-                Message::Connection(connection) => self.adopt(connection, now),
+                Message::Connection(stream, tag) => self.adopt(Stream::Socket(stream), tag, now),
                 Message::Join(connection, identity) => self.join(*connection, &identity, now),
                 Message::End(tsih) => self.node.end_session(now, tsih),
                 Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
                 Message::EndSessionsOf(target) => self.node.end_sessions_of(now, target),
                 Message::Close(store) => self.close(store),
                 Message::Drain(until) => {
-                    self.listeners.clear();
+                    self.endpoint.stop_listening();
                     (self.draining, self.end_at) = (true, Some(until));
                     self.node.request_logout(now);
                 }
@@ -296,18 +287,14 @@ impl Core {
     }
 
     fn accept(&mut self, place: usize, now: Instant) {
-        while let Some((listener, portal_group_tag)) = self.listeners.get(place) {
-            let portal_group_tag = *portal_group_tag;
-            match listener.accept() {
-                Ok((stream, peer)) => {
-                    let core = self.shared.place(self.index);
-                    let connection = NewConnection { stream, peer, portal_group_tag };
-                    if core == self.index {
-                        self.adopt(connection, now);
-                    } else {
-                        self.shared.mailboxes[core].send(Message::Connection(connection));
+        while let Some(&tag) = self.portal_groups.get(place) {
+            match self.endpoint.accept(place) {
+                Ok(stream) => match (self.shared.place(self.index), stream) {
+                    (core, Stream::Socket(stream)) if core != self.index => {
+                        self.shared.mailboxes[core].send(Message::Connection(stream, tag));
                     }
-                }
+                    (_, stream) => self.adopt(stream, tag, now),
+                },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     warn!(%error, "cannot accept a connection; trying again soon");
@@ -318,29 +305,25 @@ impl Core {
         }
     }
 
-    fn adopt(&mut self, connection: NewConnection, now: Instant) {
-        let peer = connection.peer;
-        if let Err(error) = self.try_adopt(connection, now) {
+    fn adopt(&mut self, stream: Stream, portal_group_tag: u16, now: Instant) {
+        if let Err(error) = self.try_adopt(stream, portal_group_tag, now) {
             self.shared.leave(self.index);
-            warn!(%peer, %error, "cannot serve a connection");
+            warn!(%error, "cannot serve a connection");
         }
     }
 
-    fn try_adopt(&mut self, connection: NewConnection, now: Instant) -> io::Result<()> {
-        let NewConnection { mut stream, peer, portal_group_tag } = connection;
+    fn try_adopt(&mut self, stream: Stream, portal_group_tag: u16, now: Instant) -> io::Result<()> {
         if self.draining {
             return Err(io::Error::other("the target is shutting down"));
         }
         if self.is_full() {
             return Err(io::Error::other("there are as many connections as may be"));
         }
-        stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let id = self.node.next_connection();
-        self.register(&mut stream, id)?;
-        let port = Port::new(Socket(stream), self.buffers.clone(), self.shared.capture.as_ref(), (local, peer));
+        let capture = self.shared.capture.as_ref();
+        let (port, (local, peer)) = self.endpoint.open_port(id.index as usize, stream, &self.buffers, capture)?;
         let entrance = PortalAddress { address: local.to_string(), portal_group_tag };
         self.node.accept(now, port, entrance, random);
         debug!(%peer, connection = id.index, core = self.index, "connected");
@@ -356,7 +339,7 @@ impl Core {
     fn detach(&mut self, connection: ConnectionId) -> Option<Detached<DetachedPort>> {
         let mut detached = self.node.detach(connection)?;
         self.shared.leave(self.index);
-        if let Err(error) = self.poll.registry().deregister(detached.port_mut().stream_mut()) {
+        if let Err(error) = self.endpoint.release_port(detached.port_mut()) {
             warn!(%error, "cannot hand a connection over");
             return None;
         }
@@ -367,7 +350,7 @@ impl Core {
     fn join(&mut self, connection: Detached<DetachedPort>, identity: &LoginIdentity, now: Instant) {
         let mut connection = connection.map_port(|port| port.attach(&self.buffers));
         let id = self.node.next_connection();
-        if let Err(error) = self.register(connection.port_mut().stream_mut(), id) {
+        if let Err(error) = self.endpoint.adopt_port(id.index as usize, connection.port_mut()) {
             self.shared.leave(self.index);
             return warn!(%error, "cannot take a connection over");
         }
@@ -381,10 +364,6 @@ impl Core {
         } else {
             self.node.join(now, id, identity);
         }
-    }
-
-    fn register(&self, stream: &mut TcpStream, id: ConnectionId) -> io::Result<()> {
-        self.poll.registry().register(stream, Token(id.index as usize), Interest::READABLE | Interest::WRITABLE)
     }
 
     fn handle_events(&mut self, now: Instant) {

@@ -13,9 +13,10 @@ pub use changes::ChangeError;
 pub use config::{Disk, ServerBuilder, Target};
 pub use portal_groups::PortalGroup;
 
-use self::core::{Core, WAKER};
+use self::core::Core;
 use self::shared::{Mailbox, Message, Shared};
 use self::space::SpaceWatch;
+use crate::network::Network;
 use block_store::{BlockStore, IoId};
 use iscsi_node::target::Portal;
 use scsi_block::io::BlockIo;
@@ -126,17 +127,27 @@ impl Server {
     }
 
     fn start(builder: ServerBuilder) -> Result<Self, StartError> {
-        let config::Parts { mut portal, stores, records, listen, cores, connections_max, busy_poll, capture } =
-            builder.into_parts()?;
-        let open = |(address, tag)| Ok((config::listen(address)?, tag));
-        let listeners = listen.into_iter().map(open).collect::<Result<Vec<_>, StartError>>()?;
-        let addresses = listeners.iter().map(|(listener, _)| listener.local_addr()).collect::<io::Result<Vec<_>>>()?;
-        portal.addresses = portal_groups::told(addresses.iter().copied().zip(listeners.iter().map(|(_, tag)| *tag)));
-        let polls = (0..cores).map(|_| mio::Poll::new()).collect::<Result<Vec<_>, _>>()?;
-        let mailboxes = polls
-            .iter()
-            .map(|poll| Ok(Mailbox::new(mio::Waker::new(poll.registry(), WAKER)?)))
-            .collect::<io::Result<Vec<_>>>()?;
+        let config::Parts {
+            mut portal,
+            stores,
+            records,
+            listen: listen_at,
+            function,
+            cores,
+            connections_max,
+            busy_poll,
+            capture,
+        } = builder.into_parts()?;
+        let mut networks = match function {
+            Some(function) => vec![Network::adapter(function)?],
+            None => (0..cores).map(|_| Network::kernel()).collect::<io::Result<_>>()?,
+        };
+        // The first core accepts for all.
+        let portal_groups: Vec<u16> = listen_at.iter().map(|&(_, tag)| tag).collect();
+        let listen = |(address, _)| networks[0].listen(address).map_err(|error| StartError::Listen { address, error });
+        let addresses = listen_at.into_iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+        portal.addresses = portal_groups::told(addresses.iter().copied().zip(portal_groups.iter().copied()));
+        let mailboxes = networks.iter().map(|network| Mailbox::new(network.waker())).collect();
         set_clocks(&portal);
         let shared = Arc::new(Shared {
             portal: Arc::new(portal),
@@ -151,11 +162,10 @@ impl Server {
         });
         let space = SpaceWatch::start(Arc::clone(&shared))?;
         let mut server = Self { shared, addresses, threads: Vec::new(), _space: space };
-        let mut listeners = Some(listeners);
-        for (index, poll) in polls.into_iter().enumerate() {
+        for (index, network) in networks.into_iter().enumerate() {
             let shared = Arc::clone(&server.shared);
-            let listeners = listeners.take().unwrap_or_default();
-            let run = move || Core::new(index, shared, poll, listeners)?.run();
+            let groups = if index == 0 { portal_groups.clone() } else { Vec::new() };
+            let run = move || Core::new(index, shared, network, groups)?.run();
             server.threads.push(std::thread::Builder::new().name(format!("iscsi-core-{index}")).spawn(run)?);
         }
         Ok(server)

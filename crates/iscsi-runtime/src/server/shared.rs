@@ -1,7 +1,7 @@
 //! What the cores of a server share: the portal, the stores, the registry of sessions, and a mailbox for each core.
 
 use super::registry::Registry;
-use crate::port::DetachedPort;
+use crate::network::DetachedPort;
 use block_store::{BlockStore, Records};
 use iscsi_node::target::{ConnectionId, Detached, Portal, StoreId};
 use iscsi_pdu::Tsih;
@@ -9,7 +9,6 @@ use iscsi_session::target::LoginIdentity;
 use iscsi_transport::Capture;
 use mio::net::TcpStream;
 use parking_lot::{Mutex, RwLock};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,8 +16,8 @@ use std::time::{Duration, Instant};
 /// What one core tells another.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Serve this connection.
-    Connection(NewConnection),
+    /// Serve this connection, which came to an address of the portal group with that tag.
+    Connection(TcpStream, u16),
     /// This connection asks to join a session of yours.
     Join(Box<Detached<DetachedPort>>, LoginIdentity),
     /// End this session: another takes its place.
@@ -33,15 +32,6 @@ pub(super) enum Message {
     Drain(Instant),
 }
 
-/// A connection that has just been accepted.
-#[derive(Debug)]
-pub(super) struct NewConnection {
-    pub(super) stream: TcpStream,
-    pub(super) peer: SocketAddr,
-    /// The portal group of the address that it came to.
-    pub(super) portal_group_tag: u16,
-}
-
 /// A core's inbox.
 #[derive(Debug)]
 pub(super) struct Mailbox {
@@ -50,8 +40,8 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(super) fn new(waker: mio::Waker) -> Self {
-        Self { messages: Mutex::new(Vec::new()), waker: Arc::new(waker) }
+    pub(super) fn new(waker: Arc<mio::Waker>) -> Self {
+        Self { messages: Mutex::new(Vec::new()), waker }
     }
 
     /// Leaves a message and wakes the core. Bounded by the number of connections, since each has few messages at a time.

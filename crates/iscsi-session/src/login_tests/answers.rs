@@ -75,7 +75,7 @@ fn each_key_is_answered_by_its_rule() {
         ("HeaderDigest", "Y-com.example.md5,CRC32C", "CRC32C"),
         ("DataDigest", "Y-com.example.md5", "Reject"),
         ("DataDigest", "crc32c", "Reject"),
-        ("TaskReporting", "FastAbort,ResponseFence,RFC3720", "FastAbort"),
+        ("TaskReporting", "FastAbort,ResponseFence,RFC3720", "ResponseFence"),
         ("TaskReporting", "RFC3720,FastAbort", "RFC3720"),
         // Obsolete.
         ("IFMarker", "No", "Reject"),

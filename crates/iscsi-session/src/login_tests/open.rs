@@ -22,7 +22,7 @@ fn a_login_without_authentication_takes_one_exchange() {
             time_2_retain: 0,
             outstanding_r2t_max: 16,
             protocol_level: 2,
-            task_reporting: TaskReporting::FastAbort,
+            task_reporting: TaskReporting::ResponseFence,
             ..Parameters::default()
         }
     );

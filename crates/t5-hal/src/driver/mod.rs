@@ -273,6 +273,14 @@ impl<B: Bus> Driver<B> {
         self.ring();
     }
 
+    /// When [`poll`](Self::poll) has something to do though nothing comes.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let retries = self.openings.iter().filter_map(|(_, opening)| opening.retry_at());
+        let leaving = self.leaving.iter().filter_map(|&tid| Some(self.connection(tid)?.left_at? + CLOSE_PATIENCE));
+        retries.chain(leaving).min()
+    }
+
     /// Asks for an interrupt once something comes; call [`poll`](Self::poll) once more before sleeping on it.
     pub fn arm(&mut self) {
         for incoming in &mut self.queues.incoming {

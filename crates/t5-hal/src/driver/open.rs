@@ -33,6 +33,13 @@ pub(super) struct Opening {
     retry: Option<Option<Instant>>,
 }
 
+impl Opening {
+    /// When it is tried again, as far as that is known.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry.flatten()
+    }
+}
+
 /// Where an active open goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenTarget {

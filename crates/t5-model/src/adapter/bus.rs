@@ -1,6 +1,7 @@
 //! [`Bus`] of one function.
 
 use super::Adapter;
+use super::doorbells::Doorbell;
 use std::sync::Arc;
 use std::task::Waker;
 use t5_hal::Bus;
@@ -34,18 +35,20 @@ impl Bus for FunctionBus {
     }
 
     fn write_register(&self, offset: u32, value: u32) {
-        let now = (self.adapter.clock)();
-        self.adapter.core.lock().function(self.pf).write_register(offset, value, now);
+        let now = self.adapter.now();
+        let mut core = self.adapter.core.lock();
+        // In the order in which the driver has written.
+        core.hear(&self.adapter.doorbells, now);
+        core.function(self.pf).write_register(offset, value, now);
     }
 
     fn write_doorbell(&self, offset: u32, value: u32) {
-        let now = (self.adapter.clock)();
-        self.adapter.core.lock().function(self.pf).write_doorbell(offset, value, now);
+        self.adapter.doorbells[self.pf].ring(Doorbell::Word { offset, value });
     }
 
     fn write_descriptor(&self, offset: u32, _: &[u8; 64]) {
         // The descriptor stands in the ring as well, from where it is read.
-        self.adapter.core.lock().function(self.pf).write_descriptor(offset);
+        self.adapter.doorbells[self.pf].ring(Doorbell::Descriptor { offset });
     }
 
     fn memory(&self) -> &Arc<DmaMemory> {
@@ -57,6 +60,6 @@ impl Bus for FunctionBus {
     }
 
     fn poll(&self) {
-        self.adapter.poll();
+        self.adapter.come_forward();
     }
 }

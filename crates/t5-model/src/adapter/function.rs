@@ -135,18 +135,21 @@ impl Function {
         }
     }
 
-    /// Puts what waits into the queues, and wakes whoever is due.
-    pub(super) fn flush(&mut self, now: Duration) {
+    /// Puts what waits into the queues, and says whom interrupts wake that are due.
+    pub(super) fn flush(&mut self, now: Duration, woken: &mut Vec<Waker>) {
         let mut faults = Vec::new();
         for queue in self.ingress.values_mut() {
             faults.extend(queue.flush(&self.memory, now).err());
-            if queue.take_interrupt(now)
-                && let Some(waker) = self.wakers.get(&queue.vector())
-            {
-                waker.wake_by_ref();
+            if queue.take_interrupt(now) {
+                woken.extend(self.wakers.get(&queue.vector()).cloned());
             }
         }
         faults.into_iter().for_each(|fault| self.fault(fault));
+    }
+
+    /// Whether there are work requests that nobody has looked at.
+    pub(super) fn has_requests(&self) -> bool {
+        self.egress.values().any(EgressQueue::has_work)
     }
 
     /// When an interrupt is due.

@@ -157,7 +157,9 @@ impl IngressQueue {
         let timer = word.get(IngressDoorbell::TIMERREG);
         if word.is_set(IngressDoorbell::SEINTARM) && timer != TIMER_UPDATE_ONLY {
             let hold_off = HOLD_OFFS.get(timer as usize).copied().unwrap_or_default();
-            let due = (self.used > 0).then(|| now + hold_off);
+            // What waits already counts as well.
+            let at_once = u32::from(self.used) >= THRESHOLDS[usize::from(self.setup.threshold & 3)];
+            let due = (self.used > 0).then(|| if at_once { now } else { now + hold_off });
             self.armed = Some(Armed { hold_off, messages: 0, due });
         }
     }

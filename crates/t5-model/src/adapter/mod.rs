@@ -5,10 +5,12 @@
 //!   driver <── ingress queue, placed payload ──────────────────────────────────┘  <───────────────┘
 //! ```
 //!
-//! All of it is under one lock. [`Adapter::poll`] does a bounded amount of work; whoever has an adapter calls it,
-//! from a thread of its own or, by [`Bus::poll`](t5_hal::Bus::poll), from its drivers'. The time is asked of a clock that is given.
+//! All of it is under one lock but the doorbells, so that who rings never waits. [`Adapter::poll`] does a bounded amount of work; whoever has
+//! an adapter calls it, from a thread of its own or, by [`Bus::poll`](t5_hal::Bus::poll), from its drivers'. Of several drivers one does
+//! the work of all, and the others go on with theirs. The time is asked of a clock that is given.
 
 mod bus;
+mod doorbells;
 mod egress;
 mod fault;
 mod firmware;
@@ -26,15 +28,19 @@ mod statistics;
 pub use bus::FunctionBus;
 pub use fault::Fault;
 
+use crate::iscsi::IscsiCounters;
 use crate::switch::{EthernetHeader, InterfaceNumber, MacAddress, PORTS, PortNumber, Switch};
 use crate::tcp::{Tuple, checksum};
+use doorbells::{Doorbell, Doorbells};
 use flow::Flow;
 use function::Function;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use requests::PAYLOAD_BYTES_MAX;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::wire::FirmwareState;
@@ -43,6 +49,8 @@ use t5_hal::wire::FirmwareState;
 pub const FUNCTIONS: usize = 8;
 /// Connections that are looked after in one turn.
 const FLOWS_A_TURN: usize = 256;
+/// Turns of the adapter for one call of a driver.
+const TURNS_MAX: usize = 64;
 /// Frames that wait for whoever takes them off a wire; more are lost.
 const WIRE_FRAMES_MAX: usize = 4096;
 
@@ -52,6 +60,7 @@ pub type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
 /// An adapter.
 pub struct Adapter {
     core: Mutex<Core>,
+    doorbells: [Doorbells; FUNCTIONS],
     clock: Clock,
 }
 
@@ -78,7 +87,10 @@ struct Core {
     /// Frames of offloaded connections on their way to the switch.
     frames: VecDeque<(InterfaceNumber, Vec<u8>)>,
     wires: [VecDeque<Vec<u8>>; PORTS],
-    scratch: Vec<u8>,
+    counted: IscsiCounters,
+    /// Empty lists and buffers that are used again.
+    heard: Vec<Doorbell>,
+    scratch: Box<[u8]>,
     random: fastrand::Rng,
     /// The time of the clock's beginning, for what counts in another way. Only differences of it are looked at.
     epoch: Instant,
@@ -100,11 +112,13 @@ impl Adapter {
             timers: BTreeSet::new(),
             frames: VecDeque::new(),
             wires: std::array::from_fn(|_| VecDeque::new()),
-            scratch: Vec::new(),
+            counted: IscsiCounters::default(),
+            heard: Vec::new(),
+            scratch: vec![0; PAYLOAD_BYTES_MAX].into(),
             random: fastrand::Rng::with_seed(seed),
             epoch: Instant::now(),
         };
-        Arc::new(Self { core: Mutex::new(core), clock })
+        Arc::new(Self { core: Mutex::new(core), doorbells: Default::default(), clock })
     }
 
     /// The bus of a function, which has that memory. Whoever had the function before has it no more.
@@ -121,17 +135,54 @@ impl Adapter {
 
     /// Does what is to be done now, at most so much; says whether there may be more.
     pub fn poll(&self) -> bool {
-        let now = (self.clock)();
-        self.core.lock().poll(now)
+        self.turn(self.core.lock())
     }
 
-    /// When [`Self::poll`] has something to do, if nobody rings before.
+    /// Does what is to be done, unless somebody is at it: then that one does this as well.
+    fn come_forward(&self) {
+        for _ in 0..TURNS_MAX {
+            let Some(core) = self.core.try_lock() else { return };
+            if !self.turn(core) && !self.is_rung() {
+                return;
+            }
+        }
+    }
+
+    /// Whether somebody has rung and was not heard.
+    fn is_rung(&self) -> bool {
+        self.doorbells.iter().any(Doorbells::is_rung)
+    }
+
+    fn turn(&self, mut core: MutexGuard<'_, Core>) -> bool {
+        let (now, mut woken) = (self.now(), Vec::new());
+        core.hear(&self.doorbells, now);
+        let busy = core.poll(now, &mut woken);
+        drop(core);
+        // Whoever is woken may ring at once.
+        woken.into_iter().for_each(Waker::wake);
+        busy
+    }
+
+    /// The time, as the adapter sees it.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        (self.clock)()
+    }
+
+    /// When [`Self::poll`] has something to do, if nobody rings before; that may be past.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let core = self.core.lock();
+        let functions = core.functions.iter().flatten();
+        if self.is_rung()
+            || !core.ready.is_empty()
+            || !core.frames.is_empty()
+            || functions.clone().any(Function::has_requests)
+        {
+            return Some(Duration::ZERO);
+        }
         let timer = core.timers.first().map(|&(at, _)| at);
-        let interrupts = core.functions.iter().flatten().filter_map(Function::poll_timeout);
-        interrupts.chain(timer).min()
+        functions.filter_map(Function::poll_timeout).chain(timer).min()
     }
 
     /// A fault of a function's driver that nobody has asked about.
@@ -144,6 +195,12 @@ impl Adapter {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.core.lock().flows.len()
+    }
+
+    /// What was done of iSCSI.
+    #[must_use]
+    pub fn iscsi_counters(&self) -> IscsiCounters {
+        self.core.lock().counted
     }
 
     /// A look at the switch, with its counters.
@@ -171,7 +228,23 @@ impl Adapter {
 }
 
 impl Core {
-    fn poll(&mut self, now: Duration) -> bool {
+    /// Takes the doorbells that were rung.
+    fn hear(&mut self, doorbells: &[Doorbells; FUNCTIONS], now: Duration) {
+        let mut heard = std::mem::take(&mut self.heard);
+        for (function, doorbells) in self.functions.iter_mut().zip(doorbells) {
+            doorbells.take(&mut heard);
+            for doorbell in heard.drain(..) {
+                let Some(function) = function else { continue };
+                match doorbell {
+                    Doorbell::Word { offset, value } => function.write_doorbell(offset, value, now),
+                    Doorbell::Descriptor { offset } => function.write_descriptor(offset),
+                }
+            }
+        }
+        self.heard = heard;
+    }
+
+    fn poll(&mut self, now: Duration, woken: &mut Vec<Waker>) -> bool {
         let mut busy = false;
         for pf in 0..FUNCTIONS {
             busy |= self.run_firmware(pf);
@@ -193,7 +266,7 @@ impl Core {
         }
         busy |= self.run_frames(now);
         for function in self.functions.iter_mut().flatten() {
-            function.flush(now);
+            function.flush(now, woken);
         }
         busy || !self.ready.is_empty()
     }

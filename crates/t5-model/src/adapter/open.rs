@@ -19,7 +19,7 @@ pub(super) const INSIDE_MTU_BYTES: usize = 65535;
 /// Smallest ring for bytes that have come: a PDU finds room in it.
 const RECEIVE_BYTES_MIN: usize = 64 << 10;
 /// Bytes that TCP holds until they are acknowledged.
-pub(super) const SEND_BYTES: usize = 512 << 10;
+pub(super) const SEND_BYTES: usize = 128 << 10;
 /// Connections that wait for the driver's word, at most: a part of all.
 const ASKED_MAX: usize = TIDS as usize / 4;
 

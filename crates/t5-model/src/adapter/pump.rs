@@ -64,49 +64,56 @@ impl Core {
         }
     }
 
-    /// Gives TCP what the driver wants to send, as far as there is room.
+    /// Gives TCP what the driver wants to send, as far as there is room, and tells how much of it is done.
     fn run_requests(&mut self, tid: u32, now: Duration) {
+        let mut acknowledges = false;
         while let Some(flow) = self.flows.get_mut(tid as usize)
             && let Some(request) = flow.requests.front()
         {
             let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
-            let (credits, acknowledge) = match request {
+            let credits = match request {
                 Request::Close { credits } => {
                     tcp.close();
-                    (*credits, true)
+                    acknowledges = true;
+                    *credits
                 }
                 Request::Send { payload, flags, credits, acknowledge } => {
                     // Two digests at most are added.
                     if tcp.send_room() < payload.length() + 8 {
-                        return;
+                        break;
                     }
                     let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
-                    self.scratch.clear();
-                    let read = function.read_payload(payload, &mut self.scratch);
-                    let digests = (flags.is_set(TxDataFlags::ULP_HCRC), flags.is_set(TxDataFlags::ULP_DCRC));
-                    let result = read.and_then(|()| {
-                        if digests == (false, false) {
-                            return Ok(tcp.send(&self.scratch));
+                    let bytes = &mut self.scratch[..payload.length()];
+                    let result = function.read_payload(payload, bytes).and_then(|()| {
+                        let header = flags.is_set(TxDataFlags::ULP_HCRC);
+                        let data = flags.is_set(TxDataFlags::ULP_DCRC);
+                        // There is room, so all of it is taken.
+                        if header || data {
+                            let pdu = add_digests(bytes, header, data)?;
+                            self.counted.count_sent(&pdu);
+                            pdu.parts().into_iter().for_each(|part| _ = tcp.send(part));
+                        } else {
+                            tcp.send(bytes);
                         }
-                        let pdu = add_digests(&self.scratch, digests.0, digests.1);
-                        Ok(tcp.send(&pdu?))
+                        Ok(())
                     });
-                    let done = (*credits, *acknowledge);
+                    acknowledges |= *acknowledge;
+                    let credits = *credits;
                     if let Err(fault) = result {
                         function.fault(fault);
                         // What the driver believes to have sent is not there: the connection cannot go on.
                         tcp.abort();
                         return self.tell_lost(tid, CplStatus::BadLength, now);
                     }
-                    done
+                    credits
                 }
             };
             flow.requests.pop_front();
             flow.credits_held -= credits;
             flow.credits_owed += credits;
-            if acknowledge {
-                self.return_credits(tid, now);
-            }
+        }
+        if acknowledges {
+            self.return_credits(tid, now);
         }
     }
 
@@ -190,18 +197,18 @@ impl Core {
             }
         };
         let sequence = tcp.rcv_nxt();
-        let whole = tcp.received();
-        if whole.len() < layout.total_bytes {
+        let copy = &mut self.scratch[..layout.total_bytes];
+        if tcp.received().len() < layout.total_bytes {
             // It goes around the end of the ring.
-            self.scratch.resize(layout.total_bytes, 0);
-            tcp.peek(&mut self.scratch);
+            tcp.peek(copy);
         }
         let pdu = match tcp.received() {
             bytes if bytes.len() >= layout.total_bytes => &bytes[..layout.total_bytes],
-            _ => &self.scratch,
+            _ => copy,
         };
         let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
         let (verdict, digest) = examine(pdu, layout, settings, tid, &function.pods, &function.memory);
+        self.counted.count_received(layout, settings, verdict);
         let next = sequence.wrapping_add(layout.total_bytes as u32);
         let header = IscsiHdr {
             opcode_tid: ReplyOpcode::IscsiHdr.of(tid),

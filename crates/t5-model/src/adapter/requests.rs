@@ -15,7 +15,7 @@ use zerocopy::IntoBytes;
 /// Work requests of one queue that are done before others have their turn.
 const BURST: usize = 64;
 /// Longest payload of one request, in bytes.
-const PAYLOAD_BYTES_MAX: usize = 65536;
+pub(super) const PAYLOAD_BYTES_MAX: usize = 65536;
 /// The VLAN of a next hop without one.
 const NO_VLAN: u16 = 0xfff;
 
@@ -348,7 +348,7 @@ impl Core {
             }
             .into());
         }
-        let mut frame = Vec::new();
+        let mut frame = vec![0; payload.length()];
         self.function(pf).read_payload(&payload, &mut frame)?;
         frame.truncate(length);
         let path = if core.control0.is_set(TxPktControl0::LOOPBACK) { Path::Loopback } else { path };
@@ -372,14 +372,12 @@ pub(super) fn payload(immediate: usize, rest: &[u8]) -> Result<Payload, WireErro
 }
 
 impl Function {
-    /// Appends the bytes of a request.
-    pub(super) fn read_payload(&self, payload: &Payload, out: &mut Vec<u8>) -> Result<(), Fault> {
+    /// Reads the bytes of a request, as many as it has.
+    pub(super) fn read_payload(&self, payload: &Payload, out: &mut [u8]) -> Result<(), Fault> {
         match payload {
-            Payload::Immediate(bytes) => out.extend_from_slice(bytes),
+            Payload::Immediate(bytes) => out.copy_from_slice(bytes),
             Payload::Pieces(pieces) => {
-                let start = out.len();
-                out.resize(start + payload.length(), 0);
-                let mut rest = &mut out[start..];
+                let mut rest = out;
                 for piece in pieces {
                     let (to, behind) = rest.split_at_mut(piece.length as usize);
                     self.memory.read(piece.address, to)?;

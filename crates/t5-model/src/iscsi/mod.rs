@@ -9,10 +9,12 @@
 //! Nothing is kept here but the page pods: a PDU is looked at once all of it has come, and it is no longer than
 //! [`PDU_BYTES_MAX`].
 
+mod counters;
 mod pods;
 mod receive;
 mod transmit;
 
+pub use counters::IscsiCounters;
 pub use pods::{Pods, Target};
 pub use receive::{Layout, Measured, PDU_BYTES_MAX, Settings, examine};
-pub use transmit::{MalformedPdu, add_digests};
+pub use transmit::{MalformedPdu, Outgoing, add_digests};

@@ -122,6 +122,11 @@ mod tests {
         pdu
     }
 
+    /// With both digests.
+    fn sent(pdu: &[u8]) -> Vec<u8> {
+        add_digests(pdu, true, true).unwrap().parts().concat()
+    }
+
     fn verdict(pdu: &[u8], settings: Settings) -> DdpVerdict {
         let Measured::Known(layout) = Layout::measure(pdu, settings) else { panic!("a PDU that can be measured") };
         let memory = DmaMemory::new(0, 4096, 4096);
@@ -135,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_header_that_is_spoiled_raises_its_bit_alone() {
-        let mut wire = add_digests(&pdu(1, b"payload"), true, true).unwrap();
+        let mut wire = sent(&pdu(1, b"payload"));
         assert_eq!(errors(verdict(&wire, BOTH)), 0);
         wire[20] ^= 1;
         assert_eq!(errors(verdict(&wire, BOTH)), 1 << 20);
@@ -143,7 +148,7 @@ mod tests {
 
     #[test]
     fn data_that_is_spoiled_raises_its_bit_alone() {
-        let mut wire = add_digests(&pdu(0, b"payload!"), true, true).unwrap();
+        let mut wire = sent(&pdu(0, b"payload!"));
         wire[53] ^= 1;
         assert_eq!(errors(verdict(&wire, BOTH)), 1 << 21);
     }
@@ -153,7 +158,7 @@ mod tests {
         let mut with_padding = pdu(0, b"payload");
         *with_padding.last_mut().unwrap() = 1;
         assert_eq!(errors(verdict(&with_padding, Settings::default())), 1 << 19);
-        let wire = add_digests(&with_padding, true, true).unwrap();
+        let wire = sent(&with_padding);
         assert_eq!(errors(verdict(&wire, BOTH)), 1 << 19, "the digest covers the padding, whatever it is");
     }
 
@@ -173,7 +178,8 @@ mod tests {
         #[test]
         fn what_has_its_digests_is_right(ahs in 0..8u8, data in prop::collection::vec(any::<u8>(), 0..600), header: bool, payload: bool) {
             let settings = Settings { header_digest: header, data_digest: payload, page_size: 0 };
-            let wire = add_digests(&pdu(ahs, &data), header, payload).unwrap();
+            let bytes = pdu(ahs, &data);
+            let wire = add_digests(&bytes, header, payload).unwrap().parts().concat();
             prop_assert_eq!(errors(verdict(&wire, settings)), 0);
         }
 

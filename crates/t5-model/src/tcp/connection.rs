@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a connection that keeps alive asks whether the other end is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// How long an acknowledgement waits for something to go with it.
+const ACK_DELAY: Duration = Duration::from_micros(50);
+
 /// Answers to packets that wait to be sent.
 const ANSWERS_MAX: usize = 64;
 
@@ -153,6 +156,8 @@ impl Connection {
         let mut socket = Socket::new(ring(config.receive_bytes), ring(config.send_bytes));
         socket.set_congestion_control(CongestionControl::None);
         socket.set_nagle_enabled(config.nagle);
+        // Segments are as long as what there is to send: the other end may have no room for another until one is acknowledged, soon.
+        socket.set_ack_delay(Some(ACK_DELAY.into()));
         socket.set_timeout(Some(PATIENCE.into()));
         socket.set_keep_alive(config.keep_alive.then(|| KEEP_ALIVE.into()));
 

@@ -11,7 +11,7 @@ use std::net::Shutdown;
 
 /// A non-blocking TCP connection.
 #[derive(Debug)]
-pub(crate) struct Socket(pub(crate) TcpStream);
+pub(crate) struct Socket(pub(super) TcpStream);
 
 impl ByteStream for Socket {
     #[expect(unsafe_code, reason = "the kernel fills spare capacity, so that no buffer is zeroed first")]

@@ -1,0 +1,64 @@
+//! Doorbells on their way to the adapter: who rings never waits for it.
+
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+/// A doorbell of a function.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Doorbell {
+    /// A word of BAR 2.
+    Word { offset: u32, value: u32 },
+    /// A whole descriptor of BAR 2.
+    Descriptor { offset: u32 },
+}
+
+/// Doorbells of one function that were rung and not heard.
+#[derive(Debug, Default)]
+pub(super) struct Doorbells {
+    rung: Mutex<Vec<Doorbell>>,
+    is_rung: AtomicBool,
+}
+
+impl Doorbells {
+    pub(super) fn ring(&self, doorbell: Doorbell) {
+        self.rung.lock().push(doorbell);
+        self.is_rung.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes all of them into an empty list.
+    pub(super) fn take(&self, heard: &mut Vec<Doorbell>) {
+        // Lowered first: what is rung from now on is there, or raises it again.
+        if self.is_rung.swap(false, Ordering::SeqCst) {
+            std::mem::swap(&mut *self.rung.lock(), heard);
+        }
+    }
+
+    /// Whether there are some. Whoever has just let go of the adapter sees all that were rung by those who found it taken.
+    pub(super) fn is_rung(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.is_rung.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_is_lost_or_heard_twice() {
+        let doorbells = Doorbells::default();
+        let ring = |offset| doorbells.ring(Doorbell::Word { offset, value: 1 });
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..1000).for_each(ring));
+            let (mut count, mut heard) = (0, Vec::new());
+            while count < 1000 {
+                doorbells.take(&mut heard);
+                for doorbell in heard.drain(..) {
+                    assert!(matches!(doorbell, Doorbell::Word { offset, .. } if offset == count), "in their order");
+                    count += 1;
+                }
+            }
+        });
+        assert!(!doorbells.is_rung());
+    }
+}

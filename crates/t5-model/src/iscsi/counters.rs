@@ -1,0 +1,40 @@
+//! What the adapter has done of iSCSI.
+
+use super::receive::{Layout, Settings};
+use super::transmit::Outgoing;
+use t5_hal::wire::DdpVerdict;
+
+/// Payload and digests of all offloaded connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IscsiCounters {
+    /// Bytes of payload that went to where page pods say.
+    pub placed_bytes: u64,
+    /// Bytes of payload that went to the driver's free list.
+    pub delivered_bytes: u64,
+    /// Digests that were inserted.
+    pub digests_inserted: u64,
+    /// Digests that were checked.
+    pub digests_checked: u64,
+    /// Digests that were wrong.
+    pub digests_wrong: u64,
+}
+
+impl IscsiCounters {
+    /// A PDU was sent.
+    pub(crate) fn count_sent(&mut self, pdu: &Outgoing<'_>) {
+        self.digests_inserted += pdu.digests();
+    }
+
+    /// A PDU has come.
+    pub(crate) fn count_received(&mut self, layout: Layout, settings: Settings, verdict: DdpVerdict) {
+        let is_header_wrong = verdict.is_set(DdpVerdict::HDRCRC_ERR);
+        let checks_data = settings.data_digest && layout.data_bytes > 0 && !is_header_wrong;
+        self.digests_checked += u64::from(settings.header_digest) + u64::from(checks_data);
+        self.digests_wrong += u64::from(is_header_wrong) + u64::from(verdict.is_set(DdpVerdict::DATACRC_ERR));
+        if verdict.is_set(DdpVerdict::PLACED) {
+            self.placed_bytes += layout.data_bytes as u64;
+        } else if !is_header_wrong {
+            self.delivered_bytes += layout.data_bytes as u64;
+        }
+    }
+}

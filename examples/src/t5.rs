@@ -1,0 +1,134 @@
+//! `--port`: the kernel's TCP, or a T5 adapter that is a program.
+//!
+//! In: nothing. Out: a model of an adapter in this process, with a function for a target and one for an initiator.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use iscsi_runtime::{AdapterBus, AdapterFunction};
+use serde::Serialize;
+use t5_hal::dma::DmaMemory;
+use t5_hal::driver::{Driver, DriverConfig};
+use t5_model::runner::Runner;
+use t5_model::switch::{InterfaceNumber, PortNumber};
+
+use crate::bench::number;
+use crate::failure::Failure;
+
+/// What connections go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Port {
+    /// TCP of the kernel
+    Kernel,
+    /// A Chelsio T5 adapter in software, in this process; it does TCP and iSCSI
+    T5Model,
+}
+
+/// The functions of the paper: the target has PF4, the initiator PF5.
+const TARGET_PF: u8 = 4;
+const INITIATOR_PF: u8 = 5;
+/// Addresses for documentation (RFC 5737); no frame leaves the adapter.
+const TARGET: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 4));
+const INITIATOR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 5));
+/// Where the target listens.
+pub const TARGET_PORTAL: SocketAddr = SocketAddr::new(TARGET, 3260);
+
+/// Memory of a function for queues and what it sends, and for what is placed, in bytes.
+const RING_BYTES: usize = 64 << 20;
+const PLACE_BYTES: usize = 128 << 20;
+
+/// Receive window of a connection, in bytes: within the adapter it is as good as a larger one, and stays in the processor's cache.
+const WINDOW_BYTES: u32 = 128 << 10;
+
+/// Random bytes, which sequence numbers begin with.
+fn seed() -> Result<u64, Failure> {
+    getrandom::u64().map_err(|error| Failure::local(format!("there are no random bytes: {error}")))
+}
+
+/// A model of an adapter that runs.
+#[derive(Debug)]
+pub struct Model {
+    runner: Runner,
+}
+
+impl Model {
+    /// Starts one, with the functions of a target and of an initiator on it.
+    ///
+    /// # Errors
+    /// The system refuses, or a driver does not come up.
+    pub fn start() -> Result<(Self, AdapterFunction, AdapterFunction), Failure> {
+        let runner = Runner::start(1, seed()?).map_err(|error| Failure::local(error.to_string()))?;
+        let model = Self { runner };
+        let target = model.function(TARGET_PF, TARGET)?;
+        let initiator = model.function(INITIATOR_PF, INITIATOR)?.neighbour(TARGET, target.mac());
+        Ok((model, target, initiator))
+    }
+
+    fn function(&self, pf: u8, address: IpAddr) -> Result<AdapterFunction, Failure> {
+        let memory = Arc::new(DmaMemory::new(u64::from(pf) << 32, RING_BYTES, PLACE_BYTES));
+        let bus: AdapterBus = Arc::new(self.runner.adapter().function(pf, memory));
+        let config = DriverConfig { receive_window_bytes: WINDOW_BYTES, seed: seed()?, ..DriverConfig::default() };
+        let vector = config.vector;
+        let driver = Driver::bring_up(bus, config, &mut Instant::now)
+            .map_err(|error| Failure::local(format!("PF{pf} of the model does not come up: {error}")))?;
+        Ok(AdapterFunction::new(driver, vector, address))
+    }
+
+    /// What the adapter has counted since it was started.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let iscsi = self.runner.adapter().iscsi_counters();
+        self.runner.adapter().with_switch(|switch| {
+            let interfaces = (0..t5_model::switch::INTERFACES as u8).filter_map(InterfaceNumber::new);
+            let counters: Vec<_> =
+                interfaces.filter_map(|number| Some(*switch.interface(number)?.counters())).collect();
+            let wires = (0..t5_model::switch::PORTS as u8).filter_map(PortNumber::new);
+            Counters {
+                bytes_placed: iscsi.placed_bytes,
+                bytes_delivered: iscsi.delivered_bytes,
+                digests_inserted: iscsi.digests_inserted,
+                digests_checked: iscsi.digests_checked,
+                digests_wrong: iscsi.digests_wrong,
+                frames_inside: counters.iter().map(|counters| counters.received.total().frames).sum(),
+                frames_on_the_wire: wires.map(|port| switch.wire_counters(port).transmitted.total().frames).sum(),
+            }
+        })
+    }
+}
+
+/// What an adapter has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Bytes of payload that went right to where they belong.
+    pub bytes_placed: u64,
+    /// Bytes of payload that came in buffers which the driver copies out of.
+    pub bytes_delivered: u64,
+    /// Digests that the adapter has put into PDUs.
+    pub digests_inserted: u64,
+    /// Digests that the adapter has checked.
+    pub digests_checked: u64,
+    /// Those of them that were wrong.
+    pub digests_wrong: u64,
+    /// Frames that the switch has brought from one interface of the adapter to another.
+    pub frames_inside: u64,
+    /// Frames that have left the adapter.
+    pub frames_on_the_wire: u64,
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mebibytes = |bytes: u64| number(bytes as f64 / f64::from(1 << 20));
+        let Self { digests_inserted, digests_checked, digests_wrong, frames_inside, frames_on_the_wire, .. } = self;
+        write!(
+            f,
+            "adapter: {} MiB placed, {} MiB copied",
+            mebibytes(self.bytes_placed),
+            mebibytes(self.bytes_delivered)
+        )?;
+        write!(f, "; digests: {digests_inserted} inserted, {digests_checked} checked, {digests_wrong} wrong")?;
+        write!(f, "; frames: {frames_inside} inside, {frames_on_the_wire} on the wire")
+    }
+}
