@@ -16,20 +16,23 @@ pub(super) enum Doorbell {
 #[derive(Debug, Default)]
 pub(super) struct Doorbells {
     rung: Mutex<Vec<Doorbell>>,
+    /// Whether the list has some; changed with the list, under its lock.
     is_rung: AtomicBool,
 }
 
 impl Doorbells {
     pub(super) fn ring(&self, doorbell: Doorbell) {
-        self.rung.lock().push(doorbell);
+        let mut rung = self.rung.lock();
+        rung.push(doorbell);
         self.is_rung.store(true, Ordering::SeqCst);
     }
 
     /// Takes all of them into an empty list.
     pub(super) fn take(&self, heard: &mut Vec<Doorbell>) {
-        // Lowered first: what is rung from now on is there, or raises it again.
-        if self.is_rung.swap(false, Ordering::SeqCst) {
-            std::mem::swap(&mut *self.rung.lock(), heard);
+        if self.is_rung.load(Ordering::SeqCst) {
+            let mut rung = self.rung.lock();
+            std::mem::swap(&mut *rung, heard);
+            self.is_rung.store(false, Ordering::SeqCst);
         }
     }
 

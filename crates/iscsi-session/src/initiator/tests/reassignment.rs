@@ -1,5 +1,6 @@
 //! Error recovery level 2: a connection is lost, and its tasks go on on another.
 
+use super::connections::announce_with;
 use super::*;
 use crate::initiator::TaskManagement;
 use iscsi_pdu::TaskManagementResponseCode as Code;
@@ -154,6 +155,24 @@ fn a_read_goes_on_where_it_was() {
     bench.exp_cmd_sn = FIRST_CMD_SN.advanced_by(2);
     assert_ends(&mut bench, 2);
     assert_eq!(bench.session.parameters(CID), None);
+}
+
+#[test]
+fn a_message_of_ended_tasks_means_none_that_is_being_reassigned() {
+    let mut bench = two();
+    bench.submit(1, read(8));
+    bench.sent();
+    acknowledge(&mut bench, 1);
+    lose(&mut bench, CID);
+    log_out(&mut bench, OTHER, Logout::ForRecovery(CID));
+    answer_logout(&mut bench, 0, 30);
+    assert!(reassign(&mut bench, 1).is_some_and(|request| request.referenced_task_tag == Some(tag(1))));
+    announce_with(&mut bench, AsyncEvent::TaskTermination, CID, 0);
+    assert_eq!(bench.events(), []);
+    assert_eq!(answer(&mut bench, Code::FunctionComplete), []);
+    // It belongs to the connection now.
+    announce_with(&mut bench, AsyncEvent::TaskTermination, CID, 0);
+    assert_eq!(bench.events(), [Event::TaskAborted { tag: tag(1) }]);
 }
 
 // RFC 7143 6.3.4-4.
