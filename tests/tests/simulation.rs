@@ -10,7 +10,7 @@ const REQUESTS_MAX: u32 = 120;
 const SEEDS_PER_BUG: u64 = 24;
 
 /// Worlds in which something was found once: seed, level, connections, requests.
-const FOUND: [(u64, Option<u8>, Option<u16>, u32); 11] = [
+const FOUND: [(u64, Option<u8>, Option<u16>, u32); 12] = [
     (77, None, None, 120),
     (20248, Some(2), Some(3), 400),
     (21107, Some(2), Some(3), 400),
@@ -22,6 +22,7 @@ const FOUND: [(u64, Option<u8>, Option<u16>, u32); 11] = [
     (36138, Some(2), Some(1), 400),
     (36156, Some(1), Some(4), 400),
     (37055, Some(1), Some(1), 400),
+    (41260, Some(0), Some(4), 400),
 ];
 
 fn worlds(level: Option<u8>, connections: Option<u16>, requests_max: u32) -> Options {

@@ -256,8 +256,7 @@ impl Session {
             open.asked_bytes = wanted as usize;
             open.count_asked(context.connections);
         }
-        // A tag that is never sent may be any.
-        let tag = TargetTransferTag(open.tag.unwrap_or_default());
+        let tag = open.tag.map(TargetTransferTag);
         if self.machine.receive_data(id, tag, wanted) == DataProgress::Complete {
             self.start_or_wait(id, context);
         }

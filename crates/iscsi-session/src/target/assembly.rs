@@ -134,8 +134,8 @@ impl Assembly {
         self.pieces.clear();
     }
 
-    pub(super) fn want(&mut self, tag: TargetTransferTag, length: u32) -> bool {
-        self.tag = Some(tag);
+    pub(super) fn want(&mut self, tag: Option<TargetTransferTag>, length: u32) -> bool {
+        self.tag = tag;
         self.wanted = length.min(self.expected);
         self.told = !self.discards && self.handed >= self.wanted;
         self.told

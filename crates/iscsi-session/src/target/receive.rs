@@ -67,7 +67,7 @@ impl Receive {
     }
 
     /// The owner asks for data. Returns whether all of it was there with the command.
-    pub(super) fn want(&mut self, tag: TargetTransferTag, length: u32) -> bool {
+    pub(super) fn want(&mut self, tag: Option<TargetTransferTag>, length: u32) -> bool {
         match self {
             InOrder(transfer) => transfer.want(tag, length),
             Assembled(assembly) => assembly.want(tag, length),

@@ -269,12 +269,17 @@ impl Session {
     /// Takes a command's data, `length` bytes from the beginning, at most what the initiator expects to write. Data that came
     /// with the command stands in its event; unsolicited data may be on the way, and the rest is asked for with R2Ts that carry
     /// `tag`. The tag is in use until [`Event::DataComplete`] or [`Event::TagFree`], or the end of the connection; or not at all if the
-    /// answer is that all is there.
-    pub fn receive_data(&mut self, task: TaskId, tag: TargetTransferTag, length: u32) -> DataProgress {
+    /// answer is that all is there. Where all has come with the command there may be none; nothing is asked for then.
+    pub fn receive_data(
+        &mut self,
+        task: TaskId,
+        tag: impl Into<Option<TargetTransferTag>>,
+        length: u32,
+    ) -> DataProgress {
         let Some(entry) = self.tasks.get_mut(task).filter(|entry| matches!(entry.stage, Stage::Active)) else {
             return DataProgress::Pending;
         };
-        if entry.receive.want(tag, length) {
+        if entry.receive.want(tag.into(), length) {
             return DataProgress::Complete;
         }
         let events = &mut self.events;

@@ -64,8 +64,8 @@ impl Transfer {
     }
 
     /// The owner asks for data. Returns whether all of it was there with the command.
-    pub(super) fn want(&mut self, tag: TargetTransferTag, length: u32) -> bool {
-        self.tag = Some(tag);
+    pub(super) fn want(&mut self, tag: Option<TargetTransferTag>, length: u32) -> bool {
+        self.tag = tag;
         self.wanted = length.min(self.expected);
         // Of a task that is being aborted, what had come is gone.
         self.told = !self.discards && self.received - self.early.len() as u32 >= self.wanted;
