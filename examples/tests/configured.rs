@@ -95,6 +95,15 @@ fn a_good_file_is_found_good_with_notes() {
 }
 
 #[test]
+fn rules_that_keep_nobody_out_are_told() {
+    let folder = TempDir::new().unwrap();
+    let target = "target:\nTargetName=iqn.2001-04.com.example:d\nTargetDevice=m,MEM\nPortalGroup=1@127.0.0.1\n";
+    let file = write(folder.path(), "f", &format!("{target}ACL=sip=192.0.2.1\n"));
+    let said = String::from_utf8(check(&file).stdout).unwrap();
+    assert!(said.contains("ACL: without ACL_Enable=Yes everybody is let in"), "{said}");
+}
+
+#[test]
 fn all_faults_are_told_each_on_its_line() {
     let said =
         refusal("target:\nMaxConnections=0\nTargetName=iqn.2001-04.com.example:d\nTargetDevice=m,MEM\nPortalGroup=1\n");

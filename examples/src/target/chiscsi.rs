@@ -197,7 +197,8 @@ impl Configured {
 
     fn authentication(&self, target: &Target) -> Result<Authentication, Failure> {
         let may_be = |method| target.auth_method.contains(&method);
-        if !may_be(AuthMethod::Chap) || target.chap_initiators.is_empty() {
+        // With CHAP alone nobody is let in without it, whoever may be named.
+        if !may_be(AuthMethod::Chap) || may_be(AuthMethod::None) && target.chap_initiators.is_empty() {
             return Ok(Authentication::None);
         }
         let chap = self.chap("Auth_CHAP", &target.chap_initiators, target.chap_target.as_ref())?;
@@ -260,6 +261,7 @@ fn notes_on_target(target: &Target) -> Vec<String> {
             target.chap_policy == ChapPolicy::Mutual,
             "Auth_CHAP_Policy: the target proves itself to those who ask, and lets in those who do not",
         ),
+        (!target.acls.is_empty() && !target.acl_enable, "ACL: without ACL_Enable=Yes everybody is let in"),
         (
             target.chap_challenge_length.get() != 16,
             "Auth_CHAP_ChallengeLength: challenges are as long as they are safe",
