@@ -137,10 +137,12 @@ impl Configured {
             0 => LOGIN_TIMEOUT_MAX,
             seconds => Duration::from_secs(seconds.into()),
         };
-        let widest = Limits { receive_segment_bytes_max: 0xff_ffff, ..Limits::default() };
+        // Segments of a target are not longer than those that all have in common.
+        let longest = targets.iter().map(|target| target.max_recv_data_segment_length.get()).max();
+        let receive_segment_bytes_max = longest.unwrap_or(Limits::default().receive_segment_bytes_max);
         let mut builder = Server::builder()
             .login_timeout(timeout)
-            .limits(widest)
+            .limits(Limits { receive_segment_bytes_max, ..Limits::default() })
             .discovery_authentication(self.discovery_authentication()?);
         for (address, tag) in self.addresses().unwrap_or_default() {
             builder = builder.listen_in_group(address, tag);

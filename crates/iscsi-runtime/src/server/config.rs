@@ -222,10 +222,10 @@ impl Target {
         self
     }
 
-    /// Commands that one session may have open; 256 unless this is said.
+    /// Commands that one session may have open, at least 1; 256 unless this is said.
     #[must_use]
     pub fn window(mut self, commands: u32) -> Self {
-        self.window = Some(commands);
+        self.window = Some(commands.max(1));
         self
     }
 
