@@ -104,7 +104,7 @@ start_target() {
 start_ours() {
   local name=$1 listen='--listen 127.0.0.1:0' flag
   shift
-  for flag in "$@"; do [ "$flag" != --listen ] || listen=''; done
+  for flag in "$@"; do [[ $flag != --listen && $flag != --config ]] || listen=''; done
   # shellcheck disable=SC2086  # $listen is no word or two
   "$BIN/iscsi-target" $listen "$@" </dev/null >"$WORK/$name.out" 2>"$WORK/$name.err" &
   TARGET_PID=$!

@@ -16,7 +16,7 @@ fn faults(text: &str) -> String {
 
 #[test]
 fn the_file_of_the_paper_is_read() {
-    let configuration = read(include_str!("paper.conf"));
+    let configuration = read(include_str!("../../../tests/paper/chiscsi.conf"));
     assert_eq!(configuration.global, Global { offload_mode: OffloadMode::Toe, ..Global::default() });
     let [target] = &configuration.targets[..] else { panic!("{configuration:?}") };
     assert_eq!((target.name.as_str(), target.alias.as_str()), ("iqn.2004-05.com.chelsio.target0", "iscsitarget0"));
