@@ -26,12 +26,12 @@ use bytes::Bytes;
 
 use crate::cdb::Cdb;
 use crate::copy::CopyJob;
-use crate::device::TargetDevice;
 use crate::io::{BlockIo, Extent, IoOutput, Segments};
 use crate::link::Settling;
 use crate::mode::ModeHeader;
 use crate::opcodes::{Field, Operation};
 use crate::reservations::{OutAction, ReservationType};
+use crate::rights::DeviceView;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::status::Status;
 use crate::task::{Outcome, Rare, Then};
@@ -48,7 +48,7 @@ pub(crate) use wiping::proceed as proceed_wipe;
 /// Where a command is carried out, and for whom.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
-    pub(crate) device: &'a TargetDevice,
+    pub(crate) device: &'a DeviceView,
     pub(crate) unit: &'a LogicalUnit,
     /// The unit's place in the device.
     pub(crate) index: usize,

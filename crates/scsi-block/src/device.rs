@@ -15,6 +15,7 @@ use crate::mode::ModeSettings;
 use crate::nexus::Nexus;
 use crate::ports::{TargetPortGroup, TargetPorts};
 use crate::reservations::NexusName;
+use crate::rights::{DeviceView, Rights};
 use crate::roster::Roster;
 use crate::sense::AdditionalSense;
 use crate::unit::{LogicalUnit, NexusId};
@@ -180,9 +181,17 @@ impl TargetDevice {
     /// # Panics
     /// The device has no target port with the identifier that the name has.
     pub fn connect(self: &Arc<Self>, name: impl Into<NexusName>) -> Nexus {
+        self.connect_with(name, Rights::default())
+    }
+
+    /// The same for an initiator that has these rights.
+    ///
+    /// # Panics
+    /// As [`connect`](Self::connect).
+    pub fn connect_with(self: &Arc<Self>, name: impl Into<NexusName>, rights: Rights) -> Nexus {
         let (id, name) = (NexusId(self.next_nexus.fetch_add(1, Ordering::Relaxed)), name.into());
         assert!(self.ports.find(name.path.target_port).is_some(), "a nexus comes through a port of the device");
-        Nexus::new(Arc::clone(self), id, name)
+        Nexus::new(DeviceView::new(Arc::clone(self), rights), id, name)
     }
 
     /// Sets the clock of the device, of which REPORT TIMESTAMP tells until SET TIMESTAMP says otherwise: at `now` it is `milliseconds`

@@ -1,6 +1,6 @@
 //! What a command needs of the unit and of the way to it: a column of the table of commands.
 //!
-//! Reservations and asymmetric access take some of it away from some nexuses. A command is carried out if its nexus has all that its
+//! Reservations, asymmetric access and [rights](crate::rights) take some of it away from some nexuses. A command is carried out if its nexus has all that its
 //! row needs, so that the tables of SPC-5 5.13 and SBC-4 4.17 (commands allowed in the presence of reservations) and SPC-5 5.18.2
 //! (commands allowed in each asymmetric access state) are this column, and what takes away is written down once.
 
@@ -22,6 +22,8 @@ bitflags! {
         const ACTIVE = 1 << 4;
         /// The target port's state is not about to change.
         const SETTLED = 1 << 5;
+        /// The nexus has the right to change the unit and how it is set.
+        const CHANGE = 1 << 6;
         /// What a reservation can take away.
         const OF_RESERVATIONS = Self::UNRESERVED.bits() | Self::READ.bits() | Self::WRITE.bits();
     }
@@ -31,8 +33,10 @@ bitflags! {
 pub(crate) const NOTHING: Needs = Needs::empty();
 /// A command that reads the medium.
 pub(crate) const READING: Needs = Needs::UNRESERVED.union(Needs::READ).union(Needs::AVAILABLE).union(Needs::ACTIVE);
+/// A command that makes sure of what was written, or whose steps are looked at one by one.
+pub(crate) const FLUSHING: Needs = READING.union(Needs::WRITE);
 /// A command that changes the medium, or what others find there.
-pub(crate) const WRITING: Needs = READING.union(Needs::WRITE);
+pub(crate) const WRITING: Needs = FLUSHING.union(Needs::CHANGE);
 /// A command about the unit that other nexuses' persistent reservations do not mind.
 pub(crate) const LOOKING: Needs = Needs::UNRESERVED.union(Needs::AVAILABLE).union(Needs::ACTIVE);
 /// A command that asks the device, and works in standby.
@@ -40,10 +44,13 @@ pub(crate) const ASKING: Needs = Needs::UNRESERVED.union(Needs::READ).union(Need
 /// A command that asks the device, which other nexuses' persistent reservations do not mind, and that works in standby.
 pub(crate) const TELLING: Needs = Needs::UNRESERVED.union(Needs::AVAILABLE);
 /// A command that changes settings of the device, and works in standby.
-pub(crate) const SETTING: Needs = ASKING.union(Needs::WRITE);
+pub(crate) const SETTING: Needs = ASKING.union(Needs::WRITE).union(Needs::CHANGE);
 /// A command that asks about target ports, and works in every state of theirs.
 pub(crate) const ASKING_OF_PORTS: Needs = Needs::UNRESERVED;
 /// A command that changes the states of target ports.
-pub(crate) const SETTING_PORTS: Needs = Needs::UNRESERVED.union(Needs::READ).union(Needs::WRITE).union(Needs::SETTLED);
-/// A command about reservations, which looks at them itself, and works in standby.
-pub(crate) const RESERVING: Needs = Needs::AVAILABLE;
+pub(crate) const SETTING_PORTS: Needs =
+    Needs::UNRESERVED.union(Needs::READ).union(Needs::WRITE).union(Needs::SETTLED).union(Needs::CHANGE);
+/// A command that asks about reservations, and works in standby.
+pub(crate) const ASKING_OF_RESERVATIONS: Needs = Needs::AVAILABLE;
+/// A command that changes reservations, which looks at them itself, and works in standby.
+pub(crate) const RESERVING: Needs = Needs::AVAILABLE.union(Needs::CHANGE);

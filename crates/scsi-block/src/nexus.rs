@@ -21,6 +21,7 @@ use crate::io::{BlockIo, Extent, IoDone, IoOutput, Segments};
 use crate::link::Settling;
 use crate::opcodes::Operation;
 use crate::reservations::NexusName;
+use crate::rights::DeviceView;
 use crate::roster::Roster;
 use crate::segments;
 use crate::sense::{self, AdditionalSense, Sense, SenseFormat, SenseKey};
@@ -39,7 +40,7 @@ use at_unit::AtUnit;
 /// [`Step::Aborted`]. Commands may overlap in any way. No call waits for anything.
 #[derive(Debug)]
 pub struct Nexus {
-    device: Arc<TargetDevice>,
+    device: DeviceView,
     id: NexusId,
     name: NexusName,
     /// The units that there were at the last command.
@@ -49,7 +50,7 @@ pub struct Nexus {
 }
 
 impl Nexus {
-    pub(crate) fn new(device: Arc<TargetDevice>, id: NexusId, name: NexusName) -> Self {
+    pub(crate) fn new(device: DeviceView, id: NexusId, name: NexusName) -> Self {
         let mut nexus = Self { device, id, name, roster: Arc::default(), units: Vec::new() };
         nexus.look_around();
         nexus
@@ -62,7 +63,11 @@ impl Nexus {
         let mut known = std::mem::take(&mut self.units).into_iter();
         for (index, unit) in self.roster.places().enumerate() {
             self.units.push(match (unit, known.next().flatten()) {
-                (Some(unit), None) => Some(AtUnit::new(unit, index, self.id, &self.name)),
+                (Some(unit), None) => {
+                    let changes =
+                        self.device.rights.write(unit.number.as_u16().unwrap_or_default()).unwrap_or_default();
+                    Some(AtUnit::new(unit, index, (self.id, &self.name), changes))
+                }
                 (None, Some(own)) if own.set.len() == 0 => {
                     own.unit.disconnect(self.id);
                     None
@@ -85,7 +90,7 @@ impl Nexus {
 
     /// The device at the other end.
     pub fn device(&self) -> &Arc<TargetDevice> {
-        &self.device
+        self.device.device()
     }
 
     /// [`begin_command`](Self::begin_command) of a command of which no more is known than this.

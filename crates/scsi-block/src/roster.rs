@@ -57,6 +57,16 @@ impl Roster {
         (next, index)
     }
 
+    /// The same without the units whose number does not pass. Those that are left keep their indices.
+    pub(crate) fn filtered(&self, passes: impl Fn(u16) -> bool) -> Self {
+        let mut units = vec![None; self.units.len()];
+        let numbers: Vec<_> = self.numbers.iter().copied().filter(|(number, _)| passes(*number)).collect();
+        for (_, index) in &numbers {
+            units[*index as usize] = self.units[*index as usize].clone();
+        }
+        Self { version: self.version, units, numbers }
+    }
+
     /// The same without a unit.
     pub(crate) fn without(&self, index: usize) -> Self {
         let mut next = Self { version: self.version + 1, ..self.clone() };

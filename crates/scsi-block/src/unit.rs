@@ -126,6 +126,8 @@ struct Peer {
     name: NexusName,
     /// Place of the group of its target port.
     group: usize,
+    /// Whether it has the right to change the unit.
+    changes: bool,
     link: Arc<Link>,
     attentions: UnitAttentions,
     counters: Arc<Counters>,
@@ -151,7 +153,13 @@ impl State {
             Some(holder) if holder != nexus => Needs::all() - Needs::OF_RESERVATIONS,
             _ => self.reservations.leaves(&own.name.path),
         };
-        of_reservations & self.access.state(own.group).leaves()
+        let of_rights = if own.changes { Needs::all() } else { Needs::all() - Needs::CHANGE };
+        of_reservations & self.access.state(own.group).leaves() & of_rights
+    }
+
+    /// Whether `nexus` has the right to change the unit.
+    pub(crate) fn may_change(&self, nexus: NexusId) -> bool {
+        self.nexuses.get(&nexus).is_none_or(|own| own.changes)
     }
 
     /// The state of the group of the target port of `nexus`.
@@ -341,13 +349,14 @@ impl LogicalUnit {
         self.upkeep.count(before.conditions(), conditions);
     }
 
-    /// A new nexus. It is told first of all that the unit may have been reset before it came.
-    pub(crate) fn connect(&self, nexus: NexusId, name: NexusName) -> (Arc<Counters>, RequestCounter) {
+    /// A new nexus, which has the right to change the unit if it `changes`. It is told first of all that the unit may have been reset before
+    /// it came.
+    pub(crate) fn connect(&self, nexus: NexusId, name: NexusName, changes: bool) -> (Arc<Counters>, RequestCounter) {
         let (link, counters) = (Arc::new(Link::default()), Arc::new(Counters::default()));
         let mut attentions = UnitAttentions::default();
         attentions.post(AdditionalSense::POWER_ON_OR_RESET);
         let (group, _) = self.ports.find(name.path.target_port).expect("a nexus comes through a port of the device");
-        let peer = Peer { name, group, link: Arc::clone(&link), attentions, counters: Arc::clone(&counters) };
+        let peer = Peer { name, group, changes, link: Arc::clone(&link), attentions, counters: Arc::clone(&counters) };
         self.state.lock().nexuses.insert(nexus, peer);
         (counters, RequestCounter::new(link))
     }

@@ -8,12 +8,12 @@ use crate::cdb::Cdb;
 use crate::config::LogicalUnitConfig;
 use crate::copy::ThirdPartyCopy;
 use crate::designator::{Association, Designator};
-use crate::device::TargetDevice;
 use crate::inquiry::{Peripheral, StandardInquiry};
 use crate::log::THRESHOLD_EXPONENT;
 use crate::opcodes::{Field, Operation};
 use crate::ports::{TargetPort, TargetPortGroup};
 use crate::protection::ProtectionType;
+use crate::rights::DeviceView;
 use crate::sense::{AdditionalSense, SENSE_BYTES_MAX, Sense};
 use crate::vpd::{
     self, BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, ExtendedInquiry, LogicalBlockProvisioning,
@@ -76,7 +76,7 @@ pub(crate) fn inquiry_without_unit(cdb: &Cdb) -> Result<Bytes, Sense> {
 }
 
 /// INQUIRY to a well-known unit: it is of the same make as the others, and has the names of the device alone.
-pub(super) fn inquiry_of_well_known(device: &TargetDevice, cdb: &Cdb) -> Result<Vec<u8>, Sense> {
+pub(super) fn inquiry_of_well_known(device: &DeviceView, cdb: &Cdb) -> Result<Vec<u8>, Sense> {
     const PAGES: [u8; 2] = [page::SUPPORTED_PAGES, page::DEVICE_IDENTIFICATION];
     let roster = device.roster();
     let config = roster.units().next().map(|(_, unit)| &unit.config);

@@ -32,7 +32,8 @@ pub(super) fn sense(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
         true => Vec::new(),
         false => BlockDescriptor::encode(context.unit.geometry(), cdb.has(Field::LongLbaAccepted)),
     };
-    let write_protected = context.summary.has(Conditions::READ_ONLY | Conditions::SOFTWARE_WRITE_PROTECTED);
+    let write_protected =
+        context.summary.has(Conditions::WRITE_PROTECTED) || !context.unit.look(|state| state.may_change(context.nexus));
     Ok(allocated(cdb, header(cdb).encode(write_protected, &descriptor, &pages)))
 }
 

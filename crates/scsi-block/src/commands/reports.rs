@@ -5,12 +5,12 @@ use bytes::Bytes;
 use super::allocated;
 use crate::LogicalUnitNumber;
 use crate::cdb::Cdb;
-use crate::device::TargetDevice;
 use crate::opcodes::{COMMANDS, CommandDescriptor, Field, Rules, rows_of};
 use crate::parameters::{
     Capacity10, Capacity16, SupportedCommand, TIMEOUTS_DESCRIPTOR, TaskManagementFunctions, UnitList,
 };
 use crate::protection::ProtectionType;
+use crate::rights::DeviceView;
 use crate::sense::{AdditionalSense, Sense};
 use crate::unit::{LogicalUnit, NexusId};
 
@@ -37,7 +37,7 @@ pub(super) fn read_capacity_16(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
 /// REPORT LUNS (SPC-5 table 305). No unit is an administrative one, and so none has subsidiary ones that could be asked for (12h).
 ///
 /// Who has read the list need not be told that it has changed.
-pub(crate) fn report_luns(device: &TargetDevice, nexus: NexusId, cdb: &Cdb) -> Result<Bytes, Sense> {
+pub(crate) fn report_luns(device: &DeviceView, nexus: NexusId, cdb: &Cdb) -> Result<Bytes, Sense> {
     let (numbered, well_known) = match cdb.get(Field::SelectReport) {
         0x00 | 0x11 => (true, false),
         0x01 => (false, true),

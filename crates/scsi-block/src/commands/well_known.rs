@@ -5,13 +5,13 @@ use bytes::Bytes;
 
 use super::{allocated, control, identify, reports};
 use crate::cdb::Cdb;
-use crate::device::TargetDevice;
 use crate::opcodes::Operation;
+use crate::rights::DeviceView;
 use crate::sense::{AdditionalSense, Sense};
 use crate::unit::NexusId;
 
 /// Carries a command out; a unit of that kind knows four.
-pub(crate) fn execute(device: &TargetDevice, nexus: NexusId, cdb: &Cdb) -> Result<Bytes, Sense> {
+pub(crate) fn execute(device: &DeviceView, nexus: NexusId, cdb: &Cdb) -> Result<Bytes, Sense> {
     cdb.check_refused(false)?;
     match cdb.operation() {
         Operation::TestUnitReady => Ok(Bytes::new()),

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use crate::cdb::{self, Cdb};
 use crate::commands::{self, Context, Plan, Refusal, Transfer};
 use crate::counters::Counters;
-use crate::device::TargetDevice;
 use crate::io::{BlockIo, Extent};
 use crate::link::RequestCounter;
 use crate::needs::Needs;
 use crate::opcodes::{Field, Rules};
 use crate::protection::PROTECTION_BYTES;
 use crate::reservations::NexusName;
+use crate::rights::DeviceView;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::status::Status;
 use crate::task::{Begin, Command, Outcome, Phase, Step, Task, Then};
 use crate::task_set::{Position, TaskAttribute, TaskSet};
 use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
+
+/// The refusal of what an initiator has no right to change.
+pub(super) const PROTECTED: Sense = Sense::new(SenseKey::DataProtect, AdditionalSense::WRITE_PROTECTED);
 
 /// What a nexus keeps of a unit.
 #[derive(Debug)]
@@ -35,9 +38,14 @@ pub(super) struct AtUnit {
 }
 
 impl AtUnit {
-    /// The nexus is new to the unit.
-    pub(super) fn new(unit: &Arc<LogicalUnit>, index: usize, nexus: NexusId, name: &NexusName) -> Self {
-        let (counters, requests) = unit.connect(nexus, name.clone());
+    /// The nexus is new to the unit, which it has the right to change if it `changes`.
+    pub(super) fn new(
+        unit: &Arc<LogicalUnit>,
+        index: usize,
+        (nexus, name): (NexusId, &NexusName),
+        changes: bool,
+    ) -> Self {
+        let (counters, requests) = unit.connect(nexus, name.clone(), changes);
         let unit = Arc::clone(unit);
         Self { unit, index, view: View::NONE, counters, requests, set: TaskSet::default(), allegiance: None }
     }
@@ -77,7 +85,7 @@ impl AtUnit {
     #[cold]
     pub(super) fn begin_rarely(
         &mut self,
-        device: &TargetDevice,
+        device: &DeviceView,
         nexus: NexusId,
         command: &Command<'_>,
         (summary, epoch): (Summary, u64),
@@ -105,7 +113,7 @@ impl AtUnit {
     /// What a command comes to: the rules that the table gives it first, then the command itself.
     fn plan(
         &mut self,
-        device: &TargetDevice,
+        device: &DeviceView,
         nexus: NexusId,
         summary: Summary,
         command: &Command<'_>,
@@ -242,11 +250,14 @@ fn look_again(
 
 /// The refusal of a command that needs so much more than the nexus has.
 fn refuse_needs(unit: &LogicalUnit, nexus: NexusId, missing: Needs) -> Result<(), Refusal> {
-    match missing.intersects(Needs::OF_RESERVATIONS) {
-        true => Err(Refusal::ReservationConflict),
-        // None if the state of the port has changed just now.
-        false => unit.look(|state| state.access_refusal(nexus)).map_or(Ok(()), |sense| Err(sense.into())),
+    if missing.intersects(Needs::OF_RESERVATIONS) {
+        return Err(Refusal::ReservationConflict);
     }
+    if missing.contains(Needs::CHANGE) {
+        return Err(PROTECTED.into());
+    }
+    // None if the state of the port has changed just now.
+    unit.look(|state| state.access_refusal(nexus)).map_or(Ok(()), |sense| Err(sense.into()))
 }
 
 /// The conditions that are in the way of commands under these rules.

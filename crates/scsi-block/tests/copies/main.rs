@@ -2,6 +2,7 @@
 
 mod bench;
 mod extended;
+mod rights;
 mod tokens;
 
 pub(crate) use bench::*;

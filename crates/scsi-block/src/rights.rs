@@ -1,0 +1,71 @@
+//! What an initiator may see of a device, and what it may do there: a rule of the device's owner, beside what SCSI itself knows of.
+//!
+//! A unit that a nexus has no right to is not there for it: not in REPORT LUNS, not for commands, task management or copies. One that it may
+//! only read is write protected for it.
+
+use std::ops::{Deref, RangeInclusive};
+use std::sync::Arc;
+
+use crate::device::TargetDevice;
+use crate::roster::Roster;
+
+/// What an initiator may do with some logical units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitRight {
+    /// Their numbers.
+    pub units: RangeInclusive<u16>,
+    /// Whether it may change what is on them and how they are set, reservations among that, as well as read.
+    pub write: bool,
+}
+
+/// What an initiator may do with the units of a device. The default is everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rights(Option<Arc<[UnitRight]>>);
+
+impl Rights {
+    /// What these say: the first that names a unit holds, and one that none names is not there for the initiator.
+    #[must_use]
+    pub fn of(rights: impl IntoIterator<Item = UnitRight>) -> Self {
+        Self(Some(rights.into_iter().collect()))
+    }
+
+    /// Whether the unit may be written, if the initiator may know of it.
+    pub(crate) fn write(&self, number: u16) -> Option<bool> {
+        let Some(rights) = &self.0 else { return Some(true) };
+        rights.iter().find(|right| right.units.contains(&number)).map(|right| right.write)
+    }
+}
+
+/// A device as an initiator sees it.
+#[derive(Debug)]
+pub(crate) struct DeviceView {
+    device: Arc<TargetDevice>,
+    pub(crate) rights: Rights,
+}
+
+impl DeviceView {
+    pub(crate) fn new(device: Arc<TargetDevice>, rights: Rights) -> Self {
+        Self { device, rights }
+    }
+
+    pub(crate) fn device(&self) -> &Arc<TargetDevice> {
+        &self.device
+    }
+
+    /// The units that there are now for the initiator. It stands before the device's own list, which nothing that has a view comes to.
+    pub(crate) fn roster(&self) -> Arc<Roster> {
+        let roster = self.device.roster();
+        match self.rights.0 {
+            None => roster,
+            Some(_) => Arc::new(roster.filtered(|number| self.rights.write(number).is_some())),
+        }
+    }
+}
+
+impl Deref for DeviceView {
+    type Target = TargetDevice;
+
+    fn deref(&self) -> &TargetDevice {
+        &self.device
+    }
+}
