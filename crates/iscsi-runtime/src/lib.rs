@@ -31,12 +31,17 @@ pub use client::{
     Client, ClientConfig, ClientError, CommandHandle, INITIATOR_NAME, Next, Operation, Reconnection, RemoteDisk,
     SessionLoop, Workload, discover, run_workload,
 };
-pub use network::{AdapterBus, AdapterFunction};
-pub use server::{ChangeError, Disk, PortalGroup, Server, ServerBuilder, ShutdownError, StartError, Target};
+pub use network::{AdapterBus, AdapterFunction, NetworkState};
+pub use server::{
+    ChangeError, ConnectionState, Disk, Dropped, LunState, PortalGroup, PortalGroupState, Server, ServerBuilder,
+    ServerState, SessionSelector, SessionState, ShutdownError, StartError, Target, TargetState,
+};
 
 pub use block_store::{StoreKind, StoreSpec};
 pub use iscsi_node::initiator::{Completion, Escalation, Outcome, Request};
-pub use iscsi_pdu::Isid;
+pub use iscsi_node::target::Traffic;
+pub use iscsi_pdu::{Cid, Isid, Tsih};
 pub use iscsi_session::initiator::Transfer;
-pub use iscsi_session::{Authentication, Credential, Limits, Parameters, Secret, TargetRecord};
+pub use iscsi_session::{Authentication, Credential, Limits, Parameters, Secret, SessionType, TargetRecord};
 pub use scsi_block::AccessState;
+pub use t5_hal::driver::OffloadMode;

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::bus::Bus;
-use crate::driver::{AHS_BYTES_MAX, Driver, PLACE_BYTES_MAX, SEGMENT_BYTES_MAX};
+use crate::driver::{AHS_BYTES_MAX, Driver, Offload, PLACE_BYTES_MAX, SEGMENT_BYTES_MAX};
 use crate::wire::Tag;
 use bytes::BytesMut;
 use iscsi_pdu::Frame;
@@ -16,6 +16,7 @@ use iscsi_transport::{
 };
 use std::cell::{RefCell, RefMut};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 const CAPABILITIES: Capabilities = Capabilities {
@@ -47,6 +48,18 @@ impl<B: Bus> Connection<B> {
     #[must_use]
     pub fn tid(&self) -> u32 {
         self.tid
+    }
+
+    /// How the adapter has it; none if it is gone.
+    #[must_use]
+    pub fn offload(&self) -> Option<Offload> {
+        self.driver.borrow().offload(self.tid)
+    }
+
+    /// Both ends, ours first; none if it is gone.
+    #[must_use]
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.driver.borrow().addresses(self.tid)
     }
 
     fn driver(&self) -> RefMut<'_, Driver<B>> {

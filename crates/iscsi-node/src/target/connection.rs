@@ -27,6 +27,8 @@ pub(super) struct Allegiance {
     pub(super) session: SessionId,
     pub(super) cid: Cid,
     pub(super) flow: Flow,
+    /// What was negotiated.
+    pub(super) parameters: Box<Parameters>,
 }
 
 /// What the connection is good for still.

@@ -13,6 +13,7 @@ mod portal;
 mod pump;
 mod session;
 mod sessions;
+mod snapshot;
 mod tasks;
 mod timers;
 
@@ -20,6 +21,7 @@ pub use detached::Detached;
 pub use event::{ConnectionId, Event, IoRequest, StoreId};
 pub use node::TargetNode;
 pub use portal::{Moved, Portal, PortalAddress, TargetConfig};
+pub use snapshot::{ConnectionSnapshot, SessionSnapshot, Traffic};
 
 /// Read data that one connection holds for its peer before it starts no further command, in bytes.
 pub const DATA_IN_BYTES_MAX: usize = 32 << 20;

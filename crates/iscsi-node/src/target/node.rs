@@ -9,6 +9,7 @@ use super::session::Session;
 use super::sessions::{SessionId, Sessions};
 use super::timers::{Sleeper, Timers};
 use iscsi_pdu::{LoginStatus, Tsih};
+use iscsi_session::LoginOutcome;
 use iscsi_session::target::{Login, LoginConfig, LoginIdentity, Refusal};
 use iscsi_transport::PduPort;
 use scsi_block::io::IoDone;
@@ -91,6 +92,11 @@ impl<P: PduPort> TargetNode<P> {
     /// The port of the connection with this index, if there is one, for what does not carry PDUs.
     pub fn port_mut(&mut self, index: usize) -> Option<&mut P> {
         self.connections.at_mut(index).map(|connection| &mut connection.port)
+    }
+
+    /// The port of a connection, for what does not carry PDUs.
+    pub fn port(&self, id: ConnectionId) -> Option<&P> {
+        self.connections.get(id).map(|connection| &connection.port)
     }
 
     /// As `drive`, for the connection with this index, if there is one.
@@ -227,11 +233,25 @@ impl<P: PduPort> TargetNode<P> {
 
     /// Asks every initiator to log out, and drops logins that are under way.
     pub fn request_logout(&mut self, now: Instant) {
-        for id in self.session_ids(|_| true) {
+        self.request_logout_of(now, |_| true);
+        self.end_logins(now);
+    }
+
+    /// Asks the initiators of the sessions that `wanted` picks, by what their logins have agreed upon, to log out; a session that is still there
+    /// after [`Portal::logout_grace`] is dropped, a discovery session at once. Gives the handles of the sessions.
+    pub fn request_logout_of(&mut self, now: Instant, wanted: impl Fn(&LoginOutcome) -> bool) -> Vec<Tsih> {
+        let picked = |session: &Session| !session.machine.is_closed() && wanted(&session.outcome);
+        let (ids, handles): (Vec<_>, Vec<_>) = self
+            .sessions
+            .iter()
+            .filter(|session| picked(session))
+            .map(|session| (session.id(), session.tsih()))
+            .unzip();
+        for id in ids {
             self.with_session(now, id, Session::request_logout);
             self.settle_session(id);
         }
-        self.end_logins(now);
+        handles
     }
 
     /// Number of connections.

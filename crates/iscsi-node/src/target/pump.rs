@@ -126,7 +126,7 @@ impl<P: PduPort> TargetNode<P> {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let ping_tag = connection.conclude_login(&mut outcome.parameters);
         let portal_group_tag = connection.entrance.portal_group_tag;
-        let cid = outcome.cid;
+        let (cid, parameters) = (outcome.cid, Box::new(outcome.parameters.clone()));
         let session = if let Some(session) = self.sessions.find(outcome.tsih) {
             let join = |session: &mut Session, context: &mut Context<'_, P>| {
                 session.add_connection(id, &outcome, ping_tag, context);
@@ -140,7 +140,7 @@ impl<P: PduPort> TargetNode<P> {
             self.sessions.insert(|session| Session::new(session, outcome, &self.portal, leading, ping_tag, now))
         };
         if let Some(connection) = self.connections.get_mut(id) {
-            connection.phase = Phase::FullFeature(Allegiance { session, cid, flow: Flow::default() });
+            connection.phase = Phase::FullFeature(Allegiance { session, cid, flow: Flow::default(), parameters });
         }
     }
 

@@ -8,6 +8,7 @@ use super::event::{ConnectionId, Event, Outbox};
 use super::management::OpenManagement;
 use super::portal::Portal;
 use super::sessions::SessionId;
+use super::snapshot::Traffic;
 use super::tasks::OpenTask;
 use super::timers::Entry;
 use iscsi_pdu::{Cid, CmdSn, LoginStatus, Pdu, TargetTransferTag, Tsih};
@@ -50,6 +51,7 @@ pub(super) struct Session {
     pub(super) waiting: Vec<TaskId>,
     /// When it is to be seen whether that has come back.
     look_at: Option<Instant>,
+    pub(super) traffic: Traffic,
     /// The entry that the node's timers hold for this session.
     pub(super) timer: Entry,
 }
@@ -110,6 +112,7 @@ impl Session {
             has_ended: false,
             waiting: Vec::new(),
             look_at: None,
+            traffic: Traffic::default(),
             timer: None,
         }
     }
@@ -124,6 +127,10 @@ impl Session {
 
     pub(super) fn target(&self) -> Option<usize> {
         self.target
+    }
+
+    pub(super) fn portal_group_tag(&self) -> u16 {
+        self.portal_group_tag
     }
 
     /// Whether nothing is left: no connection that could take a word, no block I/O.

@@ -352,6 +352,7 @@ impl Session {
     // RFC 7143 4.2.2.3.4-2, 4.2.3.3-12, 4.2.3.4-16, 4.2.3.6-1.
     /// Ends a command. A unit attention about tasks that somebody has ended is fenced (RFC 7143 section 4.2.3.3 e).
     fn finish(&mut self, id: TaskId, lun: LunField, outcome: TaskOutcome) {
+        self.traffic.count(&outcome);
         if !outcome.sense.is_empty() && tells_of_ended_tasks(&outcome.sense) {
             self.machine.complete_fenced(id, outcome);
             self.machine.terminate_tasks(lun);

@@ -9,6 +9,7 @@ mod port;
 mod socket;
 
 pub use adapter::{AdapterBus, AdapterFunction};
+pub use port::NetworkState;
 pub(crate) use port::{DetachedPort, Port};
 
 use adapter::AdapterEnd;

@@ -9,10 +9,27 @@ use iscsi_transport::{
 };
 use mio::net::TcpStream;
 use std::net::SocketAddr;
+use t5_hal::driver::{Offload, OffloadMode};
 use t5_hal::{Connection, T5Port};
 
 /// What the software ports work on: a socket that is asked when the kernel has said that it has something to say.
 type Stream = ReadyStream<Socket>;
+
+/// What carries a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkState {
+    /// The kernel's TCP.
+    Kernel,
+    /// An adapter.
+    Adapter {
+        /// How much of the protocols it does.
+        offload_mode: OffloadMode,
+        /// The ingress queue that the connection's messages come by, from 0.
+        queue: u16,
+        /// Number of the rule of the offload policy that it matched, from 1; `None` without a policy.
+        rule: Option<u32>,
+    },
+}
 
 /// The port of a connection.
 pub(crate) enum Port {
@@ -72,6 +89,25 @@ impl Port {
     /// The socket, to be registered with whoever says when it is ready; an adapter has none.
     pub(super) fn socket_mut(&mut self) -> Option<&mut TcpStream> {
         self.stream_mut().map(|stream| &mut stream.stream_mut().0)
+    }
+
+    /// What carries the connection, and its two ends, ours first; none if it is gone.
+    pub(crate) fn state(&self) -> Option<(NetworkState, (SocketAddr, SocketAddr))> {
+        let of_socket = |port: &SoftwarePort<Stream>| {
+            let socket = &port.stream().stream().0;
+            Some((NetworkState::Kernel, (socket.local_addr().ok()?, socket.peer_addr().ok()?)))
+        };
+        let of_adapter = |port: &T5Port<AdapterBus>| {
+            let Offload { mode, queue, rule, .. } = port.connection().offload()?;
+            let ends = port.connection().addresses()?;
+            Some((NetworkState::Adapter { offload_mode: mode, queue, rule }, ends))
+        };
+        match self {
+            Self::Socket(port) => of_socket(port),
+            Self::CapturedSocket(port) => of_socket(port.port()),
+            Self::Adapter(port) => of_adapter(port),
+            Self::CapturedAdapter(port) => of_adapter(port.port()),
+        }
     }
 
     /// The network says for what the connection is ready, edge-triggered. An adapter's port looks by itself.

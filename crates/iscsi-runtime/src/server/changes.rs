@@ -1,5 +1,6 @@
 //! What changes while a server runs: logical units come, go, grow and shrink, and are reached otherwise.
 
+use super::shared::Medium;
 use super::{Server, carry_out};
 use crate::Disk;
 use block_store::RecordsError;
@@ -57,12 +58,13 @@ impl Server {
         let target = self.find(target)?;
         let config = &self.shared.portal.targets[target];
         let mut unit = disk.unit_of(&config.name, number).map_err(ChangeError::Random)?;
+        let description = disk.description().to_owned();
         let store = disk.into_store(&mut unit, self.shared.records.as_ref())?;
         // A core that is faster than this waits for the store.
         let mut stores = self.shared.stores.write();
         let index = config.device.add(LogicalUnitNumber::from(number), unit)?;
         assert_eq!(index, stores[target].len(), "each unit of the device has its store");
-        stores[target].push(Some(store));
+        stores[target].push(Some(Medium { store, description }));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What a server is to offer: targets, disks, addresses.
 
 use super::portal_groups::{self, FIRST_GROUP, ISCSI, PortalGroup};
-use super::shared::Stores;
+use super::shared::{Medium, Stores};
 use super::{Server, StartError};
 use crate::capture;
 use crate::hash::fnv_1a;
@@ -38,6 +38,7 @@ const NULL_PRODUCT: &str = "NULL (no data)";
 #[derive(Clone, Debug)]
 pub struct Disk {
     store: Arc<dyn BlockStore>,
+    description: String,
     unit: LogicalUnitConfig,
 }
 
@@ -45,7 +46,7 @@ impl Disk {
     /// A disk over any store.
     #[must_use]
     pub fn new(store: Arc<dyn BlockStore>, unit: LogicalUnitConfig) -> Self {
-        Self { store, unit }
+        Self { store, unit, description: "other".into() }
     }
 
     /// A disk in memory, `bytes` long, rounded down to blocks of 512 bytes; empty, and costing nothing until it is written to.
@@ -53,7 +54,7 @@ impl Disk {
     pub fn memory(bytes: u64) -> Self {
         let store = Arc::new(MemoryStore::new(Geometry { block_size: 512, blocks: bytes / 512 }));
         let unit = LogicalUnitConfig { thin: true, ..LogicalUnitConfig::new(store.geometry(), "memory") };
-        Self::new(store, unit)
+        Self { description: "memory".into(), ..Self::new(store, unit) }
     }
 
     /// A disk as an operator describes it.
@@ -76,7 +77,7 @@ impl Disk {
         if matches!(spec.kind, StoreKind::Null { .. }) {
             unit.identity.product = NULL_PRODUCT.into();
         }
-        Ok(Self::new(store, unit))
+        Ok(Self { description: describe(&spec.kind), ..Self::new(store, unit) })
     }
 }
 
@@ -84,6 +85,11 @@ impl Disk {
     /// What the disk says of itself.
     pub fn unit_mut(&mut self) -> &mut LogicalUnitConfig {
         &mut self.unit
+    }
+
+    /// Where its blocks are, for people.
+    pub(super) fn description(&self) -> &str {
+        &self.description
     }
 
     /// The logical unit that the disk is as part of a target.
@@ -115,6 +121,15 @@ impl Disk {
         let records = records.of_unit(&unit.identity.serial)?;
         unit.kept = Some(records.load()?);
         Ok(Arc::new(KeepingStore::new(self.store, records)?))
+    }
+}
+
+/// What a store is called by people.
+fn describe(kind: &StoreKind) -> String {
+    match kind {
+        StoreKind::Memory { .. } => "memory".into(),
+        StoreKind::Null { .. } => "null".into(),
+        StoreKind::File { path, .. } => path.display().to_string(),
     }
 }
 
@@ -241,7 +256,7 @@ impl Target {
         mut self,
         groups: &[PortalGroup],
         records: Option<&Arc<Records>>,
-    ) -> Result<(TargetConfig, Vec<Arc<dyn BlockStore>>), StartError> {
+    ) -> Result<(TargetConfig, Vec<Medium>), StartError> {
         let name = normalise(&self.name)?;
         let initiators = self.initiators.map(|names| names.iter().map(|name| normalise(name)).collect()).transpose()?;
         self.disks.sort_by_key(|(number, _)| *number);
@@ -249,7 +264,8 @@ impl Target {
         for (number, disk) in self.disks {
             let mut unit = disk.unit_of(&name, number).map_err(|error| StartError::Configuration(error.to_string()))?;
             unit.identity.management_addresses.extend(self.management_addresses.iter().cloned());
-            stores.push(disk.into_store(&mut unit, records)?);
+            let description = disk.description.clone();
+            stores.push(Medium { store: disk.into_store(&mut unit, records)?, description });
             units.push((LogicalUnitNumber::from(number), unit));
         }
         let own = |group: &&PortalGroup| self.portal_groups.as_ref().is_none_or(|tags| tags.contains(&group.tag));

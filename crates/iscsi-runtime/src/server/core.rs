@@ -37,11 +37,11 @@ struct Store {
 }
 
 pub(super) struct Core {
-    index: usize,
+    pub(super) index: usize,
     shared: Arc<Shared>,
     /// Connections have their index for a token.
     endpoint: Endpoint,
-    node: TargetNode<Port>,
+    pub(super) node: TargetNode<Port>,
     /// By target, then by logical unit; those that were needed yet.
     stores: Vec<Vec<Option<Store>>>,
     /// Stores with requests in flight or ends to fetch.
@@ -276,6 +276,11 @@ impl Core {
                 Message::End(tsih) => self.node.end_session(now, tsih),
                 Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
                 Message::EndSessionsOf(target) => self.node.end_sessions_of(now, target),
+                // Who has asked may have gone.
+                Message::Tell(answer) => drop(answer.send(self.tell())),
+                Message::RequestLogout(which, answer) => {
+                    drop(answer.send(self.node.request_logout_of(now, |session| which.picks(session))));
+                }
                 Message::Close(store) => self.close(store),
                 Message::Drain(until) => {
                     self.endpoint.stop_listening();

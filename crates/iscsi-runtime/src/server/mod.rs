@@ -6,12 +6,16 @@ mod config;
 mod core;
 mod portal_groups;
 mod registry;
+mod sessions;
 mod shared;
 mod space;
+mod state;
 
 pub use changes::ChangeError;
 pub use config::{Disk, ServerBuilder, Target};
 pub use portal_groups::PortalGroup;
+pub use sessions::{Dropped, SessionSelector};
+pub use state::{ConnectionState, LunState, PortalGroupState, ServerState, SessionState, TargetState};
 
 use self::core::Core;
 use self::shared::{Mailbox, Message, Shared};
@@ -92,6 +96,8 @@ pub enum ShutdownError {
 pub struct Server {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
+    /// The tags of those.
+    portal_groups: Vec<u16>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     _space: SpaceWatch,
 }
@@ -117,8 +123,8 @@ impl Server {
     pub fn shutdown(mut self, patience: Duration) -> Result<(), ShutdownError> {
         let mut end = self.drain(patience);
         for (target, units) in self.shared.portal.targets.iter().zip(self.shared.stores.read().iter()) {
-            for (unit, store) in units.iter().enumerate().filter_map(|(unit, store)| Some((unit, store.as_ref()?))) {
-                let flushed = carry_out(store, BlockIo::Flush);
+            for (unit, medium) in units.iter().enumerate().filter_map(|(unit, medium)| Some((unit, medium.as_ref()?))) {
+                let flushed = carry_out(&medium.store, BlockIo::Flush);
                 let failed = |error| ShutdownError::Flush { target: target.name.clone(), unit, error };
                 end = end.and(flushed.map_err(failed));
             }
@@ -161,10 +167,10 @@ impl Server {
             capture,
         });
         let space = SpaceWatch::start(Arc::clone(&shared))?;
-        let mut server = Self { shared, addresses, threads: Vec::new(), _space: space };
+        let mut server = Self { shared, addresses, portal_groups, threads: Vec::new(), _space: space };
         for (index, network) in networks.into_iter().enumerate() {
             let shared = Arc::clone(&server.shared);
-            let groups = if index == 0 { portal_groups.clone() } else { Vec::new() };
+            let groups = if index == 0 { server.portal_groups.clone() } else { Vec::new() };
             let run = move || Core::new(index, shared, network, groups)?.run();
             server.threads.push(std::thread::Builder::new().name(format!("iscsi-core-{index}")).spawn(run)?);
         }

@@ -109,6 +109,11 @@ impl Registry {
         Some((successor, tsih))
     }
 
+    /// Whether a session with that handle is there, or about to begin.
+    pub(super) fn has(&self, tsih: Tsih) -> bool {
+        self.handles.contains_key(&tsih)
+    }
+
     /// A connection has ended: if it has waited for the end of a session, it does no more.
     pub(super) fn withdraw(&mut self, owner: Owner) {
         if let Some(session) = self.waiting.remove(&owner).and_then(|name| self.sessions.get_mut(&name)) {

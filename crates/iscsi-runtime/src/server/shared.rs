@@ -1,6 +1,8 @@
 //! What the cores of a server share: the portal, the stores, the registry of sessions, and a mailbox for each core.
 
 use super::registry::Registry;
+use super::sessions::SessionSelector;
+use super::state::SessionState;
 use crate::network::DetachedPort;
 use block_store::{BlockStore, Records};
 use iscsi_node::target::{ConnectionId, Detached, Portal, StoreId};
@@ -11,6 +13,7 @@ use mio::net::TcpStream;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// What one core tells another.
@@ -26,6 +29,10 @@ pub(super) enum Message {
     Admit(ConnectionId, Tsih),
     /// End all sessions of a target.
     EndSessionsOf(usize),
+    /// Tell of your sessions.
+    Tell(mpsc::Sender<Vec<SessionState>>),
+    /// Ask the initiators of these sessions to log out, and tell which sessions they are.
+    RequestLogout(SessionSelector, mpsc::Sender<Vec<Tsih>>),
     /// This unit is gone: let go of its store.
     Close(StoreId),
     /// Take no new connection, ask all initiators to log out, and end what is left then.
@@ -58,7 +65,14 @@ impl Mailbox {
 }
 
 /// The stores by target, then by logical unit; none of units that are gone.
-pub(super) type Stores = Vec<Vec<Option<Arc<dyn BlockStore>>>>;
+pub(super) type Stores = Vec<Vec<Option<Medium>>>;
+
+/// A store, and what it is called.
+#[derive(Clone, Debug)]
+pub(super) struct Medium {
+    pub(super) store: Arc<dyn BlockStore>,
+    pub(super) description: String,
+}
 
 /// What all cores of a server see.
 #[derive(Debug)]
@@ -82,14 +96,19 @@ pub(super) struct Shared {
 impl Shared {
     /// The store of a unit, unless that is gone.
     pub(super) fn store(&self, id: StoreId) -> Option<Arc<dyn BlockStore>> {
-        self.stores.read()[id.target].get(id.unit)?.clone()
+        Some(Arc::clone(&self.stores.read()[id.target].get(id.unit)?.as_ref()?.store))
+    }
+
+    /// What the store of a unit is called, unless that is gone.
+    pub(super) fn describe(&self, id: StoreId) -> Option<String> {
+        Some(self.stores.read()[id.target].get(id.unit)?.as_ref()?.description.clone())
     }
 
     /// The store is that of a unit that is gone: nobody finds it any more, and cores that have it let go of it.
     pub(super) fn close(&self, id: StoreId) -> Option<Arc<dyn BlockStore>> {
         let store = self.stores.write()[id.target].get_mut(id.unit)?.take();
         self.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::Close(id)));
-        store
+        Some(store?.store)
     }
 
     /// The core that a new connection goes to: the one with the fewest, `own` if that is no worse. Counts it there.
