@@ -2,12 +2,16 @@
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use iscsi_runtime::{Client, ClientConfig, Limits};
+use iscsi_runtime::{Client, ClientConfig, Limits, Request, Transfer};
+use scsi_block::LogicalUnitNumber;
+use scsi_block::cdb::Cdb;
+use scsi_block::designator::Designator;
+use scsi_block::vpd::DeviceIdentification;
 use tempfile::TempDir;
 
 /// The file of the paper, with a device and an address that are here.
@@ -51,21 +55,32 @@ impl Drop for Served {
     }
 }
 
-#[test]
-fn the_file_of_the_paper_is_served_as_it_says() {
-    let folder = TempDir::new().unwrap();
-    let (file, address) = paper(folder.path());
+/// A target that serves a file, and the lines that say at which addresses.
+fn serve(file: &Path, addresses: usize) -> (Served, Vec<String>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_iscsi-target"))
         .arg("--config")
-        .arg(&file)
+        .arg(file)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let _served = Served(child);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let served = Served(child);
+    (served, lines.take(addresses).map(Result::unwrap).collect())
+}
+
+/// An address of this machine that nobody listens on.
+fn free_address(ip: &str) -> SocketAddr {
+    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn the_file_of_the_paper_is_served_as_it_says() {
+    let folder = TempDir::new().unwrap();
+    let (file, address) = paper(folder.path());
+    let (_served, ready) = serve(&file, 1);
     let name = "iqn.2004-05.com.chelsio.target0";
-    assert_eq!(lines.next().unwrap().unwrap(), format!("ready iscsi://{address}/{name}/0"));
+    assert_eq!(ready, [format!("ready iscsi://{address}/{name}/0")]);
 
     let wanted = Limits { header_digest: vec![true], data_digest: vec![true], max_connections: 9, ..Limits::default() };
     let client = Client::connect(ClientConfig::new(&*address, name).limits(wanted)).wait().unwrap();
@@ -114,13 +129,9 @@ fn all_faults_are_told_each_on_its_line() {
 }
 
 #[test]
-fn what_is_not_done_yet_is_refused_where_it_would_open_a_door() {
+fn a_tag_has_the_same_addresses_in_all_targets() {
     let target = "target:\nTargetName=iqn.2001-04.com.example:d\nTargetDevice=m,MEM\nPortalGroup=1@127.0.0.1\n";
     for (more, expected) in [
-        ("ACL_Enable=Yes\nACL=sip=192.0.2.1\n", "ACL: only iname"),
-        ("ACL_Enable=Yes\nACL=iname=iqn.2001-04.com.example:h;lun=ALL:R\n", "ACL: only iname"),
-        ("PortalGroup=2@127.0.0.2,[1]\n", "PortalGroup: a list of groups to redirect to is not served so far"),
-        ("TargetDevice=/dev/null,NULLRW\n", "TargetDevice: NULLRW is served with MEM"),
         (
             "target:\nTargetName=iqn.2001-04.com.example:e\nTargetDevice=m,MEM\nPortalGroup=1@127.0.0.2\n",
             "expected the same addresses for tag 1",
@@ -146,4 +157,92 @@ fn secrets_are_kept_in_files_that_not_everybody_may_read() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("chmod 600") && !said.contains("hunter2"), "{said}");
+}
+
+const NAME: &str = "iqn.2001-04.com.example:d";
+
+fn log_in(address: SocketAddr, initiator: &str) -> Result<Client, String> {
+    let config = ClientConfig::new(address.to_string(), NAME).initiator_name(initiator);
+    Client::connect(config).wait().map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_access_list_says_who_comes_in_from_where_and_to_which_units() {
+    let folder = TempDir::new().unwrap();
+    let (one, two) = (free_address("127.0.0.1"), free_address("127.0.0.2"));
+    let text = format!(
+        "target:\nTargetName={NAME}\nTargetDevice=a,MEM,size=1MB\nTargetDevice=b,MEM,size=1MB\nTargetDevice=c,MEM,size=1MB\n\
+         PortalGroup=1@{one},{two}\nACL_Enable=Yes\n\
+         ACL=iname=iqn.2001-04.com.example:reader;dip=127.0.0.2;lun=0:R,1:RW\n\
+         ACL=iname=iqn.2001-04.com.example:owner\n\
+         ACL=iname=iqn.2001-04.com.example:elsewhere;sip=192.0.2.1\n"
+    );
+    let (_served, _) = serve(&write(folder.path(), "f", &text), 2);
+    let initiator = |name: &str| format!("iqn.2001-04.com.example:{name}");
+
+    for (address, name) in [(one, "reader"), (one, "elsewhere"), (two, "elsewhere"), (two, "nobody")] {
+        let Err(refusal) = log_in(address, &initiator(name)) else { panic!("{name} is let in") };
+        assert!(refusal.contains("0x0202"), "{name}: {refusal}");
+    }
+    let owner = log_in(one, &initiator("owner")).unwrap();
+    let reader = log_in(two, &initiator("reader")).unwrap();
+    assert_eq!(owner.report_luns().wait().unwrap(), [0, 1, 2].map(LogicalUnitNumber::from));
+    assert_eq!(reader.report_luns().wait().unwrap(), [0, 1].map(LogicalUnitNumber::from));
+    let block = || bytes::Bytes::from(vec![7; 512]);
+    owner.disk(0).wait().unwrap().write(0, block()).wait().unwrap();
+    let shared = reader.disk(0).wait().unwrap();
+    assert_eq!(shared.read(0, 1).wait().unwrap(), block());
+    let refusal = shared.write(0, block()).wait().unwrap_err().to_string();
+    assert!(refusal.to_lowercase().contains("write protected"), "{refusal}");
+    reader.disk(1).wait().unwrap().write(0, block()).wait().unwrap();
+    assert!(reader.disk(2).wait().is_err());
+}
+
+/// The portal group that a session came through, by the name of its target port.
+fn group_of(client: &Client) -> u16 {
+    let inquiry = Request::new(0.into(), &Cdb::inquiry_page(0x83, 1024), Transfer::Read(1024));
+    let names = DeviceIdentification::decode(&client.execute(inquiry).wait().unwrap().data.concat()).unwrap().0;
+    let port = names.iter().find(|name| name.kind == Designator::RELATIVE_TARGET_PORT).unwrap();
+    u16::from_be_bytes(port.value[2..].try_into().unwrap())
+}
+
+#[test]
+fn a_portal_group_with_a_list_sends_initiators_to_the_others_in_turn() {
+    let folder = TempDir::new().unwrap();
+    let addresses: Vec<SocketAddr> = (0..3).map(|_| free_address("127.0.0.1")).collect();
+    let [door, first, second] = addresses[..] else { unreachable!() };
+    let text = format!(
+        "target:\nTargetName={NAME}\nTargetDevice=a,MEM,size=1MB\nPortalGroup=1@{door},[2,3]\nPortalGroup=2@{first}\nPortalGroup=3@{second}\n"
+    );
+    let (_served, _) = serve(&write(folder.path(), "f", &text), 3);
+    let groups = |address| -> Vec<u16> {
+        let clients: Vec<Client> =
+            (0..4).map(|n| log_in(address, &format!("iqn.2001-04.com.example:h{n}")).unwrap()).collect();
+        clients.iter().map(group_of).collect()
+    };
+    assert_eq!(groups(door), [2, 3, 2, 3]);
+    assert_eq!(groups(first), [2; 4]);
+
+    let elsewhere = format!(
+        "target:\nTargetName={NAME}\nShadowMode=Yes\nPortalGroup=1@{},[2]\nPortalGroup=2@{second}\n",
+        free_address("127.0.0.1")
+    );
+    let shadow = write(folder.path(), "shadow", &elsewhere);
+    let (_shadow, ready) = serve(&shadow, 1);
+    let address = ready[0].strip_prefix("ready iscsi://").unwrap().split('/').next().unwrap().parse().unwrap();
+    assert_eq!(groups(address), [3; 4], "what the other target calls it");
+}
+
+#[test]
+fn a_null_device_is_as_big_as_its_file() {
+    let folder = TempDir::new().unwrap();
+    let (address, device) = (free_address("127.0.0.1"), folder.path().join("disk"));
+    fs::write(&device, vec![1; 1 << 20]).unwrap();
+    let text =
+        format!("target:\nTargetName={NAME}\nTargetDevice={},NULLRW\nPortalGroup=1@{address}\n", device.display());
+    let (_served, _) = serve(&write(folder.path(), "f", &text), 1);
+    let disk = log_in(address, "iqn.2001-04.com.example:h").unwrap().disk(0).wait().unwrap();
+    assert_eq!(disk.blocks(), 2048);
+    disk.write(0, vec![7; 512].into()).wait().unwrap();
+    assert_eq!(fs::read(&device).unwrap(), vec![1; 1 << 20], "nothing is kept");
 }

@@ -99,6 +99,10 @@ fn check_portal_groups(target: &Target, lines: &Lines, say: &mut impl FnMut(usiz
         for tag in group.redirect.iter().filter(|tag| **tag == group.tag || !all.contains(tag)) {
             fault(format!("expected tags of other portal groups to redirect to, found {tag}"));
         }
+        let redirects = |tag: u16| groups.iter().any(|other| other.tag == tag && !other.redirect.is_empty());
+        for tag in group.redirect.iter().filter(|tag| **tag != group.tag && redirects(**tag)) {
+            fault(format!("expected tags of groups that redirect nobody themselves, found {tag}"));
+        }
     }
     if target.shadow_mode && !groups.is_empty() && groups.iter().all(|group| group.redirect.is_empty()) {
         say(lines.of("ShadowMode"), "ShadowMode: Yes expects a PortalGroup with a list to redirect to".into());

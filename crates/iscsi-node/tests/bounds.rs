@@ -58,7 +58,7 @@ fn a_peer_that_never_stops_has_one_turn_at_a_time_however_often_it_is_ready() {
     let (flood, received) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(0)));
     let port = TwistedPort { inner, twist: Flood { flood: Rc::clone(&flood), received: Rc::clone(&received) } };
     let mut node = target();
-    let id = node.accept(now, port, "127.0.0.1:3260".into(), [1; 32]);
+    let id = node.accept(now, port, "127.0.0.1:3260", [1; 32]);
     let mut first = login();
     loop {
         peer.send(Pdu::from(first.clone()).encode());
@@ -97,7 +97,7 @@ fn a_connection_that_is_gone_leaves_no_timer() {
     let mut node = target();
     for step in 0..100 {
         let (peer, port) = LoopbackPort::pair();
-        let id = node.accept(now + Duration::from_millis(step), port, "127.0.0.1:3260".into(), [1; 32]);
+        let id = node.accept(now + Duration::from_millis(step), port, "127.0.0.1:3260", [1; 32]);
         drop(peer);
         node.drive(now, id);
         node.flush(now);
@@ -113,7 +113,7 @@ fn a_target_that_never_stops_leaves_its_initiator_time() {
     let (flood, received) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(0)));
     let port = TwistedPort { inner, twist: Flood { flood: Rc::clone(&flood), received } };
     let mut target = target();
-    let id = target.accept(now, theirs, "127.0.0.1:3260".into(), [1; 32]);
+    let id = target.accept(now, theirs, "127.0.0.1:3260", [1; 32]);
     let login = LoginConfig {
         initiator_name: "iqn.2026-01.test:initiator".into(),
         initiator_alias: None,

@@ -8,7 +8,7 @@ mod portal;
 use bytes::Bytes;
 use disk::{BLOCK, carry_out};
 use iscsi_node::initiator::{self, InitiatorNode, Outcome, Request};
-use iscsi_node::target::{self, ConnectionId, IoRequest, Portal, PortalAddress, TargetNode};
+use iscsi_node::target::{self, AccessList, AccessRule, ConnectionId, IoRequest, Portal, PortalAddress, TargetNode};
 use iscsi_pdu::{
     Cid, Isid, LoginStatus, Residual, TaskAttribute, TaskManagementFunction, TaskManagementResponseCode, Tsih,
 };
@@ -79,7 +79,7 @@ impl Bench {
             authentication: Authentication::None,
             timeout: Duration::from_secs(5),
         };
-        self.connections.push(self.target.accept(self.now, theirs, "127.0.0.1:3260".into(), [1; 32]));
+        self.connections.push(self.target.accept(self.now, theirs, "127.0.0.1:3260", [1; 32]));
         self.initiators.push(InitiatorNode::new(ours, login, SessionConfig::default(), [2; 32], self.now));
         self.events.push(Vec::new());
         self.run();
@@ -205,8 +205,9 @@ fn a_target_that_is_not_there_is_not_found() {
 
 #[test]
 fn an_initiator_that_is_not_named_is_not_let_in_and_learns_of_no_target() {
-    let mut bench =
-        Bench::with_portal(|portal| portal.targets[0].initiators = Some(vec!["iqn.2026-01.test:friend".into()]));
+    let mut bench = Bench::with_portal(|portal| {
+        portal.targets[0].access = AccessList::of([AccessRule::of_initiator("iqn.2026-01.test:friend")])
+    });
     let initiator = bench.connect(1, Some(TARGET));
     let failed = bench.events[initiator].iter().any(|event| match event {
         initiator::Event::LoginFailed(failure) => failure.status() == Some(LoginStatus::AuthorizationFailure),
@@ -418,7 +419,7 @@ fn a_cold_reset_ends_the_session_when_its_writes_have_come_back() {
 fn a_handle_for_a_login_that_is_over_comes_back() {
     let mut bench = Bench::new();
     let (peer, port) = LoopbackPort::pair();
-    let connection = bench.target.accept(bench.now, port, "127.0.0.1:3260".into(), [1; 32]);
+    let connection = bench.target.accept(bench.now, port, "127.0.0.1:3260", [1; 32]);
     drop(peer);
     bench.target.drive(bench.now, connection);
     bench.target.admit(bench.now, connection, Tsih(7));
@@ -447,7 +448,7 @@ fn a_peer_that_does_not_read_holds_bounded_read_data() {
 fn a_login_that_never_ends_is_ended() {
     let mut bench = Bench::new();
     let (_silent, port) = LoopbackPort::pair();
-    bench.target.accept(bench.now, port, "127.0.0.1:3260".into(), [1; 32]);
+    bench.target.accept(bench.now, port, "127.0.0.1:3260", [1; 32]);
     bench.now += Duration::from_secs(14);
     bench.target.handle_timeout(bench.now);
     bench.target.flush(bench.now);

@@ -55,7 +55,7 @@ impl Bench {
             ..*LoopbackPort::pair().0.capabilities()
         };
         let port = TwistedPort { inner, twist: Keeping { reserved: Rc::clone(&reserved), capabilities } };
-        let id = node.accept(Instant::now(), port, "127.0.0.1:3260".into(), [1; 32]);
+        let id = node.accept(Instant::now(), port, "127.0.0.1:3260", [1; 32]);
         Self { peer, node, id, reserved, opened: false }
     }
 

@@ -37,11 +37,11 @@ pub use server::{
     ServerState, SessionSelector, SessionState, ShutdownError, StartError, Target, TargetState,
 };
 
-pub use block_store::{StoreKind, StoreSpec};
+pub use block_store::{OpenError, StoreKind, StoreSpec};
 pub use iscsi_node::initiator::{Completion, Escalation, Outcome, Request};
-pub use iscsi_node::target::Traffic;
+pub use iscsi_node::target::{AccessRule, Traffic};
 pub use iscsi_pdu::{Cid, Isid, Tsih};
 pub use iscsi_session::initiator::Transfer;
 pub use iscsi_session::{Authentication, Credential, Limits, Parameters, Secret, SessionType, TargetRecord};
-pub use scsi_block::AccessState;
+pub use scsi_block::{AccessState, UnitRight};
 pub use t5_hal::driver::OffloadMode;

@@ -1,21 +1,20 @@
 //! A target from a `chiscsi.conf`: what the file asks for, as a server to be; and what of it does nothing here, as notes.
-//!
-//! What the file asks for and is not done yet is an error where leaving it out would let somebody in, let somebody write, or send nobody where
-//! the file would: access lists by address or unit, and portal groups that send initiators elsewhere.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chiscsi_config::{
     Acl, AclOrder, AuthMethod, AuthOrder, ChapPolicy, Configuration, Device, DeviceKind, Digest, Global, LunRange,
-    OffloadMode, Target,
+    LunRight, OffloadMode, PortalGroup, Target,
 };
-use iscsi_runtime::{Authentication, Disk, Limits, Server, ServerBuilder, StoreKind, StoreSpec};
+use iscsi_runtime::{
+    AccessRule, Authentication, Disk, Limits, OpenError, Server, ServerBuilder, StoreKind, StoreSpec, UnitRight,
+};
 use iscsi_session::{ChapAlgorithm, Credential};
 
 use crate::failure::Failure;
@@ -65,14 +64,11 @@ impl Configured {
         Ok(configured)
     }
 
-    /// What of the file is not done yet.
+    /// What of the file is not served.
     fn judge(&self) -> Result<(), Failure> {
-        let mut wrong: Vec<String> = self.configuration.targets.iter().flat_map(unserved).collect();
-        if let Err(tag) = self.addresses() {
-            wrong.push(format!("PortalGroup: expected the same addresses for tag {tag} in all targets that have it"));
-        }
-        let lines = wrong.into_iter().map(|text| format!("{}: {text}", self.file.display()));
-        Failure::usages(lines).map_or(Ok(()), Err)
+        let Err(tag) = self.addresses() else { return Ok(()) };
+        let expected = format!("expected the same addresses for tag {tag} in all targets that have it");
+        Err(Failure::usage(format!("{}: PortalGroup: {expected}", self.file.display())))
     }
 
     /// What of the file does nothing here, and why.
@@ -89,7 +85,7 @@ impl Configured {
     /// A tag has other addresses in another target.
     fn addresses(&self) -> Result<Vec<(SocketAddr, u16)>, u16> {
         let mut groups: BTreeMap<u16, Vec<SocketAddr>> = BTreeMap::new();
-        for group in self.configuration.targets.iter().flat_map(|target| &target.portal_groups) {
+        for group in self.configuration.targets.iter().flat_map(groups_here) {
             let mut addresses = group.addresses.clone();
             addresses.sort_unstable();
             if *groups.entry(group.tag).or_insert_with(|| addresses.clone()) != addresses {
@@ -120,7 +116,7 @@ impl Configured {
         let tags = self.addresses().unwrap_or_default().into_iter().map(|(_, tag)| tag);
         let ways: Vec<(SocketAddr, u16)> = listening.iter().copied().zip(tags).collect();
         let of_target = |target: &Target| {
-            let has = |tag: u16| target.portal_groups.iter().any(|group| group.tag == tag);
+            let has = |tag: u16| groups_here(target).any(|group| group.tag == tag);
             let own: Vec<SocketAddr> = ways.iter().filter(|(_, tag)| has(*tag)).map(|(address, _)| *address).collect();
             own.into_iter().map(|address| super::url(address, target.name.as_str())).collect::<Vec<_>>()
         };
@@ -179,16 +175,19 @@ impl Configured {
             .authentication(self.authentication(target)?)
             .limits(limits(target))
             .window(target.session_max_commands.get())
-            .portal_groups(target.portal_groups.iter().map(|group| group.tag));
+            .portal_groups(groups_here(target).map(|group| group.tag));
+        for group in target.portal_groups.iter().filter(|group| !group.redirect.is_empty()) {
+            let to = target.portal_groups.iter().filter(|other| group.redirect.contains(&other.tag));
+            served = served.redirect_group(group.tag, to.flat_map(|other| other.addresses.iter().copied()));
+        }
         if !target.alias.as_str().is_empty() {
             served = served.alias(target.alias.as_str());
         }
         if target.acl_enable {
-            let names = target.acls.iter().flat_map(|acl| &acl.initiators);
-            served = names.fold(served, |served, name| served.allow_initiator(name.as_str()));
+            served = target.acls.iter().map(access_rule).fold(served, iscsi_runtime::Target::allow);
         }
         for (number, device) in (0..).zip(&target.devices) {
-            let mut disk = Disk::open(&store(device)).map_err(|error| {
+            let mut disk = open(device).map_err(|error| {
                 Failure::local(format!("{}: {}: TargetDevice={device}: {error}", self.file.display(), target.name))
             })?;
             disk.unit_mut().identity.vendor = global.vendor_id.as_str().into();
@@ -222,25 +221,6 @@ fn has_secrets(configuration: &Configuration) -> bool {
     global.discovery_chap_target.is_some()
         || !global.discovery_chap_initiators.is_empty()
         || targets.iter().any(of_target)
-}
-
-/// What a target asks for that is not done yet.
-fn unserved(target: &Target) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let by_name = |acl: &Acl| {
-        let everything = acl.luns.iter().all(|right| right.luns == LunRange::All && right.write);
-        !acl.initiators.is_empty() && acl.sources.is_empty() && acl.destinations.is_empty() && everything
-    };
-    if target.acl_enable && !target.acls.iter().all(by_name) {
-        wrong.push("ACL: only iname=... with all rights is served so far, not sip, dip or other rights");
-    }
-    if target.shadow_mode || target.portal_groups.iter().any(|group| !group.redirect.is_empty()) {
-        wrong.push("PortalGroup: a list of groups to redirect to is not served so far");
-    }
-    if target.devices.iter().any(|device| device.null && !matches!(device.kind, DeviceKind::Memory { .. })) {
-        wrong.push("TargetDevice: NULLRW is served with MEM and its size only");
-    }
-    wrong.into_iter().map(|text| format!("{}: {text}", target.name)).collect()
 }
 
 fn notes_on_global(global: &Global) -> Vec<String> {
@@ -298,6 +278,38 @@ fn limits(target: &Target) -> Limits {
         data_sequence_in_order: target.data_sequence_in_order,
         ..Limits::default()
     }
+}
+
+/// Whom a rule is about, and what they may do.
+fn access_rule(acl: &Acl) -> AccessRule {
+    let right = |right: &LunRight| {
+        let units = match right.luns {
+            LunRange::All => 0..=u16::MAX,
+            LunRange::Range(first, last) => first..=last,
+        };
+        UnitRight { units, write: right.write }
+    };
+    AccessRule {
+        initiators: acl.initiators.iter().map(|name| name.as_str().into()).collect(),
+        sources: acl.sources.iter().map(IpAddr::to_canonical).collect(),
+        destinations: acl.destinations.iter().map(IpAddr::to_canonical).collect(),
+        rights: acl.luns.iter().map(right).collect(),
+    }
+}
+
+/// The portal groups of a target that are to be listened on. Those to which a target in shadow mode sends initiators are on other machines.
+fn groups_here(target: &Target) -> impl Iterator<Item = &PortalGroup> {
+    target.portal_groups.iter().filter(|group| !target.shadow_mode || !group.redirect.is_empty())
+}
+
+/// A device as it is, or as big as it is and without its blocks (NULLRW).
+fn open(device: &Device) -> Result<Disk, OpenError> {
+    let mut spec = store(device);
+    if device.null && matches!(spec.kind, StoreKind::File { .. }) {
+        let geometry = Disk::open(&StoreSpec { read_only: true, ..spec.clone() })?.unit_mut().geometry;
+        spec.kind = StoreKind::Null { size_bytes: geometry.blocks * u64::from(geometry.block_size) };
+    }
+    Disk::open(&spec)
 }
 
 /// Where the blocks of a device are.

@@ -33,7 +33,7 @@ impl World {
         let name = format!("h{host}.{link}/{}", cid.0);
         let [(port, initiator), (peer, target)] = self.maker.connect(&name, link, common, &self.plan, &mut self.random);
         let challenge = self.draw_challenge();
-        let connection = self.target.accept(self.instant(), peer, "192.0.2.1:3260".into(), challenge);
+        let connection = self.target.accept(self.instant(), peer, "192.0.2.1:3260", challenge);
         let wire = initiator.wire.clone();
         self.links.push(Link {
             session,

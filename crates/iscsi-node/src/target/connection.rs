@@ -2,10 +2,10 @@
 //!
 //! In: PDUs from the port. Out: PDUs to it. A connection in the full feature phase refers to its session, which does the rest.
 
+use super::access::Entrance;
 use super::detached::Detached;
 use super::event::ConnectionId;
 use super::flow::Flow;
-use super::portal::PortalAddress;
 use super::sessions::SessionId;
 use super::timers::Entry;
 use iscsi_pdu::{Cid, TargetTransferTag};
@@ -49,7 +49,7 @@ pub(super) struct Connection<P> {
     pub(super) phase: Phase,
     link: Link,
     /// What the initiator has connected to.
-    pub(super) entrance: PortalAddress,
+    pub(super) entrance: Entrance,
     /// Receiving stopped because the port could not take an answer.
     pub(super) stalled: bool,
     /// Whether the node's list of connections to drive again holds this one.
@@ -138,7 +138,7 @@ impl<P> Connection<P> {
 }
 
 impl<P: PduPort> Connection<P> {
-    pub(super) fn new(id: ConnectionId, mut port: P, login: Box<Login>, entrance: PortalAddress) -> Self {
+    pub(super) fn new(id: ConnectionId, mut port: P, login: Box<Login>, entrance: Entrance) -> Self {
         port.set_receive_limits(ReceiveLimits::LOGIN);
         Self {
             id,

@@ -1,13 +1,13 @@
 //! A connection between two nodes: its login is done but for the consent of the node that has the session.
 
-use super::portal::PortalAddress;
+use super::access::Entrance;
 use iscsi_session::target::Login;
 
 /// A connection that has left one node, to [join](super::TargetNode::join) a session of another.
 pub struct Detached<P> {
     pub(super) port: P,
     pub(super) login: Box<Login>,
-    pub(super) entrance: PortalAddress,
+    pub(super) entrance: Entrance,
 }
 
 impl<P> Detached<P> {

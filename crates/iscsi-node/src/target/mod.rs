@@ -2,6 +2,7 @@
 //!
 //! In: ports, readiness, ends of block I/O, time. Out: block I/O, events. See [`TargetNode`].
 
+mod access;
 mod connection;
 mod connections;
 mod detached;
@@ -17,10 +18,11 @@ mod snapshot;
 mod tasks;
 mod timers;
 
+pub use access::{AccessList, AccessRule, Ends, Entrance};
 pub use detached::Detached;
 pub use event::{ConnectionId, Event, IoRequest, StoreId};
 pub use node::TargetNode;
-pub use portal::{Moved, Portal, PortalAddress, TargetConfig};
+pub use portal::{Moved, Portal, PortalAddress, Redirect, TargetConfig};
 pub use snapshot::{ConnectionSnapshot, SessionSnapshot, Traffic};
 
 /// Read data that one connection holds for its peer before it starts no further command, in bytes.

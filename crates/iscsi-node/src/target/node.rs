@@ -1,10 +1,11 @@
 //! The node: all connections and sessions of one core.
 
+use super::access::Entrance;
 use super::connection::{Connection, Phase};
 use super::connections::Connections;
 use super::detached::Detached;
 use super::event::{ConnectionId, Event, IoRequest, Outbox};
-use super::portal::{Portal, PortalAddress};
+use super::portal::Portal;
 use super::session::Session;
 use super::sessions::{SessionId, Sessions};
 use super::timers::{Sleeper, Timers};
@@ -50,14 +51,14 @@ impl<P: PduPort> TargetNode<P> {
         self.connections.next_id()
     }
 
-    /// Takes a new connection. `entrance` is what the initiator has connected to; `random` is unpredictable and used once.
-    pub fn accept(&mut self, now: Instant, port: P, entrance: PortalAddress, random: [u8; 32]) -> ConnectionId {
+    /// Takes a new connection. `entrance` is where it comes in; `random` is unpredictable and used once.
+    pub fn accept(&mut self, now: Instant, port: P, entrance: impl Into<Entrance>, random: [u8; 32]) -> ConnectionId {
         let mut limits = self.portal.limits.clone();
         limits.receive_segment_bytes_max =
             limits.receive_segment_bytes_max.min(port.capabilities().receive_segment_bytes_max);
         let config = LoginConfig { limits, timeout: self.portal.login_timeout, window: self.portal.window };
         let login = Box::new(Login::new(config, random, now));
-        let id = self.connections.insert(|id| Connection::new(id, port, login, entrance));
+        let id = self.connections.insert(|id| Connection::new(id, port, login, entrance.into()));
         self.settle(now, id);
         id
     }
@@ -181,13 +182,13 @@ impl<P: PduPort> TargetNode<P> {
     }
 
     /// Answers [`Event::Admit`] of a login that names a session of this node: the connection may join it. It takes the place of one with
-    /// the same CID (RFC 7143 section 6.3.4), and is refused if the session is no more, or of another portal group, or has as many as were
-    /// agreed upon.
+    /// the same CID (RFC 7143 section 6.3.4), and is refused if the session is no more, or of another portal group, or has other
+    /// rights, or as many connections as were agreed upon.
     pub fn join(&mut self, now: Instant, id: ConnectionId, identity: &LoginIdentity) {
-        let entrance = self.connections.get_mut(id).map(|connection| connection.entrance.portal_group_tag);
+        let entrance = self.connections.get_mut(id).map(|connection| connection.entrance.clone());
         let session = self.sessions.find(identity.tsih).and_then(|session| self.sessions.get_mut(session));
         let admission = match (session, entrance) {
-            (Some(session), Some(portal_group_tag)) => session.admission(identity, portal_group_tag),
+            (Some(session), Some(entrance)) => session.admission(identity, &entrance, &self.portal),
             _ => Err(LoginStatus::SessionDoesNotExist),
         };
         let Some(login) = self.login(id) else { return };

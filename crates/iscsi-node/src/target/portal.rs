@@ -1,10 +1,12 @@
 //! What network portals offer: targets, who may use them, and how logins are judged.
 
+use super::access::{AccessList, Entrance};
 use iscsi_pdu::LoginStatus;
 use iscsi_session::target::{Identification, LoginIdentity, LoginPolicy, Refusal, TargetRecord};
 use iscsi_session::{Authentication, Limits, SessionType};
-use scsi_block::TargetDevice;
+use scsi_block::{Rights, TargetDevice};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// One iSCSI target of a portal.
@@ -19,12 +21,14 @@ pub struct TargetConfig {
     pub device: Arc<TargetDevice>,
     /// What an initiator has to prove.
     pub authentication: Authentication,
-    /// Names of the initiators that may log in; `None` lets all.
-    pub initiators: Option<Vec<String>>,
+    /// Who may log in, and what they may do.
+    pub access: AccessList,
     /// Whether an initiator may reset the target for all others (TARGET WARM RESET, TARGET COLD RESET).
     pub resettable: bool,
     /// Where initiators are sent that log in; `None` lets them in here.
     pub moved: Option<Moved>,
+    /// Portal groups that send initiators to others.
+    pub redirects: Vec<Redirect>,
     /// What is negotiated at most, where that is not what all targets have in common.
     pub limits: Option<Limits>,
     /// Commands that one session may have open, where that is not what all targets have in common.
@@ -38,6 +42,30 @@ pub struct Moved {
     pub address: String,
     /// Whether it stays there, so that nobody need ask here again.
     pub permanent: bool,
+}
+
+/// A portal group that lets nobody in and sends initiators to other addresses of its target, one after the other.
+#[derive(Debug)]
+pub struct Redirect {
+    portal_group_tag: u16,
+    addresses: Vec<String>,
+    next: AtomicUsize,
+}
+
+impl Redirect {
+    /// Sends those who come through the group with this tag to `addresses`, each `host[:port]`, an IPv6 address in brackets.
+    ///
+    /// # Panics
+    /// There is no address.
+    #[must_use]
+    pub fn new(portal_group_tag: u16, addresses: Vec<String>) -> Self {
+        assert!(!addresses.is_empty(), "initiators are sent somewhere");
+        Self { portal_group_tag, addresses, next: AtomicUsize::new(0) }
+    }
+
+    fn next(&self) -> &str {
+        &self.addresses[self.next.fetch_add(1, Ordering::Relaxed) % self.addresses.len()]
+    }
 }
 
 /// An address at which targets are found, and the portal group that it is in.
@@ -73,8 +101,17 @@ impl TargetConfig {
             .any(|port| port.identifier == portal_group_tag)
     }
 
-    fn allows(&self, initiator: &str) -> bool {
-        self.initiators.as_ref().is_none_or(|names| names.iter().any(|name| name == initiator))
+    fn redirect(&self, portal_group_tag: u16) -> Option<&Redirect> {
+        self.redirects.iter().find(|redirect| redirect.portal_group_tag == portal_group_tag)
+    }
+
+    fn allows(&self, initiator: &str, entrance: &Entrance) -> bool {
+        self.access.rights(initiator, entrance.ends).is_some()
+    }
+
+    /// What an initiator may do that was let in; nothing if it is let in no more.
+    pub(crate) fn rights(&self, initiator: &str, entrance: &Entrance) -> Rights {
+        self.access.rights(initiator, entrance.ends).unwrap_or_else(|| Rights::of([]))
     }
 }
 
@@ -127,7 +164,8 @@ impl Portal {
     }
 
     /// Who may go on with a login, and what has to be proven.
-    pub(crate) fn identify(&self, identity: &LoginIdentity, portal_group_tag: u16) -> Identification {
+    pub(crate) fn identify(&self, identity: &LoginIdentity, entrance: &Entrance) -> Identification {
+        let portal_group_tag = entrance.portal.portal_group_tag;
         let refuse = |status| Identification::Refuse(Refusal { status, target_address: None });
         let target = match (identity.session_type, &identity.target_name) {
             (SessionType::Discovery, _) => None,
@@ -135,13 +173,16 @@ impl Portal {
             (SessionType::Normal, Some(name)) => match self.find(name).map(|index| &self.targets[index]) {
                 None => return refuse(LoginStatus::NotFound),
                 Some(target) if !target.is_reached_through(portal_group_tag) => return refuse(LoginStatus::NotFound),
-                Some(target) if !target.allows(&identity.initiator_name) => {
+                Some(target) if !target.allows(&identity.initiator_name, entrance) => {
                     return refuse(LoginStatus::AuthorizationFailure);
                 }
                 Some(TargetConfig { moved: Some(Moved { address, permanent }), .. }) => {
                     return Identification::Refuse(Refusal::redirect(address, *permanent));
                 }
-                Some(target) => Some(target),
+                Some(target) => match target.redirect(portal_group_tag) {
+                    Some(redirect) => return Identification::Refuse(Refusal::redirect(redirect.next(), false)),
+                    None => Some(target),
+                },
             },
         };
         let authentication = target.map_or(&self.discovery_authentication, |target| &target.authentication);
@@ -156,16 +197,20 @@ impl Portal {
 
     /// The targets that an initiator may know of, with the addresses at which it finds them: all that are known (RFC 7143 appendix C), that
     /// which it has connected to first.
-    pub(crate) fn records(&self, initiator: &str, entrance: &PortalAddress, only: Option<&str>) -> Vec<TargetRecord> {
+    pub(crate) fn records(&self, initiator: &str, entrance: &Entrance, only: Option<&str>) -> Vec<TargetRecord> {
         let addresses: Vec<&PortalAddress> = match &self.advertised_addresses[..] {
-            [] => std::iter::once(entrance).chain(self.addresses.iter().filter(|other| *other != entrance)).collect(),
+            [] => {
+                let others = self.addresses.iter().filter(|other| **other != entrance.portal);
+                std::iter::once(&entrance.portal).chain(others).collect()
+            }
             advertised => advertised.iter().collect(),
         };
         let record = |target: &TargetConfig| {
             let found = addresses.iter().filter(|address| target.is_reached_through(address.portal_group_tag));
             TargetRecord { name: target.name.clone(), addresses: found.map(ToString::to_string).collect() }
         };
-        let wanted = |target: &&TargetConfig| target.allows(initiator) && only.is_none_or(|name| name == target.name);
+        let wanted =
+            |target: &&TargetConfig| target.allows(initiator, entrance) && only.is_none_or(|name| name == target.name);
         self.targets.iter().filter(wanted).map(record).filter(|record| !record.addresses.is_empty()).collect()
     }
 }

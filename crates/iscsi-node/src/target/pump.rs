@@ -105,9 +105,9 @@ impl<P: PduPort> TargetNode<P> {
             && let Phase::Login(login) = &mut connection.phase
             && let Some(event) = login.poll_event()
         {
-            let portal_group_tag = connection.entrance.portal_group_tag;
+            let portal_group_tag = connection.entrance.portal.portal_group_tag;
             match event {
-                LoginEvent::Identify(identity) => login.identify(self.portal.identify(&identity, portal_group_tag)),
+                LoginEvent::Identify(identity) => login.identify(self.portal.identify(&identity, &connection.entrance)),
                 LoginEvent::Admit(identity) => {
                     self.outbox.events.push_back(Event::Admit { connection: id, identity, portal_group_tag });
                 }
@@ -125,7 +125,7 @@ impl<P: PduPort> TargetNode<P> {
     fn open(&mut self, now: Instant, id: ConnectionId, mut outcome: Box<LoginOutcome>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let ping_tag = connection.conclude_login(&mut outcome.parameters);
-        let portal_group_tag = connection.entrance.portal_group_tag;
+        let entrance = connection.entrance.clone();
         let (cid, parameters) = (outcome.cid, Box::new(outcome.parameters.clone()));
         let session = if let Some(session) = self.sessions.find(outcome.tsih) {
             let join = |session: &mut Session, context: &mut Context<'_, P>| {
@@ -136,7 +136,7 @@ impl<P: PduPort> TargetNode<P> {
             session
         } else {
             self.outbox.events.push_back(Event::SessionOpened { connection: id, outcome: outcome.clone() });
-            let leading = (id, portal_group_tag);
+            let leading = (id, &entrance);
             self.sessions.insert(|session| Session::new(session, outcome, &self.portal, leading, ping_tag, now))
         };
         if let Some(connection) = self.connections.get_mut(id) {

@@ -3,6 +3,7 @@
 //! In: PDUs of its connections, ends of block I/O, time. Out: PDUs to its connections, block I/O and events through the [`Outbox`].
 //! What becomes of a command stands in `tasks`, what of other requests in `management`.
 
+use super::access::Entrance;
 use super::connections::Connections;
 use super::event::{ConnectionId, Event, Outbox};
 use super::management::OpenManagement;
@@ -15,8 +16,8 @@ use iscsi_pdu::{Cid, CmdSn, LoginStatus, Pdu, TargetTransferTag, Tsih};
 use iscsi_session::target::{self, LoginIdentity, SessionConfig, TaskId};
 use iscsi_session::{BadPdu, CloseReason, LoginOutcome, SessionType};
 use iscsi_transport::{PduPort, Received};
-use scsi_block::Nexus;
 use scsi_block::reservations::{NexusName, Path, TransportId};
+use scsi_block::{Nexus, Rights};
 use std::time::{Duration, Instant};
 
 /// Time between two looks whether block I/O of other sessions has come back.
@@ -32,6 +33,8 @@ pub(super) struct Session {
     pub(super) target: Option<usize>,
     /// The portal group that all its connections come through.
     portal_group_tag: u16,
+    /// What the initiator may do, by where its leading connection came in.
+    rights: Rights,
     pub(super) nexus: Option<Nexus>,
     pub(super) connections: Vec<(Cid, ConnectionId)>,
     /// By the index of the session's task.
@@ -70,7 +73,7 @@ impl Session {
         id: SessionId,
         outcome: Box<LoginOutcome>,
         portal: &Portal,
-        (connection, portal_group_tag): (ConnectionId, u16),
+        (connection, entrance): (ConnectionId, &Entrance),
         ping_tag: TargetTransferTag,
         now: Instant,
     ) -> Self {
@@ -91,18 +94,21 @@ impl Session {
         let name = NexusName {
             path: Path {
                 initiator_port: TransportId::iscsi_port(&outcome.initiator_name, outcome.isid.0),
-                target_port: portal_group_tag,
+                target_port: entrance.portal.portal_group_tag,
             },
             initiator_device: Some(TransportId::iscsi_device(&outcome.initiator_name)),
         };
+        let rights =
+            target.map(|index| portal.targets[index].rights(&outcome.initiator_name, entrance)).unwrap_or_default();
         Self {
             id,
             machine: target::Session::new(&outcome, config, ping_tag, now),
-            nexus: target.map(|index| portal.targets[index].device.connect(name)),
+            nexus: target.map(|index| portal.targets[index].device.connect_with(name, rights.clone())),
             connections: vec![(outcome.cid, connection)],
             outcome,
             target,
-            portal_group_tag,
+            portal_group_tag: entrance.portal.portal_group_tag,
+            rights,
             tasks: Vec::new(),
             management: Vec::new(),
             ios_in_flight: 0,
@@ -145,14 +151,19 @@ impl Session {
     pub(super) fn admission(
         &self,
         identity: &LoginIdentity,
-        portal_group_tag: u16,
+        entrance: &Entrance,
+        portal: &Portal,
     ) -> Result<(CmdSn, CmdSn), LoginStatus> {
         let LoginIdentity { initiator_name, target_name, isid, cid, .. } = identity;
         let ours = &self.outcome;
-        let theirs = (initiator_name, target_name, isid, portal_group_tag);
+        let theirs = (initiator_name, target_name, isid, entrance.portal.portal_group_tag);
         // RFC 7143 appendix C: a session does not span portal groups; the same names through another are those of another session.
         if theirs != (&ours.initiator_name, &ours.target_name, &ours.isid, self.portal_group_tag) {
             return Err(LoginStatus::SessionDoesNotExist);
+        }
+        // Nobody has the rights of another address by joining a session from there.
+        if self.target.is_some_and(|target| portal.targets[target].rights(initiator_name, entrance) != self.rights) {
+            return Err(LoginStatus::AuthorizationFailure);
         }
         match self.machine.admission(*cid) {
             LoginStatus::Success => Ok(self.machine.command_numbers()),

@@ -95,7 +95,7 @@ impl Bench {
         };
         let mut random = Random::new(seed);
         let (ours, theirs, wire) = wire(Cid(0), &mut random);
-        let accepted = target.accept(now, theirs, "127.0.0.1:3260".into(), [1; 32]);
+        let accepted = target.accept(now, theirs, "127.0.0.1:3260", [1; 32]);
         let mut initiator = InitiatorNode::new(ours, login, SessionConfig::default(), [2; 32], now);
         initiator.set_connections(ConnectionPlan { connections, ..ConnectionPlan::default() });
         let mut bench = Self {
@@ -188,7 +188,7 @@ impl Bench {
         wire.ours.change(|faults| *faults = self.faults.clone());
         self.wires.retain(|wire| wire.cid != cid);
         self.wires.push(wire);
-        self.accepted.push(self.target.accept(self.now, theirs, "127.0.0.1:3260".into(), [1; 32]));
+        self.accepted.push(self.target.accept(self.now, theirs, "127.0.0.1:3260", [1; 32]));
         self.initiator.connect(self.now, cid, ours, [3; 32]);
     }
 

@@ -8,7 +8,7 @@ use crate::hash::fnv_1a;
 use crate::network::AdapterFunction;
 use crate::url::Url;
 use block_store::{BlockStore, KeepingStore, MemoryStore, OpenError, Records, RecordsError, StoreKind, StoreSpec};
-use iscsi_node::target::{Moved, Portal, PortalAddress, TargetConfig};
+use iscsi_node::target::{AccessList, AccessRule, Moved, Portal, PortalAddress, Redirect, TargetConfig};
 use iscsi_session::{Authentication, Limits};
 use iscsi_transport::Capture;
 use scsi_block::copy::TokenSecret;
@@ -152,9 +152,10 @@ pub struct Target {
     alias: Option<String>,
     disks: Vec<(u16, Disk)>,
     authentication: Authentication,
-    initiators: Option<Vec<String>>,
+    access: Option<Vec<AccessRule>>,
     resettable: bool,
     moved: Option<Moved>,
+    redirects: Vec<Redirect>,
     limits: Option<Limits>,
     window: Option<u32>,
     portal_groups: Option<Vec<u16>>,
@@ -170,9 +171,10 @@ impl Target {
             alias: None,
             disks: Vec::new(),
             authentication: Authentication::None,
-            initiators: None,
+            access: None,
             resettable: false,
             moved: None,
+            redirects: Vec::new(),
             limits: None,
             window: None,
             portal_groups: None,
@@ -203,8 +205,15 @@ impl Target {
 
     /// Lets this initiator in, and no other that is not named as well.
     #[must_use]
-    pub fn allow_initiator(mut self, name: impl Into<String>) -> Self {
-        self.initiators.get_or_insert_default().push(name.into());
+    pub fn allow_initiator(self, name: impl Into<String>) -> Self {
+        self.allow(AccessRule::of_initiator(name))
+    }
+
+    /// Lets those in that the rule is about, with the rights that it gives, and nobody else that no other rule is about. Of rules that name the
+    /// same unit the first holds.
+    #[must_use]
+    pub fn allow(mut self, rule: AccessRule) -> Self {
+        self.access.get_or_insert_default().push(rule);
         self
     }
 
@@ -219,6 +228,16 @@ impl Target {
     #[must_use]
     pub fn redirect(mut self, address: impl Into<String>, permanent: bool) -> Self {
         self.moved = Some(Moved { address: address.into(), permanent });
+        self
+    }
+
+    /// Sends initiators that come through the portal group with this tag to `addresses` in turn, for a time; through others they are let in.
+    ///
+    /// # Panics
+    /// There is no address.
+    #[must_use]
+    pub fn redirect_group(mut self, tag: u16, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.redirects.push(Redirect::new(tag, addresses.into_iter().map(|address| address.to_string()).collect()));
         self
     }
 
@@ -258,7 +277,10 @@ impl Target {
         records: Option<&Arc<Records>>,
     ) -> Result<(TargetConfig, Vec<Medium>), StartError> {
         let name = normalise(&self.name)?;
-        let initiators = self.initiators.map(|names| names.iter().map(|name| normalise(name)).collect()).transpose()?;
+        let mut access = self.access;
+        for name in access.iter_mut().flatten().flat_map(|rule| &mut rule.initiators) {
+            *name = normalise(name)?;
+        }
         self.disks.sort_by_key(|(number, _)| *number);
         let (mut units, mut stores) = (Vec::new(), Vec::new());
         for (number, disk) in self.disks {
@@ -279,9 +301,10 @@ impl Target {
             alias: self.alias,
             device: Arc::new(device),
             authentication: self.authentication,
-            initiators,
+            access: access.map(AccessList::of).unwrap_or_default(),
             resettable: self.resettable,
             moved: self.moved.map(check_moved).transpose()?,
+            redirects: self.redirects,
             limits: self.limits,
             window: self.window,
         };

@@ -8,7 +8,9 @@ use super::registry::{Claim, Owner};
 use super::shared::{Mailbox, Message, Shared};
 use crate::network::{DetachedPort, Endpoint, Happening, Network, Port, Stream};
 use block_store::{BlockStore, IoId, StoreQueue};
-use iscsi_node::target::{ConnectionId, Detached, Event, IoRequest, PortalAddress, StoreId, TargetNode};
+use iscsi_node::target::{
+    ConnectionId, Detached, Ends, Entrance, Event, IoRequest, PortalAddress, StoreId, TargetNode,
+};
 use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
@@ -329,7 +331,8 @@ impl Core {
         let id = self.node.next_connection();
         let capture = self.shared.capture.as_ref();
         let (port, (local, peer)) = self.endpoint.open_port(id.index as usize, stream, &self.buffers, capture)?;
-        let entrance = PortalAddress { address: local.to_string(), portal_group_tag };
+        let portal = PortalAddress { address: local.to_string(), portal_group_tag };
+        let entrance = Entrance { portal, ends: Some(Ends { initiator: peer.ip(), target: local.ip() }) };
         self.node.accept(now, port, entrance, random);
         debug!(%peer, connection = id.index, core = self.index, "connected");
         Ok(())

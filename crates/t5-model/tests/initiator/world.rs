@@ -105,7 +105,7 @@ impl World {
                 let port = T5Port::new(Connection::new(Rc::clone(&self.driver), connection));
                 if let Some(target) = &mut self.target {
                     let random = [self.connections.len() as u8; 32];
-                    self.connections.push(target.accept(now, port, PORTAL.to_string().as_str().into(), random));
+                    self.connections.push(target.accept(now, port, PORTAL.to_string().as_str(), random));
                 }
             }
         }
@@ -247,7 +247,8 @@ fn portal(authentication: Authentication) -> Portal {
         alias: None,
         device: Arc::new(TargetDevice::new([unit]).expect("the unit makes sense")),
         authentication,
-        initiators: None,
+        access: iscsi_node::target::AccessList::default(),
+        redirects: Vec::new(),
         resettable: false,
         moved: None,
         limits: None,
