@@ -202,15 +202,14 @@ impl MemoryStore {
             match shards.get(chunk).get(&chunk) {
                 Some(found) => {
                     for lba in runs.next..last {
-                        let offset = (lba * block_size).saturating_sub(range.start) as usize;
-                        runs.add(lba + 1, found.is_written(offset, self.size.geometry().block_size));
+                        runs.add(lba + 1, found.is_written(chunk, lba, self.size.geometry().block_size));
                     }
                 }
                 None if looked_far => break,
                 None => {
                     drop(shards);
                     looked_far = true;
-                    let next = self.next_chunk(chunk).map(|next| next * CHUNK_BYTES as u64 / block_size);
+                    let next = self.next_chunk(chunk).map(|next| (next * CHUNK_BYTES as u64).div_ceil(block_size));
                     runs.add(next.unwrap_or(end).clamp(runs.next + 1, end), false);
                 }
             }
@@ -464,6 +463,27 @@ mod tests {
         );
         assert_eq!(status(127)[0], (1, true));
         assert_eq!(status((1 << 40) + 1), [((1 << 40) - 1, false)]);
+    }
+
+    /// Blocks with protection information lie across chunks, and are given back all the same.
+    #[test]
+    fn blocks_of_520_bytes_are_mapped_to_the_block() {
+        let store = Arc::new(MemoryStore::new(Geometry { block_size: 520, blocks: 1 << 30 }));
+        let status = |lba| match run(&store, BlockIo::LbaStatus { extent: Extent { lba, blocks: 1000 }, runs_max: 8 }) {
+            Ok(IoOutput::Status(runs)) => runs.iter().map(|run| (run.extent.blocks, run.mapped)).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        write(&store, 125, 3 * 520);
+        assert_eq!(store.allocated_bytes(), 2 * CHUNK_BYTES as u64, "block 126 lies across two chunks");
+        assert_eq!(status(120)[..2], [(5, false), (3, true)]);
+        unmap(&store, 126, 1);
+        assert_eq!(status(120)[..4], [(5, false), (1, true), (1, false), (1, true)]);
+        unmap(&store, 125, 1);
+        assert_eq!(store.allocated_bytes(), CHUNK_BYTES as u64);
+        unmap(&store, 120, 100);
+        assert_eq!((store.allocated_bytes(), status(120)), (0, vec![(1000, false)]));
+        write(&store, 252, 520);
+        assert_eq!(status(0)[..2], [(252, false), (1, true)], "one that begins in a chunk and ends in the next");
     }
 
     #[test]

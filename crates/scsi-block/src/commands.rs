@@ -40,7 +40,7 @@ use crate::unit::{LogicalUnit, NexusId, Summary};
 pub(crate) use control::sense_as_data;
 pub(crate) use identify::inquiry_without_unit;
 pub(crate) use medium::{durable, plan_transfer};
-pub(crate) use protected::{Protected, ProtectedSame, ProtectedWork, Purpose};
+pub(crate) use protected::{Exchange, Protected, ProtectedSame, ProtectedWork, Purpose};
 pub(crate) use reports::report_luns;
 pub(crate) use well_known::execute as execute_well_known;
 pub(crate) use wiping::proceed as proceed_wipe;
@@ -191,6 +191,8 @@ pub(crate) enum Started {
     Done,
     /// A reservation is in the way.
     Conflict,
+    /// Others were always before it: nothing has been done, and may be asked for again.
+    Busy,
     /// The command is done when this is over.
     Wait(Settling),
 }

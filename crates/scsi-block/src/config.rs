@@ -43,8 +43,7 @@ pub struct LogicalUnitConfig {
     /// The medium can be taken out: PREVENT ALLOW MEDIUM REMOVAL, and START STOP UNIT with LOEJ.
     pub removable: bool,
     /// Protection information is kept with each block (SBC-4 4.21). The store's blocks then have
-    /// [`PROTECTION_BYTES`](crate::protection::PROTECTION_BYTES) more than `geometry` says. Such a unit is not thin, and has
-    /// neither COMPARE AND WRITE nor ORWRITE nor WRITE ATOMIC.
+    /// [`PROTECTION_BYTES`](crate::protection::PROTECTION_BYTES) more than `geometry` says. Such a unit takes no part in copies.
     pub protection: Option<ProtectionType>,
     /// It tells initiators that it has a rotating medium, where order of access matters.
     pub rotational: bool,
@@ -176,9 +175,6 @@ pub enum ConfigError {
     /// A limit that is out of its range.
     #[error("the limit {0} is out of its range")]
     Limit(&'static str),
-    /// Blocks with protection information cannot be given back.
-    #[error("a unit with protection information is not thin")]
-    ThinProtection,
     /// A record that was kept is damaged, or from another version.
     #[error("what was kept of unit {serial} is of no use: {error}; restore it, or remove it to start without")]
     Kept {
@@ -227,8 +223,7 @@ impl LogicalUnitConfig {
         match operation {
             Op::Unmap | Op::GetLbaStatus16 | Op::GetLbaStatus32 => self.thin,
             Op::PreventAllowMediumRemoval => self.removable,
-            Op::CompareAndWrite => self.limits.compare_and_write_blocks_max > 0 && self.protection.is_none(),
-            Op::OrWrite16 => self.protection.is_none(),
+            Op::CompareAndWrite => self.limits.compare_and_write_blocks_max > 0,
             Op::ExtendedCopyLid1
             | Op::ExtendedCopyLid4
             | Op::CopyOperationAbort
@@ -240,7 +235,7 @@ impl LogicalUnitConfig {
             | Op::WriteUsingToken
             | Op::ReceiveRodTokenInformation => self.copies(),
             Op::PopulateToken => self.copies() && self.token_secret.is_some(),
-            Op::WriteAtomic16 => self.limits.atomic_bytes_max > 0 && self.protection.is_none(),
+            Op::WriteAtomic16 => self.limits.atomic_bytes_max > 0,
             // SBC-4 5.18: these are for protection of type 2 alone.
             Op::Read32 | Op::Verify32 | Op::Write32 | Op::WriteAndVerify32 | Op::WriteSame32 => {
                 self.protection == Some(ProtectionType::Two)
@@ -288,9 +283,6 @@ impl LogicalUnitConfig {
         }
         if self.physical_block_exponent > 15 {
             return Err(ConfigError::Limit("physical_block_exponent"));
-        }
-        if self.thin && self.protection.is_some() {
-            return Err(ConfigError::ThinProtection);
         }
         self.identity.check()?;
         self.limits.check(block_size)

@@ -27,7 +27,7 @@ const SMALL: Geometry = Geometry { block_size: 512, blocks: 2048 };
 const HUGE: Geometry = Geometry { block_size: 4096, blocks: 1 << 40 };
 const TRANSFER_BYTES_MAX: u32 = 64 << 10;
 const STEPS_MAX: usize = 64;
-/// One of each configuration: plain, thin and huge, removable, write-protected, and the types of protection information.
+/// One of each configuration: plain, thin and huge, removable, write-protected, and the types of protection information, two of them thin.
 const UNITS: usize = 7;
 
 fn device() -> TargetDevice {
@@ -52,7 +52,12 @@ fn device() -> TargetDevice {
             },
             2 => LogicalUnitConfig { removable: true, thin: true, ..plain },
             3 => LogicalUnitConfig { read_only: true, ..plain },
-            kind => LogicalUnitConfig { protection: ProtectionType::from_number(kind as u8 - 3), ..plain },
+            kind => LogicalUnitConfig {
+                protection: ProtectionType::from_number(kind as u8 - 3),
+                thin: kind != 6,
+                limits: Limits { atomic_bytes_max: 4096, ..limits },
+                ..plain
+            },
         };
         (LogicalUnitNumber::from(index as u16), config)
     };

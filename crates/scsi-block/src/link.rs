@@ -123,6 +123,11 @@ impl RequestCounter {
         false
     }
 
+    /// Whether the store has no request of this nexus.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.requests.latest() == 0 && self.requests.earlier() == 0
+    }
+
     /// The tasks of this nexus are over.
     pub(crate) fn end_tasks(&self) {
         self.link.end_tasks();

@@ -56,7 +56,8 @@ impl Nexus {
         nexus
     }
 
-    /// Units have come or gone. What is kept of one that is gone goes, now or at a later change, when no task is left there.
+    /// Units have come or gone. What is kept of one that is gone goes, now or at a later change, when no task is left there and no request: a
+    /// copy of another unit's may have one.
     #[cold]
     fn look_around(&mut self) {
         self.roster = self.device.roster();
@@ -68,7 +69,7 @@ impl Nexus {
                         self.device.rights.write(unit.number.as_u16().unwrap_or_default()).unwrap_or_default();
                     Some(AtUnit::new(unit, index, (self.id, &self.name), changes))
                 }
-                (None, Some(own)) if own.set.len() == 0 => {
+                (None, Some(own)) if own.is_idle() => {
                     own.unit.disconnect(self.id);
                     None
                 }
@@ -162,6 +163,7 @@ impl Nexus {
             Ok(Started::Io(request, then)) => return own.submit(task, request, then),
             Ok(Started::Done) => Step::Done(Outcome::bare(Status::Good)),
             Ok(Started::Conflict) => Step::Done(Outcome::bare(Status::ReservationConflict)),
+            Ok(Started::Busy) => Step::Done(Outcome::bare(Status::Busy)),
             Ok(Started::Wait(settling)) => wait(task, settling),
             Ok(Started::Copy(job)) => {
                 let step = self.proceed_with_copy(task, job);
@@ -282,6 +284,15 @@ impl Nexus {
                     task.phase = Phase::ExpectIo(then);
                     Step::Io(request)
                 }
+                Ok(_) => Step::Done(Outcome::bare(Status::Good)),
+                Err(sense) => check(sense),
+            },
+            (Rare::Exchange(exchange), done) => match exchange.proceed(done) {
+                Ok(Started::Io(request, then)) => {
+                    task.phase = Phase::ExpectIo(then);
+                    Step::Io(request)
+                }
+                Ok(Started::Busy) => Step::Done(Outcome::bare(Status::Busy)),
                 Ok(_) => Step::Done(Outcome::bare(Status::Good)),
                 Err(sense) => check(sense),
             },

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::LogicalUnitNumber;
-use crate::commands::{Protected, Purpose, Work};
+use crate::commands::{Exchange, Protected, Purpose, Work};
 use crate::copy::CopyJob;
 use crate::io::{BlockIo, Extent};
 use crate::link::Settling;
@@ -141,6 +141,8 @@ pub(crate) enum Rare {
     GiveStatus,
     /// What was read is checked, and then given or not.
     Check(Protected, Purpose),
+    /// Blocks with protection information are exchanged for what they make with others.
+    Exchange(Exchange),
     /// The task ends when requests of those that it has ended have come back.
     Settle(Settling),
     /// The task ends when its record is kept; if it cannot be, with HARDWARE ERROR and this.
@@ -160,6 +162,7 @@ impl Then {
             Self::End(extent) => *extent,
             Self::Rarely(rare) => match **rare {
                 Rare::Continue(_, extent) => extent,
+                Rare::Exchange(ref exchange) => exchange.extent(),
                 _ => Extent::NONE,
             },
         }

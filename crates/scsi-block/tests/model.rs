@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use scsi_block::cdb::Cdb;
 use scsi_block::opcodes::{Field, Operation};
 use scsi_block::parameters::UnmapList;
+use scsi_block::protection::{ProtectionTuple, ProtectionType};
 use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
 use scsi_block::*;
 
@@ -15,11 +16,21 @@ const BLOCK: usize = 512;
 const BLOCKS: u64 = 40;
 
 /// The store: obeys block I/O to the letter.
-struct Store(Vec<u8>);
+struct Store {
+    bytes: Vec<u8>,
+    /// Bytes of a block, which has 8 more with protection information.
+    block: usize,
+}
 
 impl Store {
+    fn new(protection: Option<ProtectionType>) -> Self {
+        let block = BLOCK + if protection.is_some() { 8 } else { 0 };
+        Self { bytes: vec![0; block * BLOCKS as usize], block }
+    }
+
     fn range(&mut self, lba: u64, bytes: usize) -> &mut [u8] {
-        &mut self.0[lba as usize * BLOCK..][..bytes]
+        let start = lba as usize * self.block;
+        &mut self.bytes[start..][..bytes]
     }
 
     fn compare(&mut self, lba: u64, data: &[u8]) -> IoDone {
@@ -32,7 +43,7 @@ impl Store {
     fn submit(&mut self, request: BlockIo) -> IoDone {
         match request {
             BlockIo::Read(extent) => {
-                let bytes = extent.blocks as usize * BLOCK;
+                let bytes = extent.blocks as usize * self.block;
                 return Ok(IoOutput::Data(Bytes::copy_from_slice(self.range(extent.lba, bytes))));
             }
             BlockIo::Write { lba, data, .. } => {
@@ -47,9 +58,10 @@ impl Store {
                 self.range(lba, write.len()).copy_from_slice(write);
             }
             BlockIo::WriteSame { extent, block, .. } | BlockIo::Wipe { extent, block } => {
-                let block = block.unwrap_or(Bytes::from_static(&[0; BLOCK]));
-                self.range(extent.lba, extent.blocks as usize * BLOCK)
-                    .chunks_mut(BLOCK)
+                let size = self.block;
+                let block = block.unwrap_or(vec![0; size].into());
+                self.range(extent.lba, extent.blocks as usize * size)
+                    .chunks_mut(size)
                     .for_each(|chunk| chunk.copy_from_slice(&block));
             }
             BlockIo::OrWrite { lba, data, .. } => {
@@ -59,7 +71,8 @@ impl Store {
             BlockIo::Prefetch(_) => {}
             BlockIo::LbaStatus { extent, .. } => return Ok(IoOutput::Status(vec![LbaStatus { extent, mapped: true }])),
             BlockIo::Unmap(extents) => {
-                extents.iter().for_each(|extent| self.range(extent.lba, extent.blocks as usize * BLOCK).fill(0));
+                let size = self.block;
+                extents.iter().for_each(|extent| self.range(extent.lba, extent.blocks as usize * size).fill(0));
             }
             BlockIo::Keep(_) => panic!("nothing is kept"),
             BlockIo::Flush => {}
@@ -92,68 +105,106 @@ struct Request {
     blocks: u8,
     fill: u8,
     other: u8,
+    /// Whether tuples travel with the blocks, at a unit that keeps any.
+    protects: bool,
 }
 
-/// The reference: every block is one byte repeated.
-struct Reference([u8; BLOCKS as usize]);
+/// The reference: every block is one byte repeated, with the tuple that belongs to it, or was never written.
+struct Reference {
+    blocks: [Option<u8>; BLOCKS as usize],
+    protection: Option<ProtectionType>,
+}
 
 impl Reference {
+    fn new(protection: Option<ProtectionType>) -> Self {
+        Self { blocks: [None; BLOCKS as usize], protection }
+    }
+
+    /// A block as it travels.
+    fn wire(&self, lba: u64, block: Option<u8>, protects: bool) -> Vec<u8> {
+        let data = [block.unwrap_or(0); BLOCK];
+        let tuple = match (self.protection, block) {
+            (_, None) => [0xff; 8],
+            (Some(ProtectionType::Three), _) => ProtectionTuple::of(&data, 0, u32::MAX).encode(),
+            _ => ProtectionTuple::of(&data, 0, lba as u32).encode(),
+        };
+        if protects { [&data[..], &tuple].concat() } else { data.to_vec() }
+    }
+
+    /// Where the blocks from `lba` on first differ from those of one byte, and in what. One of them was sent if `same`.
+    fn compare(&self, lba: u64, blocks: u8, fill: u8, protects: bool, same: bool) -> Result<(), Sense> {
+        for (index, block) in (0..).zip(&self.blocks[lba as usize..][..blocks.into()]) {
+            let (at, code) = match block {
+                Some(block) if *block == fill => continue,
+                None if fill == 0 && !protects => continue,
+                None if fill == 0 => (BLOCK, AdditionalSense::LOGICAL_BLOCK_GUARD_CHECK_FAILED),
+                _ => (0, AdditionalSense::MISCOMPARE_DURING_VERIFY),
+            };
+            let before = if same { 0 } else { index * self.wire(0, None, protects).len() };
+            return Err(Sense::new(SenseKey::Miscompare, code).with_information((before + at) as u64));
+        }
+        Ok(())
+    }
+
+    /// Whether tuples travel.
+    fn protects(&self, request: Request) -> bool {
+        request.protects && self.protection.is_some()
+    }
+
     /// Does what the request says; gives the data read, or the sense.
     fn obey(&mut self, request: Request) -> Result<Vec<u8>, Sense> {
-        let Request { kind, lba, blocks, fill, other } = request;
+        let Request { kind, lba, blocks, fill, other, .. } = request;
         if lba + u64::from(blocks) > BLOCKS {
             return Err(Sense::illegal(AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE));
         }
-        let range = &mut self.0[lba as usize..][..blocks.into()];
-        let miscompare = |at| {
-            let sense = Sense::new(SenseKey::Miscompare, AdditionalSense::MISCOMPARE_DURING_VERIFY);
-            sense.with_information(at * BLOCK as u64)
-        };
-        let difference = range.iter().position(|block| *block != fill).map(|at| at as u64);
+        let protects = self.protects(request);
+        let to_end = matches!(kind, 6 | 10) && blocks == 0;
+        let count = if to_end { (BLOCKS - lba) as usize } else { blocks.into() };
+        if matches!(kind, 3..=5) {
+            self.compare(lba, blocks, fill, protects, kind == 4)?;
+        }
+        if kind == 0 {
+            let range = (lba..).zip(&self.blocks[lba as usize..][..count]);
+            return Ok(range.flat_map(|(lba, block)| self.wire(lba, *block, protects)).collect());
+        }
+        let range = &mut self.blocks[lba as usize..][..count];
         match kind {
-            0 => return Ok(range.iter().flat_map(|block| [*block; BLOCK]).collect()),
-            1 | 2 => range.fill(fill),
-            3 => difference.map_or(Ok(()), |at| Err(miscompare(at)))?,
-            4 => difference.map_or(Ok(()), |_| Err(miscompare(0)))?,
-            5 => {
-                difference.map_or(Ok(()), |at| Err(miscompare(at)))?;
-                range.fill(other);
-            }
-            6 if blocks == 0 => self.0[lba as usize..].fill(fill),
-            6 => range.fill(fill),
-            8 => range.iter_mut().for_each(|block| *block |= fill),
-            9 => range.fill(fill),
-            10 if blocks == 0 => self.0[lba as usize..].fill(0),
-            11 => {}
-            _ => range.fill(0),
+            1 | 2 | 6 | 9 => range.fill(Some(fill)),
+            3 | 4 | 11 => {}
+            5 => range.fill(Some(other)),
+            8 => range.iter_mut().for_each(|block| *block = Some(block.unwrap_or(0) | fill)),
+            _ => range.fill(None),
         }
         Ok(Vec::new())
     }
 
     /// The same request as a CDB and its data.
-    fn command(Request { kind, lba, blocks, fill, other }: Request) -> (Cdb, Vec<u8>) {
-        let all = vec![fill; usize::from(blocks) * BLOCK];
+    fn command(&self, request: Request) -> (Cdb, Vec<u8>) {
+        let Request { kind, lba, blocks, fill, other, .. } = request;
+        let protects = self.protects(request);
+        let run = |fill| -> Vec<u8> {
+            (lba..lba + u64::from(blocks)).flat_map(|lba| self.wire(lba, Some(fill), protects)).collect()
+        };
         let (count, short) = (u32::from(blocks), lba as u32);
-        match kind {
+        let one = || self.wire(lba, Some(fill), protects);
+        let (cdb, data) = match kind {
             0 => (Cdb::read_10(short, blocks.into()), Vec::new()),
-            1 => (Cdb::write_16(lba, count), all),
-            2 => (Cdb::write_and_verify_16(lba, count, true), all),
-            3 => (Cdb::verify_16(lba, count, true), all),
-            4 => {
-                let cdb = Cdb::verify_16(lba, count, false).try_with(Field::ByteCheck, 3).unwrap();
-                (cdb, vec![fill; BLOCK])
-            }
-            5 => (Cdb::compare_and_write(lba, blocks), [all.clone(), vec![other; all.len()]].concat()),
-            6 => (Cdb::write_same_16(lba, count, false), vec![fill; BLOCK]),
-            8 => (Cdb::or_write_16(lba, count), all),
-            9 => (Cdb::write_atomic_16(lba, blocks.into()), all),
+            1 => (Cdb::write_16(lba, count), run(fill)),
+            2 => (Cdb::write_and_verify_16(lba, count, true), run(fill)),
+            3 => (Cdb::verify_16(lba, count, true), run(fill)),
+            4 => (Cdb::verify_16(lba, count, false).try_with(Field::ByteCheck, 3).unwrap(), one()),
+            5 => (Cdb::compare_and_write(lba, blocks), [run(fill), run(other)].concat()),
+            6 => (Cdb::write_same_16(lba, count, false), one()),
+            8 => (Cdb::or_write_16(lba, count), run(fill)),
+            9 => (Cdb::write_atomic_16(lba, blocks.into()), run(fill)),
             10 => (Cdb::write_zeroes_16(lba, count, fill == 1), Vec::new()),
             11 => (Cdb::verify_16(lba, count, false), Vec::new()),
             _ => {
                 let list = UnmapList([Extent { lba, blocks: blocks.into() }].into_iter().collect()).encode();
-                (Cdb::unmap(list.len() as u16), list)
+                return (Cdb::unmap(list.len() as u16), list);
             }
-        }
+        };
+        (cdb.try_with(Field::Protect, protects.into()).unwrap(), data)
     }
 }
 
@@ -171,23 +222,26 @@ fn config() -> LogicalUnitConfig {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    (0u8..12, 0..BLOCKS + 2, 0u8..8, 0u8..3, 0u8..3).prop_map(|(kind, lba, blocks, fill, other)| Request {
-        kind,
-        lba,
-        blocks,
-        fill,
-        other,
-    })
+    (0u8..12, 0..BLOCKS + 2, 0u8..8, 0u8..3, 0u8..3, any::<bool>())
+        .prop_map(|(kind, lba, blocks, fill, other, protects)| Request { kind, lba, blocks, fill, other, protects })
+}
+
+/// A unit without protection information, or with a type whose short commands may carry it.
+fn protection() -> impl Strategy<Value = Option<ProtectionType>> {
+    prop_oneof![Just(None), Just(Some(ProtectionType::One)), Just(Some(ProtectionType::Three))]
 }
 
 proptest! {
     #[test]
-    fn the_device_does_what_the_reference_does(requests in prop::collection::vec(request(), 1..60)) {
-        let mut nexus = nexus(config());
-        let mut store = Store(vec![0; BLOCK * BLOCKS as usize]);
-        let mut reference = Reference([0; BLOCKS as usize]);
+    fn the_device_does_what_the_reference_does(
+        protection in protection(),
+        requests in prop::collection::vec(request(), 1..60),
+    ) {
+        let mut nexus = nexus(LogicalUnitConfig { protection, ..config() });
+        let mut store = Store::new(protection);
+        let mut reference = Reference::new(protection);
         for request in requests {
-            let (cdb, data_out) = Reference::command(request);
+            let (cdb, data_out) = reference.command(request);
             let outcome = run(&mut nexus, &mut store, &cdb, &data_out);
             match reference.obey(request) {
                 Ok(data) => {
@@ -197,33 +251,36 @@ proptest! {
                 Err(sense) => prop_assert_eq!(Sense::decode(&outcome.sense), Ok(sense), "{:?}", cdb),
             }
         }
-        let blocks: Vec<u8> = reference.0.iter().flat_map(|block| [*block; BLOCK]).collect();
-        prop_assert_eq!(store.0, blocks);
+        for protects in [false, true] {
+            let all = Request { kind: 0, lba: 0, blocks: BLOCKS as u8, fill: 0, other: 0, protects };
+            let outcome = run(&mut nexus, &mut store, &reference.command(all).0, &[]);
+            prop_assert_eq!(&outcome.data_in[..], &reference.obey(all).unwrap()[..]);
+        }
     }
 }
 
 #[test]
 fn a_write_with_less_data_than_asked_writes_the_whole_blocks_that_came() {
     let mut nexus = nexus(config());
-    let mut store = Store(vec![0; BLOCK * BLOCKS as usize]);
+    let mut store = Store::new(None);
     for cdb in [Cdb::write_10(0, 3), Cdb::write_and_verify_16(0, 3, true)] {
         let outcome = run(&mut nexus, &mut store, &cdb, &[7; BLOCK + 100]);
         assert_eq!(outcome.status, Status::Good);
-        assert!(store.0[..BLOCK].iter().all(|byte| *byte == 7));
-        assert!(store.0[BLOCK..].iter().all(|byte| *byte == 0));
+        assert!(store.bytes[..BLOCK].iter().all(|byte| *byte == 7));
+        assert!(store.bytes[BLOCK..].iter().all(|byte| *byte == 0));
     }
 }
 
 #[test]
 fn commands_that_need_all_their_data_refuse_less_before_anything_changes() {
     let mut nexus = nexus(config());
-    let mut store = Store(vec![0; BLOCK * BLOCKS as usize]);
+    let mut store = Store::new(None);
     for cdb in [Cdb::compare_and_write(0, 2), Cdb::write_same_16(0, 2, false), Cdb::verify_16(0, 2, true)] {
         let outcome = run(&mut nexus, &mut store, &cdb, &[0; BLOCK - 1]);
         let sense = Sense::illegal(AdditionalSense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);
         assert_eq!(Sense::decode(&outcome.sense), Ok(sense), "{cdb:?}");
     }
-    assert!(store.0.iter().all(|byte| *byte == 0));
+    assert!(store.bytes.iter().all(|byte| *byte == 0));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use scsi_block::cdb::Cdb;
 use scsi_block::inquiry::StandardInquiry;
 use scsi_block::opcodes::{Field, Operation};
-use scsi_block::parameters::Capacity16;
+use scsi_block::parameters::{Capacity16, UnmapList};
 use scsi_block::protection::{ProtectionTuple, ProtectionType};
 use scsi_block::sense::{AdditionalSense, FieldPointer, Sense, SenseKey};
 use scsi_block::*;
@@ -24,16 +24,23 @@ const REFERENCE: AdditionalSense = AdditionalSense::LOGICAL_BLOCK_REFERENCE_TAG_
 struct Bench {
     nexus: Nexus,
     stored: Vec<u8>,
+    /// How often somebody else changes block 0 before it is exchanged.
+    disturbed: usize,
 }
 
 impl Bench {
     fn new(kind: ProtectionType) -> Self {
         let geometry = Geometry { block_size: BLOCK as u32, blocks: BLOCKS };
-        let config = LogicalUnitConfig { protection: Some(kind), ..LogicalUnitConfig::new(geometry, "protected") };
+        let config = LogicalUnitConfig {
+            protection: Some(kind),
+            thin: true,
+            limits: Limits { atomic_bytes_max: 4096, ..Limits::default() },
+            ..LogicalUnitConfig::new(geometry, "protected")
+        };
         let device = Arc::new(TargetDevice::new([(LogicalUnitNumber::from(0), config)]).unwrap());
         let mut nexus = device.connect("initiator");
         nexus.begin(LogicalUnitNumber::from(0), Cdb::test_unit_ready().as_bytes());
-        Self { nexus, stored: vec![0; WHOLE * BLOCKS as usize] }
+        Self { nexus, stored: vec![0; WHOLE * BLOCKS as usize], disturbed: 0 }
     }
 
     fn range(&mut self, lba: u64, bytes: usize) -> &mut [u8] {
@@ -56,6 +63,24 @@ impl Bench {
                     return Err(IoError::Miscompare { offset: 0 });
                 }
             }
+            BlockIo::CompareAndWrite { lba, data, .. } => {
+                if self.disturbed > 0 {
+                    self.disturbed -= 1;
+                    self.stored[0] ^= 1;
+                }
+                let data = data.concat();
+                let (expected, new) = data.split_at(data.len() / 2);
+                if *self.range(lba, new.len()) != *expected {
+                    return Err(IoError::Miscompare { offset: 0 });
+                }
+                self.range(lba, new.len()).copy_from_slice(new);
+            }
+            BlockIo::Unmap(extents) => {
+                extents.iter().for_each(|extent| self.range(extent.lba, extent.blocks as usize * WHOLE).fill(0));
+            }
+            BlockIo::WriteSame { extent, block: None, unmap: true, .. } => {
+                self.range(extent.lba, extent.blocks as usize * WHOLE).fill(0);
+            }
             BlockIo::Wipe { extent, block } => {
                 let block = block.unwrap_or(Bytes::from_static(&[0; WHOLE]));
                 let blocks = extent.blocks as usize * WHOLE;
@@ -69,7 +94,15 @@ impl Bench {
     }
 
     fn run(&mut self, cdb: &Cdb, data_out: &[u8]) -> Result<Bytes, Sense> {
-        let outcome = match self.nexus.begin(LogicalUnitNumber::from(0), cdb.as_bytes()) {
+        let outcome = self.outcome(cdb, data_out);
+        match outcome.status {
+            Status::Good => Ok(outcome.data_in),
+            _ => Err(Sense::decode(&outcome.sense).unwrap()),
+        }
+    }
+
+    fn outcome(&mut self, cdb: &Cdb, data_out: &[u8]) -> Outcome {
+        match self.nexus.begin(LogicalUnitNumber::from(0), cdb.as_bytes()) {
             Begin::Done(outcome) => outcome,
             Begin::Task(mut task) => {
                 let pieces = data_out.chunks(300).map(Bytes::copy_from_slice).collect();
@@ -85,10 +118,6 @@ impl Bench {
                     };
                 }
             }
-        };
-        match outcome.status {
-            Status::Good => Ok(outcome.data_in),
-            _ => Err(Sense::decode(&outcome.sense).unwrap()),
         }
     }
 
@@ -251,6 +280,8 @@ fn verify_compares_data_and_what_is_checked_of_the_tuple() {
     let other: Vec<u8> = (4..7).flat_map(|reference| whole(5, tuple(5, 1, reference))).collect();
     let sense = bench.run(&verify(1, 1), &other).unwrap_err();
     assert_eq!((sense.key, sense.information), (SenseKey::Miscompare, Some(BLOCK as u64 + 2)));
+    assert_eq!(sense.additional, APPLICATION);
+    assert_eq!(bench.code(&verify(3, 1), &all[..WHOLE]), None, "the reference tag of the one block counts up");
     assert_eq!(bench.code(&verify(1, 4), &other), None, "only the guard is compared");
 }
 
@@ -262,8 +293,124 @@ fn write_same_counts_reference_tags_over_every_step() {
         let read = bench.run(&cdb(Operation::Read16, lba, 1, 1), &[]).unwrap();
         assert_eq!(read, whole(4, tuple(4, 0, lba as u32)));
     }
-    let refused = bench.run(&with(cdb(Operation::WriteSame16, 0, 1, 0), &[(Field::Unmap, 1)]), &[0; BLOCK]);
-    assert_eq!(refused.unwrap_err().field, Some(FieldPointer { in_cdb: true, byte: 1, bit: Some(3) }));
+}
+
+#[test]
+fn unmapped_blocks_are_zeros_with_tuples_of_ones() {
+    const UNMAPPED: [&[u8]; 2] = [&[0; BLOCK], &[0xff; 8]];
+    for kind in [ProtectionType::One, ProtectionType::Three] {
+        let mut bench = Bench::new(kind);
+        let unmap = |bench: &mut Bench| {
+            let list = UnmapList([Extent { lba: 3, blocks: 1 }].into_iter().collect()).encode();
+            bench.run(&Cdb::unmap(list.len() as u16), &list)
+        };
+        let same = |protect, zeros: u64| {
+            let fields = [(Field::Unmap, 1), (Field::NoDataOutBuffer, zeros)];
+            with(cdb(Operation::WriteSame16, 3, 1, protect), &fields)
+        };
+        type Way<'a> = &'a dyn Fn(&mut Bench) -> Result<Bytes, Sense>;
+        let ways: [Way<'_>; 4] = [
+            &unmap,
+            &|bench| bench.run(&same(0, 0), &[0; BLOCK]),
+            &|bench| bench.run(&same(1, 0), &UNMAPPED.concat()),
+            &|bench| bench.run(&same(0, 1), &[]),
+        ];
+        for way in ways {
+            bench.run(&cdb(Operation::Write16, 2, 3, 0), &[9; 3 * BLOCK]).unwrap();
+            way(&mut bench).unwrap();
+            assert_eq!(bench.run(&cdb(Operation::Read16, 3, 1, 1), &[]).unwrap(), UNMAPPED.concat());
+            assert_eq!(bench.run(&cdb(Operation::Read16, 2, 1, 0), &[]).unwrap()[..], [9; BLOCK]);
+            assert_eq!(bench.run(&cdb(Operation::Read16, 4, 1, 0), &[]).unwrap()[..], [9; BLOCK]);
+        }
+        let tuple = tuple(0, 0, if kind == ProtectionType::One { 3 } else { u32::MAX });
+        bench.run(&same(1, 0), &whole(0, tuple)).unwrap();
+        let read = bench.run(&cdb(Operation::Read16, 3, 1, 1), &[]).unwrap();
+        assert_eq!(read, whole(0, tuple), "zeros with a tuple of their own are written");
+    }
+}
+
+#[test]
+fn compare_and_write_compares_as_verify_and_writes_as_write() {
+    let exchange = |protect| cdb(Operation::CompareAndWrite, 4, 2, protect);
+    let blocks = |fill, guard: u16| -> Vec<u8> {
+        let make =
+            |lba| whole(fill, ProtectionTuple { guard: tuple(fill, 0, lba).guard ^ guard, ..tuple(fill, 0, lba) });
+        (4..6).flat_map(make).collect()
+    };
+    for kind in [ProtectionType::One, ProtectionType::Two, ProtectionType::Three] {
+        let mut bench = Bench::new(kind);
+        let both = |first: u8, second: u8| [[first; 2 * BLOCK], [second; 2 * BLOCK]].concat();
+        assert_eq!(bench.run(&exchange(0), &both(1, 2)).unwrap_err().key, SenseKey::Miscompare);
+        assert_eq!(bench.code(&exchange(0), &both(0, 2)), None);
+        let mut wrong = both(2, 3);
+        wrong[BLOCK + 7] = 0;
+        assert_eq!(bench.run(&exchange(0), &wrong).unwrap_err().information, Some(BLOCK as u64 + 7));
+        assert_eq!(bench.code(&exchange(0), &both(2, 3)), None);
+        assert_eq!(bench.run(&cdb(Operation::Read16, 4, 2, 0), &[]).unwrap()[..], [3; 2 * BLOCK]);
+    }
+    let mut bench = Bench::new(ProtectionType::One);
+    bench.run(&cdb(Operation::Write16, 4, 2, 1), &blocks(1, 0)).unwrap();
+    let code = bench.code(&exchange(1), &[blocks(1, 0), blocks(2, 9)].concat());
+    assert_eq!(code, Some(GUARD), "what is to be written is checked");
+    let code = bench.code(&exchange(1), &[blocks(1, 9), blocks(2, 0)].concat());
+    assert_eq!(code, Some(GUARD), "and what is compared");
+    let sense = bench.run(&exchange(3), &[blocks(1, 9), blocks(2, 0)].concat()).unwrap_err();
+    assert_eq!((sense.key, sense.information), (SenseKey::Miscompare, Some(BLOCK as u64)));
+    assert_eq!(bench.run(&cdb(Operation::Read16, 4, 2, 1), &[]).unwrap(), blocks(1, 0));
+    assert_eq!(bench.code(&exchange(1), &[blocks(1, 0), blocks(2, 0)].concat()), None);
+    assert_eq!(bench.run(&cdb(Operation::Read16, 4, 2, 1), &[]).unwrap(), blocks(2, 0));
+    let short = bench.run(&exchange(1), &blocks(2, 0)).unwrap_err();
+    assert_eq!(short.additional, AdditionalSense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);
+    bench.range(4, WHOLE)[0] = 7;
+    assert_eq!(bench.code(&exchange(0), &[[2; 2 * BLOCK], [3; 2 * BLOCK]].concat()), Some(GUARD), "a spoilt block");
+}
+
+#[test]
+fn ones_are_added_under_a_new_guard() {
+    for kind in [ProtectionType::One, ProtectionType::Two, ProtectionType::Three] {
+        let mut bench = Bench::new(kind);
+        bench.run(&cdb(Operation::Write16, 4, 2, 0), &[0x11; 2 * BLOCK]).unwrap();
+        bench.run(&cdb(Operation::OrWrite16, 4, 3, 0), &[0x42; 3 * BLOCK]).unwrap();
+        let read = bench.run(&cdb(Operation::Read16, 4, 3, 0), &[]).unwrap();
+        assert_eq!(read, [&[0x53; 2 * BLOCK][..], &[0x42; BLOCK]].concat());
+        bench.run(&cdb(Operation::OrWrite16, 4, 3, 0), &[0x80; BLOCK + 9]).unwrap();
+        assert_eq!(bench.run(&cdb(Operation::Read16, 4, 2, 0), &[]).unwrap()[BLOCK - 1..=BLOCK], [0xd3, 0x53]);
+    }
+    let mut bench = Bench::new(ProtectionType::One);
+    bench.run(&cdb(Operation::Write16, 4, 1, 0), &[0x11; BLOCK]).unwrap();
+    let or = cdb(Operation::OrWrite16, 4, 1, 1);
+    assert_eq!(bench.code(&or, &whole(0x42, ProtectionTuple { guard: 0, ..tuple(0x42, 0, 4) })), Some(GUARD));
+    assert_eq!(bench.code(&or, &whole(0x42, tuple(0x42, 0, 5))), Some(REFERENCE));
+    assert_eq!(bench.code(&or, &whole(0x42, tuple(0x42, 0x77, 4))), None);
+    assert_eq!(bench.run(&cdb(Operation::Read16, 4, 1, 1), &[]).unwrap(), whole(0x53, tuple(0x53, 0x77, 4)));
+}
+
+#[test]
+fn an_exchange_begins_again_when_others_come_between_and_gives_way_in_the_end() {
+    let mut bench = Bench::new(ProtectionType::Three);
+    let or = cdb(Operation::OrWrite16, 0, 1, 3);
+    let ones = whole(2, tuple(2, 0, 0));
+    bench.disturbed = 5;
+    assert_eq!(bench.outcome(&or, &ones).status, Status::Good);
+    assert_eq!((bench.disturbed, bench.stored[0]), (0, 3), "what others have changed meanwhile is there");
+    let before = bench.stored.clone();
+    bench.disturbed = 1000;
+    assert_eq!(bench.outcome(&or, &whole(4, tuple(4, 0, 0))).status, Status::Busy);
+    assert_eq!(bench.stored[1..], before[1..]);
+}
+
+#[test]
+fn an_atomic_write_is_checked_and_needs_all_its_data() {
+    let mut bench = Bench::new(ProtectionType::One);
+    let write = |protect| cdb(Operation::WriteAtomic16, 4, 2, protect);
+    let blocks: Vec<u8> = (4..6).flat_map(|lba| whole(1, tuple(1, 0, lba))).collect();
+    assert!(bench.code(&write(1), &blocks[1..]).is_some());
+    assert_eq!(bench.code(&write(1), &[&blocks[..WHOLE], &blocks[..WHOLE]].concat()), Some(REFERENCE));
+    assert!(bench.stored.iter().all(|byte| *byte == 0));
+    assert_eq!(bench.code(&write(1), &blocks), None);
+    assert_eq!(bench.run(&cdb(Operation::Read16, 4, 2, 1), &[]).unwrap(), blocks);
+    assert_eq!(bench.code(&write(0), &[5; 2 * BLOCK]), None);
+    assert_eq!(bench.run(&cdb(Operation::Read16, 4, 2, 0), &[]).unwrap()[..], [5; 2 * BLOCK]);
 }
 
 #[test]
@@ -276,9 +423,12 @@ fn reserved_values_and_commands_without_tuples_are_refused() {
             assert_eq!((refused.additional, refused.field), (AdditionalSense::INVALID_FIELD_IN_CDB, at(1, 7)));
         }
     }
-    for operation in [Operation::CompareAndWrite, Operation::OrWrite16, Operation::Read32] {
-        let refused = bench.run(&Cdb::new(operation), &[]).unwrap_err();
-        assert_eq!(refused.additional, AdditionalSense::INVALID_COMMAND_OPERATION_CODE);
+    let refused = bench.run(&Cdb::new(Operation::Read32), &[]).unwrap_err();
+    assert_eq!(refused.additional, AdditionalSense::INVALID_COMMAND_OPERATION_CODE);
+    for operation in [Operation::CompareAndWrite, Operation::OrWrite16, Operation::WriteAtomic16] {
+        assert_eq!(bench.run(&cdb(operation, 0, 1, 6), &[]).unwrap_err().field, at(1, 7));
+        let code = Bench::new(ProtectionType::Two).code(&cdb(operation, 0, 1, 1), &[]);
+        assert_eq!(code, Some(AdditionalSense::INVALID_COMMAND_OPERATION_CODE));
     }
     assert_eq!(bench.run(&Cdb::new(Operation::FormatUnit), &[]).unwrap_err().field, at(1, 7));
 }

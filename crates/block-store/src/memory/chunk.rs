@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// A chunk with at least one written block. The others read as zeros.
 pub(super) struct Chunk {
-    /// One bit a block, of which there are at most 128.
+    /// One bit for each block that has bytes here, of which there are at most 128.
     written: u128,
     /// `CHUNK_BYTES` long, but shorter while the write that makes the chunk, and fills all of it, goes on.
     data: Vec<u8>,
@@ -37,23 +37,23 @@ impl Chunk {
         } else {
             data.copy_to(&mut self.data[piece.bytes()]);
         }
-        self.written |= written(piece, block_size);
+        self.written |= bits(piece, block_size);
     }
 
     /// Puts the ones of `data` into the piece.
     pub(super) fn or(&mut self, piece: &Piece, block_size: u32, data: &mut Cursor<'_>) {
         data.or_to(&mut self.data[piece.bytes()]);
-        self.written |= written(piece, block_size);
+        self.written |= bits(piece, block_size);
     }
 
-    /// Whether the block at this byte of the chunk is written.
-    pub(super) fn is_written(&self, offset: usize, block_size: u32) -> bool {
-        self.written >> (offset / granule(block_size)) & 1 != 0
+    /// Whether a block is written that has bytes in this chunk, whose number is `chunk`.
+    pub(super) fn is_written(&self, chunk: u64, lba: u64, block_size: u32) -> bool {
+        self.written >> (lba - first_block(chunk, block_size)) & 1 != 0
     }
 
     /// Makes the blocks zeros. True if none is left that is written.
     pub(super) fn unmap(&mut self, piece: &Piece, block_size: u32) -> bool {
-        self.written &= !unmapped(piece, block_size);
+        self.written &= !bits(piece, block_size);
         let left = self.written != 0;
         if left {
             self.data[piece.bytes()].fill(0);
@@ -62,25 +62,18 @@ impl Chunk {
     }
 }
 
-/// Bytes that a bit stands for: a block, or about one where blocks with protection information lie across chunks.
-fn granule(block_size: u32) -> usize {
-    block_size as usize & !0x1ff
+/// The first block that has bytes in a chunk: blocks with protection information may lie across two.
+fn first_block(chunk: u64, block_size: u32) -> u64 {
+    chunk * CHUNK_BYTES as u64 / u64::from(block_size)
 }
 
-/// The bits that a write to `piece` sets: of all that it touches.
-fn written(piece: &Piece, block_size: u32) -> u128 {
-    let granule = granule(block_size);
-    bits(piece.offset / granule, (piece.offset + piece.length).div_ceil(granule))
-}
-
-/// The bits that go when `piece` is unmapped: of what it covers.
-fn unmapped(piece: &Piece, block_size: u32) -> u128 {
-    let granule = granule(block_size);
-    bits(piece.offset.div_ceil(granule), (piece.offset + piece.length) / granule)
-}
-
-fn bits(start: usize, end: usize) -> u128 {
-    match end.saturating_sub(start) {
+/// The bits of the blocks of `piece`, which is all that they have in its chunk.
+fn bits(piece: &Piece, block_size: u32) -> u128 {
+    let origin = piece.chunk * CHUNK_BYTES as u64;
+    let first = first_block(piece.chunk, block_size);
+    let start = (origin + piece.offset as u64) / u64::from(block_size) - first;
+    let end = (origin + (piece.offset + piece.length) as u64).div_ceil(block_size.into()) - first;
+    match end - start {
         0 => 0,
         count => (u128::MAX >> (128 - count)) << start,
     }
@@ -134,17 +127,36 @@ mod tests {
 
     #[test]
     fn bits_of_blocks() {
-        let piece = |offset, length| Piece { chunk: 0, offset, length };
-        assert_eq!(written(&piece(0, CHUNK_BYTES), 512), u128::MAX);
-        assert_eq!(written(&piece(0, CHUNK_BYTES), 4096), 0xffff);
-        assert_eq!(written(&piece(1024, 512), 512), 1 << 2);
-        assert_eq!(written(&piece(CHUNK_BYTES - 512, 512), 512), 1 << 127);
-        assert_eq!(written(&piece(4096, 8192), 4096), 0b110);
-        for (offset, length) in [(0, CHUNK_BYTES), (1024, 512), (4096, 8192)] {
-            assert_eq!(written(&piece(offset, length), 512), unmapped(&piece(offset, length), 512));
+        let piece = |chunk, offset, length| Piece { chunk, offset, length };
+        assert_eq!(bits(&piece(7, 0, CHUNK_BYTES), 512), u128::MAX);
+        assert_eq!(bits(&piece(7, 0, CHUNK_BYTES), 4096), 0xffff);
+        assert_eq!(bits(&piece(0, 1024, 512), 512), 1 << 2);
+        assert_eq!(bits(&piece(0, CHUNK_BYTES - 512, 512), 512), 1 << 127);
+        assert_eq!(bits(&piece(3, 4096, 8192), 4096), 0b110);
+        assert_eq!(bits(&piece(0, 520, 520), 520), 0b10);
+        assert_eq!(bits(&piece(0, 126 * 520, CHUNK_BYTES - 126 * 520), 520), 1 << 126);
+    }
+
+    /// Block 126 of 520 bytes lies across the first two chunks: it has a bit in both.
+    #[test]
+    fn a_block_across_two_chunks_has_a_bit_in_each() {
+        let start = 126 * 520;
+        let range = crate::range::ByteRange { start, end: start + 520 };
+        let pieces: Vec<Piece> = range.pieces().collect();
+        assert_eq!(pieces.len(), 2);
+        assert_eq!([bits(&pieces[0], 520), bits(&pieces[1], 520)], [1 << 126, 1]);
+        assert_eq!([first_block(0, 520), first_block(1, 520)], [0, 126]);
+    }
+
+    /// However blocks lie, a chunk has no more of them than there are bits.
+    #[test]
+    fn there_are_bits_for_all_blocks() {
+        for block_size in [512, 520, 4096, 4104] {
+            for chunk in 0..2000u32 {
+                let last = (u64::from(chunk + 1) * CHUNK_BYTES as u64).div_ceil(block_size) - 1;
+                assert!(last - first_block(chunk.into(), block_size as u32) < 128);
+            }
         }
-        assert_eq!((written(&piece(520, 520), 520), unmapped(&piece(520, 520), 520)), (0b110, 0));
-        assert_eq!(unmapped(&piece(520, 1040), 520), 0b100);
     }
 
     /// The chunks of one stripe are 1024 apart: their hashes must still spread over a small table.

@@ -67,7 +67,7 @@ impl Disk {
         let mut unit = LogicalUnitConfig {
             read_only: spec.read_only,
             write_cache: spec.write_cache,
-            thin: !matches!(spec.kind, StoreKind::Null { .. }) && spec.protection.is_none(),
+            thin: !matches!(spec.kind, StoreKind::Null { .. }),
             physical_block_exponent: spec.physical_block_exponent(),
             removable: spec.removable,
             protection: spec.protection.and_then(ProtectionType::from_number),

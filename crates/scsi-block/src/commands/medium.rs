@@ -128,6 +128,7 @@ pub(super) fn write_and_verify(context: &Context<'_>, cdb: &Cdb) -> Result<Plan,
         return protected::write(context.unit, kind, cdb, true);
     }
     let extent = transfer(context.unit, cdb)?;
+    // SBC-4 5.45: 11b is for VERIFY alone.
     let compare = match cdb.get(Field::ByteCheck) {
         0 => false,
         1 => true,
@@ -214,6 +215,9 @@ pub(super) fn compare_and_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan
     let config = &context.unit.config;
     let blocks_max = u64::from(config.limits.compare_and_write_blocks_max);
     let extent = extent(context.unit, cdb, blocks_max * u64::from(config.geometry.block_size))?;
+    if let Some(kind) = config.protection {
+        return protected::compare_and_write(context.unit, kind, cdb, extent);
+    }
     if extent.blocks == 0 {
         return Ok(Plan::DONE);
     }
@@ -272,6 +276,9 @@ pub(super) fn start_write_same(
 
 /// ORWRITE: the set operation, which is the only one that has a meaning without a bitmap buffer (SBC-4 4.28).
 pub(super) fn or_write(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
+    if let Some(kind) = context.unit.config.protection {
+        return protected::or_write(context.unit, kind, cdb);
+    }
     let bytes_max = context.unit.config.limits.transfer_bytes_max.into();
     let extent = extent(context.unit, cdb, bytes_max)?;
     if extent.blocks == 0 {
@@ -303,6 +310,9 @@ pub(super) fn write_atomic(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sen
     }
     if !extent.blocks.is_multiple_of(unit) {
         return Err(cdb.refuse(Field::Blocks));
+    }
+    if let Some(kind) = context.unit.config.protection {
+        return protected::write_atomic(context.unit, kind, cdb, extent);
     }
     if extent.blocks == 0 {
         return Ok(Plan::DONE);

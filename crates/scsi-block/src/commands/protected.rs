@@ -1,7 +1,11 @@
-//! READ, WRITE, WRITE AND VERIFY, VERIFY and WRITE SAME at a unit that keeps protection information (SBC-4 4.21).
+//! Commands that read, write and check blocks at a unit that keeps protection information (SBC-4 4.21).
 //!
 //! The store's blocks have a tuple behind the data. What RDPROTECT, WRPROTECT or VRPROTECT ask for stands in
 //! [`protection::CHECKS`](crate::protection::CHECKS); this file moves tuples between the wire and the store.
+
+mod exchange;
+
+pub(crate) use exchange::Exchange;
 
 use bytes::{Bytes, BytesMut};
 
@@ -44,8 +48,11 @@ enum Action {
     WriteAndVerify,
     Verify,
     Compare,
-    WriteSame,
-    WriteZeros,
+    CompareAndWrite { forced: bool },
+    OrWrite { forced: bool },
+    WriteAtomic { forced: bool },
+    WriteSame { unmap: bool },
+    WriteZeros { unmap: bool },
 }
 
 /// A command that waits for its data, in few bytes: what the unit's configuration says again is left out.
@@ -97,6 +104,11 @@ impl Protected {
         self.block_size + if self.checks.travels { PROTECTION_BYTES as usize } else { 0 }
     }
 
+    /// Bytes of a block as the store keeps it.
+    fn stored_bytes(&self) -> usize {
+        self.block_size + PROTECTION_BYTES as usize
+    }
+
     /// The tags for a tuple that is made; a block that type 2 wrote by a short command has its address.
     fn tags_to_make(&self) -> Tags {
         match self.tags.kind {
@@ -114,7 +126,7 @@ impl Protected {
             self.tags.check_all(data, self.block_size, self.extent.lba, self.checks, false)?;
         }
         let count = data.len() / wire;
-        let mut stored = BytesMut::with_capacity(count * (self.block_size + PROTECTION_BYTES as usize));
+        let mut stored = BytesMut::with_capacity(count * self.stored_bytes());
         for (index, whole) in (0..).zip(data.chunks_exact(wire)) {
             let (block, tuple) = match self.checks.travels {
                 true => split(whole, self.block_size, false),
@@ -128,7 +140,7 @@ impl Protected {
 
     /// Blocks of the store, which are checked, as they travel.
     fn to_wire(self, stored: &[u8]) -> Bytes {
-        let whole = self.block_size + PROTECTION_BYTES as usize;
+        let whole = self.stored_bytes();
         let mut wire = BytesMut::with_capacity(stored.len() / whole * self.wire_bytes());
         for whole in stored.chunks_exact(whole) {
             let (block, tuple) = split(whole, self.block_size, true);
@@ -150,27 +162,29 @@ impl Protected {
         }
     }
 
-    /// Compares the blocks of the store with those that came; one that came is compared with each.
+    /// Compares the blocks of the store with those that came. One that came is compared with each, and its reference tag counts up as that of a
+    /// WRITE SAME does (SBC-4 5.36).
     fn compare(self, stored: &[u8], expected: &[u8]) -> Result<(), Sense> {
-        let (whole, wire, sent) = (self.block_size + PROTECTION_BYTES as usize, self.wire_bytes(), expected.len());
+        let (whole, wire, sent) = (self.stored_bytes(), self.wire_bytes(), expected.len());
+        let repeats = sent == wire && self.tags.kind != ProtectionType::Three;
         for (index, (stored, expected)) in
             stored.chunks_exact(whole).zip(expected.chunks_exact(wire).cycle()).enumerate()
         {
-            let difference = self.first_difference(stored, expected);
-            if let Some(at) = difference {
+            let added = if repeats { index as u32 } else { 0 };
+            if let Some((at, code)) = self.first_difference(stored, expected, added) {
                 let offset = ((index * wire) % sent + at) as u64;
-                let sense = Sense::new(SenseKey::Miscompare, AdditionalSense::MISCOMPARE_DURING_VERIFY);
-                return Err(sense.with_information(offset));
+                return Err(Sense::new(SenseKey::Miscompare, code).with_information(offset));
             }
         }
         Ok(())
     }
 
-    /// Data is compared always, of the tuple what is checked; all of it where nothing is (SBC-4 table 134).
-    fn first_difference(self, stored: &[u8], expected: &[u8]) -> Option<usize> {
+    /// Where a block differs, and what that is called. Data is compared always, of the tuple what is checked; all of it where nothing is
+    /// (SBC-4 table 134). `added` is what the reference tag of the expected block has too little.
+    fn first_difference(self, stored: &[u8], expected: &[u8], added: u32) -> Option<(usize, AdditionalSense)> {
         let (ours, theirs) = (&stored[..self.block_size], &expected[..self.block_size]);
         if let Some(at) = ours.iter().zip(theirs).position(|(ours, theirs)| ours != theirs) {
-            return Some(at);
+            return Some((at, AdditionalSense::MISCOMPARE_DURING_VERIFY));
         }
         if !self.checks.travels {
             return None;
@@ -178,12 +192,22 @@ impl Protected {
         let (ours, theirs) = (split(stored, self.block_size, true).1, split(expected, self.block_size, false).1);
         let Checks { guard, application, reference, .. } = self.checks;
         let all = !guard && !application && !reference;
-        let differs = [
-            (guard || all) && ours.guard != theirs.guard,
-            (application || all) && ours.application_tag != theirs.application_tag,
-            (reference || all) && ours.reference_tag != theirs.reference_tag,
+        let compared = [
+            (guard || all, ours.guard != theirs.guard, AdditionalSense::LOGICAL_BLOCK_GUARD_CHECK_FAILED),
+            (
+                application || all,
+                ours.application_tag != theirs.application_tag,
+                AdditionalSense::LOGICAL_BLOCK_APPLICATION_TAG_CHECK_FAILED,
+            ),
+            (
+                reference || all,
+                ours.reference_tag != theirs.reference_tag.wrapping_add(added),
+                AdditionalSense::LOGICAL_BLOCK_REFERENCE_TAG_CHECK_FAILED,
+            ),
         ];
-        [0, 2, 4].into_iter().zip(differs).find(|(_, differs)| *differs).map(|(at, _)| self.block_size + at)
+        let (at, (.., code)) =
+            [0, 2, 4].into_iter().zip(compared).find(|(_, (counts, differs, _))| *counts && *differs)?;
+        Some((self.block_size + at, code))
     }
 }
 
@@ -240,8 +264,13 @@ pub(super) fn start(context: &Context<'_>, work: ProtectedWork, data: Segments, 
         Action::WriteAndVerify => start_write(protected, data, wanted, true, true),
         Action::Verify => start_verify(protected, data, wanted, false),
         Action::Compare => start_verify(protected, data, wanted, true),
-        Action::WriteSame => start_write_same(protected, data, wanted, false, durable(false)),
-        Action::WriteZeros => start_write_same(protected, data, wanted, true, durable(false)),
+        Action::CompareAndWrite { forced } => {
+            exchange::start_compare_and_write(protected, data, wanted, durable(forced))
+        }
+        Action::OrWrite { forced } => exchange::start_or_write(protected, data, wanted, durable(forced)),
+        Action::WriteAtomic { forced } => start_write_atomic(protected, data, wanted, durable(forced)),
+        Action::WriteSame { unmap } => start_write_same(protected, data, wanted, unmap, durable(false)),
+        Action::WriteZeros { unmap } => Ok(start_write_zeros(protected, unmap, durable(false))),
     }
 }
 
@@ -283,15 +312,41 @@ pub(super) fn verify(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb) -> Res
     Ok(plan(protected, cdb, 0, bytes, action))
 }
 
-/// WRITE SAME. Reference tags differ from block to block, so the blocks are made step by step.
+/// COMPARE AND WRITE.
+pub(super) fn compare_and_write(
+    unit: &LogicalUnit,
+    kind: ProtectionType,
+    cdb: &Cdb,
+    extent: Extent,
+) -> Result<Plan, Sense> {
+    let protected = Protected::decode(unit, kind, cdb, extent)?;
+    let bytes = 2 * protected.extent.blocks * protected.wire_bytes() as u64;
+    Ok(plan(protected, cdb, 0, bytes, Action::CompareAndWrite { forced: cdb.has(Field::ForceUnitAccess) }))
+}
+
+/// ORWRITE.
+pub(super) fn or_write(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb) -> Result<Plan, Sense> {
+    let protected = decode(unit, kind, cdb)?;
+    let bytes = protected.extent.blocks * protected.wire_bytes() as u64;
+    Ok(plan(protected, cdb, 0, bytes, Action::OrWrite { forced: cdb.has(Field::ForceUnitAccess) }))
+}
+
+/// WRITE ATOMIC, of blocks that are of a right number and at a right place.
+pub(super) fn write_atomic(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb, extent: Extent) -> Result<Plan, Sense> {
+    let protected = Protected::decode(unit, kind, cdb, extent)?;
+    let bytes = protected.extent.blocks * protected.wire_bytes() as u64;
+    Ok(plan(protected, cdb, 0, bytes, Action::WriteAtomic { forced: cdb.has(Field::ForceUnitAccess) }))
+}
+
+/// WRITE SAME. Reference tags differ from block to block, so the blocks are made step by step. A block of which no data comes is zeros with a
+/// tuple of all ones (SBC-4 5.51), as is an unmapped one.
 pub(super) fn write_same(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb, extent: Extent) -> Result<Plan, Sense> {
     let protected = Protected::decode(unit, kind, cdb, extent)?;
-    let zeros = cdb.has(Field::NoDataOutBuffer);
-    if zeros && protected.checks.travels {
-        return Err(cdb.refuse(Field::Protect));
+    let unmap = cdb.has(Field::Unmap);
+    if cdb.has(Field::NoDataOutBuffer) {
+        return Ok(plan(protected, cdb, 0, 0, Action::WriteZeros { unmap }));
     }
-    let bytes = if zeros { 0 } else { protected.wire_bytes() as u64 };
-    Ok(plan(protected, cdb, 0, bytes, if zeros { Action::WriteZeros } else { Action::WriteSame }))
+    Ok(plan(protected, cdb, 0, protected.wire_bytes() as u64, Action::WriteSame { unmap }))
 }
 
 fn start_read(protected: Protected) -> Started {
@@ -332,20 +387,35 @@ fn start_verify(protected: Protected, data: Segments, wanted: u32, compares: boo
     Ok(Started::Io(BlockIo::Read(protected.extent), Rare::Check(protected, Purpose::Verify(expected)).into()))
 }
 
+/// Nothing is written unless all is there.
+fn start_write_atomic(protected: Protected, data: Segments, wanted: u32, durable: bool) -> Result<Started, Sense> {
+    let data = medium::exactly(data, wanted)?;
+    start_write(protected, Segments::from_iter([data]), wanted, durable, false)
+}
+
+/// Blocks that the store keeps as zeros.
+fn start_write_zeros(protected: Protected, unmap: bool, durable: bool) -> Started {
+    let block_size = protected.stored_bytes() as u32;
+    let steps = Sequence::WriteSame { rest: protected.extent, block: None, unmap, durable, block_size };
+    medium::start_sequence(steps, protected.extent)
+}
+
+/// With `unmap`, a block of zeros whose tuple, if it came, is all ones gives the space back; any other is written.
 fn start_write_same(
     protected: Protected,
     data: Segments,
     wanted: u32,
-    zeros: bool,
+    unmap: bool,
     durable: bool,
 ) -> Result<Started, Sense> {
-    let data = match zeros {
-        true => Bytes::from(vec![0; protected.block_size]),
-        false => medium::exactly(data, wanted)?,
-    };
+    let data = medium::exactly(data, wanted)?;
     let first = protected.to_stored(&data)?;
-    if first.len() != protected.block_size + PROTECTION_BYTES as usize {
+    if first.len() != protected.stored_bytes() {
         return Err(DATA_MISSING);
+    }
+    let (block, tuple) = data.split_at(protected.block_size);
+    if unmap && block.iter().all(|byte| *byte == 0) && tuple.iter().all(|byte| *byte == u8::MAX) {
+        return Ok(start_write_zeros(protected, unmap, durable));
     }
     let steps = ProtectedSame { rest: protected.extent, first, block_size: protected.block_size, durable };
     Ok(medium::start_sequence(Sequence::ProtectedSame(steps, protected.tags.kind), protected.extent))

@@ -144,6 +144,11 @@ impl AtUnit {
         commands::plan(&Context { device, unit, index: self.index, nexus, summary, now: command.now }, &cdb)
     }
 
+    /// Whether the nexus has no task here, and the store no request of it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.set.len() == 0 && self.requests.is_idle()
+    }
+
     /// Whether the task was ended, with those of others or with all of this nexus.
     #[inline]
     pub(super) fn has_aborted(&self, task: &Task) -> bool {

@@ -202,7 +202,7 @@ pub const COMMANDS: &[CommandDescriptor] = &[
     action(0x0c, row(Op::WriteAndVerify32, 0x7f, "WRITE AND VERIFY (32)", 32, BLOCKS_OUT, WRITES_OPTIONALLY, WRITING, CHECKED_32)),
     action(0x0d, row(Op::WriteSame32, 0x7f, "WRITE SAME (32)", 32, Data::Out(Amount::OneBlock),
         WRITES_EXACTLY.union(Rules::OPTIONAL), WRITING,
-        &[LBA_32, BLOCKS_32, zero(Field::Unmap, 10, 3, 1), at(Field::NoDataOutBuffer, 10, 0, 1),
+        &[LBA_32, BLOCKS_32, at(Field::Unmap, 10, 3, 1), at(Field::NoDataOutBuffer, 10, 0, 1),
           zero(Field::Anchor, 10, 4, 1), zero(Field::BlockData, 10, 2, 2), PROTECT_32, REFERENCE_TAG, APPLICATION_TAG,
           TAG_MASK])),
     action(0x12, row(Op::GetLbaStatus32, 0x7f, "GET LBA STATUS (32)", 32, PARAMETERS_IN, READS_OPTIONALLY, READING,

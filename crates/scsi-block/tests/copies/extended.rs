@@ -338,3 +338,22 @@ proptest! {
         prop_assert!(bench.stores == expected);
     }
 }
+
+/// A unit that goes while the store has a request of a copy that is another unit's task.
+#[test]
+fn a_reset_waits_for_a_copy_at_a_unit_that_was_taken_away() {
+    let mut bench = Bench::new();
+    let (mut copier, mut other) = (bench.nexus("copier"), bench.nexus("other"));
+    let list = bench.list(&mut copier, &[segment((0, 0), (1, 0), 8)]);
+    let (cdb, data) = extended_copy(&list);
+    let (task, step) = bench.begin(&mut copier, 0, &cdb, &data);
+    let mut task = task.expect("the copy has begun");
+    let step = bench.go_on(&mut copier, &mut task, step, 1);
+    assert!(matches!(step, Step::Io(BlockIo::Write { .. })) && task.store() == 1);
+    let reset = other.logical_unit_reset(lun(1)).unwrap();
+    bench.device.remove(lun(1)).unwrap();
+    copier.begin(lun(5), Cdb::test_unit_ready().as_bytes());
+    assert!(!reset.is_over(), "the store has a write of the copy");
+    bench.go_on(&mut copier, &mut task, step, usize::MAX);
+    assert!(reset.is_over());
+}
