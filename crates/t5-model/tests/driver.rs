@@ -240,6 +240,29 @@ fn payload_of_a_tag_is_placed_and_lent() {
 }
 
 #[test]
+fn what_waits_in_the_adapter_keeps_its_memory_while_pods_are_written_behind_it() {
+    let world = World::new();
+    let (mut initiator, mut target) = world.ports();
+    // The window of the target is full long before the end, so that PDUs wait in the adapter, each with pods behind it.
+    let lengths = || (0..300).map(|at| 4096 + 8 * at);
+    let mut left = lengths();
+    let mut flush = |initiator: &mut T5Port<FunctionBus>| {
+        while initiator.flush().unwrap() == Flush::Done
+            && let Some(length) = left.next()
+        {
+            initiator.send(conformance::frame_with_data(length));
+            let tag = initiator.reserve(4096);
+            initiator.release(tag);
+        }
+    };
+    for length in lengths() {
+        flush(&mut initiator);
+        assert_eq!(next(&mut target, &world), Received::Frame(conformance::frame_with_data(length)));
+    }
+    world.is_well();
+}
+
+#[test]
 fn two_adapters_speak_over_a_bad_cable() {
     let faults = WireFaults {
         loss: 0.01,

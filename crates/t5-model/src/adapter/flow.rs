@@ -37,6 +37,9 @@ pub(super) enum Request {
     Send { payload: Payload, flags: TxDataFlags, credits: u32, acknowledge: bool },
     /// No more bytes will be sent.
     Close { credits: u32 },
+    /// Nothing any more, as it was done when it came: but its credits go back in their turn, since the driver takes those that come
+    /// back for those of its oldest requests.
+    Done { credits: u32, acknowledge: bool },
 }
 
 /// Where the bytes of a request are.

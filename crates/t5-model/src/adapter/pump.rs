@@ -77,6 +77,10 @@ impl Core {
                     acknowledges = true;
                     *credits
                 }
+                Request::Done { credits, acknowledge } => {
+                    acknowledges |= *acknowledge;
+                    *credits
+                }
                 Request::Send { payload, flags, credits, acknowledge } => {
                     // Two digests at most are added.
                     if tcp.send_room() < payload.length() + 8 {

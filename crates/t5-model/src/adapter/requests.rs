@@ -122,7 +122,7 @@ impl Core {
         let opcode = header(request).op.get(WorkRequestOp::OPCODE) as u8;
         match (WorkRequestOpcode::from_wire(opcode), kind) {
             (Some(WorkRequestOpcode::Tp), _) => self.message(pf, Request::decode(request)?, request, now),
-            (Some(WorkRequestOpcode::UlpTx), _) => self.memory_write(pf, request, now),
+            (Some(WorkRequestOpcode::UlpTx), _) => self.memory_write(pf, request),
             (Some(WorkRequestOpcode::FlowC), _) => self.flow_parameters(pf, request),
             (Some(WorkRequestOpcode::OffloadTxData), EgressKind::Offload) => self.send_data(pf, request),
             (Some(opcode), EgressKind::Offload) if is_for_initiator(opcode) => {
@@ -253,7 +253,7 @@ impl Core {
     }
 
     /// A write to the adapter's memory: page pods.
-    fn memory_write(&mut self, pf: usize, request: &[u8], now: Duration) -> Result<(), Wrong> {
+    fn memory_write(&mut self, pf: usize, request: &[u8]) -> Result<(), Wrong> {
         let (write, data) = UlpMemoryWrite::split_from(request)?;
         let length = write.data_length.get(UlpMemoryLength::DATA) as usize * 32;
         let opcode = write.command.get(UlpMemoryCommand::COMMAND) as u8;
@@ -271,15 +271,12 @@ impl Core {
             return Err(Fault::AdapterMemory { address }.into());
         }
         let tid = write.header.flow.get(WorkRequestFlow::FLOWID);
-        if let Ok(flow) = self.flow_of(pf, tid) {
-            let credits = write.header.flow.get(WorkRequestFlow::LEN16);
-            flow.check_credits(tid, credits)?;
-            flow.credits_owed += credits;
-            if write.header.op.is_set(WorkRequestOp::COMPL) {
-                self.return_credits(tid, now);
-            }
+        if self.flow_of(pf, tid).is_err() {
+            return Ok(());
         }
-        Ok(())
+        let credits = write.header.flow.get(WorkRequestFlow::LEN16);
+        let done = FlowRequest::Done { credits, acknowledge: write.header.op.is_set(WorkRequestOp::COMPL) };
+        self.queue_request(pf, tid, done, credits)
     }
 
     fn flow_parameters(&mut self, pf: usize, request: &[u8]) -> Result<(), Wrong> {
