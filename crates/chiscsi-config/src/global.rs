@@ -1,6 +1,7 @@
 //! What is said of all targets.
 
-use crate::key::{Key, KeyInfo, changes, field, infos};
+use crate::key::{Key, KeyInfo, changes, field, infos, shown};
+use crate::parse::unknown;
 use crate::value::{AuthMethod, ChapPolicy, Ranged, Text, choices};
 use iscsi_session::Credential;
 
@@ -106,5 +107,25 @@ impl Global {
     #[must_use]
     pub fn changes(&self, new: &Self) -> Vec<KeyInfo> {
         changes(self, new, Self::KEYS)
+    }
+
+    /// What each key holds, defaults among them, in a line each; without secrets.
+    #[must_use]
+    pub fn shown(&self) -> Vec<(&'static str, Vec<String>)> {
+        shown(self, Self::KEYS)
+    }
+
+    /// Sets a key to what stands behind it in a file.
+    ///
+    /// # Errors
+    /// There is no such key, it expects something else, or it takes a secret, which is not for where such texts come from.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let key = Self::KEYS.iter().find(|key| key.name == name).ok_or_else(|| unknown(Self::KEYS, name))?;
+        if key.secret {
+            return Err(format!(
+                "{name}: a secret is not for command lines: write it to the file, and read that again"
+            ));
+        }
+        key.read(self, text.trim(), true)
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Key<B> {
     pub(crate) name: &'static str,
     pub(crate) reload: Reload,
     pub(crate) repeats: bool,
-    secret: bool,
+    pub(crate) secret: bool,
     expected: fn() -> String,
     read: fn(&mut B, &str, bool) -> Result<(), Option<String>>,
     write: fn(&B) -> Vec<String>,
@@ -104,6 +104,22 @@ pub(crate) fn infos<B: Default>(keys: &[Key<B>]) -> Vec<KeyInfo> {
 /// The keys by which two blocks differ.
 pub(crate) fn changes<B: Default>(old: &B, new: &B, keys: &[Key<B>]) -> Vec<KeyInfo> {
     keys.iter().filter(|key| (key.write)(old) != (key.write)(new)).map(Key::info).collect()
+}
+
+/// What stands in place of a secret that is not shown.
+pub const HIDDEN: &str = "***";
+
+/// What each key of a block holds, in a line each, without secrets: of a user and the secret only the user is told.
+pub(crate) fn shown<B>(block: &B, keys: &[Key<B>]) -> Vec<(&'static str, Vec<String>)> {
+    let hide = |text: String| {
+        let user = text.split_once("\":\"").map_or("\"", |(user, _)| user);
+        format!("{user}\":\"{HIDDEN}\"")
+    };
+    let values = |key: &Key<B>| {
+        let lines = (key.write)(block).into_iter();
+        if key.secret { lines.map(hide).collect() } else { lines.collect() }
+    };
+    keys.iter().map(|key| (key.name, values(key))).collect()
 }
 
 /// The text of a block: the keys whose values are not those that hold without them.

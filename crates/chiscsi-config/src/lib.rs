@@ -55,7 +55,7 @@ pub use acl::{Acl, LunRange, LunRight};
 pub use device::{Device, DeviceKind};
 pub use fault::{FAULTS_MAX, Fault, Faults};
 pub use global::{AclOrder, AuthOrder, Global, OffloadMode};
-pub use key::{KeyInfo, Reload};
+pub use key::{HIDDEN, KeyInfo, Reload};
 pub use portal_group::{ISCSI_PORT, PortalGroup};
 pub use target::Target;
 pub use value::{AuthMethod, ChapPolicy, Digest, Fixed, Name, Ranged, Text};

@@ -127,7 +127,7 @@ impl<B> Block<B> {
 }
 
 /// What to say of a key that there is not.
-fn unknown<B>(keys: &[Key<B>], name: &str) -> String {
+pub(crate) fn unknown<B>(keys: &[Key<B>], name: &str) -> String {
     let other =
         |name: &str| (Global::KEYS.iter().any(|key| key.name == name), Target::KEYS.iter().any(|key| key.name == name));
     let name_like = keys.iter().find(|key| key.name.eq_ignore_ascii_case(name));

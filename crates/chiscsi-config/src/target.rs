@@ -2,7 +2,7 @@
 
 use crate::acl::Acl;
 use crate::device::Device;
-use crate::key::{Key, KeyInfo, changes, field, infos};
+use crate::key::{Key, KeyInfo, changes, field, infos, shown};
 use crate::portal_group::PortalGroup;
 use crate::value::{AuthMethod, ChapPolicy, Digest, Fixed, Name, Ranged, Text};
 use iscsi_session::Credential;
@@ -164,5 +164,11 @@ impl Target {
     #[must_use]
     pub fn changes(&self, new: &Self) -> Vec<KeyInfo> {
         changes(self, new, Self::KEYS)
+    }
+
+    /// What each key holds, defaults among them, in a line each; without secrets.
+    #[must_use]
+    pub fn shown(&self) -> Vec<(&'static str, Vec<String>)> {
+        shown(self, Self::KEYS)
     }
 }

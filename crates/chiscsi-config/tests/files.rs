@@ -153,3 +153,30 @@ fn what_has_changed_is_told_with_what_it_asks_for() {
     assert_eq!(changes, expected);
     assert_eq!(old.changes(&old), []);
 }
+
+#[test]
+fn what_is_shown_has_users_and_no_secrets() {
+    let configuration =
+        read(&format!("{PLAIN}Auth_CHAP_Initiator=\"a\":\"secret of a 12\",\"b\":\"secret of b 12\"\n"));
+    let shown = configuration.targets[0].shown();
+    let values = |key: &str| &shown.iter().find(|(name, _)| *name == key).unwrap().1;
+    assert_eq!(values("Auth_CHAP_Initiator"), &["\"a\":\"***\"", "\"b\":\"***\""]);
+    assert_eq!(values("Auth_CHAP_Target"), &[""; 0]);
+    assert_eq!(values("MaxConnections"), &["1"]);
+}
+
+#[test]
+fn a_global_key_is_set_by_its_text() {
+    let mut global = chiscsi_config::Global::default();
+    global.set("iscsi_login_complete_time", " 7 ").unwrap();
+    assert_eq!(global.login_complete_seconds.get(), 7);
+    let wrong = |name, text| chiscsi_config::Global::default().set(name, text).unwrap_err();
+    assert_eq!(
+        wrong("iscsi_login_complete_time", "soon"),
+        "iscsi_login_complete_time: expected a number from 0 to 3600, found 'soon'"
+    );
+    assert_eq!(wrong("ISCSI_HA_MODE", "Yes"), "'ISCSI_HA_MODE': it is spelled iscsi_HA_mode");
+    assert_eq!(wrong("TargetName", "x"), "'TargetName': it belongs into a target: block");
+    let secret = wrong("DISC_Auth_CHAP_Target", "\"a\":\"hunter2hunter2\"");
+    assert!(secret.contains("not for command lines") && !secret.contains("hunter2"), "{secret}");
+}
