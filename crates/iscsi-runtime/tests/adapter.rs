@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use iscsi_runtime::{
-    AdapterBus, AdapterFunction, ClientConfig, ClientError, Disk, Limits, Next, Outcome, Request, Server, SessionLoop,
-    StartError, Target, Transfer, Workload,
+    AdapterBus, AdapterFunction, ClientConfig, ClientError, Disk, Limits, Next, Outcome, PolicyError, Request, Server,
+    SessionLoop, StartError, Target, Transfer, Workload,
 };
 use scsi_block::LogicalUnitNumber;
 use scsi_block::cdb::Cdb;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::{Driver, DriverConfig};
 use t5_model::runner::Runner;
+use t5_policy::Policy;
 
 const NAME: &str = "iqn.2026-01.io.example:disk";
 const TARGET: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 4));
@@ -160,4 +161,28 @@ fn what_an_adapter_cannot_offer_is_refused() {
     assert!(matches!(&two_cores, StartError::Configuration(text) if text.contains("one loop")), "{two_cores}");
     let any_port = builder().listen(SocketAddr::new(TARGET, 0)).start().unwrap_err();
     assert!(any_port.to_string().contains("name one"), "{any_port}");
+}
+
+#[test]
+fn a_policy_decides_on_connections_from_then_on() {
+    let (_runner, server, initiator) = start();
+    let mut sessions = SessionLoop::adapter(initiator).unwrap();
+    let mut end = || sessions.run(&config(), vec![WriteAndRead::default()]).pop().unwrap();
+    let policy = |text| Policy::parse(text).unwrap().compile().unwrap();
+    server.set_policy(policy("any => !offload")).unwrap();
+    let error = end().err().unwrap();
+    assert!(matches!(&error, ClientError::Connect { .. }), "{error}");
+    server.set_policy(policy("any => offload bind 0")).unwrap();
+    assert_eq!(end().unwrap().ended, 2 * LENGTHS.len());
+    let error = server.set_policy(policy("any => !offload\nany => offload bind 999")).unwrap_err();
+    assert!(matches!(&error, PolicyError::Refused(text) if text.contains("no queue 999")), "{error}");
+    assert_eq!(end().unwrap().ended, 2 * LENGTHS.len(), "the policy from before decides");
+    server.shutdown(Duration::from_secs(5)).unwrap();
+}
+
+#[test]
+fn a_policy_is_nothing_for_the_kernels_tcp() {
+    let server = Server::builder().listen("127.0.0.1:0".parse().unwrap()).target(Target::new(NAME)).start().unwrap();
+    let policy = Policy::parse("any => offload").unwrap().compile().unwrap();
+    assert_eq!(server.set_policy(policy), Err(PolicyError::NoAdapter));
 }

@@ -10,9 +10,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::Wake;
 use std::time::{Duration, Instant};
-use t5_hal::driver::{Driver, DriverEvent, OffloadMode, OpenTarget};
+use t5_hal::driver::{Driver, DriverError, DriverEvent, OffloadMode, OpenTarget};
 use t5_hal::wire::CplStatus;
 use t5_hal::{Bus, Connection, SharedDriver};
+use t5_policy::Program;
 
 /// How a function is reached, be it of an adapter or of a model of one.
 pub type AdapterBus = Arc<dyn Bus + Send + Sync>;
@@ -144,6 +145,11 @@ impl AdapterEnd {
             untold: Vec::new(),
             look_until: Instant::now(),
         }
+    }
+
+    /// Has a policy decide on connections that begin.
+    pub(super) fn set_policy(&mut self, policy: Arc<Program>) -> Result<(), DriverError> {
+        self.driver.borrow_mut().set_policy(Some(policy))
     }
 
     /// Appends what has happened. Gives how long to sleep then: for `timeout` at most, and not at all if there was something.

@@ -21,6 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use t5_policy::Program;
 
 /// Token of the waker; connections have those that their owners choose, listeners count up from the middle.
 const WAKER: Token = Token(usize::MAX);
@@ -101,6 +102,20 @@ impl Network {
     }
 }
 
+/// Why a policy does not decide.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// The server listens on the kernel's TCP.
+    #[error("the target is on no adapter: the kernel has its connections, and no policy decides on them")]
+    NoAdapter,
+    /// The adapter cannot do what it says.
+    #[error("{0}")]
+    Refused(String),
+    /// The loop that has the adapter does not answer.
+    #[error("the adapter's loop does not answer")]
+    Silent,
+}
+
 /// What has happened.
 pub(crate) enum Happening {
     /// Somebody has used the waker.
@@ -177,6 +192,17 @@ impl Endpoint {
         match &mut self.link {
             Link::Kernel(end) => end.accept(place).map(Stream::Socket),
             Link::Adapter(end) => end.accept(place).map(Stream::Adapter),
+        }
+    }
+
+    /// Has a policy decide on connections that begin.
+    ///
+    /// # Errors
+    /// The network is no adapter's, or the adapter cannot do what the policy says.
+    pub(crate) fn set_policy(&mut self, policy: Arc<Program>) -> Result<(), PolicyError> {
+        match &mut self.link {
+            Link::Kernel(_) => Err(PolicyError::NoAdapter),
+            Link::Adapter(end) => end.set_policy(policy).map_err(|error| PolicyError::Refused(error.to_string())),
         }
     }
 

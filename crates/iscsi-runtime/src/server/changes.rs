@@ -43,7 +43,7 @@ pub enum ChangeError {
     /// The store cannot be made larger.
     #[error("the store cannot grow: {0}")]
     Grow(std::io::Error),
-    /// The unit is gone, and its store could not be flushed: acknowledged writes that were not flushed by their initiator may be lost.
+    /// The store could not be flushed: acknowledged writes that were not flushed by their initiator may be lost. A unit that was to go is gone.
     #[error("cannot flush the store: {0}")]
     Flush(IoError),
 }
@@ -117,6 +117,17 @@ impl Server {
             Some((record, store)) => carry_out(&store, record).map_err(ChangeError::Keep),
             None => Ok(()),
         }
+    }
+
+    /// Has what was written to a logical unit reach its medium, and waits for that.
+    ///
+    /// # Errors
+    /// There is no such target or unit, or the store could not be flushed.
+    pub fn flush(&self, target: &str, number: u16) -> Result<(), ChangeError> {
+        let (target, device) = self.device(target)?;
+        let id = StoreId { target, unit: unit(device, number)? };
+        let store = self.shared.store(id).ok_or(ChangeError::NoSuchUnit(number))?;
+        carry_out(&store, BlockIo::Flush).map_err(ChangeError::Flush)
     }
 
     /// Puts the medium of a removable unit back in that was ejected, or another in its place: sessions are told by unit attention.

@@ -283,6 +283,7 @@ impl Core {
                 Message::RequestLogout(which, answer) => {
                     drop(answer.send(self.node.request_logout_of(now, |session| which.picks(session))));
                 }
+                Message::Policy(program, answer) => drop(answer.send(self.endpoint.set_policy(program))),
                 Message::Close(store) => self.close(store),
                 Message::Drain(until) => {
                     self.endpoint.stop_listening();

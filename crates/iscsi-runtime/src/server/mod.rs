@@ -4,6 +4,7 @@ mod busy_poll;
 mod changes;
 mod config;
 mod core;
+mod policy;
 mod portal_groups;
 mod registry;
 mod sessions;

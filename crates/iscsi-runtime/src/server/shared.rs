@@ -3,7 +3,7 @@
 use super::registry::Registry;
 use super::sessions::SessionSelector;
 use super::state::SessionState;
-use crate::network::DetachedPort;
+use crate::network::{DetachedPort, PolicyError};
 use block_store::{BlockStore, Records};
 use iscsi_node::target::{ConnectionId, Detached, Portal, StoreId};
 use iscsi_pdu::Tsih;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use t5_policy::Program;
 
 /// What one core tells another.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) enum Message {
     Tell(mpsc::Sender<Vec<SessionState>>),
     /// Ask the initiators of these sessions to log out, and tell which sessions they are.
     RequestLogout(SessionSelector, mpsc::Sender<Vec<Tsih>>),
+    /// Have this policy decide on connections that begin, and tell whether it can.
+    Policy(Arc<Program>, mpsc::Sender<Result<(), PolicyError>>),
     /// This unit is gone: let go of its store.
     Close(StoreId),
     /// Take no new connection, ask all initiators to log out, and end what is left then.
