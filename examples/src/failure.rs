@@ -63,8 +63,13 @@ impl Failure {
 
     /// The command line asks for what cannot be, for several reasons; without any it would be none.
     pub fn usages(messages: impl IntoIterator<Item = String>) -> Option<Self> {
+        Self::several(Kind::Usage, messages)
+    }
+
+    /// A failure for several reasons; without any it would be none.
+    pub fn several(kind: Kind, messages: impl IntoIterator<Item = String>) -> Option<Self> {
         let mut messages = messages.into_iter();
-        messages.next().map(|first| Self { more: messages.collect(), ..Self::usage(first) })
+        messages.next().map(|first| Self { more: messages.collect(), ..Self::new(kind, first) })
     }
 
     /// Whose fault it is.

@@ -7,6 +7,7 @@
 //!   demo ──> demo ─────────────────────> bench
 //!   --port t5-model ─> t5: a model of an adapter, for both ends
 //!   cop ──> policy
+//!   iscsictl ──> iscsictl ──> a socket ──> target::control
 //! ```
 //!
 //! The binaries themselves hold no more than `main`. This is a library so that it can be tested; it is not one to build on:
@@ -21,6 +22,7 @@ pub mod demo;
 pub mod digest;
 pub mod failure;
 pub mod initiator;
+pub mod iscsictl;
 pub mod parse;
 pub mod policy;
 pub mod process;

@@ -100,17 +100,30 @@ fn read(path: Option<&Path>) -> Result<Program, Failure> {
         None => io::stdin().lock().take(limit).read_to_end(&mut bytes),
     };
     result.map_err(|error| Failure::local(format!("{name}: {error}")))?;
+    program(&name, &bytes).map_err(|mut lines| {
+        let last = lines.pop().unwrap_or_default();
+        lines.iter().for_each(|line| show::complain(line));
+        Failure::local(last)
+    })
+}
+
+/// The program of a policy that was read from `name`, be it text or compiled.
+///
+/// # Errors
+/// All that is wrong with it, a sentence each.
+pub(crate) fn program(name: &str, bytes: &[u8]) -> Result<Program, Vec<String>> {
+    let one = |error: &dyn std::fmt::Display| vec![format!("{name}: {error}")];
     // A compiled policy begins with a number of four bytes, and text has no zeros.
     if bytes.starts_with(&[0]) {
-        return Program::from_bytes(&bytes).map_err(|error| Failure::local(format!("{name}: {error}")));
+        return Program::from_bytes(bytes).map_err(|error| one(&error));
     }
-    let text = str::from_utf8(&bytes).map_err(|error| Failure::local(format!("{name}: no text: {error}")))?;
+    let text = str::from_utf8(bytes).map_err(|error| one(&format!("no text: {error}")))?;
     let policy = Policy::parse(text).map_err(|errors| {
-        errors.0.iter().for_each(|error| show::complain(&format!("{name}:{error}")));
         let count = errors.0.len();
-        Failure::local(format!("{name}: {count} error{}: nothing was done", if count == 1 { "" } else { "s" }))
+        let end = format!("{name}: {count} error{}: nothing was done", if count == 1 { "" } else { "s" });
+        errors.0.iter().map(|error| format!("{name}:{error}")).chain([end]).collect::<Vec<_>>()
     })?;
-    policy.compile().map_err(|error| Failure::local(format!("{name}: {error}")))
+    policy.compile().map_err(|error| one(&error))
 }
 
 /// Tells of rules that a T5 cannot follow.

@@ -14,8 +14,10 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 mod chiscsi;
+mod control;
 
 pub use chiscsi::Configured;
+use control::{Controlled, Running};
 
 use crate::digest::{self, Digest, recoverable};
 use crate::failure::Failure;
@@ -54,7 +56,8 @@ Examples:
   iscsi-target --check /etc/chelsio-iscsi/chiscsi.conf
       says what is wrong with the configuration file of a Chelsio iSCSI target, if anything
   iscsi-target --config /etc/chelsio-iscsi/chiscsi.conf
-      serves the targets of that file at the addresses of their portal groups
+      serves the targets of that file at the addresses of their portal groups; iscsictl tells
+      what they do and changes it
 
 A line `ready URL` for each --listen on stdout says that initiators may connect;
 all else goes to stderr. SIGTERM or SIGINT: no new logins, running commands end,
@@ -158,6 +161,11 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST[:PORT][,permanent]", value_parser = redirection)]
     redirect: Option<Redirection>,
 
+    /// Socket at which iscsictl asks and tells this target things, for its owner and root alone; none for no socket [default: with
+    /// --config /run/ferriscsi.sock for root, $XDG_RUNTIME_DIR/ferriscsi.sock for others, unless another target is there; none without]
+    #[arg(long, value_name = "PATH|none")]
+    control: Option<PathBuf>,
+
     /// Folder in which to keep what has to be known after a loss of power: persistent reservations (APTPL), access states; made if need be
     #[arg(long, value_name = "DIRECTORY")]
     state: Option<PathBuf>,
@@ -184,7 +192,7 @@ impl Arguments {
     ///
     /// # Errors
     /// What cannot be opened, read or listened on.
-    pub fn start(&self) -> Result<(Server, Vec<String>), Failure> {
+    fn start(&self) -> Result<(Running, Vec<String>), Failure> {
         let configured = self.config.as_deref().map(Configured::read).transpose()?;
         let mut builder = match &configured {
             Some(configured) => configured.builder()?,
@@ -213,7 +221,7 @@ impl Arguments {
             }
             None => server.addresses().iter().map(|address| url(*address, &self.target)).collect(),
         };
-        Ok((server, urls))
+        Ok((Running { server, configured }, urls))
     }
 
     /// What the command line says of the target.
@@ -273,12 +281,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Before anybody can know that we are there, so that no signal finds us unprepared.
     let mut signals =
         Signals::new([SIGTERM, SIGINT]).map_err(|error| Failure::local(format!("cannot wait for signals: {error}")))?;
-    let (server, urls) = arguments.start()?;
+    let (running, urls) = arguments.start()?;
+    let controlled = Controlled::start(running, arguments.control.as_deref())?;
     urls.iter().for_each(|url| show::print(&format!("ready {url}")));
     let signal = signals.forever().next();
     tracing::info!(signal, "ending: sessions are asked to log out, another signal ends at once");
     std::thread::spawn(move || end_when_asked_again(signals));
-    server.shutdown(SHUTDOWN_PATIENCE).map_err(|error| Failure::local(error.to_string()))?;
+    controlled.end().shutdown(SHUTDOWN_PATIENCE).map_err(|error| Failure::local(error.to_string()))?;
     tracing::info!("ended");
     Ok(())
 }

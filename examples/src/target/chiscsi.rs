@@ -64,6 +64,12 @@ impl Configured {
         Ok(configured)
     }
 
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// What of the file is not served.
     fn judge(&self) -> Result<(), Failure> {
         let Err(tag) = self.addresses() else { return Ok(()) };
