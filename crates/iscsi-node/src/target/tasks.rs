@@ -355,7 +355,7 @@ impl Session {
         self.traffic.count(&outcome);
         if !outcome.sense.is_empty() && tells_of_ended_tasks(&outcome.sense) {
             self.machine.complete_fenced(id, outcome);
-            self.machine.terminate_tasks(lun);
+            self.machine.terminate_tasks(lun, Some(id));
         } else {
             self.machine.complete(id, outcome);
         }
@@ -369,7 +369,7 @@ impl Session {
         let pending = nexus.asynchronous_event(LogicalUnitNumber::from_wire(lun.0)).ok().flatten();
         if pending.is_some_and(|event| event.key == SenseKey::UnitAttention && ENDED_TASKS.contains(&event.additional))
         {
-            self.machine.terminate_tasks(lun);
+            self.machine.terminate_tasks(lun, None);
         }
     }
 

@@ -359,7 +359,7 @@ impl Session {
             self.tasks.iter().filter(|(_, task)| management.affects(task)).map(|(id, _)| id).collect();
         let (issuer, function) = (management.cid, management.tag);
         if self.parameters.task_reporting.makes_fast(management.function) {
-            self.end_and_tell(&ended, issuer);
+            self.end_and_tell(&ended, self.window.expected(), issuer);
         } else {
             self.end_for(&ended, issuer, function);
         }

@@ -7,15 +7,15 @@
 //! In: that a function has ended tasks, of this session or of another. Out: messages, and the tags of these tasks once they are
 //! acknowledged.
 //!
-//! Invariant: ExpCmdSN of a message is of the moment at which the tasks ended, whenever it leaves, so that the initiator can tell them
-//! from later commands.
+//! Invariant: ExpCmdSN of a message is the number of the first command that is not among those that have ended, whenever it leaves, so
+//! that the initiator can tell them apart.
 
 use super::continuation::Allegiance;
 use super::session::Session;
 use super::task::{Stage, Task, TaskId};
 use super::transmit::{Numbers, Transmission};
 use crate::TaskReporting;
-use iscsi_pdu::{AsyncEvent, AsyncMessage, Cid, LunField, StatSn};
+use iscsi_pdu::{AsyncEvent, AsyncMessage, Cid, CmdSn, LunField, StatSn};
 
 /// A message that is not acknowledged.
 #[derive(Debug)]
@@ -36,21 +36,32 @@ impl Session {
     /// they end here, with [`Event::Aborted`](super::Event::Aborted), and the initiator is told. Elsewhere nothing is done: the owner
     /// [discards](Self::discard) each when it comes to it, and the initiator learns of it by unit attention.
     ///
-    /// To be called before a later command to the unit is begun.
-    pub fn terminate_tasks(&mut self, lun: LunField) {
+    /// To be called before a later command to the unit is begun, or with the first one, `told`, whose status has the unit attention: it
+    /// goes on, whatever data of its own is still to come.
+    pub fn terminate_tasks(&mut self, lun: LunField, told: Option<TaskId>) {
         if !self.aborts_fast() {
             return;
         }
-        let is_meant = |task: &Task| task.lun == lun && matches!(task.stage, Stage::Active | Stage::Settling(_));
+        let told = told.and_then(|id| self.tasks.get(id));
+        let exp_cmd_sn = told.map_or(self.window.expected(), |told| told.cmd_sn);
+        let is_before = |task: &Task| match told {
+            Some(told) if task.immediate => (task.generation.wrapping_sub(told.generation) as i32) < 0,
+            Some(told) => task.cmd_sn.precedes(told.cmd_sn),
+            None => true,
+        };
+        let is_meant = |task: &Task| {
+            task.lun == lun && matches!(task.stage, Stage::Active | Stage::Settling(_)) && is_before(task)
+        };
         let ended: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| is_meant(task)).map(|(id, _)| id).collect();
-        self.end_and_tell(&ended, None);
+        self.end_and_tell(&ended, exp_cmd_sn, None);
     }
 
     // RFC 7143 4.2.3.4-11, 4.2.3.4-12, 4.2.3.4-13, 4.2.3.4-14, 4.2.3.5-2: once for each unit and connection.
-    /// Ends tasks, and tells it on all connections that have some of them but the one that knows, `issuer`.
-    pub(super) fn end_and_tell(&mut self, ended: &[TaskId], issuer: Option<Cid>) {
+    /// Ends tasks, and tells it on all connections that have some of them but the one that knows, `issuer`. Commands from `exp_cmd_sn` on
+    /// are not among them.
+    pub(super) fn end_and_tell(&mut self, ended: &[TaskId], exp_cmd_sn: CmdSn, issuer: Option<Cid>) {
         let mut places: Vec<(Cid, LunField)> = Vec::new();
-        let numbers = Numbers { exp_cmd_sn: self.window.expected(), max_cmd_sn: self.window.max() };
+        let numbers = Numbers { exp_cmd_sn, max_cmd_sn: self.window.max() };
         for id in ended {
             let task = self.tasks.get(*id);
             if let Some((Allegiance::To(cid), lun)) = task.map(|task| (task.allegiance, task.lun))

@@ -139,7 +139,7 @@ fn each_unit_has_its_message() {
 #[test]
 fn tasks_that_another_session_has_ended_are_told_of_where_that_was_agreed_upon() {
     let mut ladder = writing(parameters());
-    ladder.session.terminate_tasks(LUN);
+    ladder.session.terminate_tasks(LUN, None);
     ladder.tells(&["Aborted 1", "Aborted 2"]);
     for (cid, tag) in [(A, 1), (B, 2)] {
         assert_eq!(ladder.on(cid).sent()[0], "Async StatSN 1: Task termination 0 0 0");
@@ -148,9 +148,34 @@ fn tasks_that_another_session_has_ended_are_told_of_where_that_was_agreed_upon()
         assert_eq!(ladder.freed(), [tag]);
     }
     let mut ladder = writing(Parameters { task_reporting: TaskReporting::ResponseFence, ..parameters() });
-    ladder.session.terminate_tasks(LUN);
+    ladder.session.terminate_tasks(LUN, None);
     ladder.tells(&[]);
     ladder.on(A).sends(&[]);
+}
+
+// RFC 7143 4.2.3.4-9, 4.2.3.5-3, 4.2.3.6-1
+#[test]
+fn the_command_that_is_told_of_a_reset_goes_on_with_its_data() {
+    for immediate in [false, true] {
+        let mut ladder = writing(Parameters { initial_r2t: false, ..parameters() });
+        ladder.on(A).sent();
+        ladder.on(B).sent();
+        let told = ladder.cmd_sn;
+        ladder.on(B).i(ScsiCommand { is_final: false, immediate, ..write_immediate(4, 8192, 1024) });
+        ladder.tells(&["Command 4 W 8192 immediate 1024"]);
+        ladder.session.complete_fenced(ladder.tasks[&4], check_condition());
+        ladder.session.terminate_tasks(LUN, Some(ladder.tasks[&4]));
+        ladder.tells(&["Aborted 1", "Aborted 2"]);
+        for cid in [A, B] {
+            let Some(Pdu::AsyncMessage(message)) = ladder.session.poll_transmit(cid) else { panic!("a message") };
+            assert_eq!((message.event, message.exp_cmd_sn), (AsyncEvent::TaskTermination, told));
+            ladder.on(cid).exp_stat_sn = message.stat_sn.next();
+            ladder.i(answer(LUN));
+        }
+        assert!(!ladder.on(B).sent().iter().any(|line| line.starts_with("Response 4")), "its data has not come");
+        ladder.i(data_out(4, false, 0, 1024, 7168, true));
+        assert!(ladder.sent().iter().any(|line| line.starts_with("Response 4 status 02")), "{:?}", ladder.last);
+    }
 }
 
 /// RFC 7143 11.5.1: data of an aborted task may come until the initiator knows, which its answer to a ping shows.
