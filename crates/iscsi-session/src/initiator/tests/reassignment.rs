@@ -434,6 +434,50 @@ fn a_connection_that_is_lost_in_the_middle_of_recovery_is_recovered_in_its_turn(
 }
 
 #[test]
+fn a_task_is_offered_again_if_its_connection_breaks_before_the_function_has_left() {
+    // The one that had the task, or a third.
+    for (over, rest) in [(OTHER, Cid(3)), (Cid(3), OTHER)] {
+        let mut bench = two();
+        bench.join(Cid(3)).on(CID).submit(1, read(8));
+        bench.sent();
+        acknowledge(&mut bench, 1);
+        lose(&mut bench, CID);
+        log_out(&mut bench, OTHER, Logout::ForRecovery(CID));
+        assert_eq!(answer_logout(&mut bench, 0, 30), [due(1)]);
+        let asked =
+            TaskManagement { function: TaskManagementFunction::TaskReassign, lun: LUN, referenced: Some(tag(1)) };
+        bench.session.manage_task(bench.now, over, tag(FUNCTION), asked);
+        assert_eq!(lose(&mut bench, over), [lost(FUNCTION), closed(over)]);
+        log_out(&mut bench, rest, Logout::ForRecovery(over));
+        assert_eq!(answer_logout(&mut bench, 0, 30), [due(1)]);
+        reassign(&mut bench, 1).unwrap();
+        assert_eq!(answer(&mut bench, Code::FunctionComplete), []);
+        bench.take(bench.data_in(1, 0, 0, pattern(8)));
+        bench.events();
+        assert_ends(&mut bench, 1);
+    }
+    // One that is reinstated.
+    let mut bench = one();
+    bench.submit(1, read(8));
+    bench.sent();
+    acknowledge(&mut bench, 1);
+    lose(&mut bench, CID);
+    for _ in 0..2 {
+        bench.now += WAIT;
+        bench.session.handle_timeout(bench.now);
+        bench.events();
+        bench.join(CID);
+        bench.now += WAIT;
+        bench.session.handle_timeout(bench.now);
+        assert!(bench.events().contains(&due(1)));
+        let asked =
+            TaskManagement { function: TaskManagementFunction::TaskReassign, lun: LUN, referenced: Some(tag(1)) };
+        bench.session.manage_task(bench.now, CID, tag(FUNCTION), asked);
+        assert_eq!(lose(&mut bench, CID), [lost(FUNCTION), closed(CID)]);
+    }
+}
+
+#[test]
 fn a_connection_is_logged_out_for_recovery_over_itself() {
     // To another that there is, with the times that the target tells.
     let mut bench = two();
