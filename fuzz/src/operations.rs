@@ -76,7 +76,7 @@ impl Pair {
         };
         let first = outcome(&parameters, Cid(0), FIRST_CMD_SN);
         let initiator = initiator::Session::new(&first, initiator::SessionConfig::default(), now);
-        let config = target::SessionConfig { window: WINDOW, ..target::SessionConfig::default() };
+        let config = target::SessionConfig { window: WINDOW, resettable: true, ..target::SessionConfig::default() };
         let target = target::Session::new(&turned(&first), config, PING_TAG, now);
         Self {
             parameters,

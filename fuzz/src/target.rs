@@ -108,7 +108,8 @@ impl Target {
             Some(LoginEvent::Admit(_)) => login.admit(Tsih(1)),
             Some(LoginEvent::Complete(mut outcome)) => {
                 outcome.cid = Cid(0);
-                let session = Session::new(&outcome, SessionConfig::default(), TargetTransferTag(u32::MAX - 1), now);
+                let config = SessionConfig { resettable: true, ..SessionConfig::default() };
+                let session = Session::new(&outcome, config, TargetTransferTag(u32::MAX - 1), now);
                 self.end = End::Session(Box::new(session));
             }
             Some(LoginEvent::Closed(_)) => {

@@ -26,7 +26,8 @@ pub struct SessionConfig {
     /// Immediate commands that may be outstanding beside them on each connection, at least 1; as many immediate task management
     /// functions.
     pub immediate_max: u32,
-    /// Whether the initiator may reset the target as a whole: TARGET WARM RESET and TARGET COLD RESET.
+    /// Whether the initiator may reset the target as a whole: TARGET WARM RESET and TARGET COLD RESET. It is a right, and not given by
+    /// default.
     pub resettable: bool,
     /// Silence after which the initiator is pinged; none for never. A discovery session is not pinged but ends after this and
     /// `ping_timeout`.
@@ -51,7 +52,7 @@ impl Default for SessionConfig {
         Self {
             window: 128,
             immediate_max: 16,
-            resettable: true,
+            resettable: false,
             ping_interval: Some(Duration::from_secs(30)),
             ping_timeout: Duration::from_secs(10),
             logout_grace: Duration::from_secs(5),

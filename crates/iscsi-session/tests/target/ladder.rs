@@ -59,6 +59,7 @@ pub(crate) fn config() -> SessionConfig {
     SessionConfig {
         window: 8,
         immediate_max: 2,
+        resettable: true,
         ping_interval: Some(Duration::from_secs(30)),
         ping_timeout: Duration::from_secs(10),
         logout_grace: Duration::from_secs(5),

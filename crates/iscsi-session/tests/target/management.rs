@@ -476,7 +476,7 @@ fn a_reset_of_the_nexus_ends_all_its_tasks() {
 // RFC 7143 11.5.1-12, 11.5.1-13: by right only, and then nothing ends.
 #[test]
 fn a_target_is_reset_by_right_alone() {
-    let mut ladder = Ladder::start(outcome(open()), SessionConfig { resettable: false, ..config() });
+    let mut ladder = Ladder::start(outcome(open()), SessionConfig::default());
     ladder.i(read(1, 0));
     ladder.events();
     for (tag, function) in [(100, Function::TargetWarmReset), (101, Function::TargetColdReset)] {
