@@ -143,6 +143,7 @@ violations! {
         => RejectAndFail(InvalidPduField, IncorrectAmountOfData),
     DataBeyondR2t "11.8" "more data than the R2T asked for" => Fail(IncorrectAmountOfData),
     DataShortOfR2t "11.8" "less data than the R2T asked for" => RejectAndFail(ProtocolError, IncorrectAmountOfData),
+    DataWithheld "4.2.3.3" "data that R2Ts have asked for and that does not come, for too many tasks that were ended",
     SnackNotSupported "11.16" "a SNACK at error recovery level 0" => Reject(SnackReject),
     SnackOutsideRun "11.16" "a SNACK for what was not sent, or was acknowledged" => Reject(ProtocolError),
     SnackForgotten "7.8" "a SNACK for what is not kept any more" => RejectAndFail(SnackReject, SnackRejected),

@@ -62,6 +62,9 @@ impl Session {
     // RFC 7143 11.3.1-1, 11.3.1-2, 11.3.4-1: flags that a command cannot have are refused.
     fn admit_command(&self, at: usize, pdu: &ScsiCommand, ahs: &Ahs) -> Result<bool, Violation> {
         self.refuse_in_discovery()?;
+        if self.connections[at].stragglers.is_full() {
+            return Err(Violation::DataWithheld);
+        }
         let turn = self.admit(at, pdu.immediate, pdu.cmd_sn)?;
         // A numbered command is not refused: the gap in the numbers would keep the logout from its turn.
         if pdu.immediate && self.connections[at].state == State::LogoutRequested {
@@ -182,15 +185,14 @@ impl Session {
     /// Takes the header of a Data-Out, whose data is not there if it was damaged. Returns its task if that goes on.
     fn take_data_out(&mut self, at: usize, pdu: &DataOut, length: u32, data: Option<&Bytes>) -> Option<TaskId> {
         self.acknowledge(at, pdu.exp_stat_sn);
-        let connection = &self.connections[at];
         let Some(id) = self.tasks.find(pdu.initiator_task_tag) else {
-            if !connection.stragglers.contains(pdu.initiator_task_tag) {
+            if !self.hear_straggler(at, pdu, length) {
                 self.violate_by_header(at, Violation::DataForUnknownTask, header(pdu, length));
             }
             return None;
         };
         let task = self.tasks.get_mut(id)?;
-        let accepted = match task.check_data_out(connection.cid, pdu) {
+        let accepted = match task.check_data_out(self.connections[at].cid, pdu) {
             Ok(()) if data.is_none() && !task.receive.recovers(&self.parameters) => {
                 Err(Violation::DataOutDigestMismatch)
             }
@@ -340,10 +342,12 @@ impl Session {
     }
 
     /// A task is gone: its tag is free, unless data may still come for it.
-    fn release_data(&mut self, at: usize, task: &Task) {
+    fn release_data(&mut self, at: usize, task: Task) {
         let tag = if task.has_ended() { None } else { task.receive.lent_tag() };
         if !task.receive.is_settled() {
-            self.add_straggler(at, Straggler::new(task.initiator_task_tag, task.lun, tag));
+            let mut data = task.receive;
+            data.discard();
+            self.add_straggler(at, Straggler::new(task.initiator_task_tag, task.lun, tag.map(|_| data)));
         } else if let Some(tag) = tag {
             self.events.push_back(Event::TagFree { cid: self.connections[at].cid, tag });
         }
@@ -358,28 +362,34 @@ impl Session {
             self.forget_fence_of_task(id);
         }
         let place = self.place_of(&task);
-        if let Some(at) = place {
-            self.release_data(at, &task);
-            if matches!(task.stage, Stage::Settling(_) | Stage::Sending(_)) {
-                self.connections[at].transmit.data_in_bytes -= task.unsent();
-            }
+        if let Some(at) = place
+            && matches!(task.stage, Stage::Settling(_) | Stage::Sending(_))
+        {
+            self.connections[at].transmit.data_in_bytes -= task.unsent();
         }
         if let Stage::Sent(outcome) = &task.stage {
             self.retained_bytes -= outcome.data_in.len();
         }
         // Its place was free when the status left.
-        if task.has_left() {
-            return;
+        if !task.has_left() {
+            self.release_place(id, &task, place);
         }
+        if let Some(at) = place {
+            self.release_data(at, task);
+        }
+    }
+
+    /// The place of a task in the window is free, or that of an immediate one.
+    fn release_place(&mut self, id: TaskId, task: &Task, place: Option<usize>) {
         if matches!(task.stage, Stage::Held) && !task.immediate {
             // Its number is given back when its turn comes.
             self.window.plug_held(|held| matches!(&held.request, Request::Command(command) if command.task == id));
-        } else {
-            self.deferred.retain(|command| command.task != id);
-            match place {
-                Some(at) => self.release(at, task.immediate),
-                None => self.window.release(),
-            }
+            return;
+        }
+        self.deferred.retain(|command| command.task != id);
+        match place {
+            Some(at) => self.release(at, task.immediate),
+            None => self.window.release(),
         }
     }
 }
