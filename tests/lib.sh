@@ -12,6 +12,7 @@ ROOT=$(dirname "$TESTS")
 BIN=${BIN:-${CARGO_TARGET_DIR:-$ROOT/target}/release}
 GUEST_OUT=${GUEST_OUT:-$ROOT/target/guest}
 TARGET_UNDER_TEST=${TARGET_UNDER_TEST:-iscsi-target}       # or tgtd: proves the scripts, not us
+WITHIN=()                                                  # by what the target is started: ip netns exec NAME
 INITIATOR=${INITIATOR:-$BIN/iscsi-initiator}
 export LC_ALL=C
 
@@ -43,6 +44,7 @@ end_process() {
 }
 gone() { ! running "$1"; }
 
+# A step that makes more than processes and files takes it away in a function `clean_up_more`.
 clean_up() {
   local status=$? file
   trap - EXIT
@@ -53,6 +55,7 @@ clean_up() {
       *) end_process "$(basename "$file")" ;;
     esac
   done
+  if declare -F clean_up_more >/dev/null; then clean_up_more; fi
   if [ "$status" -ne 0 ] && [ -n "${KEEP_WORK:-}" ]; then say "kept: $WORK"; else rm -rf "$WORK"; fi
   exit "$status"
 }
@@ -104,9 +107,9 @@ start_target() {
 start_ours() {
   local name=$1 listen='--listen 127.0.0.1:0' flag
   shift
-  for flag in "$@"; do [[ $flag != --listen && $flag != --config ]] || listen=''; done
+  for flag in "$@"; do [[ $flag != --listen && $flag != --config && $flag != --address ]] || listen=''; done
   # shellcheck disable=SC2086  # $listen is no word or two
-  "$BIN/iscsi-target" $listen "$@" </dev/null >"$WORK/$name.out" 2>"$WORK/$name.err" &
+  "${WITHIN[@]}" "$BIN/iscsi-target" $listen "$@" </dev/null >"$WORK/$name.out" 2>"$WORK/$name.err" &
   TARGET_PID=$!
   remember "$name" "$TARGET_PID"
   if ! wait_until 30 ready_or_gone "$name" "$TARGET_PID" || ! grep -q '^ready ' "$WORK/$name.out"; then

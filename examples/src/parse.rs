@@ -109,6 +109,20 @@ pub fn listen_in_group(text: &str) -> Result<(SocketAddr, u16), String> {
     Ok((listen_address(address)?, tag))
 }
 
+/// An address and the length of its network's prefix: `IP/PREFIX`.
+///
+/// # Errors
+/// What was expected.
+pub fn network_address(text: &str) -> Result<(IpAddr, u8), String> {
+    const EXPECTED: &str = "expected an IP address and the length of its network's prefix, such as 192.0.2.4/24";
+    let (address, prefix) = text.split_once('/').ok_or(EXPECTED)?;
+    let address: IpAddr = address.parse().map_err(|_| EXPECTED)?;
+    let prefix: u8 = prefix.parse().map_err(|_| EXPECTED)?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let is_host = !address.is_unspecified() && !address.is_multicast();
+    if is_host && (1..=longest).contains(&prefix) { Ok((address, prefix)) } else { Err(EXPECTED.into()) }
+}
+
 /// A portal, as [`portal_address`] reads it, and the portal group that it is in: `,group=TAG`.
 ///
 /// # Errors

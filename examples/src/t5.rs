@@ -13,7 +13,8 @@ use serde::Serialize;
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::{Driver, DriverConfig};
 use t5_model::runner::Runner;
-use t5_model::switch::{InterfaceNumber, PortNumber};
+use t5_model::switch::PortNumber;
+use t5_model::tap::Attachment;
 
 use crate::bench::number;
 use crate::failure::Failure;
@@ -51,6 +52,8 @@ fn seed() -> Result<u64, Failure> {
 /// A model of an adapter that runs.
 #[derive(Debug)]
 pub struct Model {
+    /// Its cable, if it has one: it is let go before the adapter.
+    attachment: Option<Attachment>,
     runner: Runner,
 }
 
@@ -60,17 +63,36 @@ impl Model {
     /// # Errors
     /// The system refuses, or a driver does not come up.
     pub fn start() -> Result<(Self, AdapterFunction, AdapterFunction), Failure> {
-        let runner = Runner::start(1, seed()?).map_err(|error| Failure::local(error.to_string()))?;
-        let model = Self { runner };
-        let target = model.function(TARGET_PF, TARGET)?;
-        let initiator = model.function(INITIATOR_PF, INITIATOR)?.neighbour(TARGET, target.mac());
+        let model = Self::run()?;
+        let target = model.function(TARGET_PF, TARGET, DriverConfig::default())?;
+        let initiator = model.function(INITIATOR_PF, INITIATOR, DriverConfig::default())?;
+        let initiator = initiator.neighbour(TARGET, target.mac());
         Ok((model, target, initiator))
     }
 
-    fn function(&self, pf: u8, address: IpAddr) -> Result<AdapterFunction, Failure> {
+    /// Starts one with the function of a target on it, at that address and prefix, and the cable of its port on a TAP device.
+    ///
+    /// # Errors
+    /// The system refuses, the device cannot be had, or the driver does not come up.
+    pub fn start_behind_tap(tap: &str, address: (IpAddr, u8)) -> Result<(Self, AdapterFunction), Failure> {
+        let mut model = Self::run()?;
+        let config = DriverConfig { addresses: vec![address], ..DriverConfig::default() };
+        let port = PortNumber::of(config.port);
+        let attachment = Attachment::new(model.runner.adapter(), port, tap);
+        model.attachment = Some(attachment.map_err(|error| Failure::local(error.to_string()))?);
+        let function = model.function(TARGET_PF, address.0, config)?;
+        Ok((model, function))
+    }
+
+    fn run() -> Result<Self, Failure> {
+        let runner = Runner::start(1, seed()?).map_err(|error| Failure::local(error.to_string()))?;
+        Ok(Self { attachment: None, runner })
+    }
+
+    fn function(&self, pf: u8, address: IpAddr, config: DriverConfig) -> Result<AdapterFunction, Failure> {
         let memory = Arc::new(DmaMemory::new(u64::from(pf) << 32, RING_BYTES, PLACE_BYTES));
         let bus: AdapterBus = Arc::new(self.runner.adapter().function(pf, memory));
-        let config = DriverConfig { receive_window_bytes: WINDOW_BYTES, seed: seed()?, ..DriverConfig::default() };
+        let config = DriverConfig { receive_window_bytes: WINDOW_BYTES, seed: seed()?, ..config };
         let vector = config.vector;
         let driver = Driver::bring_up(bus, config, &mut Instant::now)
             .map_err(|error| Failure::local(format!("PF{pf} of the model does not come up: {error}")))?;
@@ -82,18 +104,17 @@ impl Model {
     pub fn counters(&self) -> Counters {
         let iscsi = self.runner.adapter().iscsi_counters();
         self.runner.adapter().with_switch(|switch| {
-            let interfaces = (0..t5_model::switch::INTERFACES as u8).filter_map(InterfaceNumber::new);
-            let counters: Vec<_> =
-                interfaces.filter_map(|number| Some(*switch.interface(number)?.counters())).collect();
-            let wires = (0..t5_model::switch::PORTS as u8).filter_map(PortNumber::new);
+            let ports = (0..t5_model::switch::PORTS as u8).filter_map(PortNumber::new);
+            let inside = ports.clone().map(|port| switch.loopback_counters(port).received.total().frames);
+            let sent = ports.map(|port| switch.wire_counters(port).transmitted.total().frames);
             Counters {
                 bytes_placed: iscsi.placed_bytes,
                 bytes_delivered: iscsi.delivered_bytes,
                 digests_inserted: iscsi.digests_inserted,
                 digests_checked: iscsi.digests_checked,
                 digests_wrong: iscsi.digests_wrong,
-                frames_inside: counters.iter().map(|counters| counters.received.total().frames).sum(),
-                frames_on_the_wire: wires.map(|port| switch.wire_counters(port).transmitted.total().frames).sum(),
+                frames_inside: inside.sum(),
+                frames_on_the_wire: sent.sum(),
             }
         })
     }

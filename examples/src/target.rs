@@ -13,9 +13,11 @@ use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+mod adapter;
 mod chiscsi;
 mod control;
 
+pub use adapter::AdapterArguments;
 pub use chiscsi::Configured;
 use control::{Controlled, Running};
 
@@ -25,10 +27,13 @@ use crate::parse::{Redirection, hidden, listen_in_group, portal_group, portal_in
 use crate::process;
 use crate::secret::CredentialFile;
 use crate::show;
-use crate::t5::TARGET_PORTAL;
+use crate::t5::{Model, TARGET_PORTAL};
 
 /// Name of the target unless another is given.
 pub const TARGET_NAME: &str = "iqn.2026-01.io.ferriscsi:disk";
+
+/// Where to listen unless another address is given.
+const LISTEN: &str = "127.0.0.1:3260";
 
 /// How long sessions may take to end, of the 5 s in which the process is to end: the stores are flushed after that.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -52,6 +57,10 @@ Examples:
       two ways to the same disk for multipath initiators, of which the first is the better
   iscsi-target --listen '[::]:3260' --listen 0.0.0.0:3260 --log debug
       listens on all addresses, IPv6 and IPv4, and tells much
+
+  iscsi-target --port t5-model --tap t5 --address 192.0.2.4/24
+      listens at 192.0.2.4:3260 on a Chelsio T5 adapter in software, whose cable ends at the TAP
+      device t5; `ip address add 192.0.2.1/24 dev t5; ip link set t5 up` lets this host reach it
 
   iscsi-target --check /etc/chelsio-iscsi/chiscsi.conf
       says what is wrong with the configuration file of a Chelsio iSCSI target, if anything
@@ -99,8 +108,11 @@ pub struct Arguments {
 
     /// Address to listen on, IPv4 or [IPv6]; port 0 takes any free one; may be repeated. Those of one portal group, 1 unless it is
     /// said, share the connections of a session; to multipath initiators each group is a way of its own
-    #[arg(long, value_name = "ADDRESS[:PORT][,group=TAG]", default_value = "127.0.0.1:3260", value_parser = listen_in_group)]
+    #[arg(long, value_name = "ADDRESS[:PORT][,group=TAG]", default_value = LISTEN, value_parser = listen_in_group)]
     listen: Vec<(SocketAddr, u16)>,
+
+    #[command(flatten)]
+    adapter: AdapterArguments,
 
     /// How the disks are reached through a portal group until an initiator changes that: active (unless it is said), non-optimized,
     /// standby or unavailable; may be repeated
@@ -188,11 +200,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Opens the disks, reads the secrets and starts the server; says what initiators connect to, by a URL for each way to a target.
+    /// Opens the disks, reads the secrets and starts the server.
     ///
     /// # Errors
     /// What cannot be opened, read or listened on.
-    fn start(&self) -> Result<(Running, Vec<String>), Failure> {
+    fn start(&self) -> Result<Started, Failure> {
         let configured = self.config.as_deref().map(Configured::read).transpose()?;
         let mut builder = match &configured {
             Some(configured) => configured.builder()?,
@@ -208,6 +220,7 @@ impl Arguments {
         if let Some(file) = &self.capture {
             builder = builder.capture(file);
         }
+        let (builder, model) = self.adapter.attach(builder)?;
         let server = builder.start().map_err(|error| match error {
             StartError::Configuration(_) => Failure::usage(error.to_string()),
             StartError::Listen { .. } | StartError::System(_) | StartError::Records(_) | StartError::Kept(_) => {
@@ -221,7 +234,7 @@ impl Arguments {
             }
             None => server.addresses().iter().map(|address| url(*address, &self.target)).collect(),
         };
-        Ok((Running { server, configured }, urls))
+        Ok(Started { running: Running { server, configured }, urls, model })
     }
 
     /// What the command line says of the target.
@@ -232,7 +245,8 @@ impl Arguments {
         let digests = digest::limits(self.header_digest, self.data_digest);
         let Self { max_connections, error_recovery_level, .. } = *self;
         builder = builder.limits(recoverable(Limits { max_connections, error_recovery_level, ..digests }));
-        builder = self.listen.iter().fold(builder, |builder, (address, tag)| builder.listen_in_group(*address, *tag));
+        let listen = self.adapter.listen(&self.listen, LISTEN.parse().expect("it is an address"))?;
+        builder = listen.into_iter().fold(builder, |builder, (address, tag)| builder.listen_in_group(address, tag));
         builder = self.portal_group.iter().fold(builder, |builder, group| builder.portal_group(*group));
         let advertised = self.advertise.iter();
         Ok(advertised.fold(builder, |builder, (address, tag)| builder.advertise_in_group(address, *tag)))
@@ -262,6 +276,15 @@ impl Arguments {
     }
 }
 
+/// A target that has begun.
+struct Started {
+    running: Running,
+    /// What initiators connect to, by a URL for each way to a target.
+    urls: Vec<String>,
+    /// The adapter that it is on, if it is on one, as long as that lives.
+    model: Option<Model>,
+}
+
 /// LUN 0 of a target.
 fn url(address: SocketAddr, target: &str) -> String {
     format!("iscsi://{address}/{target}/0")
@@ -281,13 +304,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Before anybody can know that we are there, so that no signal finds us unprepared.
     let mut signals =
         Signals::new([SIGTERM, SIGINT]).map_err(|error| Failure::local(format!("cannot wait for signals: {error}")))?;
-    let (running, urls) = arguments.start()?;
+    let Started { running, urls, model } = arguments.start()?;
     let controlled = Controlled::start(running, arguments.control.as_deref())?;
     urls.iter().for_each(|url| show::print(&format!("ready {url}")));
     let signal = signals.forever().next();
     tracing::info!(signal, "ending: sessions are asked to log out, another signal ends at once");
     std::thread::spawn(move || end_when_asked_again(signals));
     controlled.end().shutdown(SHUTDOWN_PATIENCE).map_err(|error| Failure::local(error.to_string()))?;
+    if let Some(model) = model {
+        tracing::info!("{}", model.counters());
+    }
     tracing::info!("ended");
     Ok(())
 }

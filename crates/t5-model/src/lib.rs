@@ -8,11 +8,12 @@
 //!   iscsi    PDUs in the stream: framing, digests, placement by page pods
 //!   wire     what a port is attached to: another adapter, over a cable that may be bad
 //!   runner   an adapter that runs by itself
+//!   tap      a port of such an adapter attached to a TAP device of Linux (feature `tap`)
 //! ```
 //!
 //! Guarantees:
 //!
-//! - Nothing here has a clock, a thread or a source of randomness of its own, but for the runner.
+//! - Nothing here has a clock, a thread or a source of randomness of its own, but for the runner and the TAP device.
 //! - Whatever a frame holds, nothing panics, and the work for it is bounded by the number of virtual interfaces and filters.
 //!
 //! What the real adapter does is not public in every point. Where this model had to choose, `docs/t5-assumptions.md` says so.
@@ -24,5 +25,7 @@ mod initiator;
 pub mod iscsi;
 pub mod runner;
 pub mod switch;
+#[cfg(feature = "tap")]
+pub mod tap;
 pub mod tcp;
 pub mod wire;

@@ -41,6 +41,9 @@ pub struct Adapter {
 /// Bytes of one buffer of the free list, and its index in the adapter's table of sizes.
 pub(super) const BUFFER: (u32, u8) = (65536, 1);
 
+/// Descriptors of the queue for frames: answers are few and short.
+const FRAME_DESCRIPTORS: u16 = 256;
+
 /// What is asked of the link: 10 Gbit/s, found out with the peer.
 const LINK_WANTED: u32 = 0x108;
 
@@ -181,8 +184,6 @@ fn make_queues(
     let made = (0..config.ingress_queues).map(|_| make_incoming(bus, heap, config, pf, vi, &layouts, clock));
     let (incoming, rss_queues) = made.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
     let iq = incoming[0].queue.id();
-    let start = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
-    let size = |descriptors: u16| EgressSize::new().with(EgressSize::EQSIZE, u32::from(descriptors) + 1);
     let fetch = EgressFetch::new().with(EgressFetch::IQID, iq);
 
     let control_at = ring(heap, EgressQueue::ring_bytes(config.control_descriptors))?;
@@ -199,7 +200,41 @@ fn make_queues(
     (command.fetch, command.size, command.address) = (fetch, size(config.data_descriptors), data_at.into());
     let id = execute(bus, &command, clock)?.eq.get(EgressId::EQID);
     let data = EgressQueue::new(id, data_at, config.data_descriptors, layouts.egress.doorbell(id));
-    Ok((Queues { control, data, incoming }, rss_queues))
+    let frames = match config.addresses.is_empty() {
+        true => None,
+        false => Some(make_frame_queue(bus, heap, pf, vi, iq, &layouts, clock)?),
+    };
+    Ok((Queues { control, data, frames, incoming }, rss_queues))
+}
+
+/// That a queue is made and begins.
+fn start(length: AllocLength) -> AllocLength {
+    length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true)
+}
+
+/// A queue of that many descriptors, and its status page.
+fn size(descriptors: u16) -> EgressSize {
+    EgressSize::new().with(EgressSize::EQSIZE, u32::from(descriptors) + 1)
+}
+
+/// Makes the queue for frames of no connection.
+fn make_frame_queue(
+    bus: &impl Bus,
+    heap: &mut Heap,
+    pf: u8,
+    vi: ViId,
+    iq: u32,
+    layouts: &Layouts,
+    clock: Clock<'_>,
+) -> Result<EgressQueue, DriverError> {
+    let at = ring(heap, EgressQueue::ring_bytes(FRAME_DESCRIPTORS))?;
+    let mut command = EqEthCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    command.length = start(command.length);
+    command.fetch = EgressFetch::new().with(EgressFetch::IQID, iq);
+    (command.size, command.address) = (size(FRAME_DESCRIPTORS), at.into());
+    command.flags = EthEgressFlags::new().with(EthEgressFlags::VIID, vi.value().into());
+    let id = execute(bus, &command, clock)?.eq.get(EgressId::EQID);
+    Ok(EgressQueue::new(id, at, FRAME_DESCRIPTORS, layouts.egress.doorbell(id)))
 }
 
 /// Makes an ingress queue, and says by which number connections are steered to it.

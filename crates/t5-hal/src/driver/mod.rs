@@ -13,6 +13,7 @@
 mod bring_up;
 mod connection;
 mod error;
+mod host;
 pub mod initiator;
 mod mailbox;
 mod open;
@@ -24,6 +25,7 @@ mod transmit;
 pub use bring_up::Adapter;
 pub use connection::OffloadMode;
 pub use error::DriverError;
+pub use host::HOST_ADDRESSES_MAX;
 pub use mailbox::execute;
 pub use open::{MTU_TABLE, OpenTarget};
 pub use placement::{PLACE_BYTES_MAX, PODS_OF_PLACE_MAX, Placed, Placements};
@@ -36,11 +38,12 @@ use crate::queue::{EgressQueue, FreeList, IngressQueue};
 use crate::wire::*;
 use bring_up::bring_up;
 use connection::{Connection, State};
+use host::HostStack;
 use iscsi_transport::{PortError, PortErrorKind, Received};
 use open::{Listener, NextHops, Opening};
 use slab::Slab;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use t5_policy::Program;
@@ -71,6 +74,9 @@ pub struct DriverConfig {
     pub managed_offloading: bool,
     /// The interrupt's vector.
     pub vector: u16,
+    /// Addresses of the function, each with the length of its network's prefix, at most [`HOST_ADDRESSES_MAX`]: who asks for their address of
+    /// the link is answered, as are echo requests. Without one, frames that belong to no connection are left to the adapter.
+    pub addresses: Vec<(IpAddr, u8)>,
     /// Descriptors of the queue for data, 16 to 8191.
     pub data_descriptors: u16,
     /// Descriptors of the queue for everything else, 16 to 8191.
@@ -98,6 +104,7 @@ impl Default for DriverConfig {
             cpu: 0,
             managed_offloading: false,
             vector: 0,
+            addresses: Vec::new(),
             data_descriptors: 4096,
             control_descriptors: 1024,
             ingress_entries: 4032,
@@ -157,6 +164,8 @@ pub enum DriverEvent {
 struct Queues {
     control: EgressQueue,
     data: EgressQueue,
+    /// For frames, where the driver answers for addresses.
+    frames: Option<EgressQueue>,
     incoming: Vec<Incoming>,
 }
 
@@ -181,6 +190,7 @@ pub struct Driver<B> {
     place_heap: Heap,
     placements: Placements,
     next_hops: NextHops,
+    host: Option<HostStack>,
     listeners: Slab<Listener>,
     openings: Slab<Opening>,
     /// By tid.
@@ -212,6 +222,8 @@ impl<B: Bus> Driver<B> {
         let mut driver = Self {
             placements: Placements::new(adapter.tag_format, pods),
             next_hops: NextHops::new(adapter.next_hops.clone()),
+            host: (!config.addresses.is_empty())
+                .then(|| HostStack::new(adapter.mac, &config.addresses, config.mtu, config.seed)),
             listeners: Slab::new(),
             openings: Slab::new(),
             connections: (0..adapter.tids).map(|_| None).collect(),
@@ -270,6 +282,7 @@ impl<B: Bus> Driver<B> {
         self.handle_ingress();
         self.retry_opens(now);
         self.end_leaving(now);
+        self.answer_frames(now);
         self.ring();
     }
 
@@ -394,6 +407,9 @@ impl<B: Bus> Driver<B> {
         self.send_waiting();
         self.queues.control.ring(&self.bus);
         self.queues.data.ring(&self.bus);
+        if let Some(frames) = &mut self.queues.frames {
+            frames.ring(&self.bus);
+        }
     }
 
     /// Reserves a tag that names a place for `bytes` bytes, unless there is none, or it is not worth it.

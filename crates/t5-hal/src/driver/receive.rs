@@ -47,6 +47,9 @@ impl<B: Bus> Driver<B> {
         match EntryKind::from_wire(entry.kind.get(EntryType::TYPE)) {
             Some(EntryKind::Cpl) => self.handle_message(&entry.message, None),
             Some(EntryKind::FreeListBuffer) => match self.queues.incoming[at].free_list.take(&self.bus, entry.length) {
+                Ok(address) if entry.header.opcode == ReplyOpcode::RxPkt.to_wire() => {
+                    self.take_frame(address, entry.length.get(FreeListLength::LEN) as usize);
+                }
                 Ok(address) => {
                     let length = entry.length.get(FreeListLength::LEN) as usize;
                     let mut front = [0; FRONT_BYTES];
@@ -118,7 +121,10 @@ impl<B: Bus> Driver<B> {
         let queue = match id {
             _ if id == self.queues.data.id() => &mut self.queues.data,
             _ if id == self.queues.control.id() => &mut self.queues.control,
-            _ => return,
+            _ => match self.queues.frames.as_mut().filter(|frames| frames.id() == id) {
+                Some(frames) => frames,
+                None => return,
+            },
         };
         if !queue.handle_update(update.consumer.get()) {
             let text = format!("the adapter says that it has read up to {}, where nothing is", update.consumer);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use t5_hal::dma::{DmaFault, DmaMemory};
 use t5_hal::queue::{FREE_LIST_ALIGNMENT, FREE_LIST_UNIT};
 use t5_hal::wire::{
-    EntryKind, EntryType, FreeListLength, INGRESS_ENTRY_BYTES, IngressDoorbell, IngressEntry, RssHeader,
-    TIMER_UPDATE_ONLY,
+    EntryKind, EntryType, FreeListLength, INGRESS_ENTRY_BYTES, IngressDoorbell, IngressEntry, ReplyOpcode, RssHeader,
+    RxPkt, TIMER_UPDATE_ONLY,
 };
 use zerocopy::IntoBytes;
 
@@ -229,9 +229,14 @@ impl IngressQueue {
         let mut entry = IngressEntry { header, ..IngressEntry::default() };
         let mut kind = EntryKind::Cpl;
         if in_buffer {
-            let length = message.len() + payload.len();
+            // Of a frame the message stands in the entry, and the frame is moved by two bytes.
+            let is_frame = message[0] == ReplyOpcode::RxPkt.to_wire();
+            let (inline, behind) = message.split_at(if is_frame { size_of::<RxPkt>() } else { 0 });
+            entry.message[..inline.len()].copy_from_slice(inline);
+            let shift = &[0; 2][..if is_frame { 2 } else { 0 }];
+            let length = shift.len() + behind.len() + payload.len();
             let Some((at, new)) = self.list.take(memory, length as u32)? else { return Ok(false) };
-            memory.write_parts(at, &[message, payload])?;
+            memory.write_parts(at, &[shift, behind, payload])?;
             kind = EntryKind::FreeListBuffer;
             entry.length =
                 FreeListLength::new().with(FreeListLength::LEN, length as u32).with_bit(FreeListLength::NEWBUF, new);

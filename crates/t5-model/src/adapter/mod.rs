@@ -87,6 +87,8 @@ struct Core {
     /// Frames of offloaded connections on their way to the switch.
     frames: VecDeque<(InterfaceNumber, Vec<u8>)>,
     wires: [VecDeque<Vec<u8>>; PORTS],
+    /// Who takes the frames off the wires.
+    carriers: [Option<Waker>; PORTS],
     counted: IscsiCounters,
     /// Empty lists and buffers that are used again.
     heard: Vec<Doorbell>,
@@ -112,6 +114,7 @@ impl Adapter {
             timers: BTreeSet::new(),
             frames: VecDeque::new(),
             wires: std::array::from_fn(|_| VecDeque::new()),
+            carriers: std::array::from_fn(|_| None),
             counted: IscsiCounters::default(),
             heard: Vec::new(),
             scratch: vec![0; PAYLOAD_BYTES_MAX].into(),
@@ -220,6 +223,11 @@ impl Adapter {
         }
     }
 
+    /// Who is woken when frames wait at a wire, on the thread that made them, until another takes its place.
+    pub fn set_carrier(&self, port: PortNumber, carrier: Option<Waker>) {
+        self.core.lock().carriers[port.index()] = carrier;
+    }
+
     /// The next frame that goes out to a wire.
     #[must_use]
     pub fn poll_wire(&self, port: PortNumber) -> Option<Vec<u8>> {
@@ -268,6 +276,8 @@ impl Core {
         for function in self.functions.iter_mut().flatten() {
             function.flush(now, woken);
         }
+        let carriers = self.carriers.iter().zip(&self.wires).filter(|(_, wire)| !wire.is_empty());
+        woken.extend(carriers.filter_map(|(carrier, _)| carrier.clone()));
         busy || !self.ready.is_empty()
     }
 
