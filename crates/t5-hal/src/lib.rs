@@ -36,6 +36,8 @@ pub mod driver;
 mod port;
 pub mod queue;
 pub mod registers;
+#[cfg(feature = "vfio")]
+pub mod vfio;
 pub mod wire;
 
 pub use bus::Bus;

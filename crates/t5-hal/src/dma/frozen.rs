@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "memory made of atomic words is lent as bytes while nobody writes it")]
 
-use super::DmaMemory;
+use super::{DmaMemory, Words};
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ impl AsRef<[u8]> for Frozen {
         // SAFETY: the range is inside `words`, which lives as long as `self.memory`. Bytes have no alignment, and any are valid.
         // Nobody writes them while `self` lives: every write to the buffers goes through `while_writing`, which is refused for
         // granules that are frozen; these are, from `freeze` until `drop`, and were not being written when they became so.
+        // Memory that a device reaches has no granules, so that nothing of it is ever frozen.
         // The `SeqCst` accesses of the leases order all earlier writes before this. Others may read the same words meanwhile.
         unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>().add(self.at), self.length) }
     }
@@ -62,8 +63,11 @@ impl DmaMemory {
         (at + bytes.len() <= size_of_val(&*self.words)).then(|| self.base + at as u64)
     }
 
-    /// The granules that a part of the buffers touches; `None` if it lies among the rings alone.
+    /// The granules that a part of the buffers touches; `None` if it lies among the rings alone, or nothing can be frozen.
     pub(super) fn granules(&self, at: usize, length: usize) -> Option<Range<usize>> {
+        if !matches!(self.words, Words::Heap(_)) {
+            return None;
+        }
         let end = (at + length).checked_sub(self.buffers_at).filter(|&end| end > 0)?;
         Some(at.saturating_sub(self.buffers_at) / GRANULE_BYTES..end.div_ceil(GRANULE_BYTES))
     }

@@ -12,14 +12,19 @@
 mod frozen;
 mod heap;
 mod leases;
+#[cfg(feature = "vfio")]
+mod pages;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use frozen::GRANULE_BYTES;
 pub use heap::{BLOCK_BYTES_MAX, Block, Heap};
+#[cfg(feature = "vfio")]
+pub use pages::Pages;
 
 use leases::Leases;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use zerocopy::FromZeros;
 
@@ -54,6 +59,28 @@ pub enum DmaFault {
     },
 }
 
+/// Where the words are.
+#[derive(Debug)]
+enum Words {
+    /// In this program alone, which keeps to what is frozen.
+    Heap(Box<[AtomicU64]>),
+    /// Where a device reaches them as well, which asks nobody.
+    #[cfg(feature = "vfio")]
+    Pages(Pages),
+}
+
+impl Deref for Words {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        match self {
+            Self::Heap(words) => words,
+            #[cfg(feature = "vfio")]
+            Self::Pages(pages) => pages,
+        }
+    }
+}
+
 /// The memory of one function: zeros at first.
 ///
 /// ```
@@ -71,7 +98,7 @@ pub enum DmaFault {
 /// ```
 #[derive(Debug)]
 pub struct DmaMemory {
-    words: Box<[AtomicU64]>,
+    words: Words,
     base: u64,
     /// First byte that can be frozen, counted from the base.
     buffers_at: usize,
@@ -93,7 +120,28 @@ impl DmaMemory {
         assert!(base.checked_add(bytes as u64).is_some(), "the end is an address");
         let words =
             <[AtomicU64]>::new_box_zeroed_with_elems(bytes / 8).expect("there is memory for what is configured");
-        Self { words, base, buffers_at: ring_bytes, leases: Leases::new(buffer_bytes / GRANULE_BYTES) }
+        let leases = Leases::new(buffer_bytes / GRANULE_BYTES);
+        Self { words: Words::Heap(words), base, buffers_at: ring_bytes, leases }
+    }
+
+    /// Memory at `base` on the bus that a device reaches by itself: half of it for rings, half for buffers. None of it can be frozen, as a
+    /// device cannot be refused.
+    ///
+    /// # Panics
+    /// If the base is no multiple of 4096, or the end is no address: bugs of the caller.
+    #[cfg(feature = "vfio")]
+    #[must_use]
+    pub fn of_pages(base: u64, pages: Pages) -> Self {
+        let bytes = pages.bytes();
+        assert!(base.is_multiple_of(4096) && base.checked_add(bytes as u64).is_some(), "memory is made of pages");
+        Self { words: Words::Pages(pages), base, buffers_at: bytes / 2, leases: Leases::new(0) }
+    }
+
+    /// How long it is, in bytes.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "memory is never empty")]
+    pub fn len(&self) -> usize {
+        self.words.len() * 8
     }
 
     /// First address.

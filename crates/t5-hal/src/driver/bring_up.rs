@@ -137,7 +137,7 @@ fn greet(bus: &impl Bus, pf: u8, clock: Clock<'_>) -> Result<(), DriverError> {
     Ok(())
 }
 
-fn parameters<const N: usize>(
+pub(super) fn parameters<const N: usize>(
     bus: &impl Bus,
     target: u32,
     clock: Clock<'_>,

@@ -1,0 +1,63 @@
+//! Who an adapter is, without driving it.
+
+use super::bring_up::parameters;
+use super::error::DriverError;
+use crate::bus::Bus;
+use crate::registers::{PCIE_FW, PL_REV, PL_WHOAMI};
+use crate::wire::{DeviceParameter, FirmwareState, ParameterName, pfvf};
+use std::fmt;
+use std::time::Instant;
+
+/// What an adapter tells of itself.
+#[derive(Clone, Debug)]
+pub struct Identification {
+    /// The function that was asked.
+    pub pf: u8,
+    /// PL_REV: the revision of the chip, in its lowest four bits.
+    pub chip_revision: u32,
+    /// What the firmware is doing, and which function is in charge of the adapter.
+    pub state: FirmwareState,
+    /// Version of the firmware.
+    pub firmware: FirmwareVersion,
+}
+
+/// Version of a firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirmwareVersion(pub u32);
+
+impl fmt::Display for FirmwareVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, micro, build] = self.0.to_be_bytes();
+        write!(formatter, "{major}.{minor}.{micro}.{build}")
+    }
+}
+
+/// Asks an adapter who it is. Registers are read, and the firmware is asked for its version by the mailbox; nothing is set up or changed.
+///
+/// # Errors
+/// The registers read as if nothing were there, the firmware has failed, or the mailbox is somebody else's or silent.
+pub fn identify(bus: &impl Bus, clock: &mut dyn FnMut() -> Instant) -> Result<Identification, DriverError> {
+    let (whoami, chip_revision) = (bus.read_register(PL_WHOAMI), bus.read_register(PL_REV));
+    if chip_revision == u32::MAX {
+        let expected = "not all ones: the function does not answer, is it powered and is its BAR 0 mapped?";
+        return Err(DriverError::Adapter { what: "PL_REV", value: chip_revision, expected });
+    }
+    let state = FirmwareState::from_value(bus.read_register(PCIE_FW));
+    if state.is_set(FirmwareState::ERR) {
+        return Err(DriverError::Firmware(state.value()));
+    }
+    let pf = (whoami >> 8 & 7) as u8;
+    let names = [ParameterName::device(DeviceParameter::FirmwareRevision)];
+    let [firmware] = parameters(bus, pfvf(pf, 0), clock, names)?;
+    Ok(Identification { pf, chip_revision, state, firmware: FirmwareVersion(firmware) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_has_four_parts() {
+        assert_eq!(FirmwareVersion(0x0110_3f00).to_string(), "1.16.63.0");
+    }
+}
