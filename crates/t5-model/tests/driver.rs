@@ -62,6 +62,13 @@ impl World {
         Self::of([Arc::clone(&adapter), adapter], None, ticks)
     }
 
+    /// One in which time stands still: nothing happens just because some has passed.
+    fn frozen() -> Self {
+        let ticks = Ticks(Arc::default(), 0);
+        let adapter = ticks.adapter(1);
+        Self::of([Arc::clone(&adapter), adapter], None, ticks)
+    }
+
     fn over(faults: WireFaults) -> Self {
         let ticks = Ticks(Arc::default(), 20);
         let cable = RefCell::new([1, 2].map(|seed| Wire::new(faults, seed)));
@@ -130,17 +137,26 @@ impl World {
 
     /// Connects both: the initiator's end, and the target's.
     fn connect(&self, mode: OffloadMode) -> (Connection<FunctionBus>, Connection<FunctionBus>) {
+        let here = self.connect_initiator(mode);
+        (here, self.accept())
+    }
+
+    fn connect_initiator(&self, mode: OffloadMode) -> Connection<FunctionBus> {
         let open = self.open(self.listen(mode), mode);
         let here = self.wait(&self.initiator, |event| match event {
             DriverEvent::Connected { open: which, connection } if which == open => Some(connection),
             DriverEvent::OpenFailed { status, .. } => panic!("refused with status {status}"),
             _ => None,
         });
+        Connection::new(Rc::clone(&self.initiator), here)
+    }
+
+    fn accept(&self) -> Connection<FunctionBus> {
         let there = self.wait(&self.target, |event| match event {
             DriverEvent::Accepted { connection, .. } => Some(connection),
             _ => None,
         });
-        (Connection::new(Rc::clone(&self.initiator), here), Connection::new(Rc::clone(&self.target), there))
+        Connection::new(Rc::clone(&self.target), there)
     }
 
     fn ports(&self) -> (T5Port<FunctionBus>, T5Port<FunctionBus>) {
@@ -236,6 +252,18 @@ fn payload_of_a_tag_is_placed_and_lent() {
         target.release(tag);
     }
     assert_eq!(world.target.borrow().places_in_use(), 0);
+    world.is_well();
+}
+
+#[test]
+fn what_comes_with_the_end_of_the_handshake_is_taken_at_once() {
+    let world = World::frozen();
+    let mut initiator = T5Port::new(world.connect_initiator(OffloadMode::Ulp));
+    // The acknowledgement of the handshake waits for something to go with it, and time stands still.
+    initiator.send(conformance::frame_with_data(512));
+    assert_eq!(initiator.flush(), Ok(Flush::Done));
+    let mut target = T5Port::new(world.accept());
+    assert_eq!(next(&mut target, &world), Received::Frame(conformance::frame_with_data(512)));
     world.is_well();
 }
 

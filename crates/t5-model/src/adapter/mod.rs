@@ -138,7 +138,8 @@ impl Adapter {
 
     /// Does what is to be done now, at most so much; says whether there may be more.
     pub fn poll(&self) -> bool {
-        self.turn(self.core.lock())
+        // Who has rung meanwhile has found the adapter taken, and leaves the rest to whoever has had it.
+        self.turn(self.core.lock()) || self.is_rung()
     }
 
     /// Does what is to be done, unless somebody is at it: then that one does this as well.

@@ -338,6 +338,8 @@ impl Core {
         // Both messages have one layout.
         let message = ActEstablish { opcode_tid: opcode.of(tid), tos_atid: TosId::new().with(TosId::ID, id), ..common };
         self.tell(tid, alone(&message), now);
+        // Data may have come with the last segment of the handshake, and nothing else may come for long.
+        self.make_ready(tid);
     }
 
     /// Sends what TCP has to send; says whether there may be more.
