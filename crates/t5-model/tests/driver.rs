@@ -268,6 +268,23 @@ fn what_comes_with_the_end_of_the_handshake_is_taken_at_once() {
 }
 
 #[test]
+fn pdus_between_connections_of_one_adapter_need_no_frames() {
+    let world = World::new();
+    let (mut initiator, mut target) = world.ports();
+    let mut exchange = |length: usize| {
+        conformance::exchange(&mut initiator, &mut target, &[conformance::frame_with_data(length)]);
+        conformance::exchange(&mut target, &mut initiator, &[conformance::frame_with_data(length)]);
+    };
+    let passed = || world.adapters[0].iscsi_counters().passed_pdus;
+    // The first may come with the handshake.
+    exchange(512);
+    let before = passed();
+    (0..100).for_each(|at| exchange(at * 80));
+    assert_eq!(passed() - before, 200);
+    world.is_well();
+}
+
+#[test]
 fn what_waits_in_the_adapter_keeps_its_memory_while_pods_are_written_behind_it() {
     let world = World::new();
     let (mut initiator, mut target) = world.ports();

@@ -204,6 +204,35 @@ fn counters_add_up(switch: &Switch, plans: &[Plan], all: &[Sent], seen: &[Option
 }
 
 proptest! {
+    /// A frame that passes without being there counts as one that is, and passes only where it would reach that interface alone.
+    #[test]
+    fn what_passes_counts_as_what_is_sent((plans, all) in network(1..=6)) {
+        let (mut passing, mut sending) = (build(&plans), build(&plans));
+        for sent in &all {
+            let Ok(from) = sent.from else { continue };
+            let frame = frame(sent);
+            let header = EthernetHeader::decode(&frame).unwrap();
+            let expected = oracle(&plans, &Sent { path: Path::Switched, ..sent.clone() });
+            for to in 0..plans.len() {
+                let passes = passing.pass(number(from.into()), number(to), &header, frame.len());
+                if passes {
+                    prop_assert_eq!(&expected, &Some((vec![to], false)));
+                    sending.transmit(number(from.into()), Path::Switched, Origin::Offload, &frame).unwrap();
+                } else if sent.destination == address(to as u8) {
+                    prop_assert_ne!(&expected, &Some((vec![to], false)));
+                }
+            }
+        }
+        for index in 0..plans.len() {
+            let counters = |switch: &Switch| *switch.interface(number(index)).unwrap().counters();
+            prop_assert_eq!(counters(&passing), counters(&sending));
+        }
+        for port in (0..PORTS as u8).map(PortNumber::of) {
+            prop_assert_eq!(passing.loopback_counters(port), sending.loopback_counters(port));
+            prop_assert_eq!(passing.wire_counters(port), sending.wire_counters(port));
+        }
+    }
+
     #[test]
     fn every_frame_reaches_exactly_whom_the_oracle_names((plans, all) in network(1..=12)) {
         let mut switch = build(&plans);

@@ -69,6 +69,8 @@ pub(super) struct Flow {
     pub(super) iq: u16,
     pub(super) phase: Phase,
     pub(super) tcp: Option<Connection>,
+    /// The other end, if it is a connection of this adapter.
+    pub(super) other_end: Option<u32>,
     tcb: [u32; TCB_WORDS],
     /// Whether the driver has told the firmware of it: the first work request of a connection.
     pub(super) flow_known: bool,
@@ -99,6 +101,7 @@ impl Flow {
             iq,
             phase,
             tcp: None,
+            other_end: None,
             tcb: [0; TCB_WORDS],
             flow_known: false,
             requests: VecDeque::new(),

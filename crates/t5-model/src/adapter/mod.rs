@@ -19,6 +19,7 @@ mod foiscsi;
 mod frames;
 mod function;
 mod ingress;
+mod inside;
 mod open;
 mod pump;
 mod requests;
@@ -34,6 +35,7 @@ use crate::tcp::{Tuple, checksum};
 use doorbells::{Doorbell, Doorbells};
 use flow::Flow;
 use function::Function;
+use iscsi_pdu::digest::DIGEST_LENGTH;
 use parking_lot::{Mutex, MutexGuard};
 use requests::PAYLOAD_BYTES_MAX;
 use slab::Slab;
@@ -117,7 +119,7 @@ impl Adapter {
             carriers: std::array::from_fn(|_| None),
             counted: IscsiCounters::default(),
             heard: Vec::new(),
-            scratch: vec![0; PAYLOAD_BYTES_MAX].into(),
+            scratch: vec![0; PAYLOAD_BYTES_MAX + 2 * DIGEST_LENGTH].into(),
             random: fastrand::Rng::with_seed(seed),
             epoch: Instant::now(),
         };

@@ -2,11 +2,14 @@
 
 use super::Core;
 use super::egress::alone;
+use super::fault::Fault;
 use super::flow::{Phase, Request};
 use super::frames::FRAMES_MAX;
-use crate::iscsi::{Layout, Measured, add_digests, examine};
+use super::function::Function;
+use crate::iscsi::{IscsiCounters, Layout, Measured, Settings, add_digests, examine};
 use crate::tcp::{Event, Loss};
 use iscsi_pdu::HEADER_LENGTH;
+use iscsi_pdu::digest::DIGEST_LENGTH;
 use std::time::Duration;
 use t5_hal::wire::*;
 use zerocopy::IntoBytes;
@@ -64,66 +67,82 @@ impl Core {
         }
     }
 
-    /// Gives TCP what the driver wants to send, as far as there is room, and tells how much of it is done.
+    /// Does what the driver wants to be done, as far as there is room, and tells how much of it is done.
     fn run_requests(&mut self, tid: u32, now: Duration) {
         let mut acknowledges = false;
-        while let Some(flow) = self.flows.get_mut(tid as usize)
-            && let Some(request) = flow.requests.front()
-        {
-            let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
-            let credits = match request {
-                Request::Close { credits } => {
-                    tcp.close();
-                    acknowledges = true;
-                    *credits
-                }
-                Request::Done { credits, acknowledge } => {
-                    acknowledges |= *acknowledge;
-                    *credits
-                }
-                Request::Send { payload, flags, credits, acknowledge } => {
-                    // Two digests at most are added.
-                    if tcp.send_room() < payload.length() + 8 {
-                        break;
-                    }
-                    let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
-                    let bytes = &mut self.scratch[..payload.length()];
-                    let result = function.read_payload(payload, bytes).and_then(|()| {
-                        let header = flags.is_set(TxDataFlags::ULP_HCRC);
-                        let data = flags.is_set(TxDataFlags::ULP_DCRC);
-                        // There is room, so all of it is taken.
-                        if header || data {
-                            let pdu = add_digests(bytes, header, data)?;
-                            self.counted.count_sent(&pdu);
-                            pdu.parts().into_iter().for_each(|part| _ = tcp.send(part));
-                        } else {
-                            tcp.send(bytes);
-                        }
-                        Ok(())
-                    });
-                    acknowledges |= *acknowledge;
-                    let credits = *credits;
-                    if let Err(fault) = result {
-                        function.fault(fault);
-                        // What the driver believes to have sent is not there: the connection cannot go on.
-                        tcp.abort();
-                        return self.tell_lost(tid, CplStatus::BadLength, now);
-                    }
-                    credits
-                }
-            };
-            flow.requests.pop_front();
-            flow.credits_held -= credits;
-            flow.credits_owed += credits;
+        while let Some(acknowledge) = self.run_first_request(tid, now) {
+            acknowledges |= acknowledge;
         }
         if acknowledges {
             self.return_credits(tid, now);
         }
     }
 
+    /// Does the first request, unless there is none or it has to wait for room. Says whether its credits are to go back now.
+    fn run_first_request(&mut self, tid: u32, now: Duration) -> Option<bool> {
+        let flow = self.flows.get_mut(tid as usize)?;
+        let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
+        let (credits, acknowledge) = match flow.requests.front()? {
+            Request::Close { credits } => {
+                tcp.close();
+                (*credits, true)
+            }
+            Request::Done { credits, acknowledge } => (*credits, *acknowledge),
+            Request::Send { credits, acknowledge, .. } => {
+                let (credits, acknowledge, pf) = (*credits, *acknowledge, flow.pf);
+                match self.send_payload(tid, now) {
+                    Ok(true) => (credits, acknowledge),
+                    Ok(false) => return None,
+                    Err(fault) => {
+                        self.function(pf).fault(fault);
+                        // What the driver believes to have sent is not there: the connection cannot go on.
+                        self.flows[tid as usize].tcp.as_mut().expect("it has sent").abort();
+                        self.tell_lost(tid, CplStatus::BadLength, now);
+                        return None;
+                    }
+                }
+            }
+        };
+        let flow = &mut self.flows[tid as usize];
+        flow.requests.pop_front();
+        flow.credits_held -= credits;
+        flow.credits_owed += credits;
+        Some(acknowledge)
+    }
+
+    /// Sends the payload of the first request: right to the other end, or by TCP. False if there is no room.
+    fn send_payload(&mut self, tid: u32, now: Duration) -> Result<bool, Fault> {
+        let other_end = self.end_that_takes(tid);
+        let flow = &mut self.flows[tid as usize];
+        let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
+        let Some(Request::Send { payload, flags, .. }) = flow.requests.front() else { return Ok(false) };
+        let length = payload.length();
+        let room_wanted = length + 2 * DIGEST_LENGTH;
+        if other_end.is_none() && tcp.send_room() < room_wanted {
+            return Ok(false);
+        }
+        let function = self.functions[flow.pf].as_ref().expect("a connection has a function");
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let room = &mut scratch[..room_wanted];
+        let (header, data) = (flags.is_set(TxDataFlags::ULP_HCRC), flags.is_set(TxDataFlags::ULP_DCRC));
+        let read = function.read_payload(payload, &mut room[DIGEST_LENGTH..][..length]);
+        let sent = read.and_then(|()| {
+            let (bytes, digests) =
+                if header || data { add_digests(room, header, data)? } else { (&room[DIGEST_LENGTH..][..length], 0) };
+            let passed = other_end.is_some_and(|other_end| self.pass(tid, other_end, bytes, now));
+            let tcp = self.flows[tid as usize].tcp.as_mut().expect("a connection that runs has TCP");
+            let sent = passed || tcp.send_room() >= bytes.len() && tcp.send(bytes) == bytes.len();
+            self.counted.digests_inserted += if sent { digests } else { 0 };
+            Ok(sent)
+        });
+        self.scratch = scratch;
+        sent
+    }
+
     /// Tells the driver which of its work requests are done.
     pub(super) fn return_credits(&mut self, tid: u32, now: Duration) {
-        let Some(flow) = self.flows.get_mut(tid as usize) else { return };
+        let flow = self.flows.get_mut(tid as usize).filter(|flow| !matches!(flow.phase, Phase::Over));
+        let Some(flow) = flow else { return };
         while flow.credits_owed > 0 {
             let credits = flow.credits_owed.min(255);
             flow.credits_owed -= credits;
@@ -200,7 +219,7 @@ impl Core {
                 return false;
             }
         };
-        let sequence = tcp.rcv_nxt();
+        let arrival = Arrival { tid, iq: flow.iq, settings, sequence: tcp.rcv_nxt(), layout };
         let copy = &mut self.scratch[..layout.total_bytes];
         if tcp.received().len() < layout.total_bytes {
             // It goes around the end of the ring.
@@ -211,34 +230,7 @@ impl Core {
             _ => copy,
         };
         let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
-        let (verdict, digest) = examine(pdu, layout, settings, tid, &function.pods, &function.memory);
-        self.counted.count_received(layout, settings, verdict);
-        let next = sequence.wrapping_add(layout.total_bytes as u32);
-        let header = IscsiHdr {
-            opcode_tid: ReplyOpcode::IscsiHdr.of(tid),
-            pdu_length: IscsiHdrLength::new()
-                .with(IscsiHdrLength::LEN, (layout.header_bytes + layout.data_bytes) as u16)
-                .with_bit(IscsiHdrLength::DDP, verdict.is_set(DdpVerdict::PLACED)),
-            length: (layout.header_bytes as u16).into(),
-            sequence: sequence.into(),
-            ..IscsiHdr::default()
-        };
-        let (head, rest) = pdu.split_at(layout.header_bytes);
-        function.send(flow.iq, [header.as_bytes(), head], true, now);
-        if layout.data_bytes > 0 && !verdict.is_set(DdpVerdict::PLACED) && !verdict.is_set(DdpVerdict::HDRCRC_ERR) {
-            let at = sequence.wrapping_add(layout.header_bytes as u32);
-            send_data(function, flow.iq, tid, at, &rest[..layout.data_bytes], now);
-        }
-        let end = RxIscsiDdp {
-            opcode_tid: ReplyOpcode::RxIscsiDdp.of(tid),
-            length: (layout.total_bytes as u16).into(),
-            sequence: sequence.into(),
-            next_sequence: next.into(),
-            data_digest: digest.into(),
-            verdict,
-            ..RxIscsiDdp::default()
-        };
-        function.send(flow.iq, alone(&end), false, now);
+        give_pdu(function, &mut self.counted, arrival, pdu, now);
         tcp.consume_any(layout.total_bytes);
         flow.unacknowledged_bytes += layout.total_bytes as u32;
         true
@@ -325,6 +317,9 @@ impl Core {
         let tcp_options = EstablishOptions::new()
             .with_bit(EstablishOptions::WSCALE_OK, true)
             .with(EstablishOptions::MSS_IDX, mss_index(tcp.mtu_bytes()));
+        let other_end = self.find_other_end(tid);
+        let flow = &mut self.flows[tid as usize];
+        flow.other_end = other_end;
         let common =
             ActEstablish { snd_isn: snd_isn.into(), rcv_isn: rcv_isn.into(), tcp_options, ..ActEstablish::default() };
         let (opcode, id) = match std::mem::replace(&mut flow.phase, Phase::Open) {
@@ -362,8 +357,56 @@ fn mss_index(mtu_bytes: usize) -> u16 {
     t5_hal::driver::MTU_TABLE.iter().rposition(|&mtu| usize::from(mtu) <= mtu_bytes).unwrap_or(0) as u16
 }
 
+/// A PDU that has come.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) tid: u32,
+    pub(super) iq: u16,
+    pub(super) settings: Settings,
+    /// The sequence number of its first byte.
+    pub(super) sequence: u32,
+    pub(super) layout: Layout,
+}
+
+/// Looks at a PDU that has come, places its payload, and tells the driver.
+pub(super) fn give_pdu(
+    function: &mut Function,
+    counted: &mut IscsiCounters,
+    Arrival { tid, iq, settings, sequence, layout }: Arrival,
+    pdu: &[u8],
+    now: Duration,
+) {
+    let (verdict, digest) = examine(pdu, layout, settings, tid, &function.pods, &function.memory);
+    counted.count_received(layout, settings, verdict);
+    let header = IscsiHdr {
+        opcode_tid: ReplyOpcode::IscsiHdr.of(tid),
+        pdu_length: IscsiHdrLength::new()
+            .with(IscsiHdrLength::LEN, (layout.header_bytes + layout.data_bytes) as u16)
+            .with_bit(IscsiHdrLength::DDP, verdict.is_set(DdpVerdict::PLACED)),
+        length: (layout.header_bytes as u16).into(),
+        sequence: sequence.into(),
+        ..IscsiHdr::default()
+    };
+    let (head, rest) = pdu.split_at(layout.header_bytes);
+    function.send(iq, [header.as_bytes(), head], true, now);
+    if layout.data_bytes > 0 && !verdict.is_set(DdpVerdict::PLACED) && !verdict.is_set(DdpVerdict::HDRCRC_ERR) {
+        let at = sequence.wrapping_add(layout.header_bytes as u32);
+        send_data(function, iq, tid, at, &rest[..layout.data_bytes], now);
+    }
+    let end = RxIscsiDdp {
+        opcode_tid: ReplyOpcode::RxIscsiDdp.of(tid),
+        length: (layout.total_bytes as u16).into(),
+        sequence: sequence.into(),
+        next_sequence: sequence.wrapping_add(layout.total_bytes as u32).into(),
+        data_digest: digest.into(),
+        verdict,
+        ..RxIscsiDdp::default()
+    };
+    function.send(iq, alone(&end), false, now);
+}
+
 /// Gives the driver data of a PDU, in as many messages as its buffers make.
-fn send_data(function: &mut super::function::Function, iq: u16, tid: u32, sequence: u32, data: &[u8], now: Duration) {
+fn send_data(function: &mut Function, iq: u16, tid: u32, sequence: u32, data: &[u8], now: Duration) {
     let buffer = function.ingress.get(&iq).and_then(|queue| queue.buffer_bytes(&function.memory).ok()).unwrap_or(0);
     let most = (buffer as usize).saturating_sub(16).max(64);
     for (at, piece) in data.chunks(most).enumerate() {

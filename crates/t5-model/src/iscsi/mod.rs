@@ -17,4 +17,4 @@ mod transmit;
 pub use counters::IscsiCounters;
 pub use pods::{Pods, Target};
 pub use receive::{Layout, Measured, PDU_BYTES_MAX, Settings, examine};
-pub use transmit::{MalformedPdu, Outgoing, add_digests};
+pub use transmit::{MalformedPdu, add_digests};

@@ -122,9 +122,14 @@ mod tests {
         pdu
     }
 
+    fn with_digests(pdu: &[u8], header: bool, data: bool) -> Vec<u8> {
+        let mut room = [&[0; DIGEST_LENGTH], pdu, &[0; DIGEST_LENGTH]].concat();
+        add_digests(&mut room, header, data).unwrap().0.to_vec()
+    }
+
     /// With both digests.
     fn sent(pdu: &[u8]) -> Vec<u8> {
-        add_digests(pdu, true, true).unwrap().parts().concat()
+        with_digests(pdu, true, true)
     }
 
     fn verdict(pdu: &[u8], settings: Settings) -> DdpVerdict {
@@ -179,7 +184,7 @@ mod tests {
         fn what_has_its_digests_is_right(ahs in 0..8u8, data in prop::collection::vec(any::<u8>(), 0..600), header: bool, payload: bool) {
             let settings = Settings { header_digest: header, data_digest: payload, page_size: 0 };
             let bytes = pdu(ahs, &data);
-            let wire = add_digests(&bytes, header, payload).unwrap().parts().concat();
+            let wire = with_digests(&bytes, header, payload);
             prop_assert_eq!(errors(verdict(&wire, settings)), 0);
         }
 

@@ -13,37 +13,16 @@ pub struct MalformedPdu {
     pub expected: usize,
 }
 
-/// A PDU as it goes out, in parts: header, its digest, data with padding, its digest.
-#[derive(Clone, Copy, Debug)]
-pub struct Outgoing<'a> {
-    front: &'a [u8],
-    front_digest: Option<[u8; DIGEST_LENGTH]>,
-    payload: &'a [u8],
-    payload_digest: Option<[u8; DIGEST_LENGTH]>,
-}
-
-impl Outgoing<'_> {
-    /// Its parts in order; those that it lacks are empty.
-    #[must_use]
-    pub fn parts(&self) -> [&[u8]; 4] {
-        fn digest(digest: &Option<[u8; DIGEST_LENGTH]>) -> &[u8] {
-            digest.as_ref().map_or(&[], |digest| digest)
-        }
-        [self.front, digest(&self.front_digest), self.payload, digest(&self.payload_digest)]
-    }
-
-    /// How many digests it has.
-    #[must_use]
-    pub fn digests(&self) -> u64 {
-        u64::from(self.front_digest.is_some()) + u64::from(self.payload_digest.is_some())
-    }
-}
-
-/// A PDU without digests, as a driver gives it, with those that are asked for. One without data gets none for it.
+/// Puts the digests that are asked for into a PDU as a driver gives it, without any. One without data gets none for it. The PDU stands in
+/// `room` with [`DIGEST_LENGTH`] bytes before it and behind it. Gives it as it goes out, and how many digests it has.
 ///
 /// # Errors
 /// It is not as long as its header says.
-pub fn add_digests(pdu: &[u8], header: bool, data: bool) -> Result<Outgoing<'_>, MalformedPdu> {
+///
+/// # Panics
+/// If there is no room for digests: a bug of the caller.
+pub fn add_digests(room: &mut [u8], header: bool, data: bool) -> Result<(&[u8], u64), MalformedPdu> {
+    let pdu = &room[DIGEST_LENGTH..room.len() - DIGEST_LENGTH];
     let malformed = |expected| MalformedPdu { length: pdu.len(), expected };
     let fixed = pdu.first_chunk().copied().map(Header).ok_or(malformed(HEADER_LENGTH))?;
     let header_bytes = HEADER_LENGTH + fixed.ahs_length();
@@ -52,13 +31,22 @@ pub fn add_digests(pdu: &[u8], header: bool, data: bool) -> Result<Outgoing<'_>,
     if pdu.len() != expected {
         return Err(malformed(expected));
     }
-    let (front, payload) = pdu.split_at(header_bytes);
-    Ok(Outgoing {
-        front,
-        front_digest: header.then(|| digest::of(front)),
-        payload,
-        payload_digest: (data && !payload.is_empty()).then(|| digest::of(payload)),
-    })
+    let (mut begin, mut end) = (DIGEST_LENGTH, DIGEST_LENGTH + expected);
+    let data_at = DIGEST_LENGTH + header_bytes;
+    let data = data && data_bytes > 0;
+    if data {
+        let digest = digest::of(&room[data_at..end]);
+        room[end..][..DIGEST_LENGTH].copy_from_slice(&digest);
+        end += DIGEST_LENGTH;
+    }
+    if header {
+        // The header makes room for its digest, so that the data stays where it is.
+        begin = 0;
+        room.copy_within(DIGEST_LENGTH..data_at, 0);
+        let digest = digest::of(&room[..header_bytes]);
+        room[header_bytes..data_at].copy_from_slice(&digest);
+    }
+    Ok((&room[begin..end], u64::from(header) + u64::from(data)))
 }
 
 #[cfg(test)]
@@ -66,7 +54,8 @@ mod tests {
     use super::*;
 
     fn bytes(pdu: &[u8], header: bool, data: bool) -> Vec<u8> {
-        add_digests(pdu, header, data).unwrap().parts().concat()
+        let mut room = [&[0; DIGEST_LENGTH], pdu, &[0; DIGEST_LENGTH]].concat();
+        add_digests(&mut room, header, data).unwrap().0.to_vec()
     }
 
     // RFC 7143 appendix A.4: 32 bytes of zeros, and a READ (10).
@@ -85,7 +74,10 @@ mod tests {
 
     #[test]
     fn what_is_no_pdu_is_refused() {
-        let refused = |pdu: &[u8]| add_digests(pdu, true, true).map(|_| ()).unwrap_err();
+        let refused = |pdu: &[u8]| {
+            let mut room = [&[0; DIGEST_LENGTH], pdu, &[0; DIGEST_LENGTH]].concat();
+            add_digests(&mut room, true, true).map(|_| ()).unwrap_err()
+        };
         assert_eq!(refused(&[0; 47]), MalformedPdu { length: 47, expected: 48 });
         let mut short = [0; 48];
         short[7] = 1;

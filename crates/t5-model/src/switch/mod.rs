@@ -232,7 +232,9 @@ impl Switch {
         origin: Origin,
         frame: &[u8],
     ) -> Result<Delivery, Refusal> {
-        let (port, ethernet) = match self.admit(from, frame) {
+        let ethernet = EthernetHeader::decode(frame).ok_or(Refusal::Malformed);
+        let admitted = ethernet.and_then(|ethernet| Ok((self.admit(from, &ethernet)?, ethernet)));
+        let (port, ethernet) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 if let Some(interface) = self.interface_mut(from) {
@@ -261,6 +263,31 @@ impl Switch {
         Ok(delivery)
     }
 
+    /// An interface sends a frame of that length with that header for a connection of the adapter. It is counted as [`transmit`](Self::transmit)
+    /// does, provided that it would reach one interface and nothing else, and no filter has a say; says whether that is so.
+    #[must_use]
+    pub fn pass(
+        &mut self,
+        from: InterfaceNumber,
+        to: InterfaceNumber,
+        ethernet: &EthernetHeader,
+        length: usize,
+    ) -> bool {
+        let Some(receiver) = self.interface(to).filter(|_| self.filters.is_empty()) else { return false };
+        let takes = receiver.receives && receiver.allows_vlan(ethernet.vlan);
+        let Some(port) = self.admit(from, ethernet).ok().filter(|_| takes) else { return false };
+        let (found, to_wire) = self.route(from, port, Path::Switched, ethernet.destination);
+        if to_wire || !matches!(found[..], [(only, _)] if only == to) {
+            return false;
+        }
+        let cast = ethernet.destination.cast();
+        self.loopbacks[port.index()].transmitted.add(cast, length);
+        self.loopbacks[port.index()].received.add(cast, length);
+        self.interface_mut(from).expect("it was admitted").counters.offloaded.add(length);
+        self.interface_mut(to).expect("it was found").counters.received.add(cast, length);
+        true
+    }
+
     /// A frame comes in from a wire.
     pub fn receive(&mut self, port: PortNumber, frame: &[u8]) -> Delivery {
         let mut delivery = Delivery::default();
@@ -274,13 +301,12 @@ impl Switch {
         delivery
     }
 
-    /// Checks whether an interface may send a frame.
-    fn admit(&self, from: InterfaceNumber, frame: &[u8]) -> Result<(PortNumber, EthernetHeader), Refusal> {
+    /// Checks whether an interface may send a frame with that header, and says by which port.
+    fn admit(&self, from: InterfaceNumber, ethernet: &EthernetHeader) -> Result<PortNumber, Refusal> {
         let interface = self.interface(from).ok_or(Refusal::NoInterface)?;
         if !interface.sends {
             return Err(Refusal::Disabled);
         }
-        let ethernet = EthernetHeader::decode(frame).ok_or(Refusal::Malformed)?;
         let source = ethernet.source;
         if source.cast() != Cast::Unicast {
             return Err(Refusal::Malformed);
@@ -293,7 +319,7 @@ impl Switch {
         if !interface.allows_vlan(ethernet.vlan) {
             return Err(Refusal::Vlan(ethernet.vlan));
         }
-        Ok((interface.port, ethernet))
+        Ok(interface.port)
     }
 
     /// Which interfaces answer to what one of them sends, and whether it goes to the wire.

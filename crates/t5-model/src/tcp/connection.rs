@@ -81,6 +81,9 @@ pub struct Connection {
     sockets: SocketSet<'static>,
     handle: SocketHandle,
     outbound: VecDeque<Vec<u8>>,
+    /// Whether something has been done to it since it was last asked what to send; if not, when it wants to be asked again.
+    touched: bool,
+    due: Option<Duration>,
     /// Sequence numbers of the first byte that is sent and received; known once there was a SYN each way.
     snd_isn: Option<u32>,
     rcv_isn: Option<u32>,
@@ -183,6 +186,8 @@ impl Connection {
             sockets,
             handle,
             outbound,
+            touched: true,
+            due: None,
             snd_isn: None,
             rcv_isn: None,
             snd_max: None,
@@ -239,6 +244,7 @@ impl Connection {
         if self.outbound.len() >= ANSWERS_MAX {
             return;
         }
+        self.touched = true;
         let before = self.socket().state();
         let header = self.link;
         let mut device =
@@ -261,12 +267,19 @@ impl Connection {
     /// The next Ethernet frame to send.
     pub fn poll_transmit(&mut self, now: Duration) -> Option<Vec<u8>> {
         if self.outbound.is_empty() {
+            if !self.touched && self.due.is_none_or(|due| due > now) {
+                return None;
+            }
             let header = self.link;
             let mut device =
                 Link { inbound: None, outbound: &mut self.outbound, header: &header, mtu_bytes: self.mtu_bytes };
             match self.interface.poll_egress(instant(now), &mut device, &mut self.sockets) {
-                PollResult::None => return None,
-                PollResult::SocketStateChanged => {}
+                PollResult::None => {
+                    self.due = self.poll_at(now);
+                    self.touched = false;
+                    return None;
+                }
+                PollResult::SocketStateChanged => self.touched = true,
             }
         }
         let mut frame = self.outbound.pop_front()?;
@@ -303,8 +316,13 @@ impl Connection {
         if !self.outbound.is_empty() {
             return Some(now);
         }
+        let due = if self.touched { self.poll_at(now) } else { self.due };
+        due.map(|due| due.max(now))
+    }
+
+    fn poll_at(&mut self, now: Duration) -> Option<Duration> {
         let at = self.interface.poll_at(instant(now), &self.sockets)?;
-        Some(Duration::from_micros(u64::try_from(at.total_micros()).unwrap_or_default()).max(now))
+        Some(Duration::from_micros(u64::try_from(at.total_micros()).unwrap_or_default()))
     }
 
     /// What has happened, each once.
@@ -350,8 +368,27 @@ impl Connection {
         if self.socket().may_send() { self.socket().send_capacity() - self.socket().send_queue() } else { 0 }
     }
 
+    /// Whether a PDU may go to another connection, its other end, without a segment: nothing is on the way that it would overtake.
+    #[must_use]
+    pub fn can_pass_to(&self, other: &Self) -> bool {
+        self.sent_bytes == other.consumed_bytes && self.socket().may_send() && other.socket().may_recv()
+    }
+
+    /// So many bytes have gone to another connection, its other end, without a segment.
+    pub const fn pass(&mut self, other: &mut Self, bytes: usize) {
+        self.sent_bytes += bytes as u64;
+        other.consumed_bytes += bytes as u64;
+    }
+
+    /// What stands before its packets.
+    #[must_use]
+    pub const fn link(&self) -> &LinkHeader {
+        &self.link
+    }
+
     /// Sends what there is room for, and says how much.
     pub fn send(&mut self, bytes: &[u8]) -> usize {
+        self.touched = true;
         let sent = self.socket_mut().send_slice(bytes).unwrap_or_default();
         self.sent_bytes += sent as u64;
         sent
@@ -423,6 +460,7 @@ impl Connection {
         if length == 0 {
             return;
         }
+        self.touched = true;
         let consumed = self.socket_mut().recv(|bytes| {
             assert!(length <= bytes.len(), "what is consumed has come");
             (length, length)
@@ -432,12 +470,13 @@ impl Connection {
 
     /// Sends no more, once all is sent that was given.
     pub fn close(&mut self) {
+        self.touched = true;
         self.socket_mut().close();
     }
 
     /// Ends it at once; the other end is told by a RST. There is no event.
     pub fn abort(&mut self) {
-        self.aborted = true;
+        (self.aborted, self.touched) = (true, true);
         self.socket_mut().abort();
     }
 }

@@ -1,6 +1,6 @@
 //! The network device that a connection's stack sees: at most one packet in, frames out.
 
-use crate::switch::MacAddress;
+use crate::switch::{EthernetHeader, MacAddress};
 use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 use std::collections::VecDeque;
@@ -19,6 +19,18 @@ pub struct LinkHeader {
 }
 
 impl LinkHeader {
+    /// The header, as the switch looks at it.
+    #[must_use]
+    pub fn ethernet(&self) -> EthernetHeader {
+        EthernetHeader {
+            destination: self.destination,
+            source: self.source,
+            vlan: self.vlan_tag.map(|tag| tag & 0xfff),
+            ethertype: if self.ipv6 { 0x86dd } else { 0x0800 },
+            length: self.length(),
+        }
+    }
+
     /// Its length in bytes.
     pub(super) fn length(&self) -> usize {
         if self.vlan_tag.is_some() { 18 } else { 14 }
