@@ -51,7 +51,12 @@ fn copy(client: &Client, identifier: u32, blocks: u16, times: usize) -> Request 
     let cscd = |lun| Cscd { designator: name(client, lun), block_size: 512 };
     let segment =
         Segment { source: 0, destination: 1, counts_destination: false, blocks, source_lba: 3, destination_lba: 7 };
-    let list = CopyList { identifier: Some(identifier), cscds: vec![cscd(0), cscd(1)], segments: vec![segment; times] };
+    let list = CopyList {
+        identifier: Some(identifier),
+        immediate: false,
+        cscds: vec![cscd(0), cscd(1)],
+        segments: vec![segment; times],
+    };
     let bytes = list.encode_lid4();
     request(0, &Cdb::extended_copy_lid4(bytes.len() as u32), Transfer::Write(bytes.into()))
 }
@@ -111,6 +116,7 @@ fn a_token_carries_blocks_from_session_to_session() {
     let told = RodTokenInformation::decode(&data(one.execute(told).wait().unwrap())).unwrap();
     let list = WriteUsingTokenList {
         token: told.token.unwrap(),
+        immediate: false,
         offset_blocks: 1,
         delete: false,
         ranges: vec![Extent { lba: 100, blocks: 4095 }],

@@ -148,7 +148,9 @@ pub(crate) enum Work {
         runs_max: u16,
     },
     Unmap,
-    Flush,
+    Flush {
+        immediate: bool,
+    },
     Format {
         long: bool,
     },
@@ -186,6 +188,8 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) enum Started {
     Io(BlockIo, Then),
+    /// The command has ended well, and this goes on.
+    Answered(BlockIo, Then),
     /// A copy is to be carried out.
     Copy(Box<CopyJob>),
     Done,
@@ -278,7 +282,7 @@ pub(crate) fn start(context: &Context<'_>, work: Work, data: Segments, wanted: u
             Ok(medium::start_write(context.unit, extent, data, wanted, durable(context.summary, forced)))
         }
         Work::ReadThrough(extent) => Ok(Started::Io(BlockIo::Read(extent), Then::End(Extent::NONE))),
-        Work::Flush => Ok(Started::Io(BlockIo::Flush, Then::End(Extent::NONE))),
+        Work::Flush { immediate } => Ok(medium::start_flush(immediate)),
         Work::WriteAndVerify { extent, compare } => {
             Ok(medium::start_write_and_verify(context.unit, extent, data, wanted, compare))
         }

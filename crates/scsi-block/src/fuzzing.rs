@@ -145,7 +145,7 @@ fn parameter_list(cdb: &mut [u8], nexus: &mut Nexus, input: &mut Input<'_>) -> O
     let (&[opcode, service_action, ..], true) = (&*cdb, input.byte() & 3 != 0) else { return None };
     let mut list = match (opcode, service_action & 0x1f) {
         (0x83, 0) => copy_list(nexus.device(), input).encode_lid1(),
-        (0x83, 1) => copy_list(nexus.device(), input).encode_lid4(),
+        (0x83, 1) => CopyList { immediate: input.byte() & 1 != 0, ..copy_list(nexus.device(), input) }.encode_lid4(),
         (0x83, 0x10) => PopulateTokenList { inactivity_seconds: 0, ranges: ranges(input) }.encode(),
         (0x83, 0x11) => write_list(nexus, input).encode(),
         (0xa4, 0x0a) => access_list(input).encode(),
@@ -188,6 +188,7 @@ fn write_list(nexus: &mut Nexus, input: &mut Input<'_>) -> WriteUsingTokenList {
     WriteUsingTokenList {
         token,
         offset_blocks: (input.byte() & 3).into(),
+        immediate: input.byte() & 1 != 0,
         delete: input.byte() & 1 != 0,
         ranges: ranges(input),
     }
@@ -208,6 +209,7 @@ fn copy_list(device: &TargetDevice, input: &mut Input<'_>) -> CopyList {
     };
     CopyList {
         identifier: Some(u32::from(input.byte() & 3)),
+        immediate: false,
         cscds: cscds.collect(),
         segments: (0..input.byte() % 4).map(|_| segment(input)).collect(),
     }
@@ -244,16 +246,18 @@ fn run(nexus: &mut Nexus, mut task: Task, list: Option<Vec<u8>>, input: &mut Inp
         step = match step {
             Step::Done(outcome) => return check_outcome(&outcome),
             Step::Aborted => return,
-            Step::Io(request) => {
+            Step::Io(request) | Step::Answered(Outcome { status: Status::Good, .. }, request) => {
                 let device = Arc::clone(nexus.device());
                 let unit = device.logical_units().nth(task.store()).expect("the step has a unit");
                 nexus.resume(&mut task, answer(&request, &unit.config, input.byte()))
             }
-            Step::Wait => panic!("no other task has a request out"),
+            Step::Wait | Step::Answered(..) => {
+                panic!("no other task has a request out, and what goes on was answered well")
+            }
         };
     }
     // A wipe of the huge unit and a copy have many steps; they end with the first that fails.
-    if let Step::Io(_) = step {
+    if let Step::Io(_) | Step::Answered(..) = step {
         step = nexus.resume(&mut task, Err(IoError::Write));
     }
     assert!(!matches!(step, Step::Io(_)), "the task goes on for ever");

@@ -165,9 +165,15 @@ impl Nexus {
             Ok(Started::Conflict) => Step::Done(Outcome::bare(Status::ReservationConflict)),
             Ok(Started::Busy) => Step::Done(Outcome::bare(Status::Busy)),
             Ok(Started::Wait(settling)) => wait(task, settling),
+            Ok(Started::Answered(request, then)) => {
+                let step = own.submit(task, request, then);
+                return own.answer(task, step);
+            }
             Ok(Started::Copy(job)) => {
+                let is_immediate = job.is_immediate();
                 let step = self.proceed_with_copy(task, job);
-                self.count_rarely(task, step)
+                let step = self.count_rarely(task, step);
+                if is_immediate { self.own_mut(task).answer(task, step) } else { step }
             }
             Err(sense) => Step::Done(Outcome::check(sense, summary.sense_format())),
         };

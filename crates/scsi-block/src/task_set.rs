@@ -26,6 +26,13 @@ impl Position {
     const HEAD: Self = Self(u64::MAX);
     /// That of the task that belongs to an auto contingent allegiance.
     pub(crate) const OF_ALLEGIANCE: Self = Self(u64::MAX - 1);
+    /// That of a task that has left its set and goes on.
+    const DETACHED: Self = Self(u64::MAX - 2);
+
+    /// Whether the task has left its set, as its command has been answered.
+    pub(crate) fn is_detached(self) -> bool {
+        self == Self::DETACHED
+    }
 
     /// Whether it is that of an ORDERED task.
     fn is_ordered(self) -> bool {
@@ -42,6 +49,8 @@ pub(crate) struct TaskSet {
     heads: u32,
     /// Tasks that have ACA.
     of_allegiance: u32,
+    /// Tasks that have left the set and go on.
+    detached: u32,
     /// Number of the newest group.
     number: u64,
     /// Number of each group before it that has tasks left, the oldest first, and how many.
@@ -111,6 +120,20 @@ impl TaskSet {
         !before.any(|other| position.is_ordered() || other.is_ordered())
     }
 
+    /// The most tasks of one nexus at one unit that go on after their commands were answered.
+    const DETACHED_MAX: u32 = 32;
+
+    /// A task goes on outside of the set, unless too many do. Returns whether it does.
+    pub(crate) fn detach(&mut self, position: &mut Position) -> bool {
+        let detaches = self.detached < Self::DETACHED_MAX;
+        if detaches {
+            self.leave(*position);
+            *position = Position::DETACHED;
+            self.detached += 1;
+        }
+        detaches
+    }
+
     /// A task has ended.
     #[inline]
     pub(crate) fn leave(&mut self, position: Position) {
@@ -125,6 +148,7 @@ impl TaskSet {
         match position {
             Position::HEAD => return self.heads -= 1,
             Position::OF_ALLEGIANCE => return self.of_allegiance -= 1,
+            Position::DETACHED => return self.detached -= 1,
             _ => {}
         }
         let found = self.older.binary_search_by_key(&position.0, |(number, _)| *number);
@@ -141,6 +165,18 @@ mod tests {
     use super::*;
     use TaskAttribute::{HeadOfQueue, Ordered, Simple};
     use proptest::prelude::*;
+
+    #[test]
+    fn a_detached_task_is_in_nobodys_way_and_there_are_only_so_many() {
+        let mut set = TaskSet::default();
+        let mut positions: Vec<_> = (0..=TaskSet::DETACHED_MAX).map(|_| set.enter(Ordered)).collect();
+        let detached = positions.iter_mut().filter_map(|position| set.detach(position).then_some(())).count();
+        assert_eq!((detached, set.len()), (TaskSet::DETACHED_MAX as usize, 1));
+        assert!(set.may_begin(*positions.last().unwrap()));
+        set.leave(positions[0]);
+        assert!(set.detach(positions.last_mut().unwrap()));
+        assert_eq!(set.len(), 0);
+    }
 
     #[test]
     fn an_ordered_task_waits_for_those_before_it_and_keeps_back_those_after_it() {

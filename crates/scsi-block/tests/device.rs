@@ -57,7 +57,7 @@ fn run(nexus: &mut Nexus, number: LogicalUnitNumber, cdb: &Cdb, data_out: &[u8])
     loop {
         let output = match step {
             Step::Done(outcome) => return outcome,
-            Step::Aborted | Step::Wait => panic!("nothing resets the unit"),
+            Step::Aborted | Step::Answered(..) | Step::Wait => panic!("nothing resets the unit"),
             Step::Io(BlockIo::Read(_)) => IoOutput::Data(Bytes::from(vec![0; task.data_in_length() as usize])),
             Step::Io(_) => IoOutput::Done,
         };

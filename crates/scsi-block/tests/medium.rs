@@ -45,7 +45,7 @@ fn run_seen(nexus: &mut Nexus, cdb: &Cdb, data_out: &[u8]) -> (Outcome, Vec<Bloc
     loop {
         let request = match step {
             Step::Done(outcome) => return (outcome, seen),
-            Step::Aborted | Step::Wait => panic!("nothing resets the unit"),
+            Step::Aborted | Step::Answered(..) | Step::Wait => panic!("nothing resets the unit"),
             Step::Io(request) => request,
         };
         let output = match &request {

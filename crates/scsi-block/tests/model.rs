@@ -92,7 +92,7 @@ fn run(nexus: &mut Nexus, store: &mut Store, cdb: &Cdb, data_out: &[u8]) -> Outc
         step = match step {
             Step::Io(request) => nexus.resume(&mut task, store.submit(request)),
             Step::Done(outcome) => return outcome,
-            Step::Aborted | Step::Wait => panic!("nothing resets the unit"),
+            Step::Aborted | Step::Answered(..) | Step::Wait => panic!("nothing resets the unit"),
         };
     }
 }

@@ -114,7 +114,7 @@ impl Bench {
                             self.nexus.resume(&mut task, done)
                         }
                         Step::Done(outcome) => break outcome,
-                        Step::Aborted | Step::Wait => panic!("nothing resets the unit"),
+                        Step::Aborted | Step::Answered(..) | Step::Wait => panic!("nothing resets the unit"),
                     };
                 }
             }

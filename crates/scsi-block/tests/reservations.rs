@@ -46,7 +46,7 @@ impl Host {
         loop {
             let output = match step {
                 Step::Done(outcome) => return outcome,
-                Step::Aborted | Step::Wait => panic!("nothing else goes on"),
+                Step::Aborted | Step::Answered(..) | Step::Wait => panic!("nothing else goes on"),
                 Step::Io(BlockIo::Read(_)) => IoOutput::Data(Bytes::from(vec![0; task.data_in_length() as usize])),
                 Step::Io(BlockIo::Keep(record)) => {
                     self.kept.push(record);

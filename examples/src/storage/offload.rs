@@ -42,7 +42,8 @@ pub fn offload(from: &DiskStorage, to: &DiskStorage, size: u64, progress: &dyn F
             source_lba: done / from.block_size(),
             destination_lba: done / to.block_size(),
         };
-        let list = CopyList { identifier: Some(1), cscds: cscds.clone(), segments: vec![segment] }.encode_lid1();
+        let list = CopyList { identifier: Some(1), immediate: false, cscds: cscds.clone(), segments: vec![segment] }
+            .encode_lid1();
         let cdb = Cdb::extended_copy_lid1(list.len() as u32);
         to.unit.run(&cdb, list.into()).map_err(|failure| failure.context(&to.url))?;
         done += bytes;

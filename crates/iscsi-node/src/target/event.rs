@@ -121,5 +121,14 @@ pub(super) struct Outbox {
     pub(super) events: VecDeque<Event>,
     pub(super) requests: VecDeque<IoRequest>,
     /// Whose block I/O is in flight.
-    pub(super) ios: Slab<(SessionId, TaskId)>,
+    pub(super) ios: Slab<(SessionId, IoOwner)>,
+}
+
+/// What of a session has asked for block I/O.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum IoOwner {
+    /// A task of a command.
+    Task(TaskId),
+    /// The task in this place of those whose commands have been answered.
+    Answered(usize),
 }

@@ -125,8 +125,8 @@ impl<P: PduPort> TargetNode<P> {
 
     /// A block I/O has ended.
     pub fn handle_io_done(&mut self, now: Instant, id: u64, done: IoDone) {
-        let (session, task) = self.outbox.ios.remove(id as usize);
-        self.with_session(now, session, |session, context| session.handle_io_done(task, done, context));
+        let (session, owner) = self.outbox.ios.remove(id as usize);
+        self.with_session(now, session, |session, context| session.handle_io_done(owner, done, context));
         self.settle_session(session);
     }
 

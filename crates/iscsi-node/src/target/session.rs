@@ -17,7 +17,8 @@ use iscsi_session::target::{self, LoginIdentity, SessionConfig, TaskId};
 use iscsi_session::{BadPdu, CloseReason, LoginOutcome, SessionType};
 use iscsi_transport::{PduPort, Received};
 use scsi_block::reservations::{NexusName, Path, TransportId};
-use scsi_block::{Nexus, Rights};
+use scsi_block::{Nexus, Rights, Task};
+use slab::Slab;
 use std::time::{Duration, Instant};
 
 /// Time between two looks whether block I/O of other sessions has come back.
@@ -44,6 +45,8 @@ pub(super) struct Session {
     pub(super) ios_in_flight: usize,
     /// Tasks that were aborted while their block I/O was in flight.
     pub(super) aborted_in_store: Vec<OpenTask>,
+    /// Tasks that go on though their commands have been answered.
+    pub(super) answered: Slab<Task>,
     /// Tasks that wait for block I/O of tasks that have ended with their connection.
     pub(super) behind_orphans: Vec<TaskId>,
     /// Tasks that wait for others that go before them (SAM-5 8.6), in the order in which they came.
@@ -113,6 +116,7 @@ impl Session {
             management: Vec::new(),
             ios_in_flight: 0,
             aborted_in_store: Vec::new(),
+            answered: Slab::new(),
             behind_orphans: Vec::new(),
             dormant: Vec::new(),
             has_ended: false,

@@ -6,14 +6,14 @@
 
 use super::connection::Allegiance;
 use super::connections::Connections;
-use super::event::{ConnectionId, IoRequest, StoreId};
+use super::event::{ConnectionId, IoOwner, IoRequest, StoreId};
 use super::flow::Flow;
 use super::session::{Context, Session};
 use bytes::Bytes;
 use iscsi_pdu::{Cid, LunField, TargetTransferTag, TaskAttribute};
 use iscsi_session::target::{Command, DataProgress, TaskId, TaskOutcome};
 use iscsi_transport::PduPort;
-use scsi_block::io::{IoDone, Segments};
+use scsi_block::io::{BlockIo, IoDone, Segments};
 use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
 use scsi_block::{Begin, LogicalUnitNumber, Outcome, Step, Task};
 
@@ -145,9 +145,42 @@ impl Session {
         started
     }
 
-    /// A block I/O of a task has come back.
-    pub(super) fn handle_io_done<P: PduPort>(&mut self, task: TaskId, done: IoDone, context: &mut Context<'_, P>) {
+    /// A block I/O has come back.
+    pub(super) fn handle_io_done<P: PduPort>(&mut self, owner: IoOwner, done: IoDone, context: &mut Context<'_, P>) {
         self.ios_in_flight -= 1;
+        match owner {
+            IoOwner::Task(task) => self.handle_task_io_done(task, done, context),
+            IoOwner::Answered(place) => self.handle_answered_io_done(place, done, context),
+        }
+        self.handle_events(context);
+    }
+
+    /// A block I/O has come back of a task whose command has been answered.
+    fn handle_answered_io_done<P: PduPort>(&mut self, place: usize, done: IoDone, context: &mut Context<'_, P>) {
+        let step = match &mut self.nexus {
+            Some(nexus) => nexus.resume(&mut self.answered[place], done),
+            None => Step::Aborted,
+        };
+        match step {
+            Step::Io(io) => self.request_io(IoOwner::Answered(place), io, context),
+            _ => drop(self.answered.remove(place)),
+        }
+    }
+
+    /// Asks the store of a task for block I/O.
+    fn request_io<P: PduPort>(&mut self, owner: IoOwner, io: BlockIo, context: &mut Context<'_, P>) {
+        let task = match owner {
+            IoOwner::Task(id) => &self.tasks[id.index()].as_ref().expect("the task has just made this step").task,
+            IoOwner::Answered(place) => &self.answered[place],
+        };
+        let target = self.target.expect("a session with a nexus has a target");
+        let (store, patient) = (StoreId { target, unit: task.store() }, task.is_patient());
+        self.ios_in_flight += 1;
+        let id = context.outbox.ios.insert((self.id(), owner)) as u64;
+        context.outbox.requests.push_back(IoRequest { id, store, io, patient });
+    }
+
+    fn handle_task_io_done<P: PduPort>(&mut self, task: TaskId, done: IoDone, context: &mut Context<'_, P>) {
         if let Some(place) = self.aborted_in_store.iter().position(|open| open.id == task) {
             let open = self.aborted_in_store.swap_remove(place);
             open.forget_reading(context.connections);
@@ -167,7 +200,6 @@ impl Session {
             };
             self.act(task, step, context);
         }
-        self.handle_events(context);
     }
 
     /// A piece of a task's data has come.
@@ -310,13 +342,9 @@ impl Session {
             Step::Io(io) => {
                 open.in_store = true;
                 open.count_reading(context.connections);
-                let target = self.target.expect("a session with a nexus has a target");
-                let store = StoreId { target, unit: open.task.store() };
-                let patient = open.task.is_patient();
-                self.ios_in_flight += 1;
-                let id = context.outbox.ios.insert((self.id(), id)) as u64;
-                return context.outbox.requests.push_back(IoRequest { id, store, io, patient });
+                return self.request_io(IoOwner::Task(id), io, context);
             }
+            Step::Answered(outcome, io) => return self.answer(id, outcome, io, context),
             Step::Wait => {
                 self.waiting.push(id);
                 return self.look_again_after(context.now);
@@ -335,6 +363,16 @@ impl Session {
                 self.machine.discard(id);
             }
         }
+    }
+
+    /// A command is answered, and its task goes on.
+    fn answer<P: PduPort>(&mut self, id: TaskId, outcome: Outcome, io: BlockIo, context: &mut Context<'_, P>) {
+        let open = self.tasks[id.index()].take().expect("the task has just made this step");
+        open.forget_asked(context.connections);
+        self.has_ended = true;
+        self.finish(id, open.lun, open.outcome(outcome));
+        let place = self.answered.insert(open.task);
+        self.request_io(IoOwner::Answered(place), io, context);
     }
 
     /// Looks whether tasks that wait for block I/O of other sessions may go on.

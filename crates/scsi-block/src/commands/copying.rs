@@ -40,7 +40,7 @@ pub(super) fn start(context: &Context<'_>, data: Segments, wanted: u32, lid4: bo
     let pieces = list.segments.iter().map(|segment| piece(context, &units, segment)).collect();
     let origin = origin(context, operation, list.identifier);
     let operation = context.unit.note(|state| state.copies.begin(origin))?;
-    Ok(Started::Copy(Box::new(CopyJob::new(pieces, operation))))
+    Ok(Started::Copy(Box::new(CopyJob::new(pieces, operation).answered_at_once(list.immediate))))
 }
 
 /// Who asks for a copy, and how.

@@ -1,5 +1,7 @@
 //! Commands that read, write, check or unmap blocks (SBC-4 5).
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::{Context, Plan, Started, Transfer, Work, protected};
@@ -234,11 +236,19 @@ pub(super) fn start_compare_and_write(
     Ok(Started::Io(BlockIo::CompareAndWrite { lba: extent.lba, data, durable }, Then::End(extent)))
 }
 
-/// SYNCHRONIZE CACHE. IMMED changes nothing: GOOD comes when the data is durable, which is never too early. The
-/// whole cache is written, whatever blocks the command names.
+/// SYNCHRONIZE CACHE. The whole cache is written, whatever blocks the command names.
 pub(super) fn synchronize_cache(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense> {
     extent(context.unit, cdb, u64::MAX)?;
-    Ok(Plan::work(Work::Flush))
+    Ok(Plan::work(Work::Flush { immediate: cdb.has(Field::Immediate) }))
+}
+
+/// With IMMED the answer comes at once. That the flush has failed is then told by the next one, and by durable writes: a store that could not make
+/// something durable says so until it is opened anew.
+pub(super) fn start_flush(immediate: bool) -> Started {
+    match immediate {
+        true => Started::Answered(BlockIo::Flush, Rare::Continue(Sequence::Few(VecDeque::new()), Extent::NONE).into()),
+        false => Started::Io(BlockIo::Flush, Then::End(Extent::NONE)),
+    }
 }
 
 /// WRITE SAME. Zero blocks is all to the end of the medium. UNMAP lets the store give space back only where the block is

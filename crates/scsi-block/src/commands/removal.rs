@@ -27,7 +27,7 @@ pub(super) fn start_stop(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Sense
         (false, _) => context.unit.change(|state| state.medium.stop(!start)),
     }
     match !start && !cdb.has(Field::NoFlush) {
-        true => Ok(Plan::work(Work::Flush)),
+        true => Ok(Plan::work(Work::Flush { immediate: false })),
         false => Ok(Plan::DONE),
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn start_write(
     };
     let origin = copying::origin(context, Operation::WriteUsingToken, Some(list_identifier));
     let operation = context.unit.note(|state| state.copies.begin(origin))?;
-    let job = CopyJob::new(pieces.into_iter().map(Ok).collect(), operation);
+    let job = CopyJob::new(pieces.into_iter().map(Ok).collect(), operation).answered_at_once(list.immediate);
     Ok(Started::Copy(Box::new(match token {
         Some(token) => job.by_token(token),
         None => job,

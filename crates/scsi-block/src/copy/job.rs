@@ -92,6 +92,8 @@ pub(crate) struct CopyJob {
     data: Option<Bytes>,
     /// Whose blocks are read.
     token: Option<TokenUse>,
+    /// Its command is answered before it is done.
+    immediate: bool,
     operation: Arc<Operation>,
 }
 
@@ -108,12 +110,21 @@ pub(crate) struct TokenUse {
 
 impl CopyJob {
     pub(crate) fn new(pieces: Vec<Result<Piece, Sense>>, operation: Arc<Operation>) -> Self {
-        Self { pieces, at: 0, done: 0, data: None, token: None, operation }
+        Self { pieces, at: 0, done: 0, data: None, token: None, immediate: false, operation }
     }
 
     /// A copy of what a token stands for.
     pub(crate) fn by_token(self, token: TokenUse) -> Self {
         Self { token: Some(token), ..self }
+    }
+
+    /// A copy whose command wants its answer at once, if `immediate`.
+    pub(crate) fn answered_at_once(self, immediate: bool) -> Self {
+        Self { immediate, ..self }
+    }
+
+    pub(crate) fn is_immediate(&self) -> bool {
+        self.immediate
     }
 
     pub(crate) fn token(&self) -> Option<TokenUse> {

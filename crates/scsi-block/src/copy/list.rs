@@ -15,6 +15,9 @@ pub struct CopyList {
     /// By what RECEIVE COPY STATUS and its like ask for this copy: to 255 in the form with LID1. LIST ID USAGE is 00b then, or else 11b;
     /// 10b, which lets the target forget earlier, is taken like 00b.
     pub identifier: Option<u32>,
+    /// IMMED: the command is to be answered once the list is found to be right, and the copy goes on. Only in the form with LID4, and with an
+    /// identifier, by which RECEIVE COPY STATUS tells how it ends.
+    pub immediate: bool,
     /// Who takes part, to [`CSCDS_MAX`].
     pub cscds: Vec<Cscd>,
     /// What is copied, in this order, to [`SEGMENTS_MAX`].
@@ -24,6 +27,7 @@ pub struct CopyList {
 /// What a header says of the rest.
 struct Header {
     identifier: Option<u32>,
+    immediate: bool,
     bytes: usize,
     cscds_bytes: usize,
     cscds_field: u16,
@@ -44,8 +48,9 @@ impl CopyList {
     /// The list of EXTENDED COPY (LID1).
     ///
     /// # Panics
-    /// The identifier is above 255, or a descriptor has no room for its values.
+    /// The identifier is above 255, a descriptor has no room for its values, or the answer is wanted at once.
     pub fn encode_lid1(&self) -> Vec<u8> {
+        assert!(!self.immediate, "the form with LID1 has no IMMED");
         let (identifier, usage) = self.identifier_fields();
         let mut bytes = vec![u8::try_from(identifier).expect("an identifier of LID1 has eight bits"), usage << 3];
         bytes.extend(((self.cscds.len() * Cscd::BYTES) as u16).to_be_bytes());
@@ -63,6 +68,7 @@ impl CopyList {
         let (identifier, usage) = self.identifier_fields();
         let mut bytes = vec![LID4_FORMAT, usage << 3, 0, LID4_HEADER_CSCD_BYTES];
         bytes.resize(16, 0);
+        bytes[15] = self.immediate.into();
         bytes.extend([LID4_HEADER_CSCD_TYPE, 0, 0, 0]);
         bytes.extend(identifier.to_be_bytes());
         bytes.resize(42, 0);
@@ -91,6 +97,7 @@ impl CopyList {
         }
         let header = Header {
             identifier: identifier(u32::from(bytes[0]), bytes[1] >> 3 & 3, 0)?,
+            immediate: false,
             bytes: LID1_HEADER_BYTES,
             cscds_bytes: be16(bytes, 2).into(),
             cscds_field: 2,
@@ -100,7 +107,7 @@ impl CopyList {
         Self::decode_descriptors(bytes, &header)
     }
 
-    /// IMMED is refused: a copy is a task to its end.
+    /// IMMED without a list identifier is refused: nobody could ask how the copy has ended.
     pub(crate) fn decode_lid4(bytes: &[u8]) -> Result<Self, Sense> {
         const IMMED: u8 = 0x01;
         let wrong = |byte, bit| Err(Sense::invalid_parameter(byte, bit));
@@ -115,7 +122,8 @@ impl CopyList {
         if be16(bytes, 2) != u16::from(LID4_HEADER_CSCD_BYTES) {
             return wrong(2, None);
         }
-        if bytes[15] & IMMED != 0 {
+        let immediate = bytes[15] & IMMED != 0;
+        if immediate && bytes[1] >> 3 & 3 == NO_LIST_ID {
             return wrong(15, Some(0));
         }
         if bytes[16] != LID4_HEADER_CSCD_TYPE {
@@ -123,6 +131,7 @@ impl CopyList {
         }
         let header = Header {
             identifier: identifier(be32(bytes, 20), bytes[1] >> 3 & 3, 20)?,
+            immediate,
             bytes: LID4_HEADER_BYTES,
             cscds_bytes: be16(bytes, 42).into(),
             cscds_field: 42,
@@ -154,6 +163,7 @@ impl CopyList {
             segments.map(|(index, segment)| Segment::decode(segment, first_segment + index * Segment::BYTES));
         Ok(Self {
             identifier: header.identifier,
+            immediate: header.immediate,
             cscds: cscds.collect::<Result<_, _>>()?,
             segments: segments.collect::<Result<_, _>>()?,
         })
@@ -191,7 +201,12 @@ mod tests {
             source_lba: lba,
             destination_lba: lba + 100,
         };
-        CopyList { identifier, cscds: vec![cscd(b"a"), cscd(b"b")], segments: vec![segment(1), segment(9)] }
+        CopyList {
+            identifier,
+            immediate: false,
+            cscds: vec![cscd(b"a"), cscd(b"b")],
+            segments: vec![segment(1), segment(9)],
+        }
     }
 
     #[test]
@@ -201,6 +216,8 @@ mod tests {
             assert_eq!(CopyList::decode_lid1(&list.encode_lid1()), Ok(list.clone()));
             assert_eq!(CopyList::decode_lid4(&list.encode_lid4()), Ok(list));
         }
+        let immediate = CopyList { immediate: true, ..list(Some(7)) };
+        assert_eq!(CopyList::decode_lid4(&immediate.encode_lid4()), Ok(immediate));
         let bytes = list(None).encode_lid1();
         assert_eq!(bytes[..16], [0, 0x18, 0, 64, 0, 0, 0, 0, 0, 0, 0, 56, 0, 0, 0, 0]);
         let bytes = list(Some(0x0102_0304)).encode_lid4();
@@ -236,7 +253,7 @@ mod tests {
     #[test]
     fn the_header_of_lid4_is_held_to_its_constants() {
         let refused = |byte: usize, value: u8| {
-            let mut bytes = list(Some(1)).encode_lid4();
+            let mut bytes = list(None).encode_lid4();
             bytes[byte] = value;
             CopyList::decode_lid4(&bytes).unwrap_err()
         };

@@ -51,6 +51,7 @@ impl PopulateTokenList {
 /// ROD TYPE is valid.
 const RTV: u8 = 0x02;
 const DEL_TKN: u8 = 0x02;
+const IMMED: u8 = 0x01;
 
 /// The parameter list of WRITE USING TOKEN: where the blocks of a token go, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub struct WriteUsingTokenList {
     pub token: RodToken,
     /// Blocks of the token that are left out at its beginning.
     pub offset_blocks: u64,
+    /// IMMED: the command is to be answered once the list is found to be right, and the writing goes on. RECEIVE ROD TOKEN INFORMATION tells how it
+    /// ends.
+    pub immediate: bool,
     /// DEL_TKN: nobody needs the token afterwards.
     pub delete: bool,
     /// Where they go, to [`RANGES_MAX`] runs of blocks; none twice.
@@ -76,7 +80,7 @@ impl WriteUsingTokenList {
     /// # Panics
     /// A run has more than 2^32 - 1 blocks, or there are more than 4061 runs.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0, 0, if self.delete { DEL_TKN } else { 0 }];
+        let mut bytes = vec![0, 0, if self.delete { DEL_TKN } else { 0 } | if self.immediate { IMMED } else { 0 }];
         bytes.resize(8, 0);
         bytes.extend(self.offset_blocks.to_be_bytes());
         bytes.extend(self.token.as_bytes());
@@ -84,11 +88,11 @@ impl WriteUsingTokenList {
         encode_ranges(bytes, &self.ranges)
     }
 
-    /// IMMED changes nothing: the answer comes when the blocks are written, which is never too early, and how many they are is bounded.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Sense> {
         let ranges = decode_ranges(bytes, WRITE_HEADER_BYTES)?;
         let token = RodToken::from_bytes(&bytes[16..528]).expect("the token has 512 bytes");
-        Ok(Self { token, offset_blocks: be64(bytes, 8), delete: bytes[2] & DEL_TKN != 0, ranges })
+        let (immediate, delete) = (bytes[2] & IMMED != 0, bytes[2] & DEL_TKN != 0);
+        Ok(Self { token, offset_blocks: be64(bytes, 8), immediate, delete, ranges })
     }
 }
 
@@ -217,11 +221,20 @@ mod tests {
         assert_eq!(bytes[..18], [0, 46, 2, 0, 0, 0, 0, 30, 0, 0x80, 0, 1, 0, 0, 0, 32, 0, 0]);
         assert_eq!(bytes[16..32], [0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 8, 0, 0, 0, 0]);
         assert_eq!(PopulateTokenList::decode(&bytes), Ok(list));
-        let list = WriteUsingTokenList { token: RodToken::zeros(), offset_blocks: 5, delete: true, ranges: ranges() };
+        let list = WriteUsingTokenList {
+            token: RodToken::zeros(),
+            offset_blocks: 5,
+            immediate: false,
+            delete: true,
+            ranges: ranges(),
+        };
         let bytes = list.encode();
         assert_eq!(bytes[..20], [2, 54, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0xff, 0xff, 0, 1]);
         assert_eq!(bytes[528..536], [0, 0, 0, 0, 0, 0, 0, 32]);
-        assert_eq!(WriteUsingTokenList::decode(&bytes), Ok(list));
+        assert_eq!(WriteUsingTokenList::decode(&bytes), Ok(list.clone()));
+        let immediate = WriteUsingTokenList { immediate: true, ..list };
+        assert_eq!(immediate.encode()[2], 3);
+        assert_eq!(WriteUsingTokenList::decode(&immediate.encode()), Ok(immediate));
     }
 
     #[test]

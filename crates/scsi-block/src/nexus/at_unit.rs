@@ -186,8 +186,9 @@ impl AtUnit {
     /// A task that has ended with this step leaves its set.
     pub(super) fn settle(&mut self, task: &mut Task, step: &Step) {
         match step {
-            Step::Io(_) | Step::Wait => {}
+            Step::Io(_) | Step::Answered(..) | Step::Wait => {}
             Step::Aborted => self.end(task),
+            Step::Done(_) if task.position.is_detached() => self.end(task),
             Step::Done(outcome) => {
                 self.end(task);
                 if outcome.status == Status::CheckCondition {
@@ -195,6 +196,17 @@ impl AtUnit {
                     self.handle_check_condition(task.asks_allegiance, is_of_allegiance);
                 }
             }
+        }
+    }
+
+    /// The command of a task that has just begun ends well, whatever comes of it; if too many tasks go on so, when it is done.
+    pub(super) fn answer(&mut self, task: &mut Task, step: Step) -> Step {
+        match step {
+            Step::Io(request) if self.set.detach(&mut task.position) => {
+                Step::Answered(Outcome::bare(Status::Good), request)
+            }
+            Step::Done(_) => Step::Done(Outcome::bare(Status::Good)),
+            step => step,
         }
     }
 

@@ -116,10 +116,10 @@ impl Bench {
         }
     }
 
-    /// Carries a task on from a step of it; at most `steps` of them.
+    /// Carries a task on from a step of it, answered or not; at most `steps` of them.
     pub(crate) fn go_on(&mut self, nexus: &mut Nexus, task: &mut Task, mut step: Step, steps: usize) -> Step {
         for _ in 0..steps {
-            let Step::Io(request) = step else { return step };
+            let (Step::Io(request) | Step::Answered(_, request)) = step else { return step };
             let done = self.submit(task.store(), request);
             step = nexus.resume(task, done);
         }
@@ -159,7 +159,7 @@ impl Bench {
     /// A list of segments among the units, each its CSCD.
     pub(crate) fn list(&mut self, nexus: &mut Nexus, segments: &[Segment]) -> CopyList {
         let cscds = (0..UNITS).map(|unit| Cscd { designator: self.name(nexus, unit), block_size: 0 }).collect();
-        CopyList { identifier: Some(9), cscds, segments: segments.to_vec() }
+        CopyList { identifier: Some(9), immediate: false, cscds, segments: segments.to_vec() }
     }
 
     pub(crate) fn blocks(&self, unit: usize, lba: u64, blocks: u64) -> &[u8] {

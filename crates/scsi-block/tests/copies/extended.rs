@@ -38,7 +38,7 @@ fn the_unit_that_is_asked_has_a_name_of_its_own() {
     let mut nexus = bench.nexus("one");
     let own =
         Segment { source: Segment::COPY_MANAGER, destination: Segment::COPY_MANAGER, ..segment((0, 0), (0, 64), 8) };
-    let list = CopyList { identifier: None, cscds: Vec::new(), segments: vec![own] };
+    let list = CopyList { identifier: None, immediate: false, cscds: Vec::new(), segments: vec![own] };
     let (cdb, bytes) = extended_copy(&list);
     bench.good(&mut nexus, 1, &cdb, &bytes);
     assert_eq!(bench.blocks(1, 64, 8), bench.blocks(1, 0, 8));
@@ -294,7 +294,8 @@ fn writes_are_durable_where_there_is_no_write_cache() {
         nexus.begin(lun(0), Cdb::test_unit_ready().as_bytes());
         let own =
             Segment { source: Segment::COPY_MANAGER, destination: Segment::COPY_MANAGER, ..segment((0, 0), (0, 8), 1) };
-        let (cdb, bytes) = extended_copy(&CopyList { identifier: None, cscds: Vec::new(), segments: vec![own] });
+        let (cdb, bytes) =
+            extended_copy(&CopyList { identifier: None, immediate: false, cscds: Vec::new(), segments: vec![own] });
         let Begin::Task(mut task) = nexus.begin(lun(0), cdb.as_bytes()) else { panic!() };
         nexus.start(&mut task, [bytes.into()].into_iter().collect());
         let read = IoOutput::Data(vec![1; 512].into());
@@ -356,4 +357,74 @@ fn a_reset_waits_for_a_copy_at_a_unit_that_was_taken_away() {
     assert!(!reset.is_over(), "the store has a write of the copy");
     bench.go_on(&mut copier, &mut task, step, usize::MAX);
     assert!(reset.is_over());
+}
+
+#[test]
+fn with_immed_the_answer_comes_at_once_and_the_copy_goes_on() {
+    let mut bench = Bench::new();
+    let mut nexus = bench.nexus("one");
+    let segments = [segment((0, 0), (1, 100), STEP + 1)];
+    let list = CopyList { immediate: true, ..bench.list(&mut nexus, &segments) };
+    let bytes = list.encode_lid4();
+    let cdb = Cdb::extended_copy_lid4(bytes.len() as u32);
+    let (task, step) = bench.begin(&mut nexus, 0, &cdb, &bytes);
+    let mut task = task.unwrap();
+    assert!(matches!(&step, Step::Answered(outcome, BlockIo::Read(_)) if outcome.status == Status::Good));
+    let status = |bench: &mut Bench, nexus: &mut Nexus| {
+        CopyStatus::decode_lid4(&bench.good(nexus, 0, &Cdb::receive_copy_status_lid4(9, 64), &[])).unwrap()
+    };
+    let step = bench.go_on(&mut nexus, &mut task, step, 2);
+    assert_eq!(status(&mut bench, &mut nexus).state, CopyState::InProgress);
+    assert!(matches!(bench.go_on(&mut nexus, &mut task, step, usize::MAX), Step::Done(_)));
+    let told = status(&mut bench, &mut nexus);
+    assert_eq!((told.state, told.bytes), (CopyState::Completed, (u64::from(STEP) + 1) * 512));
+    assert_eq!(bench.blocks(1, 100, STEP.into()), bench.blocks(0, 0, STEP.into()));
+}
+
+#[test]
+fn a_copy_that_goes_on_fails_in_what_is_told_of_it_and_ends_with_a_reset() {
+    let mut bench = Bench::new();
+    let mut nexus = bench.nexus("one");
+    let immediate = |bench: &mut Bench, nexus: &mut Nexus, to: usize| {
+        let list = CopyList { immediate: true, ..bench.list(nexus, &[segment((0, 0), (to, 0), 8)]) };
+        let bytes = list.encode_lid4();
+        bench.begin(nexus, 0, &Cdb::extended_copy_lid4(bytes.len() as u32), &bytes)
+    };
+    let status = |bench: &mut Bench, nexus: &mut Nexus| {
+        CopyStatus::decode_lid4(&bench.good(nexus, 0, &Cdb::receive_copy_status_lid4(9, 64), &[])).unwrap()
+    };
+    let (task, step) = immediate(&mut bench, &mut nexus, READ_ONLY);
+    bench.go_on(&mut nexus, &mut task.unwrap(), step, usize::MAX);
+    let told = status(&mut bench, &mut nexus);
+    assert_eq!(told.state, CopyState::Failed);
+    assert_eq!(told.sense.unwrap().key, SenseKey::CopyAborted);
+    let (task, step) = immediate(&mut bench, &mut nexus, 1);
+    let (mut task, mut other) = (task.unwrap(), bench.nexus("other"));
+    let reset = other.logical_unit_reset(lun(0)).unwrap();
+    assert!(!reset.is_over());
+    assert!(matches!(bench.go_on(&mut nexus, &mut task, step, 1), Step::Aborted));
+    assert!(reset.is_over());
+}
+
+#[test]
+fn a_flush_with_immed_is_answered_at_once_and_only_so_many_are() {
+    let bench = Bench::new();
+    let mut nexus = bench.nexus("one");
+    let flush = Cdb::synchronize_cache_10().try_with(scsi_block::opcodes::Field::Immediate, 1).unwrap();
+    let mut tasks = Vec::new();
+    let answered = loop {
+        let (task, step) = bench.begin(&mut nexus, 0, &flush, &[]);
+        tasks.push(task.unwrap());
+        match step {
+            Step::Answered(_, BlockIo::Flush) => {}
+            Step::Io(BlockIo::Flush) => break tasks.len() - 1,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(answered, 32);
+    for mut task in tasks {
+        let end = nexus.resume(&mut task, Err(IoError::Write));
+        assert!(matches!(end, Step::Done(_)), "{end:?}");
+    }
+    assert!(matches!(bench.begin(&mut nexus, 0, &flush, &[]).1, Step::Answered(..)));
 }

@@ -45,7 +45,13 @@ fn token(bench: &mut Bench, nexus: &mut Nexus, unit: usize, ranges: &[(u64, u64)
 }
 
 fn to(token: &RodToken, offset_blocks: u64, ranges: &[(u64, u64)]) -> WriteUsingTokenList {
-    WriteUsingTokenList { token: token.clone(), offset_blocks, delete: false, ranges: extents(ranges) }
+    WriteUsingTokenList {
+        token: token.clone(),
+        offset_blocks,
+        immediate: false,
+        delete: false,
+        ranges: extents(ranges),
+    }
 }
 
 /// Why a token cannot be used.
@@ -520,4 +526,17 @@ proptest! {
             prop_assert!(bench.stores == disks);
         }
     }
+}
+
+#[test]
+fn with_immed_blocks_are_written_after_the_answer() {
+    let mut bench = Bench::new();
+    let mut nexus = bench.nexus("one");
+    let list = WriteUsingTokenList { immediate: true, ..to(&RodToken::zeros(), 0, &[(3, 8)]) };
+    let (cdb, bytes) = write(&list);
+    let (task, step) = bench.begin(&mut nexus, 0, &cdb, &bytes);
+    assert!(matches!(&step, Step::Answered(outcome, _) if outcome.status == Status::Good));
+    assert!(bench.blocks(0, 3, 8).iter().any(|byte| *byte != 0));
+    bench.go_on(&mut nexus, &mut task.unwrap(), step, usize::MAX);
+    assert!(bench.blocks(0, 3, 8).iter().all(|byte| *byte == 0));
 }

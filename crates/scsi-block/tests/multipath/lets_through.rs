@@ -94,7 +94,8 @@ fn a_copy_moves_nothing_through_a_port_that_lets_nothing_through() {
     let segment =
         Segment { source: 0, destination: 1, counts_destination: true, blocks: 1, source_lba: 0, destination_lba: 0 };
     let list =
-        CopyList { identifier: Some(1), cscds: vec![cscd("a"), cscd("b")], segments: vec![segment] }.encode_lid1();
+        CopyList { identifier: Some(1), immediate: false, cscds: vec![cscd("a"), cscd("b")], segments: vec![segment] }
+            .encode_lid1();
     let cdb = Cdb::extended_copy_lid1(list.len() as u32);
     let copy = |nexus: &mut Nexus| {
         run_with(nexus, &Command::new(lun(0), cdb.as_bytes()), &list, |_, request| {

@@ -56,7 +56,7 @@ pub(crate) fn run_with(
     loop {
         step = match step {
             Step::Done(outcome) => return outcome,
-            Step::Aborted | Step::Wait => panic!("nothing resets the unit"),
+            Step::Aborted | Step::Answered(..) | Step::Wait => panic!("nothing resets the unit"),
             Step::Io(request) => {
                 let done = store(&task, &request);
                 nexus.resume(&mut task, done)
