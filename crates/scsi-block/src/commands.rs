@@ -265,6 +265,7 @@ pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
         Op::ReceiveCopyOperatingParameters => Plan::Done(copying::operating_parameters(context.unit, cdb)),
         Op::ReportLuns => Plan::Done(reports::report_luns(context.device, context.nexus, cdb)?),
         Op::ReportTargetPortGroups => Plan::Done(ports::report(context, cdb)?),
+        Op::ReportReferrals => Plan::Done(ports::referrals(context, cdb)?),
         Op::SetTargetPortGroups => ports::set(cdb)?,
         Op::ReportTimestamp => Plan::Done(timestamps::report(context, cdb)),
         Op::SetTimestamp => timestamps::set(context, cdb)?,

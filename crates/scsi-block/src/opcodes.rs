@@ -95,6 +95,7 @@ pub enum Operation {
     WriteAtomic16,
     ReadCapacity16,
     GetLbaStatus16,
+    ReportReferrals,
     ReportLuns,
     ReportTargetPortGroups,
     ReportSupportedOperationCodes,

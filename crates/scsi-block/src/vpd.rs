@@ -6,11 +6,13 @@
 mod extended;
 mod management;
 mod mode_policy;
+mod referrals;
 mod scsi_ports;
 
 pub use extended::ExtendedInquiry;
 pub use management::{ManagementAddress, ManagementAddresses};
 pub use mode_policy::{ModePagePolicies, ModePagePolicy};
+pub use referrals::ReferralsPage;
 pub use scsi_ports::{ScsiPort, ScsiPorts};
 
 use crate::designator::Designator;
@@ -41,11 +43,11 @@ pub mod page {
     pub const BLOCK_DEVICE_CHARACTERISTICS: u8 = 0xb1;
     /// Logical block provisioning.
     pub const LOGICAL_BLOCK_PROVISIONING: u8 = 0xb2;
+    /// Referrals.
+    pub const REFERRALS: u8 = 0xb3;
 }
 
-/// The pages that a unit of this crate has, in order; one that keeps protection information does not have page 8Fh. None has page B3h
-/// (referrals), which is for units that are cut into pieces with better ways of their own (SBC-4 4.26): here a whole unit is reached alike
-/// through a port, R_SUP of page 86h is zero, and whoever asks for the page is told that there is none.
+/// The pages that a unit of this crate has, in order; one that keeps protection information does not have page 8Fh.
 pub const PAGES: &[u8] = &[
     page::SUPPORTED_PAGES,
     page::UNIT_SERIAL_NUMBER,
@@ -58,6 +60,7 @@ pub const PAGES: &[u8] = &[
     page::BLOCK_LIMITS,
     page::BLOCK_DEVICE_CHARACTERISTICS,
     page::LOGICAL_BLOCK_PROVISIONING,
+    page::REFERRALS,
 ];
 
 const HEADER_BYTES: usize = 4;

@@ -113,7 +113,7 @@ const PAGE_NAMES: &[(u8, &str)] = &[
     (page::BLOCK_LIMITS, "block limits"),
     (page::BLOCK_DEVICE_CHARACTERISTICS, "block device characteristics"),
     (page::LOGICAL_BLOCK_PROVISIONING, "logical block provisioning"),
-    (0xb3, "referrals"),
+    (page::REFERRALS, "referrals"),
     (0xb4, "supported block lengths"),
     (0xb5, "block device characteristics extension"),
     (0xb6, "zoned block device characteristics"),

@@ -48,7 +48,7 @@ impl Footprint {
             Op::ReportSupportedOperationCodes | Op::ReportSupportedTaskManagementFunctions => {
                 print(Repeat::Safe, false, 0..0)
             }
-            Op::ReportTargetPortGroups => print(Repeat::Safe, false, 0..0),
+            Op::ReportTargetPortGroups | Op::ReportReferrals => print(Repeat::Safe, false, 0..0),
             // Somebody may have set them otherwise in between.
             Op::SetTargetPortGroups => print(Repeat::Unsafe, true, whole),
             // What was written before is written; a second time finds nothing to do.

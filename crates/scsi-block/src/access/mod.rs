@@ -4,14 +4,17 @@
 //! |---|---|
 //! | `mod` | the states, what each lets through, and the state of one unit |
 //! | `lists` | parameter data of REPORT and SET TARGET PORT GROUPS as bytes |
+//! | `referrals` | parameter data of REPORT REFERRALS as bytes |
 //!
 //! Which groups there are is [data of the device](crate::TargetPortGroup). What a command needs of the way to its unit stands in its row of
 //! the [table of commands](crate::opcodes).
 
 mod lists;
+mod referrals;
 
 pub(crate) use lists::EXTENDED_HEADER;
 pub use lists::{AccessReport, GroupReport, SetAccessList};
+pub use referrals::{Referrals, UserDataSegment};
 
 use crate::needs::Needs;
 use crate::ports::TargetPorts;

@@ -392,6 +392,13 @@ impl Cdb {
             .with(Field::AllocationLength, allocation_length)
     }
 
+    /// REPORT REFERRALS, from this block on.
+    pub fn report_referrals(lba: u64, allocation_length: u32) -> Self {
+        Self::new(Operation::ReportReferrals)
+            .with(Field::LogicalBlockAddress, lba)
+            .with(Field::AllocationLength, allocation_length)
+    }
+
     /// REPORT TARGET PORT GROUPS, with the extended header if `extended`.
     pub fn report_target_port_groups(extended: bool, allocation_length: u32) -> Self {
         Self::new(Operation::ReportTargetPortGroups)

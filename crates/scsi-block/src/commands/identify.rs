@@ -17,7 +17,7 @@ use crate::rights::DeviceView;
 use crate::sense::{AdditionalSense, SENSE_BYTES_MAX, Sense};
 use crate::vpd::{
     self, BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, ExtendedInquiry, LogicalBlockProvisioning,
-    ManagementAddresses, ModePagePolicies, ModePagePolicy, ScsiPort, ScsiPorts, page,
+    ManagementAddresses, ModePagePolicies, ModePagePolicy, ReferralsPage, ScsiPort, ScsiPorts, page,
 };
 
 /// VERSION of the INQUIRY data: SPC-4.
@@ -142,6 +142,8 @@ fn vital_product_data(context: &Context<'_>, config: &LogicalUnitConfig, code: u
         page::BLOCK_LIMITS => block_limits(config).encode(),
         page::BLOCK_DEVICE_CHARACTERISTICS => characteristics(config).encode(),
         page::LOGICAL_BLOCK_PROVISIONING => provisioning(config).encode(),
+        // The one segment is told by REPORT REFERRALS.
+        page::REFERRALS => ReferralsPage::default().encode(),
         _ => return None,
     })
 }
@@ -189,6 +191,7 @@ fn extended(config: &LogicalUnitConfig) -> ExtendedInquiry {
         ordered: true,
         simple: true,
         volatile_cache: true,
+        referrals: true,
         sense_bytes_max: SENSE_BYTES_MAX,
         ..ExtendedInquiry::default()
     }

@@ -130,7 +130,7 @@ pub(super) fn write_and_verify(context: &Context<'_>, cdb: &Cdb) -> Result<Plan,
         return protected::write(context.unit, kind, cdb, true);
     }
     let extent = transfer(context.unit, cdb)?;
-    // SBC-4 5.45: 11b is for VERIFY alone.
+    // SBC-3 5.37: 11b is for VERIFY alone.
     let compare = match cdb.get(Field::ByteCheck) {
         0 => false,
         1 => true,

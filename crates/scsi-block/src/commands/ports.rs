@@ -1,11 +1,11 @@
-//! REPORT TARGET PORT GROUPS and SET TARGET PORT GROUPS (SPC-4 6.37, 6.45).
+//! REPORT TARGET PORT GROUPS and SET TARGET PORT GROUPS (SPC-4 6.37, 6.45), and REPORT REFERRALS (SBC-3 5.23).
 
 use bytes::Bytes;
 
 use super::{Context, Plan, Started, Work, allocated, medium};
-use crate::access::{AccessState, ChangedBy, EXTENDED_HEADER, SetAccessList};
+use crate::access::{AccessState, ChangedBy, EXTENDED_HEADER, Referrals, SetAccessList, UserDataSegment};
 use crate::cdb::Cdb;
-use crate::io::{BlockIo, Segments};
+use crate::io::{BlockIo, Extent, Segments};
 use crate::opcodes::Field;
 use crate::sense::{AdditionalSense, Sense};
 use crate::task::Rare;
@@ -21,6 +21,18 @@ pub(super) fn report(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
     };
     let report = context.unit.look(|state| state.access.report(&context.unit.ports));
     Ok(allocated(cdb, report.encode(extended)))
+}
+
+/// REPORT REFERRALS: one segment, whatever block it is asked from, since all blocks are reached alike.
+pub(super) fn referrals(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
+    let blocks = context.unit.blocks();
+    if cdb.get(Field::LogicalBlockAddress) >= blocks {
+        return Err(medium::OUT_OF_RANGE);
+    }
+    let report = context.unit.look(|state| state.access.report(&context.unit.ports));
+    let groups = report.groups.iter().map(|group| (group.group, group.state)).collect();
+    let segment = UserDataSegment { blocks: Extent { lba: 0, blocks }, groups };
+    Ok(allocated(cdb, Referrals(vec![segment]).encode()))
 }
 
 /// SET TARGET PORT GROUPS: a list that is not there changes nothing.

@@ -163,7 +163,7 @@ impl Protected {
     }
 
     /// Compares the blocks of the store with those that came. One that came is compared with each, and its reference tag counts up as that of a
-    /// WRITE SAME does (SBC-4 5.36).
+    /// WRITE SAME does (SBC-3 5.29, 5.43).
     fn compare(self, stored: &[u8], expected: &[u8]) -> Result<(), Sense> {
         let (whole, wire, sent) = (self.stored_bytes(), self.wire_bytes(), expected.len());
         let repeats = sent == wire && self.tags.kind != ProtectionType::Three;
@@ -339,7 +339,7 @@ pub(super) fn write_atomic(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb, 
 }
 
 /// WRITE SAME. Reference tags differ from block to block, so the blocks are made step by step. A block of which no data comes is zeros with a
-/// tuple of all ones (SBC-4 5.51), as is an unmapped one.
+/// tuple of all ones (SBC-3 5.44), as is an unmapped one.
 pub(super) fn write_same(unit: &LogicalUnit, kind: ProtectionType, cdb: &Cdb, extent: Extent) -> Result<Plan, Sense> {
     let protected = Protected::decode(unit, kind, cdb, extent)?;
     let unmap = cdb.has(Field::Unmap);

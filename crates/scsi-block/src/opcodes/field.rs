@@ -47,6 +47,8 @@ pub enum Field {
     AtomicBoundary,
     /// REPORT TYPE.
     ReportType,
+    /// ONE_SEG: one user data segment is wanted.
+    OneSegment,
     /// DPO.
     DisablePageOut,
     /// FUA.

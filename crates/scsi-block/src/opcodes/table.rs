@@ -244,6 +244,8 @@ pub const COMMANDS: &[CommandDescriptor] = &[
         &[ALLOCATION_16])),
     action(0x12, row(Op::GetLbaStatus16, 0x9e, "GET LBA STATUS (16)", 16, PARAMETERS_IN, READS_OPTIONALLY, READING,
         &[LBA_LONG, at(Field::AllocationLength, 10, 7, 32), at(Field::ReportType, 14, 7, 8)])),
+    action(0x13, row(Op::ReportReferrals, 0x9e, "REPORT REFERRALS", 16, PARAMETERS_IN, READS, LOOKING,
+        &[LBA_LONG, ALLOCATION_16, at(Field::OneSegment, 14, 0, 1)])),
     row(Op::ReportLuns, 0xa0, "REPORT LUNS", 12, PARAMETERS_IN, Rules::QUIET, NOTHING,
         &[at(Field::SelectReport, 2, 7, 8), ALLOCATION_12]),
     action(0x0a, row(Op::ReportTargetPortGroups, 0xa3, "REPORT TARGET PORT GROUPS", 12, PARAMETERS_IN, NONE, ASKING_OF_PORTS,

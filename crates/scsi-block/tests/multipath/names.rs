@@ -1,10 +1,11 @@
 //! What INQUIRY tells through each port.
 
+use scsi_block::access::Referrals;
 use scsi_block::inquiry::{Peripheral, StandardInquiry};
-use scsi_block::sense::FieldPointer;
+use scsi_block::sense::AdditionalSense;
 use scsi_block::vpd::{
     DeviceIdentification, ExtendedInquiry, ManagementAddress, ManagementAddresses, ModePagePolicies, ModePagePolicy,
-    ScsiPorts, SupportedPages,
+    ReferralsPage, ScsiPorts, SupportedPages,
 };
 
 use super::*;
@@ -74,15 +75,24 @@ fn a_management_address_that_cannot_be_told_is_refused() {
     assert!(with(vec![""]).is_err() && with(vec!["http://\u{e9}"]).is_err() && with(vec![&"a".repeat(1025)]).is_err());
 }
 
-/// A disk without referrals has no page of them, and says so (SBC-4 4.26).
+/// All blocks are one user data segment, which is reached as the groups' states say (SBC-4 4.26).
 #[test]
-fn there_are_no_referrals() {
+fn referrals_are_one_segment_with_the_states_of_the_groups() {
     let mut nexus = settled(&device([config("a")]), "one");
-    assert!(!SupportedPages::decode(&good(&mut nexus, &Cdb::inquiry_page(0, 255), &[])).unwrap().0.contains(&0xb3));
+    assert!(SupportedPages::decode(&good(&mut nexus, &Cdb::inquiry_page(0, 255), &[])).unwrap().0.contains(&0xb3));
     let extended = ExtendedInquiry::decode(&good(&mut nexus, &Cdb::inquiry_page(0x86, 255), &[])).unwrap();
-    assert_eq!((extended.referrals, extended.sense_bytes_max), (false, 252));
-    let refused = sense(&mut nexus, &Cdb::inquiry_page(0xb3, 255), &[]);
-    assert_eq!(refused.field, Some(FieldPointer { in_cdb: true, byte: 2, bit: Some(7) }));
+    assert_eq!((extended.referrals, extended.sense_bytes_max), (true, 252));
+    let page = good(&mut nexus, &Cdb::inquiry_page(0xb3, 255), &[]);
+    assert_eq!(ReferralsPage::decode(&page), Ok(ReferralsPage::default()));
+    let groups =
+        AccessReport::decode(&good(&mut nexus, &Cdb::report_target_port_groups(false, 255), &[])).unwrap().groups;
+    let told = Referrals::decode(&good(&mut nexus, &Cdb::report_referrals(5, 255), &[])).unwrap().0;
+    assert_eq!(told.len(), 1);
+    let blocks = config("a").geometry.blocks;
+    assert_eq!(told[0].blocks, Extent { lba: 0, blocks });
+    assert_eq!(told[0].groups, groups.iter().map(|group| (group.group, group.state)).collect::<Vec<_>>());
+    let beyond = sense(&mut nexus, &Cdb::report_referrals(blocks, 255), &[]);
+    assert_eq!(beyond.additional, AdditionalSense::LOGICAL_BLOCK_ADDRESS_OUT_OF_RANGE);
 }
 
 #[test]

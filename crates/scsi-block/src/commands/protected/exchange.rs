@@ -1,4 +1,4 @@
-//! COMPARE AND WRITE and ORWRITE at a unit with protection information (SBC-4 5.3, 5.15).
+//! COMPARE AND WRITE and ORWRITE at a unit with protection information (SBC-3 5.2, 5.5).
 //!
 //! What is compared and what is written is less than what the store keeps, which knows no tuples. So the blocks are read and looked at, and then
 //! exchanged for the new ones, if they still are what was read; if not, all begins again. Whoever comes between has got on, so some always do; one
