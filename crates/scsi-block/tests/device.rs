@@ -349,7 +349,7 @@ fn a_unit_says_who_it_is() {
     let mut page = |code| good(&mut nexus, &Cdb::inquiry_page(code, 255), &[]);
     assert_eq!(
         SupportedPages::decode(&page(0)).unwrap().0,
-        [0, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88, 0x8f, 0xb0, 0xb1, 0xb2]
+        [0, 0x80, 0x83, 0x85, 0x86, 0x87, 0x88, 0x8f, 0xb0, 0xb1, 0xb2, 0xb3]
     );
     assert_eq!(UnitSerialNumber::decode(&page(0x80)).unwrap().0, "disk 7");
     let names = DeviceIdentification::decode(&page(0x83)).unwrap().0;

@@ -10,8 +10,8 @@ use scsi_block::designator::{Association, Designator};
 use scsi_block::inquiry::StandardInquiry;
 use scsi_block::vpd::{
     BlockDeviceCharacteristics, BlockLimits, DeviceIdentification, ExtendedInquiry, LogicalBlockProvisioning,
-    ManagementAddress, ManagementAddresses, ModePagePolicies, ModePagePolicy, ScsiPort, ScsiPorts, SupportedPages,
-    UnitSerialNumber, page,
+    ManagementAddress, ManagementAddresses, ModePagePolicies, ModePagePolicy, ReferralsPage, ScsiPort, ScsiPorts,
+    SupportedPages, UnitSerialNumber, page,
 };
 use serde_json::{Map, Value, json};
 
@@ -145,6 +145,7 @@ fn section(code: u8, bytes: &[u8]) -> Section {
         page::BLOCK_LIMITS => BlockLimits::decode(bytes).map(|limits| page_b0(&limits)),
         page::BLOCK_DEVICE_CHARACTERISTICS => BlockDeviceCharacteristics::decode(bytes).map(|device| page_b1(&device)),
         page::LOGICAL_BLOCK_PROVISIONING => LogicalBlockProvisioning::decode(bytes).map(|page| page_b2(&page)),
+        page::REFERRALS => ReferralsPage::decode(bytes).map(page_b3),
         _ => Ok(vec![item("bytes", hexadecimal(bytes))]),
     };
     let undecodable = |error: DecodeError| vec![item("error", error.to_string()), item("bytes", hexadecimal(bytes))];
@@ -279,6 +280,13 @@ fn threshold_set(exponent: u8) -> Value {
         0 => Value::Null,
         _ => 1u64.checked_shl(exponent.into()).map_or(Value::Null, Value::from),
     }
+}
+
+fn page_b3(page: ReferralsPage) -> Vec<Item> {
+    vec![
+        item("user data segment size", told(page.segment_blocks)).remark("blocks"),
+        item("user data segment multiplier", page.segment_multiplier),
+    ]
 }
 
 fn page_b2(page: &LogicalBlockProvisioning) -> Vec<Item> {

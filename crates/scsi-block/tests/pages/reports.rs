@@ -111,6 +111,6 @@ fn the_extended_inquiry_data_says_what_is_checked() {
         let mut nexus = device([config]).connect("one");
         let page = ExtendedInquiry::decode(&good(&mut nexus, &Cdb::inquiry_page(0x86, 255), &[])).unwrap();
         assert_eq!((page.supported_protection_types, page.checks_guard), (types, checks));
-        assert!(page.simple && page.ordered && page.head_of_queue && page.volatile_cache && !page.referrals);
+        assert!(page.simple && page.ordered && page.head_of_queue && page.volatile_cache && page.referrals);
     }
 }
