@@ -124,6 +124,10 @@ impl Hostile {
 
     /// Sends a frame that is a piece of its memory's buffers, by way of the switch.
     fn send_frame(&self, destination: [u8; 6], length: u16) {
+        self.send(2, &self.frame_request(destination, length), 1);
+    }
+
+    fn frame_request(&self, destination: [u8; 6], length: u16) -> Vec<u8> {
         let header = [&destination[..], &[2, 0, 0, 0, 0, 9, 0x88, 0xb5]].concat();
         self.bus.memory().write(self.bus.memory().buffers(), &header).unwrap();
         let core = TxPktCore { length: length.into(), ..TxPktCore::default() };
@@ -135,7 +139,7 @@ impl Hostile {
             flow: WorkRequestFlow::of(0, size_of::<EthTxPktVm>() + rest.len()),
             ..EthTxPktVm::default()
         };
-        self.send(2, &[request.as_bytes(), &rest].concat(), 1);
+        [request.as_bytes(), &rest].concat()
     }
 
     /// Sends a message by the control queue.
@@ -301,6 +305,36 @@ fn a_frame_that_no_buffer_holds_does_not_stop_its_receiver() {
         victim.poll_event()
     });
     assert!(matches!(told, Some(DriverEvent::Listening { listener: which, result: Ok(()) }) if which == listener));
+}
+
+#[test]
+fn whoever_sends_much_waits_for_its_turn() {
+    let adapter = adapter();
+    let hostile = Hostile::new(&adapter);
+    let mut ask = ViCommand::request(Access::EXEC_WRITE, pfvf(HOSTILE, 0));
+    ask.length = ask.length.with_bit(AllocLength::ALLOC, true);
+    for _ in 0..27 {
+        command(&hostile.bus, &ask).unwrap();
+    }
+    adapter.with_switch(|switch| {
+        for (_, interface) in switch.interfaces_mut() {
+            (interface.receives, interface.mode.broadcast) = (true, true);
+        }
+    });
+    // Each is copied to the wire and to every interface but the sender's.
+    let request = hostile.frame_request([0xff; 6], 60_000);
+    assert_eq!(request.len(), 64, "one descriptor");
+    let (id, address) = hostile.egress[2];
+    for at in 0..60 {
+        hostile.bus.memory().write(address + at * 64, &request).unwrap();
+    }
+    hostile.ring(id, 60);
+    let sent = || adapter.with_switch(|switch| switch.wire_counters(PortNumber::of(0)).transmitted.total().frames);
+    assert!(adapter.poll(), "there is more to do");
+    let first = sent();
+    assert!((1..=10).contains(&first), "{first} frames of 28 copies of 60 kB in one turn");
+    while adapter.poll() {}
+    assert_eq!(sent(), 60);
 }
 
 #[test]

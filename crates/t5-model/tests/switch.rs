@@ -275,6 +275,7 @@ proptest! {
         switch.set_filter(0, Some(Filter {
             key: FilterKey { foreign_port: Masked::exactly(7), ..FilterKey::default() },
             action: FilterAction::Drop,
+            counts: true,
             hits: Count::default(),
         }));
         for frame in frames {
@@ -332,13 +333,13 @@ fn filters_pass_drop_and_switch_and_count() {
     let filter = |port: u16, action| {
         let key = FilterKey {
             loopback: Some(true),
-            receiver: Some(to),
+            receivers: Some(InterfaceSet::of(to)),
             protocol: Masked::exactly(6),
             local_address: Masked { value: 0x0a00_0001, mask: 0xffff_ff0f },
             local_port: Masked::exactly(port),
             ..FilterKey::default()
         };
-        Some(Filter { key, action, hits: Count::default() })
+        Some(Filter { key, action, counts: true, hits: Count::default() })
     };
     assert!(switch.set_filter(5, filter(3260, FilterAction::Pass { queue: Some(17) })));
     assert!(switch.set_filter(6, filter(23, FilterAction::Drop)));

@@ -233,7 +233,7 @@ impl AdapterEnd {
                     happened.push(Happening::Connected(token, Err(refusal(status))));
                 }
             }
-            DriverEvent::Listening { .. } | DriverEvent::ListenerClosed { .. } => {}
+            DriverEvent::Listening { .. } | DriverEvent::ListenerClosed { .. } | DriverEvent::Filter { .. } => {}
         }
     }
 

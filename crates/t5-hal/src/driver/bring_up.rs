@@ -34,6 +34,8 @@ pub struct Adapter {
     pub next_hops: Range<u32>,
     /// Ids of listeners.
     pub servers: Range<u32>,
+    /// Filters of the function; empty if it has none.
+    pub filters: Range<u32>,
     /// The numbers by which connections are steered to the ingress queues.
     pub rss_queues: Vec<u16>,
 }
@@ -70,15 +72,21 @@ pub(super) fn bring_up(
             ParameterName::function(FunctionParameter::L2tEnd),
         ],
     )?;
-    let [pods, pods_last] = parameters(
+    let [pods, pods_last, filters, filters_last] = parameters(
         bus,
         target,
         clock,
-        [ParameterName::function(FunctionParameter::IscsiStart), ParameterName::function(FunctionParameter::IscsiEnd)],
+        [
+            ParameterName::function(FunctionParameter::IscsiStart),
+            ParameterName::function(FunctionParameter::IscsiEnd),
+            ParameterName::function(FunctionParameter::FilterStart),
+            ParameterName::function(FunctionParameter::FilterEnd),
+        ],
     )?;
     check("NTID", tids, (1..1 << 20).contains(&tids), "between 1 and 2^20 - 1")?;
     check("FLOWC_BUFFIFO_SZ", flow_credits, flow_credits >= 64, "64 or more, for a work request and an abort")?;
     check("SERVER_END", servers_last, servers_last < 1 << 24, "below 2^24, as messages name a listener by 24 bits")?;
+    check("FILTER_END", filters_last, filters_last < 1 << 20, "below 2^20, as work requests name a filter by 20 bits")?;
     check("L2T_END", hops_last, hops_last < 1 << 12, "below 4096, as options name a next hop by 12 bits")?;
     check("ISCSI_START", pods, pods.is_multiple_of(POD_BYTES), "a multiple of 64, as page pods are written whole")?;
     let mask = bus.read_register(ULP_RX_ISCSI_TAGMASK);
@@ -103,6 +111,7 @@ pub(super) fn bring_up(
         tag_format: tag_format.expect("was checked"),
         next_hops: hops..hops_last.saturating_add(1).max(hops),
         servers: servers..servers_last.saturating_add(1).max(servers),
+        filters: filters..filters_last.saturating_add(1).max(filters),
         rss_queues,
     };
     open_interface(bus, &adapter, interface.rss.get(ViRss::RSSSIZE), config, clock)?;

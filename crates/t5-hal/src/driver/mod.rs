@@ -11,8 +11,10 @@
 //! caller's; [`poll`](Driver::poll) is told the time. Trouble with one connection ends that connection.
 
 mod bring_up;
+mod config;
 mod connection;
 mod error;
+mod filter;
 mod host;
 mod identify;
 pub mod initiator;
@@ -24,8 +26,10 @@ mod receive;
 mod transmit;
 
 pub use bring_up::Adapter;
+pub use config::DriverConfig;
 pub use connection::OffloadMode;
 pub use error::DriverError;
+pub use filter::{FilterError, FilterRule, FilterVerdict};
 pub use host::HOST_ADDRESSES_MAX;
 pub use identify::{FirmwareVersion, Identification, identify};
 pub use mailbox::execute;
@@ -45,7 +49,7 @@ use iscsi_transport::{PortError, PortErrorKind, Received};
 use open::{Listener, NextHops, Opening};
 use slab::Slab;
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use t5_policy::Program;
@@ -60,64 +64,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Most messages that wait for room in one queue: more than all connections of an adapter have to say at once.
 const WAITING_MAX: usize = 1 << 16;
-
-/// How much of everything a driver has.
-#[derive(Clone, Debug)]
-pub struct DriverConfig {
-    /// The port that frames leave by.
-    pub port: u8,
-    /// Longest IP packet.
-    pub mtu: u16,
-    /// Ingress queues, 1 or more: a policy spreads connections over them.
-    pub ingress_queues: u16,
-    /// The processor that the driver's thread is on: `bind cpu` takes the queue of that number, counted round.
-    pub cpu: u16,
-    /// Whether nothing is offloaded until there is a policy (`cop_managed_offloading`).
-    pub managed_offloading: bool,
-    /// The interrupt's vector.
-    pub vector: u16,
-    /// Addresses of the function, each with the length of its network's prefix, at most [`HOST_ADDRESSES_MAX`]: who asks for their address of
-    /// the link is answered, as are echo requests. Without one, frames that belong to no connection are left to the adapter.
-    pub addresses: Vec<(IpAddr, u8)>,
-    /// Descriptors of the queue for data, 16 to 8191.
-    pub data_descriptors: u16,
-    /// Descriptors of the queue for everything else, 16 to 8191.
-    pub control_descriptors: u16,
-    /// Entries of an ingress queue, 16 to 4095.
-    pub ingress_entries: u16,
-    /// Buffers of 64 KiB of each ingress queue for what has no place, a multiple of eight above sixteen.
-    pub free_list_buffers: u16,
-    /// Receive window of a connection, in bytes, up to 1023 KiB.
-    pub receive_window_bytes: u32,
-    /// Send window of a connection, in bytes.
-    pub send_window_bytes: u32,
-    /// Shortest transfer that gets a place, in bytes.
-    pub placed_bytes_min: u32,
-    /// Sequence numbers of connections begin with numbers made of this, and queues are drawn by it: random bytes.
-    pub seed: u64,
-}
-
-impl Default for DriverConfig {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            mtu: 1500,
-            ingress_queues: 1,
-            cpu: 0,
-            managed_offloading: false,
-            vector: 0,
-            addresses: Vec::new(),
-            data_descriptors: 4096,
-            control_descriptors: 1024,
-            ingress_entries: 4032,
-            free_list_buffers: 64,
-            receive_window_bytes: 512 << 10,
-            send_window_bytes: 512 << 10,
-            placed_bytes_min: 512,
-            seed: 0,
-        }
-    }
-}
 
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +100,13 @@ pub enum DriverEvent {
         open: u32,
         /// A [`CplStatus`].
         status: u8,
+    },
+    /// What became of a filter that was asked for, or for the end of one.
+    Filter {
+        /// Its index.
+        index: u32,
+        /// What became of it; none if the adapter says what is nothing.
+        result: Option<FilterResult>,
     },
     /// A connection has something to receive, or room to send, or has ended: receive until there is nothing, and flush.
     Ready {

@@ -80,6 +80,12 @@ impl<B: Bus> Driver<B> {
             Reply::RxIscsiDdp(end) => self.about(end.opcode_tid, |driver, tid| driver.end_pdu(tid, &end)),
             Reply::RxData(data) => self.about(data.opcode_tid, |driver, tid| driver.add_stream(tid, &data, message)),
             Reply::Fw4Ack(ack) => self.about(ack.opcode_tid, |driver, tid| driver.handle_ack(tid, &ack)),
+            // What the firmware says of a filter; of a connection the cookie is that of our change, 0.
+            Reply::SetTcbRpl(reply) if reply.cookie != 0 => {
+                let index = reply.opcode_tid.get(OpcodeTid::TID);
+                let result = FilterResult::from_wire(reply.cookie);
+                self.events.push_back(DriverEvent::Filter { index, result });
+            }
             Reply::SetTcbRpl(reply) => self.about(reply.opcode_tid, |driver, tid| driver.handle_change(tid, &reply)),
             Reply::PeerClose(close) => self.about(close.opcode_tid, |driver, tid| driver.handle_peer_close(tid)),
             Reply::CloseConRpl(close) => self.about(close.opcode_tid, |driver, tid| driver.handle_close_reply(tid)),

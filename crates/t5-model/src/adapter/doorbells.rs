@@ -12,6 +12,9 @@ pub(super) enum Doorbell {
     Descriptor { offset: u32 },
 }
 
+/// Doorbells that wait to be heard; a driver that rings more before its adapter has a turn has rung for all its queues many times over, and those are lost.
+const WAITING_MAX: usize = 1 << 16;
+
 /// Doorbells of one function that were rung and not heard.
 #[derive(Debug, Default)]
 pub(super) struct Doorbells {
@@ -23,8 +26,14 @@ pub(super) struct Doorbells {
 impl Doorbells {
     pub(super) fn ring(&self, doorbell: Doorbell) {
         let mut rung = self.rung.lock();
-        rung.push(doorbell);
+        if rung.len() < WAITING_MAX {
+            rung.push(doorbell);
+        }
         self.is_rung.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rung.lock().len()
     }
 
     /// Takes all of them into an empty list.

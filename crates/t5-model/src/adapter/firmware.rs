@@ -2,8 +2,10 @@
 
 use super::Core;
 use super::egress::{EgressKind, EgressQueue};
+use super::filters::FILTERS_PF;
 use super::function::{Function, NEXT_HOPS, QUEUES, SERVERS};
 use super::ingress::{FreeListSetup, IngressQueue, IngressSetup};
+use super::limits::{ADDRESSES_MAX, INTERFACES_MAX};
 use crate::switch::{AddressError, Interface, InterfaceNumber, MacAddress, PortNumber, Switch, VlanList};
 use t5_hal::wire::*;
 use zerocopy::{FromBytes, IntoBytes};
@@ -201,8 +203,10 @@ impl Core {
         Some(match FunctionParameter::from_wire(number)? {
             FunctionParameter::ClipStart => 0,
             FunctionParameter::ClipEnd => 511,
-            FunctionParameter::FilterStart | FunctionParameter::ActiveFilterStart => 0,
-            FunctionParameter::FilterEnd | FunctionParameter::ActiveFilterEnd => FILTERS - 1,
+            FunctionParameter::FilterStart if pf == FILTERS_PF => 0,
+            FunctionParameter::FilterEnd if pf == FILTERS_PF => FILTERS - 1,
+            FunctionParameter::FilterStart | FunctionParameter::ActiveFilterStart => 1,
+            FunctionParameter::FilterEnd | FunctionParameter::ActiveFilterEnd => 0,
             FunctionParameter::ServerStart => servers,
             FunctionParameter::ServerEnd => servers + SERVERS - 1,
             // No placement of plain TCP.
@@ -286,6 +290,9 @@ impl Core {
             return Ok(command);
         }
         let port = PortNumber::new(command.port.get(ViPort::PORTID)).ok_or(ReturnCode::Invalid)?;
+        if self.function(pf).interfaces.iter().count() >= INTERFACES_MAX {
+            return Err(ReturnCode::NoMemory);
+        }
         let free = (0..128).filter_map(InterfaceNumber::new).find(|&number| self.switch.interface(number).is_none());
         let number = free.ok_or(ReturnCode::NoMemory)?;
         self.switch.attach(number, Interface::new(port));
@@ -329,7 +336,8 @@ impl Core {
             return Ok(command);
         }
         for entry in command.entries.iter_mut().filter(|entry| entry.index.is_set(ViMacIndex::VALID)) {
-            change_address(&mut self.switch, number, entry);
+            let held = self.switch.addresses_of(self.functions[pf].as_ref().expect("it was asked").interfaces);
+            change_address(&mut self.switch, number, entry, held < ADDRESSES_MAX);
         }
         Ok(command)
     }
@@ -403,7 +411,8 @@ impl Function {
 }
 
 /// Adds an address to an interface or takes it away, and writes into the entry what became of it.
-fn change_address(switch: &mut Switch, number: InterfaceNumber, entry: &mut ViMacExact) {
+/// Adds or removes an address; an address is added only if the function has room for more.
+fn change_address(switch: &mut Switch, number: InterfaceNumber, entry: &mut ViMacExact, has_room: bool) {
     let address = MacAddress(entry.address);
     let index = entry.index.get(ViMacIndex::IDX);
     let result = match index {
@@ -416,7 +425,7 @@ fn change_address(switch: &mut Switch, number: InterfaceNumber, entry: &mut ViMa
             if index < MAC_FREE_INDEX {
                 switch.remove_address_at(number, index.into());
             }
-            switch.add_address(number, address)
+            if has_room { switch.add_address(number, address) } else { Err(AddressError::Full) }
         }
     };
     let (index, result) = match result {
@@ -449,7 +458,9 @@ fn pf_vf(mut command: PfVfCommand) -> PfVfCommand {
         command.ingress = PfVfIngress::new().with(PfVfIngress::NIQFLINT, QUEUES).with(PfVfIngress::NIQ, 0);
         command.egress =
             PfVfEgress::new().with(PfVfEgress::CMASK, 0xf).with(PfVfEgress::PMASK, 0xf).with(PfVfEgress::NEQ, QUEUES);
-        command.interfaces = PfVfInterfaces::new().with(PfVfInterfaces::NVI, 28).with(PfVfInterfaces::NEXACTF, 336);
+        command.interfaces = PfVfInterfaces::new()
+            .with(PfVfInterfaces::NVI, INTERFACES_MAX as u32)
+            .with(PfVfInterfaces::NEXACTF, ADDRESSES_MAX as u32);
         command.caps = PfVfCaps::new().with(PfVfCaps::R_CAPS, 0x86).with(PfVfCaps::WX_CAPS, 0x82);
     }
     command

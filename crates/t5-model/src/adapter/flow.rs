@@ -93,6 +93,10 @@ pub(super) struct Flow {
 }
 
 impl Flow {
+    pub(super) const fn is_asked(&self) -> bool {
+        matches!(self.phase, Phase::Asked { .. })
+    }
+
     pub(super) fn new(pf: usize, interface: InterfaceNumber, tuple: Tuple, iq: u16, phase: Phase) -> Self {
         Self {
             pf,

@@ -51,6 +51,8 @@ impl Core {
 
     /// Brings a frame to everybody who gets it.
     pub(super) fn deliver(&mut self, delivery: Delivery, mut frame: Vec<u8>, now: Duration) {
+        let copies = delivery.copies.len() + delivery.wires.len();
+        self.copied_bytes = self.copied_bytes.wrapping_add((copies * frame.len()) as u64);
         for copy in &delivery.copies {
             self.deliver_copy(copy.receiver, copy.queue, copy.matched, &frame, now);
         }

@@ -70,6 +70,8 @@ pub(super) struct Function {
     pub(super) initiator: Initiator,
     wakers: HashMap<u16, Waker>,
     faults: VecDeque<Fault>,
+    /// The queue that has had the last turn.
+    pub(super) last_egress: u32,
 }
 
 impl Function {
@@ -92,6 +94,7 @@ impl Function {
             initiator: Initiator::default(),
             wakers: HashMap::new(),
             faults: VecDeque::new(),
+            last_egress: 0,
         }
     }
 

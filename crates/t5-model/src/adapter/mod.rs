@@ -13,6 +13,7 @@ mod bus;
 mod doorbells;
 mod egress;
 mod fault;
+mod filters;
 mod firmware;
 mod flow;
 mod foiscsi;
@@ -20,6 +21,7 @@ mod frames;
 mod function;
 mod ingress;
 mod inside;
+mod limits;
 mod open;
 mod pump;
 mod requests;
@@ -92,6 +94,8 @@ struct Core {
     /// Who takes the frames off the wires.
     carriers: [Option<Waker>; PORTS],
     counted: IscsiCounters,
+    /// Bytes of frames that were copied to receivers and wires.
+    copied_bytes: u64,
     /// Empty lists and buffers that are used again.
     heard: Vec<Doorbell>,
     scratch: Box<[u8]>,
@@ -118,6 +122,7 @@ impl Adapter {
             wires: std::array::from_fn(|_| VecDeque::new()),
             carriers: std::array::from_fn(|_| None),
             counted: IscsiCounters::default(),
+            copied_bytes: 0,
             heard: Vec::new(),
             scratch: vec![0; PAYLOAD_BYTES_MAX + 2 * DIGEST_LENGTH].into(),
             random: fastrand::Rng::with_seed(seed),
@@ -195,6 +200,12 @@ impl Adapter {
     #[must_use]
     pub fn take_fault(&self, pf: u8) -> Option<Fault> {
         self.core.lock().functions.get_mut(usize::from(pf))?.as_mut()?.take_fault()
+    }
+
+    /// Doorbells of a function that nobody has heard yet.
+    #[must_use]
+    pub fn waiting_doorbells(&self, pf: u8) -> usize {
+        self.doorbells[usize::from(pf)].len()
     }
 
     /// How many connections there are.

@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::firmware::TIDS;
 use super::flow::{Flow, Phase};
 use super::frames::FRAMES_MAX;
+use super::limits::{ASKED_MAX, CONNECTIONS_MAX};
 use crate::switch::{EthernetHeader, InterfaceNumber};
 use crate::tcp::{Connection, ConnectionConfig, LinkHeader, Segment, Tuple};
 use std::net::SocketAddr;
@@ -20,8 +21,6 @@ pub(super) const INSIDE_MTU_BYTES: usize = 65535;
 const RECEIVE_BYTES_MIN: usize = 64 << 10;
 /// Bytes that TCP holds until they are acknowledged.
 pub(super) const SEND_BYTES: usize = 128 << 10;
-/// Connections that wait for the driver's word, at most: a part of all.
-const ASKED_MAX: usize = TIDS as usize / 4;
 
 impl Core {
     /// The connection of a message, if it is that function's.
@@ -85,6 +84,9 @@ impl Core {
         if self.by_tuple.contains_key(&(interface, tuple)) {
             return Err(CplStatus::ConnExist);
         }
+        if !self.may_open(pf, config.receive_bytes) {
+            return Err(CplStatus::TcamFull);
+        }
         let tcp = Connection::connect(config, tuple, now).map_err(|_| CplStatus::BadRoute)?;
         let mut flow = Flow::new(pf, interface, tuple, iq, Phase::Opening { atid });
         flow.window_bytes = config.receive_bytes as u32;
@@ -105,7 +107,7 @@ impl Core {
 
     /// Gives a connection its number; none if there are too many.
     pub(super) fn insert(&mut self, flow: Flow) -> Option<u32> {
-        if self.flows.len() >= TIDS as usize {
+        if self.flows.len() >= TIDS as usize || self.held(flow.pf).connections >= CONNECTIONS_MAX {
             return None;
         }
         let key = (flow.interface, flow.tuple);
@@ -147,8 +149,7 @@ impl Core {
         now: Duration,
     ) -> bool {
         let Some((listener, found)) = self.function(pf).listener(segment.tuple.local) else { return false };
-        let asked = self.flows.iter().filter(|(_, flow)| matches!(flow.phase, Phase::Asked { .. })).count();
-        if asked >= ASKED_MAX {
+        if self.held(pf).asked >= ASKED_MAX {
             return true;
         }
         let headers = ethernet.length + segment.ip_header_bytes + segment.tcp_header_bytes;
@@ -184,7 +185,7 @@ impl Core {
         if !matches!(flow.phase, Phase::Asked { .. }) {
             return Err(Fault::NoConnection { tid });
         }
-        let config = self.tcp_config(pf, opt0);
+        let config = self.tcp_config(pf, opt0).ok().filter(|(_, config)| self.may_open(pf, config.receive_bytes));
         let flow = self.flow_of(pf, tid)?;
         let Phase::Asked { listener, frame } = std::mem::replace(&mut flow.phase, Phase::Over) else {
             return Err(Fault::NoConnection { tid });
@@ -192,7 +193,6 @@ impl Core {
         let (interface, iq) = (flow.interface, opt2.get(Opt2::RSS_QUEUE) as u16);
         let syn = packet_of(&frame);
         let accepted = config
-            .ok()
             .filter(|(number, _)| *number == interface)
             .and_then(|(_, config)| Some((Connection::accept(config, syn, now).ok()?, config.receive_bytes as u32)));
         let flow = self.flows.get_mut(tid as usize).expect("it was there before");

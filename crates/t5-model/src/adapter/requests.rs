@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::flow::{Payload, Request as FlowRequest};
 use super::foiscsi::is_for_initiator;
 use super::function::{Function, Listener, NextHop, SERVERS, socket};
+use super::limits::{COPIED_BYTES_A_TURN, REQUESTS_A_TURN};
 use crate::switch::{MacAddress, Origin, Path};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -40,15 +41,29 @@ impl<F: Into<Fault>> From<F> for Wrong {
 }
 
 impl Core {
-    /// Does some of what stands in a function's egress queues; says whether there was anything.
+    /// Does some of what stands in a function's egress queues, which have their turns one after the other; says whether there was anything.
     pub(super) fn run_egress(&mut self, pf: usize, now: Duration) -> bool {
         let Some(function) = &self.functions[pf] else { return false };
-        let busy: Vec<u32> = function.egress.values().filter(|queue| queue.has_work()).map(|queue| queue.id).collect();
+        let last = function.last_egress;
+        let mut busy: Vec<u32> =
+            function.egress.values().filter(|queue| queue.has_work()).map(|queue| queue.id).collect();
+        let behind_last = busy.partition_point(|&id| id <= last);
+        busy.rotate_left(behind_last);
+        let (mut left, begin) = (REQUESTS_A_TURN, self.copied_bytes);
         for &id in &busy {
-            for _ in 0..BURST {
+            for _ in 0..BURST.min(left) {
+                if self.copied_bytes.wrapping_sub(begin) >= COPIED_BYTES_A_TURN {
+                    left = 0;
+                    break;
+                }
                 if !self.run_request(pf, id, now) {
                     break;
                 }
+                left -= 1;
+            }
+            self.function(pf).last_egress = id;
+            if left == 0 {
+                break;
             }
         }
         !busy.is_empty()
@@ -124,6 +139,9 @@ impl Core {
             (Some(WorkRequestOpcode::Tp), _) => self.message(pf, Request::decode(request)?, request, now),
             (Some(WorkRequestOpcode::UlpTx), _) => self.memory_write(pf, request),
             (Some(WorkRequestOpcode::FlowC), _) => self.flow_parameters(pf, request),
+            (Some(WorkRequestOpcode::Filter), EgressKind::Control | EgressKind::Offload) => {
+                self.change_filter(pf, request, now)
+            }
             (Some(WorkRequestOpcode::OffloadTxData), EgressKind::Offload) => self.send_data(pf, request),
             (Some(opcode), EgressKind::Offload) if is_for_initiator(opcode) => {
                 self.initiate(pf, opcode, iq, request, now)

@@ -65,6 +65,11 @@ impl ExactTable {
         Ok(at)
     }
 
+    /// How many addresses belong to one of those interfaces or more.
+    pub(super) fn count(&self, interfaces: InterfaceSet) -> usize {
+        self.entries.iter().flatten().filter(|entry| entry.members.meets(interfaces)).count()
+    }
+
     /// Takes an address from an interface; says whether it had it.
     pub(super) fn remove(&mut self, port: PortNumber, address: MacAddress, interface: InterfaceNumber) -> bool {
         let Some(&at) = self.index.get(&(port, address)) else { return false };

@@ -5,7 +5,7 @@
 
 use super::counters::Count;
 use super::frame::{EthernetHeader, IpHeader};
-use super::{InterfaceNumber, Match, PortNumber};
+use super::{InterfaceNumber, InterfaceSet, Match, PortNumber};
 use std::net::IpAddr;
 use std::ops::{BitAnd, BitXor, Not};
 
@@ -48,10 +48,12 @@ pub struct FilterKey {
     pub port: Option<PortNumber>,
     /// Whether it came from the wire (false) or by the loopback path (true).
     pub loopback: Option<bool>,
-    /// Whose copy it is.
-    pub receiver: Option<InterfaceNumber>,
+    /// Whose copy it is: one of these.
+    pub receivers: Option<InterfaceSet>,
     /// How the receiver's address was found.
     pub matched: Option<Match>,
+    /// Whether it has a tag.
+    pub tagged: Option<bool>,
     /// The VLAN of its tag.
     pub vlan: Masked<u16>,
     /// The ethertype.
@@ -90,8 +92,9 @@ impl FilterKey {
         let ports = frame.ip.and_then(|ip| ip.ports);
         is(self.port, frame.port)
             && is(self.loopback, frame.loopback)
-            && is(self.receiver, frame.receiver)
+            && self.receivers.is_none_or(|wanted| wanted.contains(frame.receiver))
             && is(self.matched, frame.matched)
+            && is(self.tagged, frame.ethernet.vlan.is_some())
             && self.vlan.takes_some(frame.ethernet.vlan)
             && self.ethertype.takes(frame.ethernet.ethertype)
             && self.protocol.takes_some(frame.ip.map(|ip| ip.protocol))
@@ -144,7 +147,9 @@ pub struct Filter {
     pub key: FilterKey,
     /// What becomes of it.
     pub action: FilterAction,
-    /// Frames that it has decided on.
+    /// Whether it counts.
+    pub counts: bool,
+    /// Frames that it has decided on and counted.
     pub hits: Count,
 }
 
@@ -172,6 +177,19 @@ impl Filters {
         true
     }
 
+    /// An interface is gone: whoever has its number next is another. A filter for nobody is none.
+    pub(super) fn forget(&mut self, receiver: InterfaceNumber) {
+        for slot in &mut self.0 {
+            let receivers = slot.as_mut().and_then(|filter| filter.key.receivers.as_mut());
+            if receivers.is_some_and(|receivers| receivers.remove(receiver) && receivers.is_empty()) {
+                *slot = None;
+            }
+        }
+        while self.0.last().is_some_and(Option::is_none) {
+            self.0.pop();
+        }
+    }
+
     pub(super) fn get(&self, index: usize) -> Option<&Filter> {
         self.0.get(index)?.as_ref()
     }
@@ -180,7 +198,9 @@ impl Filters {
     pub(super) fn decide(&mut self, frame: &Candidate<'_>, bytes: usize) -> FilterAction {
         match self.0.iter_mut().flatten().find(|filter| filter.key.takes(frame)) {
             Some(filter) => {
-                filter.hits.add(bytes);
+                if filter.counts {
+                    filter.hits.add(bytes);
+                }
                 filter.action
             }
             None => FilterAction::Pass { queue: None },

@@ -53,6 +53,22 @@ pub enum Match {
     Broadcast = 6,
 }
 
+impl Match {
+    /// From its number.
+    #[must_use]
+    pub const fn from_wire(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::ExactUnicast,
+            1 => Self::HashUnicast,
+            2 => Self::ExactMulticast,
+            3 => Self::HashMulticast,
+            4 => Self::Promiscuous,
+            6 => Self::Broadcast,
+            _ => return None,
+        })
+    }
+}
+
 /// By which way an interface sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
@@ -147,6 +163,7 @@ impl Switch {
     /// Takes an interface away, with its addresses.
     pub fn detach(&mut self, number: InterfaceNumber) {
         self.exact.remove_all(number);
+        self.filters.forget(number);
         self.interfaces[number.index()] = None;
     }
 
@@ -196,6 +213,12 @@ impl Switch {
     /// Takes the address at an index of the table from an interface; says whether it had it.
     pub fn remove_address_at(&mut self, number: InterfaceNumber, index: usize) -> bool {
         self.exact.remove_at(index, number)
+    }
+
+    /// How many exact addresses those interfaces have, each counted once.
+    #[must_use]
+    pub fn addresses_of(&self, interfaces: InterfaceSet) -> usize {
+        self.exact.count(interfaces)
     }
 
     /// Sets or removes the filter at an index below [`FILTERS_MAX`]; false if there is no such index.

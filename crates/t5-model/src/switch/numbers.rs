@@ -67,6 +67,12 @@ impl InterfaceSet {
         self.0 >> interface.0 & 1 == 1
     }
 
+    /// Whether it has one of those.
+    #[must_use]
+    pub const fn meets(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
     /// Whether it has none.
     #[must_use]
     pub const fn is_empty(self) -> bool {

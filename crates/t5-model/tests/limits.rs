@@ -1,0 +1,115 @@
+//! What one function takes it takes from itself: the others get what they had, whatever its driver asks for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use t5_hal::Bus;
+use t5_hal::dma::DmaMemory;
+use t5_hal::driver::{Driver, DriverConfig, DriverError, DriverEvent, OffloadMode, OpenTarget, execute};
+use t5_hal::registers::UserDoorbell;
+use t5_hal::wire::*;
+use t5_model::adapter::{Adapter, FunctionBus};
+
+const HOSTILE: u8 = 2;
+const VICTIM: u8 = 5;
+
+fn bus(adapter: &Arc<Adapter>, pf: u8) -> FunctionBus {
+    adapter.function(pf, Arc::new(DmaMemory::new(0x4000_0000 * u64::from(pf), 64 << 20, 1 << 20)))
+}
+
+fn adapter() -> Arc<Adapter> {
+    let begin = Instant::now();
+    Adapter::new(1, 1, Box::new(move || begin.elapsed()))
+}
+
+fn driver(adapter: &Arc<Adapter>, pf: u8) -> Driver<FunctionBus> {
+    let config = DriverConfig { receive_window_bytes: 1023 << 10, ..DriverConfig::default() };
+    Driver::bring_up(bus(adapter, pf), config, &mut Instant::now).unwrap()
+}
+
+/// Asks for one more virtual interface.
+fn interface(bus: &FunctionBus, pf: u8) -> Result<ViCommand, DriverError> {
+    let mut ask = ViCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    ask.length = ask.length.with_bit(AllocLength::ALLOC, true);
+    execute(bus, &ask, &mut Instant::now)
+}
+
+/// Asks for an exact address; what is said of it.
+fn address(bus: &FunctionBus, vi: u16, number: u16) -> u16 {
+    let mut ask = ViMacCommand::request(Access::WRITE, vi.into());
+    ask.entries[0].index = ViMacIndex::new().with_bit(ViMacIndex::VALID, true).with(ViMacIndex::IDX, MAC_ADD);
+    let [high, low] = number.to_be_bytes();
+    ask.entries[0].address = [2, 1, 0, 0, high, low];
+    execute(bus, &ask, &mut Instant::now).unwrap().entries[0].index.get(ViMacIndex::SMAC_RESULT)
+}
+
+#[test]
+fn interfaces_and_addresses_are_left_for_others() {
+    let adapter = adapter();
+    let hostile = bus(&adapter, HOSTILE);
+    let mut made = Vec::new();
+    let refusal = loop {
+        match interface(&hostile, HOSTILE) {
+            Ok(answer) => made.push(answer.kind.get(ViType::VIID)),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refusal, DriverError::Refused { code: Some(ReturnCode::NoMemory), .. }), "{refusal}");
+    assert_eq!(made.len(), 28);
+    let taken = (0..400).filter(|&number| address(&hostile, made[usize::from(number) % 28], number) == 0).count();
+    assert_eq!(taken, 112);
+    // All that the others need is there.
+    driver(&adapter, VICTIM);
+    driver(&adapter, 4);
+}
+
+#[test]
+fn connections_and_their_memory_are_left_for_others() {
+    let adapter = adapter();
+    let (mut hostile, mut victim) = (driver(&adapter, HOSTILE), driver(&adapter, VICTIM));
+    let peer_mac = victim.adapter().mac;
+    let mut refused = 0;
+    for port in 0..600u16 {
+        let local = format!("10.0.0.2:{}", 20000 + port).parse().unwrap();
+        let target = OpenTarget { local, peer: "10.0.0.5:3260".parse().unwrap(), peer_mac, mode: OffloadMode::Ulp };
+        hostile.connect(target).unwrap();
+        hostile.poll(Instant::now());
+        while let Some(event) = hostile.poll_event() {
+            refused += usize::from(matches!(event, DriverEvent::OpenFailed { .. }));
+        }
+    }
+    let window = (1023 << 10) + (128 << 10);
+    assert!(adapter.connections() <= (512 << 20) / window, "{} connections", adapter.connections());
+    assert!(refused > 0, "whoever asks for more is told so");
+
+    let listener = victim.listen("10.0.0.5:80".parse().unwrap(), OffloadMode::Ulp).unwrap();
+    let mut own = driver(&adapter, 4);
+    let (local, peer) = ("10.0.0.4:20000".parse().unwrap(), "10.0.0.5:80".parse().unwrap());
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut opened = None;
+    while Instant::now() < until {
+        victim.poll(Instant::now());
+        own.poll(Instant::now());
+        while let Some(event) = victim.poll_event() {
+            if event == (DriverEvent::Listening { listener, result: Ok(()) }) {
+                opened = Some(own.connect(OpenTarget { local, peer, peer_mac, mode: OffloadMode::Ulp }).unwrap());
+            }
+        }
+        let connected = std::iter::from_fn(|| own.poll_event())
+            .any(|event| matches!(event, DriverEvent::Connected { open, .. } if Some(open) == opened));
+        if connected {
+            return;
+        }
+    }
+    panic!("others can connect no more");
+}
+
+#[test]
+fn doorbells_that_nobody_hears_are_bounded() {
+    let adapter = adapter();
+    let hostile = bus(&adapter, HOSTILE);
+    let word = QueueDoorbell::new().with(QueueDoorbell::PIDX, 1).value();
+    (0..1_000_000).for_each(|_| hostile.write_doorbell(UserDoorbell::KDOORBELL, word));
+    assert!(adapter.waiting_doorbells(HOSTILE) <= 1 << 16);
+    while adapter.poll() {}
+    assert_eq!(adapter.waiting_doorbells(HOSTILE), 0);
+}
