@@ -381,11 +381,29 @@ mod tests {
             (&["--max-connections", "0"], &["--max-connections <NUMBER>", "1..=65535"]),
             (&["--header-digest", "md5"], &["--header-digest <DIGEST>", "none, crc32c, any"]),
             (&["--mutual-chap", "bob:/f"], &["--chap <USER:FILE>"]),
+            (&["--port", "t5-model"], &["--tap <NAME>"]),
+            (&["--tap", "t5"], &["--address <IP/PREFIX>"]),
+            (&["--tap", "t5", "--address", "192.0.2.4"], &["--address <IP/PREFIX>", "such as 192.0.2.4/24"]),
+            (&["--tap", "t5", "--address", "192.0.2.4/33"], &["--address <IP/PREFIX>", "such as 192.0.2.4/24"]),
+            (&["--tap", "t5", "--address", "0.0.0.0/24"], &["--address <IP/PREFIX>", "such as 192.0.2.4/24"]),
         ];
         for (arguments, expected) in wrong {
             let error = error(arguments);
             assert!(expected.iter().all(|words| error.contains(words)), "{arguments:?}: {error}");
         }
+    }
+
+    #[test]
+    fn an_adapter_listens_at_its_address() {
+        let listens = |more: &[&str]| {
+            let words = ["iscsi-target", "--port", "t5-model", "--tap", "t5", "--address", "192.0.2.4/24"];
+            let arguments = Arguments::try_parse_from(words.iter().chain(more)).unwrap();
+            arguments.adapter.listen(&arguments.listen, LISTEN.parse().unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(listens(&[]).unwrap(), [("192.0.2.4:3260".parse().unwrap(), 1)]);
+        assert_eq!(listens(&["--listen", "192.0.2.4:999,group=2"]).unwrap(), [("192.0.2.4:999".parse().unwrap(), 2)]);
+        let error = listens(&["--listen", "192.0.2.5"]).unwrap_err();
+        assert_eq!(error, "--listen 192.0.2.5:3260: expected the adapter's address (--address), 192.0.2.4");
     }
 
     #[test]
