@@ -120,6 +120,7 @@ fn measure(
         geometry,
         size: VERIFIED_BYTES,
         shape: Shape { rw, block_size, iodepth: DEPTH, jobs: 1, connections: 1 },
+        read_percent: 50,
         runtime,
         fill: false,
         verify: true,
@@ -135,6 +136,7 @@ fn row(report: &Report) -> [String; 5] {
         Direction::Randrw => "random reads and writes",
         Direction::Read => "reads in order",
         Direction::Write => "writes in order",
+        Direction::Rw => "reads and writes in order",
     };
     let latency = &report.total.latency_us;
     [

@@ -30,6 +30,16 @@ pub fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).filter(|bytes| *bytes <= i64::MAX as u64).ok_or("expected less than 8 EiB".into())
 }
 
+/// Bytes of one request: what a 32-bit field of a session holds comfortably.
+///
+/// # Errors
+/// What was expected.
+pub fn request_size(text: &str) -> Result<u32, String> {
+    const MAX: u64 = 16 << 20;
+    let size = size(text)?;
+    if (512..=MAX).contains(&size) { Ok(size as u32) } else { Err("expected a size from 512 to 16M".into()) }
+}
+
 /// A time in seconds, or with ms, s, m or h behind it; not zero, and at most a day.
 ///
 /// # Errors

@@ -42,20 +42,23 @@ pub enum Direction {
     Read,
     /// Writes from front to back.
     Write,
+    /// Reads and writes from front to back, half and half.
+    Rw,
 }
 
 impl Direction {
     fn order(self) -> Order {
         match self {
             Self::Randread | Self::Randwrite | Self::Randrw => Order::Random,
-            Self::Read | Self::Write => Order::Sequential,
+            Self::Read | Self::Write | Self::Rw => Order::Sequential,
         }
     }
 
-    fn write_percent(self) -> u8 {
+    /// How many of a hundred requests write; `read_percent` is for those that are mixed.
+    fn write_percent(self, read_percent: u8) -> u8 {
         match self {
             Self::Randread | Self::Read => 0,
-            Self::Randrw => 50,
+            Self::Randrw | Self::Rw => 100 - read_percent.min(100),
             Self::Randwrite | Self::Write => 100,
         }
     }
@@ -63,7 +66,7 @@ impl Direction {
     /// Whether data on the disk is overwritten.
     #[must_use]
     pub fn writes(self) -> bool {
-        self.write_percent() > 0
+        !matches!(self, Self::Randread | Self::Read)
     }
 }
 
@@ -121,6 +124,8 @@ pub struct Bench {
     pub size: u64,
     /// The load.
     pub shape: Shape,
+    /// How many of a hundred requests of a mixed load read.
+    pub read_percent: u8,
     /// How long is measured.
     pub runtime: Duration,
     /// Whether the disk is written once before: reads of what was never written cost less.
@@ -141,7 +146,7 @@ impl Bench {
         if self.fill || self.verify && !self.shape.rw.writes() {
             jobs = self.sweep(runner, jobs, Plan::Fill)?;
         }
-        let (order, write_percent) = (self.shape.rw.order(), self.shape.rw.write_percent());
+        let (order, write_percent) = (self.shape.rw.order(), self.shape.rw.write_percent(self.read_percent));
         let before = processor_time();
         let jobs = self.sweep(runner, jobs, Plan::Timed { runtime: self.runtime, order, write_percent })?;
         let processor_time = processor_time().saturating_sub(before);

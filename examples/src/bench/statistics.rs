@@ -39,6 +39,12 @@ impl Tally {
         self.latencies.len()
     }
 
+    /// All of them, in nanoseconds.
+    #[must_use]
+    pub fn latencies(&self) -> &Histogram<u64> {
+        &self.latencies
+    }
+
     /// What people want to know, if each request moved `bytes` and all took `elapsed`.
     #[must_use]
     pub fn rates(&self, bytes: u32, elapsed: Duration) -> Rates {

@@ -28,8 +28,12 @@ pub(super) struct Bench {
     #[arg(long, value_enum, default_value = "randread")]
     rw: Direction,
 
+    /// How many of a hundred requests of a mixed load read
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(..=100))]
+    rwmixread: u8,
+
     /// Bytes in a request
-    #[arg(long, value_name = "SIZE", default_value = "4k", value_parser = request_size)]
+    #[arg(long, value_name = "SIZE", default_value = "4k", value_parser = parse::request_size)]
     block_size: u32,
 
     /// Requests under way at a time, in each job
@@ -165,17 +169,11 @@ impl Bench {
             geometry,
             size: self.size.unwrap_or(u64::MAX),
             shape: Shape { rw, block_size, iodepth, jobs, connections },
+            read_percent: self.rwmixread,
             runtime: self.runtime,
             fill,
             verify: self.verify,
             seed: self.seed.unwrap_or_else(clock),
         }
     }
-}
-
-/// Bytes of one request: what a 32-bit field of a session holds comfortably.
-fn request_size(text: &str) -> Result<u32, String> {
-    const MAX: u64 = 16 << 20;
-    let size = parse::size(text)?;
-    if (512..=MAX).contains(&size) { Ok(size as u32) } else { Err("expected a size from 512 to 16M".into()) }
 }

@@ -1,0 +1,287 @@
+//! What the sections of a job file ask for.
+
+use std::time::Duration;
+
+use super::file::{FileError, Setting, sections};
+use crate::bench::Direction;
+use crate::parse;
+
+/// Options that nothing depends on which is measured here, and why.
+const LEFT_OUT: [(&str, &str); 19] = [
+    ("ioengine", "requests go straight into an iSCSI session"),
+    ("direct", "no page cache of this machine is in the way"),
+    ("buffered", "no page cache of this machine is in the way"),
+    ("invalidate", "no page cache of this machine is in the way"),
+    ("ioscheduler", "no block layer of this machine is in the way"),
+    ("filename", "the disk is that of the URL"),
+    ("directory", "the disk is that of the URL"),
+    ("group_reporting", "the processes of a job are always reported together"),
+    ("thread", "each process of a job is a thread"),
+    ("norandommap", "random places may come again"),
+    ("randrepeat", "--seed makes a run the same as another"),
+    ("random_generator", "there is one"),
+    ("refill_buffers", "data is drawn once, or for each block if it is verified"),
+    ("exitall", "all jobs of a stage are waited for"),
+    ("gtod_reduce", "each request is timed"),
+    ("description", "it says nothing to us"),
+    ("name", "the section has the name"),
+    ("verify_fatal", "the first wrong block ends the run"),
+    ("do_verify", "verify=... says it"),
+];
+
+/// One section that is a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FioJob {
+    /// Name of the section.
+    pub name: String,
+    /// Which way the data goes.
+    pub rw: Direction,
+    /// Bytes in a request.
+    pub block_size: u32,
+    /// Requests under way in each process.
+    pub iodepth: u32,
+    /// Processes, each a session.
+    pub numjobs: u32,
+    /// Bytes at the front of the disk that are used; all if nothing is said.
+    pub bytes: Option<u64>,
+    /// How long it runs.
+    pub runtime: Duration,
+    /// How many of a hundred requests read, where both are mixed.
+    pub read_percent: u8,
+    /// Processors that its threads may run on; all if nothing is said.
+    pub cpus: Option<Vec<usize>>,
+    /// Whether data is verified.
+    pub verify: bool,
+    /// Whether it waits for all jobs before it.
+    pub stonewall: bool,
+    /// Whether the time is what ends it.
+    pub time_based: bool,
+    /// Its options and those of `[global]` as they stand in the file, the last of each.
+    pub options: Vec<(String, String)>,
+}
+
+/// Jobs that run at the same time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage(pub Vec<FioJob>);
+
+impl Default for FioJob {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            rw: Direction::Read,
+            block_size: 4096,
+            iodepth: 1,
+            numjobs: 1,
+            bytes: None,
+            runtime: Duration::ZERO,
+            read_percent: 50,
+            cpus: None,
+            verify: false,
+            stonewall: false,
+            time_based: false,
+            options: Vec::new(),
+        }
+    }
+}
+
+/// The stages of a job file, one after the other; and notes on what of it is left out.
+///
+/// # Errors
+/// What is wrong with the file, line by line.
+pub fn stages(text: &str) -> Result<(Vec<Stage>, Vec<String>), FileError> {
+    let (mut stages, mut notes, mut error) = (Vec::<Stage>::new(), Vec::new(), FileError::default());
+    let mut common = FioJob::default();
+    for section in sections(text)? {
+        let is_global = section.name == "global";
+        let mut job = FioJob { name: section.name, ..common.clone() };
+        for setting in &section.settings {
+            match job.take(setting) {
+                Ok(None) => {}
+                Ok(Some(note)) if notes.contains(&note) => {}
+                Ok(Some(note)) => notes.push(note),
+                Err(text) => error.add(setting.line, format!("{}: {text}", setting.name)),
+            }
+        }
+        if is_global {
+            common = FioJob { stonewall: false, ..job };
+            continue;
+        }
+        if job.runtime.is_zero() || !job.time_based {
+            error.add(
+                section.line,
+                format!("[{}]: expected time_based and runtime=TIME, here or in [global]", job.name),
+            );
+        }
+        match stages.last_mut() {
+            Some(stage) if !job.stonewall => stage.0.push(job),
+            _ => stages.push(Stage(vec![job])),
+        }
+    }
+    if stages.is_empty() {
+        error.add(1, "expected the [NAME] of a job");
+    }
+    error.none_or((stages, notes))
+}
+
+impl FioJob {
+    /// Takes an option; may give a note.
+    fn take(&mut self, setting: &Setting) -> Result<Option<String>, String> {
+        let Setting { name, value, .. } = setting;
+        if let Some((_, why)) = LEFT_OUT.iter().find(|(left_out, _)| left_out == name) {
+            self.remember(name, value.as_deref());
+            return Ok(Some(format!("{name} is left out: {why}")));
+        }
+        let text = value.as_deref();
+        let name = match name.as_str() {
+            "readwrite" => "rw",
+            "blocksize" => "bs",
+            "wait_for_previous" => "stonewall",
+            name => name,
+        };
+        match (name, text) {
+            ("stonewall", text) => self.stonewall = flag(text)?,
+            ("time_based", text) => self.time_based = flag(text)?,
+            ("rw", Some(text)) => self.rw = direction(text)?,
+            ("bs", Some(text)) => self.block_size = block_size(text)?,
+            ("iodepth", Some(text)) => self.iodepth = number(text, 1, 4096)?,
+            ("numjobs", Some(text)) => self.numjobs = number(text, 1, 256)?,
+            // The smaller holds: a process reads no further than its part of the file.
+            ("size" | "filesize", Some(text)) => {
+                self.bytes = Some(self.bytes.unwrap_or(u64::MAX).min(parse::size(&lower(text))?))
+            }
+            ("runtime", Some(text)) => self.runtime = parse::duration(text)?,
+            ("rwmixread", Some(text)) => self.read_percent = number(text, 0, 100)? as u8,
+            ("rwmixwrite", Some(text)) => self.read_percent = 100 - number(text, 0, 100)? as u8,
+            ("cpus_allowed", Some(text)) => self.cpus = Some(processors(text)?),
+            ("verify", Some(text)) => self.verify = !matches!(text, "" | "0" | "null"),
+            _ => return Err("expected an option that is known here, with what it takes; see --help".into()),
+        }
+        self.remember(name, text);
+        Ok((name == "verify")
+            .then(|| "verify checks each block against our own pattern, whichever way is asked for".into()))
+    }
+
+    fn remember(&mut self, name: &str, value: Option<&str>) {
+        self.options.retain(|(other, _)| other != name);
+        self.options.push((name.into(), value.unwrap_or("1").into()));
+    }
+}
+
+fn lower(text: &str) -> String {
+    text.to_ascii_lowercase().trim_end_matches('b').trim_end_matches('i').into()
+}
+
+fn flag(text: Option<&str>) -> Result<bool, String> {
+    match text {
+        None | Some("1") => Ok(true),
+        Some("0") => Ok(false),
+        Some(_) => Err("expected 0, 1 or nothing".into()),
+    }
+}
+
+fn direction(text: &str) -> Result<Direction, String> {
+    Ok(match text {
+        "randread" => Direction::Randread,
+        "randwrite" => Direction::Randwrite,
+        "randrw" => Direction::Randrw,
+        "read" => Direction::Read,
+        "write" => Direction::Write,
+        "rw" | "readwrite" => Direction::Rw,
+        _ => return Err("expected read, write, rw, randread, randwrite or randrw".into()),
+    })
+}
+
+fn block_size(text: &str) -> Result<u32, String> {
+    parse::request_size(&lower(text))
+}
+
+fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("expected a number from {least} to {most}"))
+}
+
+/// Numbers and ranges with commas between.
+fn processors(text: &str) -> Result<Vec<usize>, String> {
+    const MAX: usize = 1023;
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last && last <= MAX).then_some(first..=last)
+    };
+    let ranges: Option<Vec<_>> = text.split(',').map(range).collect();
+    ranges.map(|ranges| ranges.into_iter().flatten().collect()).ok_or("expected processors, such as 0,1 or 0-3".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The file of the paper as it is printed.
+    const PAPER: &str = include_str!("paper.fio");
+
+    #[test]
+    fn the_job_of_the_paper_is_read() {
+        let (stages, notes) = stages(PAPER).unwrap();
+        let [Stage(jobs)] = &stages[..] else { panic!("{stages:?}") };
+        let [job] = &jobs[..] else { panic!("{jobs:?}") };
+        assert_eq!((job.name.as_str(), job.rw, job.block_size), ("random_read_4k", Direction::Randread, 4096));
+        assert_eq!((job.iodepth, job.numjobs, job.runtime), (64, 32, Duration::from_secs(60)));
+        assert_eq!((job.bytes, job.cpus.as_deref()), (Some(1 << 30), Some(&[0, 1][..])));
+        let left_out: Vec<&str> = notes.iter().filter_map(|note| note.split(' ').next()).collect();
+        assert_eq!(left_out, ["ioengine", "direct", "group_reporting", "ioscheduler", "filename"]);
+        assert!(
+            job.options.contains(&("bs".into(), "4k".into()))
+                && job.options.contains(&("ioengine".into(), "libaio".into()))
+        );
+    }
+
+    #[test]
+    fn a_stonewall_begins_a_stage() {
+        let text = "[global]\ntime_based\nruntime=1s\n[a]\n[b]\nrw=randwrite\n[c]\nstonewall\nbs=64KiB\n[d]\nrwmixwrite=70\nrw=rw\n";
+        let (stages, notes) = stages(text).unwrap();
+        let names: Vec<Vec<&str>> =
+            stages.iter().map(|stage| stage.0.iter().map(|job| job.name.as_str()).collect()).collect();
+        assert_eq!(names, [["a", "b"], ["c", "d"]]);
+        let (c, d) = (&stages[1].0[0], &stages[1].0[1]);
+        assert_eq!((c.block_size, c.rw), (65536, Direction::Read));
+        assert_eq!((d.block_size, d.rw, d.read_percent), (4096, Direction::Rw, 30));
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn each_fault_says_where_it_is_and_what_was_expected() {
+        let cases = [
+            ("", "line 1: expected the [NAME] of a job"),
+            (
+                "rw=read\n[a]\ntime_based\nruntime=1",
+                "line 1: expected [global] or the [NAME] of a job before the first option",
+            ),
+            ("[a\n", "line 1: expected [NAME]"),
+            ("[a]\nruntime=1\n", "line 1: [a]: expected time_based and runtime=TIME, here or in [global]"),
+            (
+                "[a]\ntime_based\nruntime=x\n",
+                "line 3: runtime: expected a time such as 500ms, 5s, 2m or 1h, at most 24h\nline 1: [a]: expected time_based and runtime=TIME, here or in [global]",
+            ),
+            (
+                "[a]\ntime_based\nruntime=1\nrw=trim\nbs=5\niodepth=0\nnumjobs=x\nsize=all\nrwmixread=101\ncpus_allowed=3-1\nrw\n",
+                "line 4: rw: expected read, write, rw, randread, randwrite or randrw\n\
+                 line 5: bs: expected a size from 512 to 16M\n\
+                 line 6: iodepth: expected a number from 1 to 4096\n\
+                 line 7: numjobs: expected a number from 1 to 256\n\
+                 line 8: size: expected a size such as 4096, 4k, 64M or 1G\n\
+                 line 9: rwmixread: expected a number from 0 to 100\n\
+                 line 10: cpus_allowed: expected processors, such as 0,1 or 0-3\n\
+                 line 11: rw: expected an option that is known here, with what it takes; see --help",
+            ),
+            (
+                "[a]\ntime_based=yes\nruntime=1\nfsync=1\n",
+                "line 2: time_based: expected 0, 1 or nothing\nline 4: fsync: expected an option that is known here, with what it takes; see --help\nline 1: [a]: expected time_based and runtime=TIME, here or in [global]",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(stages(text).unwrap_err().to_string(), expected, "{text}");
+        }
+        let many = stages(&"[\n".repeat(1000)).unwrap_err().to_string();
+        assert!(many.ends_with("\nand 980 more"), "{many}");
+    }
+}

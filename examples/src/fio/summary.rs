@@ -1,0 +1,194 @@
+//! Results as fio tells them to people.
+
+use std::fmt::Write as _;
+
+use super::{Group, PERCENTILES};
+use crate::bench::{Direction, Tally};
+
+/// The whole report.
+#[must_use]
+pub fn summary(groups: &[Group]) -> String {
+    let mut text = String::new();
+    for group in groups {
+        job(&mut text, group);
+    }
+    let stages = groups.iter().map(|group| group.number + 1).max().unwrap_or(0);
+    for stage in 0..stages {
+        let members: Vec<&Group> = groups.iter().filter(|group| group.number == stage).collect();
+        _ = writeln!(text, "\nRun status group {stage} (all jobs):");
+        status(&mut text, "   READ", &members, |group| &group.reads);
+        status(&mut text, "  WRITE", &members, |group| &group.writes);
+    }
+    text.trim_end().into()
+}
+
+fn job(text: &mut String, group: &Group) {
+    let job = &group.job;
+    let lines = [
+        format!(
+            "{}: (g={}): rw={}, bs={}B, iodepth={}",
+            job.name,
+            group.number,
+            name(job.rw),
+            job.block_size,
+            job.iodepth
+        ),
+        format!("{}: (groupid={}, jobs={}): err= 0", job.name, group.number, job.numjobs),
+    ];
+    lines.iter().for_each(|line| _ = writeln!(text, "{line}"));
+    for (name, tally) in group.directions() {
+        if tally.count() > 0 {
+            direction(text, group, name, tally);
+        }
+    }
+    let [user, system] = group.processor_percent();
+    let (reads, writes) = (group.reads.count(), group.writes.count());
+    _ = writeln!(text, "  cpu          : usr={user:.2}%, sys={system:.2}%");
+    _ = writeln!(text, "     issued rwts: total={reads},{writes},0,0 short=0,0,0,0 dropped=0,0,0,0");
+    _ = writeln!(text, "     latency   : target=0, window=0, percentile=100.00%, depth={}", job.iodepth);
+}
+
+fn name(rw: Direction) -> String {
+    use clap::ValueEnum;
+    rw.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+fn direction(text: &mut String, group: &Group, name: &str, tally: &Tally) {
+    let (bytes, milliseconds) = (group.bytes(tally), group.elapsed.as_millis());
+    let (iops, bandwidth) = (group.per_second(tally.count()), group.per_second(bytes));
+    let iops = thousands(iops);
+    let (binary, decimal) = (binary(bandwidth), decimal(bandwidth));
+    let moved = self::binary(bytes as f64);
+    _ = writeln!(text, "  {name}: IOPS={iops}, BW={binary}/s ({decimal}/s)({moved}/{milliseconds}msec)");
+    let latencies = tally.latencies();
+    let (unit, divisor) = unit(latencies.mean());
+    let scaled = |nanoseconds: f64| nanoseconds / divisor;
+    let [min, max] = [latencies.min(), latencies.max()].map(|latency| scaled(latency as f64));
+    let (mean, deviation) = (scaled(latencies.mean()), scaled(latencies.stdev()));
+    for kind in ["clat", " lat"] {
+        _ = writeln!(
+            text,
+            "    {kind} ({unit}): min={}, max={}, avg={mean:.2}, stdev={deviation:.2}",
+            thousands(min),
+            thousands(max)
+        );
+    }
+    _ = writeln!(text, "    clat percentiles ({unit}):");
+    let values = PERCENTILES.map(|percentile| {
+        let value = scaled(latencies.value_at_quantile(percentile / 100.0) as f64);
+        format!("{percentile:5.2}th=[{value:5.0}]")
+    });
+    let lines: Vec<String> = values.chunks(4).map(|values| format!("     | {}", values.join(", "))).collect();
+    _ = writeln!(text, "{}", lines.join(",\n"));
+}
+
+/// The unit in which fio would tell latencies around this one, and its nanoseconds.
+fn unit(nanoseconds: f64) -> (&'static str, f64) {
+    match nanoseconds {
+        ..=2_000.0 => ("nsec", 1.0),
+        ..=2_000_000.0 => ("usec", 1e3),
+        _ => ("msec", 1e6),
+    }
+}
+
+/// Four figures at most, and a k or M behind them.
+fn thousands(value: f64) -> String {
+    match value {
+        ..10_000.0 => format!("{value:.0}"),
+        ..10_000_000.0 => format!("{:.1}k", value / 1e3),
+        _ => format!("{:.1}M", value / 1e6),
+    }
+}
+
+fn binary(bytes: f64) -> String {
+    scale(bytes, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB"])
+}
+
+fn decimal(bytes: f64) -> String {
+    scale(bytes, 1000.0, ["B", "kB", "MB", "GB", "TB"])
+}
+
+/// About four figures, as fio writes them.
+fn scale(bytes: f64, base: f64, units: [&str; 5]) -> String {
+    let mut value = bytes;
+    let mut units = units.into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for larger in units {
+        if value < 10.0 * base {
+            break;
+        }
+        (value, unit) = (value / base, larger);
+    }
+    let digits = if value < 100.0 && unit != "B" { 1 } else { 0 };
+    format!("{value:.digits$}{unit}")
+}
+
+fn status(text: &mut String, name: &str, groups: &[&Group], tally: fn(&Group) -> &Tally) {
+    let members: Vec<&&Group> = groups.iter().filter(|group| tally(group).count() > 0).collect();
+    let Some(longest) = members.iter().map(|group| group.elapsed.as_millis()).max() else { return };
+    let shortest = members.iter().map(|group| group.elapsed.as_millis()).min().unwrap_or(longest);
+    let bytes: u64 = members.iter().map(|group| group.bytes(tally(group))).sum();
+    let rates: Vec<f64> = members.iter().map(|group| group.per_second(group.bytes(tally(group)))).collect();
+    let total = bytes as f64 * 1000.0 / longest.max(1) as f64;
+    let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = rates.iter().copied().fold(0.0, f64::max);
+    _ = writeln!(
+        text,
+        "{name}: bw={}/s ({}/s), {}/s-{}/s ({}/s-{}/s), io={} ({}), run={shortest}-{longest}msec",
+        binary(total),
+        decimal(total),
+        binary(least),
+        binary(most),
+        decimal(least),
+        decimal(most),
+        binary(bytes as f64),
+        decimal(bytes as f64),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fio::{FioJob, json};
+    use std::time::Duration;
+
+    fn group() -> Group {
+        let (mut reads, mut writes) = (Tally::default(), Tally::default());
+        (0..30_000).for_each(|_| reads.record(Duration::from_micros(200)));
+        (0..10).for_each(|_| writes.record(Duration::from_millis(5)));
+        let job = FioJob { name: "mixed".into(), rw: Direction::Randrw, iodepth: 64, numjobs: 2, ..FioJob::default() };
+        let processor = [Duration::from_millis(1500), Duration::from_millis(250)];
+        Group { job, number: 0, reads, writes, elapsed: Duration::from_secs(2), processor }
+    }
+
+    #[test]
+    fn people_find_what_fio_would_tell_them() {
+        let text = summary(&[group()]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "mixed: (g=0): rw=randrw, bs=4096B, iodepth=64");
+        assert_eq!(lines[1], "mixed: (groupid=0, jobs=2): err= 0");
+        assert_eq!(lines[2], "  read: IOPS=15.0k, BW=58.6MiB/s (61.4MB/s)(117MiB/2000msec)");
+        assert_eq!(lines[3], "    clat (usec): min=200, max=200, avg=200.00, stdev=0.00");
+        assert!(lines[6].starts_with("     |  1.00th=[  200],  5.00th=[  200], "), "{}", lines[6]);
+        assert!(text.contains("\n  write: IOPS=5, BW=20.0KiB/s (20.5kB/s)(40.0KiB/2000msec)\n"), "{text}");
+        assert!(text.contains("\n  cpu          : usr=75.00%, sys=12.50%\n"), "{text}");
+        let status = "   READ: bw=58.6MiB/s (61.4MB/s), 58.6MiB/s-58.6MiB/s (61.4MB/s-61.4MB/s), io=117MiB (123MB), run=2000-2000msec";
+        assert!(text.contains(status), "{text}");
+        assert!(!summary(&[Group { writes: Tally::default(), ..group() }]).contains("WRITE"));
+    }
+
+    #[test]
+    fn programs_find_the_names_of_fio() {
+        let value = json(&[group()]);
+        let job = &value["jobs"][0];
+        assert_eq!((&job["jobname"], &job["groupid"], &job["error"]), (&"mixed".into(), &0.into(), &0.into()));
+        let read = &job["read"];
+        assert_eq!((read["total_ios"].as_u64(), read["iops"].as_f64()), (Some(30_000), Some(15_000.0)));
+        assert_eq!((read["io_bytes"].as_u64(), read["bw"].as_u64()), (Some(30_000 << 12), Some(60_000)));
+        let p99 = read["clat_ns"]["percentile"]["99.000000"].as_u64().unwrap();
+        assert!((199_000..=201_000).contains(&p99), "{p99}");
+        assert_eq!((job["trim"]["total_ios"].as_u64(), job["trim"]["clat_ns"]["N"].as_u64()), (Some(0), Some(0)));
+        assert!(job["trim"]["clat_ns"].get("percentile").is_none());
+        assert_eq!((job["usr_cpu"].as_f64(), job["sys_cpu"].as_f64()), (Some(75.0), Some(12.5)));
+    }
+}
