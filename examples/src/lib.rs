@@ -21,6 +21,7 @@ pub mod copy;
 pub mod demo;
 pub mod digest;
 pub mod failure;
+pub mod figure;
 pub mod fio;
 pub mod initiator;
 pub mod iscsictl;
