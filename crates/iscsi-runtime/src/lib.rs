@@ -31,7 +31,7 @@ pub use client::{
     Client, ClientConfig, ClientError, CommandHandle, INITIATOR_NAME, Next, Operation, Reconnection, RemoteDisk,
     SessionLoop, Workload, discover, run_workload,
 };
-pub use network::{AdapterBus, AdapterFunction, NetworkState, PolicyError};
+pub use network::{AdapterBus, AdapterFunction, LoopbackFunction, NetworkState, PolicyError};
 pub use server::{
     ChangeError, ConnectionState, Disk, Dropped, LunState, PortalGroup, PortalGroupState, Server, ServerBuilder,
     ServerState, SessionSelector, SessionState, ShutdownError, StartError, Target, TargetState,

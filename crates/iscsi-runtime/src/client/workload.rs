@@ -3,7 +3,7 @@
 use super::seat::Table;
 use super::session::{Driver, Link};
 use super::{ClientConfig, ClientError, sessions};
-use crate::network::{AdapterFunction, Endpoint, Network};
+use crate::network::{AdapterFunction, Endpoint, LoopbackFunction, Network};
 use iscsi_node::initiator::{Outcome, Request};
 use iscsi_session::Parameters;
 use std::cell::RefCell;
@@ -63,6 +63,14 @@ impl SessionLoop {
     /// The system refuses.
     pub fn adapter(function: AdapterFunction) -> Result<Self, ClientError> {
         Ok(Self { endpoint: RefCell::new(Network::adapter(function)?.open()?) })
+    }
+
+    /// On a network within this process.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn loopback(function: LoopbackFunction) -> Result<Self, ClientError> {
+        Ok(Self { endpoint: RefCell::new(Network::loopback(function)?.open()?) })
     }
 
     /// Logs in once for each workload, and runs it in that session. Gives each back when all have finished, or why its session did not

@@ -1,20 +1,23 @@
 //! Networks: where connections come from, and who says that something has happened on them.
 //!
-//! In: addresses to listen at and to connect to. Out: ports, and what has happened. There are two: the kernel's TCP, and a function of a
-//! T5 adapter, which does TCP and iSCSI by itself. Each loop has an [`Endpoint`] of its own, and sleeps in it.
+//! In: addresses to listen at and to connect to. Out: ports, and what has happened. There are three: the kernel's TCP; a function of a
+//! T5 adapter, which does TCP and iSCSI by itself; and one within this process, for a server and an initiator that are both in it. Each loop has an [`Endpoint`] of its own, and sleeps in it.
 
 mod adapter;
 mod kernel;
+mod loopback;
 mod port;
 mod socket;
 
 pub use adapter::{AdapterBus, AdapterFunction};
+pub use loopback::LoopbackFunction;
 pub use port::NetworkState;
 pub(crate) use port::{DetachedPort, Port};
 
 use adapter::AdapterEnd;
 use iscsi_transport::{BufferPool, Capture};
 use kernel::KernelEnd;
+use loopback::{LoopbackEnd, LoopbackStream};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::io;
@@ -37,6 +40,14 @@ pub(crate) struct Network {
 enum Kind {
     Kernel(Vec<TcpListener>),
     Adapter(Box<AdapterFunction>),
+    Loopback(LoopbackFunction),
+}
+
+/// What a server may listen on in the place of the kernel's TCP. One loop has it.
+#[derive(Debug)]
+pub(crate) enum Function {
+    Adapter(Box<AdapterFunction>),
+    Loopback(LoopbackFunction),
 }
 
 impl Network {
@@ -54,6 +65,25 @@ impl Network {
     /// The system refuses.
     pub(crate) fn adapter(function: AdapterFunction) -> io::Result<Self> {
         Self::new(Kind::Adapter(Box::new(function)))
+    }
+
+    /// A network within this process.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn loopback(function: LoopbackFunction) -> io::Result<Self> {
+        Self::new(Kind::Loopback(function))
+    }
+
+    /// Whichever it is.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn function(function: Function) -> io::Result<Self> {
+        match function {
+            Function::Adapter(function) => Self::adapter(*function),
+            Function::Loopback(function) => Self::loopback(function),
+        }
     }
 
     fn new(kind: Kind) -> io::Result<Self> {
@@ -80,6 +110,7 @@ impl Network {
                 Ok(address)
             }
             Kind::Adapter(function) => function.listen(address),
+            Kind::Loopback(function) => function.listen(address),
         }
     }
 
@@ -97,6 +128,7 @@ impl Network {
                 Link::Kernel(KernelEnd::new(listeners, Arc::clone(&waker)))
             }
             Kind::Adapter(function) => Link::Adapter(AdapterEnd::new(*function, &waker)),
+            Kind::Loopback(function) => Link::Loopback(LoopbackEnd::new(function, waker)),
         };
         Ok(Endpoint { poll, events: Events::with_capacity(256), link })
     }
@@ -140,6 +172,7 @@ pub(crate) struct Readiness {
 pub(crate) enum Stream {
     Socket(TcpStream),
     Adapter(t5_hal::Connection<AdapterBus>),
+    Loopback(LoopbackStream),
 }
 
 /// One loop's end of a network.
@@ -152,6 +185,7 @@ pub(crate) struct Endpoint {
 enum Link {
     Kernel(KernelEnd),
     Adapter(AdapterEnd),
+    Loopback(LoopbackEnd),
 }
 
 impl Endpoint {
@@ -164,6 +198,7 @@ impl Endpoint {
         let timeout = match &mut self.link {
             Link::Kernel(_) => timeout,
             Link::Adapter(end) => end.prepare_to_sleep(happened, timeout)?,
+            Link::Loopback(end) => end.prepare_to_sleep(happened, timeout),
         };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -179,7 +214,8 @@ impl Endpoint {
         match &mut self.link {
             Link::Kernel(end) => end.take_connected(happened),
             Link::Adapter(end) if happened.len() == before => end.take(happened)?,
-            Link::Adapter(_) => {}
+            Link::Loopback(end) if happened.len() == before => end.take(happened, false),
+            Link::Adapter(_) | Link::Loopback(_) => {}
         }
         Ok(())
     }
@@ -192,6 +228,7 @@ impl Endpoint {
         match &mut self.link {
             Link::Kernel(end) => end.accept(place).map(Stream::Socket),
             Link::Adapter(end) => end.accept(place).map(Stream::Adapter),
+            Link::Loopback(end) => end.accept(place).map(Stream::Loopback),
         }
     }
 
@@ -211,6 +248,7 @@ impl Endpoint {
         match &mut self.link {
             Link::Kernel(end) => end.stop_listening(),
             Link::Adapter(end) => end.stop_listening(),
+            Link::Loopback(end) => end.stop_listening(),
         }
     }
 
@@ -219,6 +257,7 @@ impl Endpoint {
         match &mut self.link {
             Link::Kernel(end) => end.connect(token, address, timeout),
             Link::Adapter(end) => end.connect(token, address, timeout),
+            Link::Loopback(end) => end.connect(token, address),
         }
     }
 
@@ -244,7 +283,11 @@ impl Endpoint {
                 let ends = end.open(token, &connection)?;
                 Ok((Port::over_adapter(connection, capture, ends), ends))
             }
-            (Stream::Adapter(_), Link::Kernel(_)) => {
+            (Stream::Loopback(stream), Link::Loopback(end)) => {
+                let ends = end.open(token, &stream);
+                Ok((Port::over_loopback(stream, capture, ends), ends))
+            }
+            (Stream::Adapter(_) | Stream::Loopback(_), _) => {
                 unreachable!("a connection stays with the network that it came from")
             }
         }

@@ -1,5 +1,6 @@
-//! The port of every connection: software over TCP, or that of an adapter; captured or not.
+//! The port of every connection: software over TCP, that of an adapter, or one within the process; captured or not.
 
+use super::loopback::LoopbackStream;
 use super::socket::Socket;
 use super::{AdapterBus, Readiness};
 use iscsi_pdu::Frame;
@@ -29,6 +30,8 @@ pub enum NetworkState {
         /// Number of the rule of the offload policy that it matched, from 1; `None` without a policy.
         rule: Option<u32>,
     },
+    /// Nothing: the peer is in this process.
+    Loopback,
 }
 
 /// The port of a connection.
@@ -37,6 +40,8 @@ pub(crate) enum Port {
     CapturedSocket(Box<PcapPort<SoftwarePort<Stream>>>),
     Adapter(T5Port<AdapterBus>),
     CapturedAdapter(Box<PcapPort<T5Port<AdapterBus>>>),
+    Loopback(LoopbackStream),
+    CapturedLoopback(Box<PcapPort<LoopbackStream>>),
 }
 
 /// A port over a socket on its way to another core.
@@ -74,19 +79,33 @@ impl Port {
         }
     }
 
+    /// The same on a connection within the process.
+    pub(super) fn over_loopback(
+        port: LoopbackStream,
+        capture: Option<&Capture>,
+        ends: (SocketAddr, SocketAddr),
+    ) -> Self {
+        match capture {
+            None => Self::Loopback(port),
+            Some(capture) => Self::CapturedLoopback(Box::new(PcapPort::new(port, capture.clone(), ends.0, ends.1))),
+        }
+    }
+
     /// The port without the memory of its core.
     ///
     /// # Panics
-    /// If it is that of an adapter: there is one core with its driver, so nobody to hand it over to.
+    /// If it is not one over a socket: one core has the function that it came from, so there is nobody to hand it over to.
     pub(crate) fn detach(self) -> DetachedPort {
         match self {
             Self::Socket(port) => DetachedPort::Plain(port.detach()),
             Self::CapturedSocket(port) => DetachedPort::Captured(Box::new(port.map_port(SoftwarePort::detach))),
-            Self::Adapter(_) | Self::CapturedAdapter(_) => unreachable!("a server on an adapter has one core"),
+            Self::Adapter(_) | Self::CapturedAdapter(_) | Self::Loopback(_) | Self::CapturedLoopback(_) => {
+                unreachable!("a server on a function has one core")
+            }
         }
     }
 
-    /// The socket, to be registered with whoever says when it is ready; an adapter has none.
+    /// The socket, to be registered with whoever says when it is ready; others have none.
     pub(super) fn socket_mut(&mut self) -> Option<&mut TcpStream> {
         self.stream_mut().map(|stream| &mut stream.stream_mut().0)
     }
@@ -107,10 +126,12 @@ impl Port {
             Self::CapturedSocket(port) => of_socket(port.port()),
             Self::Adapter(port) => of_adapter(port),
             Self::CapturedAdapter(port) => of_adapter(port.port()),
+            Self::Loopback(port) => Some((NetworkState::Loopback, port.addresses())),
+            Self::CapturedLoopback(port) => Some((NetworkState::Loopback, port.port().addresses())),
         }
     }
 
-    /// The network says for what the connection is ready, edge-triggered. An adapter's port looks by itself.
+    /// The network says for what the connection is ready, edge-triggered. Ports without a socket look by themselves.
     pub(crate) fn handle_readiness(&mut self, readiness: Readiness) {
         let Some(stream) = self.stream_mut() else { return };
         if readiness.readable {
@@ -125,7 +146,7 @@ impl Port {
         match self {
             Self::Socket(port) => Some(port.stream_mut()),
             Self::CapturedSocket(port) => Some(port.port_mut().stream_mut()),
-            Self::Adapter(_) | Self::CapturedAdapter(_) => None,
+            Self::Adapter(_) | Self::CapturedAdapter(_) | Self::Loopback(_) | Self::CapturedLoopback(_) => None,
         }
     }
 }
@@ -148,6 +169,8 @@ macro_rules! on_port {
             Port::CapturedSocket($port) => $call,
             Port::Adapter($port) => $call,
             Port::CapturedAdapter($port) => $call,
+            Port::Loopback($port) => $call,
+            Port::CapturedLoopback($port) => $call,
         }
     };
 }

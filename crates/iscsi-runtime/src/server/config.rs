@@ -5,7 +5,7 @@ use super::shared::{Medium, Stores};
 use super::{Server, StartError};
 use crate::capture;
 use crate::hash::fnv_1a;
-use crate::network::AdapterFunction;
+use crate::network::{AdapterFunction, Function, LoopbackFunction};
 use crate::url::Url;
 use block_store::{BlockStore, KeepingStore, MemoryStore, OpenError, Records, RecordsError, StoreKind, StoreSpec};
 use iscsi_node::target::{AccessList, AccessRule, Moved, Portal, PortalAddress, Redirect, TargetConfig};
@@ -348,11 +348,12 @@ pub struct ServerBuilder {
     targets: Vec<Target>,
     portal: Portal,
     cores: Option<usize>,
+    processors: Vec<usize>,
     connections_max: Option<usize>,
     busy_poll: Option<Duration>,
     capture: Option<PathBuf>,
     state: Option<PathBuf>,
-    function: Option<AdapterFunction>,
+    function: Option<Function>,
 }
 
 /// What a server is made of.
@@ -361,8 +362,9 @@ pub(super) struct Parts {
     pub(super) stores: Stores,
     pub(super) records: Option<Arc<Records>>,
     pub(super) listen: Vec<(SocketAddr, u16)>,
-    pub(super) function: Option<AdapterFunction>,
+    pub(super) function: Option<Function>,
     pub(super) cores: usize,
+    pub(super) processors: Vec<usize>,
     pub(super) connections_max: usize,
     pub(super) busy_poll: Duration,
     pub(super) capture: Option<Capture>,
@@ -401,6 +403,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn cores(mut self, cores: usize) -> Self {
         self.cores = Some(cores);
+        self
+    }
+
+    /// Has each loop run on one processor alone: the first loop on the first of these, and so on, counted round. Without any, loops run where
+    /// the system lets them. A processor that this process may not use is no reason to fail: the loop is not bound, and the log says so.
+    #[must_use]
+    pub fn processors(mut self, processors: impl Into<Vec<usize>>) -> Self {
+        self.processors = processors.into();
         self
     }
 
@@ -473,7 +483,14 @@ impl ServerBuilder {
     /// one driver, so there is one loop.
     #[must_use]
     pub fn function(mut self, function: AdapterFunction) -> Self {
-        self.function = Some(function);
+        self.function = Some(Function::Adapter(Box::new(function)));
+        self
+    }
+
+    /// Listens on one end of a network within this process instead of the kernel's TCP. There is one loop.
+    #[must_use]
+    pub fn loopback(mut self, function: LoopbackFunction) -> Self {
+        self.function = Some(Function::Loopback(function));
         self
     }
 
@@ -502,7 +519,7 @@ impl ServerBuilder {
             stores.push(units.into_iter().map(Some).collect());
         }
         if self.function.is_some() && self.cores.is_some_and(|cores| cores > 1) {
-            let text = "a function of an adapter has one driver, which one loop has: take one core";
+            let text = "a function of an adapter, or an end within the process, belongs to one loop: take one core";
             return Err(StartError::Configuration(text.into()));
         }
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -513,6 +530,7 @@ impl ServerBuilder {
             listen: self.listen,
             cores: if self.function.is_some() { 1 } else { self.cores.unwrap_or_else(processors).max(1) },
             function: self.function,
+            processors: self.processors,
             connections_max: self.connections_max.unwrap_or(CONNECTIONS_MAX),
             busy_poll: self.busy_poll.unwrap_or(BUSY_POLL),
             capture: self.capture.map(|file| capture::create(&file)).transpose()?,

@@ -141,12 +141,13 @@ impl Server {
             listen: listen_at,
             function,
             cores,
+            processors,
             connections_max,
             busy_poll,
             capture,
         } = builder.into_parts()?;
         let mut networks = match function {
-            Some(function) => vec![Network::adapter(function)?],
+            Some(function) => vec![Network::function(function)?],
             None => (0..cores).map(|_| Network::kernel()).collect::<io::Result<_>>()?,
         };
         // The first core accepts for all.
@@ -172,7 +173,11 @@ impl Server {
         for (index, network) in networks.into_iter().enumerate() {
             let shared = Arc::clone(&server.shared);
             let groups = if index == 0 { server.portal_groups.clone() } else { Vec::new() };
-            let run = move || Core::new(index, shared, network, groups)?.run();
+            let processor = processors.get(index % processors.len().max(1)).copied();
+            let run = move || {
+                processor.into_iter().for_each(bind);
+                Core::new(index, shared, network, groups)?.run()
+            };
             server.threads.push(std::thread::Builder::new().name(format!("iscsi-core-{index}")).spawn(run)?);
         }
         Ok(server)
@@ -198,6 +203,13 @@ impl Drop for Server {
         if let Err(error) = self.drain(Duration::ZERO) {
             tracing::error!(%error, "the server did not end well");
         }
+    }
+}
+
+/// Has the calling thread run on one processor alone.
+fn bind(processor: usize) {
+    if !core_affinity::set_for_current(core_affinity::CoreId { id: processor }) {
+        tracing::warn!(processor, "a loop is not bound: this process may not use that processor");
     }
 }
 
