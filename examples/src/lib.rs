@@ -4,7 +4,7 @@
 //!   iscsi-target ──> target ──────────────┐
 //!   iscsi-initiator ──> initiator ─┬──> copy, compare ──> storage (file or disk)
 //!                                  └──> bench ─────────> jobs on sessions
-//!   demo ──> demo ─────────────────────> bench
+//!   experiment ──> experiment ─────────> bench
 //!   --port t5-model ─> t5: a model of an adapter, for both ends
 //!   cop ──> policy
 //!   iscsictl ──> iscsictl ──> a socket ──> target::control
@@ -18,8 +18,8 @@
 pub mod bench;
 pub mod completion;
 pub mod copy;
-pub mod demo;
 pub mod digest;
+pub mod experiment;
 pub mod failure;
 pub mod figure;
 pub mod fio;

@@ -12,6 +12,8 @@ use clap::error::ErrorKind;
 use iscsi_runtime::url::{DEFAULT_PORT, Url};
 use iscsi_runtime::{AccessState, Isid, PortalGroup};
 
+use crate::process::usable;
+
 /// A number of bytes, or of KiB, MiB, GiB or TiB with k, m, g or t behind it.
 ///
 /// # Errors
@@ -38,6 +40,52 @@ pub fn request_size(text: &str) -> Result<u32, String> {
     const MAX: u64 = 16 << 20;
     let size = size(text)?;
     if (512..=MAX).contains(&size) { Ok(size as u32) } else { Err("expected a size from 512 to 16M".into()) }
+}
+
+/// Numbers of processors and ranges of them, with commas between.
+///
+/// # Errors
+/// What was expected.
+pub fn processors(text: &str) -> Result<Vec<usize>, String> {
+    const MAX: usize = 1023;
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last && last <= MAX).then_some(first..=last)
+    };
+    // A name for each processor that there may be is room enough.
+    let ranges: Option<Vec<_>> = text.split(',').take(MAX + 1).map(range).collect();
+    let mut processors: Vec<usize> =
+        ranges.ok_or("expected processors, such as 0,1 or 0-3")?.into_iter().flatten().collect();
+    processors.sort_unstable();
+    processors.dedup();
+    Ok(processors)
+}
+
+/// On how many threads a target serves, or on which processors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// So many threads, wherever the system lets them run.
+    Number(usize),
+    /// A thread on each of these.
+    Processors(Vec<usize>),
+}
+
+/// A number of threads, or `cpu:` and processors.
+///
+/// # Errors
+/// What was expected.
+pub fn cores(text: &str) -> Result<Cores, String> {
+    if let Some(list) = text.strip_prefix("cpu:") {
+        let list = processors(list)?;
+        let usable = usable(&list);
+        return match list.iter().find(|processor| !usable.contains(processor)) {
+            Some(processor) => Err(format!("this process may not use processor {processor}")),
+            None => Ok(Cores::Processors(list)),
+        };
+    }
+    let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
+    number.map(Cores::Number).ok_or("expected a number from 1 to 1024, or processors such as cpu:0,1".into())
 }
 
 /// A time in seconds, or with ms, s, m or h behind it; not zero, and at most a day.

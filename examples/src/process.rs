@@ -1,9 +1,12 @@
-//! What a process asks of the system: descriptors, processor time, a log.
+//! What a process asks of the system: descriptors, processors and their time, a log.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use tracing_subscriber::EnvFilter;
 
@@ -23,6 +26,71 @@ pub fn raise_descriptor_limit() {
 pub fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+/// Processor time of one thread, in steps of the system's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadTime {
+    /// In the program itself.
+    pub user: Duration,
+    /// In the kernel, on its behalf.
+    pub system: Duration,
+}
+
+impl ThreadTime {
+    /// What the calling thread has used; nothing where `/proc` does not tell.
+    #[must_use]
+    pub fn now() -> Self {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
+        Self::parse(&stat, clock_ticks_per_second()).unwrap_or_default()
+    }
+
+    /// proc_pid_stat(5): utime and stime are fields 14 and 15, counted after the name, which may hold anything.
+    fn parse(stat: &str, ticks_per_second: u64) -> Option<Self> {
+        let (_, behind_name) = stat.rsplit_once(')')?;
+        let mut fields = behind_name.split_whitespace().skip(11);
+        let mut time = || {
+            let ticks: u64 = fields.next()?.parse().ok()?;
+            Some(Duration::from_secs_f64(ticks as f64 / ticks_per_second.max(1) as f64))
+        };
+        Some(Self { user: time()?, system: time()? })
+    }
+}
+
+impl Add for ThreadTime {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { user: self.user + other.user, system: self.system + other.system }
+    }
+}
+
+impl Sub for ThreadTime {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self { user: self.user.saturating_sub(before.user), system: self.system.saturating_sub(before.system) }
+    }
+}
+
+/// Lets the calling thread run on these processors alone, and on any if there are none.
+///
+/// # Errors
+/// The system refuses: this process may use none of them.
+pub fn pin_thread(processors: &[usize]) -> io::Result<()> {
+    if processors.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    processors.iter().filter(|processor| **processor < CpuSet::MAX_CPU).for_each(|processor| set.set(*processor));
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Those of `processors` that this process may use.
+#[must_use]
+pub fn usable(processors: &[usize]) -> Vec<usize> {
+    let set = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+    processors.iter().copied().filter(|processor| *processor < CpuSet::MAX_CPU && set.is_set(*processor)).collect()
 }
 
 /// Sends the log to stderr, as far as `filter` lets it: a level, or `module=level` with commas between.
@@ -57,6 +125,29 @@ mod tests {
             sum = std::hint::black_box(sum + 1);
         }
         assert!(processor_time() > before);
+    }
+
+    #[test]
+    fn the_time_of_a_thread_is_that_of_its_line_in_proc() {
+        let line = "7 (a) b) R 1 2 3 4 5 6 7 8 9 10 250 40 0 0 20";
+        let time = ThreadTime { user: Duration::from_millis(2500), system: Duration::from_millis(400) };
+        assert_eq!(ThreadTime::parse(line, 100), Some(time));
+        assert_eq!(ThreadTime::parse("7 (a) R 1", 100), None);
+    }
+
+    #[test]
+    fn a_pinned_thread_may_use_what_it_was_given() {
+        let all: Vec<usize> = (0..CpuSet::MAX_CPU + 1).collect();
+        let first = usable(&all)[0];
+        std::thread::spawn(move || {
+            pin_thread(&[first]).unwrap();
+            assert_eq!(usable(&all), [first]);
+            pin_thread(&[]).unwrap();
+            assert_eq!(usable(&all), [first]);
+            assert!(pin_thread(&[CpuSet::MAX_CPU - 1]).is_err(), "there is no such processor");
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `--port`: the kernel's TCP, or a T5 adapter that is a program.
+//! `--port`: the kernel's TCP, a T5 adapter that is a program, or nothing.
 //!
 //! In: nothing. Out: a model of an adapter in this process, with a function for a target and one for an initiator.
 
@@ -15,6 +15,7 @@ use t5_hal::driver::{Driver, DriverConfig};
 use t5_model::runner::Runner;
 use t5_model::switch::PortNumber;
 use t5_model::tap::Attachment;
+use t5_policy::{Policy, Program};
 
 use crate::bench::number;
 use crate::failure::Failure;
@@ -26,6 +27,8 @@ pub enum Port {
     Kernel,
     /// A Chelsio T5 adapter in software, in this process; it does TCP and iSCSI
     T5Model,
+    /// Nothing: PDUs go from thread to thread in this process
+    Loopback,
 }
 
 /// The functions of the paper: the target has PF4, the initiator PF5.
@@ -37,6 +40,9 @@ const INITIATOR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 5));
 /// Where the target listens.
 pub const TARGET_PORTAL: SocketAddr = SocketAddr::new(TARGET, 3260);
 
+/// The offload policy of the paper, which both functions of a target and an initiator on one adapter have.
+pub const POLICY: &str = "any => offload ddp bind random";
+
 /// Memory of a function for queues and what it sends, and for what is placed, in bytes.
 const RING_BYTES: usize = 64 << 20;
 const PLACE_BYTES: usize = 128 << 20;
@@ -47,6 +53,13 @@ const WINDOW_BYTES: u32 = 128 << 10;
 /// Random bytes, which sequence numbers begin with.
 fn seed() -> Result<u64, Failure> {
     getrandom::u64().map_err(|error| Failure::local(format!("there are no random bytes: {error}")))
+}
+
+/// The policy of the paper, compiled.
+fn policy() -> Result<Arc<Program>, Failure> {
+    let failed = |error: String| Failure::local(format!("{POLICY}: {error}"));
+    let policy = Policy::parse(POLICY).map_err(|errors| failed(format!("{errors:?}")))?;
+    policy.compile().map(Arc::new).map_err(|error| failed(error.to_string()))
 }
 
 /// A model of an adapter that runs.
@@ -64,8 +77,8 @@ impl Model {
     /// The system refuses, or a driver does not come up.
     pub fn start() -> Result<(Self, AdapterFunction, AdapterFunction), Failure> {
         let model = Self::run()?;
-        let target = model.function(TARGET_PF, TARGET, DriverConfig::default())?;
-        let initiator = model.function(INITIATOR_PF, INITIATOR, DriverConfig::default())?;
+        let target = model.function(TARGET_PF, TARGET, DriverConfig::default(), Some(policy()?))?;
+        let initiator = model.function(INITIATOR_PF, INITIATOR, DriverConfig::default(), Some(policy()?))?;
         let initiator = initiator.neighbour(TARGET, target.mac());
         Ok((model, target, initiator))
     }
@@ -80,7 +93,7 @@ impl Model {
         let port = PortNumber::of(config.port);
         let attachment = Attachment::new(model.runner.adapter(), port, tap);
         model.attachment = Some(attachment.map_err(|error| Failure::local(error.to_string()))?);
-        let function = model.function(TARGET_PF, address.0, config)?;
+        let function = model.function(TARGET_PF, address.0, config, None)?;
         Ok((model, function))
     }
 
@@ -89,13 +102,20 @@ impl Model {
         Ok(Self { attachment: None, runner })
     }
 
-    fn function(&self, pf: u8, address: IpAddr, config: DriverConfig) -> Result<AdapterFunction, Failure> {
+    fn function(
+        &self,
+        pf: u8,
+        address: IpAddr,
+        config: DriverConfig,
+        policy: Option<Arc<Program>>,
+    ) -> Result<AdapterFunction, Failure> {
         let memory = Arc::new(DmaMemory::new(u64::from(pf) << 32, RING_BYTES, PLACE_BYTES));
         let bus: AdapterBus = Arc::new(self.runner.adapter().function(pf, memory));
         let config = DriverConfig { receive_window_bytes: WINDOW_BYTES, seed: seed()?, ..config };
         let vector = config.vector;
-        let driver = Driver::bring_up(bus, config, &mut Instant::now)
+        let mut driver = Driver::bring_up(bus, config, &mut Instant::now)
             .map_err(|error| Failure::local(format!("PF{pf} of the model does not come up: {error}")))?;
+        driver.set_policy(policy).map_err(|error| Failure::local(format!("PF{pf}: {error}")))?;
         Ok(AdapterFunction::new(driver, vector, address))
     }
 
@@ -137,6 +157,28 @@ pub struct Counters {
     pub frames_inside: u64,
     /// Frames that have left the adapter.
     pub frames_on_the_wire: u64,
+}
+
+impl Counters {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            bytes_placed: self.bytes_placed + other.bytes_placed,
+            bytes_delivered: self.bytes_delivered + other.bytes_delivered,
+            digests_inserted: self.digests_inserted + other.digests_inserted,
+            digests_checked: self.digests_checked + other.digests_checked,
+            digests_wrong: self.digests_wrong + other.digests_wrong,
+            frames_inside: self.frames_inside + other.frames_inside,
+            frames_on_the_wire: self.frames_on_the_wire + other.frames_on_the_wire,
+        }
+    }
+
+    /// How many of a hundred bytes of payload went right to where they belong.
+    #[must_use]
+    pub fn placed_percent(&self) -> f64 {
+        100.0 * self.bytes_placed as f64 / (self.bytes_placed + self.bytes_delivered).max(1) as f64
+    }
 }
 
 impl fmt::Display for Counters {

@@ -23,7 +23,7 @@ use control::{Controlled, Running};
 
 use crate::digest::{self, Digest, recoverable};
 use crate::failure::Failure;
-use crate::parse::{Redirection, hidden, listen_in_group, portal_group, portal_in_group, redirection};
+use crate::parse::{self, Cores, Redirection, hidden, listen_in_group, portal_group, portal_in_group, redirection};
 use crate::process;
 use crate::secret::CredentialFile;
 use crate::show;
@@ -182,9 +182,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIRECTORY")]
     state: Option<PathBuf>,
 
-    /// Number of threads that serve [default: one a processor]
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    cores: Option<u16>,
+    /// Number of threads that serve; or `cpu:` and processors, such as cpu:0,2-3, each of which has a thread that never leaves it
+    /// [default: one a processor]
+    #[arg(long, value_name = "NUMBER|cpu:LIST", value_parser = parse::cores)]
+    cores: Option<Cores>,
 
     /// Microseconds that a thread which has just served several commands looks for more before it sleeps; 0 never does
     #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
@@ -211,8 +212,12 @@ impl Arguments {
             None => self.builder()?,
         };
         builder = builder.busy_poll(Duration::from_micros(self.busy_poll.into()));
-        if let Some(cores) = self.cores {
-            builder = builder.cores(cores.into());
+        match &self.cores {
+            Some(Cores::Number(number)) => builder = builder.cores(*number),
+            Some(Cores::Processors(processors)) => {
+                builder = builder.cores(processors.len()).processors(processors.as_slice());
+            }
+            None => {}
         }
         if let Some(folder) = &self.state {
             builder = builder.state(folder);
@@ -323,11 +328,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// # Errors
 /// The target does not start.
 pub fn own_target(disk: Disk, limits: Limits, function: Option<AdapterFunction>) -> Result<(Server, Url), Failure> {
-    let builder = Server::builder().limits(limits).target(Target::new(TARGET_NAME).lun(0, disk));
+    let builder = Server::builder().limits(limits);
     let builder = match function {
         Some(function) => builder.function(function).listen(TARGET_PORTAL),
         None => builder.listen(SocketAddr::from(([127, 0, 0, 1], 0))),
     };
+    start_own(builder, disk)
+}
+
+/// The same where `builder` says.
+///
+/// # Errors
+/// The target does not start.
+pub fn start_own(builder: ServerBuilder, disk: Disk) -> Result<(Server, Url), Failure> {
+    let builder = builder.target(Target::new(TARGET_NAME).lun(0, disk));
     let server = builder.start().map_err(|error| Failure::local(error.to_string()))?;
     let url = url(server.addresses()[0], TARGET_NAME).parse().expect("an address and a checked name make a URL");
     Ok((server, url))
@@ -377,7 +391,9 @@ mod tests {
             (&["--portal-group", "2=gone"], &["--portal-group <TAG=STATE[,preferred]>", "such as 2=standby"]),
             (&["--redirect", "storage,forever"], &["--redirect <HOST[:PORT][,permanent]>", "expected a host name"]),
             (&["--target", "disk"], &["--target <NAME>", "expected iqn."]),
-            (&["--cores", "0"], &["--cores <NUMBER>", "1..=1024"]),
+            (&["--cores", "0"], &["--cores <NUMBER|cpu:LIST>", "expected a number from 1 to 1024, or processors"]),
+            (&["--cores", "cpu:1-0"], &["--cores <NUMBER|cpu:LIST>", "expected processors, such as 0,1 or 0-3"]),
+            (&["--cores", "cpu:1023"], &["--cores <NUMBER|cpu:LIST>", "this process may not use processor 1023"]),
             (&["--max-connections", "0"], &["--max-connections <NUMBER>", "1..=65535"]),
             (&["--header-digest", "md5"], &["--header-digest <DIGEST>", "none, crc32c, any"]),
             (&["--mutual-chap", "bob:/f"], &["--chap <USER:FILE>"]),

@@ -471,6 +471,12 @@ fn load_is_verified_and_reported() {
     let text = said(initiator(&[&["bench", "--rw", "randrw", target.url()], &digests[..]].concat()));
     assert!(text.contains("both") && text.contains("MiB verified"), "{text}");
     let own = said(initiator(&["bench", "--runtime", "100ms", "--size", "4M"]));
+    let within =
+        ["bench", "--port", "loopback", "--jobs", "3", "--runtime", "100ms", "--size", "4M", "--verify", "--json"];
+    for rw in ["randread", "randwrite", "randrw"] {
+        let report: Value = serde_json::from_str(&said(initiator(&[&within[..], &["--rw", rw]].concat()))).unwrap();
+        assert!(report["verified_bytes"].as_u64() > Some(0), "{report}");
+    }
     assert!(own.contains("target in this process"), "{own}");
     refused(initiator(&["bench", "--block-size", "6000", target.url()]), 2);
 }
@@ -498,12 +504,63 @@ fn load_goes_through_an_adapter_in_software() {
 }
 
 #[test]
-fn the_demonstration_succeeds() {
-    let demo = Command::new(env!("CARGO_BIN_EXE_demo")).args(["--runtime", "100ms"]).output().unwrap();
-    let text = said(demo);
-    for words in ["64 MiB written, flushed, read back and found the same", "random reads of 4 KiB", "done"] {
+fn the_experiment_measures_draws_and_tells() {
+    let folder = TempDir::new().unwrap();
+    let figure = folder.path().join("figure1.svg");
+    let experiment = |words: &[&str]| {
+        let short = ["--runtime", "20ms", "--size", "8M", "--jobs", "2", "--iodepth", "8", "--figure"];
+        said(Command::new(env!("CARGO_BIN_EXE_experiment")).args(short).arg(&figure).args(words).output().unwrap())
+    };
+    let text = experiment(&[]);
+    for words in
+        ["T5 in software", "kernel's TCP", "loopback port", "random READ/WRITE, 64 KiB", " 0 wrong", " 0 on the wire"]
+    {
         assert!(text.contains(words), "{words} is not in\n{text}");
     }
+    let picture = fs::read_to_string(&figure).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("random READ/WRITE"), "{picture}");
+
+    let device = folder.path().join("disk");
+    File::create(&device).unwrap().set_len(8 << 20).unwrap();
+    let text = experiment(&["--json", "--way", "loopback", "--device", device.to_str().unwrap(), "--yes"]);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let measurements = report["measurements"].as_array().unwrap();
+    assert_eq!((measurements.len(), &report["faults"]), (15, &serde_json::json!([])), "{text}");
+    assert!(measurements.iter().all(|one| one["report"]["verified_bytes"].as_u64() > Some(0)), "{text}");
+    assert!(report["adapter"].is_null() && fs::read(&device).unwrap().iter().any(|byte| *byte != 0));
+}
+
+#[test]
+fn a_job_file_of_fio_runs_and_reports_as_fio_does() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("jobs.fio");
+    let jobs = "[global]\nioengine=libaio\ntime_based\nruntime=60\nsize=4m\niodepth=8\nnumjobs=2\ngroup_reporting\ncpus_allowed=0\n\
+                [a]\nrw=randread\nstonewall\n[b]\nrw=randrw\nbs=8k\nverify=crc32c\nstonewall\n[c]\nrw=write\nbs=64k\n";
+    fs::write(&file, jobs).unwrap();
+    let words = ["bench", "--runtime", "100ms", "--fio", file.to_str().unwrap()];
+    let output = initiator(&[&words[..], &["--json"]].concat());
+    let notes = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(notes.contains("note: ioengine is left out: "), "{notes}");
+    assert!(notes.contains("stage 2 of 2: b, c, 100ms"), "{notes}");
+    let report: Value = serde_json::from_str(&said(output)).unwrap();
+    let told: Vec<_> =
+        report["jobs"].as_array().unwrap().iter().map(|job| (&job["jobname"], &job["groupid"])).collect();
+    assert_eq!(told, [(&"a".into(), &0.into()), (&"b".into(), &1.into()), (&"c".into(), &1.into())], "{report}");
+    assert!(report["jobs"][1]["write"]["clat_ns"]["percentile"]["99.000000"].as_u64() > Some(0), "{report}");
+    assert_eq!(report["global options"]["ioengine"], "libaio");
+
+    let target = Target::start(&["--lun", "memory:16M", "--cores", "cpu:0"]);
+    let text = said(initiator(&[&words[..], &[target.url()]].concat()));
+    assert!(
+        text.contains("a: (groupid=0, jobs=2): err= 0") && text.contains("Run status group 1 (all jobs):"),
+        "{text}"
+    );
+
+    fs::write(&file, "[a]\nrw=sideways\n").unwrap();
+    let output = initiator(&["bench", "--fio", file.to_str().unwrap()]);
+    let told = String::from_utf8(output.stderr.clone()).unwrap();
+    refused(output, 2);
+    assert!(told.contains("jobs.fio: line 2: rw: expected read, write, rw, randread"), "{told}");
 }
 
 #[test]

@@ -24,8 +24,8 @@ use iscsi_runtime::{ClientConfig, SessionLoop};
 use scsi_block::Geometry;
 use serde::Serialize;
 
-use crate::failure::{Failure, Kind};
-use crate::process::processor_time;
+use crate::failure::Failure;
+use crate::process::{ThreadTime, pin_thread, processor_time};
 use crate::show;
 
 /// Which way the data goes, in fio's words.
@@ -100,10 +100,40 @@ impl fmt::Display for Shape {
 /// Where the jobs' sessions run.
 #[derive(Debug)]
 pub enum Runner {
-    /// On so many threads, which share them, over the kernel's TCP.
-    Threads(usize),
+    /// On threads that share them, over the kernel's TCP.
+    Threads {
+        /// How many.
+        threads: usize,
+        /// The processors that they may run on; any if there are none.
+        processors: Vec<usize>,
+    },
     /// On the calling thread, over whatever the loop is for.
     Loop(Box<SessionLoop>),
+}
+
+impl Runner {
+    /// On so many threads, wherever the system lets them run.
+    #[must_use]
+    pub fn threads(threads: usize) -> Self {
+        Self::Threads { threads, processors: Vec::new() }
+    }
+}
+
+/// What a load has done.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Reads that went well.
+    pub reads: Tally,
+    /// Writes that went well.
+    pub writes: Tally,
+    /// Time from the first request to the end of the last.
+    pub elapsed: Duration,
+    /// Processor time of the whole process meanwhile.
+    pub process_time: Duration,
+    /// Processor time of the threads that the sessions were on.
+    pub thread_time: ThreadTime,
+    /// Bytes that were read and found to be what was written; absent if nothing was verified.
+    pub verified_bytes: Option<u64>,
 }
 
 /// Memory for the marks of what was written, at most: a bit a piece.
@@ -120,7 +150,9 @@ pub struct Bench {
     pub lun: u16,
     /// Its size.
     pub geometry: Geometry,
-    /// Bytes at the front of the disk that are used.
+    /// The first block that is used.
+    pub first_lba: u64,
+    /// Bytes from there on that are used, as far as there are so many.
     pub size: u64,
     /// The load.
     pub shape: Shape,
@@ -142,20 +174,29 @@ impl Bench {
     /// # Errors
     /// The shape does not fit the disk, a session or a command failed, or data was not what was written.
     pub fn run(&self, runner: &mut Runner) -> Result<Report, Failure> {
+        Ok(Report::new(self.name.clone(), self.shape, &self.measure(runner)?))
+    }
+
+    /// Runs it, and gives all that was counted.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn measure(&self, runner: &mut Runner) -> Result<Measured, Failure> {
         let mut jobs = self.jobs()?;
         if self.fill || self.verify && !self.shape.rw.writes() {
-            jobs = self.sweep(runner, jobs, Plan::Fill)?;
+            (jobs, _) = self.sweep(runner, jobs, Plan::Fill)?;
         }
         let (order, write_percent) = (self.shape.rw.order(), self.shape.rw.write_percent(self.read_percent));
         let before = processor_time();
-        let jobs = self.sweep(runner, jobs, Plan::Timed { runtime: self.runtime, order, write_percent })?;
-        let processor_time = processor_time().saturating_sub(before);
-        let mut report = self.report(&jobs, processor_time);
+        let (jobs, thread_time) =
+            self.sweep(runner, jobs, Plan::Timed { runtime: self.runtime, order, write_percent })?;
+        let process_time = processor_time().saturating_sub(before);
+        let mut measured = Measured { process_time, thread_time, ..Measured::of(&jobs) };
         if self.verify {
-            let jobs = if self.shape.rw.writes() { self.sweep(runner, jobs, Plan::ReadBack)? } else { jobs };
-            report.verified_bytes = Some(jobs.iter().map(Job::checked_bytes).sum());
+            let jobs = if self.shape.rw.writes() { self.sweep(runner, jobs, Plan::ReadBack)?.0 } else { jobs };
+            measured.verified_bytes = Some(jobs.iter().map(Job::checked_bytes).sum());
         }
-        Ok(report)
+        Ok(measured)
     }
 
     /// Gives each job its part of the disk.
@@ -167,7 +208,8 @@ impl Bench {
                 format!("--block-size {piece_bytes}: expected a multiple of the disk's blocks of {block_size} bytes");
             return Err(Failure::usage(message));
         }
-        let pieces = self.size.min(blocks * u64::from(block_size)) / u64::from(piece_bytes) / u64::from(jobs);
+        let bytes = blocks.saturating_sub(self.first_lba) * u64::from(block_size);
+        let pieces = self.size.min(bytes) / u64::from(piece_bytes) / u64::from(jobs);
         if pieces == 0 {
             let message =
                 format!("{jobs} jobs with requests of {piece_bytes} bytes do not fit on the disk, or into --size");
@@ -182,33 +224,40 @@ impl Bench {
             lun: self.lun,
             block_size,
             piece_blocks,
-            first_lba: u64::from(job) * pieces * u64::from(piece_blocks),
+            first_lba: self.first_lba + u64::from(job) * pieces * u64::from(piece_blocks),
             pieces,
         };
         let mut seeds = Random::new(self.seed);
         Ok((0..jobs).map(|job| Job::new(region(job), iodepth, self.verify, seeds.number())).collect())
     }
 
-    /// Runs every job on a session of its own. All are waited for before the first failure is told.
-    fn sweep(&self, runner: &mut Runner, jobs: Vec<Job>, plan: Plan) -> Result<Vec<Job>, Failure> {
+    /// Runs every job on a session of its own, and says what their threads have used. All are waited for before the first failure is
+    /// told.
+    fn sweep(&self, runner: &mut Runner, jobs: Vec<Job>, plan: Plan) -> Result<(Vec<Job>, ThreadTime), Failure> {
         let jobs: Vec<Job> = jobs.into_iter().map(|job| job.with_plan(plan)).collect();
-        match runner {
-            Runner::Loop(sessions) => self.run_jobs(sessions, jobs),
-            Runner::Threads(threads) => self.run_on_threads(*threads, jobs),
-        }
-        .into_iter()
-        .collect()
+        let turns = match runner {
+            Runner::Loop(sessions) => vec![self.run_jobs(sessions, jobs)],
+            Runner::Threads { threads, processors } => self.run_on_threads(*threads, processors, jobs),
+        };
+        let time = turns.iter().fold(ThreadTime::default(), |sum, turn| sum + turn.time);
+        Ok((turns.into_iter().flat_map(|turn| turn.ends).collect::<Result<_, _>>()?, time))
     }
 
-    fn run_jobs(&self, sessions: &mut SessionLoop, jobs: Vec<Job>) -> Vec<Result<Job, Failure>> {
+    fn run_jobs(&self, sessions: &mut SessionLoop, jobs: Vec<Job>) -> Turn {
+        let before = ThreadTime::now();
         let ends = sessions.run(&self.client, jobs).into_iter();
-        ends.map(|end| end.map_err(Failure::from).and_then(Job::into_result)).collect()
+        let ends = ends.map(|end| end.map_err(Failure::from).and_then(Job::into_result)).collect();
+        Turn { ends, time: ThreadTime::now() - before }
     }
 
-    fn run_on_threads(&self, threads: usize, mut jobs: Vec<Job>) -> Vec<Result<Job, Failure>> {
-        let run = |jobs| match SessionLoop::kernel() {
+    fn run_on_threads(&self, threads: usize, processors: &[usize], mut jobs: Vec<Job>) -> Vec<Turn> {
+        let begin = || {
+            pin_thread(processors).map_err(|error| Failure::local(format!("processors {processors:?}: {error}")))?;
+            SessionLoop::kernel().map_err(Failure::from)
+        };
+        let run = |jobs| match begin() {
             Ok(mut sessions) => self.run_jobs(&mut sessions, jobs),
-            Err(error) => vec![Err(error.into())],
+            Err(failure) => Turn::failed(failure),
         };
         std::thread::scope(|scope| {
             let mut handles = Vec::new();
@@ -216,18 +265,32 @@ impl Bench {
                 let share = jobs.drain(..jobs.len().div_ceil(left)).collect();
                 handles.push(scope.spawn(move || run(share)));
             }
-            let panicked = |_| vec![Err(Failure::new(Kind::Local, "a job's thread has panicked"))];
-            handles.into_iter().flat_map(|handle| handle.join().unwrap_or_else(panicked)).collect()
+            let panicked = |_| Turn::failed(Failure::local("a job's thread has panicked"));
+            handles.into_iter().map(|handle| handle.join().unwrap_or_else(panicked)).collect()
         })
     }
+}
 
-    fn report(&self, jobs: &[Job], processor_time: Duration) -> Report {
-        let (mut reads, mut writes) = (Tally::default(), Tally::default());
+/// What jobs on one thread have come to.
+struct Turn {
+    ends: Vec<Result<Job, Failure>>,
+    time: ThreadTime,
+}
+
+impl Turn {
+    fn failed(failure: Failure) -> Self {
+        Self { ends: vec![Err(failure)], time: ThreadTime::default() }
+    }
+}
+
+impl Measured {
+    fn of(jobs: &[Job]) -> Self {
+        let mut measured = Self::default();
         for job in jobs {
-            reads.add(&job.reads);
-            writes.add(&job.writes);
+            measured.reads.add(&job.reads);
+            measured.writes.add(&job.writes);
+            measured.elapsed = measured.elapsed.max(job.elapsed());
         }
-        let elapsed = jobs.iter().map(Job::elapsed).max().unwrap_or_default();
-        Report::new(self.name.clone(), self.shape, [&reads, &writes], elapsed, processor_time)
+        measured
     }
 }

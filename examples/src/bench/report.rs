@@ -1,14 +1,13 @@
 //! What a run has measured, for people and for programs.
 
 use std::fmt;
-use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-use super::Shape;
 use super::statistics::{Latency, Rates, Tally};
+use super::{Measured, Shape};
 use crate::t5::Counters;
 
 /// The result of one run.
@@ -39,26 +38,24 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(
-        target: String,
-        shape: Shape,
-        [reads, writes]: [&Tally; 2],
-        elapsed: Duration,
-        processor_time: Duration,
-    ) -> Self {
+    /// What was measured, in the figures that people ask for.
+    #[must_use]
+    pub fn new(target: String, shape: Shape, measured: &Measured) -> Self {
+        let Measured { reads, writes, elapsed, process_time, .. } = measured;
+        let (seconds, processor_seconds) = (elapsed.as_secs_f64(), process_time.as_secs_f64());
         let mut both = reads.clone();
         both.add(writes);
-        let rates = |tally: &Tally| tally.rates(shape.block_size, elapsed);
+        let rates = |tally: &Tally| tally.rates(shape.block_size, *elapsed);
         let some = |tally: &Tally| (tally.count() > 0).then(|| rates(tally));
         Self {
             target,
-            elapsed_s: elapsed.as_secs_f64(),
+            elapsed_s: seconds,
             total: rates(&both),
             read: some(reads),
             write: some(writes),
-            cpu_percent: 100.0 * processor_time.as_secs_f64() / elapsed.as_secs_f64().max(f64::EPSILON),
-            cpu_us_per_io: processor_time.as_secs_f64() * 1e6 / both.count().max(1) as f64,
-            verified_bytes: None,
+            cpu_percent: 100.0 * processor_seconds / seconds.max(f64::EPSILON),
+            cpu_us_per_io: processor_seconds * 1e6 / both.count().max(1) as f64,
+            verified_bytes: measured.verified_bytes,
             adapter: None,
             shape,
         }
@@ -114,13 +111,15 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
     use crate::bench::Direction;
+    use std::time::Duration;
 
     fn report() -> Report {
         let mut tally = Tally::default();
         (0..3000).for_each(|_| tally.record(Duration::from_micros(200)));
         let shape = Shape { rw: Direction::Randread, block_size: 4096, iodepth: 32, jobs: 2, connections: 4 };
-        let (second, half) = (Duration::from_secs(1), Duration::from_millis(500));
-        Report::new("iscsi://h:1/iqn.2026-01.a:b/0".into(), shape, [&tally, &Tally::default()], second, half)
+        let (elapsed, process_time) = (Duration::from_secs(1), Duration::from_millis(500));
+        let measured = Measured { reads: tally, elapsed, process_time, ..Measured::default() };
+        Report::new("iscsi://h:1/iqn.2026-01.a:b/0".into(), shape, &measured)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the sections of a job file ask for.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::file::{FileError, Setting, sections};
@@ -7,7 +8,7 @@ use crate::bench::Direction;
 use crate::parse;
 
 /// Options that nothing depends on which is measured here, and why.
-const LEFT_OUT: [(&str, &str); 19] = [
+const LEFT_OUT: [(&str, &str); 18] = [
     ("ioengine", "requests go straight into an iSCSI session"),
     ("direct", "no page cache of this machine is in the way"),
     ("buffered", "no page cache of this machine is in the way"),
@@ -15,7 +16,6 @@ const LEFT_OUT: [(&str, &str); 19] = [
     ("ioscheduler", "no block layer of this machine is in the way"),
     ("filename", "the disk is that of the URL"),
     ("directory", "the disk is that of the URL"),
-    ("group_reporting", "the processes of a job are always reported together"),
     ("thread", "each process of a job is a thread"),
     ("norandommap", "random places may come again"),
     ("randrepeat", "--seed makes a run the same as another"),
@@ -56,8 +56,21 @@ pub struct FioJob {
     pub stonewall: bool,
     /// Whether the time is what ends it.
     pub time_based: bool,
-    /// Its options and those of `[global]` as they stand in the file, the last of each.
+    /// Whether its processes are to be reported together.
+    pub group_reporting: bool,
+    /// Its options as they stand in its section, the last of each.
     pub options: Vec<(String, String)>,
+}
+
+/// What a job file asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFile {
+    /// What runs, one stage after the other.
+    pub stages: Vec<Stage>,
+    /// The options of `[global]` as they stand in the file, the last of each.
+    pub global: Vec<(String, String)>,
+    /// What is left out, and why.
+    pub notes: Vec<String>,
 }
 
 /// Jobs that run at the same time.
@@ -79,32 +92,57 @@ impl Default for FioJob {
             verify: false,
             stonewall: false,
             time_based: false,
+            group_reporting: false,
             options: Vec::new(),
         }
     }
 }
 
-/// The stages of a job file, one after the other; and notes on what of it is left out.
-///
-/// # Errors
-/// What is wrong with the file, line by line.
-pub fn stages(text: &str) -> Result<(Vec<Stage>, Vec<String>), FileError> {
-    let (mut stages, mut notes, mut error) = (Vec::<Stage>::new(), Vec::new(), FileError::default());
-    let mut common = FioJob::default();
+impl JobFile {
+    /// Bytes of a disk on which each stage has what it asks for; none if nothing is said.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        let stage = |Stage(jobs): &Stage| Some(jobs.iter().filter_map(|job| job.bytes).max()? * jobs.len() as u64);
+        self.stages.iter().filter_map(stage).max()
+    }
+}
+
+impl FromStr for JobFile {
+    type Err = FileError;
+
+    fn from_str(text: &str) -> Result<Self, FileError> {
+        read(text)
+    }
+}
+
+/// What is wrong with the file is told line by line.
+fn read(text: &str) -> Result<JobFile, FileError> {
+    let (mut stages, mut notes, mut error) = (Vec::<Stage>::new(), Vec::<String>::new(), FileError::default());
+    let mut note = |text: String| {
+        if !notes.contains(&text) {
+            notes.push(text);
+        }
+    };
+    let (mut common, mut global) = (FioJob::default(), Vec::new());
     for section in sections(text)? {
         let is_global = section.name == "global";
         let mut job = FioJob { name: section.name, ..common.clone() };
+        if is_global {
+            job.options = std::mem::take(&mut global);
+        }
         for setting in &section.settings {
             match job.take(setting) {
-                Ok(None) => {}
-                Ok(Some(note)) if notes.contains(&note) => {}
-                Ok(Some(note)) => notes.push(note),
+                Ok(text) => text.into_iter().for_each(&mut note),
                 Err(text) => error.add(setting.line, format!("{}: {text}", setting.name)),
             }
         }
         if is_global {
+            global = std::mem::take(&mut job.options);
             common = FioJob { stonewall: false, ..job };
             continue;
+        }
+        if job.numjobs > 1 && !job.group_reporting {
+            note("the processes of a job are reported together, as with group_reporting".into());
         }
         if job.runtime.is_zero() || !job.time_based {
             error.add(
@@ -120,7 +158,7 @@ pub fn stages(text: &str) -> Result<(Vec<Stage>, Vec<String>), FileError> {
     if stages.is_empty() {
         error.add(1, "expected the [NAME] of a job");
     }
-    error.none_or((stages, notes))
+    error.none_or(JobFile { stages, global, notes })
 }
 
 impl FioJob {
@@ -140,6 +178,7 @@ impl FioJob {
         };
         match (name, text) {
             ("stonewall", text) => self.stonewall = flag(text)?,
+            ("group_reporting", text) => self.group_reporting = flag(text)?,
             ("time_based", text) => self.time_based = flag(text)?,
             ("rw", Some(text)) => self.rw = direction(text)?,
             ("bs", Some(text)) => self.block_size = block_size(text)?,
@@ -152,7 +191,7 @@ impl FioJob {
             ("runtime", Some(text)) => self.runtime = parse::duration(text)?,
             ("rwmixread", Some(text)) => self.read_percent = number(text, 0, 100)? as u8,
             ("rwmixwrite", Some(text)) => self.read_percent = 100 - number(text, 0, 100)? as u8,
-            ("cpus_allowed", Some(text)) => self.cpus = Some(processors(text)?),
+            ("cpus_allowed", Some(text)) => self.cpus = Some(parse::processors(text)?),
             ("verify", Some(text)) => self.verify = !matches!(text, "" | "0" | "null"),
             _ => return Err("expected an option that is known here, with what it takes; see --help".into()),
         }
@@ -200,45 +239,36 @@ fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
     number.ok_or_else(|| format!("expected a number from {least} to {most}"))
 }
 
-/// Numbers and ranges with commas between.
-fn processors(text: &str) -> Result<Vec<usize>, String> {
-    const MAX: usize = 1023;
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        (first <= last && last <= MAX).then_some(first..=last)
-    };
-    let ranges: Option<Vec<_>> = text.split(',').map(range).collect();
-    ranges.map(|ranges| ranges.into_iter().flatten().collect()).ok_or("expected processors, such as 0,1 or 0-3".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fio::FAULTS_MAX;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     /// The file of the paper as it is printed.
     const PAPER: &str = include_str!("paper.fio");
 
     #[test]
     fn the_job_of_the_paper_is_read() {
-        let (stages, notes) = stages(PAPER).unwrap();
+        let JobFile { stages, global, notes } = read(PAPER).unwrap();
         let [Stage(jobs)] = &stages[..] else { panic!("{stages:?}") };
         let [job] = &jobs[..] else { panic!("{jobs:?}") };
         assert_eq!((job.name.as_str(), job.rw, job.block_size), ("random_read_4k", Direction::Randread, 4096));
         assert_eq!((job.iodepth, job.numjobs, job.runtime), (64, 32, Duration::from_secs(60)));
         assert_eq!((job.bytes, job.cpus.as_deref()), (Some(1 << 30), Some(&[0, 1][..])));
         let left_out: Vec<&str> = notes.iter().filter_map(|note| note.split(' ').next()).collect();
-        assert_eq!(left_out, ["ioengine", "direct", "group_reporting", "ioscheduler", "filename"]);
-        assert!(
-            job.options.contains(&("bs".into(), "4k".into()))
-                && job.options.contains(&("ioengine".into(), "libaio".into()))
-        );
+        assert_eq!(left_out, ["ioengine", "direct", "ioscheduler", "filename"]);
+        assert!(job.group_reporting);
+        let names: Vec<&str> = job.options.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["rw", "bs", "filename", "stonewall"]);
+        assert!(global.contains(&("ioengine".into(), "libaio".into())));
     }
 
     #[test]
     fn a_stonewall_begins_a_stage() {
         let text = "[global]\ntime_based\nruntime=1s\n[a]\n[b]\nrw=randwrite\n[c]\nstonewall\nbs=64KiB\n[d]\nrwmixwrite=70\nrw=rw\n";
-        let (stages, notes) = stages(text).unwrap();
+        let JobFile { stages, notes, .. } = read(text).unwrap();
         let names: Vec<Vec<&str>> =
             stages.iter().map(|stage| stage.0.iter().map(|job| job.name.as_str()).collect()).collect();
         assert_eq!(names, [["a", "b"], ["c", "d"]]);
@@ -279,9 +309,36 @@ mod tests {
             ),
         ];
         for (text, expected) in cases {
-            assert_eq!(stages(text).unwrap_err().to_string(), expected, "{text}");
+            assert_eq!(read(text).unwrap_err().to_string(), expected, "{text}");
         }
-        let many = stages(&"[\n".repeat(1000)).unwrap_err().to_string();
+        let many = read(&"[\n".repeat(1000)).unwrap_err().to_string();
         assert!(many.ends_with("\nand 980 more"), "{many}");
+    }
+
+    #[test]
+    fn what_is_left_out_is_noted_once() {
+        let text =
+            "[a]\ntime_based\nruntime=1s\nnumjobs=2\ndirect=1\nverify=crc32c\n[b]\ntime_based\nruntime=1s\ndirect=0\n";
+        let notes = [
+            "direct is left out: no page cache of this machine is in the way",
+            "verify checks each block against our own pattern, whichever way is asked for",
+            "the processes of a job are reported together, as with group_reporting",
+        ];
+        assert_eq!(read(text).unwrap().notes, notes);
+    }
+
+    proptest! {
+        /// Text of anybody costs a value or an error, and no more faults than are told.
+        #[test]
+        fn any_text_is_judged(text in "\\PC{0,200}") {
+            drop(read(&text));
+        }
+
+        #[test]
+        fn any_lines_are_judged(lines in vec("(\\[|\\]|global|rw|bs|size|runtime|numjobs|cpus_allowed|time_based|=|-|,|[0-9]{1,20}|k|G|\u{e9}| ){0,6}", 0..60)) {
+            if let Err(error) = read(&lines.join("\n")) {
+                prop_assert!((1..=FAULTS_MAX + 1).contains(&error.to_string().lines().count()));
+            }
+        }
     }
 }

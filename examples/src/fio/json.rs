@@ -7,60 +7,98 @@ use serde_json::{Map, Value, json};
 use super::{Group, PERCENTILES};
 use crate::bench::Tally;
 
-/// The whole report. `fio version` says what has made it.
+/// The whole report. `fio version` says what has made it; `global` are the options of all jobs.
 #[must_use]
-pub fn json(groups: &[Group]) -> Value {
+pub fn json(global: &[(String, String)], groups: &[Group]) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    json!({
+    let mut report = json!({
         "fio version": concat!("iscsi-initiator-", env!("CARGO_PKG_VERSION")),
         "timestamp": now.as_secs(),
         "timestamp_ms": now.as_millis() as u64,
         "jobs": groups.iter().map(job).collect::<Vec<_>>(),
         "disk_util": [],
-    })
+    });
+    if !global.is_empty() {
+        report["global options"] = options(global);
+    }
+    report
+}
+
+fn options(options: &[(String, String)]) -> Value {
+    options.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect::<Map<_, _>>().into()
 }
 
 fn job(group: &Group) -> Value {
     let [user, system] = group.processor_percent();
-    let options: Map<String, Value> =
-        group.job.options.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     let mut job = json!({
         "jobname": group.job.name,
         "groupid": group.number,
         "error": 0,
-        "elapsed": group.elapsed.as_secs_f64().ceil() as u64,
-        "job options": options,
+        "eta": 0,
+        "elapsed": group.elapsed().as_secs_f64().ceil() as u64,
+        "job options": options(&group.job.options),
         "trim": direction(group, &Tally::default()),
-        "job_runtime": (group.elapsed.as_millis() as u64) * u64::from(group.job.numjobs),
+        "sync": { "total_ios": 0, "lat_ns": latency(&Tally::default(), false) },
+        "job_runtime": (group.elapsed().as_millis() as u64) * u64::from(group.job.numjobs),
         "usr_cpu": user,
         "sys_cpu": system,
         "latency_depth": group.job.iodepth,
+        "latency_target": 0,
+        "latency_percentile": 100.0,
+        "latency_window": 0,
     });
     for (name, tally) in group.directions() {
         job[name] = direction(group, tally);
     }
+    for (name, shares) in distribution(group) {
+        job[name] = shares.into();
+    }
     job
+}
+
+/// Shares of latencies under the names of fio: by unit, and by bound in that unit.
+fn distribution(group: &Group) -> [(&'static str, Map<String, Value>); 3] {
+    let mut units = [("latency_ns", Map::new()), ("latency_us", Map::new()), ("latency_ms", Map::new())];
+    for (bound, share) in group.distribution() {
+        let (unit, name) = match bound {
+            Some(bound @ ..=1_000) => (0, bound.to_string()),
+            Some(bound @ ..=1_000_000) => (1, (bound / 1_000).to_string()),
+            Some(bound) => (2, (bound / 1_000_000).to_string()),
+            None => (2, ">=2000".into()),
+        };
+        units[unit].1.insert(name, share.into());
+    }
+    units
 }
 
 fn direction(group: &Group, tally: &Tally) -> Value {
     let bytes = group.bytes(tally);
     let bandwidth = group.per_second(bytes);
-    let runtime = if tally.count() == 0 { 0 } else { group.elapsed.as_millis() as u64 };
-    json!({
+    let ran = if tally.count() == 0 { 0 } else { group.elapsed().as_millis() as u64 };
+    let mut value = json!({
         "io_bytes": bytes,
         "io_kbytes": bytes >> 10,
         "bw_bytes": bandwidth as u64,
         "bw": bandwidth as u64 >> 10,
         "iops": group.per_second(tally.count()),
-        "runtime": runtime,
+        "runtime": ran,
         "total_ios": tally.count(),
         "short_ios": 0,
         "drop_ios": 0,
         // A request is under way as soon as it is given to the session.
-        "slat_ns": { "min": 0, "max": 0, "mean": 0.0, "stddev": 0.0, "N": 0 },
+        "slat_ns": latency(&Tally::default(), false),
         "clat_ns": latency(tally, true),
         "lat_ns": latency(tally, false),
-    })
+        "bw_agg": if tally.count() == 0 { 0.0 } else { 100.0 },
+    });
+    // No samples are taken during a run.
+    for name in ["bw_min", "bw_max", "bw_samples", "iops_min", "iops_max", "iops_samples"] {
+        value[name] = 0.into();
+    }
+    for name in ["bw_mean", "bw_dev", "iops_mean", "iops_stddev"] {
+        value[name] = 0.0.into();
+    }
+    value
 }
 
 fn latency(tally: &Tally, percentiles: bool) -> Value {

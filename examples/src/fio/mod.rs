@@ -1,7 +1,7 @@
 //! Job files of fio: what they ask of a disk, and results in the words of fio, for people and programs that know it.
 //!
 //! ```text
-//!   text --> sections --> options, those of [global] first --> Stage, Stage, ...  --> a run of each --> Group --> summary or JSON
+//!   text --> sections --> options, those of [global] first --> JobFile: Stage, Stage, ...  --> run: Group, Group, ... --> summary or JSON
 //! ```
 //!
 //! Of fio's options those are known that make sense for a disk behind iSCSI; others are faults, or are left out with a note where nothing
@@ -10,16 +10,18 @@
 mod file;
 mod job;
 mod json;
+mod run;
 mod summary;
 
 pub use file::{FAULTS_MAX, FileError, Section, sections};
-pub use job::{FioJob, Stage, stages};
+pub use job::{FioJob, JobFile, Stage};
 pub use json::json;
+pub use run::{Disk, run};
 pub use summary::summary;
 
 use std::time::Duration;
 
-use crate::bench::Tally;
+use crate::bench::{Measured, Tally};
 
 /// What one job has done.
 #[derive(Clone, Debug)]
@@ -28,20 +30,18 @@ pub struct Group {
     pub job: FioJob,
     /// The stage that it belonged to, from 0.
     pub number: usize,
-    /// Reads that went well.
-    pub reads: Tally,
-    /// Writes that went well.
-    pub writes: Tally,
-    /// Time from the first request to the end of the last.
-    pub elapsed: Duration,
-    /// Processor time of the whole process meanwhile, in user and in system mode.
-    pub processor: [Duration; 2],
+    /// What was measured.
+    pub measured: Measured,
 }
 
 impl Group {
     /// Reads and writes, with the names that fio gives them.
     fn directions(&self) -> [(&'static str, &Tally); 2] {
-        [("read", &self.reads), ("write", &self.writes)]
+        [("read", &self.measured.reads), ("write", &self.measured.writes)]
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.measured.elapsed
     }
 
     /// Bytes that requests of a kind have moved.
@@ -51,14 +51,44 @@ impl Group {
 
     /// Something in each second of the run.
     fn per_second(&self, amount: u64) -> f64 {
-        if self.elapsed.is_zero() { 0.0 } else { amount as f64 / self.elapsed.as_secs_f64() }
+        if self.elapsed().is_zero() { 0.0 } else { amount as f64 / self.elapsed().as_secs_f64() }
     }
 
-    /// Processor time in percent of one processor.
+    /// Processor time of the job's threads in user and in system mode, in percent of the time that all of its processes ran together: as fio
+    /// counts it.
     fn processor_percent(&self) -> [f64; 2] {
-        self.processor.map(|time| 100.0 * time.as_secs_f64() / self.elapsed.as_secs_f64().max(f64::EPSILON))
+        let ran = self.elapsed().as_secs_f64() * f64::from(self.job.numjobs);
+        let time = self.measured.thread_time;
+        [time.user, time.system].map(|time| 100.0 * time.as_secs_f64() / ran.max(f64::EPSILON))
+    }
+
+    /// Latencies up to each of the bounds of fio's distribution, and above the bound before, in percent of all requests; the last has no
+    /// bound. Bounds are in nanoseconds.
+    fn distribution(&self) -> Vec<(Option<u64>, f64)> {
+        let mut all = self.measured.reads.clone();
+        all.add(&self.measured.writes);
+        let percent = |count: u64| 100.0 * count as f64 / all.count().max(1) as f64;
+        let (mut shares, mut counted, mut from) = (Vec::new(), 0, 0);
+        for bound in BOUNDS {
+            let count = all.latencies().count_between(from, bound - 1);
+            shares.push((Some(bound), percent(count)));
+            (counted, from) = (counted + count, bound);
+        }
+        shares.push((None, percent(all.count().saturating_sub(counted))));
+        shares
     }
 }
+
+/// Where the classes of latencies end that fio tells apart, in nanoseconds.
+const BOUNDS: [u64; 31] = {
+    const STEPS: [u64; 10] = [2, 4, 10, 20, 50, 100, 250, 500, 750, 1000];
+    let (mut bounds, mut index) = ([2_000_000_000; 31], 0);
+    while index < 30 {
+        bounds[index] = STEPS[index % 10] * 1000u64.pow(index as u32 / 10);
+        index += 1;
+    }
+    bounds
+};
 
 /// Percentiles that fio tells.
 const PERCENTILES: [f64; 17] =

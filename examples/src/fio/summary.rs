@@ -16,8 +16,8 @@ pub fn summary(groups: &[Group]) -> String {
     for stage in 0..stages {
         let members: Vec<&Group> = groups.iter().filter(|group| group.number == stage).collect();
         _ = writeln!(text, "\nRun status group {stage} (all jobs):");
-        status(&mut text, "   READ", &members, |group| &group.reads);
-        status(&mut text, "  WRITE", &members, |group| &group.writes);
+        status(&mut text, "   READ", &members, |group| &group.measured.reads);
+        status(&mut text, "  WRITE", &members, |group| &group.measured.writes);
     }
     text.trim_end().into()
 }
@@ -26,12 +26,12 @@ fn job(text: &mut String, group: &Group) {
     let job = &group.job;
     let lines = [
         format!(
-            "{}: (g={}): rw={}, bs={}B, iodepth={}",
+            "{}: (g={}): rw={}, bs=(R) {size}B-{size}B, (W) {size}B-{size}B, (T) {size}B-{size}B, ioengine=iscsi, iodepth={}",
             job.name,
             group.number,
             name(job.rw),
-            job.block_size,
-            job.iodepth
+            job.iodepth,
+            size = job.block_size,
         ),
         format!("{}: (groupid={}, jobs={}): err= 0", job.name, group.number, job.numjobs),
     ];
@@ -42,10 +42,29 @@ fn job(text: &mut String, group: &Group) {
         }
     }
     let [user, system] = group.processor_percent();
-    let (reads, writes) = (group.reads.count(), group.writes.count());
+    let (reads, writes) = (group.measured.reads.count(), group.measured.writes.count());
+    distribution(text, group);
     _ = writeln!(text, "  cpu          : usr={user:.2}%, sys={system:.2}%");
     _ = writeln!(text, "     issued rwts: total={reads},{writes},0,0 short=0,0,0,0 dropped=0,0,0,0");
     _ = writeln!(text, "     latency   : target=0, window=0, percentile=100.00%, depth={}", job.iodepth);
+}
+
+/// The shares of latencies of which there are any, four a line.
+fn distribution(text: &mut String, group: &Group) {
+    let shares = group.distribution().into_iter().filter(|(_, share)| *share > 0.0);
+    let named = shares.map(|(bound, share)| match bound {
+        Some(bound @ ..=1_000) => ("nsec", format!("{bound}={share:.2}%")),
+        Some(bound @ ..=1_000_000) => ("usec", format!("{}={share:.2}%", bound / 1_000)),
+        Some(bound) => ("msec", format!("{}={share:.2}%", bound / 1_000_000)),
+        None => ("msec", format!(">=2000={share:.2}%")),
+    });
+    let named: Vec<(&str, String)> = named.collect();
+    for of_unit in named.chunk_by(|one, other| one.0 == other.0) {
+        for line in of_unit.chunks(5) {
+            let shares: Vec<&str> = line.iter().map(|(_, share)| share.as_str()).collect();
+            _ = writeln!(text, "  lat ({})   : {}", line[0].0, shares.join(", "));
+        }
+    }
 }
 
 fn name(rw: Direction) -> String {
@@ -54,7 +73,7 @@ fn name(rw: Direction) -> String {
 }
 
 fn direction(text: &mut String, group: &Group, name: &str, tally: &Tally) {
-    let (bytes, milliseconds) = (group.bytes(tally), group.elapsed.as_millis());
+    let (bytes, milliseconds) = (group.bytes(tally), group.elapsed().as_millis());
     let (iops, bandwidth) = (group.per_second(tally.count()), group.per_second(bytes));
     let iops = thousands(iops);
     let (binary, decimal) = (binary(bandwidth), decimal(bandwidth));
@@ -125,8 +144,8 @@ fn scale(bytes: f64, base: f64, units: [&str; 5]) -> String {
 
 fn status(text: &mut String, name: &str, groups: &[&Group], tally: fn(&Group) -> &Tally) {
     let members: Vec<&&Group> = groups.iter().filter(|group| tally(group).count() > 0).collect();
-    let Some(longest) = members.iter().map(|group| group.elapsed.as_millis()).max() else { return };
-    let shortest = members.iter().map(|group| group.elapsed.as_millis()).min().unwrap_or(longest);
+    let Some(longest) = members.iter().map(|group| group.elapsed().as_millis()).max() else { return };
+    let shortest = members.iter().map(|group| group.elapsed().as_millis()).min().unwrap_or(longest);
     let bytes: u64 = members.iter().map(|group| group.bytes(tally(group))).sum();
     let rates: Vec<f64> = members.iter().map(|group| group.per_second(group.bytes(tally(group)))).collect();
     let total = bytes as f64 * 1000.0 / longest.max(1) as f64;
@@ -149,7 +168,9 @@ fn status(text: &mut String, name: &str, groups: &[&Group], tally: fn(&Group) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Measured;
     use crate::fio::{FioJob, json};
+    use crate::process::ThreadTime;
     use std::time::Duration;
 
     fn group() -> Group {
@@ -157,15 +178,18 @@ mod tests {
         (0..30_000).for_each(|_| reads.record(Duration::from_micros(200)));
         (0..10).for_each(|_| writes.record(Duration::from_millis(5)));
         let job = FioJob { name: "mixed".into(), rw: Direction::Randrw, iodepth: 64, numjobs: 2, ..FioJob::default() };
-        let processor = [Duration::from_millis(1500), Duration::from_millis(250)];
-        Group { job, number: 0, reads, writes, elapsed: Duration::from_secs(2), processor }
+        let thread_time = ThreadTime { user: Duration::from_millis(3000), system: Duration::from_millis(500) };
+        let elapsed = Duration::from_secs(2);
+        Group { job, number: 0, measured: Measured { reads, writes, elapsed, thread_time, ..Measured::default() } }
     }
 
     #[test]
     fn people_find_what_fio_would_tell_them() {
         let text = summary(&[group()]);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "mixed: (g=0): rw=randrw, bs=4096B, iodepth=64");
+        let heading =
+            "mixed: (g=0): rw=randrw, bs=(R) 4096B-4096B, (W) 4096B-4096B, (T) 4096B-4096B, ioengine=iscsi, iodepth=64";
+        assert_eq!(lines[0], heading);
         assert_eq!(lines[1], "mixed: (groupid=0, jobs=2): err= 0");
         assert_eq!(lines[2], "  read: IOPS=15.0k, BW=58.6MiB/s (61.4MB/s)(117MiB/2000msec)");
         assert_eq!(lines[3], "    clat (usec): min=200, max=200, avg=200.00, stdev=0.00");
@@ -174,12 +198,15 @@ mod tests {
         assert!(text.contains("\n  cpu          : usr=75.00%, sys=12.50%\n"), "{text}");
         let status = "   READ: bw=58.6MiB/s (61.4MB/s), 58.6MiB/s-58.6MiB/s (61.4MB/s-61.4MB/s), io=117MiB (123MB), run=2000-2000msec";
         assert!(text.contains(status), "{text}");
-        assert!(!summary(&[Group { writes: Tally::default(), ..group() }]).contains("WRITE"));
+        assert!(text.contains("\n  lat (usec)   : 250=99.97%\n  lat (msec)   : 10=0.03%\n"), "{text}");
+        let mut reads_only = group();
+        reads_only.measured.writes = Tally::default();
+        assert!(!summary(&[reads_only]).contains("WRITE"));
     }
 
     #[test]
     fn programs_find_the_names_of_fio() {
-        let value = json(&[group()]);
+        let value = json(&[("runtime".into(), "2".into())], &[group()]);
         let job = &value["jobs"][0];
         assert_eq!((&job["jobname"], &job["groupid"], &job["error"]), (&"mixed".into(), &0.into(), &0.into()));
         let read = &job["read"];
@@ -189,6 +216,13 @@ mod tests {
         assert!((199_000..=201_000).contains(&p99), "{p99}");
         assert_eq!((job["trim"]["total_ios"].as_u64(), job["trim"]["clat_ns"]["N"].as_u64()), (Some(0), Some(0)));
         assert!(job["trim"]["clat_ns"].get("percentile").is_none());
+        assert_eq!(value["global options"]["runtime"], "2");
+        let total: f64 = ["latency_ns", "latency_us", "latency_ms"]
+            .iter()
+            .flat_map(|unit| job[unit].as_object().unwrap().values())
+            .map(|share| share.as_f64().unwrap())
+            .sum();
+        assert!((total - 100.0).abs() < 0.001 && job["latency_us"]["250"].as_f64() > Some(99.9), "{job}");
         assert_eq!((job["usr_cpu"].as_f64(), job["sys_cpu"].as_f64()), (Some(75.0), Some(12.5)));
     }
 }

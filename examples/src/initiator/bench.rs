@@ -1,28 +1,43 @@
 //! The subcommand `bench`: a command line in, a report out.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{ClientConfig, Disk, SessionLoop};
+use iscsi_runtime::{ClientConfig, Disk, LoopbackFunction, Server, SessionLoop};
 use scsi_block::Geometry;
 
 use super::connection::{Connection, Unit, at};
 use crate::bench::{Bench as Load, Direction, Report, Runner, Shape};
 use crate::failure::Failure;
+use crate::fio::{self, JobFile};
 use crate::parse::{self, hidden};
 use crate::show;
 use crate::t5::{Model, Port};
-use crate::target::own_target;
+use crate::target::{own_target, start_own};
 
 /// Size of the disk of our own target, unless one is given.
 const OWN_DISK_BYTES: u64 = 256 << 20;
+
+/// How long is measured unless it is said.
+const RUNTIME: Duration = Duration::from_secs(5);
+
+/// Options that say what a job file says.
+const SAID_BY_FILE: [&str; 8] = ["rw", "rwmixread", "block_size", "iodepth", "jobs", "threads", "port", "verify"];
 
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// The disk; without it, one in memory behind a target in this process. A load that writes destroys what is on it
     #[arg(value_name = "URL", value_parser = hidden::<Url>())]
     url: Option<Url>,
+
+    /// Runs the jobs of a job file of fio and reports as fio does; with --json in the shape of its JSON. Stages, [global], rw, bs, iodepth,
+    /// numjobs, size, time_based with runtime, rwmixread, verify and cpus_allowed are known; options on which nothing depends here, such as
+    /// ioengine, are left out with a note on stderr, others are refused
+    #[arg(long, value_name = "FILE", conflicts_with_all = SAID_BY_FILE)]
+    fio: Option<PathBuf>,
 
     /// Which way the data goes, and in which order
     #[arg(long, value_enum, default_value = "randread")]
@@ -48,13 +63,13 @@ pub(super) struct Bench {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=256))]
     threads: Option<u32>,
 
-    /// What connections go through; t5-model, with digests, to a target of its own on the same adapter, and on one thread
+    /// What connections go through; t5-model, with digests, to a target of its own on the same adapter; loopback to one in this process; both on one thread
     #[arg(long, value_enum, default_value = "kernel", conflicts_with_all = ["url", "threads"])]
     port: Port,
 
-    /// How long to measure
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::duration)]
-    runtime: Duration,
+    /// How long to measure; with --fio each job, whatever the file says [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    runtime: Option<Duration>,
 
     /// Checks data: what is read must be what this run has written. Overwrites the disk, even with --rw read or randread
     #[arg(long)]
@@ -78,10 +93,18 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn run(&self) -> Result<(), Failure> {
+        if let Some(file) = &self.fio {
+            return self.run_job_file(file);
+        }
         self.connection.check_sessions(self.jobs as usize)?;
         let report = match (&self.url, self.port) {
             (Some(url), _) => {
-                let (geometry, connections) = self.learn(url)?;
+                let Learnt { geometry, connections, request_bytes_max } = self.learn(url)?;
+                if u64::from(self.block_size) > request_bytes_max {
+                    let size = self.block_size;
+                    let message = format!("--block-size {size}: {url} takes at most {request_bytes_max} bytes at once");
+                    return Err(Failure::usage(message));
+                }
                 let lun = super::connection::lun(url)?;
                 let client = self.connection.config(url)?;
                 let load = self.load(client, url.to_string(), lun, geometry, connections, false);
@@ -89,11 +112,13 @@ impl Bench {
             }
             (None, Port::Kernel) => {
                 let (server, url) = own_target(self.own_disk(), self.connection.limits(), None)?;
-                let report = self.own_load(&url, "a disk in memory, target in this process")?.run(&mut self.threads());
+                let load = self.own_load(&url, "a disk in memory, target in this process")?;
+                let report = load.run(&mut self.threads());
                 drop(server);
                 report?
             }
             (None, Port::T5Model) => self.run_on_model()?,
+            (None, Port::Loopback) => self.run_within()?,
         };
         show::print(&if self.json {
             serde_json::to_string(&report).map_err(|error| Failure::local(error.to_string()))?
@@ -116,8 +141,66 @@ impl Bench {
         Ok(Report { adapter: Some(model.counters()), ..report? })
     }
 
+    /// Both ends in this process with nothing between them.
+    fn run_within(&self) -> Result<Report, Failure> {
+        let (target, initiator) = LoopbackFunction::pair();
+        let portal = SocketAddr::from((Ipv4Addr::LOCALHOST, 3260));
+        let builder = Server::builder().limits(self.connection.limits()).loopback(target).listen(portal);
+        let (server, url) = start_own(builder, self.own_disk())?;
+        let load = self.own_load(&url, "a disk in memory, target in this process and nothing between")?;
+        let mut runner = Runner::Loop(Box::new(SessionLoop::loopback(initiator)?));
+        let report = load.run(&mut runner);
+        drop((server, runner));
+        report
+    }
+
+    /// The jobs of a file of fio, on the disk of the URL or on one of our own that is as large as they want it.
+    fn run_job_file(&self, file: &Path) -> Result<(), Failure> {
+        let shown = file.display();
+        let text = std::fs::read_to_string(file).map_err(|error| Failure::local(format!("{shown}: {error}")))?;
+        let jobs: JobFile = text.parse().map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
+        let sessions = jobs.stages.iter().map(|stage| stage.0.iter().map(|job| job.numjobs as usize).sum()).max();
+        self.connection.check_sessions(sessions.unwrap_or(0))?;
+        jobs.notes.iter().for_each(|note| show::complain(&format!("note: {note}")));
+        let groups = match &self.url {
+            Some(url) => {
+                let disk = fio::Disk { fill: false, ..self.disk(url, self.learn(url)?)? };
+                fio::run(&jobs, &disk, self.runtime, &show::complain).map_err(at(url))?
+            }
+            None => {
+                let bytes = self.size.or(jobs.bytes()).unwrap_or(OWN_DISK_BYTES);
+                let (server, url) = own_target(Disk::memory(bytes), self.connection.limits(), None)?;
+                let groups = fio::run(&jobs, &self.disk(&url, self.learn(&url)?)?, self.runtime, &show::complain);
+                drop(server);
+                groups?
+            }
+        };
+        show::print(&if self.json {
+            let report = fio::json(&jobs.global, &groups);
+            serde_json::to_string_pretty(&report).map_err(|error| Failure::local(error.to_string()))?
+        } else {
+            fio::summary(&groups)
+        });
+        Ok(())
+    }
+
+    /// The disk of a URL for the jobs of a file, as far as --size lets them use it.
+    fn disk(&self, url: &Url, learnt: Learnt) -> Result<fio::Disk, Failure> {
+        let Learnt { geometry: Geometry { block_size, blocks }, connections, request_bytes_max } = learnt;
+        let blocks = self.size.map_or(blocks, |size| blocks.min(size / u64::from(block_size)));
+        Ok(fio::Disk {
+            client: self.connection.config(url)?,
+            lun: super::connection::lun(url)?,
+            geometry: Geometry { block_size, blocks },
+            request_bytes_max,
+            connections,
+            fill: true,
+            seed: self.seed.unwrap_or_else(clock),
+        })
+    }
+
     fn threads(&self) -> Runner {
-        Runner::Threads(self.threads.unwrap_or(self.jobs) as usize)
+        Runner::threads(self.threads.unwrap_or(self.jobs) as usize)
     }
 
     fn own_size(&self) -> u64 {
@@ -136,17 +219,15 @@ impl Bench {
         Ok(self.load(client, name.into(), 0, geometry, connections, true))
     }
 
-    /// The disk's size, and how many connections its target lets a session have, learnt in a session of its own.
-    fn learn(&self, url: &Url) -> Result<(Geometry, u16), Failure> {
+    /// Asks the target in a session of its own.
+    fn learn(&self, url: &Url) -> Result<Learnt, Failure> {
         let unit = Unit::open(url, &self.connection.without_capture())?;
         let disk = unit.disk().map_err(at(url))?;
-        let transfer_bytes_max = disk.transfer_blocks_max().saturating_mul(disk.block_size().into());
-        if u64::from(self.block_size) > transfer_bytes_max {
-            let message =
-                format!("--block-size {}: {url} takes at most {transfer_bytes_max} bytes at once", self.block_size);
-            return Err(Failure::usage(message));
-        }
-        let learnt = (disk.geometry(), unit.client.parameters().max_connections);
+        let learnt = Learnt {
+            geometry: disk.geometry(),
+            connections: unit.client.parameters().max_connections,
+            request_bytes_max: disk.transfer_blocks_max().saturating_mul(disk.block_size().into()),
+        };
         unit.close();
         Ok(learnt)
     }
@@ -161,19 +242,33 @@ impl Bench {
         fill: bool,
     ) -> Load {
         let Self { rw, block_size, iodepth, jobs, .. } = *self;
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         Load {
             client,
             name,
             lun,
             geometry,
+            first_lba: 0,
             size: self.size.unwrap_or(u64::MAX),
             shape: Shape { rw, block_size, iodepth, jobs, connections },
             read_percent: self.rwmixread,
-            runtime: self.runtime,
+            runtime: self.runtime.unwrap_or(RUNTIME),
             fill,
             verify: self.verify,
             seed: self.seed.unwrap_or_else(clock),
         }
     }
+}
+
+/// What a target tells of a disk.
+struct Learnt {
+    geometry: Geometry,
+    /// That it lets a session have.
+    connections: u16,
+    /// Bytes in a request, at most.
+    request_bytes_max: u64,
+}
+
+/// A seed that is another each time.
+fn clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }

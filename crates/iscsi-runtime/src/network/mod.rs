@@ -238,7 +238,7 @@ impl Endpoint {
     /// The network is no adapter's, or the adapter cannot do what the policy says.
     pub(crate) fn set_policy(&mut self, policy: Arc<Program>) -> Result<(), PolicyError> {
         match &mut self.link {
-            Link::Kernel(_) => Err(PolicyError::NoAdapter),
+            Link::Kernel(_) | Link::Loopback(_) => Err(PolicyError::NoAdapter),
             Link::Adapter(end) => end.set_policy(policy).map_err(|error| PolicyError::Refused(error.to_string())),
         }
     }
