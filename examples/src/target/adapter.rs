@@ -65,6 +65,9 @@ impl AdapterArguments {
             (Port::Kernel, Some(_), _) => Err(Failure::usage(
                 "--tap is the cable of an adapter: expected --port t5-model with it; TCP of the kernel listens at --listen",
             )),
+            (Port::Loopback, ..) => Err(Failure::usage(
+                "--port loopback: nobody outside this process would reach it; it is for `iscsi-initiator bench`",
+            )),
             _ => Ok((builder, None)),
         }
     }

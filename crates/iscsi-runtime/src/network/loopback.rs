@@ -279,7 +279,7 @@ impl LoopbackEnd {
     }
 
     pub(super) fn connect(&mut self, token: usize, address: &str) {
-        let connected = self.begin(address).map(Stream::Loopback);
+        let connected = self.begin(address).map(|stream| Stream::Loopback(Box::new(stream)));
         self.untold.push(Happening::Connected(token, connected));
     }
 

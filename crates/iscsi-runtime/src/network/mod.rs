@@ -172,7 +172,7 @@ pub(crate) struct Readiness {
 pub(crate) enum Stream {
     Socket(TcpStream),
     Adapter(t5_hal::Connection<AdapterBus>),
-    Loopback(LoopbackStream),
+    Loopback(Box<LoopbackStream>),
 }
 
 /// One loop's end of a network.
@@ -228,7 +228,7 @@ impl Endpoint {
         match &mut self.link {
             Link::Kernel(end) => end.accept(place).map(Stream::Socket),
             Link::Adapter(end) => end.accept(place).map(Stream::Adapter),
-            Link::Loopback(end) => end.accept(place).map(Stream::Loopback),
+            Link::Loopback(end) => end.accept(place).map(|stream| Stream::Loopback(Box::new(stream))),
         }
     }
 
@@ -285,7 +285,7 @@ impl Endpoint {
             }
             (Stream::Loopback(stream), Link::Loopback(end)) => {
                 let ends = end.open(token, &stream);
-                Ok((Port::over_loopback(stream, capture, ends), ends))
+                Ok((Port::over_loopback(*stream, capture, ends), ends))
             }
             (Stream::Adapter(_) | Stream::Loopback(_), _) => {
                 unreachable!("a connection stays with the network that it came from")
