@@ -51,7 +51,7 @@ pub(super) fn session(session: &SessionState) -> Session {
 
 fn connection(connection: &ConnectionState) -> Connection {
     let (offload, queue, rule) = match connection.network {
-        NetworkState::Kernel => ("none", None, None),
+        NetworkState::Kernel | NetworkState::Loopback => ("none", None, None),
         NetworkState::Adapter { offload_mode: OffloadMode::Toe, queue, rule } => ("TOE", Some(queue), rule),
         NetworkState::Adapter { offload_mode: OffloadMode::Ulp, queue, rule } => ("ULP", Some(queue), rule),
     };
