@@ -246,14 +246,12 @@ fn run(nexus: &mut Nexus, mut task: Task, list: Option<Vec<u8>>, input: &mut Inp
         step = match step {
             Step::Done(outcome) => return check_outcome(&outcome),
             Step::Aborted => return,
-            Step::Io(request) | Step::Answered(Outcome { status: Status::Good, .. }, request) => {
+            Step::Io(request) | Step::Answered(request) => {
                 let device = Arc::clone(nexus.device());
                 let unit = device.logical_units().nth(task.store()).expect("the step has a unit");
                 nexus.resume(&mut task, answer(&request, &unit.config, input.byte()))
             }
-            Step::Wait | Step::Answered(..) => {
-                panic!("no other task has a request out, and what goes on was answered well")
-            }
+            Step::Wait => panic!("no other task has a request out"),
         };
     }
     // A wipe of the huge unit and a copy have many steps; they end with the first that fails.

@@ -56,9 +56,9 @@ pub enum Step {
     Io(BlockIo),
     /// The task has ended.
     Done(Outcome),
-    /// The command has ended, as it asked for its answer at once (IMMED), and the task goes on without one: the store is to do this, and what
-    /// becomes of the task is told to nobody. No task management function for single tasks reaches it any more.
-    Answered(Outcome, BlockIo),
+    /// The command has ended with GOOD, as it asked for its answer at once (IMMED), and the task goes on without one: the store is to do this, and
+    /// what becomes of the task is told to nobody. No task management function for single tasks reaches it any more.
+    Answered(BlockIo),
     /// Nothing yet: requests of other tasks, which this one has ended, have not come back. [`Nexus::wake`](crate::Nexus::wake) says what
     /// follows, to be called in a while, such as a millisecond.
     Wait,

@@ -15,7 +15,7 @@ use iscsi_session::target::{Command, DataProgress, TaskId, TaskOutcome};
 use iscsi_transport::PduPort;
 use scsi_block::io::{BlockIo, IoDone, Segments};
 use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
-use scsi_block::{Begin, LogicalUnitNumber, Outcome, Step, Task};
+use scsi_block::{Begin, LogicalUnitNumber, Outcome, Status, Step, Task};
 
 /// A task between its command and its outcome.
 pub(super) struct OpenTask {
@@ -344,7 +344,7 @@ impl Session {
                 open.count_reading(context.connections);
                 return self.request_io(IoOwner::Task(id), io, context);
             }
-            Step::Answered(outcome, io) => return self.answer(id, outcome, io, context),
+            Step::Answered(io) => return self.answer(id, io, context),
             Step::Wait => {
                 self.waiting.push(id);
                 return self.look_again_after(context.now);
@@ -365,8 +365,9 @@ impl Session {
         }
     }
 
-    /// A command is answered, and its task goes on.
-    fn answer<P: PduPort>(&mut self, id: TaskId, outcome: Outcome, io: BlockIo, context: &mut Context<'_, P>) {
+    /// A command ends well, and its task goes on.
+    fn answer<P: PduPort>(&mut self, id: TaskId, io: BlockIo, context: &mut Context<'_, P>) {
+        let outcome = Outcome { status: Status::Good, sense: Bytes::new(), data_in: Bytes::new() };
         let open = self.tasks[id.index()].take().expect("the task has just made this step");
         open.forget_asked(context.connections);
         self.has_ended = true;

@@ -202,9 +202,7 @@ impl AtUnit {
     /// The command of a task that has just begun ends well, whatever comes of it; if too many tasks go on so, when it is done.
     pub(super) fn answer(&mut self, task: &mut Task, step: Step) -> Step {
         match step {
-            Step::Io(request) if self.set.detach(&mut task.position) => {
-                Step::Answered(Outcome::bare(Status::Good), request)
-            }
+            Step::Io(request) if self.set.detach(&mut task.position) => Step::Answered(request),
             Step::Done(_) => Step::Done(Outcome::bare(Status::Good)),
             step => step,
         }

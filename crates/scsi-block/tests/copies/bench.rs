@@ -119,7 +119,7 @@ impl Bench {
     /// Carries a task on from a step of it, answered or not; at most `steps` of them.
     pub(crate) fn go_on(&mut self, nexus: &mut Nexus, task: &mut Task, mut step: Step, steps: usize) -> Step {
         for _ in 0..steps {
-            let (Step::Io(request) | Step::Answered(_, request)) = step else { return step };
+            let (Step::Io(request) | Step::Answered(request)) = step else { return step };
             let done = self.submit(task.store(), request);
             step = nexus.resume(task, done);
         }

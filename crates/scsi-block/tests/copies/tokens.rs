@@ -535,7 +535,7 @@ fn with_immed_blocks_are_written_after_the_answer() {
     let list = WriteUsingTokenList { immediate: true, ..to(&RodToken::zeros(), 0, &[(3, 8)]) };
     let (cdb, bytes) = write(&list);
     let (task, step) = bench.begin(&mut nexus, 0, &cdb, &bytes);
-    assert!(matches!(&step, Step::Answered(outcome, _) if outcome.status == Status::Good));
+    assert!(matches!(&step, Step::Answered(_)));
     assert!(bench.blocks(0, 3, 8).iter().any(|byte| *byte != 0));
     bench.go_on(&mut nexus, &mut task.unwrap(), step, usize::MAX);
     assert!(bench.blocks(0, 3, 8).iter().all(|byte| *byte == 0));
