@@ -285,6 +285,18 @@ fn pdus_between_connections_of_one_adapter_need_no_frames() {
 }
 
 #[test]
+fn an_adapter_tells_what_waits_in_it() {
+    let world = World::new();
+    let (mut initiator, _target) = world.ports();
+    (0..60).for_each(|_| initiator.send(conformance::frame_with_data(8192)));
+    initiator.flush().unwrap();
+    let dump = format!("{:#?}", world.adapters[0]);
+    for wanted in ["pf: 5", "is_rung: ", "requests: ", "window_bytes: ", "send_queue: "] {
+        assert!(dump.contains(wanted), "{wanted}: {dump}");
+    }
+}
+
+#[test]
 fn what_waits_in_the_adapter_keeps_its_memory_while_pods_are_written_behind_it() {
     let world = World::new();
     let (mut initiator, mut target) = world.ports();

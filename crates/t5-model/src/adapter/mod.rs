@@ -11,6 +11,7 @@
 
 mod bus;
 mod doorbells;
+mod dump;
 mod egress;
 mod fault;
 mod filters;
@@ -42,7 +43,6 @@ use parking_lot::{Mutex, MutexGuard};
 use requests::PAYLOAD_BYTES_MAX;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -66,12 +66,6 @@ pub struct Adapter {
     core: Mutex<Core>,
     doorbells: [Doorbells; FUNCTIONS],
     clock: Clock,
-}
-
-impl fmt::Debug for Adapter {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Adapter").finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug)]

@@ -113,6 +113,8 @@ impl std::fmt::Debug for Connection {
             .debug_struct("Connection")
             .field("tuple", &self.tuple)
             .field("state", &self.socket().state())
+            .field("send_queue", &self.socket().send_queue())
+            .field("receive_queue", &self.socket().recv_queue())
             .finish_non_exhaustive()
     }
 }
