@@ -228,14 +228,16 @@ impl Arguments {
         let (builder, model) = self.adapter.attach(builder)?;
         let server = builder.start().map_err(|error| match error {
             StartError::Configuration(_) => Failure::usage(error.to_string()),
-            StartError::Listen { .. } | StartError::System(_) | StartError::Records(_) | StartError::Kept(_) => {
-                Failure::local(error.to_string())
-            }
+            StartError::Listen { .. }
+            | StartError::Open { .. }
+            | StartError::System(_)
+            | StartError::Records(_)
+            | StartError::Kept(_) => Failure::local(error.to_string()),
         })?;
         let urls = match &configured {
             Some(configured) => {
                 configured.notes().iter().for_each(|note| tracing::warn!("{note}"));
-                configured.urls(server.addresses())
+                configured.urls(&server.addresses())
             }
             None => server.addresses().iter().map(|address| url(*address, &self.target)).collect(),
         };

@@ -33,13 +33,14 @@ pub use client::{
 };
 pub use network::{AdapterBus, AdapterFunction, LoopbackFunction, NetworkState, PolicyError};
 pub use server::{
-    ChangeError, ConnectionState, Disk, Dropped, LunState, PortalGroup, PortalGroupState, Server, ServerBuilder,
-    ServerState, SessionSelector, SessionState, ShutdownError, StartError, Target, TargetState,
+    Change, ChangeError, Configuration, ConnectionState, DescribedDisk, Disk, DiskSource, Dropped, Effect, LunState,
+    PortalGroup, PortalGroupState, ReloadError, Report, Server, ServerBuilder, ServerSetting, ServerState,
+    SessionSelector, SessionState, ShutdownError, StartError, Target, TargetSetting, TargetState,
 };
 
 pub use block_store::{OpenError, StoreKind, StoreSpec};
 pub use iscsi_node::initiator::{Completion, Escalation, Outcome, Request};
-pub use iscsi_node::target::{AccessRule, Traffic};
+pub use iscsi_node::target::{AccessRule, Availability, Moved, PortalAddress, Redirect, Traffic};
 pub use iscsi_pdu::{Cid, Isid, Tsih};
 pub use iscsi_session::initiator::Transfer;
 pub use iscsi_session::{Authentication, Credential, Limits, Parameters, Secret, SessionType, TargetRecord};

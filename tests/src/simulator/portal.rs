@@ -13,16 +13,9 @@ use std::time::Duration;
 /// What the plan makes of a portal.
 pub(crate) fn of(plan: &Plan) -> Portal {
     let target = |(index, blocks): (usize, &Vec<u64>)| TargetConfig {
-        name: target_name(index),
-        alias: None,
-        device: Arc::new(device(blocks)),
         authentication: authentication(plan),
-        access: iscsi_node::target::AccessList::default(),
-        redirects: Vec::new(),
         resettable: plan.resettable,
-        moved: None,
-        limits: None,
-        window: None,
+        ..TargetConfig::new(target_name(index), Arc::new(device(blocks)))
     };
     Portal {
         targets: plan.targets.iter().enumerate().map(target).collect(),

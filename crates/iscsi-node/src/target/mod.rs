@@ -22,7 +22,7 @@ pub use access::{AccessList, AccessRule, Ends, Entrance};
 pub use detached::Detached;
 pub use event::{ConnectionId, Event, IoRequest, StoreId};
 pub use node::TargetNode;
-pub use portal::{Moved, Portal, PortalAddress, Redirect, TargetConfig};
+pub use portal::{Availability, Moved, Portal, PortalAddress, Redirect, TargetConfig};
 pub use snapshot::{ConnectionSnapshot, SessionSnapshot, Traffic};
 
 /// Read data that one connection holds for its peer before it starts no further command, in bytes.

@@ -11,7 +11,7 @@ use super::sessions::{SessionId, Sessions};
 use super::timers::{Sleeper, Timers};
 use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_session::LoginOutcome;
-use iscsi_session::target::{Login, LoginConfig, LoginIdentity, Refusal};
+use iscsi_session::target::{Identification, Login, LoginConfig, LoginIdentity, Refusal};
 use iscsi_transport::PduPort;
 use scsi_block::io::IoDone;
 use std::sync::Arc;
@@ -43,6 +43,16 @@ impl<P: PduPort> TargetNode<P> {
             timers: Timers::default(),
             outbox: Outbox::default(),
         }
+    }
+
+    /// What its portals offer.
+    pub fn portal(&self) -> &Arc<Portal> {
+        &self.portal
+    }
+
+    /// Another offer, for logins from now on, those among them that are under way; sessions stay as they are. Targets keep their places.
+    pub fn set_portal(&mut self, portal: Arc<Portal>) {
+        self.portal = portal;
     }
 
     /// The name that the next connection will have.
@@ -171,8 +181,12 @@ impl<P: PduPort> TargetNode<P> {
     /// Answers [`Event::Admit`]: a session may begin under this handle, which comes back with [`Event::SessionEnded`]; at once if the
     /// login is over.
     pub fn admit(&mut self, now: Instant, id: ConnectionId, tsih: Tsih) {
+        let refusal = self.reconsider(id);
         if let Some(login) = self.login(id) {
-            login.admit(tsih);
+            match refusal {
+                None => login.admit(tsih),
+                Some(refusal) => login.refuse(refusal),
+            }
             self.handle_login_events(now, id);
             self.settle(now, id);
         }
@@ -191,10 +205,11 @@ impl<P: PduPort> TargetNode<P> {
             (Some(session), Some(entrance)) => session.admission(identity, &entrance, &self.portal),
             _ => Err(LoginStatus::SessionDoesNotExist),
         };
+        let refusal = self.reconsider(id);
         let Some(login) = self.login(id) else { return };
-        match admission {
+        match refusal.map_or(admission.map_err(Refusal::from), Err) {
             Ok(command_numbers) => login.admit_joining(identity.tsih, command_numbers),
-            Err(status) => login.refuse(status.into()),
+            Err(refusal) => login.refuse(refusal),
         }
         self.handle_login_events(now, id);
         self.settle(now, id);
@@ -271,6 +286,16 @@ impl<P: PduPort> TargetNode<P> {
         match &mut self.connections.get_mut(id)?.phase {
             Phase::Login(login) => Some(login),
             Phase::FullFeature(_) => None,
+        }
+    }
+
+    /// What was offered when a login began may be offered no more when it ends.
+    fn reconsider(&self, id: ConnectionId) -> Option<Refusal> {
+        let connection = self.connections.get(id)?;
+        let Phase::Login(login) = &connection.phase else { return None };
+        match self.portal.identify(login.awaits_admission()?, &connection.entrance) {
+            Identification::Refuse(refusal) => Some(refusal),
+            Identification::Proceed(_) => None,
         }
     }
 

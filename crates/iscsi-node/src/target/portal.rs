@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// One iSCSI target of a portal.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TargetConfig {
     /// TargetName, normalised.
     pub name: String,
@@ -33,6 +33,20 @@ pub struct TargetConfig {
     pub limits: Option<Limits>,
     /// Commands that one session may have open, where that is not what all targets have in common.
     pub window: Option<u32>,
+    /// Whether logins are let in.
+    pub availability: Availability,
+}
+
+/// Whether a target lets logins in that are otherwise good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Availability {
+    /// It does.
+    #[default]
+    Open,
+    /// It does not for a while: they are told so (Service unavailable, RFC 7143 section 11.13.5), and discovery does not tell of it.
+    Stopped,
+    /// It is no more.
+    Gone,
 }
 
 /// Where a target is to be found instead (RFC 7143 section 11.13.5, status class 1).
@@ -45,11 +59,18 @@ pub struct Moved {
 }
 
 /// A portal group that lets nobody in and sends initiators to other addresses of its target, one after the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Redirect {
     portal_group_tag: u16,
     addresses: Vec<String>,
-    next: AtomicUsize,
+    /// How many were sent already, by whomever has this redirect too.
+    next: Arc<AtomicUsize>,
+}
+
+impl PartialEq for Redirect {
+    fn eq(&self, other: &Self) -> bool {
+        (self.portal_group_tag, &self.addresses) == (other.portal_group_tag, &other.addresses)
+    }
 }
 
 impl Redirect {
@@ -60,7 +81,7 @@ impl Redirect {
     #[must_use]
     pub fn new(portal_group_tag: u16, addresses: Vec<String>) -> Self {
         assert!(!addresses.is_empty(), "initiators are sent somewhere");
-        Self { portal_group_tag, addresses, next: AtomicUsize::new(0) }
+        Self { portal_group_tag, addresses, next: Arc::default() }
     }
 
     fn next(&self) -> &str {
@@ -93,6 +114,24 @@ impl std::fmt::Display for PortalAddress {
 }
 
 impl TargetConfig {
+    /// A target of that name, which is to be normalised, that lets everybody in.
+    #[must_use]
+    pub fn new(name: impl Into<String>, device: Arc<TargetDevice>) -> Self {
+        Self {
+            name: name.into(),
+            alias: None,
+            device,
+            authentication: Authentication::None,
+            access: AccessList::default(),
+            resettable: false,
+            moved: None,
+            redirects: Vec::new(),
+            limits: None,
+            window: None,
+            availability: Availability::Open,
+        }
+    }
+
     fn is_reached_through(&self, portal_group_tag: u16) -> bool {
         self.device
             .target_port_groups()
@@ -116,9 +155,9 @@ impl TargetConfig {
 }
 
 /// What network portals offer. The same value serves all cores, and all portal groups.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Portal {
-    /// The targets.
+    /// The targets. One that is gone keeps its place, so that places name targets for ever.
     pub targets: Vec<TargetConfig>,
     /// What an initiator has to prove in a discovery session, or may.
     pub discovery_authentication: Authentication,
@@ -158,9 +197,15 @@ impl Portal {
         }
     }
 
-    /// The place of a target in `targets`.
-    pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        self.targets.iter().position(|target| target.name == name)
+    /// The target of that name, unless it is gone.
+    pub fn target_mut(&mut self, name: &str) -> Option<&mut TargetConfig> {
+        self.find(name).map(|place| &mut self.targets[place])
+    }
+
+    /// The place of the target of that name in `targets`, unless it is gone.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.targets.iter().position(|target| target.availability != Availability::Gone && target.name == name)
     }
 
     /// Who may go on with a login, and what has to be proven.
@@ -175,6 +220,9 @@ impl Portal {
                 Some(target) if !target.is_reached_through(portal_group_tag) => return refuse(LoginStatus::NotFound),
                 Some(target) if !target.allows(&identity.initiator_name, entrance) => {
                     return refuse(LoginStatus::AuthorizationFailure);
+                }
+                Some(TargetConfig { availability: Availability::Stopped, .. }) => {
+                    return refuse(LoginStatus::ServiceUnavailable);
                 }
                 Some(TargetConfig { moved: Some(Moved { address, permanent }), .. }) => {
                     return Identification::Refuse(Refusal::redirect(address, *permanent));
@@ -209,8 +257,11 @@ impl Portal {
             let found = addresses.iter().filter(|address| target.is_reached_through(address.portal_group_tag));
             TargetRecord { name: target.name.clone(), addresses: found.map(ToString::to_string).collect() }
         };
-        let wanted =
-            |target: &&TargetConfig| target.allows(initiator, entrance) && only.is_none_or(|name| name == target.name);
+        let wanted = |target: &&TargetConfig| {
+            target.availability == Availability::Open
+                && target.allows(initiator, entrance)
+                && only.is_none_or(|name| name == target.name)
+        };
         self.targets.iter().filter(wanted).map(record).filter(|record| !record.addresses.is_empty()).collect()
     }
 }

@@ -1,7 +1,6 @@
 //! A portal with one target, which lets everybody in, and one unit.
 
 use iscsi_node::target::{Portal, TargetConfig};
-use iscsi_session::Authentication;
 use scsi_block::{LogicalUnitConfig, LogicalUnitNumber, TargetDevice, TargetPort, TargetPortGroup};
 use std::sync::Arc;
 
@@ -13,17 +12,6 @@ pub(crate) fn portal(unit: LogicalUnitConfig) -> Portal {
     let units = [(LogicalUnitNumber::from(0), unit)];
     let device = TargetDevice::with_ports([1, 2].map(group), units).expect("the unit makes sense");
     let mut portal = Portal::new();
-    portal.targets.push(TargetConfig {
-        name: TARGET.into(),
-        alias: None,
-        device: Arc::new(device),
-        authentication: Authentication::None,
-        access: iscsi_node::target::AccessList::default(),
-        redirects: Vec::new(),
-        resettable: false,
-        moved: None,
-        limits: None,
-        window: None,
-    });
+    portal.targets.push(TargetConfig::new(TARGET, Arc::new(device)));
     portal
 }

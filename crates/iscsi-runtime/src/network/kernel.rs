@@ -13,7 +13,8 @@ use std::time::Duration;
 type Connected = (usize, io::Result<TcpStream>);
 
 pub(super) struct KernelEnd {
-    listeners: Vec<TcpListener>,
+    /// By place; none where nothing is listened on any more.
+    listeners: Vec<Option<TcpListener>>,
     /// Says to the loop's thread that there is a connection.
     waker: Arc<Waker>,
     ends: mpsc::Sender<Connected>,
@@ -25,12 +26,26 @@ pub(super) struct KernelEnd {
 impl KernelEnd {
     pub(super) fn new(listeners: Vec<TcpListener>, waker: Arc<Waker>) -> Self {
         let (ends, ended) = mpsc::channel();
+        let listeners = listeners.into_iter().map(Some).collect();
         Self { listeners, waker, ends, ended, connecting: 0 }
     }
 
     pub(super) fn accept(&mut self, place: usize) -> io::Result<TcpStream> {
-        let listener = self.listeners.get(place).ok_or(io::ErrorKind::WouldBlock)?;
+        let listener = self.listeners.get(place).and_then(Option::as_ref).ok_or(io::ErrorKind::WouldBlock)?;
         listener.accept().map(|(stream, _)| stream)
+    }
+
+    pub(super) fn listen(&mut self, place: usize, listener: TcpListener) {
+        if self.listeners.len() <= place {
+            self.listeners.resize_with(place + 1, || None);
+        }
+        self.listeners[place] = Some(listener);
+    }
+
+    pub(super) fn unlisten(&mut self, place: usize) {
+        if let Some(listener) = self.listeners.get_mut(place) {
+            *listener = None;
+        }
     }
 
     pub(super) fn stop_listening(&mut self) {
@@ -69,7 +84,7 @@ impl KernelEnd {
 }
 
 /// Opens a listening socket. An IPv6 address takes no IPv4 connections, so that both can be listened on.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;

@@ -14,6 +14,8 @@ pub use loopback::LoopbackFunction;
 pub use port::NetworkState;
 pub(crate) use port::{DetachedPort, Port};
 
+pub(crate) use kernel::listen;
+
 use adapter::AdapterEnd;
 use iscsi_transport::{BufferPool, Capture};
 use kernel::KernelEnd;
@@ -240,6 +242,29 @@ impl Endpoint {
         match &mut self.link {
             Link::Kernel(_) | Link::Loopback(_) => Err(PolicyError::NoAdapter),
             Link::Adapter(end) => end.set_policy(policy).map_err(|error| PolicyError::Refused(error.to_string())),
+        }
+    }
+
+    /// Takes connections of a socket that listens, too, at a place that is free.
+    ///
+    /// # Errors
+    /// The system refuses, or this is no network of the kernel.
+    pub(crate) fn listen(&mut self, place: usize, mut listener: TcpListener) -> io::Result<()> {
+        match &mut self.link {
+            Link::Kernel(end) => {
+                self.poll.registry().register(&mut listener, Token(FIRST_LISTENER + place), Interest::READABLE)?;
+                end.listen(place, listener);
+                Ok(())
+            }
+            Link::Adapter(_) | Link::Loopback(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Takes no more connections at a place.
+    pub(crate) fn unlisten(&mut self, place: usize) {
+        match &mut self.link {
+            Link::Kernel(end) => end.unlisten(place),
+            Link::Adapter(_) | Link::Loopback(_) => {}
         }
     }
 

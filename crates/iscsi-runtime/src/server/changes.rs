@@ -1,12 +1,13 @@
 //! What changes while a server runs: logical units come, go, grow and shrink, and are reached otherwise.
 
-use super::shared::Medium;
+use super::change::Change;
+use super::shared::{Medium, Shared};
 use super::{Server, carry_out};
 use crate::Disk;
 use block_store::RecordsError;
-use iscsi_node::target::StoreId;
+use iscsi_node::target::{StoreId, TargetConfig};
 use scsi_block::io::{BlockIo, IoError};
-use scsi_block::{AccessState, ConfigError, LogicalUnitNumber, NoSuchTargetPortGroup, TargetDevice};
+use scsi_block::{AccessState, ConfigError, LogicalUnitConfig, LogicalUnitNumber, NoSuchTargetPortGroup, TargetDevice};
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -55,16 +56,12 @@ impl Server {
     /// There is no such target, the number or serial number is that of another unit, what was kept of the unit cannot be read, or the system
     /// has no random bytes.
     pub fn add_lun(&self, target: &str, number: u16, disk: Disk) -> Result<(), ChangeError> {
-        let target = self.find(target)?;
-        let config = &self.shared.portal.targets[target];
-        let mut unit = disk.unit_of(&config.name, number).map_err(ChangeError::Random)?;
-        let description = disk.description().to_owned();
-        let store = disk.into_store(&mut unit, self.shared.records.as_ref())?;
-        // A core that is faster than this waits for the store.
-        let mut stores = self.shared.stores.write();
-        let index = config.device.add(LogicalUnitNumber::from(number), unit)?;
-        assert_eq!(index, stores[target].len(), "each unit of the device has its store");
-        stores[target].push(Some(Medium { store, description }));
+        let mut configuration = self.configuration.lock();
+        let name = self.find(target)?.1.name;
+        let mut unit = disk.unit_of(&name, number).map_err(ChangeError::Random)?;
+        let medium = disk.clone().into_medium(&mut unit, self.shared.records.as_ref())?;
+        self.shared.add_unit(&name, number, unit, medium)?;
+        Change::AddLun { target: name, number, disk: disk.into() }.apply(&mut configuration);
         Ok(())
     }
 
@@ -74,8 +71,10 @@ impl Server {
     /// # Errors
     /// There is no such target or unit, or the store could not be flushed; then the unit is gone all the same.
     pub fn remove_lun(&self, target: &str, number: u16) -> Result<(), ChangeError> {
-        let (target, device) = self.device(target)?;
+        let mut configuration = self.configuration.lock();
+        let (target, TargetConfig { name, device, .. }) = self.find(target)?;
         let unit = device.remove(LogicalUnitNumber::from(number)).map_err(|_| ChangeError::NoSuchUnit(number))?;
+        Change::RemoveLun { target: name, number }.apply(&mut configuration);
         match self.shared.close(StoreId { target, unit }) {
             Some(store) => carry_out(&store, BlockIo::Flush).map_err(ChangeError::Flush),
             None => Ok(()),
@@ -88,7 +87,8 @@ impl Server {
     /// # Errors
     /// There is no such target or unit, `bytes` is no size that it can have, or its store cannot grow.
     pub fn resize(&self, target: &str, number: u16, bytes: u64) -> Result<(), ChangeError> {
-        let (target, device) = self.device(target)?;
+        let mut configuration = self.configuration.lock();
+        let (target, TargetConfig { name, device, .. }) = self.find(target)?;
         let number_of = LogicalUnitNumber::from(number);
         let info = device.logical_units().find(|info| info.number == number_of);
         let info = info.ok_or(ChangeError::NoSuchUnit(number))?;
@@ -101,7 +101,9 @@ impl Server {
         if blocks > store.geometry().blocks {
             store.grow(blocks).map_err(ChangeError::Grow)?;
         }
-        Ok(device.resize(info.index, blocks)?)
+        device.resize(info.index, blocks)?;
+        Change::ResizeLun { target: name, number, bytes }.apply(&mut configuration);
+        Ok(())
     }
 
     /// A logical unit is reached otherwise through a portal group from now on; sessions are told by unit attention. The state is kept, where the
@@ -110,8 +112,8 @@ impl Server {
     /// # Errors
     /// There is no such target, unit or group; or the state holds and cannot be kept.
     pub fn set_access(&self, target: &str, number: u16, group: u16, state: AccessState) -> Result<(), ChangeError> {
-        let (target, device) = self.device(target)?;
-        let unit = unit(device, number)?;
+        let (target, TargetConfig { device, .. }) = self.find(target)?;
+        let unit = unit(&device, number)?;
         let record = device.set_access(unit, group, state)?;
         match record.zip(self.shared.store(StoreId { target, unit })) {
             Some((record, store)) => carry_out(&store, record).map_err(ChangeError::Keep),
@@ -124,8 +126,8 @@ impl Server {
     /// # Errors
     /// There is no such target or unit, or the store could not be flushed.
     pub fn flush(&self, target: &str, number: u16) -> Result<(), ChangeError> {
-        let (target, device) = self.device(target)?;
-        let id = StoreId { target, unit: unit(device, number)? };
+        let (target, TargetConfig { device, .. }) = self.find(target)?;
+        let id = StoreId { target, unit: unit(&device, number)? };
         let store = self.shared.store(id).ok_or(ChangeError::NoSuchUnit(number))?;
         carry_out(&store, BlockIo::Flush).map_err(ChangeError::Flush)
     }
@@ -135,20 +137,35 @@ impl Server {
     /// # Errors
     /// There is no such target or unit.
     pub fn load(&self, target: &str, number: u16) -> Result<(), ChangeError> {
-        let (_, device) = self.device(target)?;
-        device.load(unit(device, number)?);
+        let (_, TargetConfig { device, .. }) = self.find(target)?;
+        device.load(unit(&device, number)?);
         Ok(())
     }
 
-    /// A target's place, and its device.
-    fn device(&self, target: &str) -> Result<(usize, &TargetDevice), ChangeError> {
-        let target = self.find(target)?;
-        Ok((target, &self.shared.portal.targets[target].device))
+    fn find(&self, target: &str) -> Result<(usize, TargetConfig), ChangeError> {
+        self.shared.find_target(target).ok_or_else(|| ChangeError::NoSuchTarget(target.into()))
     }
+}
 
-    fn find(&self, target: &str) -> Result<usize, ChangeError> {
-        let found = self.shared.portal.targets.iter().position(|config| config.name == target);
-        found.ok_or_else(|| ChangeError::NoSuchTarget(target.into()))
+impl Shared {
+    /// Adds a unit and its store to a target.
+    ///
+    /// # Errors
+    /// It makes no sense beside the others, or the target is gone.
+    pub(super) fn add_unit(
+        &self,
+        target: &str,
+        number: u16,
+        unit: LogicalUnitConfig,
+        medium: Medium,
+    ) -> Result<(), ChangeError> {
+        let (place, config) = self.find_target(target).ok_or_else(|| ChangeError::NoSuchTarget(target.into()))?;
+        // A core that is faster than this waits for the store.
+        let mut stores = self.stores.write();
+        let index = config.device.add(LogicalUnitNumber::from(number), unit)?;
+        assert_eq!(index, stores[place].len(), "each unit of the device has its store");
+        stores[place].push(Some(medium));
+        Ok(())
     }
 }
 

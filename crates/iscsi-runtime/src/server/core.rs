@@ -14,6 +14,7 @@ use iscsi_node::target::{
 use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
+use mio::net::TcpListener;
 use scsi_block::{BlockIo, IoError};
 use std::collections::VecDeque;
 use std::io;
@@ -48,8 +49,8 @@ pub(super) struct Core {
     stores: Vec<Vec<Option<Store>>>,
     /// Stores with requests in flight or ends to fetch.
     busy_stores: Vec<StoreId>,
-    /// The tags of the portal groups of the listeners, by place.
-    portal_groups: Vec<u16>,
+    /// The tags of the portal groups of the listeners, by place; none where there is none any more.
+    portal_groups: Vec<Option<u16>>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
     /// Steps of copies, of which each turn begins one.
@@ -73,15 +74,16 @@ impl Core {
         portal_groups: Vec<u16>,
     ) -> io::Result<Self> {
         let endpoint = network.open()?;
-        let stores = shared.portal.targets.iter().map(|_| Vec::new()).collect();
+        let portal = shared.portal();
+        let stores = portal.targets.iter().map(|_| Vec::new()).collect();
         Ok(Self {
             index,
-            node: TargetNode::new(Arc::clone(&shared.portal)),
+            node: TargetNode::new(portal),
             shared,
             endpoint,
             stores,
             busy_stores: Vec::new(),
-            portal_groups,
+            portal_groups: portal_groups.into_iter().map(Some).collect(),
             accept_again: None,
             buffers: BufferPool::default(),
             copies: VecDeque::new(),
@@ -166,7 +168,7 @@ impl Core {
 
     /// Tells the devices the time: before commands that a sleep was for, and after those that have made something that ends by it.
     fn tell_time(&self, now: Instant) {
-        self.shared.portal.targets.iter().for_each(|target| target.device.handle_timeout(now));
+        self.node.portal().targets.iter().for_each(|target| target.device.handle_timeout(now));
     }
 
     /// Carries block I/O to the stores and their ends back, until nothing moves. Returns how many there were.
@@ -195,7 +197,7 @@ impl Core {
                     match id {
                         UPKEEP => {
                             self.upkeep_at = Some(now + UPKEEP_PAUSE);
-                            self.shared.portal.targets[store.target].device.handle_upkeep_done(store.unit, done);
+                            self.node.portal().targets[store.target].device.handle_upkeep_done(store.unit, done);
                         }
                         _ => self.node.handle_io_done(now, id, done),
                     }
@@ -264,7 +266,7 @@ impl Core {
             self.submit(request, now);
         }
         for target in 0..self.stores.len() {
-            while let Some((unit, io)) = self.shared.portal.targets[target].device.poll_upkeep() {
+            while let Some((unit, io)) = self.node.portal().targets[target].device.poll_upkeep() {
                 self.submit(IoRequest { id: UPKEEP, store: StoreId { target, unit }, io, patient: true }, now);
             }
         }
@@ -281,9 +283,22 @@ impl Core {
                 // Who has asked may have gone.
                 Message::Tell(answer) => drop(answer.send(self.tell())),
                 Message::RequestLogout(which, answer) => {
-                    drop(answer.send(self.node.request_logout_of(now, |session| which.picks(session))));
+                    drop(answer.send(
+                        self.node.request_logout_of(now, |session| which.iter().any(|some| some.picks(session))),
+                    ));
                 }
                 Message::Policy(program, answer) => drop(answer.send(self.endpoint.set_policy(program))),
+                Message::Offer(portal, done) => {
+                    self.stores.resize_with(portal.targets.len(), Vec::new);
+                    self.node.set_portal(portal);
+                    done.send(()).unwrap_or_default();
+                }
+                Message::Listen(place, listener, tag) => self.listen(place, listener, tag, now),
+                Message::Unlisten(place) => {
+                    self.portal_groups[place] = None;
+                    self.endpoint.unlisten(place);
+                }
+                Message::Regroup(place, tag) => self.portal_groups[place] = Some(tag),
                 Message::Close(store) => self.close(store),
                 Message::Drain(until) => {
                     self.endpoint.stop_listening();
@@ -294,8 +309,21 @@ impl Core {
         }
     }
 
+    /// Listens there too, at a place that is free.
+    fn listen(&mut self, place: usize, listener: TcpListener, tag: u16, now: Instant) {
+        if let Err(error) = self.endpoint.listen(place, listener) {
+            return warn!(%error, "cannot listen");
+        }
+        if self.portal_groups.len() <= place {
+            self.portal_groups.resize(place + 1, None);
+        }
+        self.portal_groups[place] = Some(tag);
+        // Who has come before is not told of.
+        self.accept(place, now);
+    }
+
     fn accept(&mut self, place: usize, now: Instant) {
-        while let Some(&tag) = self.portal_groups.get(place) {
+        while let Some(&Some(tag)) = self.portal_groups.get(place) {
             match self.endpoint.accept(place) {
                 Ok(stream) => match (self.shared.place(self.index), stream) {
                     (core, Stream::Socket(stream)) if core != self.index => {

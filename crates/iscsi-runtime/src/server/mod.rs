@@ -1,29 +1,44 @@
 //! An iSCSI target for people who embed one: [`Server`].
 
 mod busy_poll;
+mod change;
 mod changes;
 mod config;
+mod configuration;
 mod core;
+mod difference;
+mod disk;
+mod judgement;
+mod listeners;
 mod policy;
 mod portal_groups;
 mod registry;
+mod reload;
 mod sessions;
 mod shared;
 mod space;
 mod state;
+mod target;
 
+pub use change::{Change, Effect, ServerSetting, TargetSetting};
 pub use changes::ChangeError;
-pub use config::{Disk, ServerBuilder, Target};
+pub use config::ServerBuilder;
+pub use configuration::Configuration;
+pub use disk::{DescribedDisk, Disk, DiskSource};
+pub use judgement::ReloadError;
 pub use portal_groups::PortalGroup;
+pub use reload::Report;
 pub use sessions::{Dropped, SessionSelector};
 pub use state::{ConnectionState, LunState, PortalGroupState, ServerState, SessionState, TargetState};
+pub use target::Target;
 
 use self::core::Core;
+use self::listeners::{Listener, Listeners};
 use self::shared::{Mailbox, Message, Shared};
 use self::space::SpaceWatch;
 use crate::network::Network;
 use block_store::{BlockStore, IoId};
-use iscsi_node::target::Portal;
+use iscsi_node::target::TargetConfig;
 use scsi_block::io::BlockIo;
 use std::io;
 use std::net::SocketAddr;
@@ -45,6 +60,16 @@ pub enum StartError {
     /// The system refuses a thread, a descriptor or a file.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
+    /// A disk cannot be opened.
+    #[error("{target}: LUN {number}: {error}")]
+    Open {
+        /// The target's name.
+        target: String,
+        /// The number of the logical unit.
+        number: u16,
+        /// What is wrong.
+        error: block_store::OpenError,
+    },
     /// The configuration makes no sense.
     #[error("{0}")]
     Configuration(String),
@@ -96,9 +121,8 @@ pub enum ShutdownError {
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
-    addresses: Vec<SocketAddr>,
-    /// The tags of those.
-    portal_groups: Vec<u16>,
+    /// What is asked of the server. Whoever changes the server has it locked meanwhile.
+    configuration: parking_lot::Mutex<Configuration>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     _space: SpaceWatch,
 }
@@ -112,8 +136,8 @@ impl Server {
 
     /// Where the server listens, in the order in which that was asked for; with the ports that the system chose.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.listeners.lock().addresses()
     }
 
     /// Ends the server: takes no new login, asks every initiator to log out, ends what is left after `patience`, and flushes
@@ -123,7 +147,7 @@ impl Server {
     /// If a store could not be flushed, or a loop had failed; the first of them.
     pub fn shutdown(mut self, patience: Duration) -> Result<(), ShutdownError> {
         let mut end = self.drain(patience);
-        for (target, units) in self.shared.portal.targets.iter().zip(self.shared.stores.read().iter()) {
+        for (target, units) in self.shared.portal().targets.iter().zip(self.shared.stores.read().iter()) {
             for (unit, medium) in units.iter().enumerate().filter_map(|(unit, medium)| Some((unit, medium.as_ref()?))) {
                 let flushed = carry_out(&medium.store, BlockIo::Flush);
                 let failed = |error| ShutdownError::Flush { target: target.name.clone(), unit, error };
@@ -138,7 +162,7 @@ impl Server {
             mut portal,
             stores,
             records,
-            listen: listen_at,
+            configuration,
             function,
             cores,
             processors,
@@ -146,19 +170,26 @@ impl Server {
             busy_poll,
             capture,
         } = builder.into_parts()?;
+        let has_function = function.is_some();
         let mut networks = match function {
             Some(function) => vec![Network::function(function)?],
             None => (0..cores).map(|_| Network::kernel()).collect::<io::Result<_>>()?,
         };
         // The first core accepts for all.
-        let portal_groups: Vec<u16> = listen_at.iter().map(|&(_, tag)| tag).collect();
-        let listen = |(address, _)| networks[0].listen(address).map_err(|error| StartError::Listen { address, error });
-        let addresses = listen_at.into_iter().map(listen).collect::<Result<Vec<_>, _>>()?;
-        portal.addresses = portal_groups::told(addresses.iter().copied().zip(portal_groups.iter().copied()));
+        let listen = |(place, &(asked, tag)): (usize, &(SocketAddr, u16))| {
+            let wrong = |error| StartError::Listen { address: asked, error };
+            Ok(Listener { asked, address: networks[0].listen(asked).map_err(wrong)?, tag, place })
+        };
+        let listeners = configuration.portals.iter().enumerate().map(listen).collect::<Result<_, StartError>>();
+        let listeners = Listeners(listeners?);
+        portal.addresses = listeners.told();
+        let portal_groups: Vec<u16> = configuration.portals.iter().map(|(_, tag)| *tag).collect();
         let mailboxes = networks.iter().map(|network| Mailbox::new(network.waker())).collect();
-        set_clocks(&portal);
+        portal.targets.iter().for_each(set_clock);
         let shared = Arc::new(Shared {
-            portal: Arc::new(portal),
+            portal: parking_lot::RwLock::new(Arc::new(portal)),
+            listeners: parking_lot::Mutex::new(listeners),
+            has_function,
             stores: parking_lot::RwLock::new(stores),
             records,
             registry: parking_lot::Mutex::default(),
@@ -169,10 +200,11 @@ impl Server {
             capture,
         });
         let space = SpaceWatch::start(Arc::clone(&shared))?;
-        let mut server = Self { shared, addresses, portal_groups, threads: Vec::new(), _space: space };
+        let configuration = parking_lot::Mutex::new(configuration);
+        let mut server = Self { shared, configuration, threads: Vec::new(), _space: space };
         for (index, network) in networks.into_iter().enumerate() {
             let shared = Arc::clone(&server.shared);
-            let groups = if index == 0 { server.portal_groups.clone() } else { Vec::new() };
+            let groups = if index == 0 { portal_groups.clone() } else { Vec::new() };
             let processor = processors.get(index % processors.len().max(1)).copied();
             let run = move || {
                 processor.into_iter().for_each(bind);
@@ -214,10 +246,10 @@ fn bind(processor: usize) {
 }
 
 /// REPORT TIMESTAMP tells the time of this host.
-fn set_clocks(portal: &Portal) {
+fn set_clock(target: &TargetConfig) {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let milliseconds = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-    portal.targets.iter().for_each(|target| target.device.set_clock(Instant::now(), milliseconds));
+    target.device.set_clock(Instant::now(), milliseconds);
 }
 
 /// Has a store do something, and waits for that.

@@ -52,13 +52,13 @@ impl Server {
     /// `patience`, or after the 3 s that initiators are told they have. Discovery sessions end at once. Names are normalised ones. An initiator
     /// that may log in comes back if it wants to.
     pub fn drop_sessions(&self, which: &SessionSelector, patience: Duration) -> Dropped {
-        self.shared.drop_sessions(which, patience)
+        self.shared.drop_sessions(std::slice::from_ref(which), patience)
     }
 }
 
 impl Shared {
-    pub(super) fn drop_sessions(&self, which: &SessionSelector, patience: Duration) -> Dropped {
-        let (answers, _) = self.ask(|answer| Message::RequestLogout(which.clone(), answer));
+    pub(super) fn drop_sessions(&self, which: &[SessionSelector], patience: Duration) -> Dropped {
+        let (answers, _) = self.ask(|answer| Message::RequestLogout(which.to_vec(), answer));
         let mut left: Vec<Tsih> = answers.into_iter().flatten().collect();
         let asked = left.len();
         self.wait_for_end_of(&mut left, patience);

@@ -1,5 +1,6 @@
 //! What the cores of a server share: the portal, the stores, the registry of sessions, and a mailbox for each core.
 
+use super::listeners::Listeners;
 use super::registry::Registry;
 use super::sessions::SessionSelector;
 use super::state::SessionState;
@@ -9,7 +10,7 @@ use iscsi_node::target::{ConnectionId, Detached, Portal, StoreId};
 use iscsi_pdu::Tsih;
 use iscsi_session::target::LoginIdentity;
 use iscsi_transport::Capture;
-use mio::net::TcpStream;
+use mio::net::{TcpListener, TcpStream};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,9 +34,17 @@ pub(super) enum Message {
     /// Tell of your sessions.
     Tell(mpsc::Sender<Vec<SessionState>>),
     /// Ask the initiators of these sessions to log out, and tell which sessions they are.
-    RequestLogout(SessionSelector, mpsc::Sender<Vec<Tsih>>),
+    RequestLogout(Vec<SessionSelector>, mpsc::Sender<Vec<Tsih>>),
     /// Have this policy decide on connections that begin, and tell whether it can.
     Policy(Arc<Program>, mpsc::Sender<Result<(), PolicyError>>),
+    /// Judge logins by this offer from now on, and say when you do.
+    Offer(Arc<Portal>, mpsc::Sender<()>),
+    /// Listen there too, at a place of that number, for that portal group.
+    Listen(usize, TcpListener, u16),
+    /// Listen at that place no more.
+    Unlisten(usize),
+    /// What is listened on at that place is of that portal group.
+    Regroup(usize, u16),
     /// This unit is gone: let go of its store.
     Close(StoreId),
     /// Take no new connection, ask all initiators to log out, and end what is left then.
@@ -80,7 +89,11 @@ pub(super) struct Medium {
 /// What all cores of a server see.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) portal: Arc<Portal>,
+    /// What is offered. Each core has it too, so that it need not look here.
+    pub(super) portal: RwLock<Arc<Portal>>,
+    pub(super) listeners: Mutex<Listeners>,
+    /// Whether connections are carried by something else than the kernel's TCP.
+    pub(super) has_function: bool,
     /// A core looks here when it first needs a store.
     pub(super) stores: RwLock<Stores>,
     /// Where records of units are kept, if they are.
@@ -97,6 +110,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// What is offered.
+    pub(super) fn portal(&self) -> Arc<Portal> {
+        Arc::clone(&self.portal.read())
+    }
+
     /// The store of a unit, unless that is gone.
     pub(super) fn store(&self, id: StoreId) -> Option<Arc<dyn BlockStore>> {
         Some(Arc::clone(&self.stores.read()[id.target].get(id.unit)?.as_ref()?.store))

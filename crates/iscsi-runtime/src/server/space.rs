@@ -49,7 +49,7 @@ impl Drop for SpaceWatch {
 
 /// Asks each store of a thin unit. The list of stores is not locked meanwhile.
 fn look(shared: &Shared) {
-    for (target, config) in shared.portal.targets.iter().enumerate() {
+    for (target, config) in shared.portal().targets.iter().enumerate() {
         let thin = config.device.logical_units().filter(|unit| unit.config.thin);
         for unit in thin {
             let store = shared.store(iscsi_node::target::StoreId { target, unit: unit.index });

@@ -7,7 +7,7 @@ use super::Server;
 use super::core::Core;
 use super::shared::{Message, Shared};
 use crate::network::NetworkState;
-use iscsi_node::target::{SessionSnapshot, StoreId, TargetConfig, Traffic};
+use iscsi_node::target::{Availability, SessionSnapshot, StoreId, TargetConfig, Traffic};
 use iscsi_pdu::{Cid, Isid, Tsih};
 use iscsi_session::{Parameters, SessionType};
 use std::net::SocketAddr;
@@ -35,6 +35,8 @@ pub struct TargetState {
     pub name: String,
     /// TargetAlias, a text for people.
     pub alias: Option<String>,
+    /// Whether logins are let in.
+    pub offered: bool,
     /// Its logical units, by number.
     pub luns: Vec<LunState>,
     /// The portal groups through which it is reached, by tag.
@@ -116,7 +118,8 @@ impl Server {
         let (answers, silent_cores) = self.shared.ask(Message::Tell);
         let mut sessions: Vec<SessionState> = answers.into_iter().flatten().collect();
         sessions.sort_by_key(|session| session.tsih.0);
-        let targets = self.shared.portal.targets.iter().enumerate();
+        let portal = self.shared.portal();
+        let targets = portal.targets.iter().enumerate().filter(|(_, target)| target.availability != Availability::Gone);
         let targets = targets.map(|(place, target)| self.target_state(place, target)).collect();
         ServerState { targets, sessions, silent_cores }
     }
@@ -138,17 +141,23 @@ impl Server {
             })
             .collect();
         luns.sort_by_key(|lun| lun.number);
+        let listeners = self.shared.listeners.lock();
         let groups = target.device.target_port_groups().iter().map(|group| PortalGroupState {
             tag: group.number,
-            addresses: self.portals().filter(|(_, tag)| *tag == group.number).map(|(address, _)| address).collect(),
+            addresses: listeners
+                .0
+                .iter()
+                .filter(|listener| listener.tag == group.number)
+                .map(|listener| listener.address)
+                .collect(),
         });
-        let (name, alias) = (target.name.clone(), target.alias.clone());
-        TargetState { name, alias, luns, portal_groups: groups.collect() }
-    }
-
-    /// Where the server listens, each with its tag.
-    fn portals(&self) -> impl Iterator<Item = (SocketAddr, u16)> {
-        self.addresses.iter().copied().zip(self.portal_groups.iter().copied())
+        TargetState {
+            name: target.name.clone(),
+            alias: target.alias.clone(),
+            offered: target.availability == Availability::Open,
+            luns,
+            portal_groups: groups.collect(),
+        }
     }
 }
 

@@ -219,6 +219,15 @@ impl Login {
         }
     }
 
+    /// Who waits for the owner's consent, if the login is done but for that.
+    #[must_use]
+    pub fn awaits_admission(&self) -> Option<&LoginIdentity> {
+        match &self.state {
+            State::ExpectAdmission(admission) => Some(&admission.initiator.identity),
+            _ => None,
+        }
+    }
+
     // RFC 7143 11.13.3-1: the handle stands in the last response.
     /// Answers [`LoginEvent::Admit`]: the session may begin under this handle. Does nothing at another time.
     ///

@@ -242,18 +242,8 @@ fn portal(authentication: Authentication) -> Portal {
     let mut portal = Portal::new();
     // Nothing is known of the time of a target whose turns are counted.
     portal.ping_interval = None;
-    portal.targets.push(TargetConfig {
-        name: TARGET.into(),
-        alias: None,
-        device: Arc::new(TargetDevice::new([unit]).expect("the unit makes sense")),
-        authentication,
-        access: iscsi_node::target::AccessList::default(),
-        redirects: Vec::new(),
-        resettable: false,
-        moved: None,
-        limits: None,
-        window: None,
-    });
+    let device = Arc::new(TargetDevice::new([unit]).expect("the unit makes sense"));
+    portal.targets.push(TargetConfig { authentication, ..TargetConfig::new(TARGET, device) });
     portal
 }
 

@@ -1,0 +1,285 @@
+//! A running server is made like another configuration: what differs is judged as a whole, then made, and told.
+
+use super::change::{Change, TargetSetting};
+use super::configuration::Configuration;
+use super::judgement::{Prepared, ReloadError};
+use super::listeners::Listener;
+use super::sessions::{Dropped, SessionSelector};
+use super::shared::{Medium, Message, Shared};
+use super::{Server, carry_out};
+use iscsi_node::target::{Availability, Portal, StoreId, TargetConfig};
+use scsi_block::io::BlockIo;
+use scsi_block::{LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long initiators have to log out of a target that goes or is stopped: a little longer than they are told.
+const LOGOUT_PATIENCE: Duration = Duration::from_secs(4);
+
+/// What a reload has done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// What has changed, in the order in which that was done.
+    pub changes: Vec<Change>,
+    /// What has become of the sessions of targets that have gone or were stopped.
+    pub sessions: Dropped,
+    /// What could not be done as it should: stores of units that are gone were not flushed.
+    pub faults: Vec<String>,
+}
+
+impl fmt::Display for Report {
+    /// A line for each change and each fault.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes = self.changes.iter().map(|change| format!("{change}: {}", change.effect()));
+        let sessions = (self.sessions.asked > 0).then(|| {
+            let Dropped { asked, ended, left } = self.sessions;
+            format!("sessions that were asked to log out: {asked}, of which {ended} had to be ended and {left} wait for their disk")
+        });
+        let mut lines: Vec<String> = changes.chain(sessions).chain(self.faults.iter().cloned()).collect();
+        if lines.is_empty() {
+            lines.push("nothing has changed".into());
+        }
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl Server {
+    /// What the server is, as it was asked to be.
+    #[must_use]
+    pub fn configuration(&self) -> Configuration {
+        self.configuration.lock().clone()
+    }
+
+    /// Makes the server what `new` says. What differs is judged as a whole before anything is done. Sessions that no change names go on as if
+    /// nothing had happened: those end whose target goes or is stopped, after their initiators were asked to log out, which takes some seconds at
+    /// most. The others see by unit attention which logical units have come, gone or changed.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    pub fn reload(&self, new: Configuration) -> Result<Report, ReloadError> {
+        let mut running = self.configuration.lock();
+        let new = new.checked()?;
+        self.make(&mut running, &new)
+    }
+
+    /// Makes some changes, as [`reload`](Self::reload) does.
+    ///
+    /// # Errors
+    /// A change names what is not there; or why nothing was changed.
+    pub fn change(&self, changes: impl IntoIterator<Item = Change>) -> Result<Report, ReloadError> {
+        let mut running = self.configuration.lock();
+        let mut new = running.clone();
+        for change in changes {
+            change.check_names(&new)?;
+            change.apply(&mut new);
+        }
+        let new = new.checked()?;
+        self.make(&mut running, &new)
+    }
+
+    /// Lets nobody log in to a target any more, and asks those that are there to log out; its disks stay open.
+    ///
+    /// # Errors
+    /// There is no such target.
+    pub fn stop_target(&self, target: &str) -> Result<Report, ReloadError> {
+        self.change([Change::SetTarget(target.into(), TargetSetting::Availability(Availability::Stopped))])
+    }
+
+    /// Lets initiators log in to a target again.
+    ///
+    /// # Errors
+    /// There is no such target.
+    pub fn start_target(&self, target: &str) -> Result<Report, ReloadError> {
+        self.change([Change::SetTarget(target.into(), TargetSetting::Availability(Availability::Open))])
+    }
+
+    fn make(&self, running: &mut Configuration, new: &Configuration) -> Result<Report, ReloadError> {
+        let changes = running.changes_to(new);
+        let prepared = self.shared.judge(new, &changes)?;
+        let mut report = self.shared.make(&changes, prepared);
+        changes.iter().cloned().for_each(|change| change.apply(running));
+        report.changes = changes;
+        Ok(report)
+    }
+}
+
+impl Change {
+    /// # Errors
+    /// What it names and is not there.
+    fn check_names(&self, configuration: &Configuration) -> Result<(), ReloadError> {
+        let target = match self {
+            Self::RemoveLun { target, .. } | Self::AddLun { target, .. } | Self::ResizeLun { target, .. } => target,
+            Self::RemoveTarget(target) | Self::SetTarget(target, _) => target,
+            Self::RemovePortal(address, tag) | Self::MovePortal { address, from: tag, .. } => {
+                let is_there = configuration.portals.contains(&(*address, *tag));
+                return if is_there { Ok(()) } else { Err(ReloadError::NoSuchPortal(*address, *tag)) };
+            }
+            Self::AddTarget(_) | Self::AddPortal(..) | Self::Set(_) => return Ok(()),
+        };
+        let Some(found) = configuration.target(target) else { return Err(ReloadError::NoSuchTarget(target.clone())) };
+        let has = |wanted: u16| found.disks.iter().any(|(number, _)| *number == wanted);
+        match self {
+            Self::RemoveLun { number, .. } | Self::ResizeLun { number, .. } if !has(*number) => {
+                Err(ReloadError::NoSuchUnit(target.clone(), *number))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Shared {
+    /// The target of that name, and its place.
+    pub(super) fn find_target(&self, name: &str) -> Option<(usize, TargetConfig)> {
+        let portal = self.portal();
+        let place = portal.find(name)?;
+        Some((place, portal.targets[place].clone()))
+    }
+
+    /// Another offer: when this returns, no core judges a login by the old one.
+    fn publish(&self, portal: Portal) {
+        let portal = Arc::new(portal);
+        *self.portal.write() = Arc::clone(&portal);
+        self.ask(|done| Message::Offer(Arc::clone(&portal), done));
+    }
+
+    /// Makes changes that were judged.
+    fn make(&self, changes: &[Change], prepared: Prepared) -> Report {
+        let mut report = Report::default();
+        self.change_offer(changes);
+        report.sessions = self.end_sessions(changes);
+        for change in changes {
+            report.faults.extend(match change {
+                Change::RemoveTarget(name) => self.remove_target(name),
+                Change::RemoveLun { target, number } => self.remove_unit(target, *number).into_iter().collect(),
+                _ => Vec::new(),
+            });
+        }
+        self.change_listeners(changes);
+        self.change_units(changes, prepared.units);
+        prepared.targets.into_iter().for_each(|(target, media)| self.add_target(target, media));
+        prepared.listeners.into_iter().for_each(|(listener, socket)| {
+            let mut listeners = self.listeners.lock();
+            let listener = Listener { place: listeners.free_place(), ..listener };
+            listeners.0.push(listener);
+            self.mailboxes[0].send(Message::Listen(listener.place, socket, listener.tag));
+        });
+        let addresses = self.listeners.lock().told();
+        self.publish(Portal { addresses, ..Portal::clone(&self.portal()) });
+        report
+    }
+
+    /// What logins are judged by: settings, and that targets are gone.
+    fn change_offer(&self, changes: &[Change]) {
+        let mut portal = Portal::clone(&self.portal());
+        for change in changes {
+            match change {
+                Change::Set(setting) => setting.offer(&mut portal),
+                Change::SetTarget(name, setting) => {
+                    if let Some(target) = portal.target_mut(name) {
+                        setting.offer(target);
+                    }
+                }
+                Change::RemoveTarget(name) => {
+                    if let Some(target) = portal.target_mut(name) {
+                        target.availability = Availability::Gone;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.publish(portal);
+    }
+
+    fn end_sessions(&self, changes: &[Change]) -> Dropped {
+        let names = changes.iter().filter_map(|change| match change {
+            Change::RemoveTarget(name)
+            | Change::SetTarget(name, TargetSetting::Availability(Availability::Stopped)) => Some(name),
+            _ => None,
+        });
+        let which: Vec<SessionSelector> = names.cloned().map(SessionSelector::Target).collect();
+        if which.is_empty() { Dropped::default() } else { self.drop_sessions(&which, LOGOUT_PATIENCE) }
+    }
+
+    /// The stores of a target that is gone are flushed and closed. Gives what could not be flushed.
+    fn remove_target(&self, name: &str) -> Vec<String> {
+        let mut portal = Portal::clone(&self.portal());
+        // One of the same name may have gone before it; its units are gone already.
+        let gone = portal.targets.iter_mut().enumerate();
+        let gone = gone.filter(|(_, target)| target.availability == Availability::Gone && target.name == name);
+        let mut faults = Vec::new();
+        for (place, target) in gone {
+            for unit in target.device.logical_units() {
+                let fault = self.flush_closed(StoreId { target: place, unit: unit.index });
+                faults.extend(fault.map(|error| format!("{name}: LUN {}: {error}", unit.number)));
+            }
+            target.device = Arc::new(TargetDevice::new([]).expect("a device without units makes sense"));
+        }
+        self.publish(portal);
+        faults
+    }
+
+    fn remove_unit(&self, target: &str, number: u16) -> Option<String> {
+        let (place, config) = self.find_target(target)?;
+        let unit = config.device.remove(LogicalUnitNumber::from(number)).ok()?;
+        let fault = self.flush_closed(StoreId { target: place, unit })?;
+        Some(format!("{target}: LUN {number}: {fault}"))
+    }
+
+    /// Closes a store that is wanted no more. Gives why it was not flushed.
+    fn flush_closed(&self, id: StoreId) -> Option<String> {
+        let store = self.close(id)?;
+        let error = carry_out(&store, BlockIo::Flush).err()?;
+        Some(format!("it is gone, and its store cannot be flushed: {error}"))
+    }
+
+    fn change_listeners(&self, changes: &[Change]) {
+        let mut listeners = self.listeners.lock();
+        for change in changes {
+            match *change {
+                Change::RemovePortal(address, tag) => {
+                    if let Some(listener) = listeners.remove(address, tag) {
+                        self.mailboxes[0].send(Message::Unlisten(listener.place));
+                    }
+                }
+                Change::MovePortal { address, from, to } => {
+                    if let Some(listener) = listeners.find(address, from) {
+                        listener.tag = to;
+                        self.mailboxes[0].send(Message::Regroup(listener.place, to));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn change_units(&self, changes: &[Change], mut units: HashMap<(String, u16), (LogicalUnitConfig, Medium)>) {
+        for change in changes {
+            match change {
+                Change::AddLun { target, number, .. } => {
+                    if let Some((unit, medium)) = units.remove(&(target.clone(), *number)) {
+                        self.add_unit(target, *number, unit, medium).expect("the unit was judged beside the others");
+                    }
+                }
+                Change::ResizeLun { target, number, bytes } => {
+                    if let Some((_, config)) = self.find_target(target)
+                        && let Some(info) =
+                            config.device.logical_units().find(|info| info.number == LogicalUnitNumber::from(*number))
+                    {
+                        let blocks = bytes / u64::from(info.config.geometry.block_size);
+                        config.device.resize(info.index, blocks).expect("the size was judged");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn add_target(&self, target: TargetConfig, media: Vec<Medium>) {
+        self.stores.write().push(media.into_iter().map(Some).collect());
+        let mut portal = Portal::clone(&self.portal());
+        portal.targets.push(target);
+        self.publish(portal);
+    }
+}
