@@ -7,19 +7,22 @@ use std::time::Duration;
 use clap::Parser;
 use iscsi_runtime::url::Url;
 use iscsi_runtime::{
-    AdapterFunction, Authentication, Disk, Limits, PortalGroup, Server, ServerBuilder, StartError, StoreSpec, Target,
+    AdapterFunction, Authentication, Disk, Limits, PortalGroup, Report, Server, ServerBuilder, StartError, StoreSpec,
+    Target,
 };
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 mod adapter;
 mod chiscsi;
 mod control;
+mod running;
 
 pub use adapter::AdapterArguments;
 pub use chiscsi::Configured;
-use control::{Controlled, Running};
+use control::Controlled;
+use running::Running;
 
 use crate::digest::{self, Digest, recoverable};
 use crate::failure::Failure;
@@ -71,6 +74,9 @@ Examples:
 A line `ready URL` for each --listen on stdout says that initiators may connect;
 all else goes to stderr. SIGTERM or SIGINT: no new logins, running commands end,
 disks are flushed, exit within 5 s; a later second signal ends the process at once.
+SIGHUP reads the file of --config again: devices and portals change at once, keys for
+new logins, and sessions that no change names go on; if the file is wrong or asks for
+what cannot be, nothing changes. stderr tells what has changed, or why nothing has.
 
 Exit codes:
   0  ended by a signal
@@ -226,13 +232,9 @@ impl Arguments {
             builder = builder.capture(file);
         }
         let (builder, model) = self.adapter.attach(builder)?;
-        let server = builder.start().map_err(|error| match error {
-            StartError::Configuration(_) => Failure::usage(error.to_string()),
-            StartError::Listen { .. }
-            | StartError::Open { .. }
-            | StartError::System(_)
-            | StartError::Records(_)
-            | StartError::Kept(_) => Failure::local(error.to_string()),
+        let server = builder.start().map_err(|error| match &configured {
+            Some(configured) => configured.explain(&error),
+            None => failure(&error, error.to_string()),
         })?;
         let urls = match &configured {
             Some(configured) => {
@@ -262,8 +264,7 @@ impl Arguments {
     fn target(&self, authentication: Authentication) -> Result<Target, Failure> {
         let mut target = Target::new(&self.target).authentication(authentication).resettable(self.resettable);
         for (number, spec) in (0..).zip(&self.lun) {
-            let disk = Disk::open(spec).map_err(|error| Failure::local(format!("LUN {number}: {error}")))?;
-            target = target.lun(number, disk);
+            target = target.lun(number, spec.clone());
         }
         target = self.management_url.iter().fold(target, |target, url| target.management_address(url));
         if let Some(Redirection { address, permanent }) = &self.redirect {
@@ -292,6 +293,18 @@ struct Started {
     model: Option<Model>,
 }
 
+/// Whose fault it is that a server does not start.
+fn failure(error: &StartError, message: String) -> Failure {
+    match error {
+        StartError::Configuration(_) => Failure::usage(message),
+        StartError::Listen { .. }
+        | StartError::Open { .. }
+        | StartError::System(_)
+        | StartError::Records(_)
+        | StartError::Kept(_) => Failure::local(message),
+    }
+}
+
 /// LUN 0 of a target.
 fn url(address: SocketAddr, target: &str) -> String {
     format!("iscsi://{address}/{target}/0")
@@ -309,12 +322,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     process::start_log(&arguments.log)?;
     process::raise_descriptor_limit();
     // Before anybody can know that we are there, so that no signal finds us unprepared.
-    let mut signals =
-        Signals::new([SIGTERM, SIGINT]).map_err(|error| Failure::local(format!("cannot wait for signals: {error}")))?;
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(no_signals)?;
+    if arguments.config.is_some() {
+        signals.add_signal(SIGHUP).map_err(no_signals)?;
+    }
     let Started { running, urls, model } = arguments.start()?;
     let controlled = Controlled::start(running, arguments.control.as_deref())?;
     urls.iter().for_each(|url| show::print(&format!("ready {url}")));
-    let signal = signals.forever().next();
+    let signal = signals.forever().find(|signal| match *signal {
+        SIGHUP => {
+            tell(controlled.reload());
+            false
+        }
+        _ => true,
+    });
     tracing::info!(signal, "ending: sessions are asked to log out, another signal ends at once");
     std::thread::spawn(move || end_when_asked_again(signals));
     controlled.end().shutdown(SHUTDOWN_PATIENCE).map_err(|error| Failure::local(error.to_string()))?;
@@ -323,6 +344,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     tracing::info!("ended");
     Ok(())
+}
+
+fn no_signals(error: std::io::Error) -> Failure {
+    Failure::local(format!("cannot wait for signals: {error}"))
+}
+
+/// Tells on stderr what a reload has done, or why it has not.
+fn tell(reloaded: Result<Report, Failure>) {
+    match reloaded {
+        Ok(report) => report.to_string().lines().for_each(|line| tracing::info!("reload: {line}")),
+        Err(failure) => {
+            failure.to_string().lines().for_each(|line| tracing::error!("reload: {line}"));
+            tracing::error!("reload: nothing has changed");
+        }
+    }
 }
 
 /// A target in this process, on loopback or on a function of an adapter, with `disk` as LUN 0; and where that is.

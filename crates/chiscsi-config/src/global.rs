@@ -92,7 +92,7 @@ impl Global {
         field!("DISC_Auth_CHAP_Policy", NewLogins, discovery_chap_policy: ChapPolicy),
         field!("DISC_Auth_CHAP_Initiator", NewLogins, discovery_chap_initiators: Vec<Credential>),
         field!("DISC_Auth_CHAP_Target", NewLogins, discovery_chap_target: Option<Credential>),
-        field!("iscsi_target_vendor_id", NewLogins, vendor_id: Text<8>),
+        field!("iscsi_target_vendor_id", Never, vendor_id: Text<8>),
         field!("iscsi_chelsio_ini_idstr", NewLogins, chelsio_initiator_id: Text<255>),
         field!("iscsi_login_complete_time", NewLogins, login_complete_seconds: Ranged<0, 3600>),
     ];

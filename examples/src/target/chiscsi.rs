@@ -13,7 +13,8 @@ use chiscsi_config::{
     LunRight, OffloadMode, PortalGroup, Target,
 };
 use iscsi_runtime::{
-    AccessRule, Authentication, Disk, Limits, OpenError, Server, ServerBuilder, StoreKind, StoreSpec, UnitRight,
+    AccessRule, Authentication, DescribedDisk, Disk, Limits, OpenError, Server, ServerBuilder, StartError, StoreKind,
+    StoreSpec, UnitRight,
 };
 use iscsi_session::{ChapAlgorithm, Credential};
 
@@ -68,6 +69,29 @@ impl Configured {
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// A sentence about the file, with its name in front.
+    #[must_use]
+    pub fn in_file(&self, text: &str) -> String {
+        format!("{}: {text}", self.file.display())
+    }
+
+    /// Why a server cannot be what the file says, in the words of the file.
+    #[must_use]
+    pub fn explain(&self, error: &StartError) -> Failure {
+        let text = match error {
+            StartError::Open { target, number, error } => {
+                let found = self.configuration.targets.iter().find(|found| found.name.as_str() == target);
+                match found.and_then(|found| found.devices.get(usize::from(*number))) {
+                    Some(device) => format!("{target}: TargetDevice={device}: {error}"),
+                    None => format!("{target}: LUN {number}: {error}"),
+                }
+            }
+            StartError::Listen { .. } => format!("PortalGroup: {error}"),
+            _ => error.to_string(),
+        };
+        super::failure(error, self.in_file(&text))
     }
 
     /// What of the file is not served.
@@ -129,10 +153,10 @@ impl Configured {
         self.configuration.targets.iter().flat_map(of_target).collect()
     }
 
-    /// Opens the devices, and makes a server of all.
+    /// Makes a server of all, whose devices are opened when it starts.
     ///
     /// # Errors
-    /// A device cannot be opened, or a secret cannot be used.
+    /// A secret cannot be used.
     pub fn builder(&self) -> Result<ServerBuilder, Failure> {
         let Configuration { global, targets } = &self.configuration;
         let timeout = match global.login_complete_seconds.get() {
@@ -193,11 +217,10 @@ impl Configured {
             served = target.acls.iter().map(access_rule).fold(served, iscsi_runtime::Target::allow);
         }
         for (number, device) in (0..).zip(&target.devices) {
-            let mut disk = open(device).map_err(|error| {
-                Failure::local(format!("{}: {}: TargetDevice={device}: {error}", self.file.display(), target.name))
+            let store = describe(device).map_err(|error| {
+                Failure::local(self.in_file(&format!("{}: TargetDevice={device}: {error}", target.name)))
             })?;
-            disk.unit_mut().identity.vendor = global.vendor_id.as_str().into();
-            served = served.lun(number, disk);
+            served = served.lun(number, DescribedDisk { store, vendor: Some(global.vendor_id.as_str().into()) });
         }
         Ok(served)
     }
@@ -309,13 +332,13 @@ fn groups_here(target: &Target) -> impl Iterator<Item = &PortalGroup> {
 }
 
 /// A device as it is, or as big as it is and without its blocks (NULLRW).
-fn open(device: &Device) -> Result<Disk, OpenError> {
+fn describe(device: &Device) -> Result<StoreSpec, OpenError> {
     let mut spec = store(device);
     if device.null && matches!(spec.kind, StoreKind::File { .. }) {
         let geometry = Disk::open(&StoreSpec { read_only: true, ..spec.clone() })?.unit_mut().geometry;
         spec.kind = StoreKind::Null { size_bytes: geometry.blocks * u64::from(geometry.block_size) };
     }
-    Disk::open(&spec)
+    Ok(spec)
 }
 
 /// Where the blocks of a device are.

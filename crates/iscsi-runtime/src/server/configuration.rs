@@ -49,6 +49,14 @@ impl Default for Configuration {
 }
 
 impl Configuration {
+    /// The same with what cannot change while a process runs as another has it: cores, busy polling, the number of connections, the capture and
+    /// the folder of records.
+    #[must_use]
+    pub fn with_process_settings_of(self, other: &Self) -> Self {
+        let Self { cores, connections_max, busy_poll, capture, state, .. } = other.clone();
+        Self { cores, connections_max, busy_poll, capture, state, ..self }
+    }
+
     /// The same with names as they are compared.
     ///
     /// # Errors

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iscsi_control::{Answer, Problem, Request, Service, Targets, default_path};
-use iscsi_runtime::{Server, ServerState, SessionSelector, SessionState, Tsih};
+use iscsi_runtime::{Report, Server, ServerState, SessionSelector, SessionState, Tsih};
 use parking_lot::Mutex;
 
 mod file;
 mod shown;
 
 use super::Configured;
+use super::running::Running;
 use crate::failure::{Failure, Kind};
 
 /// How long an initiator has to log out when it is asked to, before its session is ended.
@@ -26,13 +27,6 @@ const LOGOUT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What `--control` says in the place of a path.
 const NO_SOCKET: &str = "none";
-
-/// A server, and where it comes from.
-#[derive(Debug)]
-pub(super) struct Running {
-    pub(super) server: Server,
-    pub(super) configured: Option<Configured>,
-}
 
 /// A server that is asked and told things until somebody ends it.
 #[derive(Debug)]
@@ -63,6 +57,14 @@ impl Controlled {
             None => None,
         };
         Ok(Self { running, service })
+    }
+
+    /// Reads the file again, as [`Running::reload`] does.
+    ///
+    /// # Errors
+    /// Why nothing has changed.
+    pub(super) fn reload(&self) -> Result<Report, Failure> {
+        self.running.lock().as_mut().expect("only `end` takes the server away, once").reload()
     }
 
     /// Nobody is heard any more. The server, once it has done what it was told before.

@@ -1,0 +1,65 @@
+//! A running target, and how it is made what its file has come to say.
+
+use chiscsi_config::{Configuration, KeyInfo, Reload};
+use iscsi_runtime::{ReloadError, Report, Server};
+
+use super::Configured;
+use crate::failure::Failure;
+
+/// A server, and the file that says what it is, if one does.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) server: Server,
+    pub(super) configured: Option<Configured>,
+}
+
+impl Running {
+    /// Reads the file again and makes the server what it says. What cannot be is found before anything changes.
+    ///
+    /// # Errors
+    /// There is no file, it is wrong, or the server cannot be what it says; then all is as before.
+    pub(super) fn reload(&mut self) -> Result<Report, Failure> {
+        let file = match &self.configured {
+            Some(running) => running.file().to_owned(),
+            None => {
+                return Err(Failure::usage("there is no file to read again: the target was started without --config"));
+            }
+        };
+        self.become_like(Configured::read(&file)?)
+    }
+
+    /// Makes the server what a file says that was read.
+    ///
+    /// # Errors
+    /// The server cannot be what it says; then all is as before.
+    pub(super) fn become_like(&mut self, new: Configured) -> Result<Report, Failure> {
+        if let Some(running) = &self.configured {
+            let fixed = fixed(&running.configuration, &new.configuration);
+            let lines = fixed.into_iter().map(|text| new.in_file(&text));
+            Failure::usages(lines).map_or(Ok(()), Err)?;
+        }
+        let wanted = new.builder()?.configuration().with_process_settings_of(&self.server.configuration());
+        let report = self.server.reload(wanted).map_err(|error| match &error {
+            ReloadError::Configuration(error) => new.explain(error),
+            error => Failure::usage(new.in_file(&error.to_string())),
+        })?;
+        self.configured = Some(new);
+        Ok(report)
+    }
+}
+
+/// The keys that differ and cannot change while a target runs.
+fn fixed(running: &Configuration, new: &Configuration) -> Vec<String> {
+    let name = |key: KeyInfo| (key.reload == Reload::Never).then_some(key.name);
+    let global = running.global.changes(&new.global).into_iter().filter_map(name).map(str::to_owned);
+    let of_targets = new.targets.iter().flat_map(|target| {
+        let old = running.targets.iter().find(|old| old.name == target.name);
+        let keys = old.map(|old| old.changes(target)).unwrap_or_default();
+        keys.into_iter().filter_map(name).map(|key| format!("{}: {key}", target.name.as_str()))
+    });
+    let keys = global.chain(of_targets);
+    keys.map(|key| {
+        format!("{key}: it cannot change while the target runs: take the change back, or start the target anew")
+    })
+    .collect()
+}

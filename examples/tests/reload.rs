@@ -1,0 +1,133 @@
+//! `iscsi-target --config FILE` reads its file again on SIGHUP, and says what has come of it.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use iscsi_runtime::{Client, ClientConfig};
+use tempfile::TempDir;
+
+const TARGET: &str = "iqn.2004-05.com.example:one";
+
+struct Served {
+    child: Child,
+    file: PathBuf,
+    said: BufReader<ChildStderr>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Served {
+    fn start(folder: &Path, text: &str) -> Self {
+        let file = folder.join("chiscsi.conf");
+        write(&file, text);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_iscsi-target"))
+            .arg("--config")
+            .arg(&file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ready = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        assert!(ready.starts_with("ready "), "{ready}");
+        let said = BufReader::new(child.stderr.take().unwrap());
+        Self { child, file, said }
+    }
+
+    /// Writes another file, has it read, and gives what is said of that, up to `last`.
+    fn reload(&mut self, text: &str, last: &str) -> String {
+        write(&self.file, text);
+        let signalled = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        assert!(signalled.success());
+        let mut said = String::new();
+        while !said.contains(last) {
+            let before = said.len();
+            assert!(self.said.read_line(&mut said).unwrap() > 0, "the target has ended: {said}");
+            if !said[before..].contains("reload: ") {
+                said.truncate(before);
+            }
+        }
+        said
+    }
+}
+
+fn write(file: &Path, text: &str) {
+    fs::write(file, text).unwrap();
+    fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn text(address: &str, more: &str) -> String {
+    format!("target:\nTargetName={TARGET}\nTargetDevice=m,MEM,size=1MB\nPortalGroup=1@{address}\n{more}")
+}
+
+#[test]
+fn the_file_is_read_again_and_sessions_go_on() {
+    let folder = TempDir::new().unwrap();
+    let (address, second) = (free_address(), free_address());
+    let mut served = Served::start(folder.path(), &text(&address, ""));
+    let client = Client::connect(ClientConfig::new(&*address, TARGET)).wait().unwrap();
+    let disk = client.disk(0).wait().unwrap();
+    disk.write(0, vec![9; 512].into()).wait().unwrap();
+    assert!(served.reload(&text(&address, ""), "reload: ").contains("reload: nothing has changed"));
+
+    let device = folder.path().join("disk");
+    fs::File::create(&device).unwrap().set_len(1 << 20).unwrap();
+    let both = format!("{address},{second}");
+    let more = format!("TargetDevice={}\nMaxConnections=3\n", device.display());
+    let said = served.reload(&text(&both, &more), &format!("portal {second}"));
+    assert!(said.contains("LUN 1 comes, ") && said.contains("limits of what is negotiated: for new logins"), "{said}");
+    let late = Client::connect(ClientConfig::new(&*second, TARGET)).wait().unwrap();
+    assert_eq!(late.disk(1).wait().unwrap().blocks(), 2048);
+    late.logout().wait().unwrap();
+
+    // Told once that units have come.
+    assert!(disk.read(0, 1).wait().unwrap_err().to_string().contains("REPORTED LUNS DATA HAS CHANGED"));
+    assert_eq!(disk.read(0, 1).wait().unwrap(), vec![9; 512]);
+    client.logout().wait().unwrap();
+}
+
+#[test]
+fn what_cannot_be_is_named_and_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let address = free_address();
+    let mut served = Served::start(folder.path(), &text(&address, ""));
+    let client = Client::connect(ClientConfig::new(&*address, TARGET)).wait().unwrap();
+    let disk = client.disk(0).wait().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_address = taken.local_addr().unwrap();
+    let file = served.file.display().to_string();
+    let cases = [
+        (text(&address, "Oops=1\n"), format!("{file}:5: Oops: ")),
+        (text(&address, "TargetDevice=/nowhere/disk\n"), format!("{file}: {TARGET}: TargetDevice=/nowhere/disk: ")),
+        (
+            text(&format!("{address},{taken_address}"), ""),
+            format!("{file}: PortalGroup: cannot listen on {taken_address}: "),
+        ),
+        (text(&address, "TargetSessionMaxCmd=7\n"), format!("{file}: {TARGET}: TargetSessionMaxCmd: it cannot change")),
+        (text(&address, "ACL_Enable=Yes\nACL=iname=iqn.2004-05.com.example:me\n"), format!("{TARGET}: ACL: it cannot")),
+        (text(&address, "global:\niscsi_target_vendor_id=ME\n"), "iscsi_target_vendor_id: it cannot change".into()),
+        (text(&address, &format!("PortalGroup=2@{}\n", free_address())), "cannot change while the target runs".into()),
+        (String::new(), file.clone()),
+    ];
+    for (text, expected) in cases {
+        let said = served.reload(&text, "reload: nothing has changed");
+        assert!(said.contains(&expected), "{said}");
+    }
+    drop(taken);
+    disk.read(0, 1).wait().unwrap();
+    let nothing = served.reload(&text(&address, ""), "reload: ");
+    assert!(nothing.contains("reload: nothing has changed"), "{nothing}");
+    client.logout().wait().unwrap();
+}
