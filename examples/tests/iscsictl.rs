@@ -209,6 +209,97 @@ fn it_shows_the_configuration_without_secrets_and_writes_it_with_them() {
 }
 
 #[test]
+fn a_target_is_stopped_and_started() {
+    let target = Target::start();
+    let client = target.login().unwrap();
+    let one = format!("target={ONE}");
+    let said = target.said(&["-s", &one]);
+    assert!(
+        said.starts_with(&format!("{ONE}: no login is let in: at once\nsessions that were asked to log out: 1")),
+        "{said}"
+    );
+    drop(client);
+    assert!(target.login().is_err());
+    assert!(target.said(&["status"]).contains(&format!("{ONE}  stopped  1 LUN   0 sessions\n{TWO}  started")));
+    assert_eq!(target.said(&["-s", &one]), "nothing has changed\n");
+    // What is stopped stays so when the others are told to do what the file says.
+    assert_eq!(target.said(&["-S"]), "nothing has changed\n");
+    assert!(target.login().is_err());
+    assert_eq!(target.said(&["-S", &one]), format!("{ONE}: logins are let in: at once\n"));
+    target.login().unwrap().logout().wait().unwrap();
+    let error = target.refused(&["-s", "target=iqn.2004-05.com.example:three"], 2);
+    assert!(error.contains("there is no target iqn.2004-05.com.example:three"), "{error}");
+}
+
+#[test]
+fn a_file_is_read_again_while_a_session_goes_on() {
+    let target = Target::start();
+    let client = target.login().unwrap();
+    let (file, disk) = (target.file("chiscsi.conf"), client.disk(0).wait().unwrap());
+    let text = configuration(&target.address);
+    disk.write(0, vec![7; 512].into()).wait().unwrap();
+    let grown = text.replace("TargetAlias=first", "TargetAlias=other\n    TargetDevice=x,MEM,size=1MB");
+    write(&file, &grown.replace("complete_time=60", "complete_time=61"));
+    let said = target.said(&["-S", &format!("target={ONE}")]);
+    assert!(
+        said.contains(&format!("{ONE}: LUN 1 comes")) && said.contains(&format!("{ONE}: the alias: for new logins"))
+    );
+    assert!(target.said(&["-g"]).contains("iscsi_login_complete_time=60\n"), "single targets leave global: alone");
+    assert!(target.said(&["-S"]).contains("the time that a login may take: for new logins"));
+    assert!(target.said(&["-g"]).contains("iscsi_login_complete_time=61\n"));
+    assert!(target.said(&["-c", "-k", "TargetAlias"]).contains("TargetAlias=other"));
+    assert_eq!(disk.read(0, 1).wait().unwrap_or_else(|_| disk.read(0, 1).wait().unwrap()), vec![7; 512]);
+
+    // What cannot change is named, and nothing changes, not even what could.
+    write(&file, &grown.replace("MaxConnections=4", "TargetSessionMaxCmd=7").replace("=other", "=third"));
+    let error = target.refused(&["-S"], 2);
+    assert!(error.contains(&format!("{ONE}: TargetSessionMaxCmd: it cannot change while the target runs")), "{error}");
+    write(&file, &text.replace("size=2MB", "size=2QB").replace("size=1MB", "size=0MB"));
+    let error = target.refused(&["-S", "target=ALL"], 2);
+    assert!(error.lines().count() == 3 && error.contains("chiscsi.conf:"), "{error}");
+    assert!(target.said(&["-c", "-k", "TargetAlias"]).contains("TargetAlias=other"));
+
+    // Another file, with a target more and one less.
+    let other = target.file("other.conf");
+    let three = format!(
+        "target:\n    TargetName=iqn.2004-05.com.example:three\n    TargetDevice=z,MEM\n    PortalGroup=1@{}\n",
+        target.address
+    );
+    let one_and_three = format!("{}{three}", &grown[..grown.rfind("target:").unwrap()]);
+    write(&other, &one_and_three);
+    let said = target.said(&["-S", "target=ALL", "-f", other.to_str().unwrap()]);
+    assert!(said.contains("iqn.2004-05.com.example:three: the target comes: at once"), "{said}");
+    assert!(
+        said.contains(&format!("{TWO} is not there any more and runs on: iscsictl -s target={TWO} stops it")),
+        "{said}"
+    );
+    target.said(&["-s", &format!("target={TWO}")]);
+    assert!(target.said(&["-S"]).contains(&format!("{TWO}: the target goes: at once")));
+    assert!(!target.said(&["status"]).contains(TWO));
+    assert!(target.refused(&["-S", &format!("target={TWO}")], 2).contains(&format!("there is no target {TWO}")));
+    assert_eq!(disk.read(0, 1).wait().unwrap_or_else(|_| disk.read(0, 1).wait().unwrap()), vec![7; 512]);
+    client.logout().wait().unwrap();
+}
+
+#[test]
+fn what_is_said_of_all_targets_is_set() {
+    let target = Target::start();
+    let said = target.said(&["-G", "iscsi_login_complete_time=7"]);
+    let expected =
+        "the time that a login may take: for new logins\niscsi_login_complete_time is 7 until the file is read again\n";
+    assert_eq!(said, expected);
+    assert!(target.said(&["globals"]).contains("    iscsi_login_complete_time=7\n"));
+    assert!(target.said(&["set", "iscsi_offload_mode=ULP"]).contains("iscsi_offload_mode is ULP"));
+    assert!(target.refused(&["-G", "iscsi_login_complete_time=soon"], 2).contains("expected a number from 0 to 3600"));
+    let error = target.refused(&["-G", "DISC_AuthMethod=CHAP"], 2);
+    assert!(error.contains("DISC_AuthMethod: CHAP expects a DISC_Auth_CHAP_Initiator"), "{error}");
+    let error = target.refused(&["-G", &format!("DISC_Auth_CHAP_Target=\"a\":\"{SECRET}\"")], 2);
+    assert!(error.contains("a secret is not for command lines") && !error.contains(SECRET), "{error}");
+    assert!(target.said(&["-S"]).contains("the time that a login may take"));
+    assert!(target.said(&["globals"]).contains("    iscsi_login_complete_time=60\n"));
+}
+
+#[test]
 fn it_drops_sessions_and_flushes_disks() {
     let target = Target::start();
     let client = target.login().unwrap();
@@ -310,6 +401,10 @@ fn a_socket_of_a_killed_target_is_replaced_and_that_of_a_running_one_is_not() {
     // It has no configuration, and says so.
     let status = target.said(&["status"]);
     assert!(status.contains("\nconfig   none\n"), "{status}");
+    let name = "iqn.2026-01.io.ferriscsi:disk";
+    assert!(target.said(&["stop", "ALL"]).contains(&format!("{name}: no login is let in: at once")));
+    assert_eq!(target.said(&["start", name]), format!("{name}: logins are let in: at once\n"));
+    assert!(target.refused(&["-S"], 5).contains("was started by options and has no configuration"));
     let error = target.refused(&["-g"], 5);
     assert!(error.contains("was started by options and has no configuration"), "{error}");
 

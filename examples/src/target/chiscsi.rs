@@ -28,7 +28,7 @@ const LOGIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 const OTHERS_READ: u32 = 0o004;
 
 /// A file that was read and found good.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Configured {
     file: PathBuf,
     /// What it says.
@@ -92,6 +92,16 @@ impl Configured {
             _ => error.to_string(),
         };
         super::failure(error, self.in_file(&text))
+    }
+
+    /// The same file, if it said this.
+    ///
+    /// # Errors
+    /// It cannot be served.
+    pub fn saying(&self, configuration: Configuration) -> Result<Self, Failure> {
+        let configured = Self { configuration, ..self.clone() };
+        configured.judge()?;
+        Ok(configured)
     }
 
     /// What of the file is not served.

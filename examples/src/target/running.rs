@@ -14,7 +14,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Reads the file again and makes the server what it says. What cannot be is found before anything changes.
+    /// Reads the file again and makes the server what it says; targets that are stopped stay so. What cannot be is found before anything changes.
     ///
     /// # Errors
     /// There is no file, it is wrong, or the server cannot be what it says; then all is as before.
@@ -28,7 +28,7 @@ impl Running {
         self.become_like(Configured::read(&file)?)
     }
 
-    /// Makes the server what a file says that was read.
+    /// Makes the server what a file says that was read; targets that are stopped stay so.
     ///
     /// # Errors
     /// The server cannot be what it says; then all is as before.
@@ -38,7 +38,9 @@ impl Running {
             let lines = fixed.into_iter().map(|text| new.in_file(&text));
             Failure::usages(lines).map_or(Ok(()), Err)?;
         }
-        let wanted = new.builder()?.configuration().with_process_settings_of(&self.server.configuration());
+        let running = self.server.configuration();
+        let wanted =
+            new.builder()?.configuration().with_process_settings_of(&running).with_targets_stopped_of(&running);
         let report = self.server.reload(wanted).map_err(|error| match &error {
             ReloadError::Configuration(error) => new.explain(error),
             error => Failure::usage(new.in_file(&error.to_string())),

@@ -57,6 +57,17 @@ impl Configuration {
         Self { cores, connections_max, busy_poll, capture, state, ..self }
     }
 
+    /// The same with each target stopped that another has stopped.
+    #[must_use]
+    pub fn with_targets_stopped_of(mut self, other: &Self) -> Self {
+        for target in &mut self.targets {
+            if let Some(found) = other.target(&target.name) {
+                target.availability = found.availability;
+            }
+        }
+        self
+    }
+
     /// The same with names as they are compared.
     ///
     /// # Errors

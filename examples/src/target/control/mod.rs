@@ -1,7 +1,7 @@
 //! What a running target answers at its control socket.
 //!
 //! ```text
-//!   Service ── Request ──> Running::handle ──> Server: sessions, stores, policy
+//!   Service ── Request ──> Running::handle ──> Server: sessions, stores, policy, changes
 //!           <── Answer ──        │
 //!                                └──> Configured: what the file says
 //! ```
@@ -15,6 +15,7 @@ use iscsi_control::{Answer, Problem, Request, Service, Targets, default_path};
 use iscsi_runtime::{Report, Server, ServerState, SessionSelector, SessionState, Tsih};
 use parking_lot::Mutex;
 
+mod change;
 mod file;
 mod shown;
 
@@ -112,9 +113,9 @@ impl Running {
             Request::Sessions { targets, initiator } => self.sessions(&targets, initiator.as_deref()),
             Request::Configuration { targets } => self.configuration(&targets),
             Request::Globals => Ok(shown::globals(&self.configured()?.configuration.global)),
-            Request::SetGlobal { .. } | Request::Start { .. } | Request::Stop { .. } => {
-                Err(refused("a running target does not start, stop or change yet"))
-            }
+            Request::SetGlobal { key, value } => self.set_global(&key, &value),
+            Request::Start { targets, file } => self.start(targets.as_ref(), file.as_deref()),
+            Request::Stop { targets } => self.stop(&targets),
             Request::Flush { targets, lun } => self.flush(&targets, lun),
             Request::Drop { session } => self.drop_session(session),
             Request::Write { file } => self.write(&file),

@@ -16,7 +16,7 @@ pub(super) fn status(state: &ServerState, configured: Option<&Configured>) -> An
         let has = |session: &&SessionState| session.target_name.as_ref() == Some(&target.name);
         TargetStatus {
             name: target.name.clone(),
-            started: true,
+            started: target.offered,
             luns: target.luns.len(),
             sessions: state.sessions.iter().filter(has).count(),
         }
