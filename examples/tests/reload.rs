@@ -109,7 +109,7 @@ fn what_cannot_be_is_named_and_changes_nothing() {
     let taken_address = taken.local_addr().unwrap();
     let file = served.file.display().to_string();
     let cases = [
-        (text(&address, "Oops=1\n"), format!("{file}:5: Oops: ")),
+        (text(&address, "Oops=1\n"), format!("{file}:5: 'Oops': there is no such key")),
         (text(&address, "TargetDevice=/nowhere/disk\n"), format!("{file}: {TARGET}: TargetDevice=/nowhere/disk: ")),
         (
             text(&format!("{address},{taken_address}"), ""),
