@@ -224,6 +224,6 @@ impl ServerBuilder {
 
 impl From<Configuration> for ServerBuilder {
     fn from(configuration: Configuration) -> Self {
-        Self { configuration, function: None }
+        Self { configuration, processors: Vec::new(), function: None }
     }
 }
