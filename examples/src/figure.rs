@@ -167,6 +167,7 @@ fn size_at(place: f64, sizes: &[u32]) -> String {
 fn short(value: f64) -> String {
     match value {
         ..1e3 => format!("{value:.0}"),
+        ..1e4 if value % 1e3 != 0.0 => format!("{:.1}k", value / 1e3),
         ..1e6 => format!("{:.0}k", value / 1e3),
         _ => format!("{:.1}M", value / 1e6),
     }
