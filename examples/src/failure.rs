@@ -107,7 +107,7 @@ impl From<ClientError> for Failure {
         let kind = match &error {
             ClientError::Connect { .. } | ClientError::Redirects(_) => Kind::Connection,
             ClientError::Ended | ClientError::Lost(_) => Kind::Connection,
-            ClientError::Login { .. } => Kind::Login,
+            ClientError::Login { .. } | ClientError::FirmwareLogin { .. } => Kind::Login,
             ClientError::System(_) => Kind::Local,
             _ => Kind::Device,
         };

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::ValueEnum;
-use iscsi_runtime::{AdapterBus, AdapterFunction};
+use iscsi_runtime::{AdapterBus, AdapterFunction, FirmwareLoop};
 use serde::Serialize;
 use t5_hal::dma::DmaMemory;
-use t5_hal::driver::{Driver, DriverConfig};
+use t5_hal::driver::initiator::FirmwareInitiator;
+use t5_hal::driver::{Driver, DriverConfig, DriverError};
 use t5_model::runner::Runner;
 use t5_model::switch::PortNumber;
 use t5_model::tap::Attachment;
@@ -31,12 +32,23 @@ pub enum Port {
     Loopback,
 }
 
+/// Who does iSCSI at the initiator's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InitiatorForm {
+    /// This program; on an adapter, which cuts, checks and places its PDUs
+    Pdu,
+    /// The adapter's firmware (FOiSCSI), which is given SCSI commands; only on an adapter
+    Firmware,
+}
+
 /// The functions of the paper: the target has PF4, the initiator PF5.
 const TARGET_PF: u8 = 4;
 const INITIATOR_PF: u8 = 5;
 /// Addresses for documentation (RFC 5737); no frame leaves the adapter.
 const TARGET: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 4));
-const INITIATOR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 5));
+const INITIATOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 5);
+/// The network that both are in (RFC 5737).
+const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
 /// Where the target listens.
 pub const TARGET_PORTAL: SocketAddr = SocketAddr::new(TARGET, 3260);
 
@@ -62,6 +74,14 @@ fn policy() -> Result<Arc<Program>, Failure> {
     policy.compile().map(Arc::new).map_err(|error| failed(error.to_string()))
 }
 
+fn configured(config: DriverConfig) -> Result<DriverConfig, Failure> {
+    Ok(DriverConfig { receive_window_bytes: WINDOW_BYTES, seed: seed()?, ..config })
+}
+
+fn not_up(pf: u8) -> impl Fn(DriverError) -> Failure {
+    move |error| Failure::local(format!("PF{pf} of the model does not come up: {error}"))
+}
+
 /// A model of an adapter that runs.
 #[derive(Debug)]
 pub struct Model {
@@ -78,8 +98,21 @@ impl Model {
     pub fn start() -> Result<(Self, AdapterFunction, AdapterFunction), Failure> {
         let model = Self::run()?;
         let target = model.function(TARGET_PF, TARGET, DriverConfig::default(), Some(policy()?))?;
-        let initiator = model.function(INITIATOR_PF, INITIATOR, DriverConfig::default(), Some(policy()?))?;
+        let initiator = model.function(INITIATOR_PF, INITIATOR.into(), DriverConfig::default(), Some(policy()?))?;
         let initiator = initiator.neighbour(TARGET, target.mac());
+        Ok((model, target, initiator))
+    }
+
+    /// The same with the initiator in the adapter's firmware.
+    ///
+    /// # Errors
+    /// The system refuses, or a driver does not come up.
+    pub fn start_firmware() -> Result<(Self, AdapterFunction, FirmwareLoop), Failure> {
+        let model = Self::run()?;
+        let target = model.function(TARGET_PF, TARGET, DriverConfig::default(), Some(policy()?))?;
+        let (bus, config) = (model.bus(INITIATOR_PF), configured(DriverConfig::default())?);
+        let initiator = FirmwareInitiator::bring_up(bus, &config, &mut Instant::now).map_err(not_up(INITIATOR_PF))?;
+        let initiator = FirmwareLoop::new(initiator, config.vector, INITIATOR, MASK)?;
         Ok((model, target, initiator))
     }
 
@@ -109,14 +142,16 @@ impl Model {
         config: DriverConfig,
         policy: Option<Arc<Program>>,
     ) -> Result<AdapterFunction, Failure> {
-        let memory = Arc::new(DmaMemory::new(u64::from(pf) << 32, RING_BYTES, PLACE_BYTES));
-        let bus: AdapterBus = Arc::new(self.runner.adapter().function(pf, memory));
-        let config = DriverConfig { receive_window_bytes: WINDOW_BYTES, seed: seed()?, ..config };
+        let config = configured(config)?;
         let vector = config.vector;
-        let mut driver = Driver::bring_up(bus, config, &mut Instant::now)
-            .map_err(|error| Failure::local(format!("PF{pf} of the model does not come up: {error}")))?;
+        let mut driver = Driver::bring_up(self.bus(pf), config, &mut Instant::now).map_err(not_up(pf))?;
         driver.set_policy(policy).map_err(|error| Failure::local(format!("PF{pf}: {error}")))?;
         Ok(AdapterFunction::new(driver, vector, address))
+    }
+
+    fn bus(&self, pf: u8) -> AdapterBus {
+        let memory = Arc::new(DmaMemory::new(u64::from(pf) << 32, RING_BYTES, PLACE_BYTES));
+        Arc::new(self.runner.adapter().function(pf, memory))
     }
 
     /// What the adapter has counted since it was started.

@@ -504,6 +504,26 @@ fn load_goes_through_an_adapter_in_software() {
 }
 
 #[test]
+fn load_goes_through_the_firmware_of_an_adapter_in_software() {
+    let firmware = ["bench", "--port", "t5-model", "--initiator", "firmware", "--runtime", "100ms", "--verify"];
+    for rw in ["randread", "randwrite", "randrw"] {
+        let words = [&firmware[..], &["--jobs", "3", "--iodepth", "8", "--size", "6M", "--json", "--rw", rw]].concat();
+        let report: Value = serde_json::from_str(&said(initiator(&words))).unwrap();
+        let adapter = |name: &str| report["adapter"][name].as_u64().unwrap_or_else(|| panic!("{name}: {report}"));
+        assert!(report["latency_us"]["p99"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(report["verified_bytes"].as_u64().unwrap() > 0, "{report}");
+        assert!(report["target"].as_str().unwrap().contains("firmware"), "{report}");
+        assert!(adapter("bytes_placed") >= report["verified_bytes"].as_u64().unwrap(), "{report}");
+        assert!(adapter("digests_checked") > 0, "{report}");
+        assert_eq!(adapter("digests_checked"), adapter("digests_inserted"), "{report}");
+        assert_eq!((adapter("digests_wrong"), adapter("frames_on_the_wire")), (0, 0), "{report}");
+    }
+    assert!(refused(initiator(&["bench", "--initiator", "firmware"]), 2).contains("--port t5-model"));
+    let too_much = refused(initiator(&[&firmware[..], &["--jobs", "65", "--block-size", "2M"]].concat()), 2);
+    assert!(too_much.contains("64 sessions") && too_much.contains("1 MiB"), "{too_much}");
+}
+
+#[test]
 fn the_experiment_measures_draws_and_tells() {
     let folder = TempDir::new().unwrap();
     let figure = folder.path().join("figure1.svg");

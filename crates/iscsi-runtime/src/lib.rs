@@ -28,8 +28,8 @@ mod thread_waker;
 pub mod url;
 
 pub use client::{
-    Client, ClientConfig, ClientError, CommandHandle, INITIATOR_NAME, Next, Operation, Reconnection, RemoteDisk,
-    SessionLoop, Workload, discover, run_workload,
+    Client, ClientConfig, ClientError, CommandHandle, FirmwareLoop, INITIATOR_NAME, Next, Operation, Reconnection,
+    RemoteDisk, SessionLoop, Workload, discover, run_workload,
 };
 pub use network::{AdapterBus, AdapterFunction, LoopbackFunction, NetworkState, PolicyError};
 pub use server::{

@@ -29,3 +29,5 @@ pub mod switch;
 pub mod tap;
 pub mod tcp;
 pub mod wire;
+
+pub use initiator::SESSIONS_MAX as FIRMWARE_SESSIONS_MAX;

@@ -20,7 +20,7 @@ use std::fmt;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use iscsi_runtime::{ClientConfig, SessionLoop};
+use iscsi_runtime::{ClientConfig, ClientError, FirmwareLoop, SessionLoop};
 use scsi_block::Geometry;
 use serde::Serialize;
 
@@ -109,6 +109,8 @@ pub enum Runner {
     },
     /// On the calling thread, over whatever the loop is for.
     Loop(Box<SessionLoop>),
+    /// In an adapter's firmware, with the jobs on the calling thread.
+    Firmware(Box<FirmwareLoop>),
 }
 
 impl Runner {
@@ -236,18 +238,12 @@ impl Bench {
     fn sweep(&self, runner: &mut Runner, jobs: Vec<Job>, plan: Plan) -> Result<(Vec<Job>, ThreadTime), Failure> {
         let jobs: Vec<Job> = jobs.into_iter().map(|job| job.with_plan(plan)).collect();
         let turns = match runner {
-            Runner::Loop(sessions) => vec![self.run_jobs(sessions, jobs)],
+            Runner::Loop(sessions) => vec![Turn::of(|| sessions.run(&self.client, jobs))],
+            Runner::Firmware(sessions) => vec![Turn::of(|| sessions.run(&self.client, jobs))],
             Runner::Threads { threads, processors } => self.run_on_threads(*threads, processors, jobs),
         };
         let time = turns.iter().fold(ThreadTime::default(), |sum, turn| sum + turn.time);
         Ok((turns.into_iter().flat_map(|turn| turn.ends).collect::<Result<_, _>>()?, time))
-    }
-
-    fn run_jobs(&self, sessions: &mut SessionLoop, jobs: Vec<Job>) -> Turn {
-        let before = ThreadTime::now();
-        let ends = sessions.run(&self.client, jobs).into_iter();
-        let ends = ends.map(|end| end.map_err(Failure::from).and_then(Job::into_result)).collect();
-        Turn { ends, time: ThreadTime::now() - before }
     }
 
     fn run_on_threads(&self, threads: usize, processors: &[usize], mut jobs: Vec<Job>) -> Vec<Turn> {
@@ -256,7 +252,7 @@ impl Bench {
             SessionLoop::kernel().map_err(Failure::from)
         };
         let run = |jobs| match begin() {
-            Ok(mut sessions) => self.run_jobs(&mut sessions, jobs),
+            Ok(mut sessions) => Turn::of(|| sessions.run(&self.client, jobs)),
             Err(failure) => Turn::failed(failure),
         };
         std::thread::scope(|scope| {
@@ -278,6 +274,13 @@ struct Turn {
 }
 
 impl Turn {
+    /// Runs sessions on this thread.
+    fn of(run: impl FnOnce() -> Vec<Result<Job, ClientError>>) -> Self {
+        let before = ThreadTime::now();
+        let ends = run().into_iter().map(|end| end.map_err(Failure::from).and_then(Job::into_result)).collect();
+        Self { ends, time: ThreadTime::now() - before }
+    }
+
     fn failed(failure: Failure) -> Self {
         Self { ends: vec![Err(failure)], time: ThreadTime::default() }
     }

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{ClientConfig, Disk, LoopbackFunction, Server, SessionLoop};
+use iscsi_runtime::{AdapterFunction, ClientConfig, Disk, LoopbackFunction, Server, SessionLoop};
 use scsi_block::Geometry;
+use t5_hal::driver::initiator::TRANSFER_BYTES_MAX;
+use t5_model::FIRMWARE_SESSIONS_MAX as SESSIONS_MAX;
 
 use super::connection::{Connection, Unit, at};
 use crate::bench::{Bench as Load, Direction, Report, Runner, Shape};
@@ -15,7 +17,7 @@ use crate::failure::Failure;
 use crate::fio::{self, JobFile};
 use crate::parse::{self, hidden};
 use crate::show;
-use crate::t5::{Model, Port};
+use crate::t5::{InitiatorForm, Model, Port};
 use crate::target::{own_target, start_own};
 
 /// Size of the disk of our own target, unless one is given.
@@ -67,6 +69,10 @@ pub(super) struct Bench {
     #[arg(long, value_enum, default_value = "kernel", conflicts_with_all = ["url", "threads"])]
     port: Port,
 
+    /// Who does iSCSI at the initiator's end
+    #[arg(long, value_enum, default_value = "pdu")]
+    initiator: InitiatorForm,
+
     /// How long to measure; with --fio each job, whatever the file says [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     runtime: Option<Duration>,
@@ -97,6 +103,7 @@ impl Bench {
             return self.run_job_file(file);
         }
         self.connection.check_sessions(self.jobs as usize)?;
+        self.check_form()?;
         let report = match (&self.url, self.port) {
             (Some(url), _) => {
                 let Learnt { geometry, connections, request_bytes_max } = self.learn(url)?;
@@ -130,15 +137,46 @@ impl Bench {
 
     /// Both ends on one adapter, which does iSCSI, digests among it.
     fn run_on_model(&self) -> Result<Report, Failure> {
-        let (model, target, initiator) = Model::start()?;
+        let (model, server, report) = match self.initiator {
+            InitiatorForm::Pdu => {
+                let (model, target, initiator) = Model::start()?;
+                let (server, load) = self.load_on_model(target, "target and initiator on one T5 in software")?;
+                let mut runner = Runner::Loop(Box::new(SessionLoop::adapter(initiator)?));
+                (model, server, load.run(&mut runner))
+            }
+            InitiatorForm::Firmware => {
+                let (model, target, initiator) = Model::start_firmware()?;
+                let name = "target on a T5 in software, initiator in its firmware";
+                let (server, load) = self.load_on_model(target, name)?;
+                (model, server, load.run(&mut Runner::Firmware(Box::new(initiator))))
+            }
+        };
+        drop(server);
+        Ok(Report { adapter: Some(model.counters()), ..report? })
+    }
+
+    /// A target on the function of an adapter, and the load on it.
+    fn load_on_model(&self, target: AdapterFunction, name: &str) -> Result<(Server, Load), Failure> {
         let (server, url) = own_target(self.own_disk(), self.connection.limits(), Some(target))?;
         let url =
             format!("{url}?header_digest=crc32c&data_digest=crc32c").parse().expect("options make a URL no other");
-        let load = self.own_load(&url, "a disk in memory, target and initiator on one T5 in software")?;
-        let mut runner = Runner::Loop(Box::new(SessionLoop::adapter(initiator)?));
-        let report = load.run(&mut runner);
-        drop((server, runner));
-        Ok(Report { adapter: Some(model.counters()), ..report? })
+        Ok((server, self.own_load(&url, &format!("a disk in memory, {name}"))?))
+    }
+
+    /// What the firmware's initiator has not is refused before anything is begun.
+    fn check_form(&self) -> Result<(), Failure> {
+        if self.initiator == InitiatorForm::Pdu {
+            return Ok(());
+        }
+        let (jobs, bytes) = (self.jobs as usize, self.block_size);
+        let messages = [
+            (self.port != Port::T5Model)
+                .then(|| "--initiator firmware: only an adapter has firmware; add --port t5-model".to_owned()),
+            (jobs > SESSIONS_MAX).then(|| format!("--jobs {jobs}: the firmware has at most {SESSIONS_MAX} sessions")),
+            (bytes > TRANSFER_BYTES_MAX)
+                .then(|| format!("--block-size {bytes}: the firmware moves at most 1 MiB with a command")),
+        ];
+        Failure::usages(messages.into_iter().flatten()).map_or(Ok(()), Err)
     }
 
     /// Both ends in this process with nothing between them.

@@ -25,7 +25,7 @@ pub struct ClientConfig {
     limits: Limits,
     connections: Option<u16>,
     error_recovery_level: Option<u8>,
-    isid: Option<Isid>,
+    pub(super) isid: Option<Isid>,
     pub(super) timeout: Duration,
     pub(super) escalation: Option<Escalation>,
     pub(super) reconnection: Option<Reconnection>,

@@ -3,6 +3,7 @@
 use iscsi_pdu::{RejectReason, TaskManagementResponseCode};
 use iscsi_session::{CloseReason, LoginFailure};
 use std::io;
+use t5_hal::wire::ReturnCode;
 
 /// Why an operation failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -23,6 +24,14 @@ pub enum ClientError {
         address: String,
         /// Why.
         failure: LoginFailure,
+    },
+    /// The initiator in an adapter's firmware could not log in.
+    #[error("the adapter's firmware cannot log in to {address}: {code:?}")]
+    FirmwareLogin {
+        /// The address.
+        address: String,
+        /// What the firmware says.
+        code: ReturnCode,
     },
     /// Each target sends us to another.
     #[error("the target at {0} has moved, and moved again; giving up")]

@@ -3,6 +3,7 @@
 mod config;
 mod disk;
 mod error;
+mod firmware;
 mod footprint;
 mod isid;
 mod mailbox;
@@ -19,6 +20,7 @@ mod workload;
 pub use config::{ClientConfig, INITIATOR_NAME};
 pub use disk::RemoteDisk;
 pub use error::ClientError;
+pub use firmware::FirmwareLoop;
 pub use management::CommandHandle;
 pub use operation::Operation;
 pub use reconnection::Reconnection;

@@ -112,7 +112,7 @@ fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
 }
 
 /// The addresses that `host`, `host:port` or `[host]:port` stands for.
-pub(super) fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
+pub(crate) fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
     // RFC 7143 section 13.8 writes IPv6 addresses in brackets and leaves out the port, and a redirect may carry a group tag.
     let address = address.split(',').next().unwrap_or_default();
     let has_port = address

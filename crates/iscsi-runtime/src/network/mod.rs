@@ -10,6 +10,7 @@ mod port;
 mod socket;
 
 pub use adapter::{AdapterBus, AdapterFunction};
+pub(crate) use kernel::resolve;
 pub use loopback::LoopbackFunction;
 pub use port::NetworkState;
 pub(crate) use port::{DetachedPort, Port};

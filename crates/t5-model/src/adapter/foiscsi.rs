@@ -7,6 +7,7 @@ use super::open::{INSIDE_MTU_BYTES, SEND_BYTES};
 use super::requests::Wrong;
 use super::scsi::{Direction, abort_tasks, begin_task};
 use crate::initiator::*;
+use crate::iscsi::IscsiCounters;
 use crate::switch::{InterfaceNumber, MacAddress};
 use crate::tcp::{Connection, ConnectionConfig, Event, LinkHeader, Loss, Tuple};
 use iscsi_pdu::{Cid, Tsih};
@@ -220,8 +221,14 @@ impl Core {
             flow.phase = Phase::Over;
             return;
         };
+        // What the driver is told has to find room.
+        if !function.ingress.get(&session.iq()).is_some_and(super::ingress::IngressQueue::has_room) {
+            function.stalled.insert(tid);
+            return;
+        }
         let mut more = false;
-        advance(session, tcp, at, random, &function.memory, &mut more);
+        advance(session, tcp, at, random, &function.memory, &mut self.counted, &mut more);
+        self.counted.placed_bytes += session.take_placed_bytes();
         let outputs: Vec<Output> = std::iter::from_fn(|| session.poll_output()).collect();
         let (faults, is_over) = (session.take_faults(), session.is_over());
         if is_over {
@@ -260,6 +267,7 @@ fn advance(
     at: Instant,
     random: [u8; 32],
     memory: &t5_hal::dma::DmaMemory,
+    counted: &mut IscsiCounters,
     more: &mut bool,
 ) {
     let mut lost = None;
@@ -275,7 +283,7 @@ fn advance(
     let mut left = BURST;
     while !session.is_over()
         && left > 0
-        && let Some(taken) = take(tcp, session.settings)
+        && let Some(taken) = take(tcp, session.settings, counted)
     {
         session.handle(at, taken, memory);
         left -= 1;
@@ -289,7 +297,7 @@ fn advance(
         session.handle_timeout(at, memory);
     }
     let settings = session.settings;
-    send(tcp, settings, || session.poll_transmit());
+    send(tcp, settings, counted, || session.poll_transmit());
 }
 
 fn header_flow(request: &[u8]) -> u32 {

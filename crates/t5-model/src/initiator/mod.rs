@@ -24,8 +24,8 @@ pub(crate) use task::Task;
 use slab::Slab;
 use std::net::Ipv4Addr;
 
-/// Sessions of one function at a time.
-pub(crate) const SESSIONS_MAX: usize = 64;
+/// Sessions of the initiator in the firmware, of one function at a time.
+pub const SESSIONS_MAX: usize = 64;
 /// SCSI commands of one session at a time.
 pub(crate) const TASKS_MAX: usize = 512;
 /// Data of writes that all sessions of a function hold, in bytes.

@@ -81,6 +81,8 @@ pub(crate) struct FirmwareSession {
     pub(crate) is_logged_out: bool,
     /// Data of writes that is held.
     held_bytes: u64,
+    /// Data of reads that was placed and not told of.
+    placed_bytes: u64,
 }
 
 impl FirmwareSession {
@@ -102,12 +104,23 @@ impl FirmwareSession {
             faults: Vec::new(),
             is_logged_out: false,
             held_bytes: 0,
+            placed_bytes: 0,
         }
+    }
+
+    /// Where the driver is told of it.
+    pub(crate) const fn iq(&self) -> u16 {
+        self.iq
     }
 
     /// Bytes of data that it holds for its writes.
     pub(crate) const fn held_bytes(&self) -> u64 {
         self.held_bytes
+    }
+
+    /// Bytes of data that it has placed since it was asked last.
+    pub(crate) fn take_placed_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.placed_bytes)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -457,11 +470,15 @@ impl FirmwareSession {
 
     fn place(&mut self, tag: u32, offset: u32, data: &[u8], memory: &DmaMemory) {
         let Some(Open::Task(task)) = self.open.get_mut(&tag) else { return };
-        if task.verdict.is_none()
-            && let Err(fault) = task.place(offset, data, memory)
-        {
-            task.verdict = Some(ReturnCode::ScsiPlacementError);
-            self.faults.push(fault);
+        if task.verdict.is_some() {
+            return;
+        }
+        match task.place(offset, data, memory) {
+            Ok(()) => self.placed_bytes += data.len() as u64,
+            Err(fault) => {
+                task.verdict = Some(ReturnCode::ScsiPlacementError);
+                self.faults.push(fault);
+            }
         }
     }
 

@@ -3,10 +3,10 @@
 use super::receive::{Layout, Settings};
 use t5_hal::wire::DdpVerdict;
 
-/// Payload and digests of all offloaded connections.
+/// Payload and digests of all offloaded connections and of the firmware's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IscsiCounters {
-    /// Bytes of payload that went to where page pods say.
+    /// Bytes of payload that went to where page pods, or commands of the firmware's initiator, say.
     pub placed_bytes: u64,
     /// Bytes of payload that went to the driver's free list.
     pub delivered_bytes: u64,

@@ -34,6 +34,14 @@ const RESPONSE_BYTES: usize = 512;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RequestId(u64);
 
+impl RequestId {
+    /// Its place among the requests whose end was not told: small, and another's once its end was told.
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        self.0 as u32 as usize
+    }
+}
+
 /// A request whose end was not told.
 #[derive(Debug)]
 struct Pending {
@@ -152,14 +160,14 @@ impl<B: Bus> FirmwareInitiator<B> {
 
     /// What a name stands for, if its end was not told.
     fn find(&mut self, id: RequestId) -> Option<&mut What> {
-        let pending = self.pending.get_mut(id.0 as u32 as usize)?;
+        let pending = self.pending.get_mut(id.slot())?;
         (u64::from(pending.generation) == id.0 >> 32).then_some(&mut pending.what)
     }
 
     /// The same, and forgets it.
     fn take(&mut self, id: RequestId) -> Option<What> {
         self.find(id)?;
-        Some(self.pending.remove(id.0 as u32 as usize).what)
+        Some(self.pending.remove(id.slot()).what)
     }
 
     /// Whether a work request of that length finds room.

@@ -1,0 +1,5 @@
+//! A server and sessions on functions of a T5 adapter in software.
+
+mod firmware;
+mod sessions;
+mod world;

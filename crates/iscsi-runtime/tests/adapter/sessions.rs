@@ -1,0 +1,105 @@
+//! A server and sessions of this program on two functions of one adapter.
+
+use crate::world::*;
+use iscsi_runtime::{
+    AdapterFunction, Authentication, ClientConfig, ClientError, Limits, PolicyError, Server, SessionLoop, StartError,
+    Target,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+use t5_model::runner::Runner;
+use t5_policy::Policy;
+
+fn start() -> (Runner, Server, AdapterFunction) {
+    let runner = Runner::start(1, 7).unwrap();
+    let target = function(&runner, 4, TARGET);
+    let initiator = function(&runner, 5, INITIATOR).neighbour(TARGET, target.mac());
+    (runner, serve(target, Authentication::None), initiator)
+}
+
+#[test]
+fn sessions_of_one_thread_move_data_of_any_length_through_the_adapter() {
+    let (runner, server, initiator) = start();
+    let mut sessions = SessionLoop::adapter(initiator).unwrap();
+    for _ in 0..2 {
+        let workloads = (0..5).map(|job| WriteAndRead::new(job * 3000, LENGTHS.len())).collect();
+        for end in sessions.run(&config(), workloads) {
+            assert_eq!(end.unwrap().ended, 2 * LENGTHS.len());
+        }
+    }
+    let counted = runner.adapter().iscsi_counters();
+    // All that has a place: reads, and what writes are asked for beyond the first burst. The longest transfer has none.
+    let (read, asked) = ((1 + 16 + 700) * 512, 700 * 512 - u64::from(Limits::default().first_burst_bytes_max));
+    assert_eq!(counted.placed_bytes, 10 * (read + asked), "{counted:?}");
+    assert_eq!(counted.digests_inserted, counted.digests_checked, "{counted:?}");
+    assert_eq!(counted.digests_wrong, 0, "{counted:?}");
+    server.shutdown(Duration::from_secs(5)).unwrap();
+    drop(sessions);
+    assert_eq!([4, 5].map(|pf| runner.adapter().take_fault(pf)), [None, None]);
+}
+
+#[test]
+fn several_connections_of_a_session_stay_on_the_core() {
+    let (_runner, server, initiator) = start();
+    let mut sessions = SessionLoop::adapter(initiator).unwrap();
+    let end = sessions.run(&config().connections(3), vec![WriteAndRead::new(0, LENGTHS.len())]).pop().unwrap();
+    assert_eq!(end.unwrap().ended, 2 * LENGTHS.len());
+    drop((server, sessions));
+}
+
+#[test]
+fn a_session_that_cannot_begin_says_why() {
+    let (_runner, server, initiator) = start();
+    let mut sessions = SessionLoop::adapter(initiator).unwrap();
+    let mut failure = |address: &str| {
+        let config = ClientConfig::new(address, NAME);
+        sessions.run(&config, vec![WriteAndRead::new(0, LENGTHS.len())]).pop().unwrap().err().unwrap()
+    };
+    let nobody_listens = failure("192.0.2.4:3261");
+    assert!(
+        matches!(&nobody_listens, ClientError::Connect { error, .. } if error.contains("refused")),
+        "{nobody_listens}"
+    );
+    let no_neighbour = failure("192.0.2.9");
+    assert!(
+        matches!(&no_neighbour, ClientError::Connect { error, .. } if error.contains("neighbour")),
+        "{no_neighbour}"
+    );
+    drop(server);
+    let gone = failure("192.0.2.4");
+    assert!(matches!(gone, ClientError::Connect { .. }), "{gone}");
+}
+
+#[test]
+fn what_an_adapter_cannot_offer_is_refused() {
+    let runner = Runner::start(1, 7).unwrap();
+    let builder = || Server::builder().function(function(&runner, 4, TARGET)).target(Target::new(NAME));
+    let two_cores = builder().listen(PORTAL).cores(2).start().unwrap_err();
+    assert!(matches!(&two_cores, StartError::Configuration(text) if text.contains("one loop")), "{two_cores}");
+    let any_port = builder().listen(SocketAddr::new(TARGET, 0)).start().unwrap_err();
+    assert!(any_port.to_string().contains("name one"), "{any_port}");
+}
+
+#[test]
+fn a_policy_decides_on_connections_from_then_on() {
+    let (_runner, server, initiator) = start();
+    let mut sessions = SessionLoop::adapter(initiator).unwrap();
+    let mut end = || sessions.run(&config(), vec![WriteAndRead::new(0, LENGTHS.len())]).pop().unwrap();
+    let policy = |text| Policy::parse(text).unwrap().compile().unwrap();
+    server.set_policy(policy("any => !offload")).unwrap();
+    let error = end().err().unwrap();
+    assert!(matches!(&error, ClientError::Connect { .. }), "{error}");
+    server.set_policy(policy("any => offload bind 0")).unwrap();
+    assert_eq!(end().unwrap().ended, 2 * LENGTHS.len());
+    let error = server.set_policy(policy("any => !offload\nany => offload bind 999")).unwrap_err();
+    assert!(matches!(&error, PolicyError::Refused(text) if text.contains("no queue 999")), "{error}");
+    assert_eq!(end().unwrap().ended, 2 * LENGTHS.len(), "the policy from before decides");
+    server.shutdown(Duration::from_secs(5)).unwrap();
+}
+
+#[test]
+fn a_policy_is_nothing_for_the_kernels_tcp() {
+    let server = Server::builder().listen("127.0.0.1:0".parse().unwrap()).target(Target::new(NAME)).start().unwrap();
+    let policy = Policy::parse("any => offload").unwrap().compile().unwrap();
+    assert_eq!(server.set_policy(policy), Err(PolicyError::NoAdapter));
+}
