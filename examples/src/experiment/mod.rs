@@ -32,8 +32,8 @@ const TITLE: &str = "iSCSI IOPS and throughput over I/O size: all in software, t
 
 const HELP: &str = "\
 What it does: a target with a disk in memory on PF4 of a Chelsio T5 adapter that is a program, an initiator on PF5, the adapter's embedded switch
-between them, the offload policy of the paper loaded, digests for headers and data, every block that is read verified. Then the same over
-the kernel's TCP, and with nothing between the two, for comparison. Nothing listens but on loopback; nothing but the figure is kept.
+between them, the offload policy of the paper loaded, digests for headers and data, every block that is read verified. Once the initiator is this
+program, once the adapter's firmware, as in the paper. Then the same over the kernel's TCP, and with nothing between the two, for comparison. Nothing listens but on loopback; nothing but the figure is kept.
 
 The figures are those of a program on this machine. What an adapter in hardware does they do not say.
 
@@ -118,7 +118,7 @@ impl Arguments {
     }
 
     fn ways(&self) -> Vec<Way> {
-        let all = [Way::T5Model, Way::Kernel, Way::Loopback];
+        let all = [Way::T5Model, Way::T5Firmware, Way::Kernel, Way::Loopback];
         all.into_iter().filter(|way| self.way.is_empty() || self.way.contains(way)).collect()
     }
 

@@ -21,6 +21,8 @@ use crate::target::{TARGET_NAME, start_own};
 pub enum Way {
     /// A Chelsio T5 adapter in software: target on PF4, initiator on PF5, and its embedded switch between them
     T5Model,
+    /// The same with the initiator in the adapter's firmware, as in the paper
+    T5Firmware,
     /// TCP of the kernel
     Kernel,
     /// Nothing: PDUs go from thread to thread
@@ -33,6 +35,7 @@ impl Way {
     pub fn name(self) -> &'static str {
         match self {
             Self::T5Model => "T5 in software",
+            Self::T5Firmware => "T5, its firmware",
             Self::Kernel => "kernel's TCP",
             Self::Loopback => "loopback port",
         }
@@ -105,6 +108,12 @@ fn run(way: Way, rw: Direction, block_size: u32, setting: &Setting) -> Outcome {
             let server = serve(builder.function(target).listen(TARGET_PORTAL), disk)?;
             pin()?;
             (server, Runner::Loop(Box::new(SessionLoop::adapter(initiator)?)), Some(model))
+        }
+        Way::T5Firmware => {
+            let (model, target, initiator) = Model::start_firmware()?;
+            let server = serve(builder.function(target).listen(TARGET_PORTAL), disk)?;
+            pin()?;
+            (server, Runner::Firmware(Box::new(initiator)), Some(model))
         }
         Way::Kernel => {
             let server = serve(builder.listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), disk)?;

@@ -247,7 +247,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// The file of the paper as it is printed.
-    const PAPER: &str = include_str!("paper.fio");
+    const PAPER: &str = include_str!("../../../tests/paper/fio_config_file");
 
     #[test]
     fn the_job_of_the_paper_is_read() {
