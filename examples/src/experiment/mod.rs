@@ -38,7 +38,7 @@ program, once the adapter's firmware, as in the paper. Then the same over the ke
 The figures are those of a program on this machine. What an adapter in hardware does they do not say.
 
 Examples:
-  cargo run --release                              in about a minute and a half
+  cargo run --release                              in a minute or two
   cargo run --release -- --full                    as long as the paper, with as many sessions: an hour
   cargo run --release -- --way t5-model --json     one way alone, for programs
   cargo run --release -- --device /dev/sdX --yes   on a real disk; what is at its front is lost
