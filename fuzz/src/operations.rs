@@ -1,8 +1,9 @@
 //! Both ends of a session with several connections, whose owners do what owners may in any order, over wires that lose, repeat,
 //! reorder and spoil PDUs.
 //!
-//! In: a byte that says the error recovery level, and pairs of bytes: an operation and its argument. What must hold: no panic, every
-//! request of the initiator ends once, consequences and tasks are bounded, and once all connections are gone both ends close.
+//! In: a byte that says the error recovery level and what else is agreed upon, and pairs of bytes: an operation and its argument. What
+//! must hold: no panic, every request of the initiator ends once, a tag that is lent to the target comes back once, consequences and
+//! tasks are bounded, and once all connections are gone both ends close.
 
 use crate::input::{check_sent, take_byte};
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use iscsi_pdu::{
 };
 use iscsi_session::initiator::{self, Command, Logout, TaskManagement, Transfer};
 use iscsi_session::target::{self, DataProgress, TaskId, TaskOutcome};
-use iscsi_session::{BadPdu, LoginOutcome, Parameters, SendTargetsScope, SessionType};
+use iscsi_session::{BadPdu, LoginOutcome, Parameters, SendTargetsScope, SessionType, TaskReporting};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,8 @@ const TASKS_MAX: usize = 2 * WINDOW as usize;
 
 /// A list of operations on both ends.
 pub fn operations(mut input: &[u8]) {
-    let mut pair = Pair::new(take_byte(&mut input) % 3);
+    let agreed = take_byte(&mut input);
+    let mut pair = Pair::new(agreed % 3, agreed / 3);
     while !(input.is_empty() || pair.initiator.is_closed() && pair.target.is_closed()) {
         let operation = take_byte(&mut input);
         pair.operate(operation, take_byte(&mut input));
@@ -53,16 +55,19 @@ struct Pair {
     commands: Vec<InitiatorTaskTag>,
     /// Commands that have lost their connection.
     orphans: Vec<InitiatorTaskTag>,
-    /// Commands of the target that wait for data, with how many bytes are wanted.
-    receiving: HashMap<TaskId, u32>,
+    /// Commands of the target that wait for data, with how many bytes are wanted and the tag that was lent.
+    receiving: HashMap<TaskId, (u32, TargetTransferTag)>,
+    /// Tags that were lent and have not come back.
+    lent: HashSet<TargetTransferTag>,
     ready: Vec<TaskId>,
     functions: Vec<target::RequestId>,
     next_tag: u32,
 }
 
 impl Pair {
-    fn new(level: u8) -> Self {
+    fn new(level: u8, agreed: u8) -> Self {
         let now = Instant::now();
+        let in_order = agreed & 2 == 0;
         let parameters = Parameters {
             max_connections: CONNECTIONS,
             initial_r2t: level == 1,
@@ -72,6 +77,10 @@ impl Pair {
             first_burst_bytes_max: 1024,
             outstanding_r2t_max: 2,
             error_recovery_level: level,
+            task_reporting: if agreed & 1 == 0 { TaskReporting::ResponseFence } else { TaskReporting::FastAbort },
+            data_pdu_in_order: in_order,
+            data_sequence_in_order: in_order,
+            protocol_level: if agreed & 4 == 0 { 1 } else { 2 },
             ..Parameters::default()
         };
         let first = outcome(&parameters, Cid(0), FIRST_CMD_SN);
@@ -88,6 +97,7 @@ impl Pair {
             commands: Vec::new(),
             orphans: Vec::new(),
             receiving: HashMap::new(),
+            lent: HashSet::new(),
             ready: Vec::new(),
             functions: Vec::new(),
             next_tag: 0,
@@ -129,13 +139,15 @@ impl Pair {
             }
             8 => self.complete(argument),
             9 => self.pass(Duration::from_millis(u64::from(argument) * 100)),
-            10 => {
-                if let Some(id) = self.functions.pop() {
-                    self.target.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
-                }
-            }
+            10 => self.answer(argument),
             11 if argument == 0xff => self.target.terminate(),
             11 if argument & 0xf0 == 0xf0 => self.target.request_logout(now),
+            // A function of another session has ended all tasks; it is told to a command, or to none.
+            12 if argument & 0xe0 == 0xe0 => {
+                let told = self.ready.get(usize::from(argument & 0x1f)).copied();
+                self.target.terminate_tasks(LunField::default(), told);
+            }
+            13 if argument & 0x80 != 0 => self.manage_rarely(cid, argument),
             14 => self.reassign(cid),
             // Several at once, in order, so that lists get somewhere.
             _ => {
@@ -214,23 +226,51 @@ impl Pair {
             (6, _) => ClearTaskSet,
             _ => LogicalUnitReset,
         };
-        let Some(tag) = self.request(cid) else { return };
         let referenced = referenced.filter(|_| matches!(function, TaskReassign | AbortTask));
-        self.initiator.manage_task(
-            self.now,
-            cid,
-            tag,
-            TaskManagement { function, lun: LunField::default(), referenced },
-        );
+        self.ask(cid, function, referenced);
+    }
+
+    /// The functions that initiators seldom ask for.
+    fn manage_rarely(&mut self, cid: Cid, argument: u8) {
+        use TaskManagementFunction::*;
+        let function = match argument >> 4 & 7 {
+            0 => ClearAca,
+            1 => QueryTask,
+            2 => QueryTaskSet,
+            3 => QueryAsynchronousEvent,
+            4 => ItNexusReset,
+            5 => TargetWarmReset,
+            // It ends the session.
+            6 if argument & 12 == 12 => TargetColdReset,
+            _ => LogicalUnitReset,
+        };
+        let referenced = self.commands.first().copied().filter(|_| function == QueryTask);
+        self.ask(cid, function, referenced);
+    }
+
+    fn ask(&mut self, cid: Cid, function: TaskManagementFunction, referenced: Option<InitiatorTaskTag>) {
+        let Some(tag) = self.request(cid) else { return };
+        let asked = TaskManagement { function, lun: LunField::default(), referenced };
+        self.initiator.manage_task(self.now, cid, tag, asked);
+    }
+
+    /// The device has carried out a function, or has not.
+    fn answer(&mut self, argument: u8) {
+        use TaskManagementResponseCode::{FunctionComplete, FunctionRejected, FunctionSucceeded, LunDoesNotExist};
+        let Some(id) = self.functions.pop() else { return };
+        match argument & 15 {
+            0 => self.target.answer_task_management(id, FunctionRejected),
+            1 => self.target.answer_task_management(id, LunDoesNotExist),
+            2 => self.target.answer_query(id, FunctionSucceeded, [0x21, 0, 0]),
+            _ => self.target.answer_task_management(id, FunctionComplete),
+        }
     }
 
     /// Does what a command that has lost its connection waits for.
     fn reassign(&mut self, cid: Cid) {
-        let Some(task) = self.orphans.pop() else { return };
-        let Some(tag) = self.request(cid) else { return };
-        let function = TaskManagementFunction::TaskReassign;
-        let asked = TaskManagement { function, lun: LunField::default(), referenced: Some(task) };
-        self.initiator.manage_task(self.now, cid, tag, asked);
+        if let Some(task) = self.orphans.pop() {
+            self.ask(cid, TaskManagementFunction::TaskReassign, Some(task));
+        }
     }
 
     fn carry(&mut self, cid: Cid, argument: u8, operation: u8) {
@@ -349,7 +389,8 @@ impl Pair {
                 target::Event::Command(command) => self.ready.push(command.task),
                 target::Event::Data { task, .. } => assert!(self.receiving.contains_key(&task), "data was asked for"),
                 target::Event::DataComplete { task } => {
-                    self.receiving.remove(&task).expect("data was asked for");
+                    let (_, tag) = self.receiving.remove(&task).expect("data was asked for");
+                    assert!(self.lent.remove(&tag), "a tag comes back once");
                     self.ready.push(task);
                 }
                 target::Event::Aborted { task } => {
@@ -357,13 +398,14 @@ impl Pair {
                     self.ready.retain(|other| *other != task);
                 }
                 target::Event::Reassigned { task, .. } => {
-                    if let Some(length) = self.receiving.remove(&task) {
+                    if let Some((length, _)) = self.receiving.remove(&task) {
                         self.receive(task, length);
                     }
                 }
                 target::Event::TaskManagement { id, .. } => self.functions.push(id),
                 target::Event::SendTargets { id, .. } => self.target.answer_send_targets(id, &[]),
-                target::Event::TagFree { .. } | target::Event::ConnectionClosed { .. } | target::Event::Closed(_) => {}
+                target::Event::TagFree { tag, .. } => assert!(self.lent.remove(&tag), "a tag comes back once"),
+                target::Event::ConnectionClosed { .. } | target::Event::Closed(_) => {}
             }
         }
         panic!("one operation has consequences without end");
@@ -371,10 +413,12 @@ impl Pair {
 
     fn receive(&mut self, task: TaskId, length: u32) {
         self.next_tag += 1;
-        match self.target.receive_data(task, TargetTransferTag(self.next_tag), length) {
+        let tag = TargetTransferTag(self.next_tag);
+        match self.target.receive_data(task, tag, length) {
             DataProgress::Complete => self.ready.push(task),
             DataProgress::Pending => {
-                self.receiving.insert(task, length);
+                self.lent.insert(tag);
+                self.receiving.insert(task, (length, tag));
             }
         }
     }
