@@ -118,7 +118,7 @@ impl Target {
         self
     }
 
-    /// What is negotiated with this target at most, instead of what the server's [`limits`](ServerBuilder::limits) say; segments are not longer
+    /// What is negotiated with this target at most, instead of what the server's [`limits`](super::ServerBuilder::limits) say; segments are not longer
     /// than those have them.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
