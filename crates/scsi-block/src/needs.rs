@@ -1,6 +1,6 @@
 //! What a command needs of the unit and of the way to it: a column of the table of commands.
 //!
-//! Reservations, asymmetric access and [rights](crate::rights) take some of it away from some nexuses. A command is carried out if its nexus has all that its
+//! Reservations, asymmetric access and [rights](crate::Rights) take some of it away from some nexuses. A command is carried out if its nexus has all that its
 //! row needs, so that the tables of SPC-5 5.13 and SBC-4 4.17 (commands allowed in the presence of reservations) and SPC-5 5.18.2
 //! (commands allowed in each asymmetric access state) are this column, and what takes away is written down once.
 
