@@ -258,6 +258,6 @@ mod tests {
         assert!(error(&["--device", "/dev/sdX"]).contains("--yes"));
         assert!(error(&["--cores", "0"]).contains("expected the numbers of two processors, such as 0,1"));
         assert!(error(&["--cores", "0,70000"]).contains("may not use both"));
-        assert!(error(&["--way", "air"]).contains("t5-model, kernel, loopback"));
+        assert!(error(&["--way", "air"]).contains("t5-model, t5-firmware, kernel, loopback"));
     }
 }
