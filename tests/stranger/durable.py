@@ -6,7 +6,8 @@ usage: durable.py sync URL PID TRACE   the LUN is a file; TRACE is where strace 
 
 sync: traces the system calls of PID while commands are sent one by one. Before the GOOD of a command that promises it
 (FUA, SYNCHRONIZE CACHE, WRITE AND VERIFY; every one that changes blocks if the caching page says WCE 0), an fdatasync
-must have returned that began after the last write. Without such a promise a WRITE must not wait for one.
+must have returned that began after the last write. Without such a promise a WRITE must not wait for one. With IMMED the
+answer may come first; the fdatasync must have returned soon after.
 full: writes until the disk is full and beyond. Each write that fails is told in its own sense, no later command is,
 and every write that was good is there.
 """
@@ -21,6 +22,7 @@ import wire
 
 TRACED = 'pwrite64,pwritev,pwritev2,fallocate,fdatasync,fsync'
 SPACE_ALLOCATION_FAILED = (7, 0x27, 7)
+SOON = 1.0   # seconds
 
 
 def sized(opcode, flags, lba, blocks):
@@ -31,7 +33,7 @@ def sized(opcode, flags, lba, blocks):
 
 
 def commands(block):
-    """name, CDB, data-out, whether it promises to be durable, whether it changes blocks"""
+    """name, CDB, data-out, whether it promises to be durable (or to be SOON), whether it changes blocks"""
     ones, unmap = b'\1' * block, struct.pack('>HHIQII', 22, 16, 0, 64, 8, 0)
     return [
         ('WRITE (6)', sized(0x0a, 0, 8, 1), ones, False, True),
@@ -45,7 +47,7 @@ def commands(block):
         ('WRITE AND VERIFY (12) with BYTCHK', sized(0xae, 2, 8, 1), ones, True, True),
         ('WRITE AND VERIFY (16) with BYTCHK', sized(0x8e, 2, 8, 1), ones, True, True),
         ('SYNCHRONIZE CACHE (10)', sized(0x35, 0, 0, 0), b'', True, False),
-        ('SYNCHRONIZE CACHE (10) with IMMED', sized(0x35, 2, 0, 0), b'', True, False),
+        ('SYNCHRONIZE CACHE (10) with IMMED', sized(0x35, 2, 0, 0), b'', SOON, False),
         ('SYNCHRONIZE CACHE (16)', sized(0x91, 0, 0, 0), b'', True, False),
         ('WRITE SAME (10)', sized(0x41, 0, 16, 8), ones, False, True),
         ('WRITE SAME (16) with UNMAP and NDOB', sized(0x93, 9, 64, 8), b'', False, True),
@@ -105,7 +107,9 @@ def sync(url, pid, path):
     for name, cdb, data, promised, changes in commands(block):
         begin = time.time()
         status, sense, _ = connection.command(cdb, data=data, lun=lun)
-        done.append((name, begin, time.time(), promised or (changes and not write_cache)))
+        if promised is SOON:
+            time.sleep(SOON)
+        done.append((name, begin, time.time(), bool(promised) or (changes and not write_cache)))
         assert status == 0, '%s: %s' % (name, sense)
     calls, bad = list(trace.calls()), 0
     for name, begin, end, wanted in done:
