@@ -224,7 +224,9 @@ impl Cdb {
     /// What the command needs with these fields: some forms need less than the row says (SPC-5 5.13.1, SBC-4 4.17).
     pub(crate) fn needs(&self) -> Needs {
         match self.operation() {
-            Operation::StartStopUnit if self.has(Field::Start) && !self.has(Field::PowerCondition) => LOOKING,
+            Operation::StartStopUnit if self.has(Field::Start) && !self.has(Field::PowerCondition) => {
+                LOOKING.union(Needs::CHANGE)
+            }
             Operation::PreventAllowMediumRemoval if !self.has(Field::Prevent) => LOOKING - Needs::UNRESERVED,
             _ => self.row.needs,
         }

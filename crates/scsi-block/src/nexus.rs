@@ -368,13 +368,13 @@ impl Nexus {
         self.unit(lun).map(drop)
     }
 
-    /// I_T NEXUS RESET (SAM-5 7): this nexus is as if it had been lost and had come again. Its tasks end, which is their owner's part;
-    /// its RESERVE reservations end, and it is told by unit attention.
-    pub fn reset(&mut self) {
-        for own in self.units.iter_mut().flatten() {
+    /// I_T NEXUS RESET (SAM-5 7): this nexus is as if it had been lost and had come again. Its tasks end, those among them whose commands have
+    /// been answered; its RESERVE reservations end, and it is told by unit attention. It is done when what it gives back is over.
+    pub fn reset(&mut self) -> Settling {
+        Settling::all(self.units.iter_mut().flatten().map(|own| {
             own.clear_allegiance();
-            own.unit.reset_nexus(self.id);
-        }
+            own.unit.reset_nexus(self.id)
+        }))
     }
 
     /// CLEAR ACA (SAM-5 7): an auto contingent allegiance of this nexus ends, if there is one, and tasks that it has kept back

@@ -1,7 +1,7 @@
 //! What an initiator may see of a device, and what it may do there: a rule of the device's owner, beside what SCSI itself knows of.
 //!
 //! A unit that a nexus has no right to is not there for it: not in REPORT LUNS, not for commands, task management or copies. One that it may
-//! only read is write protected for it.
+//! only read is write protected for it. To reset a unit it has the right all the same, as a reset is how an initiator recovers.
 
 use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;

@@ -407,14 +407,16 @@ impl LogicalUnit {
         self.look(|state| state.nexuses.get(&nexus)?.attentions.pending())
     }
 
-    /// What the loss of a nexus does to the unit, for one that goes on: its reservation ends, and it is told (SAM-5 6.3.4).
-    pub(crate) fn reset_nexus(&self, nexus: NexusId) {
-        self.change(|state| {
+    /// What the loss of a nexus does to the unit, for one that goes on: its reservation and its tasks end, and it is told (SAM-5 6.3.4).
+    pub(crate) fn reset_nexus(&self, nexus: NexusId) -> Settling {
+        let links = self.change(|state| {
             state.reserved_by.take_if(|holder| *holder == nexus);
             state.medium.forget(nexus);
             state.copies.forget(nexus);
+            state.links(|id, _| id == nexus)
         });
         self.tell(nexus, AdditionalSense::I_T_NEXUS_LOSS);
+        Settling::end_tasks(links)
     }
 
     /// Raises a unit attention condition for one nexus.

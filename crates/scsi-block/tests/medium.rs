@@ -281,7 +281,7 @@ fn who_is_gone_or_reset_prevents_nothing() {
     let eject = cdb(Operation::StartStopUnit, &[(Field::LoadEject, 1)]);
     let endings: [fn(&mut Nexus); 4] = [
         |_| {},
-        |nexus| nexus.reset(),
+        |nexus| drop(nexus.reset()),
         |nexus| drop(nexus.logical_unit_reset(lun()).unwrap()),
         |nexus| drop(nexus.target_reset()),
     ];

@@ -172,7 +172,7 @@ fn registrations_and_reservations_outlive_nexuses_and_resets() {
     let mut holder = Host::new(&device, "holder");
     holder.register(7);
     holder.good(OutAction::Reserve, Some(WriteExclusive), 7, 0);
-    holder.nexus.reset();
+    assert!(holder.nexus.reset().is_over());
     drop(holder);
     drop(other.nexus.target_reset());
     assert_eq!(other.attention(), Some(AdditionalSense::SCSI_BUS_RESET));

@@ -116,6 +116,9 @@ fn what_changes_a_unit_is_refused_to_those_who_may_read() {
         assert_eq!(is_refused, CHANGES.iter().any(|name| row.name.starts_with(name)), "{}", row.name);
         assert_ne!(begin(&mut nexus, 1, &cdb), protected, "{} where it may be written", row.name);
     }
+    for cdb in [Cdb::start_stop_unit(true), Cdb::prevent_allow_medium_removal(true)] {
+        assert_eq!(begin(&mut nexus, 0, &cdb), protected, "{cdb:?}");
+    }
 }
 
 #[test]

@@ -62,10 +62,7 @@ impl Session {
             Function::TargetWarmReset | Function::TargetColdReset => {
                 return (Response::FunctionComplete, nexus.target_reset());
             }
-            Function::ItNexusReset => {
-                nexus.reset();
-                Response::FunctionComplete
-            }
+            Function::ItNexusReset => return (Response::FunctionComplete, nexus.reset()),
             Function::QueryAsynchronousEvent => match nexus.asynchronous_event(lun) {
                 Ok(Some(_)) => Response::FunctionSucceeded,
                 Ok(None) => Response::FunctionComplete,

@@ -155,8 +155,15 @@ impl Session {
         self.handle_events(context);
     }
 
-    /// A block I/O has come back of a task whose command has been answered.
+    /// A block I/O has come back of a task whose command has been answered. With the session it has ended.
     fn handle_answered_io_done<P: PduPort>(&mut self, place: usize, done: IoDone, context: &mut Context<'_, P>) {
+        if self.machine.is_closed() {
+            let task = self.answered.remove(place);
+            if let Some(nexus) = &mut self.nexus {
+                nexus.forget(task);
+            }
+            return;
+        }
         let step = match &mut self.nexus {
             Some(nexus) => nexus.resume(&mut self.answered[place], done),
             None => Step::Aborted,

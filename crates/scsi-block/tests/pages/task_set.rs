@@ -144,7 +144,7 @@ fn what_ends_an_allegiance() {
         ("nothing", |_| {}, true, true),
         ("CLEAR ACA", |nexus| nexus.clear_allegiance(lun(0)).unwrap(), false, true),
         ("LOGICAL UNIT RESET", |nexus| drop(nexus.logical_unit_reset(lun(0)).unwrap()), false, false),
-        ("I_T NEXUS RESET", Nexus::reset, false, true),
+        ("I_T NEXUS RESET", |nexus| drop(nexus.reset()), false, false),
         ("ABORT TASK SET", |nexus| nexus.abort_task_set(lun(0)).unwrap(), true, true),
         ("a target reset", |nexus| drop(nexus.target_reset()), false, false),
     ];
