@@ -9,8 +9,8 @@ use super::flow::Flow;
 use super::sessions::SessionId;
 use super::timers::Entry;
 use iscsi_pdu::{Cid, TargetTransferTag};
-use iscsi_session::Parameters;
 use iscsi_session::target::Login;
+use iscsi_session::{Authentication, Parameters};
 use iscsi_transport::{Digests, PduPort, PortError, ReceiveLimits, Received};
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,8 @@ pub(super) struct Connection<P> {
     link: Link,
     /// What the initiator has connected to.
     pub(super) entrance: Entrance,
+    /// What the login was asked to prove.
+    pub(super) proof: Option<Authentication>,
     /// Receiving stopped because the port could not take an answer.
     pub(super) stalled: bool,
     /// Whether the node's list of connections to drive again holds this one.
@@ -146,6 +148,7 @@ impl<P: PduPort> Connection<P> {
             phase: Phase::Login(login),
             link: Link::Open,
             entrance,
+            proof: None,
             stalled: false,
             has_more: false,
             to_flush: false,
@@ -156,7 +159,9 @@ impl<P: PduPort> Connection<P> {
     /// The connection without its node, if it is still in login.
     pub(super) fn detach(self) -> Option<Detached<P>> {
         match self.phase {
-            Phase::Login(login) => Some(Detached { port: self.port, login, entrance: self.entrance }),
+            Phase::Login(login) => {
+                Some(Detached { port: self.port, login, entrance: self.entrance, proof: self.proof })
+            }
             Phase::FullFeature(_) => None,
         }
     }

@@ -84,8 +84,11 @@ impl<P: PduPort> TargetNode<P> {
 
     /// Takes a connection of another node, which waits for [`Self::join`] or [`Self::refuse`].
     pub fn attach(&mut self, now: Instant, connection: Detached<P>) -> ConnectionId {
-        let Detached { port, login, entrance } = connection;
+        let Detached { port, login, entrance, proof } = connection;
         let id = self.connections.insert(|id| Connection::new(id, port, login, entrance));
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.proof = proof;
+        }
         // What has come is not told again.
         self.connections.drive_later(id);
         self.settle(now, id);
@@ -295,6 +298,10 @@ impl<P: PduPort> TargetNode<P> {
         let Phase::Login(login) = &connection.phase else { return None };
         match self.portal.identify(login.awaits_admission()?, &connection.entrance) {
             Identification::Refuse(refusal) => Some(refusal),
+            // What it has proven is not what is asked for any more; it may begin anew.
+            Identification::Proceed(policy) if connection.proof.as_ref() != Some(&policy.authentication) => {
+                Some(LoginStatus::ServiceUnavailable.into())
+            }
             Identification::Proceed(_) => None,
         }
     }

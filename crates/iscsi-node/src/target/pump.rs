@@ -11,7 +11,7 @@ use super::sessions::SessionId;
 use super::timers::Sleeper;
 use iscsi_pdu::{Cid, Pdu};
 use iscsi_session::LoginOutcome;
-use iscsi_session::target::LoginEvent;
+use iscsi_session::target::{Identification, LoginEvent};
 use iscsi_transport::{Flush, PduPort, PortError, Received};
 use std::time::Instant;
 
@@ -107,7 +107,13 @@ impl<P: PduPort> TargetNode<P> {
         {
             let portal_group_tag = connection.entrance.portal.portal_group_tag;
             match event {
-                LoginEvent::Identify(identity) => login.identify(self.portal.identify(&identity, &connection.entrance)),
+                LoginEvent::Identify(identity) => {
+                    let identification = self.portal.identify(&identity, &connection.entrance);
+                    if let Identification::Proceed(policy) = &identification {
+                        connection.proof = Some(policy.authentication.clone());
+                    }
+                    login.identify(identification);
+                }
                 LoginEvent::Admit(identity) => {
                     self.outbox.events.push_back(Event::Admit { connection: id, identity, portal_group_tag });
                 }
