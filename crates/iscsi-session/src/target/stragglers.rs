@@ -50,7 +50,7 @@ impl Stragglers {
             return;
         }
         self.0.push_back(straggler);
-        if self.0.len() > Self::LENGTH_MAX
+        while self.0.len() > Self::LENGTH_MAX
             && let Some(place) = self.0.iter().position(|straggler| straggler.data.is_none())
         {
             self.0.remove(place);
@@ -59,7 +59,8 @@ impl Stragglers {
 
     /// Whether the initiator owes data for so many that it breaks a rule.
     pub(super) fn is_full(&self) -> bool {
-        self.0.len() > Self::TAGS_MAX
+        let owed = || self.0.iter().filter(|straggler| straggler.data.is_some()).count();
+        self.0.len() > Self::TAGS_MAX && owed() > Self::TAGS_MAX
     }
 
     fn contains(&self, task: InitiatorTaskTag) -> bool {
