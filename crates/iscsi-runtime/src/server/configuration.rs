@@ -114,8 +114,14 @@ impl Target {
             *name = target::normalise(name)?;
         }
         self.moved = self.moved.map(target::check_moved).transpose()?;
-        // One that is given twice is refused by the device.
+        for rule in self.access.iter_mut().flatten() {
+            let addresses = rule.sources.iter_mut().chain(&mut rule.destinations);
+            addresses.for_each(|address| *address = address.to_canonical());
+        }
         self.disks.sort_by_key(|(number, _)| *number);
+        if let Some(pair) = self.disks.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(StartError::Configuration(format!("{}: LUN {} is given twice", self.name, pair[0].0)));
+        }
         Ok(self)
     }
 }

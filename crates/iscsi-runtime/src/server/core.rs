@@ -311,11 +311,11 @@ impl Core {
 
     /// Listens there too, at a place that is free.
     fn listen(&mut self, place: usize, listener: TcpListener, tag: u16, now: Instant) {
-        if let Err(error) = self.endpoint.listen(place, listener) {
-            return warn!(%error, "cannot listen");
-        }
         if self.portal_groups.len() <= place {
             self.portal_groups.resize(place + 1, None);
+        }
+        if let Err(error) = self.endpoint.listen(place, listener) {
+            return warn!(%error, "cannot listen");
         }
         self.portal_groups[place] = Some(tag);
         // Who has come before is not told of.

@@ -147,7 +147,7 @@ impl Shared {
     /// Makes changes that were judged.
     fn make(&self, changes: &[Change], prepared: Prepared) -> Report {
         let mut report = Report::default();
-        self.change_offer(changes);
+        self.close_offer(changes);
         report.sessions = self.end_sessions(changes);
         for change in changes {
             report.faults.extend(match change {
@@ -156,6 +156,8 @@ impl Shared {
                 _ => Vec::new(),
             });
         }
+        // Nobody whom only the new settings let in has met what has gone.
+        self.change_offer(changes);
         self.change_listeners(changes);
         self.change_units(changes, prepared.units);
         prepared.targets.into_iter().for_each(|(target, media)| self.add_target(target, media));
@@ -170,7 +172,25 @@ impl Shared {
         report
     }
 
-    /// What logins are judged by: settings, and that targets are gone.
+    /// Targets that go, and those that stop, let nobody in any more.
+    fn close_offer(&self, changes: &[Change]) {
+        let mut portal = Portal::clone(&self.portal());
+        for change in changes {
+            let (name, availability) = match change {
+                Change::RemoveTarget(name) => (name, Availability::Gone),
+                Change::SetTarget(name, TargetSetting::Availability(Availability::Stopped)) => {
+                    (name, Availability::Stopped)
+                }
+                _ => continue,
+            };
+            if let Some(target) = portal.target_mut(name) {
+                target.availability = availability;
+            }
+        }
+        self.publish(portal);
+    }
+
+    /// What logins are judged by from now on.
     fn change_offer(&self, changes: &[Change]) {
         let mut portal = Portal::clone(&self.portal());
         for change in changes {
@@ -179,11 +199,6 @@ impl Shared {
                 Change::SetTarget(name, setting) => {
                     if let Some(target) = portal.target_mut(name) {
                         setting.offer(target);
-                    }
-                }
-                Change::RemoveTarget(name) => {
-                    if let Some(target) = portal.target_mut(name) {
-                        target.availability = Availability::Gone;
                     }
                 }
                 _ => {}

@@ -5,7 +5,7 @@ use crate::network::resolve;
 use iscsi_node::initiator::{Completion, Outcome, Request};
 use iscsi_pdu::{RejectReason, Residual, TaskAttribute};
 use iscsi_session::initiator::Transfer;
-use iscsi_session::{Authentication, Credential, Limits};
+use iscsi_session::{Authentication, ChapAlgorithm, Credential, Limits};
 use scsi_block::Segments;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
@@ -98,9 +98,14 @@ impl Wanted {
 
 /// What is proven, and with what.
 fn proof(authentication: Authentication) -> Result<(AuthenticationWanted, Vec<(bool, Credential)>), ClientError> {
-    let Authentication::Chap { initiator, target, .. } = authentication else {
+    let Authentication::Chap { initiator, target, algorithms, .. } = authentication else {
         return Ok((AuthenticationWanted::None, Vec::new()));
     };
+    if ChapAlgorithm::ALL.iter().any(|algorithm| !algorithms.contains(algorithm)) {
+        let chooses =
+            "the initiator in an adapter's firmware chooses the algorithm of CHAP by itself: allow all of them";
+        return Err(ClientError::System(chooses.to_owned()));
+    }
     let own = initiator.into_iter().next().ok_or(ClientError::Answer("CHAP without a name"))?;
     let wanted = if target.is_some() { AuthenticationWanted::Mutual } else { AuthenticationWanted::OneWay };
     Ok((wanted, std::iter::once((false, own)).chain(target.map(|target| (true, target))).collect()))
