@@ -62,12 +62,6 @@ impl Direction {
             Self::Randwrite | Self::Write => 100,
         }
     }
-
-    /// Whether data on the disk is overwritten.
-    #[must_use]
-    pub fn writes(self) -> bool {
-        !matches!(self, Self::Randread | Self::Read)
-    }
 }
 
 /// A load's shape.
@@ -185,17 +179,18 @@ impl Bench {
     /// As [`run`](Self::run).
     pub fn measure(&self, runner: &mut Runner) -> Result<Measured, Failure> {
         let mut jobs = self.jobs()?;
-        if self.fill || self.verify && !self.shape.rw.writes() {
+        let (order, write_percent) = (self.shape.rw.order(), self.shape.rw.write_percent(self.read_percent));
+        let writes = write_percent > 0;
+        if self.fill || self.verify && !writes {
             (jobs, _) = self.sweep(runner, jobs, Plan::Fill)?;
         }
-        let (order, write_percent) = (self.shape.rw.order(), self.shape.rw.write_percent(self.read_percent));
         let before = processor_time();
         let (jobs, thread_time) =
             self.sweep(runner, jobs, Plan::Timed { runtime: self.runtime, order, write_percent })?;
         let process_time = processor_time().saturating_sub(before);
         let mut measured = Measured { process_time, thread_time, ..Measured::of(&jobs) };
         if self.verify {
-            let jobs = if self.shape.rw.writes() { self.sweep(runner, jobs, Plan::ReadBack)?.0 } else { jobs };
+            let jobs = if writes { self.sweep(runner, jobs, Plan::ReadBack)?.0 } else { jobs };
             measured.verified_bytes = Some(jobs.iter().map(Job::checked_bytes).sum());
         }
         Ok(measured)

@@ -49,7 +49,7 @@ fn job(text: &mut String, group: &Group) {
     _ = writeln!(text, "     latency   : target=0, window=0, percentile=100.00%, depth={}", job.iodepth);
 }
 
-/// The shares of latencies of which there are any, four a line.
+/// The shares of latencies of which there are any, five a line.
 fn distribution(text: &mut String, group: &Group) {
     let shares = group.distribution().into_iter().filter(|(_, share)| *share > 0.0);
     let named = shares.map(|(bound, share)| match bound {

@@ -27,7 +27,8 @@ const OWN_DISK_BYTES: u64 = 256 << 20;
 const RUNTIME: Duration = Duration::from_secs(5);
 
 /// Options that say what a job file says.
-const SAID_BY_FILE: [&str; 8] = ["rw", "rwmixread", "block_size", "iodepth", "jobs", "threads", "port", "verify"];
+const SAID_BY_FILE: [&str; 9] =
+    ["rw", "rwmixread", "block_size", "iodepth", "jobs", "threads", "port", "initiator", "verify"];
 
 #[derive(Debug, Args)]
 pub(super) struct Bench {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use chiscsi_config::{Configuration, Target};
-use iscsi_control::{Answer, Targets};
+use iscsi_control::{Answer, Problem, Targets};
 use iscsi_runtime::{Availability, Change, Report, TargetSetting};
 
 use super::{Running, chosen, refused};
@@ -118,5 +118,6 @@ fn told<const N: usize>(reports: [Report; N], more: Vec<String>) -> Answer {
     if notes.is_empty() {
         notes.push("nothing has changed".into());
     }
-    Answer::Done { notes }
+    let has_faults = reports.iter().any(|report| !report.faults.is_empty());
+    if has_faults { Answer::Error { problem: Problem::System, messages: notes } } else { Answer::Done { notes } }
 }

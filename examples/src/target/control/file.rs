@@ -7,10 +7,11 @@ use std::path::Path;
 
 /// The bytes of a file that has no more than `bytes_max`.
 pub(super) fn read(file: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let opened = File::open(file)?;
-    if !opened.metadata()?.is_file() {
+    // Before it is opened: that of a pipe waits for whoever writes.
+    if !fs::metadata(file)?.is_file() {
         return Err(io::Error::other("expected a file"));
     }
+    let opened = File::open(file)?;
     let mut bytes = Vec::new();
     opened.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > bytes_max {
@@ -21,6 +22,9 @@ pub(super) fn read(file: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
 
 /// Puts a file that its owner alone may read in the place of `file`: at any moment there is the old or the new one as a whole.
 pub(super) fn replace(file: &Path, text: &str) -> io::Result<()> {
+    if !file.is_absolute() || fs::symlink_metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("expected the absolute path of a file, or of none that is there"));
+    }
     let name = file.file_name().ok_or_else(|| io::Error::other("expected a file"))?;
     let folder = file.parent().unwrap_or(Path::new("/"));
     let new = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
