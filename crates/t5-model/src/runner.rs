@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(1);
 
 /// Turns of the adapter before the thread sleeps again.
-const TURNS_MAX: usize = 64;
+pub(crate) const TURNS_MAX: usize = 64;
 
 /// An adapter with a clock and a thread of its own, as long as this lives.
 #[derive(Debug)]

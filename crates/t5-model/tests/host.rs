@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
-use t5_hal::driver::{Driver, DriverConfig};
+use t5_hal::driver::{Driver, DriverConfig, OffloadMode};
 use t5_model::adapter::{Adapter, FunctionBus};
 use t5_model::switch::PortNumber;
 
@@ -45,8 +45,13 @@ fn sum(words: &[u8]) -> [u8; 2] {
 
 /// An IPv4 packet from 192.0.2.9 to 192.0.2.4 in a frame to that address of the link.
 fn packet(to: [u8; 6], protocol: u8, payload: &[u8]) -> Vec<u8> {
+    packet_from([192, 0, 2, 9], to, protocol, payload)
+}
+
+fn packet_from(source: [u8; 4], to: [u8; 6], protocol: u8, payload: &[u8]) -> Vec<u8> {
     let length = (20 + payload.len() as u16).to_be_bytes();
-    let mut ip = [&[0x45, 0][..], &length, &[0, 0, 0, 0, 64, protocol, 0, 0, 192, 0, 2, 9, 192, 0, 2, 4]].concat();
+    let ends = [source, [192, 0, 2, 4]].concat();
+    let mut ip = [&[0x45, 0][..], &length, &[0, 0, 0, 0, 64, protocol, 0, 0], &ends].concat();
     let checksum = sum(&ip);
     ip[10..12].copy_from_slice(&checksum);
     [&to[..], &THEIRS, &[8, 0], &ip, payload].concat()
@@ -84,6 +89,27 @@ fn a_segment_that_nobody_takes_gets_a_rst() {
     let told = answers(&adapter, &mut driver, &packet(mac, 6, &tcp));
     let [answer] = &told[..] else { panic!("one answer: {told:?}") };
     assert_eq!(answer[14 + 20 + 13] & 0x16, 0x14, "RST and ACK");
+}
+
+/// A SYN to port 3260 from the same port of `source`.
+fn syn(source: [u8; 4], to: [u8; 6]) -> Vec<u8> {
+    let mut tcp = [12, 188, 12, 188, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0x10, 0, 0, 0, 0, 0];
+    let pseudo = [&source[..], &[192, 0, 2, 4, 0, 6, 0, 20], &tcp].concat();
+    tcp[16..18].copy_from_slice(&sum(&pseudo));
+    packet_from(source, to, 6, &tcp)
+}
+
+#[test]
+fn nobody_has_a_connection_with_himself() {
+    let (adapter, mut driver) = world(vec![("192.0.2.4".parse().unwrap(), 24)]);
+    let mac = driver.adapter().mac;
+    driver.listen("192.0.2.4:3260".parse().unwrap(), OffloadMode::Ulp).unwrap();
+    answers(&adapter, &mut driver, &question([192, 0, 2, 4]));
+    assert!(answers(&adapter, &mut driver, &syn([192, 0, 2, 4], mac)).is_empty(), "from the listener's own address");
+    let told = answers(&adapter, &mut driver, &syn([192, 0, 2, 9], mac));
+    let [answer] = &told[..] else { panic!("one answer: {told:?}") };
+    assert_eq!(answer[14 + 20 + 13] & 0x16, 0x12, "SYN and ACK");
+    assert_eq!(adapter.take_fault(4), None);
 }
 
 #[test]

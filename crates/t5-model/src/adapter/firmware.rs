@@ -410,8 +410,7 @@ impl Function {
     }
 }
 
-/// Adds an address to an interface or takes it away, and writes into the entry what became of it.
-/// Adds or removes an address; an address is added only if the function has room for more.
+/// Adds an address to an interface, if the function has room for more, or takes it away, and writes into the entry what became of it.
 fn change_address(switch: &mut Switch, number: InterfaceNumber, entry: &mut ViMacExact, has_room: bool) {
     let address = MacAddress(entry.address);
     let index = entry.index.get(ViMacIndex::IDX);

@@ -26,7 +26,9 @@ impl Core {
         let flow = &self.flows[tid as usize];
         let tuple = Tuple { local: flow.tuple.peer, peer: flow.tuple.local };
         let interfaces = self.functions.iter().flatten().flat_map(|function| function.interfaces.iter());
-        interfaces.into_iter().find_map(|interface| self.by_tuple.get(&(interface, tuple)).copied())
+        interfaces
+            .into_iter()
+            .find_map(|interface| self.by_tuple.get(&(interface, tuple)).copied().filter(|other| *other != tid))
     }
 
     /// The other end of a connection, if it takes a PDU now and none is on its way there.

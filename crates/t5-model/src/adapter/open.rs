@@ -149,6 +149,10 @@ impl Core {
         now: Duration,
     ) -> bool {
         let Some((listener, found)) = self.function(pf).listener(segment.tuple.local) else { return false };
+        // Nobody has a conversation with himself.
+        if segment.tuple.local == segment.tuple.peer {
+            return true;
+        }
         if self.held(pf).asked >= ASKED_MAX {
             return true;
         }

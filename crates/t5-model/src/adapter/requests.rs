@@ -51,6 +51,9 @@ impl Core {
         busy.rotate_left(behind_last);
         let (mut left, begin) = (REQUESTS_A_TURN, self.copied_bytes);
         for &id in &busy {
+            if self.copied_bytes.wrapping_sub(begin) >= COPIED_BYTES_A_TURN {
+                break;
+            }
             for _ in 0..BURST.min(left) {
                 if self.copied_bytes.wrapping_sub(begin) >= COPIED_BYTES_A_TURN {
                     left = 0;

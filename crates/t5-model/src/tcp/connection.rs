@@ -370,10 +370,12 @@ impl Connection {
         if self.socket().may_send() { self.socket().send_capacity() - self.socket().send_queue() } else { 0 }
     }
 
-    /// Whether a PDU may go to another connection, its other end, without a segment: nothing is on the way that it would overtake.
+    /// Whether a PDU may go to another connection without a segment: that is its other end, by the numbers with which both began, and nothing is
+    /// on the way that it would overtake.
     #[must_use]
     pub fn can_pass_to(&self, other: &Self) -> bool {
-        self.sent_bytes == other.consumed_bytes && self.socket().may_send() && other.socket().may_recv()
+        let is_other_end = self.snd_isn.is_some() && self.snd_isn == other.rcv_isn && self.rcv_isn == other.snd_isn;
+        is_other_end && self.sent_bytes == other.consumed_bytes && self.socket().may_send() && other.socket().may_recv()
     }
 
     /// So many bytes have gone to another connection, its other end, without a segment.
