@@ -20,7 +20,7 @@ fn paper(folder: &Path) -> (PathBuf, String) {
     let address = listener.local_addr().unwrap().to_string();
     let device = folder.join("disk");
     fs::File::create(&device).unwrap().set_len(1 << 20).unwrap();
-    let text = include_str!("../../tests/paper/chiscsi.conf");
+    let text = include_str!("../../../tests/paper/chiscsi.conf");
     let text = text.replace("/dev/ssdb1", device.to_str().unwrap()).replace("102.11.11.32:3260", &address);
     (write(folder, "chiscsi.conf", &text), address)
 }
