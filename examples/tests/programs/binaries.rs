@@ -4,19 +4,21 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::support::{Killed, iscsi_target};
+
 const SECRET: &str = "hunter2hunter2";
 const TARGET_SECRET: &str = "correct horse battery";
 
 /// A running `iscsi-target`; it does not outlive its test.
 struct Target {
-    child: Child,
+    child: Killed,
     /// URL of LUN 0, one for each address.
     urls: Vec<String>,
 }
@@ -25,19 +27,10 @@ impl Target {
     /// Starts one on loopback, and waits until it is ready.
     fn start(flags: &[&str]) -> Self {
         let listen: &[&str] = if flags.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
-        let mut child = Command::new(env!("CARGO_BIN_EXE_iscsi-target"))
-            .args(listen)
-            .args(flags)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the target starts");
-        let listeners = (listen.iter().chain(flags)).filter(|flag| **flag == "--listen").count();
-        let lines = BufReader::new(child.stdout.as_mut().expect("stdout is a pipe")).lines();
-        let url =
-            |line: std::io::Result<String>| line.unwrap().strip_prefix("ready ").expect("a ready line").to_owned();
-        let urls: Vec<String> = lines.take(listeners).map(url).collect();
-        assert_eq!(urls.len(), listeners, "a line for each address");
+        let mut command = iscsi_target();
+        command.args(listen).args(flags).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Killed(command.spawn().expect("the target starts"));
+        let urls = child.urls(listen.iter().chain(flags).filter(|flag| **flag == "--listen").count());
         Self { child, urls }
     }
 
@@ -48,29 +41,12 @@ impl Target {
     /// Ends it, and gives back how long that took and what it has said on stderr.
     fn end(mut self, signal: Signal) -> (Duration, String) {
         let begun = Instant::now();
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(Pid::from_child(&self.child.0), signal).unwrap();
         let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        let status = self.child.wait().unwrap();
+        self.child.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        let status = self.child.0.wait().unwrap();
         assert_eq!(status.code(), Some(0), "{log}");
         (begun.elapsed(), log)
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// A process that does not outlive its test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
     }
 }
 
@@ -149,7 +125,7 @@ fn reservations_are_seen_and_changed_and_outlive_the_target() {
     let record = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
     fs::write(&record, "damaged").unwrap();
     let words = ["--listen", "127.0.0.1:0", "--lun", "memory:1M", "--state", path(&state)];
-    let output = Command::new(env!("CARGO_BIN_EXE_iscsi-target")).args(words).output().unwrap();
+    let output = iscsi_target().args(words).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(6), "{error}");
     assert!(error.contains("is damaged") && error.contains("remove it to start without"), "{error}");
@@ -444,7 +420,7 @@ fn secrets_open_the_door_and_are_never_told() {
     }
 
     fs::set_permissions(folder.path().join("alice"), Permissions::from_mode(0o644)).unwrap();
-    let target = Command::new(env!("CARGO_BIN_EXE_iscsi-target")).args(["--chap", &alice]).output().unwrap();
+    let target = iscsi_target().args(["--chap", &alice]).output().unwrap();
     assert!(refused(target, 2).contains("everybody may read that"));
 }
 
@@ -591,22 +567,22 @@ fn a_later_second_signal_ends_at_once() {
     let initiator = Command::new(env!("CARGO_BIN_EXE_iscsi-initiator")).args(words).stderr(Stdio::null()).spawn();
     let mut load = Killed(initiator.unwrap());
     // The first session asks for the size, the second is the load's. Nobody reads the log after that.
-    let log = BufReader::new(target.child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let log = BufReader::new(target.child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(log.filter(|line| line.contains("logged in")).nth(1).is_some());
     kill_process(Pid::from_child(&load.0), Signal::STOP).unwrap();
     // All its threads, before it can answer.
     waitpid(Some(Pid::from_child(&load.0)), WaitOptions::UNTRACED).unwrap();
     for _ in 0..2 {
-        kill_process(Pid::from_child(&target.child), Signal::TERM).unwrap();
+        kill_process(Pid::from_child(&target.child.0), Signal::TERM).unwrap();
         std::thread::sleep(Duration::from_millis(50));
     }
     std::thread::sleep(Duration::from_millis(700));
-    assert_eq!(target.child.try_wait().unwrap(), None, "it waits for the session to end");
+    assert_eq!(target.child.0.try_wait().unwrap(), None, "it waits for the session to end");
     // Again and again, since a slow machine may take the first for one that came together with those before.
     let status = loop {
-        kill_process(Pid::from_child(&target.child), Signal::INT).unwrap();
+        kill_process(Pid::from_child(&target.child.0), Signal::INT).unwrap();
         std::thread::sleep(Duration::from_millis(20));
-        if let Some(status) = target.child.try_wait().unwrap() {
+        if let Some(status) = target.child.0.try_wait().unwrap() {
             break status;
         }
     };
@@ -619,6 +595,6 @@ fn a_later_second_signal_ends_at_once() {
 fn an_address_in_use_is_told() {
     let target = Target::start(&["--lun", "memory:1M"]);
     let address = target.url().strip_prefix("iscsi://").unwrap().split('/').next().unwrap();
-    let second = Command::new(env!("CARGO_BIN_EXE_iscsi-target")).args(["--listen", address]).output().unwrap();
+    let second = iscsi_target().args(["--listen", address]).output().unwrap();
     assert!(refused(second, 6).contains(address));
 }

@@ -1,11 +1,10 @@
 //! `iscsi-target` with a chiscsi.conf, as whoever has written one meets it.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use iscsi_runtime::{Client, ClientConfig, Limits, Request, Transfer};
 use scsi_block::LogicalUnitNumber;
@@ -14,10 +13,11 @@ use scsi_block::designator::Designator;
 use scsi_block::vpd::DeviceIdentification;
 use tempfile::TempDir;
 
+use super::support::{self, Killed, free_address, iscsi_target};
+
 /// The file of the paper, with a device and an address that are here.
 fn paper(folder: &Path) -> (PathBuf, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let address = free_address("127.0.0.1").to_string();
     let device = folder.join("disk");
     fs::File::create(&device).unwrap().set_len(1 << 20).unwrap();
     let text = include_str!("../../../tests/paper/chiscsi.conf");
@@ -27,13 +27,12 @@ fn paper(folder: &Path) -> (PathBuf, String) {
 
 fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let file = folder.join(name);
-    fs::write(&file, text).unwrap();
-    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    support::write(&file, text);
     file
 }
 
 fn check(file: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_iscsi-target")).arg("--check").arg(file).output().unwrap()
+    iscsi_target().arg("--check").arg(file).output().unwrap()
 }
 
 /// What is said of a file that is not served, its path shortened.
@@ -46,32 +45,13 @@ fn refusal(text: &str) -> String {
     String::from_utf8(output.stderr).unwrap().replace(file.to_str().unwrap(), "f").replace("iscsi-target: ", "")
 }
 
-struct Served(Child);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// A target that serves a file, and the lines that say at which addresses.
-fn serve(file: &Path, addresses: usize) -> (Served, Vec<String>) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_iscsi-target"))
-        .arg("--config")
-        .arg(file)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let served = Served(child);
-    (served, lines.take(addresses).map(Result::unwrap).collect())
-}
-
-/// An address of this machine that nobody listens on.
-fn free_address(ip: &str) -> SocketAddr {
-    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
+/// A target that serves a file, and the URLs of its disks.
+fn serve(file: &Path, addresses: usize) -> (Killed, Vec<String>) {
+    let mut command = iscsi_target();
+    command.arg("--config").arg(file).args(["--control", "none"]);
+    let mut served = Killed(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let urls = served.urls(addresses);
+    (served, urls)
 }
 
 #[test]
@@ -80,7 +60,7 @@ fn the_file_of_the_paper_is_served_as_it_says() {
     let (file, address) = paper(folder.path());
     let (_served, ready) = serve(&file, 1);
     let name = "iqn.2004-05.com.chelsio.target0";
-    assert_eq!(ready, [format!("ready iscsi://{address}/{name}/0")]);
+    assert_eq!(ready, [format!("iscsi://{address}/{name}/0")]);
 
     let wanted = Limits { header_digest: vec![true], data_digest: vec![true], max_connections: 9, ..Limits::default() };
     let client = Client::connect(ClientConfig::new(&*address, name).limits(wanted)).wait().unwrap();
@@ -229,7 +209,7 @@ fn a_portal_group_with_a_list_sends_initiators_to_the_others_in_turn() {
     );
     let shadow = write(folder.path(), "shadow", &elsewhere);
     let (_shadow, ready) = serve(&shadow, 1);
-    let address = ready[0].strip_prefix("ready iscsi://").unwrap().split('/').next().unwrap().parse().unwrap();
+    let address = ready[0].strip_prefix("iscsi://").unwrap().split('/').next().unwrap().parse().unwrap();
     assert_eq!(groups(address), [3; 4], "what the other target calls it");
 }
 

@@ -2,16 +2,17 @@
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use iscsi_runtime::{Client, ClientConfig, ClientError, Isid, Limits};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use super::support::{Killed, free_address, iscsi_target, write};
 
 const ONE: &str = "iqn.2004-05.com.example:one";
 const TWO: &str = "iqn.2004-05.com.example:two";
@@ -19,20 +20,9 @@ const SECRET: &str = "hunter2hunter2";
 
 /// A running `iscsi-target`; it does not outlive its test.
 struct Target {
-    child: Child,
+    child: Killed,
     folder: TempDir,
     address: String,
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// Two targets at one address, one of which keeps a secret.
@@ -46,32 +36,21 @@ fn configuration(address: &str) -> String {
     )
 }
 
-fn write(file: &Path, text: &str) {
-    fs::write(file, text).unwrap();
-    fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
-}
-
 impl Target {
     /// Starts one with both targets.
     fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let address = free_address();
+        let address = free_address("127.0.0.1").to_string();
         let file = folder.path().join("chiscsi.conf");
         write(&file, &configuration(&address));
         Self::with(folder, address, &["--config", file.to_str().unwrap()])
     }
 
     fn with(folder: TempDir, address: String, words: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_iscsi-target"))
-            .args(words)
-            .args(["--cores", "1", "--control"])
-            .arg(folder.path().join("c.sock"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the target starts");
-        let mut lines = BufReader::new(child.stdout.as_mut().expect("stdout is a pipe")).lines();
-        assert!(lines.next().unwrap().unwrap().starts_with("ready "));
+        let mut command = iscsi_target();
+        command.args(words).args(["--cores", "1", "--control"]).arg(folder.path().join("c.sock"));
+        let mut child = Killed(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+        child.urls(1);
         Self { child, folder, address }
     }
 
@@ -132,7 +111,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 #[test]
 fn it_says_what_runs_and_who_is_there() {
     let target = Target::start();
-    let pid = target.child.id();
+    let pid = target.child.0.id();
     let (file, address) = (target.file("chiscsi.conf"), &target.address);
     let expected = format!(
         "process  {pid}, version {}\nconfig   {}\nportals  {address},1\n\
@@ -381,21 +360,21 @@ fn another_user_cannot_ask() {
 fn a_socket_of_a_killed_target_is_replaced_and_that_of_a_running_one_is_not() {
     let mut target = Target::start();
     let start = |socket: &Path| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_iscsi-target"));
+        let mut command = iscsi_target();
         command.args(["--listen", "127.0.0.1:0", "--lun", "memory:1M", "--control"]).arg(socket);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let error = refused(start(&target.socket()).wait_with_output().unwrap(), 6);
     let expected =
-        format!("another target is running, pid {}: end it, or give this one another path", target.child.id());
+        format!("another target is running, pid {}: end it, or give this one another path", target.child.0.id());
     assert!(error.contains(&expected), "{error}");
 
-    target.child.kill().unwrap();
-    target.child.wait().unwrap();
+    target.child.0.kill().unwrap();
+    target.child.0.wait().unwrap();
     assert!(target.socket().exists());
     let error = target.refused(&["status"], 3);
     assert!(error.starts_with(&format!("iscsictl: no target is running at {}", target.socket().display())), "{error}");
-    target.child = start(&target.socket());
+    target.child = Killed(start(&target.socket()));
     wait_until("the new target answers", || target.ctl(&["status"]).status.success());
 
     // It has no configuration, and says so.
@@ -408,8 +387,8 @@ fn a_socket_of_a_killed_target_is_replaced_and_that_of_a_running_one_is_not() {
     let error = target.refused(&["-g"], 5);
     assert!(error.contains("was started by options and has no configuration"), "{error}");
 
-    let pid = rustix::process::Pid::from_child(&target.child);
+    let pid = rustix::process::Pid::from_child(&target.child.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(target.child.wait().unwrap().success());
+    assert!(target.child.0.wait().unwrap().success());
     assert!(!target.socket().exists(), "it goes with its target");
 }

@@ -5,3 +5,4 @@ mod configured;
 mod cop;
 mod iscsictl;
 mod reload;
+mod support;

@@ -1,51 +1,40 @@
 //! `iscsi-target --config FILE` reads its file again on SIGHUP, and says what has come of it.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 
 use iscsi_runtime::{Client, ClientConfig};
 use tempfile::TempDir;
 
+use super::support::{Killed, free_address, iscsi_target, write};
+
 const TARGET: &str = "iqn.2004-05.com.example:one";
 
 struct Served {
-    child: Child,
+    child: Killed,
     file: PathBuf,
     said: BufReader<ChildStderr>,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }
 
 impl Served {
     fn start(folder: &Path, text: &str) -> Self {
         let file = folder.join("chiscsi.conf");
         write(&file, text);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_iscsi-target"))
-            .arg("--config")
-            .arg(&file)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let ready = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-        assert!(ready.starts_with("ready "), "{ready}");
-        let said = BufReader::new(child.stderr.take().unwrap());
+        let mut command = iscsi_target();
+        command.arg("--config").arg(&file).arg("--control").arg(folder.join("c.sock"));
+        let mut child = Killed(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        child.urls(1);
+        let said = BufReader::new(child.0.stderr.take().unwrap());
         Self { child, file, said }
     }
 
     /// Writes another file, has it read, and gives what is said of that, up to `last`.
     fn reload(&mut self, text: &str, last: &str) -> String {
         write(&self.file, text);
-        let signalled = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        let signalled = Command::new("kill").args(["-HUP", &self.child.0.id().to_string()]).status().unwrap();
         assert!(signalled.success());
         let mut said = String::new();
         while !said.contains(last) {
@@ -59,25 +48,16 @@ impl Served {
     }
 }
 
-fn write(file: &Path, text: &str) {
-    fs::write(file, text).unwrap();
-    fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
-}
-
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-fn text(address: &str, more: &str) -> String {
+fn text(address: &dyn std::fmt::Display, more: &str) -> String {
     format!("target:\nTargetName={TARGET}\nTargetDevice=m,MEM,size=1MB\nPortalGroup=1@{address}\n{more}")
 }
 
 #[test]
 fn the_file_is_read_again_and_sessions_go_on() {
     let folder = TempDir::new().unwrap();
-    let (address, second) = (free_address(), free_address());
+    let (address, second) = (free_address("127.0.0.1"), free_address("127.0.0.1"));
     let mut served = Served::start(folder.path(), &text(&address, ""));
-    let client = Client::connect(ClientConfig::new(&*address, TARGET)).wait().unwrap();
+    let client = Client::connect(ClientConfig::new(address.to_string(), TARGET)).wait().unwrap();
     let disk = client.disk(0).wait().unwrap();
     disk.write(0, vec![9; 512].into()).wait().unwrap();
     assert!(served.reload(&text(&address, ""), "reload: ").contains("reload: nothing has changed"));
@@ -88,7 +68,7 @@ fn the_file_is_read_again_and_sessions_go_on() {
     let more = format!("TargetDevice={}\nMaxConnections=3\n", device.display());
     let said = served.reload(&text(&both, &more), &format!("portal {second}"));
     assert!(said.contains("LUN 1 comes, ") && said.contains("limits of what is negotiated: for new logins"), "{said}");
-    let late = Client::connect(ClientConfig::new(&*second, TARGET)).wait().unwrap();
+    let late = Client::connect(ClientConfig::new(second.to_string(), TARGET)).wait().unwrap();
     assert_eq!(late.disk(1).wait().unwrap().blocks(), 2048);
     late.logout().wait().unwrap();
 
@@ -101,9 +81,9 @@ fn the_file_is_read_again_and_sessions_go_on() {
 #[test]
 fn what_cannot_be_is_named_and_changes_nothing() {
     let folder = TempDir::new().unwrap();
-    let address = free_address();
+    let address = free_address("127.0.0.1");
     let mut served = Served::start(folder.path(), &text(&address, ""));
-    let client = Client::connect(ClientConfig::new(&*address, TARGET)).wait().unwrap();
+    let client = Client::connect(ClientConfig::new(address.to_string(), TARGET)).wait().unwrap();
     let disk = client.disk(0).wait().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken_address = taken.local_addr().unwrap();
@@ -118,7 +98,10 @@ fn what_cannot_be_is_named_and_changes_nothing() {
         (text(&address, "TargetSessionMaxCmd=7\n"), format!("{file}: {TARGET}: TargetSessionMaxCmd: it cannot change")),
         (text(&address, "ACL_Enable=Yes\nACL=iname=iqn.2004-05.com.example:me\n"), format!("{TARGET}: ACL: it cannot")),
         (text(&address, "global:\niscsi_target_vendor_id=ME\n"), "iscsi_target_vendor_id: it cannot change".into()),
-        (text(&address, &format!("PortalGroup=2@{}\n", free_address())), "cannot change while the target runs".into()),
+        (
+            text(&address, &format!("PortalGroup=2@{}\n", free_address("127.0.0.1"))),
+            "cannot change while the target runs".into(),
+        ),
         (String::new(), file.clone()),
     ];
     for (text, expected) in cases {
