@@ -17,4 +17,5 @@ mod random_recovery;
 mod recovery;
 mod reject;
 mod residual;
+mod stragglers;
 mod text;
