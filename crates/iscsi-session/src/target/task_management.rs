@@ -270,6 +270,8 @@ impl Session {
             return Some(Response::FunctionComplete);
         }
         let Some(id) = self.tasks.find(tag) else {
+            // One that somebody else has ended: with the response the initiator knows.
+            self.connections[at].stragglers.end_with(tag, pdu.initiator_task_tag);
             return Some(self.abort_missing(pdu));
         };
         let task = self.tasks.get(id)?;

@@ -93,3 +93,30 @@ fn the_tag_of_a_write_that_has_failed_is_free_when_all_that_was_asked_for_has_co
     ladder.tells(&[]);
     assert_eq!(ladder.freed(), [2]);
 }
+
+#[test]
+fn commands_begin_again_when_the_data_has_come_after_all() {
+    let mut ladder = Ladder::new(parameters());
+    abandon(&mut ladder, 1..=1025);
+    for tag in 1..=1025 {
+        ladder.i(data_out(tag, true, 0, 0, 4096, true));
+    }
+    ladder.tells(&[]);
+    assert_eq!(ladder.freed().len(), 1025);
+    ladder.i(read(2000, 0));
+    ladder.tells(&["Command 2000 R 0"]);
+}
+
+/// RFC 7143 11.6.1: whoever is told that a task does not exist sends nothing more for it.
+#[test]
+fn the_tag_of_a_task_that_another_session_has_ended_is_free_when_it_was_aborted_in_vain() {
+    let mut ladder = Ladder::new(parameters());
+    abandon(&mut ladder, 1..=1);
+    ladder.i(TaskManagementRequest { referenced_task_tag: Some(itt(1)), ..manage(100, Function::AbortTask) });
+    ladder.sends(&["TaskManagement 100 StatSN 1: Task does not exist", "NOP-In ping feed"]);
+    ladder.tells(&[]);
+    assert_eq!(ladder.freed(), []);
+    ladder.i(NopOut { immediate: true, target_transfer_tag: Some(PING_TAG), ..NopOut::default() });
+    ladder.tells(&[]);
+    assert_eq!(ladder.freed(), [1]);
+}
