@@ -21,7 +21,7 @@ const BLOCKS: u64 = 65_536;
 pub(crate) struct Bench {
     pub(crate) now: Instant,
     pub(crate) target: TargetNode<LoopbackPort>,
-    disk: Vec<u8>,
+    pub(crate) disk: Vec<u8>,
     /// Block I/O that the store has not answered, when it is told to wait.
     pub(crate) held: Option<Vec<IoRequest>>,
     pub(crate) initiators: Vec<InitiatorNode<LoopbackPort>>,
@@ -29,7 +29,11 @@ pub(crate) struct Bench {
     pub(crate) events: Vec<Vec<initiator::Event>>,
     pub(crate) target_events: Vec<target::Event>,
     last_tsih: u16,
+    /// What happens between the end of the next login and the owner's consent. It gives the name that the connection has then.
+    pub(crate) at_admission: Option<Interlude>,
 }
+
+type Interlude = Box<dyn FnOnce(&mut TargetNode<LoopbackPort>, Instant, ConnectionId) -> ConnectionId>;
 
 impl Bench {
     pub(crate) fn new() -> Self {
@@ -53,6 +57,7 @@ impl Bench {
             events: Vec::new(),
             target_events: Vec::new(),
             last_tsih: 0,
+            at_admission: None,
         }
     }
 
@@ -113,6 +118,13 @@ impl Bench {
         }
     }
 
+    /// Lets the target's time pass.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.target.handle_timeout(self.now);
+        self.run();
+    }
+
     fn serve_disk(&mut self) {
         while let Some(request) = self.target.poll_io() {
             match &mut self.held {
@@ -137,8 +149,13 @@ impl Bench {
     pub(crate) fn handle_target_events(&mut self) {
         while let Some(event) = self.target.poll_event() {
             if let target::Event::Admit { connection, .. } = &event {
+                let mut connection = *connection;
+                if let Some(interlude) = self.at_admission.take() {
+                    connection = interlude(&mut self.target, self.now, connection);
+                    self.connections.push(connection);
+                }
                 self.last_tsih += 1;
-                self.target.admit(self.now, *connection, Tsih(self.last_tsih));
+                self.target.admit(self.now, connection, Tsih(self.last_tsih));
             }
             self.target_events.push(event);
         }

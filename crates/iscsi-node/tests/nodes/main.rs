@@ -1,8 +1,10 @@
 //! A target node and initiator nodes: what commands, functions, logins and sessions come to.
 
+mod answered;
 mod bench;
 #[path = "../support/disk.rs"]
 mod disk;
+mod judged_again;
 #[path = "../support/portal.rs"]
 mod portal;
 
