@@ -1,7 +1,9 @@
 //! Tags of writes that were ended while their data was under way: none is free before its data has come or the initiator knows.
 
 use super::ladder::*;
-use iscsi_pdu::{NopOut, TaskManagementFunction as Function, TaskManagementRequest, TaskManagementResponseCode as Response};
+use iscsi_pdu::{
+    NopOut, TaskManagementFunction as Function, TaskManagementRequest, TaskManagementResponseCode as Response,
+};
 use iscsi_session::{CloseReason, Parameters, Violation};
 
 fn parameters() -> Parameters {
