@@ -22,6 +22,7 @@ pub mod digest;
 pub mod experiment;
 pub mod failure;
 pub mod figure;
+pub mod file;
 pub mod fio;
 pub mod initiator;
 pub mod iscsictl;

@@ -1,13 +1,14 @@
 //! `cop`: an offload policy in, its compiled program out, or what it says of connections.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use t5_policy::{Decision, FILE_BYTES_MAX, Opening, Policy, Program};
 
 use crate::failure::Failure;
+use crate::file;
 use crate::show;
 
 const HELP: &str = "\
@@ -93,13 +94,11 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
 /// The program of a file, be it text or compiled.
 fn read(path: Option<&Path>) -> Result<Program, Failure> {
     let name = path.map_or("standard input".to_owned(), |path| path.display().to_string());
-    let mut bytes = Vec::new();
-    let limit = FILE_BYTES_MAX as u64 + 1;
-    let result = match path {
-        Some(path) => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
-        None => io::stdin().lock().take(limit).read_to_end(&mut bytes),
+    let bytes = match path {
+        Some(path) => File::open(path).and_then(|opened| file::read(opened, FILE_BYTES_MAX)),
+        None => file::read(io::stdin().lock(), FILE_BYTES_MAX),
     };
-    result.map_err(|error| Failure::local(format!("{name}: {error}")))?;
+    let bytes = bytes.map_err(|error| Failure::local(format!("{name}: {error}")))?;
     program(&name, &bytes).map_err(|mut lines| {
         let last = lines.pop().unwrap_or_default();
         lines.iter().for_each(|line| show::complain(line));

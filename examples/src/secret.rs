@@ -1,19 +1,16 @@
 //! CHAP credentials: names on the command line, secrets in files or in the environment, and in no message.
 
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use iscsi_session::{Credential, Secret};
 
 use crate::failure::Failure;
+use crate::file;
 
-/// Permission to read for everybody.
-const OTHERS_READ: u32 = 0o004;
 /// More than the longest secret has.
-const FILE_BYTES_MAX: u64 = 4096;
+const FILE_BYTES_MAX: usize = 4096;
 
 /// A user and the file whose first line is the user's secret: `USER:FILE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,15 +47,12 @@ impl CredentialFile {
                 self.place()
             ))
         };
-        let file = File::open(&self.file).map_err(|error| wrong(format!("it cannot be opened: {error}")))?;
-        let metadata = file.metadata().map_err(|error| wrong(error.to_string()))?;
-        if metadata.is_file() && metadata.mode() & OTHERS_READ != 0 {
+        let opened = File::open(&self.file).map_err(|error| wrong(format!("it cannot be opened: {error}")))?;
+        if file::is_everybodys(&opened).map_err(|error| wrong(error.to_string()))? {
             return Err(wrong("everybody may read that, forbid it with chmod 600".into()));
         }
-        let mut bytes = Vec::with_capacity(FILE_BYTES_MAX as usize);
-        file.take(FILE_BYTES_MAX)
-            .read_to_end(&mut bytes)
-            .map_err(|error| wrong(format!("it cannot be read: {error}")))?;
+        let mut bytes =
+            file::read(opened, FILE_BYTES_MAX).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
         let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
         bytes.truncate(line);
         if bytes.last() == Some(&b'\r') {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use iscsi_runtime::url::Url;
 use iscsi_runtime::{
-    AdapterFunction, Authentication, Disk, Limits, PortalGroup, Report, Server, ServerBuilder, StartError, StoreSpec,
-    Target,
+    AdapterFunction, Authentication, Disk, Limits, PortalGroup, Server, ServerBuilder, StartError, StoreSpec, Target,
 };
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -21,7 +20,7 @@ mod running;
 
 pub use adapter::AdapterArguments;
 pub use chiscsi::Configured;
-use control::Controlled;
+use control::{Controlled, Told};
 use running::Running;
 
 use crate::digest::{self, Digest, recoverable};
@@ -351,9 +350,12 @@ fn no_signals(error: std::io::Error) -> Failure {
 }
 
 /// Tells on stderr what a reload has done, or why it has not.
-fn tell(reloaded: Result<Report, Failure>) {
+fn tell(reloaded: Result<Told, Failure>) {
     match reloaded {
-        Ok(report) => report.to_string().lines().for_each(|line| tracing::info!("reload: {line}")),
+        Ok(Told { lines, notes, .. }) => {
+            lines.iter().for_each(|line| tracing::info!("reload: {line}"));
+            notes.iter().for_each(|note| tracing::warn!("reload: {note}"));
+        }
         Err(failure) => {
             failure.to_string().lines().for_each(|line| tracing::error!("reload: {line}"));
             tracing::error!("reload: nothing has changed");

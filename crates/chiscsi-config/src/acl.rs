@@ -131,24 +131,4 @@ fn part<V: fmt::Display>(key: &str, list: &[V]) -> Option<String> {
     (!words.is_empty()).then(|| format!("{key}={}", words.join(",")))
 }
 
-impl Acl {
-    /// What the rule lets be done with a logical unit: `None` for nothing, else whether it may be written to.
-    #[must_use]
-    pub fn right(&self, lun: u16) -> Option<bool> {
-        let names = |right: &&LunRight| match right.luns {
-            LunRange::All => true,
-            LunRange::Range(first, last) => (first..=last).contains(&lun),
-        };
-        self.luns.iter().find(names).map(|right| right.write)
-    }
-
-    /// Whether the rule is about an initiator that comes from one address to another.
-    #[must_use]
-    pub fn is_about(&self, initiator: &str, source: IpAddr, destination: IpAddr) -> bool {
-        (self.initiators.is_empty() || self.initiators.iter().any(|name| name.as_str() == initiator))
-            && (self.sources.is_empty() || self.sources.contains(&source))
-            && (self.destinations.is_empty() || self.destinations.contains(&destination))
-    }
-}
-
 entries!(Acl);

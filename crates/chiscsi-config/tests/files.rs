@@ -1,6 +1,9 @@
 //! Good and bad files, and what is said of the bad ones.
 
-use chiscsi_config::{Acl, Configuration, DeviceKind, Digest, FAULTS_MAX, Global, OffloadMode, Reload, Target};
+use chiscsi_config::{
+    Acl, Configuration, DeviceKind, Digest, FAULTS_MAX, Global, LunRange, LunRight, Name, OffloadMode, Reload, Target,
+};
+use std::net::IpAddr;
 
 /// A file without faults that others are made from.
 const PLAIN: &str =
@@ -73,16 +76,15 @@ fn several_lines_and_commas_make_one_list() {
 #[test]
 fn a_rule_of_the_access_control_list_names_who_and_what() {
     let rule = |text: &str| -> Acl { read(&format!("{PLAIN}ACL={text}\n")).targets[0].acls[0].clone() };
-    let about = |acl: &Acl, from: &str| {
-        acl.is_about("iqn.2004-05.com.example:host", from.parse().unwrap(), "192.0.2.1".parse().unwrap())
-    };
+    let addresses = |texts: &[&str]| -> Vec<IpAddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
     let acl = rule("iname=iqn.2004-05.com.Example:host;sip=192.0.2.7,192.0.2.8;lun=0~2:R,7:RW");
-    assert!(about(&acl, "192.0.2.8") && !about(&acl, "192.0.2.9"));
-    assert_eq!([0, 2, 3, 7].map(|lun| acl.right(lun)), [Some(false), Some(false), None, Some(true)]);
+    assert_eq!(acl.initiators.iter().map(Name::as_str).collect::<Vec<_>>(), ["iqn.2004-05.com.example:host"]);
+    assert_eq!((acl.sources, acl.destinations), (addresses(&["192.0.2.7", "192.0.2.8"]), Vec::new()));
+    let right = |first, last, write| LunRight { luns: LunRange::Range(first, last), write };
+    assert_eq!(acl.luns, [right(0, 2, false), right(7, 7, true)]);
     let acl = rule("dip=192.0.2.1");
-    assert!(about(&acl, "198.51.100.1"));
-    assert_eq!(acl.right(999), Some(true));
-    assert!(!about(&rule("dip=192.0.2.2"), "198.51.100.1"));
+    assert_eq!((acl.initiators, acl.destinations), (Vec::new(), addresses(&["192.0.2.1"])));
+    assert_eq!(acl.luns, [LunRight { luns: LunRange::All, write: true }], "all units, if nothing is said of them");
 }
 
 #[test]

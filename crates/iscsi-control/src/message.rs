@@ -23,7 +23,7 @@ pub enum Request {
     Sessions {
         /// Of these.
         targets: Targets,
-        /// Of this initiator alone.
+        /// Of this initiator alone, by its normalised name.
         #[serde(default)]
         initiator: Option<String>,
     },
@@ -46,7 +46,7 @@ pub enum Request {
         /// These; without them those that are running, and what the file says of all.
         #[serde(default)]
         targets: Option<Targets>,
-        /// The file; the one that was read last without it.
+        /// The file, which is the one to read from then on unless targets are named; without it the one that was read before.
         #[serde(default)]
         file: Option<PathBuf>,
     },
@@ -95,6 +95,9 @@ pub enum Answer {
     Sessions {
         /// They.
         sessions: Vec<Session>,
+        /// Threads of the target that have not answered in time: their sessions are not among those.
+        #[serde(default)]
+        silent_cores: usize,
     },
     /// Configured values.
     Configuration {
@@ -149,12 +152,15 @@ pub struct Status {
     pub pid: u32,
     /// Of the program.
     pub version: String,
-    /// The configuration file that was read last, if there is one.
+    /// The configuration file that is read again, if there is one.
     pub config: Option<PathBuf>,
     /// Where it listens, with portal group tags: `address:port,tag`.
     pub portals: Vec<String>,
     /// The targets, by name.
     pub targets: Vec<TargetStatus>,
+    /// Threads of the target that have not answered in time: their sessions are not counted.
+    #[serde(default)]
+    pub silent_cores: usize,
 }
 
 /// One target.

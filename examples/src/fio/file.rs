@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The longest file that is read, in bytes.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
 /// Most faults that are told one by one.
 pub const FAULTS_MAX: usize = 20;
 

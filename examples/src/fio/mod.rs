@@ -13,7 +13,7 @@ mod json;
 mod run;
 mod summary;
 
-pub use file::{FAULTS_MAX, FileError, Section, sections};
+pub use file::{FAULTS_MAX, FILE_BYTES_MAX, FileError, Section, sections};
 pub use job::{FioJob, JobFile, Stage};
 pub use json::json;
 pub use run::{Disk, run};

@@ -1,5 +1,6 @@
 //! The subcommand `bench`: a command line in, a report out.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use t5_model::FIRMWARE_SESSIONS_MAX as SESSIONS_MAX;
 use super::connection::{Connection, Unit, at};
 use crate::bench::{Bench as Load, Direction, Report, Runner, Shape};
 use crate::failure::Failure;
+use crate::file;
 use crate::fio::{self, JobFile};
 use crate::parse::{self, hidden};
 use crate::show;
@@ -194,9 +196,10 @@ impl Bench {
     }
 
     /// The jobs of a file of fio, on the disk of the URL or on one of our own that is as large as they want it.
-    fn run_job_file(&self, file: &Path) -> Result<(), Failure> {
-        let shown = file.display();
-        let text = std::fs::read_to_string(file).map_err(|error| Failure::local(format!("{shown}: {error}")))?;
+    fn run_job_file(&self, path: &Path) -> Result<(), Failure> {
+        let shown = path.display();
+        let text = File::open(path).and_then(|opened| file::read_text(opened, fio::FILE_BYTES_MAX));
+        let text = text.map_err(|error| Failure::local(format!("{shown}: {error}")))?;
         let jobs: JobFile = text.parse().map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
         let sessions = jobs.stages.iter().map(|stage| stage.0.iter().map(|job| job.numjobs as usize).sum()).max();
         self.connection.check_sessions(sessions.unwrap_or(0))?;

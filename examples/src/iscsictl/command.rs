@@ -6,7 +6,7 @@ use clap::Subcommand;
 use iscsi_control::{Request, Targets};
 
 use super::letters::Pair;
-use super::{Asked, absolute, targets};
+use super::{Asked, absolute, name, targets};
 use crate::failure::Failure;
 use crate::parse::hidden;
 
@@ -20,7 +20,7 @@ pub(super) enum Command {
         #[arg(value_name = "TARGET|ALL", value_parser = targets)]
         targets: Vec<Targets>,
         /// Of this initiator alone
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = name)]
         initiator: Option<String>,
     },
     /// Shows what targets are configured to be, without secrets
@@ -45,7 +45,7 @@ pub(super) enum Command {
         /// These; without them those that are running, and what the file says of all
         #[arg(value_name = "TARGET|ALL", value_parser = targets)]
         targets: Vec<Targets>,
-        /// Another file than the one that was read last
+        /// Another file, which is the one to read from then on unless targets are named
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },

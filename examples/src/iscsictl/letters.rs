@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 use iscsi_control::{Request, Targets};
 
-use super::{Asked, absolute, pair, targets};
+use super::{Asked, absolute, name, pair, targets};
 use crate::failure::Failure;
 use crate::parse::hidden;
 
@@ -142,9 +142,9 @@ impl Letters {
     }
 
     fn initiator(&self) -> Result<Option<String>, Failure> {
-        let name = |text: &str| text.strip_prefix("initiator=").map(str::to_owned);
-        let wrong = || Failure::usage("-k: expected initiator=NAME");
-        self.key.as_deref().map(|text| name(text).ok_or_else(wrong)).transpose()
+        let Some(text) = &self.key else { return Ok(None) };
+        let given = text.strip_prefix("initiator=").ok_or_else(|| Failure::usage("-k: expected initiator=NAME"))?;
+        name(given).map(Some).map_err(|error| Failure::usage(format!("-k: {error}")))
     }
 
     fn lun(&self) -> Result<Option<u16>, Failure> {

@@ -26,7 +26,8 @@ Letters and names say the same:
   -F [target=NAMES|ALL] [-k lun=NUMBER]      flush
   -D HANDLE                                  drop      the handle is what -r shows
   -W -f FILE                                 write     secrets too, for its owner alone
-NAMES have commas between. -S without targets is for those that run, and for global:.
+NAMES have commas between. -S without targets is for those that run, and for global:. FILE is
+read again from then on, but where NAMES are given, which alone are looked for in it.
 
 Examples:
   iscsictl -S target=ALL
@@ -182,8 +183,12 @@ fn targets(text: &str) -> Result<Targets, String> {
     if text == "ALL" {
         return Ok(Targets::All);
     }
-    let names = text.split(',').map(|name| iscsi_session::normalise_name(name).map_err(|error| error.to_string()));
-    names.collect::<Result<_, _>>().map(Targets::Named)
+    text.split(',').map(name).collect::<Result<_, _>>().map(Targets::Named)
+}
+
+/// An iSCSI name as a target compares it.
+fn name(text: &str) -> Result<String, String> {
+    iscsi_session::normalise_name(text).map_err(|error| error.to_string())
 }
 
 /// `KEY=VALUE`.
@@ -228,9 +233,9 @@ mod tests {
             (&["-s", target], &["stop", name], Request::Stop { targets: named(name) }),
             (&["-r"], &["sessions"], Request::Sessions { targets: Targets::All, initiator: None }),
             (
-                &["-r", target, "-k", "initiator=iqn.x"],
-                &["sessions", name, "--initiator", "iqn.x"],
-                Request::Sessions { targets: named(name), initiator: Some("iqn.x".into()) },
+                &["-r", target, "-k", "initiator=IQN.2001-04.com.Example:h"],
+                &["sessions", name, "--initiator", "iqn.2001-04.COM.example:H"],
+                Request::Sessions { targets: named(name), initiator: Some("iqn.2001-04.com.example:h".into()) },
             ),
             (&["-c", target], &["config", name], Request::Configuration { targets: named(name) }),
             (&["-g"], &["globals"], Request::Globals),
@@ -283,6 +288,8 @@ mod tests {
             (&["-g", "-k", "TargetName"], "-k: -g takes none"),
             (&["-g", "-f", "x"], "-f: -g takes none"),
             (&["-r", "-k", "lun=1"], "-k: expected initiator=NAME"),
+            (&["-r", "-k", "initiator=me"], "-k: the iSCSI name has no known form: expected iqn."),
+            (&["sessions", "--initiator", "me"], "expected iqn."),
             (&["-F", "-k", "lun=x"], "-k: expected lun=NUMBER"),
             (&["-G", "x"], "expected KEY=VALUE"),
             (&["--json"], "expected one of -S"),

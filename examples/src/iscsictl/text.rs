@@ -12,8 +12,7 @@ pub(super) fn of(answer: &Answer) -> String {
     let lines = match answer {
         Answer::Done { notes } => notes.clone(),
         Answer::Status(status) => status_lines(status),
-        Answer::Sessions { sessions } if sessions.is_empty() => vec!["no sessions".into()],
-        Answer::Sessions { sessions } => sessions.iter().flat_map(session_lines).collect(),
+        Answer::Sessions { sessions, silent_cores } => session_list(sessions, *silent_cores),
         Answer::Configuration { blocks } => blocks.iter().flat_map(block_lines).collect(),
         Answer::Error { messages, .. } => messages.clone(),
     };
@@ -32,7 +31,18 @@ fn status_lines(status: &Status) -> Vec<String> {
         let state = if target.started { "started" } else { "stopped" };
         vec![target.name.clone(), state.into(), count(target.luns, "LUN"), count(target.sessions, "session")]
     });
-    labelled("", heads).into_iter().chain(columns(&rows.collect::<Vec<_>>())).collect()
+    let rows = columns(&rows.collect::<Vec<_>>());
+    labelled("", heads).into_iter().chain(rows).chain(silence(status.silent_cores)).collect()
+}
+
+fn session_list(sessions: &[Session], silent_cores: usize) -> Vec<String> {
+    let none = (sessions.is_empty() && silent_cores == 0).then(|| "no sessions".into());
+    sessions.iter().flat_map(session_lines).chain(none).chain(silence(silent_cores)).collect()
+}
+
+/// What is missing from what was told.
+fn silence(cores: usize) -> Option<String> {
+    (cores > 0).then(|| format!("no answer in time from {}, whose sessions are not told", count(cores, "thread")))
 }
 
 fn session_lines(session: &Session) -> Vec<String> {
@@ -163,8 +173,12 @@ session 7
   commands     42 answered, 3 open; 1 MiB read, 512 bytes written
   connections  0: 10.0.0.1:40000 -> 10.0.0.2:3260, HeaderDigest=CRC32C, DataDigest=None, offload ULP, queue 2, rule 1
   keys         MaxConnections=4 InitialR2T=Yes";
-        assert_eq!(of(&Answer::Sessions { sessions: vec![session] }), expected);
-        assert_eq!(of(&Answer::Sessions { sessions: Vec::new() }), "no sessions");
+        let sessions = vec![session];
+        assert_eq!(of(&Answer::Sessions { sessions: sessions.clone(), silent_cores: 0 }), expected);
+        let silence = "no answer in time from 2 threads, whose sessions are not told";
+        assert_eq!(of(&Answer::Sessions { sessions, silent_cores: 2 }), format!("{expected}\n{silence}"));
+        assert_eq!(of(&Answer::Sessions { sessions: Vec::new(), silent_cores: 2 }), silence);
+        assert_eq!(of(&Answer::Sessions { sessions: Vec::new(), silent_cores: 0 }), "no sessions");
     }
 
     #[test]
@@ -176,6 +190,7 @@ session 7
             config: None,
             portals: vec!["127.0.0.1:3260,1".into(), "[::1]:3260,2".into()],
             targets: vec![target("iqn.a", true, 1), target("iqn.longer", false, 12)],
+            silent_cores: 1,
         };
         let expected = "\
 process  5, version 0.1.0
@@ -183,7 +198,8 @@ config   none
 portals  127.0.0.1:3260,1
          [::1]:3260,2
 iqn.a       started  1 LUN    0 sessions
-iqn.longer  stopped  12 LUNs  0 sessions";
+iqn.longer  stopped  12 LUNs  0 sessions
+no answer in time from 1 thread, whose sessions are not told";
         assert_eq!(of(&Answer::Status(status)), expected);
     }
 

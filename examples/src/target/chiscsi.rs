@@ -1,10 +1,7 @@
 //! A target from a `chiscsi.conf`: what the file asks for, as a server to be; and what of it does nothing here, as notes.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,13 +16,12 @@ use iscsi_runtime::{
 use iscsi_session::{ChapAlgorithm, Credential};
 
 use crate::failure::Failure;
+use crate::file;
 
 /// The longest file that is read.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+const FILE_BYTES_MAX: usize = 4 << 20;
 /// What stands for a login that may take as long as it likes.
 const LOGIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Permission to read for everybody.
-const OTHERS_READ: u32 = 0o004;
 
 /// A file that was read and found good.
 #[derive(Clone, Debug)]
@@ -42,22 +38,16 @@ impl Configured {
     /// It cannot be read, or all that is wrong with it.
     pub fn read(file: &Path) -> Result<Self, Failure> {
         let wrong = |what: String| Failure::usage(format!("{}: {what}", file.display()));
-        let opened = File::open(file).map_err(|error| wrong(format!("it cannot be opened: {error}")))?;
-        let metadata = opened.metadata().map_err(|error| wrong(error.to_string()))?;
-        let mut text = String::new();
-        opened
-            .take(FILE_BYTES_MAX + 1)
-            .read_to_string(&mut text)
-            .map_err(|error| wrong(format!("it cannot be read: {error}")))?;
-        if text.len() as u64 > FILE_BYTES_MAX {
-            return Err(wrong(format!("expected at most {} MiB", FILE_BYTES_MAX >> 20)));
-        }
+        let opened = file::open(file).map_err(|error| wrong(format!("it cannot be opened: {error}")))?;
+        let everybodys = file::is_everybodys(&opened).map_err(|error| wrong(error.to_string()))?;
+        let text =
+            file::read_text(opened, FILE_BYTES_MAX).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
         let configuration = text.parse::<Configuration>().map_err(|faults| {
             let lines = faults.to_string();
             let lines = lines.lines().map(|line| in_file(file, line));
             Failure::usages(lines).unwrap_or_else(|| wrong("it is wrong".into()))
         })?;
-        if has_secrets(&configuration) && metadata.is_file() && metadata.mode() & OTHERS_READ != 0 {
+        if everybodys && has_secrets(&configuration) {
             return Err(wrong("it holds secrets and everybody may read it, forbid it with chmod 600".into()));
         }
         let configured = Self { file: file.into(), configuration };
@@ -104,6 +94,12 @@ impl Configured {
         Ok(configured)
     }
 
+    /// The same said by another file.
+    #[must_use]
+    pub fn said_by(self, file: &Path) -> Self {
+        Self { file: file.into(), ..self }
+    }
+
     /// What of the file is not served.
     fn judge(&self) -> Result<(), Failure> {
         let Err(tag) = self.addresses() else { return Ok(()) };
@@ -114,9 +110,15 @@ impl Configured {
     /// What of the file does nothing here, and why.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let Configuration { global, targets } = &self.configuration;
-        let notes = notes_on_global(global).into_iter().chain(targets.iter().flat_map(notes_on_target));
-        notes.map(|note| format!("{}: {note}", self.file.display())).collect()
+        self.notes_about(true, &|_| true)
+    }
+
+    /// The same of `global:` or not, and of the targets that are meant.
+    #[must_use]
+    pub fn notes_about(&self, global: bool, is_meant: &dyn Fn(&Target) -> bool) -> Vec<String> {
+        let of_global = if global { notes_on_global(&self.configuration.global) } else { Vec::new() };
+        let targets = self.configuration.targets.iter().filter(|target| is_meant(target));
+        of_global.into_iter().chain(targets.flat_map(notes_on_target)).map(|note| self.in_file(&note)).collect()
     }
 
     /// The addresses to listen on, each with its tag.

@@ -14,21 +14,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Reads the file again and makes the server what it says; targets that are stopped stay so. What cannot be is found before anything changes.
-    ///
-    /// # Errors
-    /// There is no file, it is wrong, or the server cannot be what it says; then all is as before.
-    pub(super) fn reload(&mut self) -> Result<Report, Failure> {
-        let file = match &self.configured {
-            Some(running) => running.file().to_owned(),
-            None => {
-                return Err(Failure::usage("there is no file to read again: the target was started without --config"));
-            }
-        };
-        self.become_like(Configured::read(&file)?)
-    }
-
-    /// Makes the server what a file says that was read; targets that are stopped stay so.
+    /// Makes the server what a file says that was read; targets that are stopped stay so. What cannot be is found before anything changes.
     ///
     /// # Errors
     /// The server cannot be what it says; then all is as before.

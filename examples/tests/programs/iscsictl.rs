@@ -28,7 +28,7 @@ struct Target {
 /// Two targets at one address, one of which keeps a secret.
 fn configuration(address: &str) -> String {
     format!(
-        "global:\n    iscsi_login_complete_time=60\n\
+        "global:\n    iscsi_login_complete_time=60\n    iscsi_auth_order=ACL\n\
          target:\n    TargetName={ONE}\n    TargetAlias=first\n    MaxConnections=4\n    HeaderDigest=CRC32C,None\n    \
          TargetDevice=m,MEM,size=1MB\n    PortalGroup=1@{address}\n\
          target:\n    TargetName={TWO}\n    TargetDevice=m,MEM,size=2MB\n    TargetDevice=n,MEM,size=1MB\n    PortalGroup=1@{address}\n    \
@@ -127,7 +127,7 @@ fn it_says_what_runs_and_who_is_there() {
     let before = target.json(&["-r"])["sessions"][0].clone();
     disk.write(0, vec![7; 1024].into()).wait().unwrap();
     disk.read(0, 1).wait().unwrap();
-    let session = target.json(&["-r", &format!("target={ONE}"), "-k", "initiator=iqn.2004-05.com.example:host"]);
+    let session = target.json(&["-r", &format!("target={ONE}"), "-k", "initiator=iqn.2004-05.com.EXAMPLE:Host"]);
     let session = &session["sessions"][0];
     let grown = |key: &str| session[key].as_u64().unwrap() - before[key].as_u64().unwrap();
     assert_eq!((grown("bytes_written"), grown("bytes_read"), grown("commands")), (1024, 512, 2));
@@ -150,7 +150,7 @@ fn it_says_what_runs_and_who_is_there() {
     );
     assert_eq!(text, expected);
     assert_eq!(target.said(&["sessions", TWO]), "no sessions\n");
-    assert_eq!(target.said(&["sessions", "--initiator", "iqn.other"]), "no sessions\n");
+    assert_eq!(target.said(&["sessions", "--initiator", "iqn.2004-05.com.example:other"]), "no sessions\n");
     assert!(target.said(&["status"]).contains("1 LUN   1 session\n"));
     client.logout().wait().unwrap();
 }
@@ -258,6 +258,37 @@ fn a_file_is_read_again_while_a_session_goes_on() {
     assert!(target.refused(&["-S", &format!("target={TWO}")], 2).contains(&format!("there is no target {TWO}")));
     assert_eq!(disk.read(0, 1).wait().unwrap_or_else(|_| disk.read(0, 1).wait().unwrap()), vec![7; 512]);
     client.logout().wait().unwrap();
+}
+
+#[test]
+fn a_file_for_targets_by_name_is_read_for_these_once() {
+    let target = Target::start();
+    let (file, other) = (target.file("chiscsi.conf"), target.file("other.conf"));
+    let first = format!(
+        "target:\n    TargetName={ONE}\n    TargetAlias=elsewhere\n    MaxConnections=4\n    HeaderDigest=CRC32C,None\n    \
+         Auth_CHAP_ChallengeLength=32\n    TargetDevice=m,MEM,size=1MB\n    PortalGroup=1@{}\n",
+        target.address
+    );
+    write(&other, &first);
+    let by_name = ["-S", &format!("target={ONE}"), "-f", other.to_str().unwrap()];
+    let said = target.said(&by_name);
+    assert!(said.contains(&format!("{ONE}: the alias: for new logins")) && !said.contains(TWO), "{said}");
+    let note = format!("note: {}: {ONE}: Auth_CHAP_ChallengeLength: ", other.display());
+    assert!(said.contains(&note) && !said.contains("iscsi_auth_order"), "what does nothing is told: {said}");
+    let status = target.said(&["status"]);
+    assert!(status.contains(&format!("config   {}\n", file.display())) && status.contains(TWO), "{status}");
+    // What is read as a whole is the file of before.
+    rustix::process::kill_process(rustix::process::Pid::from_child(&target.child.0), rustix::process::Signal::HUP)
+        .unwrap();
+    wait_until("the file is read", || target.said(&["-c", "-k", "TargetAlias"]).contains("TargetAlias=first"));
+    assert!(target.said(&["status"]).contains(TWO));
+
+    let pipe = target.file("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    let error = target.refused(&["-S", "-f", pipe.to_str().unwrap()], 2);
+    assert!(error.contains("pipe: it cannot be opened: expected a file"), "{error}");
+    let said = target.said(&["-G", "iscsi_offload_mode=TOE"]);
+    assert!(said.contains("note: ") && said.contains("iSCSI is done in software"), "{said}");
 }
 
 #[test]

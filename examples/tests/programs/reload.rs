@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
 
 use iscsi_runtime::{Client, ClientConfig};
+use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
 
 use super::support::{Killed, free_address, iscsi_target, write};
@@ -34,6 +35,11 @@ impl Served {
     /// Writes another file, has it read, and gives what is said of that, up to `last`.
     fn reload(&mut self, text: &str, last: &str) -> String {
         write(&self.file, text);
+        self.signal(last)
+    }
+
+    /// The same with the file as it is.
+    fn signal(&mut self, last: &str) -> String {
         let signalled = Command::new("kill").args(["-HUP", &self.child.0.id().to_string()]).status().unwrap();
         assert!(signalled.success());
         let mut said = String::new();
@@ -60,7 +66,8 @@ fn the_file_is_read_again_and_sessions_go_on() {
     let client = Client::connect(ClientConfig::new(address.to_string(), TARGET)).wait().unwrap();
     let disk = client.disk(0).wait().unwrap();
     disk.write(0, vec![9; 512].into()).wait().unwrap();
-    assert!(served.reload(&text(&address, ""), "reload: ").contains("reload: nothing has changed"));
+    let said = served.reload(&text(&address, ""), "iscsi_auth_order");
+    assert!(said.contains("reload: nothing has changed") && said.contains("WARN"), "what does nothing is told: {said}");
 
     let device = folder.path().join("disk");
     fs::File::create(&device).unwrap().set_len(1 << 20).unwrap();
@@ -108,6 +115,11 @@ fn what_cannot_be_is_named_and_changes_nothing() {
         let said = served.reload(&text, "reload: nothing has changed");
         assert!(said.contains(&expected), "{said}");
     }
+    fs::remove_file(&served.file).unwrap();
+    rustix::fs::mknodat(CWD, &served.file, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let said = served.signal("reload: nothing has changed");
+    assert!(said.contains("it cannot be opened: expected a file"), "{said}");
+    fs::remove_file(&served.file).unwrap();
     drop(taken);
     disk.read(0, 1).wait().unwrap();
     let nothing = served.reload(&text(&address, ""), "reload: ");

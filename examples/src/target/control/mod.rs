@@ -1,27 +1,28 @@
 //! What a running target answers at its control socket.
 //!
 //! ```text
-//!   Service ── Request ──> Running::handle ──> Server: sessions, stores, policy, changes
-//!           <── Answer ──        │
-//!                                └──> Configured: what the file says
+//!   Service ── Request ──> Shared: files are read ──> Running ──> Server: sessions, stores, policy, changes
+//!           <── Answer ──                                └──────> Configured: what the file says
 //! ```
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use iscsi_control::{Answer, Problem, Request, Service, Targets, default_path};
-use iscsi_runtime::{Report, Server, ServerState, SessionSelector, SessionState, Tsih};
+use iscsi_runtime::{Server, ServerState, SessionSelector, SessionState, Tsih};
 use parking_lot::Mutex;
+use t5_policy::Program;
 
 mod change;
-mod file;
 mod shown;
 
 use super::Configured;
 use super::running::Running;
 use crate::failure::{Failure, Kind};
+use crate::file;
+pub(super) use change::Told;
 
 /// How long an initiator has to log out when it is asked to, before its session is ended.
 const LOGOUT_PATIENCE: Duration = Duration::from_secs(3);
@@ -32,8 +33,17 @@ const NO_SOCKET: &str = "none";
 /// A server that is asked and told things until somebody ends it.
 #[derive(Debug)]
 pub(super) struct Controlled {
-    running: Arc<Mutex<Option<Running>>>,
+    shared: Arc<Shared>,
     service: Option<Service>,
+}
+
+/// What requests and signals have in common.
+#[derive(Debug)]
+struct Shared {
+    /// Held by whoever asks for something, from the first look at a file on: one thing is done after another.
+    turn: Mutex<()>,
+    /// Held while something is asked of the server or changed, and never while a file is read. None once it is to end.
+    running: Mutex<Option<Running>>,
 }
 
 impl Controlled {
@@ -43,12 +53,9 @@ impl Controlled {
     /// There can be no socket at the place that was asked for.
     pub(super) fn start(running: Running, place: Option<&Path>) -> Result<Self, Failure> {
         let by_file = running.configured.is_some();
-        let running = Arc::new(Mutex::new(Some(running)));
-        let handler = Arc::clone(&running);
-        let handle = move |request| match handler.lock().as_mut() {
-            Some(running) => running.handle(request),
-            None => Answer::error(Problem::Refused, "the target is about to end"),
-        };
+        let shared = Arc::new(Shared { turn: Mutex::new(()), running: Mutex::new(Some(running)) });
+        let handler = Arc::clone(&shared);
+        let handle = move |request| handler.handle(request);
         let service = match place {
             Some(place) if place == Path::new(NO_SOCKET) => None,
             Some(place) => {
@@ -57,21 +64,23 @@ impl Controlled {
             None if by_file => at_usual_place(handle),
             None => None,
         };
-        Ok(Self { running, service })
+        Ok(Self { shared, service })
     }
 
-    /// Reads the file again, as [`Running::reload`] does.
+    /// Reads the file again and makes the server what it says; targets that are stopped stay so.
     ///
     /// # Errors
-    /// Why nothing has changed.
-    pub(super) fn reload(&self) -> Result<Report, Failure> {
-        self.running.lock().as_mut().expect("only `end` takes the server away, once").reload()
+    /// Why nothing has changed: there is no file, it is wrong, or the server cannot be what it says.
+    pub(super) fn reload(&self) -> Result<Told, Failure> {
+        let _turn = self.shared.turn.lock();
+        let read = self.shared.read(None)?.ok_or_else(no_configuration)?;
+        self.shared.with(|running| running.reload(read))
     }
 
     /// Nobody is heard any more. The server, once it has done what it was told before.
     pub(super) fn end(self) -> Server {
         drop(self.service);
-        self.running.lock().take().expect("only this takes the server away, once").server
+        self.shared.running.lock().take().expect("only this takes the server away, once").server
     }
 }
 
@@ -90,9 +99,9 @@ fn at_usual_place(handle: impl FnMut(Request) -> Answer + Send + 'static) -> Opt
     }
 }
 
-impl Running {
+impl Shared {
     /// Does what is asked, and says how that went.
-    fn handle(&mut self, request: Request) -> Answer {
+    fn handle(&self, request: Request) -> Answer {
         let answer = self.answer(request);
         if let Ok(Answer::Done { notes }) = &answer {
             notes.iter().for_each(|note| tracing::info!("iscsictl: {note}"));
@@ -107,28 +116,51 @@ impl Running {
         })
     }
 
-    fn answer(&mut self, request: Request) -> Result<Answer, Failure> {
+    fn answer(&self, request: Request) -> Result<Answer, Failure> {
+        let _turn = self.turn.lock();
         match request {
-            Request::Status => Ok(shown::status(&self.server.state(), self.configured.as_ref())),
-            Request::Sessions { targets, initiator } => self.sessions(&targets, initiator.as_deref()),
-            Request::Configuration { targets } => self.configuration(&targets),
-            Request::Globals => Ok(shown::globals(&self.configured()?.configuration.global)),
-            Request::SetGlobal { key, value } => self.set_global(&key, &value),
-            Request::Start { targets, file } => self.start(targets.as_ref(), file.as_deref()),
-            Request::Stop { targets } => self.stop(&targets),
-            Request::Flush { targets, lun } => self.flush(&targets, lun),
-            Request::Drop { session } => self.drop_session(session),
-            Request::Write { file } => self.write(&file),
-            Request::Policy { file } => self.load_policy(&file),
+            Request::Status => {
+                self.with(|running| Ok(shown::status(&running.server.state(), running.configured.as_ref())))
+            }
+            Request::Sessions { targets, initiator } => {
+                self.with(|running| running.sessions(&targets, initiator.as_deref()))
+            }
+            Request::Configuration { targets } => self.with(|running| running.configuration(&targets)),
+            Request::Globals => self.with(|running| Ok(shown::globals(&running.configured()?.configuration.global))),
+            Request::SetGlobal { key, value } => self.with(|running| running.set_global(&key, &value)),
+            Request::Start { targets, file } => {
+                let read = self.read(file)?;
+                self.with(|running| running.start(targets.as_ref(), read))
+            }
+            Request::Stop { targets } => self.with(|running| running.stop(&targets)),
+            Request::Flush { targets, lun } => self.with(|running| running.flush(&targets, lun)),
+            Request::Drop { session } => self.with(|running| running.drop_session(session)),
+            Request::Write { file } => self.with(|running| running.write(&file)),
+            Request::Policy { file } => load_policy(&file).and_then(|policy| {
+                let rules = policy.rules().count();
+                self.with(|running| running.set_policy(&file, policy))?;
+                let note = format!("{}: {rules} rules decide on connections from now on", file.display());
+                Ok(Answer::Done { notes: vec![note] })
+            }),
         }
     }
 
+    /// Does something with the target as it is.
+    fn with<V>(&self, act: impl FnOnce(&mut Running) -> Result<V, Failure>) -> Result<V, Failure> {
+        act(self.running.lock().as_mut().ok_or_else(|| refused("the target is about to end"))?)
+    }
+
+    /// Reads a file, or the one that the target has; nothing if it has none.
+    fn read(&self, file: Option<PathBuf>) -> Result<Option<Configured>, Failure> {
+        let own = |running: &mut Running| Ok(running.configured.as_ref().map(|running| running.file().to_owned()));
+        let file = file.map_or_else(|| self.with(own), |file| Ok(Some(file)))?;
+        file.map(|file| Configured::read(&file)).transpose()
+    }
+}
+
+impl Running {
     fn configured(&self) -> Result<&Configured, Failure> {
-        self.configured.as_ref().ok_or_else(|| {
-            refused(
-                "the target was started by options and has no configuration: start it with iscsi-target --config FILE",
-            )
-        })
+        self.configured.as_ref().ok_or_else(no_configuration)
     }
 
     fn sessions(&self, targets: &Targets, initiator: Option<&str>) -> Result<Answer, Failure> {
@@ -142,7 +174,8 @@ impl Running {
             session.target_name.as_ref().map_or(names.is_none(), has)
                 && initiator.is_none_or(|name| session.initiator_name == name)
         };
-        Ok(Answer::Sessions { sessions: state.sessions.iter().filter(wanted).map(shown::session).collect() })
+        let sessions = state.sessions.iter().filter(wanted).map(shown::session).collect();
+        Ok(Answer::Sessions { sessions, silent_cores: state.silent_cores })
     }
 
     fn configuration(&self, targets: &Targets) -> Result<Answer, Failure> {
@@ -174,9 +207,12 @@ impl Running {
     fn drop_session(&self, handle: u16) -> Result<Answer, Failure> {
         let dropped = self.server.drop_sessions(&SessionSelector::Tsih(Tsih(handle)), LOGOUT_PATIENCE);
         if dropped.asked == 0 {
-            return Err(Failure::usage(format!(
-                "there is no session {handle}: iscsictl -r shows those that there are"
-            )));
+            return Err(match self.server.state().silent_cores {
+                0 => Failure::usage(format!("there is no session {handle}: iscsictl -r shows those that there are")),
+                silent => refused(format!(
+                    "no session {handle} is among those that are known, and threads of the target that do not answer: {silent}"
+                )),
+            });
         }
         if dropped.left > 0 {
             return Err(refused("the session ends when its block I/O has come back, which it has not yet"));
@@ -191,16 +227,22 @@ impl Running {
         Ok(Answer::Done { notes: vec![format!("{} holds what is in force", file.display())] })
     }
 
-    fn load_policy(&self, file: &Path) -> Result<Answer, Failure> {
-        let name = file.display().to_string();
-        let bytes =
-            file::read(file, t5_policy::FILE_BYTES_MAX).map_err(|error| Failure::local(format!("{name}: {error}")))?;
-        let program = crate::policy::program(&name, &bytes)
-            .map_err(|lines| Failure::usages(lines).unwrap_or_else(|| Failure::usage("it is no policy")))?;
-        let rules = program.rules().count();
-        self.server.set_policy(program).map_err(|error| refused(format!("{name}: {error}")))?;
-        Ok(Answer::Done { notes: vec![format!("{name}: {rules} rules decide on connections from now on")] })
+    fn set_policy(&self, file: &Path, policy: Program) -> Result<(), Failure> {
+        self.server.set_policy(policy).map_err(|error| refused(format!("{}: {error}", file.display())))
     }
+}
+
+/// The offload policy of a file.
+fn load_policy(file: &Path) -> Result<Program, Failure> {
+    let name = file.display().to_string();
+    let bytes = file::open(file).and_then(|opened| file::read(opened, t5_policy::FILE_BYTES_MAX));
+    let bytes = bytes.map_err(|error| Failure::local(format!("{name}: {error}")))?;
+    crate::policy::program(&name, &bytes)
+        .map_err(|lines| Failure::usages(lines).unwrap_or_else(|| Failure::usage("it is no policy")))
+}
+
+fn no_configuration() -> Failure {
+    refused("the target was started by options and has no configuration: start it with iscsi-target --config FILE")
 }
 
 /// The target cannot do that as it is.

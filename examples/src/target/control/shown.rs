@@ -27,6 +27,7 @@ pub(super) fn status(state: &ServerState, configured: Option<&Configured>) -> An
         config: configured.map(|configured| configured.file().into()),
         portals: portals.into_iter().collect(),
         targets: targets.collect(),
+        silent_cores: state.silent_cores,
     })
 }
 
