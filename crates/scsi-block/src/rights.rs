@@ -3,9 +3,10 @@
 //! A unit that a nexus has no right to is not there for it: not in REPORT LUNS, not for commands, task management or copies. One that it may
 //! only read is write protected for it. To reset a unit it has the right all the same, as a reset is how an initiator recovers.
 
-use std::ops::{Deref, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::device::TargetDevice;
 use crate::roster::Roster;
 
@@ -52,20 +53,23 @@ impl DeviceView {
         &self.device
     }
 
-    /// The units that there are now for the initiator. It stands before the device's own list, which nothing that has a view comes to.
+    /// The clock of the device.
+    pub(crate) fn clock(&self) -> Option<Clock> {
+        self.device.clock()
+    }
+
+    /// Which roster is the newest.
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        self.device.version()
+    }
+
+    /// The units that there are now for the initiator.
     pub(crate) fn roster(&self) -> Arc<Roster> {
         let roster = self.device.roster();
         match self.rights.0 {
             None => roster,
             Some(_) => Arc::new(roster.filtered(|number| self.rights.write(number).is_some())),
         }
-    }
-}
-
-impl Deref for DeviceView {
-    type Target = TargetDevice;
-
-    fn deref(&self) -> &TargetDevice {
-        &self.device
     }
 }
