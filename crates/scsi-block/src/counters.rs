@@ -40,8 +40,9 @@ impl Counters {
         }
     }
 
+    /// A command has come to write so many bytes.
     #[inline]
-    fn count_write(&self, bytes: u64) {
+    pub(crate) fn count_write(&self, bytes: u64) {
         add(&self.writes, 1);
         add(&self.bytes_written, bytes);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cdb::{self, Cdb};
-use crate::commands::{self, Context, Plan, Refusal, Transfer};
+use crate::commands::{self, Context, Plan, Purpose, Refusal, Transfer};
 use crate::counters::Counters;
 use crate::io::{BlockIo, Extent};
 use crate::link::RequestCounter;
@@ -14,7 +14,7 @@ use crate::reservations::NexusName;
 use crate::rights::DeviceView;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 use crate::status::Status;
-use crate::task::{Begin, Command, Outcome, Phase, Step, Task, Then};
+use crate::task::{Begin, Command, Outcome, Phase, Rare, Step, Task, Then};
 use crate::task_set::{Position, TaskAttribute, TaskSet};
 use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
 
@@ -171,9 +171,31 @@ impl AtUnit {
             return Step::Aborted;
         }
         self.revoke_tokens(then.changes());
-        self.counters.count(&request);
+        self.count(&request, &then);
         task.phase = Phase::ExpectIo(then);
         Step::Io(request)
+    }
+
+    /// Counts a command by its first request.
+    #[inline]
+    fn count(&self, request: &BlockIo, then: &Then) {
+        match then {
+            Then::Rarely(rare) => self.count_rarely(request, rare),
+            _ => self.counters.count(request),
+        }
+    }
+
+    /// Where there is protection information, blocks are read to be exchanged or to be compared too.
+    #[cold]
+    fn count_rarely(&self, request: &BlockIo, rare: &Rare) {
+        match rare {
+            Rare::Exchange(exchange) => {
+                let block_bytes = u64::from(self.unit.config.stored_block_bytes());
+                self.counters.count_write(exchange.extent().blocks * block_bytes);
+            }
+            Rare::Check(_, Purpose::Verify(_)) => {}
+            _ => self.counters.count(request),
+        }
     }
 
     /// A request of a task is at the store no more, and these blocks have changed.

@@ -178,3 +178,28 @@ fn space_is_told_in_threshold_sets_once_somebody_has_looked() {
     let provisioning = good(&mut nexus, &Cdb::inquiry_page(0xb2, 255), &[]);
     assert_eq!(LogicalBlockProvisioning::decode(&provisioning).unwrap().threshold_exponent, THRESHOLD_EXPONENT);
 }
+
+#[test]
+fn what_reads_to_exchange_or_to_compare_is_no_read() {
+    let mut protected = config("a");
+    protected.protection = Some(protection::ProtectionType::One);
+    let mut nexus = settled(&device([protected]), "one");
+    // Zeros with a tuple that nothing is checked of.
+    let store = |_: &Task, request: &BlockIo| {
+        Ok(match request {
+            BlockIo::Read(extent) => IoOutput::Data(vec![0; extent.blocks as usize * 520].into()),
+            _ => IoOutput::Done,
+        })
+    };
+    let mut run = |cdb: Cdb, bytes: usize| {
+        let outcome = run_with(&mut nexus, &Command::new(lun(0), cdb.as_bytes()), &vec![0; bytes], store);
+        assert_eq!(outcome.status, Status::Good, "{cdb:?}");
+    };
+    run(Cdb::compare_and_write(0, 2), 2 * 2 * 512);
+    run(Cdb::or_write_16(0, 3), 3 * 512);
+    run(Cdb::verify_16(0, 8, true), 8 * 512);
+    run(Cdb::verify_16(0, 8, false), 0);
+    run(Cdb::write_16(0, 4), 4 * 512);
+    run(Cdb::read_16(0, 5), 0);
+    assert_eq!(statistics(&mut nexus), [1, 3, 2 + 3 + 4, 5]);
+}
