@@ -37,7 +37,8 @@ use at_unit::AtUnit;
 ///
 /// A command goes [`begin`](Self::begin), then [`start`](Self::start) when its data-out is there, then
 /// [`resume`](Self::resume) each time the store has done what the last [`Step::Io`] asked, until [`Step::Done`] or
-/// [`Step::Aborted`]. Commands may overlap in any way. No call waits for anything.
+/// [`Step::Aborted`]. [`Step::Answered`] is in between at most once: the command has ended, and the task goes on like any other, with
+/// an end that is told to nobody. Commands may overlap in any way. No call waits for anything.
 #[derive(Debug)]
 pub struct Nexus {
     device: DeviceView,
@@ -181,7 +182,8 @@ impl Nexus {
         step
     }
 
-    /// The store has ended the request that the last [`Step::Io`] asked for.
+    /// The store has ended the request that the last [`Step::Io`] or [`Step::Answered`] asked for. Of a task whose command has been answered
+    /// nothing is told to the initiator, whatever it ends with.
     ///
     /// # Panics
     /// The task has no request under way.
@@ -233,7 +235,7 @@ impl Nexus {
     }
 
     /// The owner has ended a task that has not come to [`Step::Done`] or [`Step::Aborted`], as ABORT TASK does; if the last step was
-    /// [`Step::Io`], to be called when the store has ended that request. Others may wait for either.
+    /// [`Step::Io`] or [`Step::Answered`], to be called when the store has ended that request. Others may wait for either.
     pub fn forget(&mut self, mut task: Task) {
         if let Phase::ExpectIo(then) = &task.phase {
             self.handle_io_end(&task, then);

@@ -56,8 +56,9 @@ pub enum Step {
     Io(BlockIo),
     /// The task has ended.
     Done(Outcome),
-    /// The command has ended with GOOD, as it asked for its answer at once (IMMED), and the task goes on without one: the store is to do this, and
-    /// what becomes of the task is told to nobody. No task management function for single tasks reaches it any more.
+    /// The command has ended with GOOD, as it asked for its answer at once (IMMED), and the task goes on: the store is to do this as with
+    /// [`Io`](Self::Io), and what the task ends with is told to nobody. It has left its task set, so that no function for the tasks of that reaches it;
+    /// it ends with its nexus, with a reset, with PREEMPT AND ABORT, and with the others where QERR ends those.
     Answered(BlockIo),
     /// Nothing yet: requests of other tasks, which this one has ended, have not come back. [`Nexus::wake`](crate::Nexus::wake) says what
     /// follows, to be called in a while, such as a millisecond.
@@ -94,7 +95,7 @@ impl Outcome {
     }
 }
 
-/// A command that has begun and not ended.
+/// A command that has begun and not ended, or that was answered and goes on.
 ///
 /// It holds no lock, borrow or buffer of anybody else's. One that is not carried to its end is given to
 /// [`Nexus::forget`](crate::Nexus::forget), so that those which wait for it may go on.
@@ -200,7 +201,7 @@ impl Task {
         self.unit as usize
     }
 
-    /// Which unit's store is to do what the last [`Step::Io`] asks for: [`unit`](Self::unit), but for copies, which work on others too.
+    /// Which unit's store is to do what the last [`Step::Io`] or [`Step::Answered`] asks for: [`unit`](Self::unit), but for copies, which work on others too.
     pub fn store(&self) -> usize {
         self.copy().map_or(self.unit(), CopyJob::unit)
     }
