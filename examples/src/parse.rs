@@ -42,24 +42,20 @@ pub fn request_size(text: &str) -> Result<u32, String> {
     if (512..=MAX).contains(&size) { Ok(size as u32) } else { Err("expected a size from 512 to 16M".into()) }
 }
 
-/// Numbers of processors and ranges of them, with commas between.
+/// Processors by number and range, 0 to 1023, with commas between: each once, in ascending order. Whether there are such processors is not asked.
 ///
 /// # Errors
 /// What was expected.
 pub fn processors(text: &str) -> Result<Vec<usize>, String> {
-    const MAX: usize = 1023;
-    let range = |part: &str| {
+    let mut named = [false; 1024];
+    for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        (first <= last && last <= MAX).then_some(first..=last)
-    };
-    // A name for each processor that there may be is room enough.
-    let ranges: Option<Vec<_>> = text.split(',').take(MAX + 1).map(range).collect();
-    let mut processors: Vec<usize> =
-        ranges.ok_or("expected processors, such as 0,1 or 0-3")?.into_iter().flatten().collect();
-    processors.sort_unstable();
-    processors.dedup();
-    Ok(processors)
+        let range = first.trim().parse().ok().zip(last.trim().parse().ok());
+        let range = range.filter(|(first, last): &(usize, usize)| first <= last);
+        let range = range.and_then(|(first, last)| named.get_mut(first..=last));
+        range.ok_or("expected processors, such as 0,1 or 0-3")?.fill(true);
+    }
+    Ok((0..named.len()).filter(|processor| named[*processor]).collect())
 }
 
 /// On how many threads a target serves, or on which processors.
@@ -334,6 +330,17 @@ mod tests {
         }
         assert_eq!("none".parse(), Ok(Limit(None)));
         assert_eq!("2m".parse(), Ok(Limit(Some(Duration::from_secs(120)))));
+    }
+
+    #[test]
+    fn processors_are_each_told_once() {
+        assert_eq!(processors("3, 0-1,1,0"), Ok(vec![0, 1, 3]));
+        assert_eq!(processors("1023").map(|list| list.len()), Ok(1));
+        assert_eq!(processors(&["0-1023"; 2000].join(",")).map(|list| list.len()), Ok(1024));
+        let behind = [&["0"; 2000].join(","), ",x"].concat();
+        for wrong in ["", ",", "1-0", "1024", "0-1024", "18446744073709551615", "-1", "1-", &behind] {
+            assert!(processors(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

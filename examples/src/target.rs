@@ -76,6 +76,7 @@ disks are flushed, exit within 5 s; a later second signal ends the process at on
 SIGHUP reads the file of --config again: devices and portals change at once, keys for
 new logins, and sessions that no change names go on; if the file is wrong or asks for
 what cannot be, nothing changes. stderr tells what has changed, or why nothing has.
+Without --config SIGHUP ends the process, at once.
 
 Exit codes:
   0  ended by a signal

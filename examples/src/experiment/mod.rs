@@ -8,12 +8,13 @@
 pub mod report;
 pub mod way;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use t5_model::FIRMWARE_SESSIONS_MAX;
 
 use self::report::{Measurement, adapter, faults, load_name, picture, text};
 use self::way::{Setting, Way, measure};
@@ -33,7 +34,7 @@ const TITLE: &str = "iSCSI IOPS and throughput over I/O size: all in software, t
 const HELP: &str = "\
 What it does: a target with a disk in memory on PF4 of a Chelsio T5 adapter that is a program, an initiator on PF5, the adapter's embedded switch
 between them, the offload policy of the paper loaded, digests for headers and data, every block that is read verified. Once the initiator is this
-program, once the adapter's firmware, as in the paper. Then the same over the kernel's TCP, and with nothing between the two, for comparison. Nothing listens but on loopback; nothing but the figure is kept.
+program, once the adapter's firmware, as in the paper. Then the same over the kernel's TCP, and with nothing between the two, where no digest is made, for comparison. Nothing listens but on loopback; nothing but the figure is kept.
 
 The figures are those of a program on this machine. What an adapter in hardware does they do not say.
 
@@ -137,6 +138,7 @@ impl Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     process::start_log(&arguments.log)?;
     let (setting, ways) = (arguments.setting(), arguments.ways());
+    check(&setting, &ways)?;
     arguments.tell(&heading(&setting));
     let progress = progress(ways.len() * LOADS.len() * SIZES.len());
     let (mut measurements, mut counters) = (Vec::new(), None::<Counters>);
@@ -159,16 +161,33 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         progress.suspend(|| arguments.tell(&format!("{}\n", text(way, &measurements))));
     }
     progress.finish_and_clear();
-    let path = arguments.figure.display().to_string();
-    let drawn = picture(TITLE, &measurements)?;
-    std::fs::write(&arguments.figure, drawn).map_err(|error| Failure::local(format!("{path}: {error}")))?;
+    // What was measured is told even if the figure cannot be drawn.
+    let drawn = draw(&arguments.figure, &measurements);
+    let figure = drawn.is_ok().then(|| arguments.figure.display().to_string());
     if arguments.json {
-        show::print(&as_json(&setting, &measurements, counters, &path));
+        show::print(&as_json(&setting, &measurements, counters, figure.as_deref()));
     } else {
         counters.iter().for_each(|counters| show::print(&adapter(counters)));
-        show::print(&format!("figure     {path}"));
+        figure.iter().for_each(|path| show::print(&format!("figure     {path}")));
     }
-    judge(&measurements)
+    judge(&measurements).and(drawn)
+}
+
+/// Refuses what a way cannot do, before an hour has gone into the others.
+fn check(setting: &Setting, ways: &[Way]) -> Result<(), Failure> {
+    let jobs = setting.jobs;
+    if ways.contains(&Way::T5Firmware) && jobs as usize > FIRMWARE_SESSIONS_MAX {
+        let message = format!(
+            "--jobs {jobs}: the adapter's firmware has at most {FIRMWARE_SESSIONS_MAX} sessions: choose other ways with --way"
+        );
+        return Err(Failure::usage(message));
+    }
+    Ok(())
+}
+
+fn draw(path: &Path, measurements: &[Measurement]) -> Result<(), Failure> {
+    let drawn = picture(TITLE, measurements)?;
+    std::fs::write(path, drawn).map_err(|error| Failure::local(format!("--figure {}: {error}", path.display())))
 }
 
 /// Tells what went wrong.
@@ -200,7 +219,7 @@ fn heading(setting: &Setting) -> String {
     });
     format!(
         "all of it  is software on {all} processors{bound}: what an adapter in hardware does, these figures do not say\n\
-         disk       {disk}, each block that is read is verified; header and data digests CRC32C\n\
+         disk       {disk}, each block that is read is verified; header and data digests CRC32C, but over the loopback port none\n\
          load       {jobs} sessions, {iodepth} requests under way in each, {runtime:?} a load\n\
          policy     {POLICY}\n"
     )
@@ -213,7 +232,12 @@ fn progress(length: usize) -> ProgressBar {
     bar
 }
 
-fn as_json(setting: &Setting, measurements: &[Measurement], counters: Option<Counters>, figure: &str) -> String {
+fn as_json(
+    setting: &Setting,
+    measurements: &[Measurement],
+    counters: Option<Counters>,
+    figure: Option<&str>,
+) -> String {
     json!({
         "software": true,
         "processors": std::thread::available_parallelism().map_or(1, usize::from),
@@ -259,5 +283,12 @@ mod tests {
         assert!(error(&["--cores", "0"]).contains("expected the numbers of two processors, such as 0,1"));
         assert!(error(&["--cores", "0,70000"]).contains("may not use both"));
         assert!(error(&["--way", "air"]).contains("t5-model, t5-firmware, kernel, loopback"));
+        let check = |words: &[&str]| {
+            let words = std::iter::once("experiment").chain(words.iter().copied());
+            let arguments = Arguments::try_parse_from(words).unwrap();
+            check(&arguments.setting(), &arguments.ways()).map_err(|failure| failure.to_string())
+        };
+        assert!(check(&["--jobs", "65"]).unwrap_err().contains("at most 64 sessions: choose other ways with --way"));
+        assert_eq!((check(&["--jobs", "64"]), check(&["--jobs", "65", "--way", "kernel"])), (Ok(()), Ok(())));
     }
 }

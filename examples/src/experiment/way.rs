@@ -42,10 +42,12 @@ impl Way {
     }
 }
 
-/// How long a command may take before the run is given up.
+/// How long a command may take before the run is given up, beside the time that those ahead of it take on the slowest disk.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time that all but the measured part may take: filling, logins, reading back; after that nobody waits any more.
+/// Time that all but the measured part may take beside what filling and reading back take on the slowest disk; after that nobody waits any more.
 const REST_PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes that the slowest disk moves in a second which is waited for.
+const SLOWEST_BYTES: u64 = 2 << 20;
 
 /// What all measurements have in common.
 #[derive(Clone, Debug)]
@@ -64,6 +66,23 @@ pub struct Setting {
     pub processors: Option<[usize; 2]>,
 }
 
+impl Setting {
+    /// How long a measurement may take: its own time, and that of a disk which is written as a whole and read as a whole.
+    fn patience(&self) -> Duration {
+        self.runtime + REST_PATIENCE + slowest(2 * self.size)
+    }
+
+    /// How long a command may take with all others ahead of it.
+    fn command_timeout(&self, block_size: u32) -> Duration {
+        COMMAND_TIMEOUT + slowest(u64::from(self.jobs) * u64::from(self.iodepth) * u64::from(block_size))
+    }
+}
+
+/// What the slowest disk takes for so many bytes.
+fn slowest(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / SLOWEST_BYTES)
+}
+
 /// What one measurement has come to.
 pub type Outcome = Result<(Report, Option<Counters>), Failure>;
 
@@ -74,7 +93,7 @@ pub type Outcome = Result<(Report, Option<Counters>), Failure>;
 pub fn measure(way: Way, rw: Direction, block_size: u32, setting: &Setting) -> Outcome {
     let (sender, outcome) = mpsc::channel();
     let owned = setting.clone();
-    let patience = setting.runtime + REST_PATIENCE;
+    let patience = setting.patience();
     let run = move || {
         // Nobody may be waiting any more.
         drop(sender.send(run(way, rw, block_size, &owned)));
@@ -98,6 +117,7 @@ fn run(way: Way, rw: Direction, block_size: u32, setting: &Setting) -> Outcome {
     let bound = |processor: Option<usize>| processor.into_iter().collect::<Vec<_>>();
     let (disk, geometry) = disk(setting)?;
     let builder = Server::builder().cores(1).processors(bound(of_target));
+    let serve = |builder, disk| serve(builder, disk, setting.command_timeout(block_size));
     // The threads of the server begin where the system lets them, and bind themselves.
     let pin = || {
         pin_thread(&bound(of_initiator)).map_err(|error| Failure::local(format!("processor {of_initiator:?}: {error}")))
@@ -150,10 +170,10 @@ fn run(way: Way, rw: Direction, block_size: u32, setting: &Setting) -> Outcome {
 }
 
 /// A server with the disk, and how an initiator reaches it: with digests for headers and data.
-fn serve(builder: ServerBuilder, disk: Disk) -> Result<(Server, ClientConfig), Failure> {
+fn serve(builder: ServerBuilder, disk: Disk, command_timeout: Duration) -> Result<(Server, ClientConfig), Failure> {
     let limits = digest::limits(Digest::Crc32c, Digest::Crc32c);
     let (server, url) = start_own(builder.limits(limits.clone()), disk)?;
-    let escalation = Escalation { command_timeout: COMMAND_TIMEOUT, ..Escalation::default() };
+    let escalation = Escalation { command_timeout, ..Escalation::default() };
     Ok((server, ClientConfig::new(url.address(), TARGET_NAME).limits(limits).escalation(Some(escalation))))
 }
 
@@ -168,4 +188,25 @@ fn disk(setting: &Setting) -> Result<(Disk, Geometry), Failure> {
     // The size of a device is where it ends; its metadata says nothing.
     let end = std::fs::File::open(path).and_then(|mut file| std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)));
     Ok((disk, geometry(end.map_err(|error| failed(&error))?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn larger_work_is_waited_for_longer() {
+        let small = Setting {
+            runtime: Duration::from_secs(1),
+            jobs: 4,
+            iodepth: 64,
+            size: 64 << 20,
+            device: None,
+            processors: None,
+        };
+        let full = Setting { runtime: Duration::from_secs(60), jobs: 32, size: 1 << 30, ..small.clone() };
+        assert_eq!([&small, &full].map(Setting::patience).map(|time| time.as_secs()), [125, 1144]);
+        let timeouts = [small.command_timeout(4096), full.command_timeout(65536)];
+        assert_eq!(timeouts.map(|time| time.as_secs()), [10, 74]);
+    }
 }

@@ -517,6 +517,14 @@ fn the_experiment_measures_draws_and_tells() {
     let picture = fs::read_to_string(&figure).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("random READ/WRITE"), "{picture}");
 
+    // What was measured is not lost with the figure.
+    let words =
+        ["--json", "--full", "--way", "loopback", "--runtime", "5ms", "--size", "8M", "--figure", "/nowhere/f.svg"];
+    let output = Command::new(env!("CARGO_BIN_EXE_experiment")).args(words).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report["measurements"].as_array().unwrap().len(), &report["jobs"]), (15, &32.into()));
+    assert!(report["figure"].is_null() && refused(output, 6).contains("--figure /nowhere/f.svg: "));
+
     let device = folder.path().join("disk");
     File::create(&device).unwrap().set_len(8 << 20).unwrap();
     let text = experiment(&["--json", "--way", "loopback", "--device", device.to_str().unwrap(), "--yes"]);
