@@ -17,6 +17,7 @@ use std::{
 };
 
 use clap::Parser;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::json;
 
 /// Bytes of a basic header segment (RFC 7143 section 11.2): what a PDU without data costs.
@@ -148,5 +149,9 @@ fn ask(
 
 /// Binds this thread to a processor; where that is not possible, the figure is merely less steady.
 fn pin(processor: usize) {
-    core_affinity::set_for_current(core_affinity::CoreId { id: processor });
+    let mut set = CpuSet::new();
+    if processor < CpuSet::MAX_CPU {
+        set.set(processor);
+    }
+    sched_setaffinity(None, &set).unwrap_or_default();
 }

@@ -39,6 +39,7 @@ use self::space::SpaceWatch;
 use crate::network::Network;
 use block_store::{BlockStore, IoId};
 use iscsi_node::target::TargetConfig;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use scsi_block::io::BlockIo;
 use std::io;
 use std::net::SocketAddr;
@@ -240,8 +241,12 @@ impl Drop for Server {
 
 /// Has the calling thread run on one processor alone.
 fn bind(processor: usize) {
-    if !core_affinity::set_for_current(core_affinity::CoreId { id: processor }) {
-        tracing::warn!(processor, "a loop is not bound: this process may not use that processor");
+    let mut set = CpuSet::new();
+    if processor < CpuSet::MAX_CPU {
+        set.set(processor);
+    }
+    if let Err(error) = sched_setaffinity(None, &set) {
+        tracing::warn!(processor, %error, "a loop is not bound: this process may not use that processor");
     }
 }
 
