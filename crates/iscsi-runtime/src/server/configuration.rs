@@ -57,11 +57,13 @@ impl Configuration {
         Self { cores, connections_max, busy_poll, capture, state, ..self }
     }
 
-    /// The same with each target stopped that another has stopped.
+    /// The same with each target stopped that another has stopped, which runs.
     #[must_use]
     pub fn with_targets_stopped_of(mut self, other: &Self) -> Self {
         for target in &mut self.targets {
-            if let Some(found) = other.target(&target.name) {
+            // A name that is none is refused when the configuration is put to use.
+            let name = target::normalise(&target.name).unwrap_or_default();
+            if let Some(found) = other.target(&name) {
                 target.availability = found.availability;
             }
         }

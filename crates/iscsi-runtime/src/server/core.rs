@@ -295,10 +295,10 @@ impl Core {
                 }
                 Message::Listen(place, listener, tag) => self.listen(place, listener, tag, now),
                 Message::Unlisten(place) => {
-                    self.portal_groups[place] = None;
+                    self.regroup(place, None);
                     self.endpoint.unlisten(place);
                 }
-                Message::Regroup(place, tag) => self.portal_groups[place] = Some(tag),
+                Message::Regroup(place, tag) => self.regroup(place, Some(tag)),
                 Message::Close(store) => self.close(store),
                 Message::Drain(until) => {
                     self.endpoint.stop_listening();
@@ -320,6 +320,14 @@ impl Core {
         self.portal_groups[place] = Some(tag);
         // Who has come before is not told of.
         self.accept(place, now);
+    }
+
+    /// What is listened on at that place is of another portal group, or of none any more.
+    fn regroup(&mut self, place: usize, tag: Option<u16>) {
+        // There is none if it could not be listened on.
+        if let Some(own) = self.portal_groups.get_mut(place) {
+            *own = tag;
+        }
     }
 
     fn accept(&mut self, place: usize, now: Instant) {
