@@ -10,6 +10,7 @@ mod difference;
 mod disk;
 mod judgement;
 mod listeners;
+mod making;
 mod policy;
 mod portal_groups;
 mod registry;
