@@ -1,6 +1,6 @@
 //! Trouble on a plan, above any other store: for tests.
 
-use crate::{BlockStore, IoId, StoreQueue};
+use crate::{BlockStore, FileLock, IoId, StoreQueue};
 use parking_lot::Mutex;
 use scsi_block::io::{BlockIo, Geometry, IoDone, IoError, Space};
 use std::collections::VecDeque;
@@ -107,6 +107,10 @@ impl BlockStore for FaultStore {
 
     fn space(&self) -> Option<Space> {
         self.inner.space()
+    }
+
+    fn lock(&self) -> Option<FileLock> {
+        self.inner.lock()
     }
 
     fn grow(&self, blocks: u64) -> std::io::Result<()> {

@@ -20,6 +20,7 @@
 
 mod buffers;
 mod disk;
+mod lock;
 mod medium;
 mod open;
 mod queue;
@@ -27,6 +28,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+pub use lock::FileLock;
 pub use open::{FileOptions, OpenError};
 
 use crate::workers::Workers;
@@ -51,27 +53,40 @@ use sync::SyncGroup;
 /// flush or durable write fails with [`IoError::Write`](scsi_block::io::IoError::Write) until the store is opened anew.
 ///
 /// While it is open the file is locked with `flock`, exclusively if it may be written to, so that no second store
-/// opens it; a block device that may be written to must not be mounted. When the store and all its queues are dropped,
+/// opens it, but for one that takes its place;
+/// a block device that may be written to must not be mounted. When the store and all its queues are dropped,
 /// what was submitted is finished, the worker threads end and the lock is released, before the last `drop` returns.
 pub struct FileStore {
     disk: Arc<Disk>,
     workers: Workers<Job>,
+    lock: Option<FileLock>,
 }
 
 impl FileStore {
     /// Opens the file or block device at `path`, which is created if [`FileOptions::size_bytes`] is given.
     pub fn open(path: impl AsRef<Path>, options: &FileOptions) -> Result<Self, OpenError> {
+        Self::open_in_place_of(&mut Vec::new(), path, options)
+    }
+
+    /// The same in the place of a store that is about to go: if the file is that of one of these locks, this store takes part in it, and the
+    /// lock is taken out.
+    pub fn open_in_place_of(
+        before: &mut Vec<FileLock>,
+        path: impl AsRef<Path>,
+        options: &FileOptions,
+    ) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        let (file, geometry) = open::open(path, options)?;
-        Self::new(Box::new(file), geometry, options)
-            .map_err(|error| OpenError::system(path, "start a worker thread", error))
+        let (file, lock, geometry) = open::open(path, options, before)?;
+        let store = Self::new(Box::new(file), geometry, options);
+        let store = store.map_err(|error| OpenError::system(path, "start a worker thread", error))?;
+        Ok(Self { lock: Some(lock), ..store })
     }
 
     fn new(medium: Box<dyn Medium>, geometry: Geometry, options: &FileOptions) -> std::io::Result<Self> {
         let disk = Arc::new(Disk::new(medium, geometry, options));
         let (shared, group) = (disk.clone(), SyncGroup::default());
         let workers = Workers::start(options.workers, move |job: Job| job.run(&shared, &group))?;
-        Ok(Self { disk, workers })
+        Ok(Self { disk, workers, lock: None })
     }
 }
 
@@ -84,6 +99,10 @@ impl BlockStore for FileStore {
     fn space(&self) -> Option<Space> {
         let (used_bytes, available) = self.disk.space()?;
         Some(Space { used_bytes, available_bytes: Some(available), is_shared: true })
+    }
+
+    fn lock(&self) -> Option<FileLock> {
+        self.lock.clone()
     }
 
     fn grow(&self, blocks: u64) -> std::io::Result<()> {

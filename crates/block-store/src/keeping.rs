@@ -9,7 +9,7 @@ use scsi_block::io::{BlockIo, Geometry, IoDone, IoOutput, Record, Space};
 
 use crate::records::{RecordsError, UnitRecords};
 use crate::workers::Workers;
-use crate::{BlockStore, IoId, StoreQueue};
+use crate::{BlockStore, FileLock, IoId, StoreQueue};
 
 /// A store with a place for the records of its unit. Requests about blocks go to the store below it.
 #[derive(Debug)]
@@ -58,6 +58,10 @@ impl BlockStore for KeepingStore {
 
     fn space(&self) -> Option<Space> {
         self.inner.space()
+    }
+
+    fn lock(&self) -> Option<FileLock> {
+        self.inner.lock()
     }
 
     fn grow(&self, blocks: u64) -> io::Result<()> {

@@ -62,7 +62,7 @@ mod workers;
 mod zeros;
 
 pub use fault::{Effect, Fault, FaultStore, Operation};
-pub use file::{FileOptions, FileStore, OpenError};
+pub use file::{FileLock, FileOptions, FileStore, OpenError};
 pub use keeping::KeepingStore;
 pub use memory::MemoryStore;
 pub use null::NullStore;
@@ -95,7 +95,13 @@ pub trait BlockStore: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// Makes the medium larger: `blocks` in all, of which the new ones read as zeros. It never becomes smaller.
+    /// The lock on its file, if it is on one: what opens another store in its place.
+    fn lock(&self) -> Option<FileLock> {
+        None
+    }
+
+    /// Makes the medium larger: `blocks` in all, of which the new ones read as zeros, but for what a file has had there all along. It never
+    /// becomes smaller.
     ///
     /// # Errors
     /// It cannot grow, not so far, or not at all; then it is as before.

@@ -109,6 +109,25 @@ impl Records {
         }
     }
 
+    /// All records of a unit, whoever has them.
+    ///
+    /// # Errors
+    /// The folder or a record cannot be read.
+    pub fn load(&self, unit: &str) -> Result<Kept, RecordsError> {
+        let wrong = |error| RecordsError::Io { path: self.folder.clone(), error };
+        let prefix = format!("{}.", escaped(unit));
+        let mut kept = Kept::new();
+        for entry in fs::read_dir(&self.folder).map_err(wrong)? {
+            let entry = entry.map_err(wrong)?;
+            let file = entry.file_name();
+            let name = file.to_str().and_then(|file| file.strip_prefix(&prefix));
+            if let Some(name) = name.filter(|name| !name.ends_with(UNFINISHED)) {
+                kept.insert(name.to_owned(), read(&entry.path(), unit, name)?);
+            }
+        }
+        Ok(kept)
+    }
+
     fn replace(&self, file: &Path, content: &[u8]) -> io::Result<()> {
         let mut unfinished = file.as_os_str().to_owned();
         unfinished.push(UNFINISHED);
@@ -127,19 +146,7 @@ impl UnitRecords {
     /// # Errors
     /// The folder or a record cannot be read.
     pub fn load(&self) -> Result<Kept, RecordsError> {
-        let folder = &self.records.folder;
-        let wrong = |error| RecordsError::Io { path: folder.clone(), error };
-        let prefix = format!("{}.", escaped(&self.unit));
-        let mut kept = Kept::new();
-        for entry in fs::read_dir(folder).map_err(wrong)? {
-            let entry = entry.map_err(wrong)?;
-            let file = entry.file_name();
-            let name = file.to_str().and_then(|file| file.strip_prefix(&prefix));
-            if let Some(name) = name.filter(|name| !name.ends_with(UNFINISHED)) {
-                kept.insert(name.to_owned(), read(&entry.path(), &self.unit, name)?);
-            }
-        }
-        Ok(kept)
+        self.records.load(&self.unit)
     }
 
     /// Keeps a record: it would survive a power cut when this has ended well. A record that is older than the last is not written.

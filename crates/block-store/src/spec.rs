@@ -1,6 +1,6 @@
 //! A store as one line of text, such as an operator writes on a command line.
 
-use crate::file::{FileOptions, FileStore, OpenError};
+use crate::file::{FileLock, FileOptions, FileStore, OpenError};
 use crate::{BlockStore, MemoryStore, NullStore, range};
 use scsi_block::io::Geometry;
 use scsi_block::protection::PROTECTION_BYTES;
@@ -117,6 +117,11 @@ impl StoreSpec {
 
     /// Opens the store.
     pub fn open(&self) -> Result<Arc<dyn BlockStore>, OpenError> {
+        self.open_in_place_of(&mut Vec::new())
+    }
+
+    /// The same in the place of stores that are about to go, as [`FileStore::open_in_place_of`] does.
+    pub fn open_in_place_of(&self, before: &mut Vec<FileLock>) -> Result<Arc<dyn BlockStore>, OpenError> {
         let geometry = |size_bytes: u64| self.stored_geometry(size_bytes).map_err(OpenError::Geometry);
         Ok(match &self.kind {
             StoreKind::Memory { size_bytes } => Arc::new(match self.limit_bytes {
@@ -132,7 +137,7 @@ impl StoreSpec {
                     direct: *direct,
                     ..FileOptions::default()
                 };
-                Arc::new(FileStore::open(path, &options)?)
+                Arc::new(FileStore::open_in_place_of(before, path, &options)?)
             }
         })
     }

@@ -1,13 +1,14 @@
 //! The system calls that a disk needs, and nothing above them.
 
+use super::lock::Hold;
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    Advice, FallocateFlags, FileType, FlockOperation, SeekFrom, fadvise, fallocate, fdatasync, flock, fstat, fstatvfs,
-    ftruncate, seek,
+    Advice, FallocateFlags, FileType, SeekFrom, fadvise, fallocate, fdatasync, fstat, fstatvfs, ftruncate, seek,
 };
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev, retry_on_intr};
 use std::io::{IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 /// How a range is made to read as zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,28 +50,23 @@ pub(super) trait Medium: Send + Sync {
 
 /// An open file or block device with its lock.
 #[derive(Debug)]
-pub(super) struct LockedFile(pub(super) OwnedFd);
-
-impl Drop for LockedFile {
-    /// Closing is not enough: a child of this process may hold the file for a moment, between its fork and its exec.
-    fn drop(&mut self) {
-        // Nothing is left to be done about a failure; closing comes next.
-        let _ = flock(&self.0, FlockOperation::Unlock);
-    }
+pub(super) struct LockedFile {
+    pub(super) file: Arc<OwnedFd>,
+    pub(super) _lock: Hold,
 }
 
 impl Medium for LockedFile {
     fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
         let mut buffer = [IoSliceMut::new(buffer)];
-        retry_on_intr(|| preadv2(&self.0, &mut buffer, offset, ReadWriteFlags::empty()))
+        retry_on_intr(|| preadv2(&self.file, &mut buffer, offset, ReadWriteFlags::empty()))
     }
 
     fn read_cached(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
-        preadv2(&self.0, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT)
+        preadv2(&self.file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT)
     }
 
     fn write(&self, data: &[IoSlice<'_>], offset: u64) -> Result<usize, Errno> {
-        retry_on_intr(|| pwritev(&self.0, data, offset))
+        retry_on_intr(|| pwritev(&self.file, data, offset))
     }
 
     fn zero(&self, zeroing: Zeroing, offset: u64, length: u64) -> Result<(), Errno> {
@@ -78,12 +74,12 @@ impl Medium for LockedFile {
             Zeroing::Release => FallocateFlags::PUNCH_HOLE,
             Zeroing::Keep => FallocateFlags::ZERO_RANGE,
         };
-        retry_on_intr(|| fallocate(&self.0, how | FallocateFlags::KEEP_SIZE, offset, length))
+        retry_on_intr(|| fallocate(&self.file, how | FallocateFlags::KEEP_SIZE, offset, length))
     }
 
     fn seek(&self, offset: u64, hole: bool) -> Result<Option<u64>, Errno> {
         let from = if hole { SeekFrom::Hole(offset) } else { SeekFrom::Data(offset) };
-        match seek(&self.0, from) {
+        match seek(&self.file, from) {
             Ok(at) => Ok(Some(at)),
             Err(Errno::NXIO) => Ok(None),
             Err(error) => Err(error),
@@ -91,29 +87,29 @@ impl Medium for LockedFile {
     }
 
     fn will_need(&self, offset: u64, length: u64) -> Result<(), Errno> {
-        fadvise(&self.0, offset, NonZeroU64::new(length), Advice::WillNeed)
+        fadvise(&self.file, offset, NonZeroU64::new(length), Advice::WillNeed)
     }
 
     fn extend(&self, bytes: u64) -> Result<(), Errno> {
-        match seek(&self.0, SeekFrom::End(0))? {
+        match seek(&self.file, SeekFrom::End(0))? {
             there if there >= bytes => Ok(()),
-            _ => ftruncate(&self.0, bytes),
+            _ => ftruncate(&self.file, bytes),
         }
     }
 
     fn space(&self) -> Result<Option<(u64, u64)>, Errno> {
         /// What `st_blocks` counts, whatever the file system's blocks are.
         const STAT_BLOCK_BYTES: u64 = 512;
-        let stat = fstat(&self.0)?;
+        let stat = fstat(&self.file)?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return Ok(None);
         }
-        let system = fstatvfs(&self.0)?;
+        let system = fstatvfs(&self.file)?;
         let used = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(STAT_BLOCK_BYTES);
         Ok(Some((used, system.f_bavail.saturating_mul(system.f_frsize))))
     }
 
     fn sync(&self) -> Result<(), Errno> {
-        retry_on_intr(|| fdatasync(&self.0))
+        retry_on_intr(|| fdatasync(&self.file))
     }
 }

@@ -1,13 +1,15 @@
 //! Opening a file or block device: its type, its lock, its size.
 
 use super::buffers::ALIGNMENT;
+use super::lock::FileLock;
 use super::medium::LockedFile;
 use rustix::fd::OwnedFd;
-use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, StatxFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, SeekFrom, StatxFlags};
 use rustix::io::Errno;
 use scsi_block::io::Geometry;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How a file or block device is to be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +17,8 @@ pub struct FileOptions {
     /// Bytes in one logical block: 512 or 4096.
     pub block_size: u32,
     /// The size of the medium, a multiple of the block size. A file that is missing is created, one that is smaller
-    /// is extended, both sparse; one that is larger is refused, as is a device of another size. `None` takes the size
-    /// that is there, in whole blocks.
+    /// is extended, both sparse; of a file or device that is larger, what is behind stays as it is, out of reach until
+    /// the medium grows. `None` takes the size that is there, in whole blocks.
     pub size_bytes: Option<u64>,
     /// Nothing is ever written; others may read the file at the same time.
     pub read_only: bool,
@@ -56,8 +58,7 @@ pub enum OpenError {
     /// Another store, perhaps in another process, holds the lock, or the device is mounted.
     #[error("{} is in use: another target has it open, or it is mounted", .0.display())]
     InUse(PathBuf),
-    /// The file holds more, or the device holds another amount, than was asked for; or a file is too small and may not
-    /// be written to.
+    /// The device, or a file that may not be written to, holds less than was asked for.
     #[error("{path} has {actual} bytes, not the {wanted} that were asked for", path = path.display())]
     Size {
         /// The file.
@@ -89,14 +90,26 @@ impl OpenError {
     }
 }
 
-/// The file, locked and of the right size.
-pub(super) fn open(path: &Path, options: &FileOptions) -> Result<(LockedFile, Geometry), OpenError> {
+/// The file, locked and large enough, and its lock: one of `before`, which it takes out, if the store that has it is on the same file.
+pub(super) fn open(
+    path: &Path,
+    options: &FileOptions,
+    before: &mut Vec<FileLock>,
+) -> Result<(LockedFile, FileLock, Geometry), OpenError> {
     let block_size = options.block_size;
     if let Some(size) = options.size_bytes {
         crate::range::geometry(block_size, size).map_err(OpenError::Geometry)?;
     }
-    let (file, file_type) = open_disk(path, options)?;
-    lock(&file, path, options.read_only)?;
+    let inherited = |stat: &fs::Stat, before: &[FileLock]| before.iter().position(|lock| lock.is_of(stat));
+    let is_ours = |stat: &fs::Stat| inherited(stat, before).is_some_and(|place| before[place].is_exclusive());
+    let (file, file_type) = open_disk(path, options, is_ours)?;
+    let stat = fs::fstat(&file).map_err(|error| OpenError::system(path, "open it", error))?;
+    let file = Arc::new(file);
+    let lock = match inherited(&stat, before) {
+        Some(place) => before.swap_remove(place),
+        None => FileLock::new(Arc::clone(&file)),
+    };
+    let hold = lock.hold(path, options.read_only)?;
     let size = settle_size(&file, file_type, path, options)?;
     if options.direct {
         check_direct(&file, path, block_size)?;
@@ -106,13 +119,19 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<(LockedFile, Ge
         return Err(OpenError::Empty(path.into()));
     }
     let geometry = crate::range::geometry(block_size, whole_blocks).map_err(OpenError::Geometry)?;
-    Ok((LockedFile(file), geometry))
+    Ok((LockedFile { file, _lock: hold }, lock, geometry))
 }
 
-fn open_disk(path: &Path, options: &FileOptions) -> Result<(OwnedFd, FileType), OpenError> {
+/// A device that `is_ours` says is in use by us alone is not asked to be so once more.
+fn open_disk(
+    path: &Path,
+    options: &FileOptions,
+    is_ours: impl Fn(&fs::Stat) -> bool,
+) -> Result<(OwnedFd, FileType), OpenError> {
     let mut flags = OFlags::CLOEXEC;
     flags |= if options.read_only { OFlags::RDONLY } else { OFlags::RDWR };
-    let file_type = match fs::stat(path) {
+    let stat = fs::stat(path);
+    let file_type = match stat {
         Ok(stat) => FileType::from_raw_mode(stat.st_mode),
         Err(Errno::NOENT) if options.size_bytes.is_some() && !options.read_only => {
             flags |= OFlags::CREATE;
@@ -124,7 +143,7 @@ fn open_disk(path: &Path, options: &FileOptions) -> Result<(OwnedFd, FileType), 
     match file_type {
         FileType::RegularFile => {}
         // On a device EXCL asks that it be neither mounted nor part of something else.
-        FileType::BlockDevice if !options.read_only => flags |= OFlags::EXCL,
+        FileType::BlockDevice if !options.read_only => flags.set(OFlags::EXCL, !stat.is_ok_and(|stat| is_ours(&stat))),
         FileType::BlockDevice => {}
         _ => return Err(OpenError::NotADisk(path.into())),
     }
@@ -138,25 +157,13 @@ fn open_disk(path: &Path, options: &FileOptions) -> Result<(OwnedFd, FileType), 
     Ok((file, file_type))
 }
 
-fn lock(file: &OwnedFd, path: &Path, read_only: bool) -> Result<(), OpenError> {
-    let operation = match read_only {
-        true => FlockOperation::NonBlockingLockShared,
-        false => FlockOperation::NonBlockingLockExclusive,
-    };
-    match fs::flock(file, operation) {
-        Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(OpenError::InUse(path.into())),
-        Err(error) => Err(OpenError::system(path, "lock it", error)),
-    }
-}
-
-/// The size in bytes, after a file that is too small was extended.
+/// The size in bytes of what is served, after a file that is too small was extended.
 fn settle_size(file: &OwnedFd, file_type: FileType, path: &Path, options: &FileOptions) -> Result<u64, OpenError> {
     let actual = fs::seek(file, SeekFrom::End(0)).map_err(|error| OpenError::system(path, "find its size", error))?;
     match options.size_bytes {
         None => Ok(actual),
-        Some(wanted) if wanted == actual => Ok(actual),
-        Some(wanted) if wanted > actual && file_type.is_file() && !options.read_only => {
+        Some(wanted) if wanted <= actual => Ok(wanted),
+        Some(wanted) if file_type.is_file() && !options.read_only => {
             fs::ftruncate(file, wanted).map_err(|error| OpenError::system(path, "extend it", error))?;
             Ok(wanted)
         }

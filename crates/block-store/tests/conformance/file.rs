@@ -268,7 +268,7 @@ fn sizes_are_settled_when_it_is_opened() {
     let read_only = FileOptions { read_only: true, ..options(2048) };
     assert!(says(&read_only).contains("has 1500 bytes, not the 2048"));
     assert_eq!(FileStore::open(&path, &options(2048)).unwrap().geometry().blocks, 4);
-    assert!(says(&options(1024)).contains("has 2048 bytes, not the 1024"));
+    assert_eq!(FileStore::open(&path, &options(1024)).unwrap().geometry().blocks, 2, "a part of what is there");
 
     let error = FileStore::open(directory.path(), &options(None)).unwrap_err().to_string();
     assert!(error.contains("neither a regular file nor a block device"));
@@ -367,8 +367,16 @@ fn a_block_device_is_an_array_of_blocks() {
         queue.run(BlockIo::Flush).unwrap();
         assert!(allocated_bytes(&backing) < MIB, "the device passed the hole on");
     }
-    let error = FileStore::open(&device.0, &options(4 * MIB)).unwrap_err();
+    let error = FileStore::open(&device.0, &options(16 * MIB)).unwrap_err();
     assert!(matches!(error, OpenError::Size { .. }));
+    let first = FileStore::open(&device.0, &options(4 * MIB)).unwrap();
+    assert_eq!(first.geometry().blocks, 4 * MIB / 512, "what is behind is out of reach");
+    assert!(matches!(FileStore::open(&device.0, &options(None)), Err(OpenError::InUse(_))));
+    let mut before = Vec::from_iter(first.lock());
+    let second = FileStore::open_in_place_of(&mut before, &device.0, &options(None)).unwrap();
+    drop(first);
+    assert_eq!(second.geometry().blocks, 8 * MIB / 512);
+    assert!(matches!(FileStore::open(&device.0, &options(None)), Err(OpenError::InUse(_))));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod atomic;
 mod file;
 mod harness;
 mod model;
+mod succession;
 
 use block_store::{BlockStore, FaultStore, MemoryStore};
 use scsi_block::io::{BlockIo, Extent, Geometry, IoOutput};
