@@ -1,13 +1,17 @@
 //! What changes while a server runs: logical units come, go, grow and shrink, and are reached otherwise.
 
 use super::change::Change;
-use super::shared::{Medium, Shared};
+use super::shared::Shared;
+use super::unit::{Leaving, NewUnit};
 use super::{Server, carry_out};
 use crate::Disk;
-use block_store::RecordsError;
+use block_store::{BlockStore, RecordsError};
 use iscsi_node::target::{StoreId, TargetConfig};
 use scsi_block::io::{BlockIo, IoError};
-use scsi_block::{AccessState, ConfigError, LogicalUnitConfig, LogicalUnitNumber, NoSuchTargetPortGroup, TargetDevice};
+use scsi_block::{
+    AccessState, ConfigError, Geometry, LogicalUnitConfig, LogicalUnitNumber, NoSuchTargetPortGroup, TargetDevice,
+};
+use std::sync::Arc;
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +26,7 @@ pub enum ChangeError {
     #[error("{0}")]
     Configuration(#[from] ConfigError),
     /// The size is no whole number of blocks.
-    #[error("{bytes} bytes are no whole number of blocks of {block_size}")]
+    #[error("{bytes} bytes: expected a multiple of {block_size}, the block size")]
     Size {
         /// The size that was asked for, in bytes.
         bytes: u64,
@@ -31,7 +35,7 @@ pub enum ChangeError {
     },
     /// The system has no random bytes for what the unit's tokens are made with.
     #[error("there are no random bytes: {0}")]
-    Random(std::io::Error),
+    Random(#[from] std::io::Error),
     /// What was kept of the unit cannot be read, or another unit has it.
     #[error("{0}")]
     Records(#[from] RecordsError),
@@ -57,11 +61,11 @@ impl Server {
     /// has no random bytes.
     pub fn add_lun(&self, target: &str, number: u16, disk: Disk) -> Result<(), ChangeError> {
         let mut configuration = self.configuration.lock();
-        let name = self.find(target)?.1.name;
-        let mut unit = disk.unit_of(&name, number).map_err(ChangeError::Random)?;
-        let medium = disk.clone().into_medium(&mut unit, self.shared.records.as_ref())?;
-        self.shared.add_unit(&name, number, unit, medium)?;
-        Change::AddLun { target: name, number, disk: disk.into() }.apply(&mut configuration);
+        let found = configuration.target(target).ok_or_else(|| ChangeError::NoSuchTarget(target.into()))?;
+        let unit: Result<NewUnit, ChangeError> =
+            found.unit(number, disk.clone(), self.shared.records.as_ref(), &mut Leaving::default());
+        self.shared.add_unit(target, unit?)?;
+        Change::AddLun { target: target.into(), number, disk: disk.into() }.apply(&mut configuration);
         Ok(())
     }
 
@@ -88,21 +92,10 @@ impl Server {
     /// There is no such target or unit, `bytes` is no size that it can have, or its store cannot grow.
     pub fn resize(&self, target: &str, number: u16, bytes: u64) -> Result<(), ChangeError> {
         let mut configuration = self.configuration.lock();
-        let (target, TargetConfig { name, device, .. }) = self.find(target)?;
-        let number_of = LogicalUnitNumber::from(number);
-        let info = device.logical_units().find(|info| info.number == number_of);
-        let info = info.ok_or(ChangeError::NoSuchUnit(number))?;
-        let store = self.shared.store(StoreId { target, unit: info.index }).ok_or(ChangeError::NoSuchUnit(number))?;
-        let block_size = info.config.geometry.block_size;
-        if !bytes.is_multiple_of(block_size.into()) {
-            return Err(ChangeError::Size { bytes, block_size });
-        }
-        let blocks = bytes / u64::from(block_size);
-        if blocks > store.geometry().blocks {
-            store.grow(blocks).map_err(ChangeError::Grow)?;
-        }
-        device.resize(info.index, blocks)?;
-        Change::ResizeLun { target: name, number, bytes }.apply(&mut configuration);
+        let resize = self.shared.judge_size(target, number, bytes)?;
+        resize.grow()?;
+        resize.make();
+        Change::ResizeLun { target: target.into(), number, bytes }.apply(&mut configuration);
         Ok(())
     }
 
@@ -151,21 +144,61 @@ impl Shared {
     /// Adds a unit and its store to a target.
     ///
     /// # Errors
-    /// It makes no sense beside the others, or the target is gone.
-    pub(super) fn add_unit(
-        &self,
-        target: &str,
-        number: u16,
-        unit: LogicalUnitConfig,
-        medium: Medium,
-    ) -> Result<(), ChangeError> {
+    /// It makes no sense beside the others, what was kept of it cannot be had, or the target is gone.
+    pub(super) fn add_unit(&self, target: &str, unit: NewUnit) -> Result<(), ChangeError> {
         let (place, config) = self.find_target(target).ok_or_else(|| ChangeError::NoSuchTarget(target.into()))?;
+        let ((number, unit), medium) = unit.settle()?;
         // A core that is faster than this waits for the store.
         let mut stores = self.stores.write();
-        let index = config.device.add(LogicalUnitNumber::from(number), unit)?;
+        let index = config.device.add(number, unit)?;
         assert_eq!(index, stores[place].len(), "each unit of the device has its store");
-        stores[place].push(Some(medium));
+        stores[place].push(medium);
         Ok(())
+    }
+
+    /// A size that a unit is to have. Nothing has changed by then.
+    ///
+    /// # Errors
+    /// There is no such target or unit, or it cannot have the size.
+    pub(super) fn judge_size(&self, target: &str, number: u16, bytes: u64) -> Result<Resize, ChangeError> {
+        let no_unit = || ChangeError::NoSuchUnit(number);
+        let (place, config) = self.find_target(target).ok_or_else(|| ChangeError::NoSuchTarget(target.into()))?;
+        let number = LogicalUnitNumber::from(number);
+        let info = config.device.logical_units().find(|info| info.number == number).ok_or_else(no_unit)?;
+        let store = self.store(StoreId { target: place, unit: info.index }).ok_or_else(no_unit)?;
+        let block_size = info.config.geometry.block_size;
+        if !bytes.is_multiple_of(block_size.into()) {
+            return Err(ChangeError::Size { bytes, block_size });
+        }
+        let blocks = bytes / u64::from(block_size);
+        TargetDevice::new([(number, LogicalUnitConfig { geometry: Geometry { blocks, block_size }, ..info.config })])?;
+        Ok(Resize { device: config.device, unit: info.index, store, blocks })
+    }
+}
+
+/// A size that a unit can have.
+pub(super) struct Resize {
+    device: Arc<TargetDevice>,
+    unit: usize,
+    store: Arc<dyn BlockStore>,
+    blocks: u64,
+}
+
+impl Resize {
+    /// Has the store have so many blocks, which nobody sees yet.
+    ///
+    /// # Errors
+    /// The store cannot grow.
+    pub(super) fn grow(&self) -> Result<(), ChangeError> {
+        if self.blocks <= self.store.geometry().blocks {
+            return Ok(());
+        }
+        self.store.grow(self.blocks).map_err(ChangeError::Grow)
+    }
+
+    /// Gives the unit the size.
+    pub(super) fn make(&self) {
+        self.device.resize(self.unit, self.blocks).expect("the size was judged");
     }
 }
 

@@ -4,6 +4,7 @@ use super::configuration::Configuration;
 use super::portal_groups::{FIRST_GROUP, PortalGroup};
 use super::shared::Stores;
 use super::target::Target;
+use super::unit::{Leaving, NewUnit};
 use super::{Server, StartError};
 use crate::capture;
 use crate::network::{AdapterFunction, Function, LoopbackFunction};
@@ -197,10 +198,12 @@ impl ServerBuilder {
             ..Portal::new()
         };
         let mut stores = Vec::new();
-        for target in configuration.targets.clone() {
-            let (config, units) = target.into_config(&groups, records.as_ref())?;
-            portal.targets.push(config);
-            stores.push(units.into_iter().map(Some).collect());
+        for target in &configuration.targets {
+            let units = target.open_units(records.as_ref(), &mut Leaving::default())?;
+            let settled = units.into_iter().map(NewUnit::settle).collect::<Result<Vec<_>, _>>()?;
+            let (units, media): (Vec<_>, _) = settled.into_iter().unzip();
+            portal.targets.push(target.config(&groups, units)?);
+            stores.push(media);
         }
         if function.is_some() && configuration.cores.is_some_and(|cores| cores > 1) {
             let text = "a function of an adapter, or an end within the process, belongs to one loop: take one core";

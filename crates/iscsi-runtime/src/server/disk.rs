@@ -1,9 +1,8 @@
 //! A disk to be served: a store, and what the logical unit over it says of itself.
 
 use super::portal_groups::ISCSI;
-use super::shared::Medium;
 use crate::hash::fnv_1a;
-use block_store::{BlockStore, KeepingStore, MemoryStore, OpenError, Records, RecordsError, StoreKind, StoreSpec};
+use block_store::{BlockStore, FileLock, MemoryStore, OpenError, StoreKind, StoreSpec};
 use scsi_block::copy::TokenSecret;
 use scsi_block::designator::{Association, Designator};
 use scsi_block::protection::ProtectionType;
@@ -20,8 +19,8 @@ const NULL_PRODUCT: &str = "NULL (no data)";
 /// A logical unit and the store that holds its blocks.
 #[derive(Clone, Debug)]
 pub struct Disk {
-    store: Arc<dyn BlockStore>,
-    description: String,
+    pub(super) store: Arc<dyn BlockStore>,
+    pub(super) description: String,
     unit: LogicalUnitConfig,
 }
 
@@ -45,7 +44,11 @@ impl Disk {
     /// # Errors
     /// If the store cannot be opened.
     pub fn open(spec: &StoreSpec) -> Result<Self, OpenError> {
-        let store = spec.open()?;
+        Self::open_in_place_of(&mut Vec::new(), spec)
+    }
+
+    fn open_in_place_of(before: &mut Vec<FileLock>, spec: &StoreSpec) -> Result<Self, OpenError> {
+        let store = spec.open_in_place_of(before)?;
         let serial = spec.serial.clone().unwrap_or_else(|| default_serial(&spec.kind));
         let mut unit = LogicalUnitConfig {
             read_only: spec.read_only,
@@ -84,22 +87,6 @@ impl Disk {
         unit.identity.designators.push(Designator::scsi_name(Association::TargetDevice, Some(ISCSI), target));
         unit.identity.transport_version = Some(ISCSI_VERSION);
         Ok(unit)
-    }
-
-    /// Where its blocks are, and the records of its unit if there is a folder for them. The unit gets those that there are.
-    ///
-    /// # Errors
-    /// They cannot be read, or another unit has them.
-    pub(super) fn into_medium(
-        self,
-        unit: &mut LogicalUnitConfig,
-        records: Option<&Arc<Records>>,
-    ) -> Result<Medium, RecordsError> {
-        let Self { store, description, .. } = self;
-        let Some(records) = records else { return Ok(Medium { store, description }) };
-        let records = records.of_unit(&unit.identity.serial)?;
-        unit.kept = Some(records.load()?);
-        Ok(Medium { store: Arc::new(KeepingStore::new(store, records)?), description })
     }
 }
 
@@ -169,15 +156,15 @@ impl DescribedDisk {
 }
 
 impl DiskSource {
-    /// The disk, opened if it is not.
+    /// The disk, opened if it is not, in the place of a store on the same file if its lock is among those of stores that are about to go.
     ///
     /// # Errors
     /// The store cannot be opened.
-    pub(super) fn open(&self) -> Result<Disk, OpenError> {
+    pub(super) fn open_in_place_of(&self, before: &mut Vec<FileLock>) -> Result<Disk, OpenError> {
         match self {
             Self::Opened(disk) => Ok(Disk::clone(disk)),
             Self::Described(DescribedDisk { store, vendor }) => {
-                let mut disk = Disk::open(store)?;
+                let mut disk = Disk::open_in_place_of(before, store)?;
                 if let Some(vendor) = vendor {
                     disk.unit.identity.vendor = vendor.as_str().into();
                 }

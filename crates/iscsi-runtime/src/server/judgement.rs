@@ -3,16 +3,18 @@
 //! In: the configuration that runs, and changes. Out: all that they need and that may be refused - open stores, listening sockets, devices -
 //! or why they cannot be made. Nothing that initiators see has changed by then.
 
+use super::StartError;
 use super::change::{Change, Effect};
+use super::changes::{ChangeError, Resize};
 use super::configuration::Configuration;
-use super::disk::DiskSource;
 use super::listeners::Listener;
-use super::shared::{Medium, Shared};
-use super::{StartError, set_clock};
+use super::portal_groups::PortalGroup;
+use super::shared::Shared;
+use super::unit::{Leaving, NewUnit, NumberedUnit};
 use crate::network;
 use iscsi_node::target::{StoreId, TargetConfig};
 use mio::net::TcpListener;
-use scsi_block::{ConfigError, Geometry, LogicalUnitConfig, LogicalUnitInfo, LogicalUnitNumber, TargetDevice};
+use scsi_block::{ConfigError, LogicalUnitNumber, TargetDevice};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +42,7 @@ pub enum ReloadError {
         /// Portal group tag.
         tag: u16,
     },
-    /// A logical unit would make no sense beside the others, or not at all.
+    /// A logical unit would make no sense beside the others, or not at all; or its store cannot grow.
     #[error("{target}: LUN {number}: {error}")]
     Unit {
         /// The target.
@@ -48,17 +50,7 @@ pub enum ReloadError {
         /// The number.
         number: u16,
         /// What is wrong.
-        error: ConfigError,
-    },
-    /// A store cannot be made larger.
-    #[error("{target}: LUN {number}: the store cannot grow: {error}")]
-    Grow {
-        /// The target.
-        target: String,
-        /// The number.
-        number: u16,
-        /// What the system says.
-        error: std::io::Error,
+        error: ChangeError,
     },
     /// There is no target of that name.
     #[error("there is no target {0}")]
@@ -84,16 +76,20 @@ fn restart(changes: &[Change]) -> String {
 /// What changes need, ready to be put to use.
 #[derive(Default)]
 pub(super) struct Prepared {
+    /// Sizes that units get, by target and number.
+    pub(super) sizes: Vec<(String, u16, Resize)>,
     /// Units that come, by target and number.
-    pub(super) units: HashMap<(String, u16), (LogicalUnitConfig, Medium)>,
-    /// Targets that come.
-    pub(super) targets: Vec<(TargetConfig, Vec<Medium>)>,
+    pub(super) units: HashMap<(String, u16), NewUnit>,
+    /// Units of targets that come, by target, and the portal groups that there are then.
+    pub(super) targets: HashMap<String, Vec<NewUnit>>,
+    pub(super) groups: Vec<PortalGroup>,
     /// Addresses that are listened on from now on.
     pub(super) listeners: Vec<(Listener, TcpListener)>,
 }
 
 impl Shared {
-    /// Judges changes that make `wanted` of `running`.
+    /// Judges changes that make `wanted` of what runs. Files are opened last, since those that are missing are made, and those that are too small
+    /// grow.
     pub(super) fn judge(&self, wanted: &Configuration, changes: &[Change]) -> Result<Prepared, ReloadError> {
         let restart: Vec<Change> =
             changes.iter().filter(|change| change.effect() == Effect::Restart).cloned().collect();
@@ -101,24 +97,49 @@ impl Shared {
             return Err(ReloadError::Restart(restart));
         }
         self.judge_portal_groups(wanted, changes)?;
-        let mut prepared = Prepared::default();
-        self.judge_units(changes, &mut prepared)?;
-        let groups = wanted.groups()?;
+        let mut prepared = Prepared { groups: wanted.groups()?, ..Prepared::default() };
         for change in changes {
             match change {
-                Change::AddTarget(target) => {
-                    let target = target.as_ref().clone().into_config(&groups, self.records.as_ref())?;
-                    set_clock(&target.0);
-                    prepared.targets.push(target);
-                }
                 Change::AddPortal(address, tag) => self.listen(*address, *tag, &mut prepared)?,
                 Change::RemovePortal(address, _) | Change::MovePortal { address, .. } if self.has_function => {
                     return Err(ReloadError::Function(*address));
                 }
+                Change::ResizeLun { target, number, bytes } => {
+                    let wrong = |error| ReloadError::Unit { target: target.clone(), number: *number, error };
+                    let resize = self.judge_size(target, *number, *bytes).map_err(wrong)?;
+                    prepared.sizes.push((target.clone(), *number, resize));
+                }
                 _ => {}
             }
         }
+        let mut leaving = self.leaving(changes);
+        self.judge_units(wanted, changes, &mut leaving, &mut prepared)?;
+        for change in changes {
+            let Change::AddTarget(target) = change else { continue };
+            let units = target.open_units(self.records.as_ref(), &mut leaving)?;
+            target.config(&prepared.groups, units.iter().map(NewUnit::numbered))?;
+            prepared.targets.insert(target.name.clone(), units);
+        }
         Ok(prepared)
+    }
+
+    /// What those units have that changes take away.
+    fn leaving(&self, changes: &[Change]) -> Leaving {
+        let mut leaving = Leaving::default();
+        for change in changes {
+            let (target, number) = match change {
+                Change::RemoveLun { target, number } => (target, Some(LogicalUnitNumber::from(*number))),
+                Change::RemoveTarget(target) => (target, None),
+                _ => continue,
+            };
+            let Some((place, config)) = self.find_target(target) else { continue };
+            for info in config.device.logical_units().filter(|info| number.is_none_or(|number| info.number == number)) {
+                let store = self.store(StoreId { target: place, unit: info.index });
+                leaving.locks.extend(store.and_then(|store| store.lock()));
+                leaving.serials.insert(info.config.identity.serial);
+            }
+        }
+        leaving
     }
 
     /// Targets that stay are reached through the groups that they have.
@@ -151,53 +172,34 @@ impl Shared {
         Ok(())
     }
 
-    /// Opens the disks that come, and has each device that gets some judge them beside those that stay; and lets those grow that are to.
-    fn judge_units(&self, changes: &[Change], prepared: &mut Prepared) -> Result<(), ReloadError> {
+    /// Opens the disks that come, and has each device that gets some judge them beside those that stay.
+    fn judge_units(
+        &self,
+        wanted: &Configuration,
+        changes: &[Change],
+        leaving: &mut Leaving,
+        prepared: &mut Prepared,
+    ) -> Result<(), ReloadError> {
         let mut devices: HashMap<&str, Judged> = HashMap::new();
         for change in changes {
-            let (Change::RemoveLun { target, number }
-            | Change::AddLun { target, number, .. }
-            | Change::ResizeLun { target, number, .. }) = change
+            let (Change::RemoveLun { target: name, number } | Change::AddLun { target: name, number, .. }) = change
             else {
                 continue;
             };
-            let wrong = |error| ReloadError::Unit { target: target.clone(), number: *number, error };
-            let (_, config) = self.find_target(target).ok_or_else(|| ReloadError::NoSuchTarget(target.clone()))?;
-            let judged = devices.entry(target).or_insert_with(|| Judged::new(&config));
+            let no_target = || ReloadError::NoSuchTarget(name.clone());
+            let (_, config) = self.find_target(name).ok_or_else(no_target)?;
+            let judged = devices.entry(name).or_insert_with(|| Judged::new(&config));
             match change {
                 Change::AddLun { disk, .. } => {
-                    let (unit, medium) = self.open(target, *number, disk)?;
-                    judged.units.push((LogicalUnitNumber::from(*number), unit.clone()));
-                    judged.check().map_err(wrong)?;
-                    prepared.units.insert((target.clone(), *number), (unit, medium));
+                    let target = wanted.target(name).ok_or_else(no_target)?;
+                    let unit = target.open_unit(*number, disk, self.records.as_ref(), leaving)?;
+                    judged.units.push(unit.numbered());
+                    let wrong = |error| ReloadError::Unit { target: name.clone(), number: *number, error };
+                    judged.check().map_err(|error| wrong(ChangeError::Configuration(error)))?;
+                    prepared.units.insert((name.clone(), *number), unit);
                 }
-                Change::ResizeLun { bytes, .. } => self.judge_size(target, *number, *bytes)?,
                 _ => judged.units.retain(|(other, _)| *other != LogicalUnitNumber::from(*number)),
             }
-        }
-        Ok(())
-    }
-
-    fn open(&self, target: &str, number: u16, disk: &DiskSource) -> Result<(LogicalUnitConfig, Medium), ReloadError> {
-        let opened = disk.open();
-        let disk = opened.map_err(|error| StartError::Open { target: target.into(), number, error })?;
-        let mut unit = disk.unit_of(target, number).map_err(StartError::System)?;
-        let medium = disk.into_medium(&mut unit, self.records.as_ref()).map_err(StartError::Records)?;
-        Ok((unit, medium))
-    }
-
-    /// A store that grows has the blocks before its unit does.
-    fn judge_size(&self, target: &str, number: u16, bytes: u64) -> Result<(), ReloadError> {
-        let no_unit = || ReloadError::NoSuchUnit(target.into(), number);
-        let (place, config) = self.find_target(target).ok_or_else(|| ReloadError::NoSuchTarget(target.into()))?;
-        let info = unit_info(&config.device, number).ok_or_else(no_unit)?;
-        let store = self.store(StoreId { target: place, unit: info.index }).ok_or_else(no_unit)?;
-        let blocks = bytes / u64::from(info.config.geometry.block_size);
-        let unit = LogicalUnitConfig { geometry: Geometry { blocks, ..info.config.geometry }, ..info.config };
-        let resized = TargetDevice::new([(LogicalUnitNumber::from(number), unit)]);
-        resized.map_err(|error| ReloadError::Unit { target: target.into(), number, error })?;
-        if blocks > store.geometry().blocks {
-            store.grow(blocks).map_err(|error| ReloadError::Grow { target: target.into(), number, error })?;
         }
         Ok(())
     }
@@ -206,7 +208,7 @@ impl Shared {
 /// A target's units as they are to be.
 struct Judged {
     device: Arc<TargetDevice>,
-    units: Vec<(LogicalUnitNumber, LogicalUnitConfig)>,
+    units: Vec<NumberedUnit>,
 }
 
 impl Judged {
@@ -219,8 +221,4 @@ impl Judged {
         let groups = self.device.target_port_groups().to_vec();
         TargetDevice::with_ports(groups, self.units.iter().cloned()).map(drop)
     }
-}
-
-fn unit_info(device: &TargetDevice, number: u16) -> Option<LogicalUnitInfo> {
-    device.logical_units().find(|info| info.number == LogicalUnitNumber::from(number))
 }

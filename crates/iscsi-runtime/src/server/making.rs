@@ -2,15 +2,17 @@
 
 use super::carry_out;
 use super::change::{Change, TargetSetting};
-use super::judgement::Prepared;
+use super::judgement::{Prepared, ReloadError};
 use super::listeners::Listener;
+use super::portal_groups::PortalGroup;
 use super::reload::Report;
 use super::sessions::{Dropped, SessionSelector};
-use super::shared::{Medium, Message, Shared};
+use super::shared::{Message, Shared};
+use super::target::Target;
+use super::unit::NewUnit;
 use iscsi_node::target::{Availability, Portal, StoreId, TargetConfig};
 use scsi_block::io::BlockIo;
-use scsi_block::{LogicalUnitConfig, LogicalUnitNumber, TargetDevice};
-use std::collections::HashMap;
+use scsi_block::{LogicalUnitNumber, TargetDevice};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,43 +27,67 @@ impl Shared {
         Some((place, portal.targets[place].clone()))
     }
 
-    /// Another offer: when this returns, no core judges a login by the old one.
-    fn publish(&self, portal: Portal) {
+    /// Another offer: when this returns, no core judges a login by the old one but those that have not answered, which are counted.
+    fn publish(&self, portal: Portal, report: &mut Report) {
         let portal = Arc::new(portal);
         *self.portal.write() = Arc::clone(&portal);
-        self.ask(|done| Message::Offer(Arc::clone(&portal), done));
+        let (_, silent_cores) = self.ask(|done| Message::Offer(Arc::clone(&portal), done));
+        report.silent_cores = report.silent_cores.max(silent_cores);
     }
 
     /// Makes changes that were judged.
-    pub(super) fn make(&self, changes: &[Change], prepared: Prepared) -> Report {
+    ///
+    /// # Errors
+    /// A store cannot grow; nothing has changed then that anybody sees.
+    pub(super) fn make(&self, changes: Vec<Change>, prepared: Prepared) -> Result<Report, ReloadError> {
+        let Prepared { sizes, mut units, mut targets, groups, listeners } = prepared;
+        for (target, number, resize) in &sizes {
+            let wrong = |error| ReloadError::Unit { target: target.clone(), number: *number, error };
+            resize.grow().map_err(wrong)?;
+        }
         let mut report = Report::default();
-        self.close_offer(changes);
-        report.sessions = self.end_sessions(changes);
-        for change in changes {
-            report.faults.extend(match change {
-                Change::RemoveTarget(name) => self.remove_target(name),
-                Change::RemoveLun { target, number } => self.remove_unit(target, *number).into_iter().collect(),
-                _ => Vec::new(),
-            });
+        self.close_offer(&changes, &mut report);
+        report.sessions = self.end_sessions(&changes);
+        report.silent_cores = report.silent_cores.max(report.sessions.silent_cores);
+        for change in &changes {
+            match change {
+                Change::RemoveTarget(name) => self.remove_target(name, &mut report),
+                Change::RemoveLun { target, number } => report.faults.extend(self.remove_unit(target, *number)),
+                _ => {}
+            }
         }
         // Nobody whom only the new settings let in has met what has gone.
-        self.change_offer(changes);
-        self.change_listeners(changes);
-        self.change_units(changes, prepared.units);
-        prepared.targets.into_iter().for_each(|(target, media)| self.add_target(target, media));
-        prepared.listeners.into_iter().for_each(|(listener, socket)| {
+        self.change_offer(&changes, &mut report);
+        self.change_listeners(&changes);
+        sizes.iter().for_each(|(_, _, resize)| resize.make());
+        for change in changes {
+            let made = match change {
+                Change::AddLun { ref target, number, .. } => {
+                    let unit = units.remove(&(target.clone(), number));
+                    unit.is_some_and(|unit| self.add_judged(target, unit, &mut report)).then_some(change)
+                }
+                Change::AddTarget(target) => {
+                    let units = targets.remove(&target.name).unwrap_or_default();
+                    self.add_target(*target, units, &groups, &mut report)
+                        .map(|target| Change::AddTarget(Box::new(target)))
+                }
+                change => Some(change),
+            };
+            report.changes.extend(made);
+        }
+        listeners.into_iter().for_each(|(listener, socket)| {
             let mut listeners = self.listeners.lock();
             let listener = Listener { place: listeners.free_place(), ..listener };
             listeners.0.push(listener);
             self.mailboxes[0].send(Message::Listen(listener.place, socket, listener.tag));
         });
         let addresses = self.listeners.lock().told();
-        self.publish(Portal { addresses, ..Portal::clone(&self.portal()) });
-        report
+        self.publish(Portal { addresses, ..Portal::clone(&self.portal()) }, &mut report);
+        Ok(report)
     }
 
     /// Targets that go, and those that stop, let nobody in any more.
-    fn close_offer(&self, changes: &[Change]) {
+    fn close_offer(&self, changes: &[Change], report: &mut Report) {
         let mut portal = Portal::clone(&self.portal());
         for change in changes {
             let (name, availability) = match change {
@@ -75,11 +101,11 @@ impl Shared {
                 target.availability = availability;
             }
         }
-        self.publish(portal);
+        self.publish(portal, report);
     }
 
     /// What logins are judged by from now on.
-    fn change_offer(&self, changes: &[Change]) {
+    fn change_offer(&self, changes: &[Change], report: &mut Report) {
         let mut portal = Portal::clone(&self.portal());
         for change in changes {
             match change {
@@ -92,7 +118,7 @@ impl Shared {
                 _ => {}
             }
         }
-        self.publish(portal);
+        self.publish(portal, report);
     }
 
     fn end_sessions(&self, changes: &[Change]) -> Dropped {
@@ -105,22 +131,20 @@ impl Shared {
         if which.is_empty() { Dropped::default() } else { self.drop_sessions(&which, LOGOUT_PATIENCE) }
     }
 
-    /// The stores of a target that is gone are flushed and closed. Gives what could not be flushed.
-    fn remove_target(&self, name: &str) -> Vec<String> {
+    /// The stores of a target that is gone are flushed and closed.
+    fn remove_target(&self, name: &str, report: &mut Report) {
         let mut portal = Portal::clone(&self.portal());
         // One of the same name may have gone before it; its units are gone already.
         let gone = portal.targets.iter_mut().enumerate();
         let gone = gone.filter(|(_, target)| target.availability == Availability::Gone && target.name == name);
-        let mut faults = Vec::new();
         for (place, target) in gone {
             for unit in target.device.logical_units() {
                 let fault = self.flush_closed(StoreId { target: place, unit: unit.index });
-                faults.extend(fault.map(|error| format!("{name}: LUN {}: {error}", unit.number)));
+                report.faults.extend(fault.map(|error| format!("{name}: LUN {}: {error}", unit.number)));
             }
             target.device = Arc::new(TargetDevice::new([]).expect("a device without units makes sense"));
         }
-        self.publish(portal);
-        faults
+        self.publish(portal, report);
     }
 
     fn remove_unit(&self, target: &str, number: u16) -> Option<String> {
@@ -157,32 +181,47 @@ impl Shared {
         }
     }
 
-    fn change_units(&self, changes: &[Change], mut units: HashMap<(String, u16), (LogicalUnitConfig, Medium)>) {
-        for change in changes {
-            match change {
-                Change::AddLun { target, number, .. } => {
-                    if let Some((unit, medium)) = units.remove(&(target.clone(), *number)) {
-                        self.add_unit(target, *number, unit, medium).expect("the unit was judged beside the others");
-                    }
-                }
-                Change::ResizeLun { target, number, bytes } => {
-                    if let Some((_, config)) = self.find_target(target)
-                        && let Some(info) =
-                            config.device.logical_units().find(|info| info.number == LogicalUnitNumber::from(*number))
-                    {
-                        let blocks = bytes / u64::from(info.config.geometry.block_size);
-                        config.device.resize(info.index, blocks).expect("the size was judged");
-                    }
-                }
-                _ => {}
+    /// Adds a unit that was judged. Gives whether it has come: what it takes the place of may not have let go.
+    fn add_judged(&self, target: &str, unit: NewUnit, report: &mut Report) -> bool {
+        let number = unit.number;
+        let added = self.add_unit(target, unit);
+        report.faults.extend(added.as_ref().err().map(|error| not_come(target, number, error)));
+        added.is_ok()
+    }
+
+    /// Adds a target that was judged. Gives it with the disks that have come.
+    fn add_target(
+        &self,
+        mut target: Target,
+        units: Vec<NewUnit>,
+        groups: &[PortalGroup],
+        report: &mut Report,
+    ) -> Option<Target> {
+        let settled: Vec<_> = units
+            .into_iter()
+            .filter_map(|unit| {
+                let number = unit.number;
+                unit.settle().map_err(|error| report.faults.push(not_come(&target.name, number, &error))).ok()
+            })
+            .collect();
+        let (units, media): (Vec<_>, _) = settled.into_iter().unzip();
+        target.disks.retain(|(number, _)| units.iter().any(|(come, _)| *come == LogicalUnitNumber::from(*number)));
+        match target.config(groups, units) {
+            Ok(config) => {
+                self.stores.write().push(media);
+                let mut portal = Portal::clone(&self.portal());
+                portal.targets.push(config);
+                self.publish(portal, report);
+                Some(target)
+            }
+            Err(error) => {
+                report.faults.push(format!("{}: the target has not come: {error}", target.name));
+                None
             }
         }
     }
+}
 
-    fn add_target(&self, target: TargetConfig, media: Vec<Medium>) {
-        self.stores.write().push(media.into_iter().map(Some).collect());
-        let mut portal = Portal::clone(&self.portal());
-        portal.targets.push(target);
-        self.publish(portal);
-    }
+fn not_come(target: &str, number: u16, error: &dyn std::error::Error) -> String {
+    format!("{target}: LUN {number} has not come: {error}")
 }

@@ -20,6 +20,7 @@ mod shared;
 mod space;
 mod state;
 mod target;
+mod unit;
 
 pub use change::{Change, Effect, ServerSetting, TargetSetting};
 pub use changes::ChangeError;
@@ -39,14 +40,13 @@ use self::shared::{Mailbox, Message, Shared};
 use self::space::SpaceWatch;
 use crate::network::Network;
 use block_store::{BlockStore, IoId};
-use iscsi_node::target::TargetConfig;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use scsi_block::io::BlockIo;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -187,7 +187,6 @@ impl Server {
         portal.addresses = listeners.told();
         let portal_groups: Vec<u16> = configuration.portals.iter().map(|(_, tag)| *tag).collect();
         let mailboxes = networks.iter().map(|network| Mailbox::new(network.waker())).collect();
-        portal.targets.iter().for_each(set_clock);
         let shared = Arc::new(Shared {
             portal: parking_lot::RwLock::new(Arc::new(portal)),
             listeners: parking_lot::Mutex::new(listeners),
@@ -249,13 +248,6 @@ fn bind(processor: usize) {
     if let Err(error) = sched_setaffinity(None, &set) {
         tracing::warn!(processor, %error, "a loop is not bound: this process may not use that processor");
     }
-}
-
-/// REPORT TIMESTAMP tells the time of this host.
-fn set_clock(target: &TargetConfig) {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let milliseconds = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-    target.device.set_clock(Instant::now(), milliseconds);
 }
 
 /// Has a store do something, and waits for that.

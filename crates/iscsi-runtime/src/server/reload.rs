@@ -15,8 +15,11 @@ pub struct Report {
     pub changes: Vec<Change>,
     /// What has become of the sessions of targets that have gone or were stopped.
     pub sessions: Dropped,
-    /// What could not be done as it should: stores of units that are gone were not flushed.
+    /// What could not be done as it should: stores of units that are gone were not flushed, units have not come since those whose place they
+    /// take did not let go.
     pub faults: Vec<String>,
+    /// Cores that have not answered in time: whether logins that they judge are judged by what has changed is not known.
+    pub silent_cores: usize,
 }
 
 impl fmt::Display for Report {
@@ -24,10 +27,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let changes = self.changes.iter().map(|change| format!("{change}: {}", change.effect()));
         let sessions = (self.sessions.asked > 0).then(|| {
-            let Dropped { asked, ended, left } = self.sessions;
+            let Dropped { asked, ended, left, .. } = self.sessions;
             format!("sessions that were asked to log out: {asked}, of which {ended} had to be ended and {left} wait for their disk")
         });
-        let mut lines: Vec<String> = changes.chain(sessions).chain(self.faults.iter().cloned()).collect();
+        let silent =
+            (self.silent_cores > 0).then(|| format!("cores that have not answered in time: {}", self.silent_cores));
+        let faults = self.faults.iter().cloned().chain(silent);
+        let mut lines: Vec<String> = changes.chain(sessions).chain(faults).collect();
         if lines.is_empty() {
             lines.push("nothing has changed".into());
         }
@@ -88,9 +94,8 @@ impl Server {
     fn make(&self, running: &mut Configuration, new: &Configuration) -> Result<Report, ReloadError> {
         let changes = running.changes_to(new);
         let prepared = self.shared.judge(new, &changes)?;
-        let mut report = self.shared.make(&changes, prepared);
-        changes.iter().cloned().for_each(|change| change.apply(running));
-        report.changes = changes;
+        let report = self.shared.make(changes, prepared)?;
+        report.changes.iter().cloned().for_each(|change| change.apply(running));
         Ok(report)
     }
 }

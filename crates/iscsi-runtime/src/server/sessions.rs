@@ -41,10 +41,13 @@ impl SessionSelector {
 pub struct Dropped {
     /// Sessions whose initiators were asked to log out.
     pub asked: usize,
-    /// Those of them that were ended without a word, since they had not ended in time.
+    /// Those of them that were still there after the patience of who asked, and were ended then. Those are not counted that have ended when the
+    /// 3 s were over that initiators are told they have.
     pub ended: usize,
-    /// Those of them that are still there, since block I/O of theirs has not come back.
+    /// Those of them that are there even so, since block I/O of theirs has not come back.
     pub left: usize,
+    /// Cores that have not answered in time: which sessions of theirs are meant, and what becomes of them, is not known.
+    pub silent_cores: usize,
 }
 
 impl Server {
@@ -58,7 +61,7 @@ impl Server {
 
 impl Shared {
     pub(super) fn drop_sessions(&self, which: &[SessionSelector], patience: Duration) -> Dropped {
-        let (answers, _) = self.ask(|answer| Message::RequestLogout(which.to_vec(), answer));
+        let (answers, silent_cores) = self.ask(|answer| Message::RequestLogout(which.to_vec(), answer));
         let mut left: Vec<Tsih> = answers.into_iter().flatten().collect();
         let asked = left.len();
         self.wait_for_end_of(&mut left, patience);
@@ -67,7 +70,7 @@ impl Shared {
             self.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::End(*tsih)));
         }
         self.wait_for_end_of(&mut left, END_TIMEOUT);
-        Dropped { asked, ended, left: left.len() }
+        Dropped { asked, ended, left: left.len(), silent_cores }
     }
 
     /// Waits until these sessions have ended, and leaves those that have not in time.

@@ -3,15 +3,16 @@
 use super::StartError;
 use super::disk::DiskSource;
 use super::portal_groups::PortalGroup;
-use super::shared::Medium;
+use super::unit::{Leaving, NewUnit, NumberedUnit};
 use crate::url::Url;
 use block_store::Records;
 use iscsi_node::target::{AccessList, AccessRule, Availability, Moved, Redirect, TargetConfig};
 use iscsi_session::{Authentication, Limits};
 use scsi_block::vpd::ManagementAddress;
-use scsi_block::{ConfigError, LogicalUnitNumber, TargetDevice};
+use scsi_block::{ConfigError, TargetDevice};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 /// An iSCSI target to be served.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,43 +148,55 @@ impl Target {
         self
     }
 
-    /// The configuration of the target, which was checked, and the stores of its units in the device's order.
-    pub(super) fn into_config(
-        self,
-        groups: &[PortalGroup],
+    /// Opens all of its disks. The target was checked.
+    ///
+    /// # Errors
+    /// As [`open_unit`](Self::open_unit).
+    pub(super) fn open_units(
+        &self,
         records: Option<&Arc<Records>>,
-    ) -> Result<(TargetConfig, Vec<Medium>), StartError> {
-        let name = self.name;
-        let (mut units, mut stores) = (Vec::new(), Vec::new());
-        for (number, disk) in self.disks {
-            let open = |error| StartError::Open { target: name.clone(), number, error };
-            let disk = disk.open().map_err(open)?;
-            let mut unit = disk.unit_of(&name, number).map_err(|error| StartError::Configuration(error.to_string()))?;
-            unit.identity.management_addresses.extend(self.management_addresses.iter().cloned());
-            stores.push(disk.into_medium(&mut unit, records)?);
-            units.push((LogicalUnitNumber::from(number), unit));
-        }
+        leaving: &mut Leaving,
+    ) -> Result<Vec<NewUnit>, StartError> {
+        self.disks.iter().map(|(number, disk)| self.open_unit(*number, disk, records, leaving)).collect()
+    }
+
+    /// What it is to the node, with units that were made of its disks.
+    ///
+    /// # Errors
+    /// The units make no sense, or not beside each other.
+    pub(super) fn config(
+        &self,
+        groups: &[PortalGroup],
+        units: impl IntoIterator<Item = NumberedUnit>,
+    ) -> Result<TargetConfig, StartError> {
         let own = |group: &&PortalGroup| self.portal_groups.as_ref().is_none_or(|tags| tags.contains(&group.tag));
-        let groups = groups.iter().filter(own).map(|group| group.of_target(&name));
+        let groups = groups.iter().filter(own).map(|group| group.of_target(&self.name));
         let device = TargetDevice::with_ports(groups, units).map_err(|error| match error {
             ConfigError::Kept { .. } => StartError::Kept(error),
             error => StartError::Configuration(error.to_string()),
         })?;
-        let config = TargetConfig {
-            name,
-            alias: self.alias,
+        set_clock(&device);
+        let target = self.clone();
+        Ok(TargetConfig {
+            name: target.name,
+            alias: target.alias,
             device: Arc::new(device),
-            authentication: self.authentication,
-            access: self.access.map(AccessList::of).unwrap_or_default(),
-            resettable: self.resettable,
-            moved: self.moved,
-            redirects: self.redirects,
-            limits: self.limits,
-            window: self.window,
-            availability: self.availability,
-        };
-        Ok((config, stores))
+            authentication: target.authentication,
+            access: target.access.map(AccessList::of).unwrap_or_default(),
+            resettable: target.resettable,
+            moved: target.moved,
+            redirects: target.redirects,
+            limits: target.limits,
+            window: target.window,
+            availability: target.availability,
+        })
     }
+}
+
+/// REPORT TIMESTAMP tells the time of this host.
+fn set_clock(device: &TargetDevice) {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    device.set_clock(Instant::now(), u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX));
 }
 
 /// What an initiator cannot go to is not told to it.
