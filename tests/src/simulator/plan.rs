@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) targets: Vec<Vec<u64>>,
     pub(crate) limits: Limits,
     pub(crate) window: u32,
+    /// Immediate requests that a connection may have open.
+    pub(crate) immediate_max: u32,
     pub(crate) ping_interval: Option<Duration>,
     /// An initiator proves who it is by CHAP, and has the target prove who that is.
     pub(crate) authenticates: bool,
@@ -96,6 +98,7 @@ impl Plan {
         Self {
             limits: common.limits(random, options.connections.unwrap_or(CONNECTIONS_MAX)),
             window: random.pick(&[1, 2, 8, 32, 128]),
+            immediate_max: random.pick(&[1, 2, 16]),
             ping_interval: random.pick(&[None, Some(Duration::from_secs(1)), Some(Duration::from_secs(7))]),
             authenticates: random.one_in(6),
             resettable: random.one_in(2),

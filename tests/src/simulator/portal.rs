@@ -24,6 +24,7 @@ pub(crate) fn of(plan: &Plan) -> Portal {
         ping_interval: plan.ping_interval,
         ping_timeout: Duration::from_secs(5),
         window: plan.window,
+        immediate_max: plan.immediate_max,
         ..Portal::new()
     }
 }

@@ -177,6 +177,9 @@ pub struct Portal {
     pub logout_grace: Duration,
     /// Commands that one session may have open.
     pub window: u32,
+    /// Immediate commands that one connection may have open beside them, at least 1, and as many immediate task management functions; more are
+    /// rejected (RFC 7143 section 4.2.2.1).
+    pub immediate_max: u32,
 }
 
 impl Portal {
@@ -194,6 +197,7 @@ impl Portal {
             ping_timeout: Duration::from_secs(30),
             logout_grace: Duration::from_secs(3),
             window: 256,
+            immediate_max: 16,
         }
     }
 

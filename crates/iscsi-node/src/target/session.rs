@@ -86,6 +86,7 @@ impl Session {
         };
         let config = SessionConfig {
             window: target.and_then(|target| portal.targets[target].window).unwrap_or(portal.window),
+            immediate_max: portal.immediate_max,
             ping_interval: portal.ping_interval,
             ping_timeout: portal.ping_timeout,
             logout_grace: portal.logout_grace,

@@ -11,8 +11,11 @@ use super::task::{Entry, Plugged, Request, Standing};
 use super::timers::Retention;
 use super::{Event, Session, TaskManagement};
 use iscsi_pdu::TaskManagementResponseCode as Response;
-use iscsi_pdu::{Cid, InitiatorTaskTag, TaskManagementFunction};
-use std::time::Instant;
+use iscsi_pdu::{Cid, InitiatorTaskTag, RejectReason};
+use std::time::{Duration, Instant};
+
+/// After a TASK REASSIGN that was refused for the moment the task is offered again when this has passed.
+const OFFER_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Session {
     /// Whether the target keeps the tasks of a connection that it remembers for so long.
@@ -103,9 +106,7 @@ impl Session {
     /// Whether the answer to a TASK REASSIGN of a task is waited for.
     fn is_being_reassigned(&self, tag: InitiatorTaskTag) -> bool {
         self.requests.iter().any(|(_, entry)| match &entry.request {
-            Request::TaskManagement(task) => {
-                task.asked.function == TaskManagementFunction::TaskReassign && task.asked.referenced == Some(tag)
-            }
+            Request::TaskManagement(task) => task.reassigned() == Some(tag),
             _ => false,
         })
     }
@@ -172,20 +173,36 @@ impl Session {
         }
     }
 
-    /// A task that was reassigned goes on, or has ended.
-    pub(super) fn end_reassignment(&mut self, cid: Cid, tag: InitiatorTaskTag, response: Response) {
-        let Some(entry) = self.requests.get_mut(tag) else { return };
-        if entry.cid != cid || entry.standing != Standing::Orphaned {
-            return;
-        }
+    /// A task of a connection that is to be reassigned.
+    fn orphan(&mut self, cid: Cid, tag: InitiatorTaskTag) -> Option<&mut Entry> {
+        self.requests.get_mut(tag).filter(|entry| entry.cid == cid && entry.standing == Standing::Orphaned)
+    }
+
+    /// A task that was reassigned goes on, or is offered again, or has ended.
+    pub(super) fn end_reassignment(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, response: Response) {
+        let Some(entry) = self.orphan(cid, tag) else { return };
         match (response, &mut entry.request) {
             (Response::FunctionComplete, Request::Command(task)) => {
                 task.data.resume();
                 entry.standing = Standing::Sent;
             }
-            // It may be tried again.
-            (Response::TaskStillAllegiant, _) => {}
+            // RFC 7143 7.2.2: the target has not let go of it yet.
+            (Response::TaskStillAllegiant, _) => self.offer_again(now, cid),
             _ => self.give_up(tag),
         }
+    }
+
+    /// A TASK REASSIGN was rejected. RFC 7143 11.17.1: what there were too many of, or what waits for a logout, may come again.
+    pub(super) fn reject_reassignment(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, reason: RejectReason) {
+        match reason {
+            _ if self.orphan(cid, tag).is_none() => {}
+            RejectReason::TooManyImmediateCommands | RejectReason::WaitingForLogout => self.offer_again(now, cid),
+            _ => self.give_up(tag),
+        }
+    }
+
+    /// The target keeps tasks until Time2Retain is over: they are offered again after a while, and are lost with it.
+    fn offer_again(&mut self, now: Instant, cid: Cid) {
+        self.connections.known(cid).timers.offer_tasks_at(now.checked_add(OFFER_INTERVAL));
     }
 }

@@ -128,7 +128,7 @@ pub enum Event {
     },
     /// A command has lost its connection, and may go on on another: it is time for a TASK REASSIGN by
     /// [`manage_task`](super::Session::manage_task), on the connection that is to have it. Otherwise the command is lost, when
-    /// Time2Retain has passed.
+    /// Time2Retain has passed. It comes again after a while if the target has refused that for the moment.
     ReassignmentDue {
         /// The command.
         tag: InitiatorTaskTag,

@@ -23,7 +23,7 @@ impl Session {
             Pdu::ScsiResponse(pdu) => self.handle_scsi_response(cid, pdu),
             Pdu::R2t(pdu) => self.handle_r2t(now, cid, &pdu),
             Pdu::NopIn(pdu) => self.handle_nop_in(now, cid, pdu),
-            Pdu::TaskManagementResponse(pdu) => self.handle_task_management_response(cid, pdu),
+            Pdu::TaskManagementResponse(pdu) => self.handle_task_management_response(now, cid, pdu),
             Pdu::TextResponse(pdu) => self.handle_text_response(cid, pdu),
             Pdu::LogoutResponse(pdu) => self.handle_logout_response(now, cid, pdu),
             Pdu::AsyncMessage(pdu) => self.handle_async_message(now, cid, pdu),

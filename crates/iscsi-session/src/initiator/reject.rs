@@ -49,6 +49,12 @@ impl Session {
                 self.events.push_back(Event::TaskRejected { tag, reason });
                 self.fail_logout(now, cid, task, self.default_retention());
             }
+            Request::TaskManagement(task) => {
+                self.events.push_back(Event::TaskRejected { tag, reason });
+                if let Some(command) = task.reassigned() {
+                    self.reject_reassignment(now, cid, command, reason);
+                }
+            }
             _ => self.events.push_back(Event::TaskRejected { tag, reason }),
         }
         Ok(())

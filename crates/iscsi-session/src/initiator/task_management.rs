@@ -6,6 +6,7 @@ use crate::{Parameters, Violation};
 use iscsi_pdu::TaskManagementFunction as Function;
 use iscsi_pdu::TaskManagementResponseCode as Response;
 use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, LunField, StatSn, TaskManagementRequest, TaskManagementResponse};
+use std::time::Instant;
 
 /// A function that was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,11 @@ impl TaskManagementTask {
             ref_cmd_sn: self.ref_cmd_sn,
             exp_data_sn: self.exp_data_sn,
         }
+    }
+
+    /// The task that the function is to reassign.
+    pub(super) fn reassigned(&self) -> Option<InitiatorTaskTag> {
+        self.asked.referenced.filter(|_| self.asked.function == Function::TaskReassign)
     }
 
     /// Whether the function has ended a command that was sent before it.
@@ -141,6 +147,7 @@ impl Session {
     // RFC 7143 4.2.3.3-3, 4.2.3.3-4, 4.2.3.3-5, 4.2.3.3-6, 4.2.3.4-4, 4.2.3.4-6, 4.2.3.4-7, 11.5.1-2: what it has ended is not answered to the owner any more.
     pub(super) fn handle_task_management_response(
         &mut self,
+        now: Instant,
         cid: Cid,
         pdu: TaskManagementResponse,
     ) -> Result<(), Violation> {
@@ -158,8 +165,8 @@ impl Session {
         if response == Response::FunctionComplete || is_referenced_gone {
             self.conclude(|command, entry, lun| entry.cmd_sn.precedes(cmd_sn) && task.ends(command, lun));
         }
-        if let (Function::TaskReassign, Some(command)) = (task.asked.function, task.asked.referenced) {
-            self.end_reassignment(cid, command, response);
+        if let Some(command) = task.reassigned() {
+            self.end_reassignment(now, cid, command, response);
         }
         let additional_information = pdu.additional_information;
         self.events.push_back(Event::TaskManagementComplete { tag, response, additional_information });

@@ -143,6 +143,13 @@ impl Timers {
         self.tasks = self.tasks.or(other.tasks);
     }
 
+    /// They are to be offered at this time, or before, if the target keeps them then.
+    pub(super) fn offer_tasks_at(&mut self, at: Option<Instant>) {
+        if let Some(span) = &mut self.tasks {
+            span.due = span.due.into_iter().chain(at).min();
+        }
+    }
+
     pub(super) fn forget_tasks_due(&mut self) {
         if let Some(span) = &mut self.tasks {
             span.due = None;

@@ -20,6 +20,9 @@ use iscsi_session::{CloseReason, Limits, LoginOutcome};
 use iscsi_transport::Random;
 use std::time::{Duration, Instant};
 
+/// A task that the target has refused to reassign for the moment is offered again before this has passed.
+const OFFER_TIME: Duration = Duration::from_millis(200);
+
 /// What an owner is made with.
 #[derive(Debug)]
 pub(crate) struct OwnerPlan {
@@ -59,8 +62,8 @@ pub(super) struct Owner {
     balances: bool,
     /// No further connection is tried before.
     next_join: Option<Instant>,
-    /// No task is reassigned before.
-    next_reassignment: Option<Instant>,
+    /// Tasks whose TASK REASSIGN the target has refused for the moment, and when.
+    refused: Vec<(InitiatorTaskTag, Instant)>,
     to_clean_up: Vec<Cid>,
     to_reassign: Vec<InitiatorTaskTag>,
 }
@@ -83,7 +86,7 @@ impl Owner {
             last_cid: leading.0,
             balances,
             next_join: None,
-            next_reassignment: None,
+            refused: Vec::new(),
             to_clean_up: Vec::new(),
             to_reassign: Vec::new(),
         }
@@ -144,6 +147,7 @@ impl Owner {
 
     pub(super) fn lost(&mut self, now: Instant, cid: Cid, reason: CloseReason) {
         let retention = self.retention;
+        self.refused.clear();
         match self.slot(cid) {
             Some(slot) if reason != CloseReason::LoggedOut => slot.forgotten_at = Some(now + retention),
             _ => self.slots.retain(|slot| slot.cid != cid),
@@ -167,31 +171,27 @@ impl Owner {
         if self.plan.bug == Some(Bug::TagFreedWithConnection) {
             let _ = self.plan.books.remove_tag(tag.0);
         }
-        self.want_reassignment(tag);
-    }
-
-    /// It may be wanted already: since an earlier one has had no answer.
-    fn want_reassignment(&mut self, task: InitiatorTaskTag) {
-        if !self.to_reassign.contains(&task) {
-            self.to_reassign.push(task);
+        self.refused.retain(|(task, _)| *task != tag);
+        if !self.to_reassign.contains(&tag) {
+            self.to_reassign.push(tag);
         }
     }
 
-    /// A command has ended.
-    pub(super) fn forget(&mut self, tag: InitiatorTaskTag) {
+    /// A command has ended. One that was refused for the moment has been offered again before, while its connection lasts.
+    pub(super) fn forget(&mut self, now: Instant, tag: InitiatorTaskTag, outcome: &Outcome) {
         self.to_reassign.retain(|task| *task != tag);
+        let was_offered = !self.refused.iter().any(|(task, at)| *task == tag && *at + OFFER_TIME < now);
+        self.plan.verdict.check(was_offered || !matches!(outcome, Outcome::Lost), || "a refused task is lost".into());
+        self.refused.retain(|(task, _)| *task != tag);
     }
 
-    /// A TASK REASSIGN has ended, and its task has not: it goes on, or is to be reassigned again.
+    /// A TASK REASSIGN has ended, and its task has not: it goes on, or is offered again.
     pub(super) fn reassigned(&mut self, now: Instant, task: InitiatorTaskTag, outcome: &Outcome) {
         use TaskManagementResponseCode::{FunctionComplete, TaskDoesNotExist, TaskStillAllegiant};
         match outcome {
-            Outcome::TaskManagement(FunctionComplete | TaskDoesNotExist) => {}
-            Outcome::TaskManagement(TaskStillAllegiant)
-            | Outcome::Rejected(RejectReason::TooManyImmediateCommands)
-            | Outcome::Lost => {
-                self.next_reassignment = Some(now + Duration::from_millis(100));
-                self.want_reassignment(task);
+            Outcome::TaskManagement(FunctionComplete | TaskDoesNotExist) | Outcome::Lost => {}
+            Outcome::TaskManagement(TaskStillAllegiant) | Outcome::Rejected(RejectReason::TooManyImmediateCommands) => {
+                self.refused.push((task, now));
             }
             other => self.plan.verdict.fail(format!("a task is not reassigned: {other:?}")),
         }
@@ -213,7 +213,7 @@ impl Owner {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let lost = self.slots.iter().filter(|slot| !slot.is_joining).filter_map(|slot| slot.forgotten_at);
-        lost.chain(self.next_join).chain(self.next_reassignment).min()
+        lost.chain(self.next_join).min()
     }
 }
 
@@ -225,12 +225,11 @@ impl Bundle {
         }
         self.owner.slots.retain(|slot| slot.is_joining || slot.forgotten_at.is_none_or(|at| at > now));
         self.owner.next_join.take_if(|at| *at <= now);
-        self.owner.next_reassignment.take_if(|at| *at <= now);
         if !self.owner.to_clean_up.is_empty() {
             let due = std::mem::take(&mut self.owner.to_clean_up);
             due.into_iter().for_each(|cid| self.clean_up(now, cid));
         }
-        if self.owner.next_reassignment.is_none() && !self.owner.to_reassign.is_empty() && self.is_connected() {
+        if !self.owner.to_reassign.is_empty() && self.is_connected() {
             let due = std::mem::take(&mut self.owner.to_reassign);
             due.into_iter().for_each(|task| self.reassign(now, task));
         }

@@ -265,7 +265,7 @@ impl Bundle {
         }
         match purpose {
             Purpose::Asked(token) => {
-                self.owner.forget(tag);
+                self.owner.forget(now, tag, &outcome);
                 self.events.push_back(completion(token, outcome));
             }
             Purpose::Cleanup(cid) => self.owner.cleaned_up(cid, &outcome),

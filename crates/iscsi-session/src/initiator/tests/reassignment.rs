@@ -1,6 +1,7 @@
 //! Error recovery level 2: a connection is lost, and its tasks go on on another.
 
 use super::connections::announce_with;
+use super::rejects::reject;
 use super::*;
 use crate::initiator::TaskManagement;
 use iscsi_pdu::TaskManagementResponseCode as Code;
@@ -40,6 +41,12 @@ fn due(number: u32) -> Event {
 
 fn lost(number: u32) -> Event {
     Event::TaskLost { tag: tag(number) }
+}
+
+fn pass(bench: &mut Bench, time: Duration) -> Vec<Event> {
+    bench.now += time;
+    bench.session.handle_timeout(bench.now);
+    bench.events()
 }
 
 fn log_out(bench: &mut Bench, over: Cid, logout: Logout) {
@@ -351,6 +358,45 @@ fn a_reassignment_waits_for_the_logout_and_may_be_refused() {
     assert_eq!(answer(&mut bench, Code::TaskStillAllegiant), []);
     reassign(&mut bench, 1).unwrap();
     assert_eq!(answer(&mut bench, Code::TaskAllegianceReassignmentNotSupported), [lost(1)]);
+}
+
+/// RFC 7143 7.2.2 and 11.17.1.
+#[test]
+fn a_task_is_offered_again_until_it_is_reassigned_or_forgotten() {
+    use RejectReason::{InvalidPduField, TooManyImmediateCommands, WaitingForLogout};
+    let rejected = |reason| Event::TaskRejected { tag: tag(FUNCTION), reason };
+    let mut bench = two();
+    for number in 1..=2 {
+        bench.submit(number, read(8));
+    }
+    bench.sent();
+    acknowledge(&mut bench, 2);
+    lose(&mut bench, CID);
+    log_out(&mut bench, OTHER, Logout::ForRecovery(CID));
+    assert_eq!(answer_logout(&mut bench, 0, 30), [due(1), due(2)]);
+    for refusal in [None, Some(TooManyImmediateCommands), Some(WaitingForLogout)] {
+        let request = reassign(&mut bench, 1).unwrap();
+        match refusal {
+            None => assert_eq!(answer(&mut bench, Code::TaskStillAllegiant), []),
+            Some(reason) => {
+                reject(&mut bench, &request.into(), reason);
+                assert_eq!(bench.events(), [rejected(reason)]);
+            }
+        }
+        assert_eq!(pass(&mut bench, Duration::from_millis(99)), []);
+        assert_eq!(pass(&mut bench, Duration::from_millis(1)), [due(1), due(2)]);
+        assert_eq!(pass(&mut bench, Duration::from_secs(1)), [], "once");
+    }
+    // What is wrong with the request stays wrong.
+    let request = reassign(&mut bench, 1).unwrap();
+    reject(&mut bench, &request.into(), InvalidPduField);
+    assert_eq!(bench.events(), [rejected(InvalidPduField), lost(1)]);
+    // Nothing is offered that the target has forgotten.
+    pass(&mut bench, Duration::from_millis(26_650));
+    reassign(&mut bench, 2).unwrap();
+    assert_eq!(answer(&mut bench, Code::TaskStillAllegiant), []);
+    assert_eq!(pass(&mut bench, Duration::from_millis(200)), [lost(2)]);
+    assert_eq!(pass(&mut bench, Duration::from_secs(1)), []);
 }
 
 #[test]
