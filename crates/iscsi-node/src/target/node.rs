@@ -176,6 +176,12 @@ impl<P: PduPort> TargetNode<P> {
         self.outbox.requests.pop_front()
     }
 
+    /// How many block I/Os wait for [`Self::poll_io`].
+    #[must_use]
+    pub fn waiting_ios(&self) -> usize {
+        self.outbox.requests.len()
+    }
+
     /// The next thing to know or to decide.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.outbox.events.pop_front()

@@ -31,6 +31,10 @@ const UPKEEP: u64 = u64::MAX;
 /// Time between two steps of FORMAT UNIT and SANITIZE of one core: with steps of 1 MiB, an overwrite makes 1 GB/s at most.
 const UPKEEP_PAUSE: Duration = Duration::from_millis(1);
 
+/// Block I/Os that are carried out before further connections are heard: what they read is sent while it is still in the cache, and
+/// initiators have something to do meanwhile.
+const IOS_AT_ONCE: usize = 64;
+
 /// A store of the portal and this core's way to it.
 struct Store {
     queue: Box<dyn StoreQueue>,
@@ -137,6 +141,7 @@ impl Core {
     fn turn(&mut self, happened: &mut Vec<Happening>, now: Instant) -> usize {
         self.tell_time(now);
         self.node.drive_more(now);
+        let mut ios = 0;
         for happening in happened.drain(..) {
             match happening {
                 Happening::Woken => self.handle_messages(now),
@@ -146,6 +151,10 @@ impl Core {
                         port.handle_readiness(readiness);
                     }
                     self.node.drive_index(now, index);
+                    if self.node.waiting_ios() >= IOS_AT_ONCE {
+                        ios += self.carry(now);
+                        self.node.flush(now);
+                    }
                 }
                 Happening::Connected(..) => unreachable!("a target begins no connection"),
             }
@@ -158,7 +167,11 @@ impl Core {
         if self.end_at.take_if(|at| *at <= now).is_some() {
             self.node.end_all(now);
         }
-        let ios = self.serve_stores(now);
+        self.begin_upkeep(now);
+        if let Some(request) = self.copies.pop_front() {
+            self.submit(request, now);
+        }
+        ios += self.carry(now);
         self.tell_time(now);
         self.node.flush(now);
         self.handle_events(now);
@@ -172,12 +185,8 @@ impl Core {
     }
 
     /// Carries block I/O to the stores and their ends back, until nothing moves. Returns how many there were.
-    fn serve_stores(&mut self, now: Instant) -> usize {
+    fn carry(&mut self, now: Instant) -> usize {
         let mut ios = 0;
-        self.begin_upkeep(now);
-        if let Some(request) = self.copies.pop_front() {
-            self.submit(request, now);
-        }
         loop {
             while let Some(request) = self.node.poll_io() {
                 ios += 1;
