@@ -285,6 +285,27 @@ fn pdus_between_connections_of_one_adapter_need_no_frames() {
 }
 
 #[test]
+fn what_the_other_end_takes_not_yet_waits_for_it_and_needs_no_frames() {
+    const PDUS: u64 = 100;
+    let world = World::new();
+    let (mut initiator, mut target) = world.ports();
+    let frame = conformance::frame_with_data(8192);
+    // The first may come with the handshake.
+    conformance::exchange(&mut target, &mut initiator, std::slice::from_ref(&frame));
+    let passed = || world.adapters[0].iscsi_counters().passed_pdus;
+    let before = passed();
+    (0..PDUS).for_each(|_| target.send(frame.clone()));
+    target.flush().unwrap();
+    assert!(passed() - before < PDUS, "the window is smaller than that");
+    for _ in 0..PDUS {
+        assert_eq!(next(&mut initiator, &world), Received::Frame(frame.clone()));
+        target.flush().unwrap();
+    }
+    assert_eq!(passed() - before, PDUS);
+    world.is_well();
+}
+
+#[test]
 fn an_adapter_tells_what_waits_in_it() {
     let world = World::new();
     let (mut initiator, _target) = world.ports();

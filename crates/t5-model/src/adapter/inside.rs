@@ -5,9 +5,10 @@
 //!                                    └──> TCP, frames, switch, TCP ──┘   whatever cannot go right there
 //! ```
 //!
-//! A PDU goes this way if all that was sent before has been taken, if the other end can take it now, and if the switch would bring it there
-//! and nowhere else, which counts it as the segment that it would have been. TCP knows nothing of it: its own numbers go on
-//! where they were, and what the drivers are told counts both. Everything else goes by TCP: streams, what is too early, what has to wait.
+//! A PDU goes this way if all that was sent before has been taken, and if the switch would bring it there and nowhere else, which counts it as
+//! the segment that it would have been. It waits where it is while the other end takes no more, as it would for a window of TCP.
+//! TCP knows nothing of it: its own numbers go on where they were, and what the drivers are told counts both. Everything else goes
+//! by TCP: streams, and what is too early.
 
 use super::Core;
 use super::flow::Phase;
@@ -20,6 +21,17 @@ use std::time::Duration;
 /// Header of TCP, in bytes.
 const TCP_HEADER_BYTES: usize = 20;
 
+/// How a PDU goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Right to the driver of that connection.
+    Inside(u32),
+    /// Not yet: its other end takes no more for now.
+    Waits,
+    /// By TCP and frames.
+    Tcp,
+}
+
 impl Core {
     /// The connection that is the other end of one that stands, if it is one of the adapter's.
     pub(super) fn find_other_end(&self, tid: u32) -> Option<u32> {
@@ -31,19 +43,28 @@ impl Core {
             .find_map(|interface| self.by_tuple.get(&(interface, tuple)).copied().filter(|other| *other != tid))
     }
 
-    /// The other end of a connection, if it takes a PDU now and none is on its way there.
-    pub(super) fn end_that_takes(&self, tid: u32) -> Option<u32> {
+    /// The way that the next PDU of a connection goes. One that waits is looked after again when its other end takes more.
+    pub(super) fn way_of(&mut self, tid: u32) -> Way {
         let flow = &self.flows[tid as usize];
-        let number = flow.other_end?;
-        let other = self.flows.get(number as usize)?;
-        let (ours, theirs) = (flow.tcp.as_ref()?, other.tcp.as_ref()?);
-        let queue = self.functions[other.pf].as_ref()?.ingress.get(&other.iq)?;
-        let takes = matches!((&flow.phase, &other.phase), (Phase::Open, Phase::Open))
-            && other.other_end == Some(tid)
-            && other.is_iscsi()
-            && other.takes_more()
-            && IngressQueue::has_room(queue);
-        (takes && ours.can_pass_to(theirs)).then_some(number)
+        let (Some(tcp), Some(number)) = (&flow.tcp, flow.other_end) else { return Way::Tcp };
+        let Some(other) = self.flows.get(number as usize).filter(|other| other.other_end == Some(tid)) else {
+            return Way::Tcp;
+        };
+        let both_stand = matches!((&flow.phase, &other.phase), (Phase::Open, Phase::Open)) && other.is_iscsi();
+        if !both_stand || !other.tcp.as_ref().is_some_and(|theirs| tcp.can_pass_to(theirs)) {
+            return Way::Tcp;
+        }
+        let takes_more = other.takes_more();
+        let Some(function) = self.functions[other.pf].as_mut() else { return Way::Tcp };
+        match function.ingress.get(&other.iq).map(IngressQueue::has_room) {
+            None => Way::Tcp,
+            Some(true) if takes_more => Way::Inside(number),
+            Some(true) => Way::Waits,
+            Some(false) => {
+                function.stalled.insert(tid);
+                Way::Waits
+            }
+        }
     }
 
     /// Gives a PDU to the driver of the other end. False if it is none, or the switch would not bring it there: nothing has happened.

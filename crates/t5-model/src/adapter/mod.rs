@@ -44,6 +44,7 @@ use requests::PAYLOAD_BYTES_MAX;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
@@ -66,6 +67,7 @@ pub struct Adapter {
     core: Mutex<Core>,
     doorbells: [Doorbells; FUNCTIONS],
     clock: Clock,
+    turns: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -122,7 +124,7 @@ impl Adapter {
             random: fastrand::Rng::with_seed(seed),
             epoch: Instant::now(),
         };
-        Arc::new(Self { core: Mutex::new(core), doorbells: Default::default(), clock })
+        Arc::new(Self { core: Mutex::new(core), doorbells: Default::default(), clock, turns: AtomicU64::new(0) })
     }
 
     /// The bus of a function, which has that memory. Whoever had the function before has it no more.
@@ -153,12 +155,18 @@ impl Adapter {
         }
     }
 
+    /// How often somebody has done some of its work.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
     /// Whether somebody has rung and was not heard.
     fn is_rung(&self) -> bool {
         self.doorbells.iter().any(Doorbells::is_rung)
     }
 
     fn turn(&self, mut core: MutexGuard<'_, Core>) -> bool {
+        self.turns.fetch_add(1, Ordering::Relaxed);
         let (now, mut woken) = (self.now(), Vec::new());
         core.hear(&self.doorbells, now);
         let busy = core.poll(now, &mut woken);

@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::flow::{Phase, Request};
 use super::frames::FRAMES_MAX;
 use super::function::Function;
+use super::inside::Way;
 use crate::iscsi::{IscsiCounters, Layout, Measured, Settings, add_digests, examine};
 use crate::tcp::{Event, Loss};
 use iscsi_pdu::HEADER_LENGTH;
@@ -112,7 +113,11 @@ impl Core {
 
     /// Sends the payload of the first request: right to the other end, or by TCP. False if there is no room.
     fn send_payload(&mut self, tid: u32, now: Duration) -> Result<bool, Fault> {
-        let other_end = self.end_that_takes(tid);
+        let other_end = match self.way_of(tid) {
+            Way::Inside(other_end) => Some(other_end),
+            Way::Waits => return Ok(false),
+            Way::Tcp => None,
+        };
         let flow = &mut self.flows[tid as usize];
         let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
         let Some(Request::Send { payload, flags, .. }) = flow.requests.front() else { return Ok(false) };
