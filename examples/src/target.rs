@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -329,9 +330,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Started { running, urls, model } = arguments.start()?;
     let controlled = Controlled::start(running, arguments.control.as_deref())?;
     urls.iter().for_each(|url| show::print(&format!("ready {url}")));
+    // One reload at most is asked for while another goes on: it reads the file as it is by then. None holds up the end.
+    let (ask, asked) = mpsc::sync_channel(1);
+    let reload = controlled.reloads();
+    std::thread::spawn(move || asked.into_iter().for_each(|()| tell(reload())));
     let signal = signals.forever().find(|signal| match *signal {
         SIGHUP => {
-            tell(controlled.reload());
+            ask.try_send(()).unwrap_or_default();
             false
         }
         _ => true,

@@ -35,7 +35,7 @@ pub use network::{AdapterBus, AdapterFunction, LoopbackFunction, NetworkState, P
 pub use server::{
     Change, ChangeError, Configuration, ConnectionState, DescribedDisk, Disk, DiskSource, Dropped, Effect, LunState,
     PortalGroup, PortalGroupState, ReloadError, Report, Server, ServerBuilder, ServerSetting, ServerState,
-    SessionSelector, SessionState, ShutdownError, StartError, Target, TargetSetting, TargetState,
+    SessionSelector, SessionState, ShutdownError, ShutdownNotice, StartError, Target, TargetSetting, TargetState,
 };
 
 pub use block_store::{OpenError, StoreKind, StoreSpec};

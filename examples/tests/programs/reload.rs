@@ -1,10 +1,11 @@
 //! `iscsi-target --config FILE` reads its file again on SIGHUP, and says what has come of it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use iscsi_runtime::{Client, ClientConfig};
 use rustix::fs::{CWD, FileType, Mode};
@@ -32,6 +33,11 @@ impl Served {
         Self { child, file, said }
     }
 
+    fn send(&self, signal: &str) {
+        let process = self.child.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &process]).status().unwrap().success());
+    }
+
     /// Writes another file, has it read, and gives what is said of that, up to `last`.
     fn reload(&mut self, text: &str, last: &str) -> String {
         write(&self.file, text);
@@ -40,8 +46,7 @@ impl Served {
 
     /// The same with the file as it is.
     fn signal(&mut self, last: &str) -> String {
-        let signalled = Command::new("kill").args(["-HUP", &self.child.0.id().to_string()]).status().unwrap();
-        assert!(signalled.success());
+        self.send("HUP");
         let mut said = String::new();
         while !said.contains(last) {
             let before = said.len();
@@ -125,4 +130,45 @@ fn what_cannot_be_is_named_and_changes_nothing() {
     let nothing = served.reload(&text(&address, ""), "reload: ");
     assert!(nothing.contains("reload: nothing has changed"), "{nothing}");
     client.logout().wait().unwrap();
+}
+
+/// Logs in by hand and says no word more: an initiator that does not do what it is asked.
+fn stubborn(address: SocketAddr, target: &str) -> TcpStream {
+    let mut text =
+        format!("InitiatorName=iqn.2004-05.com.example:me\0TargetName={target}\0SessionType=Normal\0").into_bytes();
+    let mut pdu = vec![0x43, 0x87, 0, 0, 0, 0, 0, text.len() as u8, 0x80, 0, 0, 0, 0, 1];
+    pdu.resize(48, 0);
+    text.resize(text.len().next_multiple_of(4), 0);
+    pdu.append(&mut text);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(&pdu).unwrap();
+    let mut answer = [0; 48];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!((answer[0], answer[36], answer[37]), (0x23, 0, 0), "{answer:?}");
+    stream
+}
+
+#[test]
+fn a_target_ends_at_once_while_a_reload_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let (address, second) = (free_address("127.0.0.1"), "iqn.2004-05.com.example:two");
+    let one = text(&address, "");
+    let both = format!("{one}target:\nTargetName={second}\nTargetDevice=n,MEM,size=1MB\nPortalGroup=1@{address}\n");
+    let mut served = Served::start(folder.path(), &both);
+    let _session = stubborn(address, second);
+    write(&served.file, &one);
+    served.send("HUP");
+    // The reload waits 3 s for the session; it has begun when nobody is let in any more.
+    while Client::connect(ClientConfig::new(address.to_string(), second)).wait().is_ok() {}
+    let asked = Instant::now();
+    served.send("TERM");
+    let mut said = String::new();
+    while !said.contains("ending: ") {
+        assert!(served.said.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(served.child.0.wait().unwrap().success());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    served.said.read_to_string(&mut said).unwrap();
+    assert!(said.contains("the rest was left as it is") && !said.contains("the target goes"), "{said}");
 }

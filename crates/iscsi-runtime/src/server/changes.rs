@@ -147,7 +147,7 @@ impl Shared {
     /// It makes no sense beside the others, what was kept of it cannot be had, or the target is gone.
     pub(super) fn add_unit(&self, target: &str, unit: NewUnit) -> Result<(), ChangeError> {
         let (place, config) = self.find_target(target).ok_or_else(|| ChangeError::NoSuchTarget(target.into()))?;
-        let ((number, unit), medium) = unit.settle()?;
+        let ((number, unit), medium) = unit.settle(&self.is_ending)?;
         // A core that is faster than this waits for the store.
         let mut stores = self.stores.write();
         let index = config.device.add(number, unit)?;

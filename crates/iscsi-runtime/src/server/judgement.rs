@@ -52,6 +52,9 @@ pub enum ReloadError {
         /// What is wrong.
         error: ChangeError,
     },
+    /// The server is about to be shut down.
+    #[error("the server is about to end")]
+    Ending,
     /// There is no target of that name.
     #[error("there is no target {0}")]
     NoSuchTarget(String),

@@ -38,8 +38,11 @@ impl Shared {
     /// Makes changes that were judged.
     ///
     /// # Errors
-    /// A store cannot grow; nothing has changed then that anybody sees.
+    /// A store cannot grow, or the server is about to end; nothing has changed then that anybody sees.
     pub(super) fn make(&self, changes: Vec<Change>, prepared: Prepared) -> Result<Report, ReloadError> {
+        if self.is_ending() {
+            return Err(ReloadError::Ending);
+        }
         let Prepared { sizes, mut units, mut targets, groups, listeners } = prepared;
         for (target, number, resize) in &sizes {
             let wrong = |error| ReloadError::Unit { target: target.clone(), number: *number, error };
@@ -49,6 +52,10 @@ impl Shared {
         self.close_offer(&changes, &mut report);
         report.sessions = self.end_sessions(&changes);
         report.silent_cores = report.silent_cores.max(report.sessions.silent_cores);
+        if self.is_ending() {
+            report.faults.push("the server is about to end: the rest was left as it is".into());
+            return Ok(report);
+        }
         for change in &changes {
             match change {
                 Change::RemoveTarget(name) => self.remove_target(name, &mut report),
@@ -201,7 +208,9 @@ impl Shared {
             .into_iter()
             .filter_map(|unit| {
                 let number = unit.number;
-                unit.settle().map_err(|error| report.faults.push(not_come(&target.name, number, &error))).ok()
+                unit.settle(&self.is_ending)
+                    .map_err(|error| report.faults.push(not_come(&target.name, number, &error)))
+                    .ok()
             })
             .collect();
         let (units, media): (Vec<_>, _) = settled.into_iter().unzip();

@@ -45,6 +45,7 @@ use scsi_block::io::BlockIo;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -142,6 +143,12 @@ impl Server {
         self.shared.listeners.lock().addresses()
     }
 
+    /// What says, from any thread, that the server is about to be shut down.
+    #[must_use]
+    pub fn shutdown_notice(&self) -> ShutdownNotice {
+        ShutdownNotice(Arc::clone(&self.shared))
+    }
+
     /// Ends the server: takes no new login, asks every initiator to log out, ends what is left after `patience`, and flushes
     /// every store, whatever becomes of the others.
     ///
@@ -194,6 +201,7 @@ impl Server {
             stores: parking_lot::RwLock::new(stores),
             records,
             registry: parking_lot::Mutex::default(),
+            is_ending: AtomicBool::new(false),
             mailboxes,
             loads: (0..cores).map(|_| Default::default()).collect(),
             connections_max: connections_max.div_ceil(cores),
@@ -228,6 +236,17 @@ impl Server {
             });
         }
         end
+    }
+}
+
+/// Says that a server is about to be shut down, while it is being changed; see [`Server::shutdown_notice`].
+#[derive(Clone, Debug)]
+pub struct ShutdownNotice(Arc<Shared>);
+
+impl ShutdownNotice {
+    /// A reload that is under way waits for no initiator any more and leaves the rest undone, and others are refused.
+    pub fn give(&self) {
+        self.0.is_ending.store(true, Ordering::Relaxed);
     }
 }
 

@@ -65,6 +65,10 @@ impl Shared {
         let mut left: Vec<Tsih> = answers.into_iter().flatten().collect();
         let asked = left.len();
         self.wait_for_end_of(&mut left, patience);
+        if self.is_ending() {
+            // Its shutdown looks after them.
+            return Dropped { asked, ended: 0, left: left.len(), silent_cores };
+        }
         let ended = left.len();
         for tsih in &left {
             self.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::End(*tsih)));
@@ -73,14 +77,14 @@ impl Shared {
         Dropped { asked, ended, left: left.len(), silent_cores }
     }
 
-    /// Waits until these sessions have ended, and leaves those that have not in time.
+    /// Waits until these sessions have ended, or the server is to end, and leaves those that have not.
     fn wait_for_end_of(&self, sessions: &mut Vec<Tsih>, patience: Duration) {
         let until = Instant::now() + patience;
         loop {
             let registry = self.registry.lock();
             sessions.retain(|tsih| registry.has(*tsih));
             drop(registry);
-            if sessions.is_empty() || Instant::now() >= until {
+            if sessions.is_empty() || Instant::now() >= until || self.is_ending() {
                 return;
             }
             std::thread::sleep(LOOK_INTERVAL);

@@ -13,7 +13,7 @@ use iscsi_transport::Capture;
 use mio::net::{TcpListener, TcpStream};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use t5_policy::Program;
@@ -99,6 +99,8 @@ pub(super) struct Shared {
     /// Where records of units are kept, if they are.
     pub(super) records: Option<Arc<Records>>,
     pub(super) registry: Mutex<Registry>,
+    /// The server is about to be shut down: nobody waits for initiators on behalf of a change.
+    pub(super) is_ending: AtomicBool,
     pub(super) mailboxes: Vec<Mailbox>,
     /// Connections of each core.
     pub(super) loads: Vec<AtomicUsize>,
@@ -110,6 +112,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
+    }
+
     /// What is offered.
     pub(super) fn portal(&self) -> Arc<Portal> {
         Arc::clone(&self.portal.read())

@@ -11,6 +11,7 @@ use scsi_block::{LogicalUnitConfig, LogicalUnitNumber};
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long block I/O of a unit that is gone may take to come back before another that has its place does without it.
@@ -104,14 +105,16 @@ impl NewUnit {
         (LogicalUnitNumber::from(self.number), self.config.clone())
     }
 
-    /// The unit and its medium, once all is gone that it takes the place of, for which this waits: what that has kept last is what it begins with.
+    /// The unit and its medium, once all is gone that it takes the place of, for which this waits unless the server is about to end: what that has
+    /// kept last is what it begins with.
     ///
     /// # Errors
     /// Block I/O of what it takes the place of does not come back, or what was kept cannot be read.
-    pub(super) fn settle(mut self) -> Result<(NumberedUnit, Option<Medium>), RecordsError> {
+    pub(super) fn settle(mut self, is_ending: &AtomicBool) -> Result<(NumberedUnit, Option<Medium>), RecordsError> {
         let until = Instant::now() + LET_GO_TIMEOUT;
+        let waits = || Instant::now() < until && !is_ending.load(Ordering::Relaxed);
         if let Some(lock) = self.store.lock() {
-            while lock.is_shared() && Instant::now() < until {
+            while lock.is_shared() && waits() {
                 std::thread::sleep(LOOK_INTERVAL);
             }
         }
@@ -119,7 +122,7 @@ impl NewUnit {
             Keeping::Nothing => None,
             Keeping::Here(records) => Some(records),
             Keeping::Left(records) => {
-                let records = take_over(&records, &self.config.identity.serial, until)?;
+                let records = take_over(&records, &self.config.identity.serial, waits)?;
                 self.config.kept = Some(records.load()?);
                 Some(records)
             }
@@ -133,11 +136,11 @@ impl NewUnit {
     }
 }
 
-/// Waits until nobody has the records of a unit any more, and takes them.
-fn take_over(records: &Arc<Records>, serial: &str, until: Instant) -> Result<UnitRecords, RecordsError> {
+/// Waits, as long as `waits` says so, until nobody has the records of a unit any more, and takes them.
+fn take_over(records: &Arc<Records>, serial: &str, waits: impl Fn() -> bool) -> Result<UnitRecords, RecordsError> {
     loop {
         match records.of_unit(serial) {
-            Err(RecordsError::UnitInUse(_)) if Instant::now() < until => std::thread::sleep(LOOK_INTERVAL),
+            Err(RecordsError::UnitInUse(_)) if waits() => std::thread::sleep(LOOK_INTERVAL),
             taken => return taken,
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iscsi_control::{Answer, Problem, Request, Service, Targets, default_path};
-use iscsi_runtime::{Server, ServerState, SessionSelector, SessionState, Tsih};
+use iscsi_runtime::{Server, ServerState, SessionSelector, SessionState, ShutdownNotice, Tsih};
 use parking_lot::Mutex;
 use t5_policy::Program;
 
@@ -35,6 +35,7 @@ const NO_SOCKET: &str = "none";
 pub(super) struct Controlled {
     shared: Arc<Shared>,
     service: Option<Service>,
+    notice: ShutdownNotice,
 }
 
 /// What requests and signals have in common.
@@ -53,6 +54,7 @@ impl Controlled {
     /// There can be no socket at the place that was asked for.
     pub(super) fn start(running: Running, place: Option<&Path>) -> Result<Self, Failure> {
         let by_file = running.configured.is_some();
+        let notice = running.server.shutdown_notice();
         let shared = Arc::new(Shared { turn: Mutex::new(()), running: Mutex::new(Some(running)) });
         let handler = Arc::clone(&shared);
         let handle = move |request| handler.handle(request);
@@ -64,21 +66,23 @@ impl Controlled {
             None if by_file => at_usual_place(handle),
             None => None,
         };
-        Ok(Self { shared, service })
+        Ok(Self { shared, service, notice })
     }
 
-    /// Reads the file again and makes the server what it says; targets that are stopped stay so.
-    ///
-    /// # Errors
-    /// Why nothing has changed: there is no file, it is wrong, or the server cannot be what it says.
-    pub(super) fn reload(&self) -> Result<Told, Failure> {
-        let _turn = self.shared.turn.lock();
-        let read = self.shared.read(None)?.ok_or_else(no_configuration)?;
-        self.shared.with(|running| running.reload(read))
+    /// Reads the file again and makes the server what it says, as often as it is called, on any thread; targets that are stopped stay so. It gives
+    /// why nothing has changed: there is no file, it is wrong, or the server cannot be what it says.
+    pub(super) fn reloads(&self) -> impl Fn() -> Result<Told, Failure> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let _turn = shared.turn.lock();
+            let read = shared.read(None)?.ok_or_else(no_configuration)?;
+            shared.with(|running| running.reload(read))
+        }
     }
 
-    /// Nobody is heard any more. The server, once it has done what it was told before.
+    /// Nobody is heard any more. The server, which leaves undone what takes long of what it was told before.
     pub(super) fn end(self) -> Server {
+        self.notice.give();
         drop(self.service);
         self.shared.running.lock().take().expect("only this takes the server away, once").server
     }
