@@ -28,48 +28,72 @@ pub fn processor_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
-/// Processor time of one thread, in steps of the system's clock.
+/// What a thread has used of the system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ThreadTime {
-    /// In the program itself.
+pub struct ThreadUsage {
+    /// Processor time in the program itself, in steps of the system's clock.
     pub user: Duration,
-    /// In the kernel, on its behalf.
+    /// Processor time in the kernel, on its behalf, in the same steps.
     pub system: Duration,
+    /// Faults of pages that took no I/O.
+    pub minor_faults: u64,
+    /// Faults of pages that took I/O.
+    pub major_faults: u64,
+    /// How often its processor was given to another thread, whether it waited or not.
+    pub switches: u64,
 }
 
-impl ThreadTime {
+impl ThreadUsage {
     /// What the calling thread has used; nothing where `/proc` does not tell.
     #[must_use]
     pub fn now() -> Self {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
-        Self::parse(&stat, clock_ticks_per_second()).unwrap_or_default()
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/thread-self/{name}")).unwrap_or_default();
+        Self::parse(&read("stat"), &read("status"), clock_ticks_per_second()).unwrap_or_default()
     }
 
-    /// proc_pid_stat(5): utime and stime are fields 14 and 15, counted after the name, which may hold anything.
-    fn parse(stat: &str, ticks_per_second: u64) -> Option<Self> {
+    /// proc_pid_stat(5): minflt, majflt, utime and stime are fields 10, 12, 14 and 15, counted after the name, which may hold anything.
+    /// proc_pid_status(5) has the switches, with names.
+    fn parse(stat: &str, status: &str, ticks_per_second: u64) -> Option<Self> {
         let (_, behind_name) = stat.rsplit_once(')')?;
-        let mut fields = behind_name.split_whitespace().skip(11);
-        let mut time = || {
-            let ticks: u64 = fields.next()?.parse().ok()?;
-            Some(Duration::from_secs_f64(ticks as f64 / ticks_per_second.max(1) as f64))
-        };
-        Some(Self { user: time()?, system: time()? })
+        let fields: Vec<&str> = behind_name.split_whitespace().collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        let time = |field| Some(Duration::from_secs_f64(number(field)? as f64 / ticks_per_second.max(1) as f64));
+        let switches = |line: &str| line.split_once("voluntary_ctxt_switches:")?.1.trim().parse::<u64>().ok();
+        Some(Self {
+            user: time(14)?,
+            system: time(15)?,
+            minor_faults: number(10)?,
+            major_faults: number(12)?,
+            switches: status.lines().filter_map(switches).sum(),
+        })
     }
 }
 
-impl Add for ThreadTime {
+impl Add for ThreadUsage {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { user: self.user + other.user, system: self.system + other.system }
+        Self {
+            user: self.user + other.user,
+            system: self.system + other.system,
+            minor_faults: self.minor_faults + other.minor_faults,
+            major_faults: self.major_faults + other.major_faults,
+            switches: self.switches + other.switches,
+        }
     }
 }
 
-impl Sub for ThreadTime {
+impl Sub for ThreadUsage {
     type Output = Self;
 
     fn sub(self, before: Self) -> Self {
-        Self { user: self.user.saturating_sub(before.user), system: self.system.saturating_sub(before.system) }
+        Self {
+            user: self.user.saturating_sub(before.user),
+            system: self.system.saturating_sub(before.system),
+            minor_faults: self.minor_faults.saturating_sub(before.minor_faults),
+            major_faults: self.major_faults.saturating_sub(before.major_faults),
+            switches: self.switches.saturating_sub(before.switches),
+        }
     }
 }
 
@@ -128,11 +152,21 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_thread_is_that_of_its_line_in_proc() {
-        let line = "7 (a) b) R 1 2 3 4 5 6 7 8 9 10 250 40 0 0 20";
-        let time = ThreadTime { user: Duration::from_millis(2500), system: Duration::from_millis(400) };
-        assert_eq!(ThreadTime::parse(line, 100), Some(time));
-        assert_eq!(ThreadTime::parse("7 (a) R 1", 100), None);
+    fn what_a_thread_has_used_stands_in_proc() {
+        let stat = "7 (a) b) R 1 2 3 4 5 6 7 8 9 10 250 40 0 0 20";
+        let status = "Name:\ta) b\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t30\n";
+        let usage = ThreadUsage {
+            user: Duration::from_millis(2500),
+            system: Duration::from_millis(400),
+            minor_faults: 7,
+            major_faults: 9,
+            switches: 42,
+        };
+        assert_eq!(ThreadUsage::parse(stat, status, 100), Some(usage));
+        assert_eq!(ThreadUsage::parse("7 (a) R 1", status, 100), None);
+        let before = ThreadUsage::now();
+        std::thread::sleep(Duration::from_millis(1));
+        assert!((ThreadUsage::now() - before).switches > 0, "it has slept");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use scsi_block::cdb::Cdb;
 use scsi_block::{LogicalUnitNumber, Status};
 
 use super::pattern::{Pattern, Random};
-use super::statistics::Tally;
+use super::statistics::{Depths, Tally};
 use super::written::Written;
 use crate::completion::{good, is_busy, is_unit_attention};
 use crate::failure::{Failure, Kind};
@@ -58,10 +58,12 @@ pub enum Order {
 /// What a job is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// Commands for so long; `write_percent` of them are writes.
-    Timed {
-        /// How long.
-        runtime: Duration,
+    /// Commands until the first of two ends; one of them at least is given.
+    Load {
+        /// After so long.
+        runtime: Option<Duration>,
+        /// After so many commands.
+        pieces: Option<u64>,
         /// In which order.
         order: Order,
         /// How many of a hundred commands write.
@@ -103,10 +105,14 @@ pub struct Job {
     verification: Option<Verification>,
     /// What is written when nothing is verified.
     payload: Bytes,
+    /// Commands of the load that were begun.
+    begun_pieces: u64,
     /// Reads that went well.
     pub reads: Tally,
     /// Writes that went well.
     pub writes: Tally,
+    /// Commands that were under way when another was begun, that one among them.
+    pub depths: Depths,
 }
 
 /// What it takes to know whether a read is right.
@@ -144,16 +150,29 @@ impl Job {
                 checked_pieces: 0,
             }),
             payload: payload.freeze(),
+            begun_pieces: 0,
             reads: Tally::default(),
             writes: Tally::default(),
+            depths: Depths::default(),
         }
     }
 
     /// Begins another part of the work. What was counted before is forgotten, what was written is not.
     #[must_use]
     pub fn with_plan(self, plan: Plan) -> Self {
-        let (reads, writes) = (Tally::default(), Tally::default());
-        Self { plan, cursor: 0, begun: None, ended: None, finished: false, reads, writes, ..self }
+        let (reads, writes, depths) = (Tally::default(), Tally::default(), Depths::default());
+        Self {
+            plan,
+            cursor: 0,
+            begun: None,
+            ended: None,
+            finished: false,
+            begun_pieces: 0,
+            reads,
+            writes,
+            depths,
+            ..self
+        }
     }
 
     /// Time from the first command to the end of the last.
@@ -185,8 +204,10 @@ impl Job {
     fn choose(&mut self, now: Instant) -> Option<(u64, bool)> {
         let begun = *self.begun.get_or_insert(now);
         match self.plan {
-            Plan::Timed { runtime, .. } if now.saturating_duration_since(begun) >= runtime => None,
-            Plan::Timed { order, write_percent, .. } => {
+            Plan::Load { runtime: Some(runtime), .. } if now.saturating_duration_since(begun) >= runtime => None,
+            Plan::Load { pieces: Some(pieces), .. } if self.begun_pieces >= pieces => None,
+            Plan::Load { order, write_percent, .. } => {
+                self.begun_pieces += 1;
                 let piece = match order {
                     Order::Random => self.random.below(self.region.pieces),
                     Order::Sequential => self.step()?,
@@ -209,7 +230,7 @@ impl Job {
         }
     }
 
-    /// The cursor, which goes on; a timed plan begins again after the last piece.
+    /// The cursor, which goes on; a load begins again after the last piece.
     fn step(&mut self) -> Option<u64> {
         if self.cursor == self.region.pieces {
             self.cursor = 0;
@@ -289,6 +310,7 @@ impl Workload for Job {
         self.idle.pop();
         let check = self.verification.as_ref().is_some_and(|verification| verification.written.contains(piece));
         self.slots[index] = Slot { piece, write, check, retries: 0, begun: now };
+        self.depths.record(self.slots.len() - self.idle.len());
         Next::Request { token: index as u64, request: self.request(&self.slots[index]) }
     }
 
@@ -373,7 +395,7 @@ mod tests {
     }
 
     fn timed(order: Order, write_percent: u8) -> Plan {
-        Plan::Timed { runtime: Duration::from_millis(20), order, write_percent }
+        Plan::Load { runtime: Some(Duration::from_millis(20)), pieces: None, order, write_percent }
     }
 
     #[test]
@@ -403,6 +425,20 @@ mod tests {
         assert_eq!(job.reads.count(), 4 * 20 - 1);
         let mixed = run(Job::new(REGION, 4, true, 7).with_plan(timed(Order::Random, 50)), &mut Disk::new()).unwrap();
         assert!(mixed.reads.count() > 10 && mixed.writes.count() > 10 && mixed.checked_bytes() > 0);
+    }
+
+    #[test]
+    fn works_until_it_has_moved_as_much_as_it_is_to() {
+        let load = |runtime, order| Plan::Load { runtime, pieces: Some(12), order, write_percent: 100 };
+        let job = run(Job::new(REGION, 4, true, 7).with_plan(load(None, Order::Sequential)), &mut Disk::new()).unwrap();
+        assert_eq!(job.writes.count(), 12, "what is asked again is not another");
+        // Three at depths 1 to 3, and four by four after the first round.
+        assert!(job.depths.shares()[2].1 > 0.0 && job.depths.shares()[3].1 == 0.0, "{:?}", job.depths);
+        let job = run(job.with_plan(Plan::ReadBack), &mut Disk::new());
+        assert!(job.is_err(), "another disk has none of it");
+        let short = load(Some(Duration::from_millis(2)), Order::Random);
+        let job = run(Job::new(REGION, 4, true, 7).with_plan(short), &mut Disk::new()).unwrap();
+        assert!(job.writes.count() < 12, "the time is over before");
     }
 
     #[test]

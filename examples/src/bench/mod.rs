@@ -13,7 +13,7 @@ mod written;
 pub use job::{Job, Order, Plan, Region};
 pub use pattern::{Mismatch, Pattern, Random};
 pub use report::{Report, number, table};
-pub use statistics::{Latency, Rates, Tally};
+pub use statistics::{Depths, Latency, Rates, Tally};
 pub use written::Written;
 
 use std::fmt;
@@ -25,7 +25,7 @@ use scsi_block::Geometry;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::process::{ThreadTime, pin_thread, processor_time};
+use crate::process::{ThreadUsage, pin_thread, processor_time};
 use crate::show;
 
 /// Which way the data goes, in fio's words.
@@ -126,10 +126,21 @@ pub struct Measured {
     pub elapsed: Duration,
     /// Processor time of the whole process meanwhile.
     pub process_time: Duration,
-    /// Processor time of the threads that the sessions were on.
-    pub thread_time: ThreadTime,
+    /// What the threads that the sessions were on have used.
+    pub thread_usage: ThreadUsage,
+    /// How many requests were under way in a session when another was given to it, that one among them.
+    pub depths: Depths,
     /// Bytes that were read and found to be what was written; absent if nothing was verified.
     pub verified_bytes: Option<u64>,
+}
+
+/// When a load ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// After so long.
+    After(Duration),
+    /// Once each job has moved so many bytes, or after so long if it has not by then.
+    Moved(u64, Option<Duration>),
 }
 
 /// Memory for the marks of what was written, at most: a bit a piece.
@@ -154,8 +165,8 @@ pub struct Bench {
     pub shape: Shape,
     /// How many of a hundred requests of a mixed load read.
     pub read_percent: u8,
-    /// How long is measured.
-    pub runtime: Duration,
+    /// How much is measured.
+    pub end: End,
     /// Whether the disk is written once before: reads of what was never written cost less.
     pub fill: bool,
     /// Whether data is verified.
@@ -184,11 +195,14 @@ impl Bench {
         if self.fill || self.verify && !writes {
             (jobs, _) = self.sweep(runner, jobs, Plan::Fill)?;
         }
+        let (runtime, pieces) = match self.end {
+            End::After(runtime) => (Some(runtime), None),
+            End::Moved(bytes, runtime) => (runtime, Some((bytes / u64::from(self.shape.block_size.max(1))).max(1))),
+        };
         let before = processor_time();
-        let (jobs, thread_time) =
-            self.sweep(runner, jobs, Plan::Timed { runtime: self.runtime, order, write_percent })?;
+        let (jobs, thread_usage) = self.sweep(runner, jobs, Plan::Load { runtime, pieces, order, write_percent })?;
         let process_time = processor_time().saturating_sub(before);
-        let mut measured = Measured { process_time, thread_time, ..Measured::of(&jobs) };
+        let mut measured = Measured { process_time, thread_usage, ..Measured::of(&jobs) };
         if self.verify {
             let jobs = if writes { self.sweep(runner, jobs, Plan::ReadBack)?.0 } else { jobs };
             measured.verified_bytes = Some(jobs.iter().map(Job::checked_bytes).sum());
@@ -230,14 +244,14 @@ impl Bench {
 
     /// Runs every job on a session of its own, and says what their threads have used. All are waited for before the first failure is
     /// told.
-    fn sweep(&self, runner: &mut Runner, jobs: Vec<Job>, plan: Plan) -> Result<(Vec<Job>, ThreadTime), Failure> {
+    fn sweep(&self, runner: &mut Runner, jobs: Vec<Job>, plan: Plan) -> Result<(Vec<Job>, ThreadUsage), Failure> {
         let jobs: Vec<Job> = jobs.into_iter().map(|job| job.with_plan(plan)).collect();
         let turns = match runner {
             Runner::Loop(sessions) => vec![Turn::of(|| sessions.run(&self.client, jobs))],
             Runner::Firmware(sessions) => vec![Turn::of(|| sessions.run(&self.client, jobs))],
             Runner::Threads { threads, processors } => self.run_on_threads(*threads, processors, jobs),
         };
-        let time = turns.iter().fold(ThreadTime::default(), |sum, turn| sum + turn.time);
+        let time = turns.iter().fold(ThreadUsage::default(), |sum, turn| sum + turn.time);
         Ok((turns.into_iter().flat_map(|turn| turn.ends).collect::<Result<_, _>>()?, time))
     }
 
@@ -265,19 +279,19 @@ impl Bench {
 /// What jobs on one thread have come to.
 struct Turn {
     ends: Vec<Result<Job, Failure>>,
-    time: ThreadTime,
+    time: ThreadUsage,
 }
 
 impl Turn {
     /// Runs sessions on this thread.
     fn of(run: impl FnOnce() -> Vec<Result<Job, ClientError>>) -> Self {
-        let before = ThreadTime::now();
+        let before = ThreadUsage::now();
         let ends = run().into_iter().map(|end| end.map_err(Failure::from).and_then(Job::into_result)).collect();
-        Self { ends, time: ThreadTime::now() - before }
+        Self { ends, time: ThreadUsage::now() - before }
     }
 
     fn failed(failure: Failure) -> Self {
-        Self { ends: vec![Err(failure)], time: ThreadTime::default() }
+        Self { ends: vec![Err(failure)], time: ThreadUsage::default() }
     }
 }
 
@@ -287,6 +301,7 @@ impl Measured {
         for job in jobs {
             measured.reads.add(&job.reads);
             measured.writes.add(&job.writes);
+            measured.depths.add(&job.depths);
             measured.elapsed = measured.elapsed.max(job.elapsed());
         }
         measured

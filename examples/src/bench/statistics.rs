@@ -67,6 +67,29 @@ impl Tally {
     }
 }
 
+/// How often so many requests were under way: 1, 2 to 3, 4 to 7 and so on, and 64 or more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Depths([u64; 7]);
+
+impl Depths {
+    /// Counts a request with which `depth` are under way.
+    pub fn record(&mut self, depth: usize) {
+        self.0[(depth.max(1).ilog2() as usize).min(6)] += 1;
+    }
+
+    /// Counts what `other` has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
+    }
+
+    /// Each class in percent of all requests, with the least depth that is in it.
+    #[must_use]
+    pub fn shares(&self) -> [(u32, f64); 7] {
+        let all = self.0.iter().sum::<u64>().max(1);
+        std::array::from_fn(|class| (1 << class, 100.0 * self.0[class] as f64 / all as f64))
+    }
+}
+
 /// Requests and bytes a second, and latencies.
 #[derive(Clone, Debug, Serialize)]
 pub struct Rates {
@@ -107,6 +130,16 @@ mod tests {
         let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.001;
         assert!(near(rates.latency_us.p99, 100.0) && near(rates.latency_us.p99_9, 5000.0), "{rates:?}");
         assert!(near(rates.latency_us.mean, 149.0) && near(rates.latency_us.min, 100.0), "{rates:?}");
+    }
+
+    #[test]
+    fn depths_are_counted_by_powers_of_two() {
+        let (mut one, mut other) = (Depths::default(), Depths::default());
+        [1, 2, 3, 4].iter().for_each(|depth| one.record(*depth));
+        [31, 32, 64, 4096].iter().for_each(|depth| other.record(*depth));
+        one.add(&other);
+        assert_eq!(one.shares().map(|(_, share)| share), [12.5, 25.0, 12.5, 0.0, 12.5, 12.5, 25.0]);
+        assert_eq!(one.shares()[6].0, 64);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use iscsi_runtime::{ClientConfig, Disk, Escalation, LoopbackFunction, Server, ServerBuilder, SessionLoop};
 use scsi_block::Geometry;
 
-use crate::bench::{Bench, Direction, Report, Runner, Shape};
+use crate::bench::{Bench, Direction, End, Report, Runner, Shape};
 use crate::digest::{self, Digest};
 use crate::failure::{Failure, Kind};
 use crate::process::pin_thread;
@@ -158,7 +158,7 @@ fn run(way: Way, rw: Direction, block_size: u32, setting: &Setting) -> Outcome {
         size: setting.size,
         shape: Shape { rw, block_size, iodepth: setting.iodepth, jobs: setting.jobs, connections: 1 },
         read_percent: 50,
-        runtime: setting.runtime,
+        end: End::After(setting.runtime),
         fill: true,
         verify: true,
         seed: 1,

@@ -44,8 +44,10 @@ pub struct FioJob {
     pub numjobs: u32,
     /// Bytes at the front of the disk that are used; all if nothing is said.
     pub bytes: Option<u64>,
-    /// How long it runs.
-    pub runtime: Duration,
+    /// How often each process moves as many bytes as it uses, unless time is what ends it.
+    pub loops: u32,
+    /// How long it runs, at most unless time is what ends it; as long as it takes if nothing is said.
+    pub runtime: Option<Duration>,
     /// How many of a hundred requests read, where both are mixed.
     pub read_percent: u8,
     /// Processors that its threads may run on; all if nothing is said.
@@ -86,7 +88,8 @@ impl Default for FioJob {
             iodepth: 1,
             numjobs: 1,
             bytes: None,
-            runtime: Duration::ZERO,
+            loops: 1,
+            runtime: None,
             read_percent: 50,
             cpus: None,
             verify: false,
@@ -144,11 +147,8 @@ fn read(text: &str) -> Result<JobFile, FileError> {
         if job.numjobs > 1 && !job.group_reporting {
             note("the processes of a job are reported together, as with group_reporting".into());
         }
-        if job.runtime.is_zero() || !job.time_based {
-            error.add(
-                section.line,
-                format!("[{}]: expected time_based and runtime=TIME, here or in [global]", job.name),
-            );
+        if job.time_based && job.runtime.is_none() {
+            error.add(section.line, format!("[{}]: time_based expects runtime=TIME, here or in [global]", job.name));
         }
         match stages.last_mut() {
             Some(stage) if !job.stonewall => stage.0.push(job),
@@ -188,7 +188,8 @@ impl FioJob {
             ("size" | "filesize", Some(text)) => {
                 self.bytes = Some(self.bytes.unwrap_or(u64::MAX).min(parse::size(&lower(text))?))
             }
-            ("runtime", Some(text)) => self.runtime = parse::duration(text)?,
+            ("runtime", Some(text)) => self.runtime = Some(parse::duration(text)?),
+            ("loops", Some(text)) => self.loops = number(text, 1, 1_000_000)?,
             ("rwmixread", Some(text)) => self.read_percent = number(text, 0, 100)? as u8,
             ("rwmixwrite", Some(text)) => self.read_percent = 100 - number(text, 0, 100)? as u8,
             ("cpus_allowed", Some(text)) => self.cpus = Some(parse::processors(text)?),
@@ -255,7 +256,7 @@ mod tests {
         let [Stage(jobs)] = &stages[..] else { panic!("{stages:?}") };
         let [job] = &jobs[..] else { panic!("{jobs:?}") };
         assert_eq!((job.name.as_str(), job.rw, job.block_size), ("random_read_4k", Direction::Randread, 4096));
-        assert_eq!((job.iodepth, job.numjobs, job.runtime), (64, 32, Duration::from_secs(60)));
+        assert_eq!((job.iodepth, job.numjobs, job.runtime), (64, 32, Some(Duration::from_secs(60))));
         assert_eq!((job.bytes, job.cpus.as_deref()), (Some(1 << 30), Some(&[0, 1][..])));
         let left_out: Vec<&str> = notes.iter().filter_map(|note| note.split(' ').next()).collect();
         assert_eq!(left_out, ["ioengine", "direct", "ioscheduler", "filename"]);
@@ -263,6 +264,14 @@ mod tests {
         let names: Vec<&str> = job.options.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["rw", "bs", "filename", "stonewall"]);
         assert!(global.contains(&("ioengine".into(), "libaio".into())));
+    }
+
+    #[test]
+    fn a_job_without_time_is_bounded_by_its_size() {
+        let JobFile { stages, .. } = read("[a]\nsize=1m\n[b]\nloops=3\nruntime=5\n").unwrap();
+        let [a, b] = &stages[0].0[..] else { panic!("{stages:?}") };
+        assert_eq!((a.time_based, a.bytes, a.loops, a.runtime), (false, Some(1 << 20), 1, None));
+        assert_eq!((b.time_based, b.bytes, b.loops, b.runtime), (false, None, 3, Some(Duration::from_secs(5))));
     }
 
     #[test]
@@ -287,10 +296,10 @@ mod tests {
                 "line 1: expected [global] or the [NAME] of a job before the first option",
             ),
             ("[a\n", "line 1: expected [NAME]"),
-            ("[a]\nruntime=1\n", "line 1: [a]: expected time_based and runtime=TIME, here or in [global]"),
+            ("[a]\ntime_based\n", "line 1: [a]: time_based expects runtime=TIME, here or in [global]"),
             (
-                "[a]\ntime_based\nruntime=x\n",
-                "line 3: runtime: expected a time such as 500ms, 5s, 2m or 1h, at most 24h\nline 1: [a]: expected time_based and runtime=TIME, here or in [global]",
+                "[a]\nruntime=x\nloops=0\n",
+                "line 2: runtime: expected a time such as 500ms, 5s, 2m or 1h, at most 24h\nline 3: loops: expected a number from 1 to 1000000",
             ),
             (
                 "[a]\ntime_based\nruntime=1\nrw=trim\nbs=5\niodepth=0\nnumjobs=x\nsize=all\nrwmixread=101\ncpus_allowed=3-1\nrw\n",
@@ -305,7 +314,7 @@ mod tests {
             ),
             (
                 "[a]\ntime_based=yes\nruntime=1\nfsync=1\n",
-                "line 2: time_based: expected 0, 1 or nothing\nline 4: fsync: expected an option that is known here, with what it takes; see --help\nline 1: [a]: expected time_based and runtime=TIME, here or in [global]",
+                "line 2: time_based: expected 0, 1 or nothing\nline 4: fsync: expected an option that is known here, with what it takes; see --help",
             ),
         ];
         for (text, expected) in cases {

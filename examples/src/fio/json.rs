@@ -1,10 +1,11 @@
 //! Results in the shape of fio's JSON. What fio tells and we do not know is left out, or zero where programs rely on it.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::{Group, PERCENTILES};
+use super::{Class, Group, PERCENTILES};
 use crate::bench::Tally;
 
 /// The whole report. `fio version` says what has made it; `global` are the options of all jobs.
@@ -30,6 +31,7 @@ fn options(options: &[(String, String)]) -> Value {
 
 fn job(group: &Group) -> Value {
     let [user, system] = group.processor_percent();
+    let usage = group.measured.thread_usage;
     let mut job = json!({
         "jobname": group.job.name,
         "groupid": group.number,
@@ -42,6 +44,10 @@ fn job(group: &Group) -> Value {
         "job_runtime": (group.elapsed().as_millis() as u64) * u64::from(group.job.numjobs),
         "usr_cpu": user,
         "sys_cpu": system,
+        "ctx": usage.switches,
+        "majf": usage.major_faults,
+        "minf": usage.minor_faults,
+        "iodepth_level": group.depths().into_iter().collect::<BTreeMap<_, _>>(),
         "latency_depth": group.job.iodepth,
         "latency_target": 0,
         "latency_percentile": 100.0,
@@ -50,25 +56,10 @@ fn job(group: &Group) -> Value {
     for (name, tally) in group.directions() {
         job[name] = direction(group, tally);
     }
-    for (name, shares) in distribution(group) {
-        job[name] = shares.into();
+    for Class { unit, name, percent } in group.distribution() {
+        job[format!("latency_{unit}s")][name] = percent.into();
     }
     job
-}
-
-/// Shares of latencies under the names of fio: by unit, and by bound in that unit.
-fn distribution(group: &Group) -> [(&'static str, Map<String, Value>); 3] {
-    let mut units = [("latency_ns", Map::new()), ("latency_us", Map::new()), ("latency_ms", Map::new())];
-    for (bound, share) in group.distribution() {
-        let (unit, name) = match bound {
-            Some(bound @ ..=1_000) => (0, bound.to_string()),
-            Some(bound @ ..=1_000_000) => (1, (bound / 1_000).to_string()),
-            Some(bound) => (2, (bound / 1_000_000).to_string()),
-            None => (2, ">=2000".into()),
-        };
-        units[unit].1.insert(name, share.into());
-    }
-    units
 }
 
 fn direction(group: &Group, tally: &Tally) -> Value {

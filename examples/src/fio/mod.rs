@@ -58,25 +58,46 @@ impl Group {
     /// counts it.
     fn processor_percent(&self) -> [f64; 2] {
         let ran = self.elapsed().as_secs_f64() * f64::from(self.job.numjobs);
-        let time = self.measured.thread_time;
-        [time.user, time.system].map(|time| 100.0 * time.as_secs_f64() / ran.max(f64::EPSILON))
+        let usage = self.measured.thread_usage;
+        [usage.user, usage.system].map(|time| 100.0 * time.as_secs_f64() / ran.max(f64::EPSILON))
     }
 
-    /// Latencies up to each of the bounds of fio's distribution, and above the bound before, in percent of all requests; the last has no
-    /// bound. Bounds are in nanoseconds.
-    fn distribution(&self) -> Vec<(Option<u64>, f64)> {
+    /// The classes of latencies that fio tells apart, from the shortest.
+    fn distribution(&self) -> Vec<Class> {
         let mut all = self.measured.reads.clone();
         all.add(&self.measured.writes);
         let percent = |count: u64| 100.0 * count as f64 / all.count().max(1) as f64;
-        let (mut shares, mut counted, mut from) = (Vec::new(), 0, 0);
+        let (mut classes, mut counted, mut from) = (Vec::new(), 0, 0);
         for bound in BOUNDS {
             let count = all.latencies().count_between(from, bound - 1);
-            shares.push((Some(bound), percent(count)));
+            let (unit, name) = match bound {
+                ..=1_000 => ("n", bound),
+                ..=1_000_000 => ("u", bound / 1_000),
+                _ => ("m", bound / 1_000_000),
+            };
+            classes.push(Class { unit, name: name.to_string(), percent: percent(count) });
             (counted, from) = (counted + count, bound);
         }
-        shares.push((None, percent(all.count().saturating_sub(counted))));
-        shares
+        let longer = percent(all.count().saturating_sub(counted));
+        classes.push(Class { unit: "m", name: ">=2000".into(), percent: longer });
+        classes
     }
+
+    /// Requests under way when another was begun, in percent of all, by the names of fio.
+    fn depths(&self) -> [(String, f64); 7] {
+        let name = |least: u32| if least == 64 { ">=64".into() } else { least.to_string() };
+        self.measured.depths.shares().map(|(least, share)| (name(least), share))
+    }
+}
+
+/// Latencies up to a bound, and from the one before.
+struct Class {
+    /// `n`, `u` or `m`, and seconds.
+    unit: &'static str,
+    /// The bound in that unit.
+    name: String,
+    /// Of all requests.
+    percent: f64,
 }
 
 /// Where the classes of latencies end that fio tells apart, in nanoseconds.

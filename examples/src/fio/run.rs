@@ -6,7 +6,7 @@ use iscsi_runtime::ClientConfig;
 use scsi_block::Geometry;
 
 use super::{FioJob, Group, JobFile, Stage};
-use crate::bench::{Bench, Measured, Runner, Shape};
+use crate::bench::{Bench, End, Measured, Runner, Shape};
 use crate::failure::Failure;
 use crate::process::usable;
 
@@ -40,8 +40,10 @@ pub fn run(file: &JobFile, disk: &Disk, runtime: Option<Duration>, tell: &dyn Fn
     let mut groups = Vec::new();
     for (number, stage) in file.stages.iter().enumerate() {
         let names: Vec<&str> = stage.0.iter().map(|job| job.name.as_str()).collect();
-        let longest = stage.0.iter().map(|job| runtime.unwrap_or(job.runtime)).max().unwrap_or_default();
-        tell(&format!("stage {} of {}: {}, {longest:?}", number + 1, file.stages.len(), names.join(", ")));
+        let longest = stage.0.iter().map(|job| runtime.or(job.runtime)).max().flatten();
+        let is_timed = stage.0.iter().all(|job| job.time_based);
+        let until = longest.filter(|_| is_timed).map_or("until all is done".into(), |longest| format!("{longest:?}"));
+        tell(&format!("stage {} of {}: {}, {until}", number + 1, file.stages.len(), names.join(", ")));
         let measured = run_stage(stage, disk, runtime, tell)?;
         groups.extend(stage.0.iter().zip(measured).map(|(job, measured)| Group { job: job.clone(), number, measured }));
     }
@@ -90,13 +92,18 @@ fn bench(job: &FioJob, disk: &Disk, runtime: Option<Duration>, (index, count): (
     // Aligned as requests are.
     let first_lba = (index * part).next_multiple_of((u64::from(job.block_size / block_size)).max(1));
     let part_bytes = ((index + 1) * part).saturating_sub(first_lba) * u64::from(block_size);
+    let size = job.bytes.unwrap_or(u64::MAX).min(part_bytes);
+    let end = match runtime.or(job.runtime) {
+        Some(runtime) if job.time_based => End::After(runtime),
+        runtime => End::Moved(size.saturating_mul(job.loops.into()), runtime),
+    };
     Bench {
         client: disk.client.clone(),
         name: job.name.clone(),
         lun: disk.lun,
         geometry: disk.geometry,
         first_lba,
-        size: job.bytes.unwrap_or(u64::MAX).min(part_bytes),
+        size,
         shape: Shape {
             rw: job.rw,
             block_size: job.block_size,
@@ -105,7 +112,7 @@ fn bench(job: &FioJob, disk: &Disk, runtime: Option<Duration>, (index, count): (
             connections: disk.connections,
         },
         read_percent: job.read_percent,
-        runtime: runtime.unwrap_or(job.runtime),
+        end,
         fill: disk.fill,
         verify: job.verify,
         seed: disk.seed.wrapping_add(index),

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Group, PERCENTILES};
+use super::{Class, Group, PERCENTILES};
 use crate::bench::{Direction, Tally};
+use crate::process::ThreadUsage;
 
 /// The whole report.
 #[must_use]
@@ -44,25 +45,25 @@ fn job(text: &mut String, group: &Group) {
     let [user, system] = group.processor_percent();
     let (reads, writes) = (group.measured.reads.count(), group.measured.writes.count());
     distribution(text, group);
-    _ = writeln!(text, "  cpu          : usr={user:.2}%, sys={system:.2}%");
+    let ThreadUsage { switches, major_faults, minor_faults, .. } = group.measured.thread_usage;
+    _ = writeln!(
+        text,
+        "  cpu          : usr={user:.2}%, sys={system:.2}%, ctx={switches}, majf={major_faults}, minf={minor_faults}"
+    );
+    let depths = group.depths().map(|(name, percent)| format!("{name}={percent:.1}%"));
+    _ = writeln!(text, "  IO depths    : {}", depths.join(", "));
     _ = writeln!(text, "     issued rwts: total={reads},{writes},0,0 short=0,0,0,0 dropped=0,0,0,0");
     _ = writeln!(text, "     latency   : target=0, window=0, percentile=100.00%, depth={}", job.iodepth);
 }
 
 /// The shares of latencies of which there are any, five a line.
 fn distribution(text: &mut String, group: &Group) {
-    let shares = group.distribution().into_iter().filter(|(_, share)| *share > 0.0);
-    let named = shares.map(|(bound, share)| match bound {
-        Some(bound @ ..=1_000) => ("nsec", format!("{bound}={share:.2}%")),
-        Some(bound @ ..=1_000_000) => ("usec", format!("{}={share:.2}%", bound / 1_000)),
-        Some(bound) => ("msec", format!("{}={share:.2}%", bound / 1_000_000)),
-        None => ("msec", format!(">=2000={share:.2}%")),
-    });
-    let named: Vec<(&str, String)> = named.collect();
-    for of_unit in named.chunk_by(|one, other| one.0 == other.0) {
+    let classes: Vec<Class> = group.distribution().into_iter().filter(|class| class.percent > 0.0).collect();
+    for of_unit in classes.chunk_by(|one, other| one.unit == other.unit) {
         for line in of_unit.chunks(5) {
-            let shares: Vec<&str> = line.iter().map(|(_, share)| share.as_str()).collect();
-            _ = writeln!(text, "  lat ({})   : {}", line[0].0, shares.join(", "));
+            let shares: Vec<String> =
+                line.iter().map(|Class { name, percent, .. }| format!("{name}={percent:.2}%")).collect();
+            _ = writeln!(text, "  lat ({}sec)   : {}", line[0].unit, shares.join(", "));
         }
     }
 }
@@ -168,9 +169,8 @@ fn status(text: &mut String, name: &str, groups: &[&Group], tally: fn(&Group) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Measured;
+    use crate::bench::{Depths, Measured};
     use crate::fio::{FioJob, json};
-    use crate::process::ThreadTime;
     use std::time::Duration;
 
     fn group() -> Group {
@@ -178,9 +178,20 @@ mod tests {
         (0..30_000).for_each(|_| reads.record(Duration::from_micros(200)));
         (0..10).for_each(|_| writes.record(Duration::from_millis(5)));
         let job = FioJob { name: "mixed".into(), rw: Direction::Randrw, iodepth: 64, numjobs: 2, ..FioJob::default() };
-        let thread_time = ThreadTime { user: Duration::from_millis(3000), system: Duration::from_millis(500) };
-        let elapsed = Duration::from_secs(2);
-        Group { job, number: 0, measured: Measured { reads, writes, elapsed, thread_time, ..Measured::default() } }
+        let thread_usage = ThreadUsage {
+            user: Duration::from_millis(3000),
+            system: Duration::from_millis(500),
+            minor_faults: 7,
+            major_faults: 1,
+            switches: 42,
+        };
+        let (elapsed, mut depths) = (Duration::from_secs(2), Depths::default());
+        [1, 64, 64, 64].iter().for_each(|depth| depths.record(*depth));
+        Group {
+            job,
+            number: 0,
+            measured: Measured { reads, writes, elapsed, thread_usage, depths, ..Measured::default() },
+        }
     }
 
     #[test]
@@ -195,7 +206,9 @@ mod tests {
         assert_eq!(lines[3], "    clat (usec): min=200, max=200, avg=200.00, stdev=0.00");
         assert!(lines[6].starts_with("     |  1.00th=[  200],  5.00th=[  200], "), "{}", lines[6]);
         assert!(text.contains("\n  write: IOPS=5, BW=20.0KiB/s (20.5kB/s)(40.0KiB/2000msec)\n"), "{text}");
-        assert!(text.contains("\n  cpu          : usr=75.00%, sys=12.50%\n"), "{text}");
+        assert!(text.contains("\n  cpu          : usr=75.00%, sys=12.50%, ctx=42, majf=1, minf=7\n"), "{text}");
+        let depths = "\n  IO depths    : 1=25.0%, 2=0.0%, 4=0.0%, 8=0.0%, 16=0.0%, 32=0.0%, >=64=75.0%\n";
+        assert!(text.contains(depths), "{text}");
         let status = "   READ: bw=58.6MiB/s (61.4MB/s), 58.6MiB/s-58.6MiB/s (61.4MB/s-61.4MB/s), io=117MiB (123MB), run=2000-2000msec";
         assert!(text.contains(status), "{text}");
         assert!(text.contains("\n  lat (usec)   : 250=99.97%\n  lat (msec)   : 10=0.03%\n"), "{text}");
@@ -224,5 +237,8 @@ mod tests {
             .sum();
         assert!((total - 100.0).abs() < 0.001 && job["latency_us"]["250"].as_f64() > Some(99.9), "{job}");
         assert_eq!((job["usr_cpu"].as_f64(), job["sys_cpu"].as_f64()), (Some(75.0), Some(12.5)));
+        assert_eq!((&job["ctx"], &job["majf"], &job["minf"]), (&42.into(), &1.into(), &7.into()));
+        let level = |name: &str| job["iodepth_level"][name].as_f64();
+        assert_eq!([level("1"), level("32"), level(">=64")], [Some(25.0), Some(0.0), Some(75.0)]);
     }
 }

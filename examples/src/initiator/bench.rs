@@ -13,7 +13,7 @@ use t5_hal::driver::initiator::TRANSFER_BYTES_MAX;
 use t5_model::FIRMWARE_SESSIONS_MAX as SESSIONS_MAX;
 
 use super::connection::{Connection, Unit, at};
-use crate::bench::{Bench as Load, Direction, Report, Runner, Shape};
+use crate::bench::{Bench as Load, Direction, End, Report, Runner, Shape};
 use crate::failure::Failure;
 use crate::file;
 use crate::fio::{self, JobFile};
@@ -39,7 +39,7 @@ pub(super) struct Bench {
     url: Option<Url>,
 
     /// Runs the jobs of a job file of fio and reports as fio does; with --json in the shape of its JSON. Stages, [global], rw, bs, iodepth,
-    /// numjobs, size, time_based with runtime, rwmixread, verify and cpus_allowed are known; options on which nothing depends here, such as
+    /// numjobs, size, loops, runtime, time_based, rwmixread, verify and cpus_allowed are known; options on which nothing depends here, such as
     /// ioengine, are left out with a note on stderr, others are refused
     #[arg(long, value_name = "FILE", conflicts_with_all = SAID_BY_FILE)]
     fio: Option<PathBuf>,
@@ -76,7 +76,7 @@ pub(super) struct Bench {
     #[arg(long, value_enum, default_value = "pdu")]
     initiator: InitiatorForm,
 
-    /// How long to measure; with --fio each job, whatever the file says [default: 5s]
+    /// How long to measure; with --fio each job, whatever the file says, unless it has done all before [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     runtime: Option<Duration>,
 
@@ -293,7 +293,7 @@ impl Bench {
             size: self.size.unwrap_or(u64::MAX),
             shape: Shape { rw, block_size, iodepth, jobs, connections },
             read_percent: self.rwmixread,
-            runtime: self.runtime.unwrap_or(RUNTIME),
+            end: End::After(self.runtime.unwrap_or(RUNTIME)),
             fill,
             verify: self.verify,
             seed: self.seed.unwrap_or_else(clock),

@@ -561,6 +561,13 @@ fn a_job_file_of_fio_runs_and_reports_as_fio_does() {
         "{text}"
     );
 
+    fs::write(&file, "[a]\nrw=randwrite\nsize=1m\nloops=3\nnumjobs=2\nverify=crc32c\n[b]\nrw=read\nsize=1m\n").unwrap();
+    let report: Value =
+        serde_json::from_str(&said(initiator(&["bench", "--json", "--fio", file.to_str().unwrap()]))).unwrap();
+    let moved = |job: usize, way: &str| report["jobs"][job][way]["io_bytes"].as_u64().unwrap();
+    assert_eq!((moved(0, "write"), moved(1, "read")), (6 << 20, 1 << 20), "{report}");
+    assert!(report["jobs"][0]["iodepth_level"]["1"].as_f64() > Some(99.9), "{report}");
+
     fs::write(&file, "[a]\nrw=sideways\n").unwrap();
     let output = initiator(&["bench", "--fio", file.to_str().unwrap()]);
     let told = String::from_utf8(output.stderr.clone()).unwrap();
