@@ -5,6 +5,7 @@ use super::{ClientConfig, ClientError};
 use crate::network::{Port, Stream};
 use iscsi_pdu::Cid;
 use iscsi_transport::{BufferPool, Capture};
+use std::io;
 
 /// What the ports of all connections share.
 pub(super) struct Ports {
@@ -23,9 +24,9 @@ impl Ports {
     /// A port on a new connection.
     ///
     /// # Errors
-    /// The system refuses.
-    pub(super) fn open(&self, seat: &Seat<'_>, cid: Cid, stream: Stream) -> Result<Port, ClientError> {
-        Ok(seat.open_port(cid, stream, &self.buffers, self.capture.as_ref())?)
+    /// The connection is gone already, or the system refuses.
+    pub(super) fn open(&self, seat: &Seat<'_>, cid: Cid, stream: Stream) -> io::Result<Port> {
+        seat.open_port(cid, stream, &self.buffers, self.capture.as_ref())
     }
 }
 

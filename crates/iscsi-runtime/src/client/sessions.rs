@@ -100,7 +100,7 @@ impl<'a> Sessions<'a> {
         let login = self.config.login(self.isid.isid);
         self.seat.begin_session();
         let stream = self.connect(login.cid, address).await?;
-        let port = self.ports.open(self.seat, login.cid, stream)?;
+        let port = self.ports.open(self.seat, login.cid, stream).map_err(|error| not_connected(address, &error))?;
         let mut node = InitiatorNode::new(port, login, SessionConfig::default(), challenge()?, Instant::now());
         node.set_escalation(self.config.escalation);
         node.set_connections(self.config.connection_plan());
@@ -113,9 +113,7 @@ impl<'a> Sessions<'a> {
         loop {
             self.seat.wait(None, &mut happened).await?;
             if let Some((_, connected)) = happened.connected.pop() {
-                let failed =
-                    |error: io::Error| ClientError::Connect { address: address.into(), error: error.to_string() };
-                return connected.map_err(failed);
+                return connected.map_err(|error| not_connected(address, &error));
             }
         }
     }
@@ -132,6 +130,11 @@ impl<'a> Sessions<'a> {
             self.seat.wait(Some(due), &mut Happened::default()).await?;
         }
     }
+}
+
+/// There is no connection, or none any more, before anything was said on it.
+fn not_connected(address: &str, error: &io::Error) -> ClientError {
+    ClientError::Connect { address: address.into(), error: error.to_string() }
 }
 
 /// Whether another try may end otherwise.
