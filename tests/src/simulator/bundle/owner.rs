@@ -62,7 +62,7 @@ pub(super) struct Owner {
     balances: bool,
     /// No further connection is tried before.
     next_join: Option<Instant>,
-    /// Tasks whose TASK REASSIGN the target has refused for the moment, and when.
+    /// Tasks whose TASK REASSIGN the target has rejected for the moment, and when.
     refused: Vec<(InitiatorTaskTag, Instant)>,
     to_clean_up: Vec<Cid>,
     to_reassign: Vec<InitiatorTaskTag>,
@@ -177,11 +177,11 @@ impl Owner {
         }
     }
 
-    /// A command has ended. One that was refused for the moment has been offered again before, while its connection lasts.
+    /// A command has ended. One that was rejected for the moment has been offered again before, while its connection lasts.
     pub(super) fn forget(&mut self, now: Instant, tag: InitiatorTaskTag, outcome: &Outcome) {
         self.to_reassign.retain(|task| *task != tag);
         let was_offered = !self.refused.iter().any(|(task, at)| *task == tag && *at + OFFER_TIME < now);
-        self.plan.verdict.check(was_offered || !matches!(outcome, Outcome::Lost), || "a refused task is lost".into());
+        self.plan.verdict.check(was_offered || !matches!(outcome, Outcome::Lost), || "a task is lost that was not offered again".into());
         self.refused.retain(|(task, _)| *task != tag);
     }
 
@@ -189,10 +189,9 @@ impl Owner {
     pub(super) fn reassigned(&mut self, now: Instant, task: InitiatorTaskTag, outcome: &Outcome) {
         use TaskManagementResponseCode::{FunctionComplete, TaskDoesNotExist, TaskStillAllegiant};
         match outcome {
-            Outcome::TaskManagement(FunctionComplete | TaskDoesNotExist) | Outcome::Lost => {}
-            Outcome::TaskManagement(TaskStillAllegiant) | Outcome::Rejected(RejectReason::TooManyImmediateCommands) => {
-                self.refused.push((task, now));
-            }
+            // Its connection may have been lost since it was offered, and the next offers it again.
+            Outcome::TaskManagement(FunctionComplete | TaskDoesNotExist | TaskStillAllegiant) | Outcome::Lost => {}
+            Outcome::Rejected(RejectReason::TooManyImmediateCommands) => self.refused.push((task, now)),
             other => self.plan.verdict.fail(format!("a task is not reassigned: {other:?}")),
         }
     }
