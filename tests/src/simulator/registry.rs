@@ -1,12 +1,11 @@
-//! What the owner of a target decides (RFC 7143 section 6.3.5): which login may begin, and whose end it waits for.
+//! What the owner of a target decides (RFC 7143 sections 6.3.5 and 7.4.2): which login may begin, and whose end it waits for.
 
 use super::bugs::Bug;
 use iscsi_node::target::ConnectionId;
 use iscsi_pdu::{Isid, Tsih};
-use iscsi_session::SessionType;
 use iscsi_session::target::LoginIdentity;
 
-/// Initiator, ISID, target.
+/// Initiator, ISID, target. There is one portal, so that discovery without a target is of its address.
 type Name = (String, Isid, Option<String>);
 
 #[derive(Debug)]
@@ -41,9 +40,6 @@ impl Registry {
     }
 
     pub(crate) fn claim(&mut self, connection: ConnectionId, identity: &LoginIdentity) -> Claim {
-        if identity.session_type == SessionType::Discovery {
-            return Claim::Admit(self.next_tsih());
-        }
         let name = (identity.initiator_name.clone(), identity.isid, identity.target_name.clone());
         let tsih = self.next_tsih();
         let Some(session) = self.sessions.iter_mut().find(|session| session.name == name) else {

@@ -1,5 +1,6 @@
 //! What a node says to its owner, and the names of the things it speaks of.
 
+use super::portal::PortalAddress;
 use super::sessions::SessionId;
 use iscsi_pdu::Tsih;
 use iscsi_session::target::{LoginIdentity, TaskId};
@@ -51,8 +52,9 @@ pub enum Event {
         connection: ConnectionId,
         /// Who wants what.
         identity: LoginIdentity,
-        /// The portal group that it comes through. Sessions of two portal groups are never the same (RFC 7143 section 4.4.3).
-        portal_group_tag: u16,
+        /// The portal that it comes through. Sessions of two portal groups are never the same (RFC 7143 section 4.4.3), nor discovery sessions
+        /// without a target at two addresses (section 7.4.2.1).
+        portal: PortalAddress,
     },
     /// A session has begun.
     SessionOpened {

@@ -105,7 +105,7 @@ impl<P: PduPort> TargetNode<P> {
             && let Phase::Login(login) = &mut connection.phase
             && let Some(event) = login.poll_event()
         {
-            let portal_group_tag = connection.entrance.portal.portal_group_tag;
+            let portal = &connection.entrance.portal;
             match event {
                 LoginEvent::Identify(identity) => {
                     let identification = self.portal.identify(&identity, &connection.entrance);
@@ -115,7 +115,7 @@ impl<P: PduPort> TargetNode<P> {
                     login.identify(identification);
                 }
                 LoginEvent::Admit(identity) => {
-                    self.outbox.events.push_back(Event::Admit { connection: id, identity, portal_group_tag });
+                    self.outbox.events.push_back(Event::Admit { connection: id, identity, portal: portal.clone() });
                 }
                 LoginEvent::Complete(outcome) => self.open(now, id, outcome),
                 LoginEvent::Closed(failure) => {

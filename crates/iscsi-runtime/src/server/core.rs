@@ -423,9 +423,7 @@ impl Core {
     fn handle_events(&mut self, now: Instant) {
         while let Some(event) = self.node.poll_event() {
             match event {
-                Event::Admit { connection, identity, portal_group_tag } => {
-                    self.claim(connection, &identity, portal_group_tag, now);
-                }
+                Event::Admit { connection, identity, portal } => self.claim(connection, &identity, portal, now),
                 Event::SessionOpened { connection, outcome } => info!(
                     connection = connection.index,
                     initiator = outcome.initiator_name,
@@ -460,10 +458,10 @@ impl Core {
 
     /// Messages that follow from a claim or a release are left while the registry is locked, so that they come in its order: none ends
     /// a session that has yet to begin.
-    fn claim(&mut self, connection: ConnectionId, identity: &LoginIdentity, portal_group_tag: u16, now: Instant) {
+    fn claim(&mut self, connection: ConnectionId, identity: &LoginIdentity, portal: PortalAddress, now: Instant) {
         let shared = Arc::clone(&self.shared);
         let mut registry = shared.registry.lock();
-        match registry.claim(self.owner(connection), identity, portal_group_tag) {
+        match registry.claim(self.owner(connection), identity, portal) {
             Claim::Granted(tsih) => self.node.admit(now, connection, tsih),
             Claim::Joins(core) if core == self.index => self.node.join(now, connection, identity),
             Claim::Joins(core) => {
