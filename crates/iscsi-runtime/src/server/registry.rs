@@ -177,7 +177,11 @@ mod tests {
 
     /// Through the only portal of a portal group.
     fn claim(registry: &mut Registry, owner: Owner, identity: &LoginIdentity, portal_group_tag: u16) -> Claim {
-        registry.claim(owner, identity, PortalAddress { address: format!("192.0.2.{portal_group_tag}:3260"), portal_group_tag })
+        registry.claim(
+            owner,
+            identity,
+            PortalAddress { address: format!("192.0.2.{portal_group_tag}:3260"), portal_group_tag },
+        )
     }
 
     #[test]
@@ -193,7 +197,10 @@ mod tests {
         let mut registry = Registry::default();
         assert_eq!(claim(&mut registry, owner(1), &identity(1, 0), 1), Claim::Granted(Tsih(1)));
         assert_eq!(claim(&mut registry, owner(2), &identity(1, 0), 2), Claim::Granted(Tsih(2)));
-        assert_eq!(claim(&mut registry, owner(3), &identity(1, 1), 2), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(
+            claim(&mut registry, owner(3), &identity(1, 1), 2),
+            Claim::Refused(LoginStatus::SessionDoesNotExist)
+        );
         assert_eq!(claim(&mut registry, owner(3), &identity(1, 2), 2), Claim::Joins(0));
         assert_eq!(claim(&mut registry, owner(4), &identity(1, 0), 2), Claim::Ends(0, Tsih(2)));
     }
@@ -223,13 +230,25 @@ mod tests {
     #[test]
     fn a_handle_must_be_that_of_the_session() {
         let mut registry = Registry::default();
-        assert_eq!(claim(&mut registry, owner(1), &identity(1, 9), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(
+            claim(&mut registry, owner(1), &identity(1, 9), 1),
+            Claim::Refused(LoginStatus::SessionDoesNotExist)
+        );
         assert_eq!(claim(&mut registry, owner(1), &identity(1, 0), 1), Claim::Granted(Tsih(1)));
-        assert_eq!(claim(&mut registry, owner(2), &identity(2, 1), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
-        assert_eq!(claim(&mut registry, owner(2), &identity(1, 9), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(
+            claim(&mut registry, owner(2), &identity(2, 1), 1),
+            Claim::Refused(LoginStatus::SessionDoesNotExist)
+        );
+        assert_eq!(
+            claim(&mut registry, owner(2), &identity(1, 9), 1),
+            Claim::Refused(LoginStatus::SessionDoesNotExist)
+        );
         assert_eq!(claim(&mut registry, owner(2), &identity(1, 1), 1), Claim::Joins(0));
         assert_eq!(registry.release(Tsih(1)), None);
-        assert_eq!(claim(&mut registry, owner(2), &identity(1, 1), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(
+            claim(&mut registry, owner(2), &identity(1, 1), 1),
+            Claim::Refused(LoginStatus::SessionDoesNotExist)
+        );
     }
 
     fn discovery(target_name: Option<&str>, tsih: u16) -> LoginIdentity {
@@ -250,7 +269,10 @@ mod tests {
         assert_eq!(claim(&mut registry, owner(5), &unnamed, 1), Claim::Ends(0, Tsih(2)));
         assert_eq!(registry.release(Tsih(2)), Some((owner(5), Tsih(5))));
         // It has one connection.
-        assert_eq!(claim(&mut registry, owner(6), &discovery(None, 5), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(
+            claim(&mut registry, owner(6), &discovery(None, 5), 1),
+            Claim::Refused(LoginStatus::SessionDoesNotExist)
+        );
     }
 
     // RFC 7143 7.4.2.2-1
@@ -262,7 +284,10 @@ mod tests {
         assert_eq!(claim(&mut registry, owner(2), &named(0), 1), Claim::Ends(0, Tsih(1)));
         assert_eq!(registry.release(Tsih(1)), Some((owner(2), Tsih(2))));
         // Neither joins the other.
-        assert_eq!(claim(&mut registry, owner(3), &identity(1, 2), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
+        assert_eq!(
+            claim(&mut registry, owner(3), &identity(1, 2), 1),
+            Claim::Refused(LoginStatus::SessionDoesNotExist)
+        );
         assert_eq!(claim(&mut registry, owner(3), &identity(1, 0), 1), Claim::Ends(0, Tsih(2)));
         assert_eq!(registry.release(Tsih(2)), Some((owner(3), Tsih(3))));
         assert_eq!(claim(&mut registry, owner(4), &named(3), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));

@@ -181,7 +181,9 @@ impl Owner {
     pub(super) fn forget(&mut self, now: Instant, tag: InitiatorTaskTag, outcome: &Outcome) {
         self.to_reassign.retain(|task| *task != tag);
         let was_offered = !self.refused.iter().any(|(task, at)| *task == tag && *at + OFFER_TIME < now);
-        self.plan.verdict.check(was_offered || !matches!(outcome, Outcome::Lost), || "a task is lost that was not offered again".into());
+        self.plan.verdict.check(was_offered || !matches!(outcome, Outcome::Lost), || {
+            "a task is lost that was not offered again".into()
+        });
         self.refused.retain(|(task, _)| *task != tag);
     }
 
