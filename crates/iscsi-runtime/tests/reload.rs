@@ -208,9 +208,10 @@ fn a_reload_that_fails_changes_nothing() {
     let taken = holder.local_addr().unwrap();
     let good = || builder().target(Target::new(TWO).lun(0, memory(MIB)));
     let more = |disk: StoreSpec| Server::builder().listen(any_port()).cores(2).target(one().lun(9, disk));
+    let unreached = Server::builder().listen(any_port()).cores(2).target(one().portal_groups([5])).configuration();
     let cases = [
         (good().listen(taken), "cannot listen on"),
-        (good().listen_in_group(any_port(), 9), "portal group 9 is new"),
+        (unreached.into(), "0 target port groups"),
         (more(file("/nowhere/disk")), "LUN 9: "),
         (good().target(Target::new("iqn.2026-01.test:three").lun(0, file("/nowhere/disk"))), "LUN 0: "),
         (good().cores(1), "the number of cores"),

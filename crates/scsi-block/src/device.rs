@@ -13,7 +13,7 @@ use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::io::{BlockIo, Geometry, IoDone, Space};
 use crate::mode::ModeSettings;
 use crate::nexus::Nexus;
-use crate::ports::{TargetPortGroup, TargetPorts};
+use crate::ports::{CurrentPorts, TargetPortGroup, TargetPorts};
 use crate::reservations::NexusName;
 use crate::rights::{DeviceView, Rights};
 use crate::roster::Roster;
@@ -27,7 +27,7 @@ use crate::upkeep::Upkeep;
 /// their next call; nothing is sent between cores. Units may come, go, grow and shrink at any time.
 #[derive(Debug)]
 pub struct TargetDevice {
-    ports: Arc<TargetPorts>,
+    ports: Arc<CurrentPorts>,
     roster: Mutex<Arc<Roster>>,
     /// The version of the roster, for those who have one already.
     version: AtomicU64,
@@ -96,7 +96,7 @@ impl TargetDevice {
         logical_units: impl IntoIterator<Item = (LogicalUnitNumber, LogicalUnitConfig)>,
     ) -> Result<Self, ConfigError> {
         let device = Self {
-            ports: Arc::new(ports),
+            ports: Arc::new(CurrentPorts::new(ports)),
             roster: Mutex::default(),
             version: AtomicU64::new(0),
             next_nexus: AtomicU64::new(0),
@@ -178,19 +178,14 @@ impl TargetDevice {
     /// The first command to each unit, but for INQUIRY, REPORT LUNS and REQUEST SENSE, is told POWER ON, RESET, OR BUS
     /// DEVICE RESET OCCURRED.
     ///
-    /// # Panics
-    /// The device has no target port with the identifier that the name has.
+    /// Through a target port that the device has not, as one that has just gone, units are unavailable.
     pub fn connect(self: &Arc<Self>, name: impl Into<NexusName>) -> Nexus {
         self.connect_with(name, Rights::default())
     }
 
     /// The same for an initiator that has these rights.
-    ///
-    /// # Panics
-    /// As [`connect`](Self::connect).
     pub fn connect_with(self: &Arc<Self>, name: impl Into<NexusName>, rights: Rights) -> Nexus {
         let (id, name) = (NexusId(self.next_nexus.fetch_add(1, Ordering::Relaxed)), name.into());
-        assert!(self.ports.find(name.path.target_port).is_some(), "a nexus comes through a port of the device");
         Nexus::new(DeviceView::new(Arc::clone(self), rights), id, name)
     }
 
@@ -216,7 +211,7 @@ impl TargetDevice {
                 reserved: state.reserved_by.is_some(),
                 stopped: state.medium.stopped,
                 ejected: state.medium.ejected,
-                access: unit.access(state),
+                access: state.access.states(),
             })
         };
         let units: Vec<LogicalUnitInfo> = self.roster().units().map(info).collect();
@@ -272,8 +267,28 @@ impl TargetDevice {
     }
 
     /// The groups of its target ports.
-    pub fn target_port_groups(&self) -> &[TargetPortGroup] {
-        self.ports.groups()
+    pub fn target_port_groups(&self) -> Vec<TargetPortGroup> {
+        self.ports.get().groups().to_vec()
+    }
+
+    /// Whether it has a target port with this relative identifier.
+    pub fn has_target_port(&self, identifier: u16) -> bool {
+        self.ports.get().find(identifier).is_some()
+    }
+
+    /// Its target ports are these from now on. Groups that stay and that somebody has changed are reached as before, and units are unavailable
+    /// through ports that are gone.
+    /// Every nexus is told INQUIRY DATA HAS CHANGED (pages 83h and 88h) and ASYMMETRIC ACCESS STATE CHANGED (REPORT TARGET PORT GROUPS).
+    ///
+    /// # Errors
+    /// The groups are none that a device can have; then it has those from before.
+    pub fn set_target_port_groups(&self, groups: impl IntoIterator<Item = TargetPortGroup>) -> Result<(), ConfigError> {
+        let ports = TargetPorts::new(groups)?;
+        // No unit comes meanwhile.
+        let roster = self.roster.lock();
+        self.ports.set(ports);
+        roster.units().for_each(|(_, unit)| unit.follow_ports());
+        Ok(())
     }
 
     /// The owner has found that a unit is reached otherwise through a target port group from now on (SPC-4 5.16: implicit asymmetric
@@ -288,9 +303,11 @@ impl TargetDevice {
         group: u16,
         state: AccessState,
     ) -> Result<Option<BlockIo>, NoSuchTargetPortGroup> {
-        let place = self.ports.place_of_group(group).ok_or(NoSuchTargetPortGroup(group))?;
+        if !self.ports.get().has_group(group) {
+            return Err(NoSuchTargetPortGroup(group));
+        }
         let roster = self.roster();
-        let record = roster.get(unit).and_then(|unit| unit.set_access(&[(place, state)], ChangedBy::Owner, None));
+        let record = roster.get(unit).and_then(|unit| unit.set_access(&[(group, state)], ChangedBy::Owner, None));
         Ok(record.map(BlockIo::Keep))
     }
 

@@ -1,7 +1,11 @@
 //! The target ports of a device, and the groups in which access through them is told and changed (SPC-4 5.16).
 //!
-//! In: groups with their ports, once, when a device is built. Out: the same, looked up. How a unit can be reached through each group just
-//! now is state of the unit: see [`access`](crate::access).
+//! In: groups with their ports, when a device is built and whenever they are others. Out: the same, looked up; a list is never changed, only
+//! replaced. How a unit can be reached through each group just now is state of the unit: see [`access`](crate::access).
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use crate::access::AccessState;
 use crate::config::ConfigError;
@@ -91,9 +95,9 @@ impl TargetPorts {
         &self.0
     }
 
-    /// Each port, with the place of its group.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (usize, &TargetPort)> {
-        self.0.iter().enumerate().flat_map(|(place, group)| group.ports.iter().map(move |port| (place, port)))
+    /// Each port, with its group.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&TargetPortGroup, &TargetPort)> {
+        self.0.iter().flat_map(|group| group.ports.iter().map(move |port| (group, port)))
     }
 
     /// The relative identifiers of all ports.
@@ -101,14 +105,32 @@ impl TargetPorts {
         self.all().map(|(_, port)| port.identifier).collect()
     }
 
-    /// The port with this identifier, and the place of its group.
-    pub(crate) fn find(&self, identifier: u16) -> Option<(usize, &TargetPort)> {
+    /// The port with this identifier, and its group.
+    pub(crate) fn find(&self, identifier: u16) -> Option<(&TargetPortGroup, &TargetPort)> {
         self.all().find(|(_, port)| port.identifier == identifier)
     }
 
-    /// The place of the group with this number.
-    pub(crate) fn place_of_group(&self, number: u16) -> Option<usize> {
-        self.0.iter().position(|group| group.number == number)
+    /// Whether there is a group with this number.
+    pub(crate) fn has_group(&self, number: u16) -> bool {
+        self.0.iter().any(|group| group.number == number)
+    }
+}
+
+/// The target ports of a device as they are now, for the device and all its units.
+#[derive(Debug)]
+pub(crate) struct CurrentPorts(RwLock<Arc<TargetPorts>>);
+
+impl CurrentPorts {
+    pub(crate) fn new(ports: TargetPorts) -> Self {
+        Self(RwLock::new(Arc::new(ports)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<TargetPorts> {
+        Arc::clone(&self.0.read())
+    }
+
+    pub(crate) fn set(&self, ports: TargetPorts) {
+        *self.0.write() = Arc::new(ports);
     }
 }
 
@@ -133,8 +155,8 @@ mod tests {
     fn ports_are_found_with_their_group() {
         let ports = TargetPorts::new([group(7, &[1, 3]), group(9, &[2])]).unwrap();
         assert_eq!(ports.identifiers(), [1, 3, 2]);
-        assert_eq!(ports.find(2).map(|(place, port)| (place, port.identifier)), Some((1, 2)));
-        assert_eq!((ports.find(4), ports.place_of_group(9), ports.place_of_group(1)), (None, Some(1), None));
+        assert_eq!(ports.find(2).map(|(group, port)| (group.number, port.identifier)), Some((9, 2)));
+        assert_eq!((ports.find(4), ports.has_group(9), ports.has_group(1)), (None, true, false));
         assert_eq!(TargetPorts::one().identifiers(), [1]);
     }
 

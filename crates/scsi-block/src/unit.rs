@@ -25,7 +25,7 @@ use crate::link::{Link, RequestCounter, Settling};
 use crate::medium::MediumState;
 use crate::mode::{self, ModeSettings};
 use crate::needs::Needs;
-use crate::ports::TargetPorts;
+use crate::ports::{CurrentPorts, TargetPorts};
 use crate::reservations::{self, NexusName, Path, Reservations};
 use crate::sense::{AdditionalSense, Sense, SenseFormat};
 use crate::unit_attention::UnitAttentions;
@@ -124,8 +124,8 @@ pub(crate) struct State {
 #[derive(Debug)]
 struct Peer {
     name: NexusName,
-    /// Place of the group of its target port.
-    group: usize,
+    /// Number of the group of its target port, 0 if that is gone.
+    group: u16,
     /// Whether it has the right to change the unit.
     changes: bool,
     link: Arc<Link>,
@@ -227,12 +227,16 @@ impl State {
     }
 }
 
+/// The group of the target port that a nexus comes through, 0 if that is gone.
+fn group_of(ports: &TargetPorts, name: &NexusName) -> u16 {
+    ports.find(name.path.target_port).map_or(0, |(group, _)| group.number)
+}
+
 #[derive(Debug)]
 pub(crate) struct LogicalUnit {
     pub(crate) number: LogicalUnitNumber,
     pub(crate) config: LogicalUnitConfig,
-    /// The ports of the device.
-    pub(crate) ports: Arc<TargetPorts>,
+    ports: Arc<CurrentPorts>,
     summary: AtomicU64,
     blocks: AtomicU64,
     upkeep: Arc<Upkeep>,
@@ -252,13 +256,13 @@ impl LogicalUnit {
     pub(crate) fn new(
         number: LogicalUnitNumber,
         config: LogicalUnitConfig,
-        ports: Arc<TargetPorts>,
+        ports: Arc<CurrentPorts>,
         upkeep: Arc<Upkeep>,
     ) -> Result<Self, ConfigError> {
         let kept = |name| config.kept.as_ref().and_then(|kept| kept.get(name)).map_or(&[][..], |record| record);
         let wrong = |error| ConfigError::Kept { serial: config.identity.serial.clone(), error };
         let reservations = Reservations::from_kept(kept(reservations::RECORD)).map_err(wrong)?;
-        let access = Access::from_kept(kept(access::RECORD), &ports).map_err(wrong)?;
+        let access = Access::from_kept(kept(access::RECORD), &ports.get()).map_err(wrong)?;
         let saved = ModeSettings::from_kept(kept(mode::RECORD), config.default_settings()).map_err(wrong)?;
         let record = config.kept.as_ref().and_then(|kept| kept.get(wipe::RECORD)).cloned().unwrap_or_default();
         let sanitize = wipe::from_kept(&record, config.stored_block_bytes() as usize).map_err(wrong)?;
@@ -355,9 +359,11 @@ impl LogicalUnit {
         let (link, counters) = (Arc::new(Link::default()), Arc::new(Counters::default()));
         let mut attentions = UnitAttentions::default();
         attentions.post(AdditionalSense::POWER_ON_OR_RESET);
-        let (group, _) = self.ports.find(name.path.target_port).expect("a nexus comes through a port of the device");
+        // Within the lock, so that it follows what ports do from then on.
+        let mut state = self.state.lock();
+        let group = group_of(&self.ports(), &name);
         let peer = Peer { name, group, changes, link: Arc::clone(&link), attentions, counters: Arc::clone(&counters) };
-        self.state.lock().nexuses.insert(nexus, peer);
+        state.nexuses.insert(nexus, peer);
         (counters, RequestCounter::new(link))
     }
 
@@ -454,17 +460,27 @@ impl LogicalUnit {
         }
     }
 
-    /// How it can be reached through each group of target ports, by its number.
-    pub(crate) fn access(&self, state: &State) -> Vec<(u16, AccessState)> {
-        let groups = self.ports.groups().iter().enumerate();
-        groups.map(|(place, group)| (group.number, state.access.state(place))).collect()
+    /// The ports of the device.
+    pub(crate) fn ports(&self) -> Arc<TargetPorts> {
+        self.ports.get()
     }
 
-    /// Groups of target ports, by their places, take other states; all nexuses but `except` are told if there is something new. Gives what is
+    /// Ports of the device have come or gone: every nexus is told that names and states have changed.
+    pub(crate) fn follow_ports(&self) {
+        let ports = self.ports();
+        self.change(|state| {
+            state.access.follow(&ports);
+            state.nexuses.values_mut().for_each(|peer| peer.group = group_of(&ports, &peer.name));
+            state.post(AdditionalSense::INQUIRY_DATA_HAS_CHANGED, None);
+            state.post(AdditionalSense::ASYMMETRIC_ACCESS_STATE_CHANGED, None);
+        });
+    }
+
+    /// Groups of target ports, by their numbers, take other states; all nexuses but `except` are told if there is something new. Gives what is
     /// to be kept, if somebody keeps records.
     pub(crate) fn set_access(
         &self,
-        changes: &[(usize, AccessState)],
+        changes: &[(u16, AccessState)],
         by: ChangedBy,
         except: Option<NexusId>,
     ) -> Option<Record> {
@@ -473,7 +489,7 @@ impl LogicalUnit {
                 state.post(AdditionalSense::ASYMMETRIC_ACCESS_STATE_CHANGED, except);
             }
             // Also if nothing is new: the same that was to be kept before this may not have been.
-            self.config.kept.as_ref().map(|_| state.record(access::RECORD, state.access.to_kept(&self.ports)))
+            self.config.kept.as_ref().map(|_| state.record(access::RECORD, state.access.to_kept()))
         })
     }
 

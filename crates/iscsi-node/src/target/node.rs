@@ -258,14 +258,15 @@ impl<P: PduPort> TargetNode<P> {
 
     /// Asks every initiator to log out, and drops logins that are under way.
     pub fn request_logout(&mut self, now: Instant) {
-        self.request_logout_of(now, |_| true);
+        self.request_logout_of(now, |_, _| true);
         self.end_logins(now);
     }
 
-    /// Asks the initiators of the sessions that `wanted` picks, by what their logins have agreed upon, to log out; a session that is still there
+    /// Asks the initiators of the sessions that `wanted` picks, by what their logins have agreed upon and their portal group tag, to log out; a session that is still there
     /// after [`Portal::logout_grace`] is dropped, a discovery session at once. Gives the handles of the sessions.
-    pub fn request_logout_of(&mut self, now: Instant, wanted: impl Fn(&LoginOutcome) -> bool) -> Vec<Tsih> {
-        let picked = |session: &Session| !session.machine.is_closed() && wanted(&session.outcome);
+    pub fn request_logout_of(&mut self, now: Instant, wanted: impl Fn(&LoginOutcome, u16) -> bool) -> Vec<Tsih> {
+        let picked =
+            |session: &Session| !session.machine.is_closed() && wanted(&session.outcome, session.portal_group_tag());
         let (ids, handles): (Vec<_>, Vec<_>) = self
             .sessions
             .iter()

@@ -133,11 +133,7 @@ impl TargetConfig {
     }
 
     fn is_reached_through(&self, portal_group_tag: u16) -> bool {
-        self.device
-            .target_port_groups()
-            .iter()
-            .flat_map(|group| &group.ports)
-            .any(|port| port.identifier == portal_group_tag)
+        self.device.has_target_port(portal_group_tag)
     }
 
     fn redirect(&self, portal_group_tag: u16) -> Option<&Redirect> {

@@ -58,7 +58,8 @@ pub enum Change {
     ),
     /// A target comes.
     AddTarget(Box<Target>),
-    /// An address is listened on no more. Sessions that have come by it stay.
+    /// An address is listened on no more. Sessions that have come by it stay, unless no other is of their portal group: then the initiators are
+    /// asked to log out.
     RemovePortal(
         /// The address as it was asked for.
         SocketAddr,
@@ -72,7 +73,7 @@ pub enum Change {
         /// Portal group tag.
         u16,
     ),
-    /// An address that is listened on is of another portal group.
+    /// An address that is listened on is of another portal group. Sessions that have come by it are of the old one as long as that is there.
     MovePortal {
         /// The address.
         address: SocketAddr,
@@ -113,7 +114,7 @@ pub enum TargetSetting {
     Window(Option<u32>),
     /// Whether logins are let in. Where they are no more, the initiators that are there are asked to log out.
     Availability(Availability),
-    /// The portal groups through which it is reached.
+    /// The portal groups through which it is reached. Initiators that have come through one that goes are asked to log out.
     PortalGroups(Option<Vec<u16>>),
     /// Where it is managed.
     ManagementAddresses(Vec<ManagementAddress>),
@@ -150,14 +151,13 @@ impl Change {
     pub fn effect(&self) -> Effect {
         match self {
             Self::SetTarget(_, TargetSetting::Availability(_)) => Effect::AtOnce,
-            Self::SetTarget(_, TargetSetting::PortalGroups(_) | TargetSetting::ManagementAddresses(_)) => {
-                Effect::Restart
-            }
+            Self::SetTarget(_, TargetSetting::PortalGroups(_)) => Effect::AtOnce,
+            Self::SetTarget(_, TargetSetting::ManagementAddresses(_)) => Effect::Restart,
             Self::SetTarget(..) => Effect::NewLogins,
             Self::Set(
                 ServerSetting::DiscoveryAuthentication(_) | ServerSetting::Limits(_) | ServerSetting::LoginTimeout(_),
             ) => Effect::NewLogins,
-            Self::Set(ServerSetting::Advertised(_)) => Effect::AtOnce,
+            Self::Set(ServerSetting::Advertised(_) | ServerSetting::PortalGroups(_)) => Effect::AtOnce,
             Self::Set(_) => Effect::Restart,
             _ => Effect::AtOnce,
         }

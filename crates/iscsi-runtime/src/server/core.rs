@@ -292,9 +292,8 @@ impl Core {
                 // Who has asked may have gone.
                 Message::Tell(answer) => drop(answer.send(self.tell())),
                 Message::RequestLogout(which, answer) => {
-                    drop(answer.send(
-                        self.node.request_logout_of(now, |session| which.iter().any(|some| some.picks(session))),
-                    ));
+                    let picked = |session: &_, tag| which.iter().any(|some| some.picks(session, tag));
+                    drop(answer.send(self.node.request_logout_of(now, picked)));
                 }
                 Message::Policy(program, answer) => drop(answer.send(self.endpoint.set_policy(program))),
                 Message::Offer(portal, done) => {

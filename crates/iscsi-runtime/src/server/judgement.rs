@@ -14,7 +14,7 @@ use super::unit::{Leaving, NewUnit, NumberedUnit};
 use crate::network;
 use iscsi_node::target::{StoreId, TargetConfig};
 use mio::net::TcpListener;
-use scsi_block::{ConfigError, LogicalUnitNumber, TargetDevice};
+use scsi_block::{ConfigError, LogicalUnitNumber, TargetDevice, TargetPortGroup};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,17 +31,6 @@ pub enum ReloadError {
         /// Those changes.
         Vec<Change>,
     ),
-    /// A target would be reached through a portal group that it was not made with.
-    #[error(
-        "{target}: portal group {tag} is new to the target, whose target ports cannot change while it runs: stop the process and start it anew, or \
-         take one of its groups"
-    )]
-    PortalGroup {
-        /// The target.
-        target: String,
-        /// Portal group tag.
-        tag: u16,
-    },
     /// A logical unit would make no sense beside the others, or not at all; or its store cannot grow.
     #[error("{target}: LUN {number}: {error}")]
     Unit {
@@ -79,6 +68,8 @@ fn restart(changes: &[Change]) -> String {
 /// What changes need, ready to be put to use.
 #[derive(Default)]
 pub(super) struct Prepared {
+    /// Target port groups that targets get, by target.
+    pub(super) ports: Vec<(String, Vec<TargetPortGroup>)>,
     /// Sizes that units get, by target and number.
     pub(super) sizes: Vec<(String, u16, Resize)>,
     /// Units that come, by target and number.
@@ -99,8 +90,9 @@ impl Shared {
         if !restart.is_empty() {
             return Err(ReloadError::Restart(restart));
         }
-        self.judge_portal_groups(wanted, changes)?;
-        let mut prepared = Prepared { groups: wanted.groups()?, ..Prepared::default() };
+        let groups = wanted.groups()?;
+        let ports = self.judge_ports(wanted, &groups)?;
+        let mut prepared = Prepared { ports, groups, ..Prepared::default() };
         for change in changes {
             match change {
                 Change::AddPortal(address, tag) => self.listen(*address, *tag, &mut prepared)?,
@@ -145,23 +137,23 @@ impl Shared {
         leaving
     }
 
-    /// Targets that stay are reached through the groups that they have.
-    fn judge_portal_groups(&self, wanted: &Configuration, changes: &[Change]) -> Result<(), ReloadError> {
-        let come = changes.iter().filter_map(|change| match change {
-            Change::AddPortal(_, tag) | Change::MovePortal { to: tag, .. } => Some(*tag),
-            _ => None,
-        });
-        for tag in come {
-            for target in &wanted.targets {
-                let Some((_, config)) = self.find_target(&target.name) else { continue };
-                let is_meant = target.portal_groups.as_ref().is_none_or(|tags| tags.contains(&tag));
-                let has = config.device.target_port_groups().iter().any(|group| group.number == tag);
-                if is_meant && !has {
-                    return Err(ReloadError::PortalGroup { target: target.name.clone(), tag });
-                }
+    /// The target port groups that targets are to have that stay, where they are others.
+    fn judge_ports(
+        &self,
+        wanted: &Configuration,
+        groups: &[PortalGroup],
+    ) -> Result<Vec<(String, Vec<TargetPortGroup>)>, ReloadError> {
+        let mut others = Vec::new();
+        for target in &wanted.targets {
+            let Some((_, config)) = self.find_target(&target.name) else { continue };
+            let ports = target.ports(groups);
+            if ports != config.device.target_port_groups() {
+                let wrong = |error| StartError::Configuration(format!("{}: {error}", target.name));
+                TargetDevice::with_ports(ports.clone(), []).map_err(wrong)?;
+                others.push((target.name.clone(), ports));
             }
         }
-        Ok(())
+        Ok(others)
     }
 
     fn listen(&self, asked: SocketAddr, tag: u16, prepared: &mut Prepared) -> Result<(), ReloadError> {
@@ -221,7 +213,6 @@ impl Judged {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let groups = self.device.target_port_groups().to_vec();
-        TargetDevice::with_ports(groups, self.units.iter().cloned()).map(drop)
+        TargetDevice::with_ports(self.device.target_port_groups(), self.units.iter().cloned()).map(drop)
     }
 }

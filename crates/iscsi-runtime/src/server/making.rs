@@ -12,11 +12,11 @@ use super::target::Target;
 use super::unit::NewUnit;
 use iscsi_node::target::{Availability, Portal, StoreId, TargetConfig};
 use scsi_block::io::BlockIo;
-use scsi_block::{LogicalUnitNumber, TargetDevice};
+use scsi_block::{LogicalUnitNumber, TargetDevice, TargetPortGroup};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long initiators have to log out of a target that goes or is stopped: a little longer than they are told.
+/// How long initiators have to log out of a target that goes or is stopped, or that they have come to by a portal group that goes: a little longer than they are told.
 const LOGOUT_PATIENCE: Duration = Duration::from_secs(4);
 
 impl Shared {
@@ -43,15 +43,15 @@ impl Shared {
         if self.is_ending() {
             return Err(ReloadError::Ending);
         }
-        let Prepared { sizes, mut units, mut targets, groups, listeners } = prepared;
+        let Prepared { ports, sizes, mut units, mut targets, groups, listeners } = prepared;
         for (target, number, resize) in &sizes {
             let wrong = |error| ReloadError::Unit { target: target.clone(), number: *number, error };
             resize.grow().map_err(wrong)?;
         }
         let mut report = Report::default();
         self.close_offer(&changes, &mut report);
-        report.sessions = self.end_sessions(&changes);
-        report.silent_cores = report.silent_cores.max(report.sessions.silent_cores);
+        let going = self.going_groups(&ports);
+        self.end_sessions([going_targets(&changes), going.clone()].concat(), LOGOUT_PATIENCE, &mut report);
         if self.is_ending() {
             report.faults.push("the server is about to end: the rest was left as it is".into());
             return Ok(report);
@@ -65,7 +65,14 @@ impl Shared {
         }
         // Nobody whom only the new settings let in has met what has gone.
         self.change_offer(&changes, &mut report);
+        for (name, groups) in ports {
+            if let Some((_, config)) = self.find_target(&name) {
+                config.device.set_target_port_groups(groups).expect("the groups were judged");
+            }
+        }
         self.change_listeners(&changes);
+        // Those that have come by a group that was about to go.
+        self.end_sessions(going, Duration::ZERO, &mut report);
         sizes.iter().for_each(|(_, _, resize)| resize.make());
         for change in changes {
             let made = match change {
@@ -128,14 +135,27 @@ impl Shared {
         self.publish(portal, report);
     }
 
-    fn end_sessions(&self, changes: &[Change]) -> Dropped {
-        let names = changes.iter().filter_map(|change| match change {
-            Change::RemoveTarget(name)
-            | Change::SetTarget(name, TargetSetting::Availability(Availability::Stopped)) => Some(name),
-            _ => None,
-        });
-        let which: Vec<SessionSelector> = names.cloned().map(SessionSelector::Target).collect();
-        if which.is_empty() { Dropped::default() } else { self.drop_sessions(&which, LOGOUT_PATIENCE) }
+    /// The portal groups through which targets are reached no more that are to have these target port groups.
+    fn going_groups(&self, ports: &[(String, Vec<TargetPortGroup>)]) -> Vec<SessionSelector> {
+        let of_target = |(name, groups): &(String, Vec<TargetPortGroup>)| {
+            let before = self.find_target(name).map(|(_, config)| config.device.target_port_groups());
+            let gone = |group: &TargetPortGroup| groups.iter().all(|other| other.number != group.number);
+            let gone = before.into_iter().flatten().filter(gone);
+            gone.map(|group| SessionSelector::PortalGroup(name.clone(), group.number)).collect::<Vec<_>>()
+        };
+        ports.iter().flat_map(of_target).collect()
+    }
+
+    fn end_sessions(&self, which: Vec<SessionSelector>, patience: Duration, report: &mut Report) {
+        if which.is_empty() {
+            return;
+        }
+        let Dropped { asked, ended, left, silent_cores } = self.drop_sessions(&which, patience);
+        report.sessions.asked += asked;
+        report.sessions.ended += ended;
+        report.sessions.left += left;
+        report.sessions.silent_cores = report.sessions.silent_cores.max(silent_cores);
+        report.silent_cores = report.silent_cores.max(silent_cores);
     }
 
     /// The stores of a target that is gone are flushed and closed.
@@ -229,6 +249,17 @@ impl Shared {
             }
         }
     }
+}
+
+/// The sessions of targets that go or are stopped.
+fn going_targets(changes: &[Change]) -> Vec<SessionSelector> {
+    let names = changes.iter().filter_map(|change| match change {
+        Change::RemoveTarget(name) | Change::SetTarget(name, TargetSetting::Availability(Availability::Stopped)) => {
+            Some(name)
+        }
+        _ => None,
+    });
+    names.cloned().map(SessionSelector::Target).collect()
 }
 
 fn not_come(target: &str, number: u16, error: &dyn std::error::Error) -> String {

@@ -13,7 +13,7 @@ use std::fmt;
 pub struct Report {
     /// What has changed, in the order in which that was done.
     pub changes: Vec<Change>,
-    /// What has become of the sessions of targets that have gone or were stopped.
+    /// What has become of the sessions of targets that have gone or were stopped, and of those by portal groups that have gone.
     pub sessions: Dropped,
     /// What could not be done as it should: stores of units that are gone were not flushed, units have not come since those whose place they
     /// take did not let go.
@@ -49,8 +49,8 @@ impl Server {
     }
 
     /// Makes the server what `new` says. What differs is judged as a whole before anything is done. Sessions that no change names go on as if
-    /// nothing had happened: those end whose target goes or is stopped, after their initiators were asked to log out, which takes some seconds at
-    /// most. The others see by unit attention which logical units have come, gone or changed.
+    /// nothing had happened: those end whose target goes or is stopped or whose portal group goes, after their initiators were asked to log out,
+    /// which takes some seconds at most. The others see by unit attention which logical units have come, gone or changed.
     ///
     /// # Errors
     /// Why nothing was changed.

@@ -19,6 +19,8 @@ pub enum SessionSelector {
     All,
     /// Those with the target of this name.
     Target(String),
+    /// Those with the target of this name that have come through the portal group with this tag.
+    PortalGroup(String, u16),
     /// Those of the initiator of this name, with whatever target.
     Initiator(String),
     /// That with this handle.
@@ -26,10 +28,11 @@ pub enum SessionSelector {
 }
 
 impl SessionSelector {
-    pub(super) fn picks(&self, session: &LoginOutcome) -> bool {
+    pub(super) fn picks(&self, session: &LoginOutcome, portal_group_tag: u16) -> bool {
         match self {
             Self::All => true,
             Self::Target(name) => session.target_name.as_ref() == Some(name),
+            Self::PortalGroup(name, tag) => session.target_name.as_ref() == Some(name) && portal_group_tag == *tag,
             Self::Initiator(name) => session.initiator_name == *name,
             Self::Tsih(tsih) => session.tsih == *tsih,
         }

@@ -142,7 +142,7 @@ impl Server {
             .collect();
         luns.sort_by_key(|lun| lun.number);
         let listeners = self.shared.listeners.lock();
-        let groups = target.device.target_port_groups().iter().map(|group| PortalGroupState {
+        let groups = target.device.target_port_groups().into_iter().map(|group| PortalGroupState {
             tag: group.number,
             addresses: listeners
                 .0

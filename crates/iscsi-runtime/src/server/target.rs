@@ -9,7 +9,7 @@ use block_store::Records;
 use iscsi_node::target::{AccessList, AccessRule, Availability, Moved, Redirect, TargetConfig};
 use iscsi_session::{Authentication, Limits};
 use scsi_block::vpd::ManagementAddress;
-use scsi_block::{ConfigError, TargetDevice};
+use scsi_block::{ConfigError, TargetDevice, TargetPortGroup};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -160,6 +160,12 @@ impl Target {
         self.disks.iter().map(|(number, disk)| self.open_unit(*number, disk, records, leaving)).collect()
     }
 
+    /// The target port groups of its device, where there are these portal groups.
+    pub(super) fn ports(&self, groups: &[PortalGroup]) -> Vec<TargetPortGroup> {
+        let own = |group: &&PortalGroup| self.portal_groups.as_ref().is_none_or(|tags| tags.contains(&group.tag));
+        groups.iter().filter(own).map(|group| group.of_target(&self.name)).collect()
+    }
+
     /// What it is to the node, with units that were made of its disks.
     ///
     /// # Errors
@@ -169,9 +175,7 @@ impl Target {
         groups: &[PortalGroup],
         units: impl IntoIterator<Item = NumberedUnit>,
     ) -> Result<TargetConfig, StartError> {
-        let own = |group: &&PortalGroup| self.portal_groups.as_ref().is_none_or(|tags| tags.contains(&group.tag));
-        let groups = groups.iter().filter(own).map(|group| group.of_target(&self.name));
-        let device = TargetDevice::with_ports(groups, units).map_err(|error| match error {
+        let device = TargetDevice::with_ports(self.ports(groups), units).map_err(|error| match error {
             ConfigError::Kept { .. } => StartError::Kept(error),
             error => StartError::Configuration(error.to_string()),
         })?;

@@ -17,7 +17,7 @@ pub use lists::{AccessReport, GroupReport, SetAccessList};
 pub use referrals::{Referrals, UserDataSegment};
 
 use crate::needs::Needs;
-use crate::ports::TargetPorts;
+use crate::ports::{TargetPortGroup, TargetPorts};
 use crate::reservations::UnknownForm;
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 
@@ -113,11 +113,20 @@ pub(crate) enum ChangedBy {
 /// How it stands with one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct GroupAccess {
+    /// Number of the group.
+    group: u16,
     state: AccessState,
     by: ChangedBy,
 }
 
-/// How one unit can be reached through each group, by the group's place in the device.
+impl GroupAccess {
+    /// As it is until somebody changes it.
+    fn new(group: &TargetPortGroup) -> Self {
+        Self { group: group.number, state: group.access, by: ChangedBy::Nobody }
+    }
+}
+
+/// How one unit can be reached through each group of the device, in their order.
 #[derive(Debug)]
 pub(crate) struct Access(Vec<GroupAccess>);
 
@@ -132,7 +141,18 @@ const KEPT_GROUP_BYTES: usize = 4;
 impl Access {
     /// As it is until somebody changes it.
     pub(crate) fn new(ports: &TargetPorts) -> Self {
-        Self(ports.groups().iter().map(|group| GroupAccess { state: group.access, by: ChangedBy::Nobody }).collect())
+        Self(ports.groups().iter().map(GroupAccess::new).collect())
+    }
+
+    /// The groups are others: those that somebody has changed and that stay are reached as before.
+    pub(crate) fn follow(&mut self, ports: &TargetPorts) {
+        let changed = |number| self.find(number).filter(|own| own.by != ChangedBy::Nobody).copied();
+        let groups = ports.groups().iter();
+        self.0 = groups.map(|group| changed(group.number).unwrap_or(GroupAccess::new(group))).collect();
+    }
+
+    fn find(&self, group: u16) -> Option<&GroupAccess> {
+        self.0.iter().find(|own| own.group == group)
     }
 
     /// As it was kept, empty if nothing ever was; groups that were not there then are as they are until somebody changes them.
@@ -154,55 +174,63 @@ impl Access {
                 AccessState::from_code(*state).filter(|state| state.is_settable()).ok_or(UnknownForm(RECORD))?;
             let by = [ChangedBy::Command, ChangedBy::Owner].into_iter().find(|who| *who as u8 == *by);
             let by = by.ok_or(UnknownForm(RECORD))?;
-            if let Some(place) = ports.place_of_group(u16::from_be_bytes([*high, *low])) {
-                access.0[place] = GroupAccess { state, by };
-            }
+            access.set(&[(u16::from_be_bytes([*high, *low]), state)], by);
         }
         Ok(access)
     }
 
     /// What is to be kept: the groups that somebody has changed, but for those in transition, which lasts no longer than the device.
-    pub(crate) fn to_kept(&self, ports: &TargetPorts) -> Vec<u8> {
-        let changed = ports.groups().iter().zip(&self.0);
-        let changed = changed.filter(|(_, own)| own.by != ChangedBy::Nobody && own.state.is_settable());
-        let encode = |(group, own): (&crate::TargetPortGroup, &GroupAccess)| {
-            let [high, low] = group.number.to_be_bytes();
+    pub(crate) fn to_kept(&self) -> Vec<u8> {
+        let changed = self.0.iter().filter(|own| own.by != ChangedBy::Nobody && own.state.is_settable());
+        let encode = |own: &GroupAccess| {
+            let [high, low] = own.group.to_be_bytes();
             [high, low, own.state.code(), own.by as u8]
         };
         [VERSION].into_iter().chain(changed.flat_map(encode)).collect()
     }
 
-    pub(crate) fn state(&self, group: usize) -> AccessState {
-        self.0[group].state
+    /// The state of each group, by its number.
+    pub(crate) fn states(&self) -> Vec<(u16, AccessState)> {
+        self.0.iter().map(|own| (own.group, own.state)).collect()
     }
 
-    /// Groups take other states. Returns whether any was in another before.
-    pub(crate) fn set(&mut self, changes: &[(usize, AccessState)], by: ChangedBy) -> bool {
-        let before: Vec<AccessState> = self.0.iter().map(|group| group.state).collect();
+    /// How it is reached through a group; not at all through one that is gone.
+    pub(crate) fn state(&self, group: u16) -> AccessState {
+        self.find(group).map_or(AccessState::Unavailable, |own| own.state)
+    }
+
+    /// Groups take other states, by their numbers; those that are not there do not. Returns whether any was in another before.
+    pub(crate) fn set(&mut self, changes: &[(u16, AccessState)], by: ChangedBy) -> bool {
+        let before = self.states();
         for (group, state) in changes {
-            self.0[*group] = GroupAccess { state: *state, by };
+            if let Some(own) = self.0.iter_mut().find(|own| own.group == *group) {
+                (own.state, own.by) = (*state, by);
+            }
         }
-        self.0.iter().map(|group| group.state).ne(before)
+        self.states() != before
     }
 
     /// What REPORT TARGET PORT GROUPS tells.
     pub(crate) fn report(&self, ports: &TargetPorts) -> AccessReport {
-        let group = |(group, own): (&crate::TargetPortGroup, &GroupAccess)| GroupReport {
-            group: group.number,
-            preferred: group.preferred,
-            state: own.state.code(),
-            supported: GroupReport::support_of(&AccessState::ALL),
-            status: own.by as u8,
-            ports: group.ports.iter().map(|port| port.identifier).collect(),
+        let report = |group: &TargetPortGroup| {
+            let own = self.find(group.number).copied().unwrap_or(GroupAccess::new(group));
+            GroupReport {
+                group: group.number,
+                preferred: group.preferred,
+                state: own.state.code(),
+                supported: GroupReport::support_of(&AccessState::ALL),
+                status: own.by as u8,
+                ports: group.ports.iter().map(|port| port.identifier).collect(),
+            }
         };
-        AccessReport { transition_seconds: 0, groups: ports.groups().iter().zip(&self.0).map(group).collect() }
+        AccessReport { transition_seconds: 0, groups: ports.groups().iter().map(report).collect() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TargetPort, TargetPortGroup};
+    use crate::TargetPort;
     use proptest::prelude::*;
 
     fn ports() -> TargetPorts {
@@ -215,18 +243,18 @@ mod tests {
         use AccessState as State;
         let ports = ports();
         let mut access = Access::new(&ports);
-        assert_eq!(access.to_kept(&ports), [VERSION]);
-        assert!(access.set(&[(0, State::Unavailable)], ChangedBy::Command));
-        assert!(!access.set(&[(0, State::Unavailable)], ChangedBy::Command), "nothing is new");
-        assert!(access.set(&[(2, State::Transitioning)], ChangedBy::Owner));
-        let kept = access.to_kept(&ports);
+        assert_eq!(access.to_kept(), [VERSION]);
+        assert!(access.set(&[(1, State::Unavailable)], ChangedBy::Command));
+        assert!(!access.set(&[(1, State::Unavailable)], ChangedBy::Command), "nothing is new");
+        assert!(access.set(&[(3, State::Transitioning)], ChangedBy::Owner));
+        let kept = access.to_kept();
         assert_eq!(kept, [VERSION, 0, 1, 3, 1]);
         let again = Access::from_kept(&kept, &ports).unwrap();
-        let states: Vec<State> = (0..3).map(|group| again.state(group)).collect();
+        let states: Vec<State> = (1..=3).map(|group| again.state(group)).collect();
         assert_eq!(states, [State::Unavailable, State::Standby, State::ActiveOptimized]);
         let other =
             TargetPorts::new([TargetPortGroup::new(9, vec![TargetPort { identifier: 1, name: None }])]).unwrap();
-        assert_eq!(Access::from_kept(&kept, &other).unwrap().state(0), State::ActiveOptimized);
+        assert_eq!(Access::from_kept(&kept, &other).unwrap().state(9), State::ActiveOptimized);
     }
 
     #[test]
@@ -247,7 +275,7 @@ mod tests {
         #[test]
         fn any_record_is_read_or_refused(kept in prop::collection::vec(any::<u8>(), 0..20)) {
             if let Ok(access) = Access::from_kept(&kept, &ports()) {
-                prop_assert!(Access::from_kept(&access.to_kept(&ports()), &ports()).is_ok());
+                prop_assert!(Access::from_kept(&access.to_kept(), &ports()).is_ok());
             }
         }
     }

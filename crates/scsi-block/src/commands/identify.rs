@@ -40,7 +40,7 @@ pub(super) fn inquiry(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> 
         }
         false if code != 0 => return Err(cdb.refuse(Field::PageCode)),
         false => {
-            let multiple_ports = context.unit.ports.all().nth(1).is_some();
+            let multiple_ports = context.unit.ports().all().nth(1).is_some();
             StandardInquiry { peripheral, multiple_ports, ..standard(Some(config)) }.encode()
         }
     };
@@ -55,12 +55,16 @@ fn peripheral(context: &Context<'_>) -> Peripheral {
     }
 }
 
-/// The port that the command came through, and its group.
-fn port<'a>(context: &Context<'a>) -> (&'a TargetPortGroup, &'a TargetPort) {
-    let ports = &context.unit.ports;
+/// The names that the port has by number which the command came through, and its own; none if it is gone.
+fn names_of_port(context: &Context<'_>) -> Vec<Designator> {
+    let ports = context.unit.ports();
     let identifier = context.unit.look(|state| state.name(context.nexus).map(|name| name.path.target_port));
-    let (group, port) = identifier.and_then(|identifier| ports.find(identifier)).expect("a nexus has a port");
-    (&ports.groups()[group], port)
+    let Some((group, port)) = identifier.and_then(|identifier| ports.find(identifier)) else { return Vec::new() };
+    let numbers = [
+        Designator::relative_target_port(port.identifier, port.protocol()),
+        Designator::target_port_group(group.number, port.protocol()),
+    ];
+    numbers.into_iter().chain(port.name.clone()).collect()
 }
 
 /// INQUIRY to a LUN that has no unit: the standard data says so.
@@ -150,22 +154,17 @@ fn vital_product_data(context: &Context<'_>, config: &LogicalUnitConfig, code: u
 
 /// The names of the unit, of the port that the command came through, and of the device.
 fn identification(context: &Context<'_>, config: &LogicalUnitConfig) -> DeviceIdentification {
-    let (group, port) = port(context);
-    let of_port = [
-        Designator::relative_target_port(port.identifier, port.protocol()),
-        Designator::target_port_group(group.number, port.protocol()),
-    ];
-    DeviceIdentification(designators(config).chain(of_port).chain(port.name.clone()).collect())
+    DeviceIdentification(designators(config).chain(names_of_port(context)).collect())
 }
 
 /// All ports with their names.
 fn scsi_ports(context: &Context<'_>) -> ScsiPorts {
-    let port = |(_, port): (usize, &TargetPort)| ScsiPort {
+    let port = |(_, port): (&TargetPortGroup, &TargetPort)| ScsiPort {
         identifier: port.identifier,
         initiator_port: Vec::new(),
         target_port: port.name.iter().cloned().collect(),
     };
-    ScsiPorts(context.unit.ports.all().map(port).collect())
+    ScsiPorts(context.unit.ports().all().map(port).collect())
 }
 
 fn designators(config: &LogicalUnitConfig) -> impl Iterator<Item = Designator> {

@@ -19,7 +19,7 @@ pub(super) fn report(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense> {
         format if format == EXTENDED_HEADER.into() => true,
         _ => return Err(cdb.refuse(Field::ParameterDataFormat)),
     };
-    let report = context.unit.look(|state| state.access.report(&context.unit.ports));
+    let report = context.unit.look(|state| state.access.report(&context.unit.ports()));
     Ok(allocated(cdb, report.encode(extended)))
 }
 
@@ -29,7 +29,7 @@ pub(super) fn referrals(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sense
     if cdb.get(Field::LogicalBlockAddress) >= blocks {
         return Err(medium::OUT_OF_RANGE);
     }
-    let report = context.unit.look(|state| state.access.report(&context.unit.ports));
+    let report = context.unit.look(|state| state.access.report(&context.unit.ports()));
     let groups = report.groups.iter().map(|group| (group.group, group.state)).collect();
     let segment = UserDataSegment { blocks: Extent { lba: 0, blocks }, groups };
     Ok(allocated(cdb, Referrals(vec![segment]).encode()))
@@ -47,7 +47,7 @@ pub(super) fn set(cdb: &Cdb) -> Result<Plan, Sense> {
 /// SET TARGET PORT GROUPS: the parameter list. The states hold at once; the answer comes when they are kept, where somebody keeps them.
 pub(super) fn start_set(context: &Context<'_>, data: Segments, wanted: u32) -> Result<Started, Sense> {
     let list = SetAccessList::decode(&medium::exactly(data, wanted).map_err(|_| LENGTH_ERROR)?)?;
-    let changes = places(context, &list)?;
+    let changes = groups(context, &list)?;
     match context.unit.set_access(&changes, ChangedBy::Command, Some(context.nexus)) {
         Some(record) => {
             let otherwise = AdditionalSense::SET_TARGET_PORT_GROUPS_COMMAND_FAILED;
@@ -57,14 +57,14 @@ pub(super) fn start_set(context: &Context<'_>, data: Segments, wanted: u32) -> R
     }
 }
 
-/// The groups by their places, each of which may be there once.
-fn places(context: &Context<'_>, list: &SetAccessList) -> Result<Vec<(usize, AccessState)>, Sense> {
-    let mut changes: Vec<(usize, AccessState)> = Vec::with_capacity(list.0.len());
-    for (index, (group, state)) in list.0.iter().enumerate() {
-        match context.unit.ports.place_of_group(*group) {
-            Some(place) if changes.iter().all(|(other, _)| *other != place) => changes.push((place, *state)),
-            _ => return Err(SetAccessList::refuse_group(index)),
-        }
+/// The groups by their numbers, each of which may be there once.
+fn groups(context: &Context<'_>, list: &SetAccessList) -> Result<Vec<(u16, AccessState)>, Sense> {
+    let ports = context.unit.ports();
+    let is_wrong = |(index, (group, _)): &(usize, &(u16, AccessState))| {
+        !ports.has_group(*group) || list.0[..*index].iter().any(|(other, _)| other == group)
+    };
+    match list.0.iter().enumerate().find(is_wrong) {
+        Some((index, _)) => Err(SetAccessList::refuse_group(index)),
+        None => Ok(list.0.clone()),
     }
-    Ok(changes)
 }

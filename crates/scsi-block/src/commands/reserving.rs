@@ -105,7 +105,7 @@ pub(super) fn start(
     wanted: u32,
 ) -> Result<Started, Sense> {
     let list = List::decode(action, &medium::exactly(data, wanted).map_err(|_| LENGTH_ERROR)?)?;
-    let target_ports = &context.unit.ports.identifiers();
+    let target_ports = &context.unit.ports().identifiers();
     let changed = context.unit.change(|state| {
         check_not_reserved(state)?;
         let connected = state.names();

@@ -4,6 +4,7 @@
 mod harness;
 
 mod access;
+mod changing;
 mod lets_through;
 mod model;
 mod names;
