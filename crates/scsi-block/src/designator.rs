@@ -1,11 +1,11 @@
-//! Designators: the names in VPD page 83h (SPC-5 7.7.6).
+//! Designators: the names in VPD page 83h (SPC-4 7.8.6).
 //!
 //! In: values, or the bytes of the page's list. Out: the other. A list that ends inside a designator is an error; an
 //! unknown type keeps its number and bytes.
 
 use crate::octets::{DecodeError, be16, be32, be64, text};
 
-/// What a designator names (SPC-5 table 491).
+/// What a designator names (ASSOCIATION, SPC-4 7.8.6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Association {
     /// The logical unit.
@@ -48,11 +48,11 @@ pub enum CodeSet {
 pub struct Designator {
     /// What it names.
     pub association: Association,
-    /// The transport protocol that it is for (SPC-5 table 455; 5h is iSCSI), if it is for one.
+    /// The transport protocol that it is for (SPC-4 7.6.1; 5h is iSCSI), if it is for one.
     pub protocol: Option<u8>,
     /// How to read `value`.
     pub code_set: CodeSet,
-    /// The designator type (SPC-5 table 492); see the constants.
+    /// The designator type (SPC-4 7.8.6.1); see the constants.
     pub kind: u8,
     /// The designator itself, to 255 bytes.
     pub value: Vec<u8>,

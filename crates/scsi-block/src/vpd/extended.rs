@@ -3,7 +3,7 @@
 use super::{body, page};
 use crate::octets::{DecodeError, be16, need};
 
-/// Page 86h (SPC-5 7.7.7).
+/// Page 86h (SPC-4 7.8.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExtendedInquiry {
     /// SPT: which types of protection information the unit can be formatted to.

@@ -1,4 +1,4 @@
-//! Page 85h: where management of the device is reached over a network (SPC-5 7.7.10).
+//! Page 85h: where management of the device is reached over a network (SPC-4 7.8.8).
 
 use super::{body, page};
 use crate::designator::Association;

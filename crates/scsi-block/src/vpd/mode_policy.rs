@@ -1,4 +1,4 @@
-//! Page 87h: whom a mode page is for (SPC-5 7.7.11).
+//! Page 87h: whom a mode page is for (SPC-4 7.8.9).
 
 use super::{body, page};
 use crate::octets::DecodeError;

@@ -1,4 +1,4 @@
-//! Page 88h: the ports of the device (SPC-5 7.7.14).
+//! Page 88h: the ports of the device (SPC-4 7.8.14).
 
 use super::{body, page};
 use crate::designator::Designator;
