@@ -113,6 +113,11 @@ impl Cdb {
         Self::new(Operation::SynchronizeCache10)
     }
 
+    /// SYNCHRONIZE CACHE (10) of the whole medium that is answered before it is done (IMMED).
+    pub fn synchronize_cache_immediately() -> Self {
+        Self::synchronize_cache_10().with(Field::Immediate, true)
+    }
+
     /// SYNCHRONIZE CACHE (16); 0 blocks is to the end of the medium.
     pub fn synchronize_cache_16(lba: u64, blocks: u32) -> Self {
         Self::transfer(Operation::SynchronizeCache16, lba, blocks)

@@ -1,5 +1,7 @@
 //! Copies inside our target, asked for by our initiator over real sockets.
 
+mod immediate;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +26,11 @@ fn serve(folder: &tempfile::TempDir) -> (Server, Client) {
     let file = folder.path().join("disk");
     std::fs::File::create(&file).unwrap().set_len(40 << 20).unwrap();
     let specs = ["memory:40M".to_owned(), format!("file:{}", file.display())];
-    let disks = specs.iter().map(|spec| Disk::open(&spec.parse::<StoreSpec>().unwrap()).unwrap());
+    serve_disks(specs.iter().map(|spec| Disk::open(&spec.parse::<StoreSpec>().unwrap()).unwrap()))
+}
+
+/// A target with those disks, and a session with it.
+fn serve_disks(disks: impl IntoIterator<Item = Disk>) -> (Server, Client) {
     let target = (0..).zip(disks).fold(Target::new(NAME), |target, (number, disk)| target.lun(number, disk));
     let server = Server::builder().listen("127.0.0.1:0".parse().unwrap()).target(target).start().unwrap();
     let client = Client::connect(ClientConfig::new(server.addresses()[0].to_string(), NAME)).wait().unwrap();
