@@ -58,6 +58,15 @@ impl Iterator for Sequence {
 }
 
 impl Sequence {
+    /// Whether more steps follow, of a size that others should not wait for.
+    pub(crate) fn is_long(&self) -> bool {
+        match self {
+            Self::Few(_) => false,
+            Self::WriteSame { rest, .. } | Self::CompareSame { rest, .. } => rest.blocks > 0,
+            Self::ProtectedSame(steps, _) => !steps.is_over(),
+        }
+    }
+
     /// The error as the initiator is to have it: a miscompare's offset counts within the data that was sent.
     pub(crate) fn translate(&self, error: IoError) -> IoError {
         match (self, error) {
@@ -84,6 +93,25 @@ mod tests {
             next += extent.blocks;
         }
         assert_eq!(next, 300_008);
+    }
+
+    /// What one step does is over before anybody waits for it; of more, others' requests come between.
+    #[test]
+    fn several_steps_are_long() {
+        let same = |blocks| Sequence::WriteSame {
+            rest: Extent { lba: 0, blocks },
+            block: None,
+            unmap: false,
+            durable: false,
+            block_size: 512,
+        };
+        let step_blocks = SAME_STEP_BYTES / 512;
+        for (blocks, is_long) in [(1, false), (step_blocks, false), (step_blocks + 1, true)] {
+            let mut steps = same(blocks);
+            steps.next().unwrap();
+            assert_eq!(steps.is_long(), is_long, "{blocks}");
+        }
+        assert!(!Sequence::Few([BlockIo::Flush, BlockIo::Flush].into()).is_long());
     }
 
     #[test]

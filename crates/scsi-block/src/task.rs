@@ -184,6 +184,16 @@ impl Then {
     }
 }
 
+impl Rare {
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Copy(_) | Self::Wipe(_) => true,
+            Self::Continue(sequence, _) => sequence.is_long(),
+            _ => false,
+        }
+    }
+}
+
 impl From<Rare> for Then {
     fn from(rare: Rare) -> Self {
         Self::Rarely(Box::new(rare))
@@ -206,9 +216,9 @@ impl Task {
         self.copy().map_or(self.unit(), CopyJob::unit)
     }
 
-    /// Whether other tasks' requests may go before this one's next, of which there are many and large ones.
+    /// Whether other tasks' requests are to go before the one that the last [`Step::Io`] asks for: it is one of many of a long command.
     pub fn is_patient(&self) -> bool {
-        self.copy().is_some()
+        matches!(&self.phase, Phase::ExpectIo(Then::Rarely(rare)) if rare.is_long())
     }
 
     pub(crate) fn copy(&self) -> Option<&CopyJob> {

@@ -18,11 +18,11 @@ use crate::io::{BlockIo, Extent, IoError, Record};
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 
 /// Bytes that one step writes, so that other sessions' commands come between steps.
-const OVERWRITE_STEP_BYTES: u64 = 1 << 20;
+const OVERWRITE_STEP_BYTES: u64 = 64 << 10;
 /// Bytes that one step gives back at least.
-const ERASE_STEP_BYTES: u64 = 256 << 20;
+const ERASE_STEP_BYTES: u64 = 4 << 20;
 /// Steps in which the largest medium is given back.
-const ERASE_STEPS: u64 = 1024;
+const ERASE_STEPS: u64 = 1 << 16;
 
 /// Which command it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

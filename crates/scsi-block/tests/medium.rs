@@ -336,7 +336,7 @@ fn a_sanitize_that_is_waited_for_writes_every_pass_and_then_ends() {
 
 #[test]
 fn a_sanitize_that_is_not_waited_for_goes_on_and_is_told() {
-    let big = LogicalUnitConfig { geometry: Geometry { block_size: 512, blocks: 1 << 13 }, ..config() };
+    let big = LogicalUnitConfig { geometry: Geometry { block_size: 512, blocks: 1 << 9 }, ..config() };
     let device = device(big);
     let (mut one, mut two) = (settled(&device), settled(&device));
     good(&mut one, &overwrite(1), &OVERWRITE);
@@ -353,7 +353,7 @@ fn a_sanitize_that_is_not_waited_for_goes_on_and_is_told() {
         assert_eq!(refused.additional, AdditionalSense::SANITIZE_IN_PROGRESS, "{cdb:?}");
     }
     let Some((0, BlockIo::Wipe { extent, .. })) = device.poll_upkeep() else { panic!("a step is due") };
-    assert_eq!(extent, Extent { lba: 0, blocks: 2048 });
+    assert_eq!(extent, Extent { lba: 0, blocks: 128 });
     device.handle_upkeep_done(0, Ok(IoOutput::Done));
     drop(two.logical_unit_reset(lun()).unwrap());
     drop(one);

@@ -15,7 +15,7 @@ use iscsi_pdu::{LoginStatus, Tsih};
 use iscsi_session::target::LoginIdentity;
 use iscsi_transport::BufferPool;
 use mio::net::TcpListener;
-use scsi_block::{BlockIo, IoError};
+use scsi_block::IoError;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -27,9 +27,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a step of upkeep is called at its store; no request of the node has this number.
 const UPKEEP: u64 = u64::MAX;
-
-/// Time between two steps of FORMAT UNIT and SANITIZE of one core: with steps of 1 MiB, an overwrite makes 1 GB/s at most.
-const UPKEEP_PAUSE: Duration = Duration::from_millis(1);
 
 /// Block I/Os that are carried out before further connections are heard: what they read is sent while it is still in the cache, and
 /// initiators have something to do meanwhile.
@@ -57,12 +54,8 @@ pub(super) struct Core {
     portal_groups: Vec<Option<u16>>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
-    /// Steps of copies, of which each turn begins one.
-    copies: VecDeque<IoRequest>,
-    /// Requests that let others go first.
+    /// Steps of long commands, and of what units do without a task: each turn begins one, after all else.
     patient: VecDeque<IoRequest>,
-    /// When the next of them, or the next step of what units do without a task, may begin, if one has begun.
-    upkeep_at: Option<Instant>,
     /// Whether the server shuts down.
     draining: bool,
     /// When the connections are ended that are left then, if that is to come yet.
@@ -90,10 +83,7 @@ impl Core {
             portal_groups: portal_groups.into_iter().map(Some).collect(),
             accept_again: None,
             buffers: BufferPool::default(),
-            copies: VecDeque::new(),
             patient: VecDeque::new(),
-            // At once: a restart may have interrupted something that goes on now.
-            upkeep_at: Some(Instant::now()),
             draining: false,
             end_at: None,
         })
@@ -103,18 +93,14 @@ impl Core {
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut happened = Vec::new();
         let mut busy_poll = BusyPoll::new(self.shared.busy_poll);
+        // A restart may have interrupted something that goes on now.
+        self.gather_upkeep();
         while !self.is_finished() {
             let now = Instant::now();
             let looks_again = busy_poll.looks_again(now);
             let timeout = if looks_again { Some(Duration::ZERO) } else { self.timeout(now) };
             self.endpoint.wait(&mut happened, timeout)?;
-            if looks_again
-                && happened.is_empty()
-                && !self.node.has_more()
-                && self.copies.is_empty()
-                && self.patient.is_empty()
-                && self.upkeep_at.is_none()
-            {
+            if looks_again && happened.is_empty() && !self.node.has_more() && self.patient.is_empty() {
                 continue;
             }
             let now = Instant::now();
@@ -129,11 +115,10 @@ impl Core {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if self.node.has_more() || !self.copies.is_empty() || self.upkeep_at.is_none() && !self.patient.is_empty() {
+        if self.node.has_more() || !self.patient.is_empty() {
             return Some(Duration::ZERO);
         }
-        let due =
-            [self.node.poll_timeout(), self.accept_again, self.end_at, self.upkeep_at].into_iter().flatten().min()?;
+        let due = [self.node.poll_timeout(), self.accept_again, self.end_at].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(now))
     }
 
@@ -167,16 +152,27 @@ impl Core {
         if self.end_at.take_if(|at| *at <= now).is_some() {
             self.node.end_all(now);
         }
-        self.begin_upkeep(now);
-        if let Some(request) = self.copies.pop_front() {
-            self.submit(request, now);
-        }
         ios += self.carry(now);
         self.tell_time(now);
+        self.answer(now);
+        self.take_long_step(now);
+        ios
+    }
+
+    fn answer(&mut self, now: Instant) {
         self.node.flush(now);
         self.handle_events(now);
         self.node.flush(now);
-        ios
+    }
+
+    /// Begins one step of what takes long, now that all that was ready has been answered.
+    fn take_long_step(&mut self, now: Instant) {
+        self.gather_upkeep();
+        let Some(request) = self.patient.pop_front() else { return };
+        self.submit(request, now);
+        self.carry(now);
+        self.gather_upkeep();
+        self.answer(now);
     }
 
     /// Tells the devices the time: before commands that a sleep was for, and after those that have made something that ends by it.
@@ -190,10 +186,9 @@ impl Core {
         loop {
             while let Some(request) = self.node.poll_io() {
                 ios += 1;
-                match request.io {
-                    BlockIo::Wipe { .. } => self.patient.push_back(request),
-                    _ if request.patient => self.copies.push_back(request),
-                    _ => self.submit(request, now),
+                match request.patient {
+                    true => self.patient.push_back(request),
+                    false => self.submit(request, now),
                 }
             }
             let mut moved = false;
@@ -204,10 +199,7 @@ impl Core {
                     found.in_flight -= 1;
                     moved = true;
                     match id {
-                        UPKEEP => {
-                            self.upkeep_at = Some(now + UPKEEP_PAUSE);
-                            self.node.portal().targets[store.target].device.handle_upkeep_done(store.unit, done);
-                        }
+                        UPKEEP => self.node.portal().targets[store.target].device.handle_upkeep_done(store.unit, done),
                         _ => self.node.handle_io_done(now, id, done),
                     }
                 }
@@ -264,19 +256,11 @@ impl Core {
         }
     }
 
-    /// Takes up what units do without a task: a step of each, then a pause, so that commands come between.
-    fn begin_upkeep(&mut self, now: Instant) {
-        if self.upkeep_at.is_some_and(|at| at > now) {
-            return;
-        }
-        self.upkeep_at = None;
-        if let Some(request) = self.patient.pop_front() {
-            self.upkeep_at = Some(now + UPKEEP_PAUSE);
-            self.submit(request, now);
-        }
-        for target in 0..self.stores.len() {
-            while let Some((unit, io)) = self.node.portal().targets[target].device.poll_upkeep() {
-                self.submit(IoRequest { id: UPKEEP, store: StoreId { target, unit }, io, patient: true }, now);
+    /// Takes up what units do without a task, one step of each.
+    fn gather_upkeep(&mut self) {
+        for (target, served) in self.node.portal().targets.iter().enumerate() {
+            while let Some((unit, io)) = served.device.poll_upkeep() {
+                self.patient.push_back(IoRequest { id: UPKEEP, store: StoreId { target, unit }, io, patient: true });
             }
         }
     }

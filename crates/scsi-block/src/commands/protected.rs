@@ -435,6 +435,10 @@ impl ProtectedSame {
     /// Bytes that one step writes, about.
     const STEP_BYTES: usize = 256 << 10;
 
+    pub(crate) fn is_over(&self) -> bool {
+        self.rest.blocks == 0
+    }
+
     pub(crate) fn next(&mut self, kind: ProtectionType) -> Option<BlockIo> {
         let blocks = self.rest.blocks.min((Self::STEP_BYTES / self.block_size) as u64);
         if blocks == 0 {

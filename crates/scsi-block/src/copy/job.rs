@@ -41,7 +41,7 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// Bytes of a step. 256 KiB are whole blocks of each size.
+    /// Bytes of a step. 64 KiB are whole blocks of each size.
     fn step_bytes(&self, done: u64) -> u64 {
         let step = if self.source.is_some() { STEP_BYTES } else { ZEROS_STEP_BYTES };
         step.min(self.bytes - done)

@@ -53,6 +53,6 @@ pub const TOKEN_INACTIVITY_SECONDS: u32 = 60;
 pub const TOKEN_INACTIVITY_SECONDS_MAX: u32 = 600;
 
 /// Bytes that one step of a copy reads and writes: what it holds in memory, and how long others wait for it.
-const STEP_BYTES: u64 = 256 << 10;
+const STEP_BYTES: u64 = 64 << 10;
 /// Bytes that one step of zeros writes.
 const ZEROS_STEP_BYTES: u64 = 4 << 20;

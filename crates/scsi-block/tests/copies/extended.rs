@@ -10,7 +10,7 @@ use scsi_block::*;
 use super::*;
 
 /// Blocks of a step.
-const STEP: u16 = 512;
+const STEP: u16 = 128;
 
 #[test]
 fn blocks_go_from_unit_to_unit_and_within_one() {

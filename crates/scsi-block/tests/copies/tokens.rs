@@ -358,13 +358,13 @@ fn a_token_that_ends_under_way_ends_the_copy() {
     let (task, step) = bench.begin(&mut nexus, 1, &cdb, &bytes);
     let mut task = task.unwrap();
     let step = bench.go_on(&mut nexus, &mut task, step, 2);
-    bench.good(&mut other, 0, &Cdb::write_10(600, 1), &[9; 512]);
+    bench.good(&mut other, 0, &Cdb::write_10(200, 1), &[9; 512]);
     let Step::Done(outcome) = bench.go_on(&mut nexus, &mut task, step, 10) else { panic!() };
     assert_eq!(Sense::decode(&outcome.sense).unwrap().additional, AdditionalSense::TOKEN_REVOKED);
-    assert_eq!(bench.blocks(1, 0, 512), &before[0][..512 * 512]);
-    assert!(bench.stores[1][512 * 512..] == before[1][512 * 512..]);
+    assert_eq!(bench.blocks(1, 0, 128), &before[0][..128 * 512]);
+    assert!(bench.stores[1][128 * 512..] == before[1][128 * 512..]);
     let told = information(&mut bench, &mut nexus, 1, 4);
-    assert_eq!((told.state, told.blocks), (CopyState::Failed, 512));
+    assert_eq!((told.state, told.blocks), (CopyState::Failed, 128));
     assert_eq!(told.sense.unwrap().additional, AdditionalSense::TOKEN_REVOKED);
 }
 
