@@ -9,8 +9,9 @@ use scsi_block::designator::Designator;
 use scsi_block::vpd::{DeviceIdentification, page};
 use serde_json::{Value, json};
 
-use super::connection::{Connection, Unit, at};
+use super::connection::{Connection, at};
 use super::section::{named, plain};
+use super::unit::Unit;
 use crate::bench::table;
 use crate::failure::{Failure, Kind};
 use crate::parse::{self, hidden};

@@ -7,7 +7,8 @@ use iscsi_runtime::{RemoteDisk, TargetRecord, discover};
 use scsi_block::LogicalUnitNumber;
 use serde_json::json;
 
-use super::connection::{Connection, Unit, at};
+use super::connection::{Connection, at};
+use super::unit::Unit;
 use crate::bench::table;
 use crate::failure::Failure;
 use crate::show;

@@ -12,7 +12,8 @@ use scsi_block::Geometry;
 use t5_hal::driver::initiator::TRANSFER_BYTES_MAX;
 use t5_model::FIRMWARE_SESSIONS_MAX as SESSIONS_MAX;
 
-use super::connection::{Connection, Unit, at};
+use super::connection::{Connection, at};
+use super::unit::Unit;
 use crate::bench::{Bench as Load, Direction, End, Report, Runner, Shape};
 use crate::failure::Failure;
 use crate::file;

@@ -15,8 +15,9 @@ use scsi_block::vpd::{
 };
 use serde_json::{Map, Value, json};
 
-use super::connection::{Connection, Unit, at};
+use super::connection::{Connection, at};
 use super::section::{Item, Section, hexadecimal, item, named, to_json, to_text, told};
+use super::unit::Unit;
 use crate::failure::{Failure, Kind};
 use crate::show;
 

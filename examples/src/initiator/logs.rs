@@ -11,8 +11,9 @@ use scsi_block::log::{LogPage, LogParameter, ResourceCount, Statistics, Supporte
 use scsi_block::sense::AdditionalSense;
 use serde_json::{Map, Value};
 
-use super::connection::{Connection, Unit, at};
+use super::connection::{Connection, at};
 use super::section::{Item, Section, hexadecimal, item, named, to_json, to_text};
+use super::unit::Unit;
 use crate::failure::{Failure, Kind};
 use crate::parse::hidden;
 use crate::show;

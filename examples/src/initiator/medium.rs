@@ -11,7 +11,8 @@ use scsi_block::parameters::{LbaStatusList, OverwriteList};
 use scsi_block::sense::{AdditionalSense, Sense, SenseKey};
 use serde_json::json;
 
-use super::connection::{Connection, Unit, at};
+use super::connection::{Connection, at};
+use super::unit::Unit;
 use crate::bench::table;
 use crate::failure::{Failure, Kind};
 use crate::parse::hidden;

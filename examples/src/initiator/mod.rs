@@ -12,6 +12,7 @@ mod opcodes;
 mod persist;
 mod section;
 mod transfer;
+pub mod unit;
 
 use std::time::Duration;
 

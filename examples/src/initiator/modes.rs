@@ -8,7 +8,8 @@ use scsi_block::cdb::Cdb;
 use scsi_block::mode::{ALL_PAGES, ALL_SUBPAGES, FIELDS, ModeData, ModeField, ModePage};
 use serde_json::{Value, json};
 
-use super::connection::{Connection, Unit, at};
+use super::connection::{Connection, at};
+use super::unit::Unit;
 use crate::bench::table;
 use crate::failure::{Failure, Kind};
 use crate::parse::hidden;

@@ -6,7 +6,8 @@ use scsi_block::opcodes::rows_of;
 use scsi_block::parameters::{SupportedCommand, TaskManagementFunctions};
 use serde_json::{Value, json};
 
-use super::connection::{Connection, Unit, at};
+use super::connection::{Connection, at};
+use super::unit::Unit;
 use crate::bench::table;
 use crate::failure::{Failure, Kind};
 use crate::show;

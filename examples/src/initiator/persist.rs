@@ -10,7 +10,8 @@ use scsi_block::reservations::{
 };
 use serde_json::{Value, json};
 
-use super::connection::{Connection, Unit, at};
+use super::connection::{Connection, at};
+use super::unit::Unit;
 use crate::bench::table;
 use crate::failure::{Failure, Kind};
 use crate::parse::{self, hidden};

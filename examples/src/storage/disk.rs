@@ -13,7 +13,8 @@ use scsi_block::vpd::{BlockLimits, LogicalBlockProvisioning, page};
 use super::{CHUNK_BYTES, Pending, Storage, Zeroing};
 use crate::completion::good;
 use crate::failure::Failure;
-use crate::initiator::connection::{Connection, Unit, at};
+use crate::initiator::connection::{Connection, at};
+use crate::initiator::unit::Unit;
 
 /// Zeros that are worth a command of their own.
 const GRANULE_BYTES: usize = 64 * 1024;
