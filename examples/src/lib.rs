@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod cable;
 pub mod completion;
 pub mod copy;
 pub mod digest;

@@ -51,6 +51,20 @@ impl ThreadUsage {
         Self::parse(&read("stat"), &read("status"), clock_ticks_per_second()).unwrap_or_default()
     }
 
+    /// The part of `sessions` among `all` that have a thread together.
+    #[must_use]
+    pub fn share(self, sessions: u32, all: u32) -> Self {
+        let part = |count: u64| count * u64::from(sessions) / u64::from(all.max(1));
+        let time = |time: Duration| time * sessions / all.max(1);
+        Self {
+            user: time(self.user),
+            system: time(self.system),
+            minor_faults: part(self.minor_faults),
+            major_faults: part(self.major_faults),
+            switches: part(self.switches),
+        }
+    }
+
     /// proc_pid_stat(5): minflt, majflt, utime and stime are fields 10, 12, 14 and 15, counted after the name, which may hold anything.
     /// proc_pid_status(5) has the switches, with names.
     fn parse(stat: &str, status: &str, ticks_per_second: u64) -> Option<Self> {

@@ -3,6 +3,7 @@
 //! In: nothing. Out: a model of an adapter in this process, with a function for a target and one for an initiator.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -83,6 +84,13 @@ fn not_up(pf: u8) -> impl Fn(DriverError) -> Failure {
     move |error| Failure::local(format!("PF{pf} of the model does not come up: {error}"))
 }
 
+/// The address that a device of the kernel's has on its link.
+fn link_address(device: &str) -> io::Result<[u8; 6]> {
+    let text = std::fs::read_to_string(format!("/sys/class/net/{device}/address"))?;
+    let bytes: Option<Vec<u8>> = text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| io::Error::other("it has no address on the link"))
+}
+
 /// A model of an adapter that runs.
 #[derive(Debug)]
 pub struct Model {
@@ -129,6 +137,16 @@ impl Model {
         model.attachment = Some(attachment.map_err(|error| Failure::local(error.to_string()))?);
         let function = model.function(TARGET_PF, address.0, config, None)?;
         Ok((model, function))
+    }
+
+    /// The same for an initiator, which reaches whoever is behind the device through the host that has it.
+    ///
+    /// # Errors
+    /// As [`start_behind_tap`](Self::start_behind_tap).
+    pub fn start_initiator_behind_tap(tap: &str, address: (IpAddr, u8)) -> Result<(Self, AdapterFunction), Failure> {
+        let (model, function) = Self::start_behind_tap(tap, address)?;
+        let host = link_address(tap).map_err(|error| Failure::local(format!("--tap {tap}: {error}")))?;
+        Ok((model, function.gateway(host)))
     }
 
     fn run() -> Result<Self, Failure> {

@@ -7,12 +7,14 @@
 mod job;
 mod pattern;
 mod report;
+mod runner;
 mod statistics;
 mod written;
 
 pub use job::{Job, Order, Plan, Region};
 pub use pattern::{Mismatch, Pattern, Random};
 pub use report::{Report, number, table};
+pub use runner::Runner;
 pub use statistics::{Depths, Latency, Rates, Tally};
 pub use written::Written;
 
@@ -20,12 +22,12 @@ use std::fmt;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use iscsi_runtime::{ClientConfig, ClientError, FirmwareLoop, SessionLoop};
+use iscsi_runtime::ClientConfig;
 use scsi_block::Geometry;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::process::{ThreadUsage, pin_thread, processor_time};
+use crate::process::{ThreadUsage, processor_time};
 use crate::show;
 
 /// Which way the data goes, in fio's words.
@@ -88,30 +90,6 @@ impl fmt::Display for Shape {
             write!(f, ", {} jobs", self.jobs)?;
         }
         if self.connections > 1 { write!(f, ", {} connections a session", self.connections) } else { Ok(()) }
-    }
-}
-
-/// Where the jobs' sessions run.
-#[derive(Debug)]
-pub enum Runner {
-    /// On threads that share them, over the kernel's TCP.
-    Threads {
-        /// How many.
-        threads: usize,
-        /// The processors that they may run on; any if there are none.
-        processors: Vec<usize>,
-    },
-    /// On the calling thread, over whatever the loop is for.
-    Loop(Box<SessionLoop>),
-    /// In an adapter's firmware, with the jobs on the calling thread.
-    Firmware(Box<FirmwareLoop>),
-}
-
-impl Runner {
-    /// On so many threads, wherever the system lets them run.
-    #[must_use]
-    pub fn threads(threads: usize) -> Self {
-        Self::Threads { threads, processors: Vec::new() }
     }
 }
 
@@ -189,25 +167,44 @@ impl Bench {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn measure(&self, runner: &mut Runner) -> Result<Measured, Failure> {
-        let mut jobs = self.jobs()?;
-        let (order, write_percent) = (self.shape.rw.order(), self.shape.rw.write_percent(self.read_percent));
-        let writes = write_percent > 0;
-        if self.fill || self.verify && !writes {
-            (jobs, _) = self.sweep(runner, jobs, Plan::Fill)?;
+        let mut measured = Self::measure_together(std::slice::from_ref(self), runner)?;
+        Ok(measured.pop().expect("one was measured"))
+    }
+
+    /// Runs several loads at the same time, with the sessions of the first's client. What threads and the process have used is told of all together.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn measure_together(loads: &[Self], runner: &mut Runner) -> Result<Vec<Measured>, Failure> {
+        let mut jobs = loads.iter().map(Self::jobs).collect::<Result<Vec<_>, _>>()?;
+        sweep(loads, runner, &mut jobs, |load| (load.fill || load.verify && !load.writes()).then_some(Plan::Fill))?;
+        let before = processor_time();
+        let thread_usage = sweep(loads, runner, &mut jobs, |load| Some(load.plan()))?;
+        let process_time = processor_time().saturating_sub(before);
+        let mut measured: Vec<Measured> =
+            jobs.iter().map(|jobs| Measured { process_time, thread_usage, ..Measured::of(jobs) }).collect();
+        sweep(loads, runner, &mut jobs, |load| (load.verify && load.writes()).then_some(Plan::ReadBack))?;
+        for ((load, jobs), measured) in loads.iter().zip(&jobs).zip(&mut measured) {
+            measured.verified_bytes = load.verify.then(|| jobs.iter().map(Job::checked_bytes).sum());
         }
+        Ok(measured)
+    }
+
+    fn write_percent(&self) -> u8 {
+        self.shape.rw.write_percent(self.read_percent)
+    }
+
+    fn writes(&self) -> bool {
+        self.write_percent() > 0
+    }
+
+    /// What is measured.
+    fn plan(&self) -> Plan {
         let (runtime, pieces) = match self.end {
             End::After(runtime) => (Some(runtime), None),
             End::Moved(bytes, runtime) => (runtime, Some((bytes / u64::from(self.shape.block_size.max(1))).max(1))),
         };
-        let before = processor_time();
-        let (jobs, thread_usage) = self.sweep(runner, jobs, Plan::Load { runtime, pieces, order, write_percent })?;
-        let process_time = processor_time().saturating_sub(before);
-        let mut measured = Measured { process_time, thread_usage, ..Measured::of(&jobs) };
-        if self.verify {
-            let jobs = if writes { self.sweep(runner, jobs, Plan::ReadBack)?.0 } else { jobs };
-            measured.verified_bytes = Some(jobs.iter().map(Job::checked_bytes).sum());
-        }
-        Ok(measured)
+        Plan::Load { runtime, pieces, order: self.shape.rw.order(), write_percent: self.write_percent() }
     }
 
     /// Gives each job its part of the disk.
@@ -241,58 +238,30 @@ impl Bench {
         let mut seeds = Random::new(self.seed);
         Ok((0..jobs).map(|job| Job::new(region(job), iodepth, self.verify, seeds.number())).collect())
     }
-
-    /// Runs every job on a session of its own, and says what their threads have used. All are waited for before the first failure is
-    /// told.
-    fn sweep(&self, runner: &mut Runner, jobs: Vec<Job>, plan: Plan) -> Result<(Vec<Job>, ThreadUsage), Failure> {
-        let jobs: Vec<Job> = jobs.into_iter().map(|job| job.with_plan(plan)).collect();
-        let turns = match runner {
-            Runner::Loop(sessions) => vec![Turn::of(|| sessions.run(&self.client, jobs))],
-            Runner::Firmware(sessions) => vec![Turn::of(|| sessions.run(&self.client, jobs))],
-            Runner::Threads { threads, processors } => self.run_on_threads(*threads, processors, jobs),
-        };
-        let time = turns.iter().fold(ThreadUsage::default(), |sum, turn| sum + turn.time);
-        Ok((turns.into_iter().flat_map(|turn| turn.ends).collect::<Result<_, _>>()?, time))
-    }
-
-    fn run_on_threads(&self, threads: usize, processors: &[usize], mut jobs: Vec<Job>) -> Vec<Turn> {
-        let begin = || {
-            pin_thread(processors).map_err(|error| Failure::local(format!("processors {processors:?}: {error}")))?;
-            SessionLoop::kernel().map_err(Failure::from)
-        };
-        let run = |jobs| match begin() {
-            Ok(mut sessions) => Turn::of(|| sessions.run(&self.client, jobs)),
-            Err(failure) => Turn::failed(failure),
-        };
-        std::thread::scope(|scope| {
-            let mut handles = Vec::new();
-            for left in (1..=threads.min(jobs.len())).rev() {
-                let share = jobs.drain(..jobs.len().div_ceil(left)).collect();
-                handles.push(scope.spawn(move || run(share)));
-            }
-            let panicked = |_| Turn::failed(Failure::local("a job's thread has panicked"));
-            handles.into_iter().map(|handle| handle.join().unwrap_or_else(panicked)).collect()
-        })
-    }
 }
 
-/// What jobs on one thread have come to.
-struct Turn {
-    ends: Vec<Result<Job, Failure>>,
-    time: ThreadUsage,
-}
-
-impl Turn {
-    /// Runs sessions on this thread.
-    fn of(run: impl FnOnce() -> Vec<Result<Job, ClientError>>) -> Self {
-        let before = ThreadUsage::now();
-        let ends = run().into_iter().map(|end| end.map_err(Failure::from).and_then(Job::into_result)).collect();
-        Self { ends, time: ThreadUsage::now() - before }
+/// Runs the jobs of each load that has a `plan`, and says what their threads have used.
+fn sweep(
+    loads: &[Bench],
+    runner: &mut Runner,
+    jobs: &mut [Vec<Job>],
+    plan: impl Fn(&Bench) -> Option<Plan>,
+) -> Result<ThreadUsage, Failure> {
+    let plans: Vec<Option<Plan>> = loads.iter().map(plan).collect();
+    let planned = || plans.iter().enumerate().filter_map(|(place, plan)| Some((place, (*plan)?)));
+    let counts: Vec<(usize, usize)> = planned().map(|(place, _)| (place, jobs[place].len())).collect();
+    let begun: Vec<Job> = planned()
+        .flat_map(|(place, plan)| std::mem::take(&mut jobs[place]).into_iter().map(move |job| job.with_plan(plan)))
+        .collect();
+    let Some(Bench { client, .. }) = loads.first().filter(|_| !begun.is_empty()) else {
+        return Ok(ThreadUsage::default());
+    };
+    let (ended, usage) = runner.run(client, begun)?;
+    let mut ended = ended.into_iter();
+    for (place, count) in counts {
+        jobs[place] = ended.by_ref().take(count).collect();
     }
-
-    fn failed(failure: Failure) -> Self {
-        Self { ends: vec![Err(failure)], time: ThreadUsage::default() }
-    }
+    Ok(usage)
 }
 
 impl Measured {

@@ -29,12 +29,18 @@ pub struct Disk {
     pub seed: u64,
 }
 
-/// Runs the jobs. `runtime` takes the place of what the file says; `tell` is told of each stage before it runs, and of what is not as it asks
-/// for.
+/// Runs the jobs, those of a stage on one `runner` if there is one, on threads of their own without. `runtime` takes the place of what the file
+/// says; `tell` is told of each stage before it runs, and of what is not as it asks for.
 ///
 /// # Errors
 /// A job does not fit the disk, or failed.
-pub fn run(file: &JobFile, disk: &Disk, runtime: Option<Duration>, tell: &dyn Fn(&str)) -> Result<Vec<Group>, Failure> {
+pub fn run(
+    file: &JobFile,
+    disk: &Disk,
+    runtime: Option<Duration>,
+    mut runner: Option<&mut Runner>,
+    tell: &dyn Fn(&str),
+) -> Result<Vec<Group>, Failure> {
     let all = file.stages.iter().flat_map(|stage| &stage.0);
     all.clone().try_for_each(|job| check(job, disk))?;
     let mut groups = Vec::new();
@@ -44,7 +50,11 @@ pub fn run(file: &JobFile, disk: &Disk, runtime: Option<Duration>, tell: &dyn Fn
         let is_timed = stage.0.iter().all(|job| job.time_based);
         let until = longest.filter(|_| is_timed).map_or("until all is done".into(), |longest| format!("{longest:?}"));
         tell(&format!("stage {} of {}: {}, {until}", number + 1, file.stages.len(), names.join(", ")));
-        let measured = run_stage(stage, disk, runtime, tell)?;
+        let loads = loads(stage, disk, runtime);
+        let measured = match &mut runner {
+            Some(runner) => run_together(stage, &loads, runner, tell)?,
+            None => run_on_threads(stage, loads, tell)?,
+        };
         groups.extend(stage.0.iter().zip(measured).map(|(job, measured)| Group { job: job.clone(), number, measured }));
     }
     Ok(groups)
@@ -58,17 +68,34 @@ fn check(job: &FioJob, disk: &Disk) -> Result<(), Failure> {
     Err(Failure::usage(format!("[{name}]: bs={size}: the disk takes at most {most} bytes at once")))
 }
 
-/// Every job is waited for before the first failure is told.
-fn run_stage(
+/// The jobs of a stage as loads.
+fn loads(Stage(jobs): &Stage, disk: &Disk, runtime: Option<Duration>) -> Vec<Bench> {
+    let count = jobs.len() as u64;
+    (0..).zip(jobs).map(|(index, job)| bench(job, disk, runtime, (index, count))).collect()
+}
+
+/// Runs all sessions on what they share. What its thread has used is divided among them, since nobody else can tell.
+fn run_together(
     Stage(jobs): &Stage,
-    disk: &Disk,
-    runtime: Option<Duration>,
+    loads: &[Bench],
+    runner: &mut Runner,
     tell: &dyn Fn(&str),
 ) -> Result<Vec<Measured>, Failure> {
-    let loads: Vec<(Bench, Vec<usize>)> = (0..)
-        .zip(jobs)
-        .map(|(index, job)| (bench(job, disk, runtime, (index, jobs.len() as u64)), processors(job, tell)))
-        .collect();
+    if jobs.iter().any(|job| job.cpus.is_some()) {
+        tell("note: cpus_allowed is left out: all sessions are on one thread");
+    }
+    let sessions: u32 = jobs.iter().map(|job| job.numjobs).sum();
+    let mut measured = Bench::measure_together(loads, runner)?;
+    for (measured, job) in measured.iter_mut().zip(jobs) {
+        measured.thread_usage = measured.thread_usage.share(job.numjobs, sessions);
+    }
+    Ok(measured)
+}
+
+/// Every job is waited for before the first failure is told.
+fn run_on_threads(Stage(jobs): &Stage, loads: Vec<Bench>, tell: &dyn Fn(&str)) -> Result<Vec<Measured>, Failure> {
+    let loads: Vec<(Bench, Vec<usize>)> =
+        loads.into_iter().zip(jobs).map(|(load, job)| (load, processors(job, tell))).collect();
     let measured: Vec<Result<Measured, Failure>> = std::thread::scope(|scope| {
         // A thread for each process of a job.
         let run = |(load, processors): (Bench, Vec<usize>)| {

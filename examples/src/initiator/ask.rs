@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{RemoteDisk, TargetRecord, discover};
+use iscsi_runtime::{RemoteDisk, TargetRecord};
 use scsi_block::LogicalUnitNumber;
 use serde_json::json;
 
@@ -21,7 +21,9 @@ pub(super) fn targets(url: &Url, connection: &Connection, json: bool) -> Result<
     if url.target_name().is_some() {
         return Err(Failure::usage(format!("discovery asks a portal: write iscsi://{}", url.address())));
     }
-    let targets = discover(connection.config(url)?).wait().map_err(at(url))?;
+    let client = connection.connect(url)?;
+    let targets = client.targets().wait().map_err(at(url))?;
+    drop(client.logout().wait());
     if json {
         let list: Vec<_> =
             targets.iter().map(|target| json!({ "name": target.name, "urls": urls(target, url) })).collect();

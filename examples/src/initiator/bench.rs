@@ -1,17 +1,19 @@
 //! The subcommand `bench`: a command line in, a report out.
 
+mod own;
+
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{AdapterFunction, ClientConfig, Disk, LoopbackFunction, Server, SessionLoop};
+use iscsi_runtime::{ClientConfig, Disk, SessionLoop};
 use scsi_block::Geometry;
 use t5_hal::driver::initiator::TRANSFER_BYTES_MAX;
 use t5_model::FIRMWARE_SESSIONS_MAX as SESSIONS_MAX;
 
+use self::own::Own;
 use super::connection::{Connection, at};
 use super::unit::Unit;
 use crate::bench::{Bench as Load, Direction, End, Report, Runner, Shape};
@@ -21,17 +23,18 @@ use crate::fio::{self, JobFile};
 use crate::parse::{self, hidden};
 use crate::show;
 use crate::t5::{InitiatorForm, Model, Port};
-use crate::target::{own_target, start_own};
 
 /// Size of the disk of our own target, unless one is given.
 const OWN_DISK_BYTES: u64 = 256 << 20;
+
+/// Bytes in a block of it.
+const OWN_BLOCK_SIZE: u32 = 512;
 
 /// How long is measured unless it is said.
 const RUNTIME: Duration = Duration::from_secs(5);
 
 /// Options that say what a job file says.
-const SAID_BY_FILE: [&str; 9] =
-    ["rw", "rwmixread", "block_size", "iodepth", "jobs", "threads", "port", "initiator", "verify"];
+const SAID_BY_FILE: [&str; 7] = ["rw", "rwmixread", "block_size", "iodepth", "jobs", "threads", "verify"];
 
 #[derive(Debug, Args)]
 pub(super) struct Bench {
@@ -65,13 +68,9 @@ pub(super) struct Bench {
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     jobs: u32,
 
-    /// Threads that the sessions are spread over [default: one a session]
+    /// Threads that the sessions are spread over, with --port kernel [default: one a session]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=256))]
     threads: Option<u32>,
-
-    /// What connections go through; t5-model, with digests, to a target of its own on the same adapter; loopback to one in this process; both on one thread
-    #[arg(long, value_enum, default_value = "kernel", conflicts_with_all = ["url", "threads"])]
-    port: Port,
 
     /// Who does iSCSI at the initiator's end
     #[arg(long, value_enum, default_value = "pdu")]
@@ -103,13 +102,16 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn run(&self) -> Result<(), Failure> {
+        if self.threads.is_some() && self.connection.port != Port::Kernel {
+            return Err(Failure::usage("--threads is for --port kernel: all else has one thread"));
+        }
         if let Some(file) = &self.fio {
             return self.run_job_file(file);
         }
         self.connection.check_sessions(self.jobs as usize)?;
-        self.check_form()?;
-        let report = match (&self.url, self.port) {
-            (Some(url), _) => {
+        self.check_form(self.jobs as usize, self.block_size)?;
+        let report = match &self.url {
+            Some(url) => {
                 let Learnt { geometry, connections, request_bytes_max } = self.learn(url)?;
                 if u64::from(self.block_size) > request_bytes_max {
                     let size = self.block_size;
@@ -119,17 +121,16 @@ impl Bench {
                 let lun = super::connection::lun(url)?;
                 let client = self.connection.config(url)?;
                 let load = self.load(client, url.to_string(), lun, geometry, connections, false);
-                load.run(&mut self.threads()).map_err(at(url))?
+                let (_model, runner) = self.runner()?;
+                load.run(&mut runner.unwrap_or_else(|| self.threads())).map_err(at(url))?
             }
-            (None, Port::Kernel) => {
-                let (server, url) = own_target(self.own_disk(), self.connection.limits(), None)?;
-                let load = self.own_load(&url, "a disk in memory, target in this process")?;
-                let report = load.run(&mut self.threads());
-                drop(server);
-                report?
+            None => {
+                let mut own = self.own(self.own_disk())?;
+                let load = self.own_load(&own.url, own.name)?;
+                let report = load.run(own.runner.get_or_insert_with(|| self.threads()));
+                let adapter = own.end();
+                Report { adapter, ..report? }
             }
-            (None, Port::T5Model) => self.run_on_model()?,
-            (None, Port::Loopback) => self.run_within()?,
         };
         show::print(&if self.json {
             serde_json::to_string(&report).map_err(|error| Failure::local(error.to_string()))?
@@ -139,61 +140,30 @@ impl Bench {
         Ok(())
     }
 
-    /// Both ends on one adapter, which does iSCSI, digests among it.
-    fn run_on_model(&self) -> Result<Report, Failure> {
-        let (model, server, report) = match self.initiator {
-            InitiatorForm::Pdu => {
-                let (model, target, initiator) = Model::start()?;
-                let (server, load) = self.load_on_model(target, "target and initiator on one T5 in software")?;
-                let mut runner = Runner::Loop(Box::new(SessionLoop::adapter(initiator)?));
-                (model, server, load.run(&mut runner))
-            }
-            InitiatorForm::Firmware => {
-                let (model, target, initiator) = Model::start_firmware()?;
-                let name = "target on a T5 in software, initiator in its firmware";
-                let (server, load) = self.load_on_model(target, name)?;
-                (model, server, load.run(&mut Runner::Firmware(Box::new(initiator))))
-            }
-        };
-        drop(server);
-        Ok(Report { adapter: Some(model.counters()), ..report? })
+    fn own(&self, disk: Disk) -> Result<Own, Failure> {
+        Own::start(self.connection.port, self.initiator, disk, self.connection.limits())
     }
 
-    /// A target on the function of an adapter, and the load on it.
-    fn load_on_model(&self, target: AdapterFunction, name: &str) -> Result<(Server, Load), Failure> {
-        let (server, url) = own_target(self.own_disk(), self.connection.limits(), Some(target))?;
-        let url =
-            format!("{url}?header_digest=crc32c&data_digest=crc32c").parse().expect("options make a URL no other");
-        Ok((server, self.own_load(&url, &format!("a disk in memory, {name}"))?))
+    /// What runs sessions to a target elsewhere, and the adapter that it is on, if they go through one.
+    fn runner(&self) -> Result<(Option<Model>, Option<Runner>), Failure> {
+        let Some((model, function)) = self.connection.adapter()? else { return Ok((None, None)) };
+        Ok((Some(model), Some(Runner::Loop(Box::new(SessionLoop::adapter(function)?)))))
     }
 
     /// What the firmware's initiator has not is refused before anything is begun.
-    fn check_form(&self) -> Result<(), Failure> {
+    fn check_form(&self, sessions: usize, request_bytes: u32) -> Result<(), Failure> {
         if self.initiator == InitiatorForm::Pdu {
             return Ok(());
         }
-        let (jobs, bytes) = (self.jobs as usize, self.block_size);
         let messages = [
-            (self.port != Port::T5Model)
-                .then(|| "--initiator firmware: only an adapter has firmware; add --port t5-model".to_owned()),
-            (jobs > SESSIONS_MAX).then(|| format!("--jobs {jobs}: the firmware has at most {SESSIONS_MAX} sessions")),
-            (bytes > TRANSFER_BYTES_MAX)
-                .then(|| format!("--block-size {bytes}: the firmware moves at most 1 MiB with a command")),
+            (self.connection.port != Port::T5Model || self.url.is_some()).then(|| {
+                "--initiator firmware: only an adapter has firmware, which reaches a target on the same adapter: add --port t5-model, and no URL".to_owned()
+            }),
+            (sessions > SESSIONS_MAX).then(|| format!("{sessions} sessions: the firmware has at most {SESSIONS_MAX} sessions")),
+            (request_bytes > TRANSFER_BYTES_MAX)
+                .then(|| format!("requests of {request_bytes} bytes: the firmware moves at most 1 MiB with a command")),
         ];
         Failure::usages(messages.into_iter().flatten()).map_or(Ok(()), Err)
-    }
-
-    /// Both ends in this process with nothing between them.
-    fn run_within(&self) -> Result<Report, Failure> {
-        let (target, initiator) = LoopbackFunction::pair();
-        let portal = SocketAddr::from((Ipv4Addr::LOCALHOST, 3260));
-        let builder = Server::builder().limits(self.connection.limits()).loopback(target).listen(portal);
-        let (server, url) = start_own(builder, self.own_disk())?;
-        let load = self.own_load(&url, "a disk in memory, target in this process and nothing between")?;
-        let mut runner = Runner::Loop(Box::new(SessionLoop::loopback(initiator)?));
-        let report = load.run(&mut runner);
-        drop((server, runner));
-        report
     }
 
     /// The jobs of a file of fio, on the disk of the URL or on one of our own that is as large as they want it.
@@ -204,17 +174,21 @@ impl Bench {
         let jobs: JobFile = text.parse().map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
         let sessions = jobs.stages.iter().map(|stage| stage.0.iter().map(|job| job.numjobs as usize).sum()).max();
         self.connection.check_sessions(sessions.unwrap_or(0))?;
+        let longest = jobs.stages.iter().flat_map(|stage| &stage.0).map(|job| job.block_size).max();
+        self.check_form(sessions.unwrap_or(0), longest.unwrap_or(0))?;
         jobs.notes.iter().for_each(|note| show::complain(&format!("note: {note}")));
         let groups = match &self.url {
             Some(url) => {
                 let disk = fio::Disk { fill: false, ..self.disk(url, self.learn(url)?)? };
-                fio::run(&jobs, &disk, self.runtime, &show::complain).map_err(at(url))?
+                let (_model, mut runner) = self.runner()?;
+                fio::run(&jobs, &disk, self.runtime, runner.as_mut(), &show::complain).map_err(at(url))?
             }
             None => {
                 let bytes = self.size.or(jobs.bytes()).unwrap_or(OWN_DISK_BYTES);
-                let (server, url) = own_target(Disk::memory(bytes), self.connection.limits(), None)?;
-                let groups = fio::run(&jobs, &self.disk(&url, self.learn(&url)?)?, self.runtime, &show::complain);
-                drop(server);
+                let mut own = self.own(Disk::memory(bytes))?;
+                let disk = self.disk(&own.url, self.own_learnt(bytes))?;
+                let groups = fio::run(&jobs, &disk, self.runtime, own.runner.as_mut(), &show::complain);
+                own.end().iter().for_each(|counters| show::complain(&counters.to_string()));
                 groups?
             }
         };
@@ -225,6 +199,15 @@ impl Bench {
             fio::summary(&groups)
         });
         Ok(())
+    }
+
+    /// What is known of the disk of our own target.
+    fn own_learnt(&self, bytes: u64) -> Learnt {
+        Learnt {
+            geometry: Geometry { block_size: OWN_BLOCK_SIZE, blocks: bytes / u64::from(OWN_BLOCK_SIZE) },
+            connections: self.connection.limits().max_connections,
+            request_bytes_max: u64::MAX,
+        }
     }
 
     /// The disk of a URL for the jobs of a file, as far as --size lets them use it.
@@ -257,8 +240,7 @@ impl Bench {
     /// The load on a target of our own.
     fn own_load(&self, url: &Url, name: &str) -> Result<Load, Failure> {
         let client = self.connection.config(url)?;
-        let geometry = Geometry { block_size: 512, blocks: self.own_size() / 512 };
-        let connections = self.connection.limits().max_connections;
+        let Learnt { geometry, connections, .. } = self.own_learnt(self.own_size());
         Ok(self.load(client, name.into(), 0, geometry, connections, true))
     }
 

@@ -1,17 +1,22 @@
 //! How the initiator reaches a target: flags and a URL in, a configuration or a session out.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Authentication, Client, ClientConfig, Escalation, INITIATOR_NAME, Isid, Limits, Reconnection};
+use iscsi_runtime::{
+    AdapterFunction, Authentication, Client, ClientConfig, Escalation, INITIATOR_NAME, Isid, Limits, Reconnection,
+};
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 
+use crate::cable::Cable;
 use crate::digest::{self, Digest, recoverable};
 use crate::failure::Failure;
 use crate::parse::{self, Limit, hidden};
 use crate::secret::{self, CredentialFile};
+use crate::t5::{Model, Port};
 
 /// Holds the secret of the user that a URL names.
 pub const SECRET_VARIABLE: &str = "ISCSI_CHAP_SECRET";
@@ -22,6 +27,15 @@ pub const MUTUAL_SECRET_VARIABLE: &str = "ISCSI_MUTUAL_CHAP_SECRET";
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Connection {
+    /// What connections go through: TCP of the kernel, or a Chelsio T5 adapter in software, which does TCP and iSCSI in its place and reaches
+    /// what is behind the TAP device of --tap. Without URL, bench has a target of its own: on the same adapter, or in this process with nothing
+    /// between
+    #[arg(long, value_enum, value_name = "PORT", default_value_t = Port::Kernel)]
+    pub port: Port,
+
+    #[command(flatten)]
+    cable: Cable,
+
     /// Logs in with CHAP as USER, with the first line of FILE as secret
     #[arg(long, value_name = "USER:FILE", value_parser = hidden::<CredentialFile>())]
     chap: Option<CredentialFile>,
@@ -112,9 +126,43 @@ impl Connection {
     /// Logs in to the target that `url` names.
     ///
     /// # Errors
-    /// As [`config`](Self::config), or the login fails.
-    pub fn connect(&self, url: &Url) -> Result<Client, Failure> {
-        Client::connect(self.config(url)?).wait().map_err(at(url))
+    /// As [`config`](Self::config) and [`adapter`](Self::adapter), or the login fails.
+    pub fn connect(&self, url: &Url) -> Result<Session, Failure> {
+        let config = self.config(url)?;
+        let (model, client) = match self.adapter()? {
+            Some((model, function)) => (Some(model), Client::connect_through(function, config)),
+            None => (None, Client::connect(config)),
+        };
+        Ok(Session { client: client.wait().map_err(at(url))?, _model: model })
+    }
+
+    /// The adapter that reaches others in the place of the kernel's TCP, if there is to be one.
+    ///
+    /// # Errors
+    /// It has no cable, the cable has no adapter, or the adapter does not come up.
+    pub fn adapter(&self) -> Result<Option<(Model, AdapterFunction)>, Failure> {
+        match (self.port, self.cable.ends()) {
+            (Port::Kernel, None) => Ok(None),
+            (Port::T5Model, Some((tap, address))) => Model::start_initiator_behind_tap(tap, address).map(Some),
+            (Port::T5Model, None) => Err(Failure::usage(
+                "--port t5-model: others are reached through a TAP device: add --tap NAME and --address IP/PREFIX",
+            )),
+            (Port::Kernel, Some(_)) => Err(Failure::usage("--tap is the cable of an adapter: add --port t5-model")),
+            (Port::Loopback, _) => Err(Failure::usage(
+                "--port loopback: nobody outside this process is reached; it is for bench without URL",
+            )),
+        }
+    }
+
+    /// Refuses two disks at a time where there is one adapter for them.
+    ///
+    /// # Errors
+    /// There are more than one.
+    pub fn check_disks(&self, disks: usize) -> Result<(), Failure> {
+        if disks > 1 && self.port == Port::T5Model {
+            return Err(Failure::usage("--port t5-model: one disk at a time is reached over an adapter"));
+        }
+        Ok(())
     }
 
     /// Refuses `sessions` at a time where there are flags that are about one.
@@ -177,6 +225,21 @@ fn credential(
         (Some(user), Some(file)) => {
             Err(Failure::usage(format!("the URL names the user {user}, and {flag} the user {}", file.user)))
         }
+    }
+}
+
+/// A session, and the adapter that it goes through, which ends after it.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    _model: Option<Model>,
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }
 

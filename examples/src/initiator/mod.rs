@@ -39,6 +39,9 @@ Examples:
   iscsi-initiator inquiry --json iscsi://192.0.2.1/iqn.2026-01.io.ferriscsi:disk/0
   iscsi-initiator copy --verify debian.img iscsi://192.0.2.1/iqn.2026-01.io.ferriscsi:disk/0
   iscsi-initiator bench --rw randread --iodepth 64
+  iscsi-initiator ping --port t5-model --tap t5 --address 192.0.2.4/24 iscsi://192.0.2.1
+      through a Chelsio T5 adapter in software, whose cable ends at the TAP device t5: the host that has it
+      passes packets on; `ip tuntap add dev t5 mode tap; ip address add 192.0.2.1/24 dev t5; ip link set t5 up`
 ";
 
 /// Uses disks over iSCSI.
@@ -184,10 +187,8 @@ mod tests {
             (&["bench", "--rw", "sideways"], &["--rw", "randread, randwrite, randrw, read, write"]),
             (&["bench", "--iodepth", "none"], &["--iodepth"]),
             (&["bench", "--block-size", "odd"], &["--block-size", "expected a size such as 4096"]),
-            (
-                &["bench", "--port", "t5-model", "iscsi://h/iqn.2026-01.a:b/0"],
-                &["--port", "cannot be used with '[URL]'"],
-            ),
+            (&["capacity", "--port", "t5", "iscsi://h"], &["--port", "kernel, t5-model, loopback"]),
+            (&["capacity", "--tap", "t5", "iscsi://h"], &["--address <IP/PREFIX>"]),
             (&["bench", "--runtime", "0"], &["--runtime", "expected a time"]),
             (&["modes", "iscsi://h/iqn.2026-01.a:b/0", "--set", "WCE"], &["--set", "expected NAME=VALUE"]),
             (&["modes", "iscsi://h/iqn.2026-01.a:b/0", "--set", "NONE=1"], &["--set", "WCE"]),

@@ -168,7 +168,9 @@ impl Opened {
 
 /// Refuses flags that are about one session, if there are two.
 fn check_sessions(locations: &[&Location], connection: &Connection) -> Result<(), Failure> {
-    connection.check_sessions(locations.iter().filter(|location| matches!(location, Location::Url(_))).count())
+    let disks = locations.iter().filter(|location| matches!(location, Location::Url(_))).count();
+    connection.check_disks(disks)?;
+    connection.check_sessions(disks)
 }
 
 /// The bytes to work on: all that there are, unless fewer are asked for.

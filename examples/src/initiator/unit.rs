@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use iscsi_runtime::url::Url;
-use iscsi_runtime::{Client, RemoteDisk, Request, Transfer};
+use iscsi_runtime::{RemoteDisk, Request, Transfer};
 use scsi_block::LogicalUnitNumber;
 use scsi_block::cdb::Cdb;
 use scsi_block::vpd::{SupportedPages, page};
 
-use super::connection::{Connection, lun};
+use super::connection::{Connection, Session, lun};
 use crate::completion::{good, is_unit_attention};
 use crate::failure::{Failure, Kind};
 
@@ -20,7 +20,7 @@ const UNIT_ATTENTIONS_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Unit {
     /// The session.
-    pub client: Client,
+    pub client: Session,
     /// The logical unit.
     pub lun: u16,
 }

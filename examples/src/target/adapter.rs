@@ -1,12 +1,12 @@
 //! `--port t5-model`: a target on a function of an adapter in software, with the adapter's wire on a TAP device.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use clap::Args;
 use iscsi_runtime::ServerBuilder;
 
+use crate::cable::Cable;
 use crate::failure::Failure;
-use crate::parse::network_address;
 use crate::t5::{Model, Port, TARGET_PORTAL};
 
 /// What connections come through.
@@ -14,18 +14,12 @@ use crate::t5::{Model, Port, TARGET_PORTAL};
 #[group(skip)]
 pub struct AdapterArguments {
     /// What connections come through: TCP of the kernel, or a Chelsio T5 adapter in software, which does TCP and iSCSI in their place and
-    /// is seen on the network behind the TAP device of --tap
+    /// is seen on the network behind the TAP device of --tap, at port 3260 of --address unless --listen says another
     #[arg(long, value_enum, value_name = "PORT", default_value_t = Port::Kernel, requires_if("t5-model", "tap"))]
     port: Port,
 
-    /// TAP device of Linux that is the other end of the adapter's cable; made if need be, which only root may
-    #[arg(long, value_name = "NAME", requires = "address")]
-    tap: Option<String>,
-
-    /// Address of the adapter, IPv4 or IPv6, and the length of its network's prefix, such as 192.0.2.4/24; it listens there at port 3260
-    /// unless --listen says another
-    #[arg(long, value_name = "IP/PREFIX", value_parser = network_address, requires = "tap")]
-    address: Option<(IpAddr, u8)>,
+    #[command(flatten)]
+    cable: Cable,
 }
 
 impl AdapterArguments {
@@ -38,7 +32,7 @@ impl AdapterArguments {
         listen: &[(SocketAddr, u16)],
         unsaid: SocketAddr,
     ) -> Result<Vec<(SocketAddr, u16)>, Failure> {
-        let Some((ip, _)) = self.address else { return Ok(listen.to_vec()) };
+        let Some((_, (ip, _))) = self.cable.ends() else { return Ok(listen.to_vec()) };
         if let [(address, tag)] = listen
             && *address == unsaid
         {
@@ -57,15 +51,15 @@ impl AdapterArguments {
     /// # Errors
     /// The kernel's TCP has no TAP device; the device cannot be had, or the adapter does not come up.
     pub(super) fn attach(&self, builder: ServerBuilder) -> Result<(ServerBuilder, Option<Model>), Failure> {
-        match (self.port, &self.tap, self.address) {
-            (Port::T5Model, Some(tap), Some(address)) => {
+        match (self.port, self.cable.ends()) {
+            (Port::T5Model, Some((tap, address))) => {
                 let (model, function) = Model::start_behind_tap(tap, address)?;
                 Ok((builder.function(function), Some(model)))
             }
-            (Port::Kernel, Some(_), _) => Err(Failure::usage(
+            (Port::Kernel, Some(_)) => Err(Failure::usage(
                 "--tap is the cable of an adapter: expected --port t5-model with it; TCP of the kernel listens at --listen",
             )),
-            (Port::Loopback, ..) => Err(Failure::usage(
+            (Port::Loopback, _) => Err(Failure::usage(
                 "--port loopback: nobody outside this process would reach it; it is for `iscsi-initiator bench`",
             )),
             _ => Ok((builder, None)),

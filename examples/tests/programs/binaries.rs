@@ -501,6 +501,25 @@ fn load_goes_through_the_firmware_of_an_adapter_in_software() {
 }
 
 #[test]
+fn an_adapter_has_a_cable_and_a_cable_an_adapter() {
+    let url = "iscsi://192.0.2.1/iqn.2026-01.a:b/0";
+    let cable = ["--tap", "t5", "--address", "192.0.2.4/24"];
+    let adapter = [&["--port", "t5-model"][..], &cable].concat();
+    let cases: [(Vec<&str>, &str); 6] = [
+        (vec!["capacity", "--port", "t5-model", url], "add --tap NAME and --address IP/PREFIX"),
+        (vec!["bench", "--port", "t5-model", url], "add --tap NAME and --address IP/PREFIX"),
+        ([&["inquiry", url][..], &cable].concat(), "add --port t5-model"),
+        (vec!["discover", "--port", "loopback", "iscsi://192.0.2.1"], "it is for bench without URL"),
+        ([&["compare", url, url][..], &adapter].concat(), "one disk at a time"),
+        (vec!["bench", "--port", "loopback", "--threads", "2"], "--threads is for --port kernel"),
+    ];
+    for (words, expected) in cases {
+        let error = refused(initiator(&words), 2);
+        assert!(error.contains(expected), "{words:?}: {error}");
+    }
+}
+
+#[test]
 fn the_experiment_measures_draws_and_tells() {
     let folder = TempDir::new().unwrap();
     let figure = folder.path().join("figure1.svg");
@@ -567,6 +586,16 @@ fn a_job_file_of_fio_runs_and_reports_as_fio_does() {
     let moved = |job: usize, way: &str| report["jobs"][job][way]["io_bytes"].as_u64().unwrap();
     assert_eq!((moved(0, "write"), moved(1, "read")), (6 << 20, 1 << 20), "{report}");
     assert!(report["jobs"][0]["iodepth_level"]["1"].as_f64() > Some(99.9), "{report}");
+
+    for (port, more) in [("t5-model", &["--initiator", "firmware"][..]), ("t5-model", &[]), ("loopback", &[])] {
+        let words = [&["bench", "--json", "--port", port, "--fio", file.to_str().unwrap()], more].concat();
+        let output = initiator(&words);
+        let counters = String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!(counters.contains("adapter: "), port == "t5-model", "{counters}");
+        let report: Value = serde_json::from_str(&said(output)).unwrap();
+        let moved = |job: usize, way: &str| report["jobs"][job][way]["io_bytes"].as_u64().unwrap();
+        assert_eq!((moved(0, "write"), moved(1, "read")), (6 << 20, 1 << 20), "{report}");
+    }
 
     fs::write(&file, "[a]\nrw=sideways\n").unwrap();
     let output = initiator(&["bench", "--fio", file.to_str().unwrap()]);

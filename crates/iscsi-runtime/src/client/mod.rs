@@ -27,12 +27,13 @@ pub use reconnection::Reconnection;
 pub use workload::{Next, SessionLoop, Workload, run_workload};
 
 use self::mailbox::{Ask, Mailbox, MailboxDriver, completion, failure};
-use crate::network::Network;
+use crate::network::{AdapterFunction, Network};
 use bytes::Bytes;
 use futures_channel::oneshot;
 use iscsi_node::initiator::{Completion, Outcome, Request};
 use iscsi_session::{Parameters, SendTargetsScope, TargetRecord};
 use scsi_block::LogicalUnitNumber;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -72,6 +73,9 @@ struct Handle {
     named: AtomicU64,
 }
 
+/// Says that a session has begun, or why none has.
+type Begun = oneshot::Receiver<Result<Handle, ClientError>>;
+
 impl Drop for Handle {
     fn drop(&mut self) {
         self.mailbox.tell(Ask::Logout);
@@ -81,15 +85,23 @@ impl Drop for Handle {
 impl Client {
     /// Connects and logs in.
     pub fn connect(config: ClientConfig) -> Operation<Self> {
-        let begun = Self::spawn(config);
+        Self::connect_over(Network::kernel, config)
+    }
+
+    /// The same over a function of an adapter in the place of the kernel's TCP. The session's thread has the function until it has ended.
+    pub fn connect_through(function: AdapterFunction, config: ClientConfig) -> Operation<Self> {
+        Self::connect_over(|| Network::adapter(function), config)
+    }
+
+    fn connect_over(network: impl FnOnce() -> io::Result<Network>, config: ClientConfig) -> Operation<Self> {
+        let begun = network().map_err(ClientError::from).and_then(|network| Self::spawn(network, config));
         Operation::new(async move {
             let handle = begun?.await.map_err(|_| ClientError::Ended)??;
             Ok(Self { handle: Arc::new(handle) })
         })
     }
 
-    fn spawn(config: ClientConfig) -> Result<oneshot::Receiver<Result<Handle, ClientError>>, ClientError> {
-        let network = Network::kernel()?;
+    fn spawn(network: Network, config: ClientConfig) -> Result<Begun, ClientError> {
         let mailbox = Mailbox::new(network.waker());
         let (begun, begins) = oneshot::channel();
         let driver = MailboxDriver::new(mailbox, begun);
@@ -118,6 +130,17 @@ impl Client {
     pub fn report_luns(&self) -> Operation<Vec<LogicalUnitNumber>> {
         let client = self.clone();
         Operation::new(async move { disk::report_luns(&client).await })
+    }
+
+    /// The targets that the portal has, which is asked in a session for discovery; see [`ClientConfig::discovery`].
+    pub fn targets(&self) -> Operation<Vec<TargetRecord>> {
+        let answer = self.ask(Ask::Targets(SendTargetsScope::All));
+        Operation::new(async move {
+            match answer.await? {
+                Outcome::Targets(targets) => Ok(targets),
+                other => Err(failure(&other)),
+            }
+        })
     }
 
     /// Sends a ping and gives the time until its answer.
@@ -174,10 +197,7 @@ pub fn discover(config: ClientConfig) -> Operation<Vec<TargetRecord>> {
     let connecting = Client::connect(config);
     Operation::new(async move {
         let client = connecting.await?;
-        let targets = match client.handle.mailbox.ask(Ask::Targets(SendTargetsScope::All)).await? {
-            Outcome::Targets(targets) => targets,
-            other => return Err(failure(&other)),
-        };
+        let targets = client.targets().await?;
         logout(&client).await?;
         Ok(targets)
     })

@@ -5,6 +5,7 @@ use super::{Happening, Readiness, Stream};
 use mio::Waker;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub struct AdapterFunction {
     vector: u16,
     address: IpAddr,
     neighbours: HashMap<IpAddr, [u8; 6]>,
+    gateway: Option<[u8; 6]>,
     listeners: Vec<u32>,
 }
 
@@ -47,13 +49,20 @@ impl AdapterFunction {
     /// A function whose driver has come up, with its address. Its interrupts are those of `vector`.
     #[must_use]
     pub fn new(driver: Driver<AdapterBus>, vector: u16, address: IpAddr) -> Self {
-        Self { driver, vector, address, neighbours: HashMap::new(), listeners: Vec::new() }
+        Self { driver, vector, address, neighbours: HashMap::new(), gateway: None, listeners: Vec::new() }
     }
 
-    /// Says at which address of the link another host is. Connections to others cannot be begun.
+    /// Says at which address of the link another host is. Connections to others cannot be begun without a [`gateway`](Self::gateway).
     #[must_use]
     pub fn neighbour(mut self, address: IpAddr, mac: [u8; 6]) -> Self {
         self.neighbours.insert(address, mac);
+        self
+    }
+
+    /// Says at which address of the link somebody is who passes on what is for hosts that are no neighbours.
+    #[must_use]
+    pub fn gateway(mut self, mac: [u8; 6]) -> Self {
+        self.gateway = Some(mac);
         self
     }
 
@@ -115,6 +124,7 @@ pub(super) struct AdapterEnd {
     driver: SharedDriver<AdapterBus>,
     address: IpAddr,
     neighbours: HashMap<IpAddr, [u8; 6]>,
+    gateway: Option<[u8; 6]>,
     listeners: Vec<u32>,
     /// Connections that were not accepted yet, with the places of their listeners.
     incoming: VecDeque<(usize, Connection<AdapterBus>)>,
@@ -131,16 +141,17 @@ pub(super) struct AdapterEnd {
 
 impl AdapterEnd {
     pub(super) fn new(function: AdapterFunction, waker: &Arc<Waker>) -> Self {
-        let AdapterFunction { driver, vector, address, neighbours, listeners } = function;
+        let AdapterFunction { driver, vector, address, neighbours, gateway, listeners } = function;
         driver.bus().set_waker(vector, std::task::Waker::from(Arc::new(Interrupt(Arc::clone(waker)))));
         Self {
             driver: SharedDriver::new(driver.into()),
             address,
             neighbours,
+            gateway,
             listeners,
             incoming: VecDeque::new(),
             openings: HashMap::new(),
-            next_port: FIRST_PORT,
+            next_port: any_port(),
             tokens: Vec::new(),
             untold: Vec::new(),
             look_until: Instant::now(),
@@ -264,7 +275,9 @@ impl AdapterEnd {
 
     fn begin(&mut self, address: &str) -> io::Result<u32> {
         let peers = resolve(address)?;
-        let reached = peers.iter().find_map(|peer| Some((*peer, *self.neighbours.get(&peer.ip())?)));
+        let gateway = |peer: &SocketAddr| self.gateway.filter(|_| peer.is_ipv4() == self.address.is_ipv4());
+        let next_hop = |peer: &SocketAddr| self.neighbours.get(&peer.ip()).copied().or_else(|| gateway(peer));
+        let reached = peers.iter().find_map(|peer| Some((*peer, next_hop(peer)?)));
         let unreachable =
             || io::Error::new(io::ErrorKind::HostUnreachable, "no neighbour of the adapter has this address");
         let (peer, peer_mac) = reached.ok_or_else(unreachable)?;
@@ -289,6 +302,12 @@ impl AdapterEnd {
         self.untold.push(Happening::Ready(token, Readiness::default()));
         Ok(ends)
     }
+}
+
+/// A port to begin with: one that was used at this address a moment ago, by a process that has ended, may be waited for at the other end.
+fn any_port() -> u16 {
+    let ports = u64::from(u16::MAX - FIRST_PORT);
+    FIRST_PORT + (RandomState::new().build_hasher().finish() % ports) as u16
 }
 
 /// What a status of the adapter means.

@@ -2,8 +2,8 @@
 
 use crate::world::*;
 use iscsi_runtime::{
-    AdapterFunction, Authentication, ClientConfig, ClientError, Limits, PolicyError, Server, SessionLoop, StartError,
-    Target,
+    AdapterFunction, Authentication, Client, ClientConfig, ClientError, Limits, PolicyError, Server, SessionLoop,
+    StartError, Target,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -45,6 +45,25 @@ fn several_connections_of_a_session_stay_on_the_core() {
     let end = sessions.run(&config().connections(3), vec![WriteAndRead::new(0, LENGTHS.len())]).pop().unwrap();
     assert_eq!(end.unwrap().ended, 2 * LENGTHS.len());
     drop((server, sessions));
+}
+
+#[test]
+fn a_client_goes_through_the_adapter_to_hosts_behind_a_gateway() {
+    let runner = Runner::start(1, 7).unwrap();
+    let target = function(&runner, 4, TARGET);
+    let mac = target.mac();
+    let server = serve(target, Authentication::None);
+    let initiator = |pf| function(&runner, pf, INITIATOR).gateway(mac);
+    let client = Client::connect_through(initiator(5), ClientConfig::discovery(PORTAL.to_string())).wait().unwrap();
+    assert_eq!(client.targets().wait().unwrap()[0].name, NAME);
+    client.logout().wait().unwrap();
+    let client = Client::connect_through(initiator(6), config()).wait().unwrap();
+    let disk = client.disk(0).wait().unwrap();
+    disk.write(7, vec![7; 64 << 10].into()).wait().unwrap();
+    assert_eq!(disk.read(7, 128).wait().unwrap(), vec![7; 64 << 10]);
+    client.logout().wait().unwrap();
+    assert!(runner.adapter().iscsi_counters().digests_checked > 0);
+    drop(server);
 }
 
 #[test]
