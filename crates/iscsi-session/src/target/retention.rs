@@ -103,6 +103,13 @@ impl Session {
         let Stage::Sending(outcome) = &mut task.stage else { return };
         self.retained_bytes += outcome.data_in.len();
         task.stage = Stage::Sent(std::mem::take(outcome));
+        if self.retained_bytes > self.config.retained_data_bytes_max {
+            self.forget_oldest_data(at);
+        }
+    }
+
+    /// Forgets data, the oldest of the connection `at` first, until there is not too much.
+    fn forget_oldest_data(&mut self, at: usize) {
         let connections = self.connections.iter().skip(at).chain(self.connections.iter().take(at));
         for id in connections.flat_map(|connection| connection.retention.tasks()) {
             if self.retained_bytes <= self.config.retained_data_bytes_max {
