@@ -73,8 +73,12 @@ impl Outbox {
     // RFC 7143 4.2.5.2-6, 4.2.5.2-7, 4.2.5.2-8: unsolicited data first, and of one command after the other.
     /// The task whose data is next, of those that `may_go`. It is to be pushed back if it has solicited data left, and
     /// [kept at the front](Self::keep_unsolicited) if its unsolicited data goes on.
+    #[inline]
     pub(super) fn pop_data(&mut self, may_go: impl Fn(InitiatorTaskTag) -> bool) -> Option<InitiatorTaskTag> {
         self.is_turn_of_data = false;
+        if self.unsolicited.is_empty() && self.solicited.is_empty() {
+            return None;
+        }
         let first = |queue: &mut VecDeque<_>| queue.remove(queue.iter().position(|tag| may_go(*tag))?);
         first(&mut self.unsolicited).or_else(|| first(&mut self.solicited))
     }

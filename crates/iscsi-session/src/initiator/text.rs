@@ -177,7 +177,15 @@ fn declared_bytes(value: &str) -> Result<u32, Violation> {
 impl Session {
     // RFC 7143 6.2-5, 11.10-1: one request at a time.
     /// Asks the next question of the exchange under way on each connection, as far as the command window has room.
+    #[inline]
     pub(super) fn go_on_with_texts(&mut self) {
+        if self.connections.iter().any(|connection| !connection.texts.is_empty()) {
+            self.ask_next_questions();
+        }
+    }
+
+    #[cold]
+    fn ask_next_questions(&mut self) {
         for connection in self.connections.iter_mut() {
             let Some(tag) = connection.texts.front() else { continue };
             let entry = self.requests.get_mut(*tag).expect("a text exchange under way is a request");
