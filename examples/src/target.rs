@@ -18,6 +18,7 @@ mod adapter;
 mod chiscsi;
 mod control;
 mod running;
+mod spelled;
 
 pub use adapter::AdapterArguments;
 pub use chiscsi::Configured;
@@ -37,6 +38,12 @@ pub const TARGET_NAME: &str = "iqn.2026-01.io.ferriscsi:disk";
 
 /// Where to listen unless another address is given.
 const LISTEN: &str = "127.0.0.1:3260";
+
+/// How long a login may take where options say what is served.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Commands that a session may have under way there.
+const WINDOW_COMMANDS: u32 = 256;
 
 /// How long sessions may take to end, of the 5 s in which the process is to end: the stores are flushed after that.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -244,17 +251,16 @@ impl Arguments {
             }
             None => server.addresses().iter().map(|address| url(*address, &self.target)).collect(),
         };
-        Ok(Started { running: Running { server, configured }, urls, model })
+        let spelled = configured.is_none().then(|| self.spelled(&server.addresses()));
+        Ok(Started { running: Running { server, configured, spelled }, urls, model })
     }
 
     /// What the command line says of the target.
     fn builder(&self) -> Result<ServerBuilder, Failure> {
         let authentication = self.authentication()?;
         let mut builder = Server::builder().discovery_authentication(authentication.clone().or_none());
-        builder = builder.target(self.target(authentication)?);
-        let digests = digest::limits(self.header_digest, self.data_digest);
-        let Self { max_connections, error_recovery_level, .. } = *self;
-        builder = builder.limits(recoverable(Limits { max_connections, error_recovery_level, ..digests }));
+        builder = builder.login_timeout(LOGIN_TIMEOUT).limits(self.limits());
+        builder = builder.target(self.target(authentication)?.window(WINDOW_COMMANDS));
         let listen = self.adapter.listen(&self.listen, LISTEN.parse().expect("it is an address"))?;
         builder = listen.into_iter().fold(builder, |builder, (address, tag)| builder.listen_in_group(address, tag));
         builder = self.portal_group.iter().fold(builder, |builder, group| builder.portal_group(*group));
@@ -274,12 +280,24 @@ impl Arguments {
         Ok(self.allow_initiator.iter().fold(target, |target, name| target.allow_initiator(name)))
     }
 
+    /// What is negotiated at most.
+    fn limits(&self) -> Limits {
+        let digests = digest::limits(self.header_digest, self.data_digest);
+        let Self { max_connections, error_recovery_level, .. } = *self;
+        recoverable(Limits { max_connections, error_recovery_level, ..digests })
+    }
+
+    /// Who may log in by CHAP, and as whom the target proves itself.
+    fn credentials(&self) -> Result<(Vec<Credential>, Option<Credential>), Failure> {
+        let users = self.chap.iter().map(CredentialFile::read).collect::<Result<_, _>>()?;
+        Ok((users, self.mutual_chap.as_ref().map(CredentialFile::read).transpose()?))
+    }
+
     fn authentication(&self) -> Result<Authentication, Failure> {
-        if self.chap.is_empty() {
+        let (users, ours) = self.credentials()?;
+        if users.is_empty() {
             return Ok(Authentication::None);
         }
-        let users = self.chap.iter().map(CredentialFile::read).collect::<Result<Vec<Credential>, _>>()?;
-        let ours = self.mutual_chap.as_ref().map(CredentialFile::read).transpose()?;
         Authentication::chap(users, ours, ChapAlgorithm::ALL.to_vec())
             .map_err(|error| Failure::usage(error.to_string()))
     }

@@ -103,6 +103,9 @@ pub enum Answer {
     Configuration {
         /// The blocks of a configuration file.
         blocks: Vec<Block>,
+        /// What of the targets a file has no words for.
+        #[serde(default)]
+        notes: Vec<String>,
     },
     /// It is not done.
     Error {

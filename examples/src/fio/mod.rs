@@ -71,8 +71,8 @@ impl Group {
         for bound in BOUNDS {
             let count = all.latencies().count_between(from, bound - 1);
             let (unit, name) = match bound {
-                ..=1_000 => ("n", bound),
-                ..=1_000_000 => ("u", bound / 1_000),
+                ..1_001 => ("n", bound),
+                1_001..1_000_001 => ("u", bound / 1_000),
                 _ => ("m", bound / 1_000_000),
             };
             classes.push(Class { unit, name: name.to_string(), percent: percent(count) });

@@ -23,7 +23,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "NAME", value_parser = name)]
         initiator: Option<String>,
     },
-    /// Shows what targets are configured to be, without secrets
+    /// Shows what targets are configured to be, by a file or by options, without secrets
     Config {
         /// These alone
         #[arg(value_name = "TARGET|ALL", value_parser = targets)]

@@ -129,7 +129,7 @@ impl Asked {
     /// What of an answer is wanted.
     fn wanted(&self, answer: Answer) -> Answer {
         match (&self.key, answer) {
-            (Some((key, value)), Answer::Configuration { blocks }) => picked(blocks, key, value.as_deref()),
+            (Some((key, value)), Answer::Configuration { blocks, .. }) => picked(blocks, key, value.as_deref()),
             (_, answer) => answer,
         }
     }
@@ -151,7 +151,7 @@ fn picked(mut blocks: Vec<Block>, key: &str, value: Option<&str>) -> Answer {
             blocks.iter_mut().for_each(|block| block.keys.retain(|held| held.key == key || held.key == "TargetName"))
         }
     }
-    Answer::Configuration { blocks }
+    Answer::Configuration { blocks, notes: Vec::new() }
 }
 
 fn failure(error: AskError) -> Failure {
@@ -310,10 +310,10 @@ mod tests {
             keys: vec![key("TargetName", name), key("TargetAlias", alias), key("MaxConnections", "1")],
         };
         let blocks = vec![block("iqn.a", "one"), block("iqn.b", "two")];
-        let Answer::Configuration { blocks: one } = picked(blocks.clone(), "TargetAlias", None) else { panic!() };
+        let Answer::Configuration { blocks: one, .. } = picked(blocks.clone(), "TargetAlias", None) else { panic!() };
         assert_eq!(one.iter().map(|block| block.keys.len()).collect::<Vec<_>>(), [2, 2]);
         let with = picked(blocks.clone(), "TargetAlias", Some("two"));
-        assert_eq!(with, Answer::Configuration { blocks: vec![block("iqn.b", "two")] });
+        assert_eq!(with, Answer::Configuration { blocks: vec![block("iqn.b", "two")], notes: Vec::new() });
         assert!(matches!(picked(blocks, "targetalias", None), Answer::Error { .. }));
     }
 

@@ -13,7 +13,10 @@ pub(super) fn of(answer: &Answer) -> String {
         Answer::Done { notes } => notes.clone(),
         Answer::Status(status) => status_lines(status),
         Answer::Sessions { sessions, silent_cores } => session_list(sessions, *silent_cores),
-        Answer::Configuration { blocks } => blocks.iter().flat_map(block_lines).collect(),
+        Answer::Configuration { blocks, notes } => {
+            let notes = notes.iter().map(|note| format!("# {note}"));
+            notes.chain(blocks.iter().flat_map(block_lines)).collect()
+        }
         Answer::Error { messages, .. } => messages.clone(),
     };
     // Names come from initiators, and others from files.
@@ -212,6 +215,7 @@ no answer in time from 1 thread, whose sessions are not told";
     #[test]
     fn a_block_reads_as_in_a_file() {
         let block = Block { block: "target".into(), keys: vec![key("TargetName", &["iqn.a"]), key("ACL", &[])] };
-        assert_eq!(of(&Answer::Configuration { blocks: vec![block] }), "target:\n    TargetName=iqn.a");
+        let configuration = Answer::Configuration { blocks: vec![block], notes: vec!["more".into()] };
+        assert_eq!(of(&configuration), "# more\ntarget:\n    TargetName=iqn.a");
     }
 }

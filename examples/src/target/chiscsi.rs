@@ -299,7 +299,7 @@ fn notes_on_target(target: &Target) -> Vec<String> {
 }
 
 /// What is negotiated with a target at most.
-fn limits(target: &Target) -> Limits {
+pub(super) fn limits(target: &Target) -> Limits {
     let digests = |list: &[Digest]| list.iter().map(|digest| *digest == Digest::Crc32c).collect();
     let short = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
     Limits {
@@ -354,7 +354,7 @@ fn describe(device: &Device) -> Result<StoreSpec, OpenError> {
 }
 
 /// Where the blocks of a device are.
-fn store(device: &Device) -> StoreSpec {
+pub(super) fn store(device: &Device) -> StoreSpec {
     let path = PathBuf::from(device.path.as_str());
     let kind = match device.kind {
         DeviceKind::Memory { bytes } if device.null => StoreKind::Null { size_bytes: bytes },

@@ -4,16 +4,44 @@ use chiscsi_config::{Configuration, KeyInfo, Reload};
 use iscsi_runtime::{ReloadError, Report, Server};
 
 use super::Configured;
-use crate::failure::Failure;
+use super::spelled::Spelled;
+use crate::failure::{Failure, Kind};
 
 /// A server, and the file that says what it is, if one does.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) server: Server,
     pub(super) configured: Option<Configured>,
+    /// What a file would say, or why none could, if none does.
+    pub(super) spelled: Option<Result<Spelled, Failure>>,
 }
 
 impl Running {
+    /// What a file says or would say of the server, and what it would not.
+    ///
+    /// # Errors
+    /// No file could say it.
+    pub(super) fn configuration(&self) -> Result<(&Configuration, &[String]), Failure> {
+        match (&self.configured, &self.spelled) {
+            (Some(configured), _) => Ok((&configured.configuration, &[])),
+            (None, Some(Ok(Spelled { configuration, notes }))) => Ok((configuration, notes)),
+            (None, Some(Err(failure))) => Err(Failure::new(Kind::Device, failure.to_string())),
+            (None, None) => Err(Failure::new(Kind::Device, "the target has no configuration")),
+        }
+    }
+
+    /// The same as the text of a file.
+    ///
+    /// # Errors
+    /// No file could say it.
+    pub(super) fn text(&self) -> Result<String, Failure> {
+        let (configuration, _) = self.configuration()?;
+        Ok(match &self.spelled {
+            Some(Ok(spelled)) => spelled.to_text(),
+            _ => configuration.to_text(),
+        })
+    }
+
     /// Makes the server what a file says that was read; targets that are stopped stay so. What cannot be is found before anything changes.
     ///
     /// # Errors

@@ -292,6 +292,46 @@ fn a_file_for_targets_by_name_is_read_for_these_once() {
 }
 
 #[test]
+fn options_are_told_in_the_words_of_a_file_that_serves_the_same() {
+    let folder = TempDir::new().unwrap();
+    let address = free_address("127.0.0.1").to_string();
+    write(&folder.path().join("alice"), SECRET);
+    let chap = format!("alice:{}", folder.path().join("alice").display());
+    let words = [
+        &["--listen", &address, "--lun", "memory:2M,serial=one", "--lun", "null:1M,block=4096"][..],
+        &["--chap", &chap, "--max-connections", "3", "--error-recovery-level", "2", "--resettable"],
+    ]
+    .concat();
+    let mut target = Target::with(folder, address.clone(), &words);
+    let said = target.said(&["-c"]);
+    for line in [
+        "# LUN 1 is more than its TargetDevice says\n# --resettable has no key\ntarget:",
+        "    TargetName=iqn.2026-01.io.ferriscsi:disk",
+        "    MaxConnections=3",
+        "    ErrorRecoveryLevel=2",
+        "    AuthMethod=CHAP",
+        "    Auth_CHAP_Initiator=\"alice\":\"***\"",
+        &format!("    PortalGroup=1@{address}"),
+        "    TargetDevice=memory0,MEM,size=2MB,SN=one",
+        "    TargetDevice=null1,MEM,size=1MB,NULLRW",
+    ] {
+        assert!(said.contains(&format!("{line}\n")), "{line} is not in\n{said}");
+    }
+    assert!(target.said(&["-g"]).contains("iscsi_login_complete_time=15\n"));
+    let file = target.file("written.conf");
+    target.said(&["-W", "-f", file.to_str().unwrap()]);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("# LUN 1") && text.contains(SECRET), "{text}");
+
+    // Who serves that file says the same, but for what it had no words for.
+    target.child.0.kill().unwrap();
+    target.child.0.wait().unwrap();
+    let Target { folder, .. } = target;
+    let target = Target::with(folder, address, &["--config", file.to_str().unwrap()]);
+    assert_eq!(target.said(&["-c"]), said[said.find("target:").unwrap()..]);
+}
+
+#[test]
 fn what_is_said_of_all_targets_is_set() {
     let target = Target::start();
     let said = target.said(&["-G", "iscsi_login_complete_time=7"]);
@@ -415,7 +455,7 @@ fn a_socket_of_a_killed_target_is_replaced_and_that_of_a_running_one_is_not() {
     assert!(target.said(&["stop", "ALL"]).contains(&format!("{name}: no login is let in: at once")));
     assert_eq!(target.said(&["start", name]), format!("{name}: logins are let in: at once\n"));
     assert!(target.refused(&["-S"], 5).contains("was started by options and has no configuration"));
-    let error = target.refused(&["-g"], 5);
+    let error = target.refused(&["-G", "iscsi_offload_mode=ULP"], 5);
     assert!(error.contains("was started by options and has no configuration"), "{error}");
 
     let pid = rustix::process::Pid::from_child(&target.child.0);

@@ -129,8 +129,8 @@ impl Shared {
             Request::Sessions { targets, initiator } => {
                 self.with(|running| running.sessions(&targets, initiator.as_deref()))
             }
-            Request::Configuration { targets } => self.with(|running| running.configuration(&targets)),
-            Request::Globals => self.with(|running| Ok(shown::globals(&running.configured()?.configuration.global))),
+            Request::Configuration { targets } => self.with(|running| running.shown(&targets)),
+            Request::Globals => self.with(|running| Ok(shown::globals(&running.configuration()?.0.global))),
             Request::SetGlobal { key, value } => self.with(|running| running.set_global(&key, &value)),
             Request::Start { targets, file } => {
                 let read = self.read(file)?;
@@ -182,10 +182,10 @@ impl Running {
         Ok(Answer::Sessions { sessions, silent_cores: state.silent_cores })
     }
 
-    fn configuration(&self, targets: &Targets) -> Result<Answer, Failure> {
-        let configured = self.configured()?;
+    fn shown(&self, targets: &Targets) -> Result<Answer, Failure> {
+        let (configuration, notes) = self.configuration()?;
         let names = chosen(&self.server.state(), targets)?;
-        Ok(shown::configuration(&configured.configuration, &names))
+        Ok(shown::configuration(configuration, &names, notes))
     }
 
     fn flush(&self, targets: &Targets, lun: Option<u16>) -> Result<Answer, Failure> {
@@ -226,7 +226,7 @@ impl Running {
     }
 
     fn write(&self, file: &Path) -> Result<Answer, Failure> {
-        let text = self.configured()?.configuration.to_text();
+        let text = self.text()?;
         file::replace(file, &text).map_err(|error| Failure::local(format!("{}: {error}", file.display())))?;
         Ok(Answer::Done { notes: vec![format!("{} holds what is in force", file.display())] })
     }

@@ -96,13 +96,14 @@ fn keys(agreed: &Parameters) -> Vec<KeyValues> {
 }
 
 /// The blocks of the targets with these names.
-pub(super) fn configuration(configuration: &Configuration, names: &BTreeSet<String>) -> Answer {
+pub(super) fn configuration(configuration: &Configuration, names: &BTreeSet<String>, notes: &[String]) -> Answer {
     let targets = configuration.targets.iter().filter(|target| names.contains(target.name.as_str()));
-    Answer::Configuration { blocks: targets.map(|target| block("target", target.shown())).collect() }
+    let blocks = targets.map(|target| block("target", target.shown())).collect();
+    Answer::Configuration { blocks, notes: notes.to_vec() }
 }
 
 pub(super) fn globals(global: &Global) -> Answer {
-    Answer::Configuration { blocks: vec![block("global", global.shown())] }
+    Answer::Configuration { blocks: vec![block("global", global.shown())], notes: Vec::new() }
 }
 
 fn block(name: &str, keys: Vec<(&'static str, Vec<String>)>) -> Block {
