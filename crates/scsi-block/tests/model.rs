@@ -14,6 +14,8 @@ use scsi_block::*;
 
 const BLOCK: usize = 512;
 const BLOCKS: u64 = 40;
+/// Initiators that take turns.
+const NEXUSES: usize = 3;
 
 /// The store: obeys block I/O to the letter.
 struct Store {
@@ -208,10 +210,18 @@ impl Reference {
     }
 }
 
-fn nexus(config: LogicalUnitConfig) -> Nexus {
+/// Nexuses of a unit, which have heard its first unit attention.
+fn nexuses<const COUNT: usize>(config: LogicalUnitConfig) -> [Nexus; COUNT] {
     let device = Arc::new(TargetDevice::new([(LogicalUnitNumber::from(0), config)]).unwrap());
-    let mut nexus = device.connect("initiator");
-    nexus.begin(LogicalUnitNumber::from(0), Cdb::test_unit_ready().as_bytes());
+    std::array::from_fn(|number| {
+        let mut nexus = device.connect(&*format!("initiator {number}"));
+        nexus.begin(LogicalUnitNumber::from(0), Cdb::test_unit_ready().as_bytes());
+        nexus
+    })
+}
+
+fn nexus(config: LogicalUnitConfig) -> Nexus {
+    let [nexus] = nexuses(config);
     nexus
 }
 
@@ -235,14 +245,14 @@ proptest! {
     #[test]
     fn the_device_does_what_the_reference_does(
         protection in protection(),
-        requests in prop::collection::vec(request(), 1..60),
+        requests in prop::collection::vec((0..NEXUSES, request()), 1..60),
     ) {
-        let mut nexus = nexus(LogicalUnitConfig { protection, ..config() });
+        let mut nexuses = nexuses::<NEXUSES>(LogicalUnitConfig { protection, ..config() });
         let mut store = Store::new(protection);
         let mut reference = Reference::new(protection);
-        for request in requests {
+        for (nexus, request) in requests {
             let (cdb, data_out) = reference.command(request);
-            let outcome = run(&mut nexus, &mut store, &cdb, &data_out);
+            let outcome = run(&mut nexuses[nexus], &mut store, &cdb, &data_out);
             match reference.obey(request) {
                 Ok(data) => {
                     prop_assert_eq!(outcome.status, Status::Good, "{:?}", cdb);
@@ -251,9 +261,9 @@ proptest! {
                 Err(sense) => prop_assert_eq!(Sense::decode(&outcome.sense), Ok(sense), "{:?}", cdb),
             }
         }
-        for protects in [false, true] {
+        for (nexus, protects) in nexuses.iter_mut().zip([false, true]) {
             let all = Request { kind: 0, lba: 0, blocks: BLOCKS as u8, fill: 0, other: 0, protects };
-            let outcome = run(&mut nexus, &mut store, &reference.command(all).0, &[]);
+            let outcome = run(nexus, &mut store, &reference.command(all).0, &[]);
             prop_assert_eq!(&outcome.data_in[..], &reference.obey(all).unwrap()[..]);
         }
     }
