@@ -211,7 +211,7 @@ impl Running {
     fn drop_session(&self, handle: u16) -> Result<Answer, Failure> {
         let dropped = self.server.drop_sessions(&SessionSelector::Tsih(Tsih(handle)), LOGOUT_PATIENCE);
         if dropped.asked == 0 {
-            return Err(match self.server.state().silent_cores {
+            return Err(match dropped.silent_cores {
                 0 => Failure::usage(format!("there is no session {handle}: iscsictl -r shows those that there are")),
                 silent => refused(format!(
                     "no session {handle} is among those that are known, and threads of the target that do not answer: {silent}"
