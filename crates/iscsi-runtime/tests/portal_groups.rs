@@ -109,3 +109,56 @@ fn a_target_is_reached_through_other_groups_than_before() {
     let told = discover(ClientConfig::discovery(&address)).wait().unwrap().remove(0).addresses;
     assert_eq!(told, [format!("{address},7")]);
 }
+
+const OTHER: &str = "iqn.2026-01.test:other";
+
+/// The tag of the session, and that of each address that discovery tells of a target.
+fn tags_of(server: &Server, portal: usize, target: &str) -> (u16, Vec<String>) {
+    let address = server.addresses()[portal].to_string();
+    let client = Client::connect(ClientConfig::new(&*address, target)).wait().unwrap();
+    let own = |session: &&iscsi_runtime::SessionState| session.target_name.as_deref() == Some(target);
+    let tag = server.state().sessions.iter().find(own).unwrap().portal_group_tag;
+    client.logout().wait().unwrap();
+    let told = discover(ClientConfig::discovery(address)).wait().unwrap();
+    (tag, told.into_iter().find(|record| record.name == target).unwrap().addresses)
+}
+
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind(LOOPBACK).unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn each_target_has_tags_of_its_own() {
+    let [one, two] = [free_address(), free_address()];
+    let disk = || StoreSpec::new(StoreKind::Memory { size_bytes: 1 << 20 });
+    let with = |of_other: &[(SocketAddr, u16)]| {
+        let first = Target::new(TARGET).portals([(one, 1)]).lun(0, disk());
+        let second = Target::new(OTHER).portals(of_other.to_vec()).lun(0, disk());
+        Server::builder().cores(2).listen(one).listen(two).target(first).target(second)
+    };
+    let server = with(&[(one, 7), (two, 1)]).start().unwrap();
+    assert_eq!(tags_of(&server, 0, TARGET), (1, vec![format!("{one},1")]));
+    assert_eq!(tags_of(&server, 0, OTHER), (7, vec![format!("{one},7"), format!("{two},1")]));
+    assert_eq!(tags_of(&server, 1, OTHER), (1, vec![format!("{two},1"), format!("{one},7")]));
+    let not_there = Client::connect(ClientConfig::new(two.to_string(), TARGET)).wait().unwrap_err();
+    assert!(not_there.to_string().contains("(0x0203)"), "{not_there}");
+    let state = server.state().targets;
+    let groups: Vec<_> = state[1].portal_groups.iter().map(|group| (group.tag, group.addresses.clone())).collect();
+    assert_eq!(groups, [(1, vec![two]), (7, vec![one])]);
+    // Sessions by a tag that a target has no more end; the other target does not notice.
+    let connect = |target: &str| Client::connect(ClientConfig::new(one.to_string(), target)).wait().unwrap();
+    let (stays, _goes) = (connect(TARGET), connect(OTHER));
+    assert_eq!(attentions(&stays), [0x2900]);
+    let report = server.reload(with(&[(one, 1), (two, 1)]).configuration()).unwrap();
+    assert_eq!(report.sessions.asked, 1, "{report}");
+    assert!(attentions(&stays).is_empty());
+    assert_eq!(tags_of(&server, 1, OTHER), (1, vec![format!("{two},1"), format!("{one},1")]));
+    for (wrong, expected) in [
+        ([(free_address(), 1), (one, 1)], "listened on"),
+        ([(one, 1), (one, 2)], "once"),
+        ([(one, 0), (two, 1)], "1 to 65535"),
+    ] {
+        let error = server.reload(with(&wrong).configuration()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -50,9 +50,7 @@ impl Configured {
         if everybodys && has_secrets(&configuration) {
             return Err(wrong("it holds secrets and everybody may read it, forbid it with chmod 600".into()));
         }
-        let configured = Self { file: file.into(), configuration };
-        configured.judge()?;
-        Ok(configured)
+        Ok(Self { file: file.into(), configuration })
     }
 
     /// The file.
@@ -85,26 +83,15 @@ impl Configured {
     }
 
     /// The same file, if it said this.
-    ///
-    /// # Errors
-    /// It cannot be served.
-    pub fn saying(&self, configuration: Configuration) -> Result<Self, Failure> {
-        let configured = Self { configuration, ..self.clone() };
-        configured.judge()?;
-        Ok(configured)
+    #[must_use]
+    pub fn saying(&self, configuration: Configuration) -> Self {
+        Self { configuration, ..self.clone() }
     }
 
     /// The same said by another file.
     #[must_use]
     pub fn said_by(self, file: &Path) -> Self {
         Self { file: file.into(), ..self }
-    }
-
-    /// What of the file is not served.
-    fn judge(&self) -> Result<(), Failure> {
-        let Err(tag) = self.addresses() else { return Ok(()) };
-        let expected = format!("expected the same addresses for tag {tag} in all targets that have it");
-        Err(Failure::usage(format!("{}: PortalGroup: {expected}", self.file.display())))
     }
 
     /// What of the file does nothing here, and why.
@@ -121,24 +108,13 @@ impl Configured {
         of_global.into_iter().chain(targets.flat_map(notes_on_target)).map(|note| self.in_file(&note)).collect()
     }
 
-    /// The addresses to listen on, each with its tag.
-    ///
-    /// # Errors
-    /// A tag has other addresses in another target.
-    fn addresses(&self) -> Result<Vec<(SocketAddr, u16)>, u16> {
-        let mut groups: BTreeMap<u16, Vec<SocketAddr>> = BTreeMap::new();
-        for group in self.configuration.targets.iter().flat_map(groups_here) {
-            let mut addresses = group.addresses.clone();
-            addresses.sort_unstable();
-            if *groups.entry(group.tag).or_insert_with(|| addresses.clone()) != addresses {
-                return Err(group.tag);
-            }
-        }
-        let pairs =
-            groups.into_iter().flat_map(|(tag, addresses)| addresses.into_iter().map(move |address| (address, tag)));
-        let pairs: Vec<_> = pairs.collect();
-        let twice = pairs.iter().find(|(address, tag)| pairs.iter().any(|(other, of)| other == address && of != tag));
-        twice.map_or(Ok(pairs.clone()), |(_, tag)| Err(*tag))
+    /// The addresses to listen on, each with the tag that the first target has for it.
+    fn addresses(&self) -> BTreeMap<SocketAddr, u16> {
+        let all = self.configuration.targets.iter().flat_map(portals);
+        all.fold(BTreeMap::new(), |mut addresses, (address, tag)| {
+            addresses.entry(address).or_insert(tag);
+            addresses
+        })
     }
 
     /// What there is to say of a file without faults.
@@ -155,12 +131,11 @@ impl Configured {
     /// What initiators connect to: LUN 0 of each target at each of its addresses, which are listened on at `listening`.
     #[must_use]
     pub fn urls(&self, listening: &[SocketAddr]) -> Vec<String> {
-        let tags = self.addresses().unwrap_or_default().into_iter().map(|(_, tag)| tag);
-        let ways: Vec<(SocketAddr, u16)> = listening.iter().copied().zip(tags).collect();
+        let ways: BTreeMap<SocketAddr, SocketAddr> =
+            self.addresses().into_keys().zip(listening.iter().copied()).collect();
         let of_target = |target: &Target| {
-            let has = |tag: u16| groups_here(target).any(|group| group.tag == tag);
-            let own: Vec<SocketAddr> = ways.iter().filter(|(_, tag)| has(*tag)).map(|(address, _)| *address).collect();
-            own.into_iter().map(|address| super::url(address, target.name.as_str())).collect::<Vec<_>>()
+            let own = portals(target).filter_map(|(address, _)| ways.get(&address));
+            own.map(|address| super::url(*address, target.name.as_str())).collect::<Vec<_>>()
         };
         self.configuration.targets.iter().flat_map(of_target).collect()
     }
@@ -182,7 +157,7 @@ impl Configured {
             .login_timeout(timeout)
             .limits(Limits { receive_segment_bytes_max, ..Limits::default() })
             .discovery_authentication(self.discovery_authentication()?);
-        for (address, tag) in self.addresses().unwrap_or_default() {
+        for (address, tag) in self.addresses() {
             builder = builder.listen_in_group(address, tag);
         }
         for target in targets {
@@ -217,7 +192,7 @@ impl Configured {
             .authentication(self.authentication(target)?)
             .limits(limits(target))
             .window(target.session_max_commands.get())
-            .portal_groups(groups_here(target).map(|group| group.tag));
+            .portals(portals(target));
         for group in target.portal_groups.iter().filter(|group| !group.redirect.is_empty()) {
             let to = target.portal_groups.iter().filter(|other| group.redirect.contains(&other.tag));
             served = served.redirect_group(group.tag, to.flat_map(|other| other.addresses.iter().copied()));
@@ -341,6 +316,11 @@ fn access_rule(acl: &Acl) -> AccessRule {
 /// The portal groups of a target that are to be listened on. Those to which a target in shadow mode sends initiators are on other machines.
 fn groups_here(target: &Target) -> impl Iterator<Item = &PortalGroup> {
     target.portal_groups.iter().filter(|group| !target.shadow_mode || !group.redirect.is_empty())
+}
+
+/// The addresses of a target that are to be listened on, each with its tag.
+fn portals(target: &Target) -> impl Iterator<Item = (SocketAddr, u16)> {
+    groups_here(target).flat_map(|group| group.addresses.iter().map(|address| (*address, group.tag)))
 }
 
 /// A device as it is, or as big as it is and without its blocks (NULLRW).

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use iscsi_runtime::{Client, ClientConfig, Limits, Request, Transfer};
+use iscsi_runtime::{Client, ClientConfig, Limits, Request, Transfer, discover};
 use scsi_block::LogicalUnitNumber;
 use scsi_block::cdb::Cdb;
 use scsi_block::designator::Designator;
@@ -109,21 +109,30 @@ fn all_faults_are_told_each_on_its_line() {
 }
 
 #[test]
-fn a_tag_has_the_same_addresses_in_all_targets() {
-    let target = "target:\nTargetName=iqn.2001-04.com.example:d\nTargetDevice=m,MEM\nPortalGroup=1@127.0.0.1\n";
-    for (more, expected) in [
-        (
-            "target:\nTargetName=iqn.2001-04.com.example:e\nTargetDevice=m,MEM\nPortalGroup=1@127.0.0.2\n",
-            "expected the same addresses for tag 1",
-        ),
-        (
-            "target:\nTargetName=iqn.2001-04.com.example:e\nTargetDevice=m,MEM\nPortalGroup=2@127.0.0.1\n",
-            "expected the same addresses for tag",
-        ),
-    ] {
-        let said = refusal(&format!("{target}{more}"));
-        assert!(said.contains(expected), "{more}: {said}");
+fn tags_are_those_of_each_target() {
+    let folder = TempDir::new().unwrap();
+    let [one, two] = ["127.0.0.1", "127.0.0.2"].map(free_address);
+    let target = |name: &str, groups: &str| {
+        format!("target:\nTargetName=iqn.2001-04.com.example:{name}\nTargetDevice={name},MEM,size=1MB\n{groups}")
+    };
+    let text = [
+        target("d", &format!("PortalGroup=1@{one}\n")),
+        target("e", &format!("PortalGroup=1@{two}\nPortalGroup=7@{one}\n")),
+    ];
+    let (_served, urls) = serve(&write(folder.path(), "f", &text.concat()), 3);
+    let url = |address: SocketAddr, name: &str| format!("iscsi://{address}/iqn.2001-04.com.example:{name}/0");
+    assert_eq!(urls, [url(one, "d"), url(two, "e"), url(one, "e")]);
+    let told = discover(ClientConfig::discovery(one.to_string())).wait().unwrap();
+    let told: Vec<_> = told.into_iter().map(|record| record.addresses).collect();
+    assert_eq!(told, [vec![format!("{one},1")], vec![format!("{one},7"), format!("{two},1")]]);
+    let log_in = |address: SocketAddr, name: &str| {
+        Client::connect(ClientConfig::new(address.to_string(), format!("iqn.2001-04.com.example:{name}"))).wait()
+    };
+    for (address, name) in [(one, "d"), (one, "e"), (two, "e")] {
+        log_in(address, name).unwrap().logout().wait().unwrap();
     }
+    let refused = log_in(two, "d").unwrap_err().to_string();
+    assert!(refused.contains("(0x0203)"), "{refused}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use iscsi_pdu::LoginStatus;
 use iscsi_session::target::{Identification, LoginIdentity, LoginPolicy, Refusal, TargetRecord};
 use iscsi_session::{Authentication, Limits, SessionType};
 use scsi_block::{Rights, TargetDevice};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct TargetConfig {
     pub device: Arc<TargetDevice>,
     /// What an initiator has to prove.
     pub authentication: Authentication,
+    /// The addresses that are listened on for it, with the tags of its portal groups; `None` for all, with the tags that they have for all.
+    pub portals: Option<Vec<(SocketAddr, u16)>>,
     /// Who may log in, and what they may do.
     pub access: AccessList,
     /// Whether an initiator may reset the target for all others (TARGET WARM RESET, TARGET COLD RESET).
@@ -94,14 +97,24 @@ impl Redirect {
 pub struct PortalAddress {
     /// `host:port`, an IPv6 address in brackets.
     pub address: String,
-    /// Portal group tag (RFC 7143 section 13.9), at least 1.
+    /// Portal group tag (RFC 7143 section 13.9), at least 1: for targets that have no tag of their own for it.
     pub portal_group_tag: u16,
+    /// The address that is listened on there, if it is known: what targets have tags for.
+    pub listener: Option<SocketAddr>,
+}
+
+impl PortalAddress {
+    /// An address of which nobody knows where it leads to here.
+    #[must_use]
+    pub fn new(address: impl Into<String>, portal_group_tag: u16) -> Self {
+        Self { address: address.into(), portal_group_tag, listener: None }
+    }
 }
 
 impl From<&str> for PortalAddress {
     /// An address of the portal group 1.
     fn from(address: &str) -> Self {
-        Self { address: address.into(), portal_group_tag: 1 }
+        Self::new(address, 1)
     }
 }
 
@@ -122,6 +135,7 @@ impl TargetConfig {
             alias: None,
             device,
             authentication: Authentication::None,
+            portals: None,
             access: AccessList::default(),
             resettable: false,
             moved: None,
@@ -132,8 +146,14 @@ impl TargetConfig {
         }
     }
 
-    fn is_reached_through(&self, portal_group_tag: u16) -> bool {
-        self.device.has_target_port(portal_group_tag)
+    /// The tag of its portal group that an address is of, if it is reached there.
+    #[must_use]
+    pub fn portal_group_tag(&self, portal: &PortalAddress) -> Option<u16> {
+        let tag = match (&self.portals, portal.listener) {
+            (Some(portals), Some(listener)) => portals.iter().find(|(address, _)| *address == listener)?.1,
+            _ => portal.portal_group_tag,
+        };
+        self.device.has_target_port(tag).then_some(tag)
     }
 
     fn redirect(&self, portal_group_tag: u16) -> Option<&Redirect> {
@@ -210,29 +230,32 @@ impl Portal {
 
     /// Who may go on with a login, and what has to be proven.
     pub(crate) fn identify(&self, identity: &LoginIdentity, entrance: &Entrance) -> Identification {
-        let portal_group_tag = entrance.portal.portal_group_tag;
         let refuse = |status| Identification::Refuse(Refusal { status, target_address: None });
         let target = match (identity.session_type, &identity.target_name) {
             (SessionType::Discovery, _) => None,
             (SessionType::Normal, None) => return refuse(LoginStatus::MissingParameter),
-            (SessionType::Normal, Some(name)) => match self.find(name).map(|index| &self.targets[index]) {
-                None => return refuse(LoginStatus::NotFound),
-                Some(target) if !target.is_reached_through(portal_group_tag) => return refuse(LoginStatus::NotFound),
-                Some(target) if !target.allows(&identity.initiator_name, entrance) => {
-                    return refuse(LoginStatus::AuthorizationFailure);
+            (SessionType::Normal, Some(name)) => {
+                let target = self.find(name).map(|index| &self.targets[index]);
+                match target.and_then(|target| Some((target, target.portal_group_tag(&entrance.portal)?))) {
+                    None => return refuse(LoginStatus::NotFound),
+                    Some((target, _)) if !target.allows(&identity.initiator_name, entrance) => {
+                        return refuse(LoginStatus::AuthorizationFailure);
+                    }
+                    Some((TargetConfig { availability: Availability::Stopped, .. }, _)) => {
+                        return refuse(LoginStatus::ServiceUnavailable);
+                    }
+                    Some((TargetConfig { moved: Some(Moved { address, permanent }), .. }, _)) => {
+                        return Identification::Refuse(Refusal::redirect(address, *permanent));
+                    }
+                    Some((target, tag)) => match target.redirect(tag) {
+                        Some(redirect) => return Identification::Refuse(Refusal::redirect(redirect.next(), false)),
+                        None => Some((target, tag)),
+                    },
                 }
-                Some(TargetConfig { availability: Availability::Stopped, .. }) => {
-                    return refuse(LoginStatus::ServiceUnavailable);
-                }
-                Some(TargetConfig { moved: Some(Moved { address, permanent }), .. }) => {
-                    return Identification::Refuse(Refusal::redirect(address, *permanent));
-                }
-                Some(target) => match target.redirect(portal_group_tag) {
-                    Some(redirect) => return Identification::Refuse(Refusal::redirect(redirect.next(), false)),
-                    None => Some(target),
-                },
-            },
+            }
         };
+        let portal_group_tag = target.map_or(entrance.portal.portal_group_tag, |(_, tag)| tag);
+        let target = target.map(|(target, _)| target);
         let authentication = target.map_or(&self.discovery_authentication, |target| &target.authentication);
         Identification::Proceed(LoginPolicy {
             authentication: authentication.clone(),
@@ -243,19 +266,22 @@ impl Portal {
         })
     }
 
-    /// The targets that an initiator may know of, with the addresses at which it finds them: all that are known (RFC 7143 appendix C), that
-    /// which it has connected to first.
+    /// The targets that an initiator may know of, with the addresses at which it finds them and the tags that each target has for them: all that are known (RFC 7143
+    /// appendix C), that which it has connected to first.
     pub(crate) fn records(&self, initiator: &str, entrance: &Entrance, only: Option<&str>) -> Vec<TargetRecord> {
         let addresses: Vec<&PortalAddress> = match &self.advertised_addresses[..] {
             [] => {
-                let others = self.addresses.iter().filter(|other| **other != entrance.portal);
+                let others = self.addresses.iter().filter(|other| other.address != entrance.portal.address);
                 std::iter::once(&entrance.portal).chain(others).collect()
             }
             advertised => advertised.iter().collect(),
         };
         let record = |target: &TargetConfig| {
-            let found = addresses.iter().filter(|address| target.is_reached_through(address.portal_group_tag));
-            TargetRecord { name: target.name.clone(), addresses: found.map(ToString::to_string).collect() }
+            let tell = |portal: &&PortalAddress| {
+                let portal_group_tag = target.portal_group_tag(portal)?;
+                Some(PortalAddress { portal_group_tag, ..PortalAddress::clone(portal) }.to_string())
+            };
+            TargetRecord { name: target.name.clone(), addresses: addresses.iter().filter_map(tell).collect() }
         };
         let wanted = |target: &&TargetConfig| {
             target.availability == Availability::Open

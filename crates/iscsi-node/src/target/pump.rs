@@ -111,6 +111,8 @@ impl<P: PduPort> TargetNode<P> {
                     let identification = self.portal.identify(&identity, &connection.entrance);
                     if let Identification::Proceed(policy) = &identification {
                         connection.proof = Some(policy.authentication.clone());
+                        // From now on it is of the target's portal group.
+                        connection.entrance.portal.portal_group_tag = policy.portal_group_tag;
                     }
                     login.identify(identification);
                 }

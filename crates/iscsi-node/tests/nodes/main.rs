@@ -109,7 +109,7 @@ fn discovery_tells_the_targets_and_their_address() {
 /// RFC 7143 appendix C: all ways to a target are told, and only those that lead to it.
 #[test]
 fn discovery_tells_all_ways_to_a_target() {
-    let at = |address: &str, portal_group_tag| PortalAddress { address: address.into(), portal_group_tag };
+    let at = |address: &str, tag| PortalAddress::new(address, tag);
     let told = |change: &dyn Fn(&mut Portal)| {
         let mut bench = Bench::with_portal(change);
         let initiator = bench.connect(1, None);

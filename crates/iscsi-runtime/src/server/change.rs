@@ -116,6 +116,8 @@ pub enum TargetSetting {
     Availability(Availability),
     /// The portal groups through which it is reached. Initiators that have come through one that goes are asked to log out.
     PortalGroups(Option<Vec<u16>>),
+    /// The addresses at which it is reached, with the tags of its portal groups.
+    Portals(Option<Vec<(SocketAddr, u16)>>),
     /// Where it is managed.
     ManagementAddresses(Vec<ManagementAddress>),
 }
@@ -151,7 +153,7 @@ impl Change {
     pub fn effect(&self) -> Effect {
         match self {
             Self::SetTarget(_, TargetSetting::Availability(_)) => Effect::AtOnce,
-            Self::SetTarget(_, TargetSetting::PortalGroups(_)) => Effect::AtOnce,
+            Self::SetTarget(_, TargetSetting::PortalGroups(_) | TargetSetting::Portals(_)) => Effect::AtOnce,
             Self::SetTarget(_, TargetSetting::ManagementAddresses(_)) => Effect::Restart,
             Self::SetTarget(..) => Effect::NewLogins,
             Self::Set(
@@ -224,6 +226,7 @@ impl TargetSetting {
             Self::Limits(limits) => target.limits = limits,
             Self::Window(window) => target.window = window,
             Self::Availability(availability) => target.availability = availability,
+            Self::Portals(portals) => target.portals = portals,
             Self::PortalGroups(_) | Self::ManagementAddresses(_) => {}
         }
     }
@@ -240,6 +243,7 @@ impl TargetSetting {
             Self::Window(window) => target.window = window,
             Self::Availability(availability) => target.availability = availability,
             Self::PortalGroups(tags) => target.portal_groups = tags,
+            Self::Portals(portals) => target.portals = portals,
             Self::ManagementAddresses(addresses) => target.management_addresses = addresses,
         }
     }
@@ -323,7 +327,7 @@ impl fmt::Display for TargetSetting {
             Self::Window(_) => "commands that a session may have open",
             Self::Availability(Availability::Open) => "logins are let in",
             Self::Availability(_) => "no login is let in",
-            Self::PortalGroups(_) => "its portal groups",
+            Self::PortalGroups(_) | Self::Portals(_) => "its portal groups",
             Self::ManagementAddresses(_) => "where it is managed",
         })
     }

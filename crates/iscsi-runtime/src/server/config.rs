@@ -100,8 +100,7 @@ impl ServerBuilder {
     /// Tells initiators this address of the portal group with this tag, `host:port`, instead of those that are listened on.
     #[must_use]
     pub fn advertise_in_group(mut self, address: impl Into<String>, tag: u16) -> Self {
-        let address = PortalAddress { address: address.into(), portal_group_tag: tag };
-        self.configuration.advertised.push(address);
+        self.configuration.advertised.push(PortalAddress::new(address, tag));
         self
     }
 

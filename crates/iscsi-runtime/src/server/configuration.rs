@@ -80,6 +80,7 @@ impl Configuration {
         }
         self.groups()?;
         self.targets = self.targets.into_iter().map(Target::checked).collect::<Result<_, _>>()?;
+        self.targets.iter().try_for_each(|target| target.check_portals(&self.portals))?;
         let mut names: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -106,6 +107,25 @@ impl Configuration {
 }
 
 impl Target {
+    /// # Errors
+    /// An address of its own is not listened on, or given twice, or of no portal group.
+    fn check_portals(&self, listened: &[(SocketAddr, u16)]) -> Result<(), StartError> {
+        let own = self.portals.as_deref().unwrap_or_default();
+        for (index, (address, tag)) in own.iter().enumerate() {
+            let wrong = |what: &str| Err(StartError::Configuration(format!("{}: {address}: {what}", self.name)));
+            if !listened.iter().any(|(other, _)| other == address) {
+                return wrong("expected an address that is listened on");
+            }
+            if own[..index].iter().any(|(other, _)| other == address) {
+                return wrong("expected each address once");
+            }
+            if *tag == 0 {
+                return wrong("portal groups have the tags 1 to 65535");
+            }
+        }
+        Ok(())
+    }
+
     /// The same with names as they are compared.
     ///
     /// # Errors

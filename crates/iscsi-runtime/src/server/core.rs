@@ -4,6 +4,7 @@
 //! Every turn handles all that is ready, then writes once to each connection that has something to say.
 
 use super::busy_poll::BusyPoll;
+use super::listeners::Listener;
 use super::registry::{Claim, Owner};
 use super::shared::{Mailbox, Message, Shared};
 use crate::network::{DetachedPort, Endpoint, Happening, Network, Port, Stream};
@@ -50,8 +51,8 @@ pub(super) struct Core {
     stores: Vec<Vec<Option<Store>>>,
     /// Stores with requests in flight or ends to fetch.
     busy_stores: Vec<StoreId>,
-    /// The tags of the portal groups of the listeners, by place; none where there is none any more.
-    portal_groups: Vec<Option<u16>>,
+    /// What is listened on, by place; none where there is none any more.
+    listeners: Vec<Option<Listener>>,
     accept_again: Option<Instant>,
     buffers: BufferPool,
     /// Steps of long commands, and of what units do without a task: each turn begins one, after all else.
@@ -63,12 +64,12 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// The core of the calling thread, whose network has a listener for each of those portal groups.
+    /// The core of the calling thread, whose network has these listeners at places from the first on.
     pub(super) fn new(
         index: usize,
         shared: Arc<Shared>,
         network: Network,
-        portal_groups: Vec<u16>,
+        listeners: Vec<Listener>,
     ) -> io::Result<Self> {
         let endpoint = network.open()?;
         let portal = shared.portal();
@@ -80,7 +81,7 @@ impl Core {
             endpoint,
             stores,
             busy_stores: Vec::new(),
-            portal_groups: portal_groups.into_iter().map(Some).collect(),
+            listeners: listeners.into_iter().map(Some).collect(),
             accept_again: None,
             buffers: BufferPool::default(),
             patient: VecDeque::new(),
@@ -146,7 +147,7 @@ impl Core {
         }
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_again = None;
-            (0..self.portal_groups.len()).for_each(|place| self.accept(place, now));
+            (0..self.listeners.len()).for_each(|place| self.accept(place, now));
         }
         self.node.handle_timeout(now);
         if self.end_at.take_if(|at| *at <= now).is_some() {
@@ -268,7 +269,7 @@ impl Core {
     fn handle_messages(&mut self, now: Instant) {
         for message in self.shared.mailboxes[self.index].take() {
             match message {
-                Message::Connection(stream, tag) => self.adopt(Stream::Socket(stream), tag, now),
+                Message::Connection(stream, listener) => self.adopt(Stream::Socket(stream), listener, now),
                 Message::Join(connection, identity) => self.join(*connection, &identity, now),
                 Message::End(tsih) => self.node.end_session(now, tsih),
                 Message::Admit(connection, tsih) => self.node.admit(now, connection, tsih),
@@ -285,12 +286,15 @@ impl Core {
                     self.node.set_portal(portal);
                     done.send(()).unwrap_or_default();
                 }
-                Message::Listen(place, listener, tag) => self.listen(place, listener, tag, now),
+                Message::Listen(listener, socket) => self.listen(listener, socket, now),
+                // There is none if it could not be listened on.
                 Message::Unlisten(place) => {
-                    self.regroup(place, None);
+                    self.listeners.get_mut(place).and_then(Option::take);
                     self.endpoint.unlisten(place);
                 }
-                Message::Regroup(place, tag) => self.regroup(place, Some(tag)),
+                Message::Regroup(place, tag) => {
+                    self.listeners.get_mut(place).into_iter().flatten().for_each(|listener| listener.tag = tag);
+                }
                 Message::Close(store) => self.close(store),
                 Message::Drain(until) => {
                     self.endpoint.stop_listening();
@@ -302,34 +306,27 @@ impl Core {
     }
 
     /// Listens there too, at a place that is free.
-    fn listen(&mut self, place: usize, listener: TcpListener, tag: u16, now: Instant) {
-        if self.portal_groups.len() <= place {
-            self.portal_groups.resize(place + 1, None);
+    fn listen(&mut self, listener: Listener, socket: TcpListener, now: Instant) {
+        let place = listener.place;
+        if self.listeners.len() <= place {
+            self.listeners.resize(place + 1, None);
         }
-        if let Err(error) = self.endpoint.listen(place, listener) {
+        if let Err(error) = self.endpoint.listen(place, socket) {
             return warn!(%error, "cannot listen");
         }
-        self.portal_groups[place] = Some(tag);
+        self.listeners[place] = Some(listener);
         // Who has come before is not told of.
         self.accept(place, now);
     }
 
-    /// What is listened on at that place is of another portal group, or of none any more.
-    fn regroup(&mut self, place: usize, tag: Option<u16>) {
-        // There is none if it could not be listened on.
-        if let Some(own) = self.portal_groups.get_mut(place) {
-            *own = tag;
-        }
-    }
-
     fn accept(&mut self, place: usize, now: Instant) {
-        while let Some(&Some(tag)) = self.portal_groups.get(place) {
+        while let Some(&Some(listener)) = self.listeners.get(place) {
             match self.endpoint.accept(place) {
                 Ok(stream) => match (self.shared.place(self.index), stream) {
                     (core, Stream::Socket(stream)) if core != self.index => {
-                        self.shared.mailboxes[core].send(Message::Connection(stream, tag));
+                        self.shared.mailboxes[core].send(Message::Connection(stream, listener));
                     }
-                    (_, stream) => self.adopt(stream, tag, now),
+                    (_, stream) => self.adopt(stream, listener, now),
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -341,14 +338,14 @@ impl Core {
         }
     }
 
-    fn adopt(&mut self, stream: Stream, portal_group_tag: u16, now: Instant) {
-        if let Err(error) = self.try_adopt(stream, portal_group_tag, now) {
+    fn adopt(&mut self, stream: Stream, listener: Listener, now: Instant) {
+        if let Err(error) = self.try_adopt(stream, listener, now) {
             self.shared.leave(self.index);
             warn!(%error, "cannot serve a connection");
         }
     }
 
-    fn try_adopt(&mut self, stream: Stream, portal_group_tag: u16, now: Instant) -> io::Result<()> {
+    fn try_adopt(&mut self, stream: Stream, listener: Listener, now: Instant) -> io::Result<()> {
         if self.draining {
             return Err(io::Error::other("the target is shutting down"));
         }
@@ -360,8 +357,8 @@ impl Core {
         let id = self.node.next_connection();
         let capture = self.shared.capture.as_ref();
         let (port, (local, peer)) = self.endpoint.open_port(id.index as usize, stream, &self.buffers, capture)?;
-        let portal = PortalAddress { address: local.to_string(), portal_group_tag };
-        let entrance = Entrance { portal, ends: Some(Ends { initiator: peer.ip(), target: local.ip() }) };
+        let ends = Some(Ends { initiator: peer.ip(), target: local.ip() });
+        let entrance = Entrance { portal: listener.portal(local), ends };
         self.node.accept(now, port, entrance, random);
         debug!(%peer, connection = id.index, core = self.index, "connected");
         Ok(())

@@ -79,6 +79,7 @@ impl Target {
             changed(&self.window, &new.window, TargetSetting::Window),
             changed(&self.availability, &new.availability, TargetSetting::Availability),
             changed(&self.portal_groups, &new.portal_groups, TargetSetting::PortalGroups),
+            changed(&self.portals, &new.portals, TargetSetting::Portals),
             changed(&self.management_addresses, &new.management_addresses, TargetSetting::ManagementAddresses),
         ];
         let name = self.name.clone();
@@ -182,11 +183,12 @@ mod tests {
         let availability = prop_oneof![Just(Availability::Open), Just(Availability::Stopped)];
         let first = (of("[ab]"), btree_map(0..4u16, disk(), 0..4), authentication(), of(rules), any::<bool>());
         let moved = (of(moved), redirects);
-        let groups = of(vec(1..3u16, 1..3));
+        let portals = vec((0..2u16).prop_map(|port| (SocketAddr::from(([127, 0, 0, 1], port)), 1)), 0..2);
+        let groups = (of(vec(1..3u16, 1..3)), of(portals));
         let second = (moved, of(limits()), of(1..3u32), availability, groups, vec("[ab]", 0..2));
         (first, second).prop_map(|(first, second)| {
             let (alias, disks, authentication, access, resettable) = first;
-            let ((moved, redirects), limits, window, availability, portal_groups, urls) = second;
+            let ((moved, redirects), limits, window, availability, (portal_groups, portals), urls) = second;
             let disks = disks.into_iter().collect();
             let management_addresses = urls.into_iter().map(ManagementAddress::new).collect();
             Target {
@@ -201,6 +203,7 @@ mod tests {
                 window,
                 availability,
                 portal_groups,
+                portals,
                 management_addresses,
                 ..Target::new("")
             }
@@ -209,7 +212,7 @@ mod tests {
 
     fn configuration() -> impl Strategy<Value = Configuration> {
         let portal = (0..2u16, 1..4u16).prop_map(|(port, tag)| (SocketAddr::from(([127, 0, 0, 1], port)), tag));
-        let told = (1..4u16).prop_map(|tag| PortalAddress { address: "a".into(), portal_group_tag: tag });
+        let told = (1..4u16).prop_map(|tag| PortalAddress::new("a", tag));
         let groups = vec((1..4u16).prop_map(PortalGroup::new), 0..2);
         let first = (btree_map("[a-d]", target(), 0..4), vec(portal, 0..5), groups, vec(told, 0..2), authentication());
         let second = (limits(), 1..3u64, of(1..3usize), of(1..3usize), of(1..3u64), of("[ab]"), of("[ab]"));

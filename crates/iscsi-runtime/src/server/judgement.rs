@@ -163,7 +163,7 @@ impl Shared {
         let wrong = |error| StartError::Listen { address: asked, error };
         let listener = network::listen(asked).map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
-        prepared.listeners.push((Listener { asked, address, tag, place: 0 }, listener));
+        prepared.listeners.push((Listener { address, ..Listener::new(asked, tag) }, listener));
         Ok(())
     }
 

@@ -17,6 +17,18 @@ pub(super) struct Listener {
     pub(super) place: usize,
 }
 
+impl Listener {
+    /// One at the first place of a network, whose port is as it was asked for.
+    pub(super) fn new(asked: SocketAddr, tag: u16) -> Self {
+        Self { asked, address: asked, tag, place: 0 }
+    }
+
+    /// What an initiator comes to that connects to this address of it.
+    pub(super) fn portal(&self, address: SocketAddr) -> PortalAddress {
+        PortalAddress { address: address.to_string(), portal_group_tag: self.tag, listener: Some(self.asked) }
+    }
+}
+
 /// All that are listened on, in the order in which they were asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Listeners(pub(super) Vec<Listener>);
@@ -43,6 +55,6 @@ impl Listeners {
 
     /// The addresses of which others are told.
     pub(super) fn told(&self) -> Vec<PortalAddress> {
-        portal_groups::told(self.0.iter().map(|listener| (listener.address, listener.tag)))
+        portal_groups::told(&self.0)
     }
 }

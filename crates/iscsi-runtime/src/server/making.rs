@@ -93,7 +93,7 @@ impl Shared {
             let mut listeners = self.listeners.lock();
             let listener = Listener { place: listeners.free_place(), ..listener };
             listeners.0.push(listener);
-            self.mailboxes[0].send(Message::Listen(listener.place, socket, listener.tag));
+            self.mailboxes[0].send(Message::Listen(listener, socket));
         });
         let addresses = self.listeners.lock().told();
         self.publish(Portal { addresses, ..Portal::clone(&self.portal()) }, &mut report);

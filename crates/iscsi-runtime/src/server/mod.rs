@@ -187,12 +187,12 @@ impl Server {
         // The first core accepts for all.
         let listen = |(place, &(asked, tag)): (usize, &(SocketAddr, u16))| {
             let wrong = |error| StartError::Listen { address: asked, error };
-            Ok(Listener { asked, address: networks[0].listen(asked).map_err(wrong)?, tag, place })
+            Ok(Listener { address: networks[0].listen(asked).map_err(wrong)?, place, ..Listener::new(asked, tag) })
         };
         let listeners = configuration.portals.iter().enumerate().map(listen).collect::<Result<_, StartError>>();
         let listeners = Listeners(listeners?);
         portal.addresses = listeners.told();
-        let portal_groups: Vec<u16> = configuration.portals.iter().map(|(_, tag)| *tag).collect();
+        let all = listeners.0.clone();
         let mailboxes = networks.iter().map(|network| Mailbox::new(network.waker())).collect();
         let shared = Arc::new(Shared {
             portal: parking_lot::RwLock::new(Arc::new(portal)),
@@ -213,11 +213,11 @@ impl Server {
         let mut server = Self { shared, configuration, threads: Vec::new(), _space: space };
         for (index, network) in networks.into_iter().enumerate() {
             let shared = Arc::clone(&server.shared);
-            let groups = if index == 0 { portal_groups.clone() } else { Vec::new() };
+            let listeners = if index == 0 { all.clone() } else { Vec::new() };
             let processor = processors.get(index % processors.len().max(1)).copied();
             let run = move || {
                 processor.into_iter().for_each(bind);
-                Core::new(index, shared, network, groups)?.run()
+                Core::new(index, shared, network, listeners)?.run()
             };
             server.threads.push(std::thread::Builder::new().name(format!("iscsi-core-{index}")).spawn(run)?);
         }

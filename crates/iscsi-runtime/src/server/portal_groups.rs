@@ -1,6 +1,7 @@
 //! Portal groups: addresses to listen on, each in a group, and the target ports that the groups are for SCSI.
 
 use super::StartError;
+use super::listeners::Listener;
 use iscsi_node::target::PortalAddress;
 use scsi_block::designator::{Association, Designator};
 use scsi_block::{AccessState, TargetPort, TargetPortGroup};
@@ -65,14 +66,13 @@ pub(super) fn groups(
 }
 
 /// The addresses of which others can be told: not those that stand for all of a host, and those on loopback only where there are no others.
-pub(super) fn told(listen: impl Iterator<Item = (SocketAddr, u16)>) -> Vec<PortalAddress> {
-    let all: Vec<_> = listen.collect();
-    let is_local = all.iter().all(|(address, _)| address.ip().is_loopback());
-    let told = all.into_iter().filter(|(address, _)| {
-        let ip = address.ip();
+pub(super) fn told(all: &[Listener]) -> Vec<PortalAddress> {
+    let is_local = all.iter().all(|listener| listener.address.ip().is_loopback());
+    let told = all.iter().filter(|listener| {
+        let ip = listener.address.ip();
         !ip.is_unspecified() && (is_local || !ip.is_loopback())
     });
-    told.map(|(address, portal_group_tag)| PortalAddress { address: address.to_string(), portal_group_tag }).collect()
+    told.map(|listener| listener.portal(listener.address)).collect()
 }
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ mod tests {
             groups(listen, said, advertised).unwrap_err().to_string()
         };
         assert!(error(&addresses, &[PortalGroup::new(2)], &[]).contains("portal group 2"));
-        let advertised = PortalAddress { address: "a:1".into(), portal_group_tag: 3 };
+        let advertised = PortalAddress::new("a:1", 3);
         assert!(error(&addresses, &[], &[advertised]).contains("portal group 3"));
         assert!(error(&listen(&[("192.0.2.1:3260", 0)]), &[], &[]).contains("1 to 65535"));
     }
@@ -109,7 +109,9 @@ mod tests {
     #[test]
     fn addresses_that_lead_nowhere_are_not_told() {
         let told = |addresses: &[(&str, u16)]| {
-            told(listen(addresses).into_iter()).iter().map(ToString::to_string).collect::<Vec<_>>()
+            let listeners =
+                listen(addresses).into_iter().map(|(address, tag)| Listener::new(address, tag)).collect::<Vec<_>>();
+            super::told(&listeners).iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(told(&[("127.0.0.1:1", 1), ("[::1]:2", 2)]), ["127.0.0.1:1,1", "[::1]:2,2"]);
         assert_eq!(told(&[("127.0.0.1:1", 1), ("0.0.0.0:2", 1), ("192.0.2.1:3", 2)]), ["192.0.2.1:3,2"]);

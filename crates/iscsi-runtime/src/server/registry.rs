@@ -38,7 +38,7 @@ enum OtherEnd {
 
 impl Name {
     fn new(identity: &LoginIdentity, portal: PortalAddress) -> Self {
-        let PortalAddress { address, portal_group_tag } = portal;
+        let PortalAddress { address, portal_group_tag, .. } = portal;
         let target_port = |target| OtherEnd::TargetPort { target, portal_group_tag };
         Self {
             initiator: identity.initiator_name.clone(),
@@ -180,7 +180,7 @@ mod tests {
         registry.claim(
             owner,
             identity,
-            PortalAddress { address: format!("192.0.2.{portal_group_tag}:3260"), portal_group_tag },
+            PortalAddress::new(format!("192.0.2.{portal_group_tag}:3260"), portal_group_tag),
         )
     }
 

@@ -1,6 +1,6 @@
 //! What the cores of a server share: the portal, the stores, the registry of sessions, and a mailbox for each core.
 
-use super::listeners::Listeners;
+use super::listeners::{Listener, Listeners};
 use super::registry::Registry;
 use super::sessions::SessionSelector;
 use super::state::SessionState;
@@ -21,8 +21,8 @@ use t5_policy::Program;
 /// What one core tells another.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Serve this connection, which came to an address of the portal group with that tag.
-    Connection(TcpStream, u16),
+    /// Serve this connection, which came by this listener.
+    Connection(TcpStream, Listener),
     /// This connection asks to join a session of yours.
     Join(Box<Detached<DetachedPort>>, LoginIdentity),
     /// End this session: another takes its place.
@@ -39,8 +39,8 @@ pub(super) enum Message {
     Policy(Arc<Program>, mpsc::Sender<Result<(), PolicyError>>),
     /// Judge logins by this offer from now on, and say when you do.
     Offer(Arc<Portal>, mpsc::Sender<()>),
-    /// Listen there too, at a place of that number, for that portal group.
-    Listen(usize, TcpListener, u16),
+    /// Listen there too.
+    Listen(Listener, TcpListener),
     /// Listen at that place no more.
     Unlisten(usize),
     /// What is listened on at that place is of that portal group.

@@ -147,7 +147,7 @@ impl Server {
             addresses: listeners
                 .0
                 .iter()
-                .filter(|listener| listener.tag == group.number)
+                .filter(|listener| target.portal_group_tag(&listener.portal(listener.address)) == Some(group.number))
                 .map(|listener| listener.address)
                 .collect(),
         });

@@ -29,6 +29,7 @@ pub struct Target {
     pub(super) window: Option<u32>,
     pub(super) availability: Availability,
     pub(super) portal_groups: Option<Vec<u16>>,
+    pub(super) portals: Option<Vec<(SocketAddr, u16)>>,
     pub(super) management_addresses: Vec<ManagementAddress>,
 }
 
@@ -49,6 +50,7 @@ impl Target {
             window: None,
             availability: Availability::Open,
             portal_groups: None,
+            portals: None,
             management_addresses: Vec::new(),
         }
     }
@@ -148,6 +150,14 @@ impl Target {
         self
     }
 
+    /// Is reached at these addresses alone, each of which the server listens on, through portal groups of its own with these tags: in another
+    /// target of the server the same tag may stand for other addresses. It takes the place of [`portal_groups`](Self::portal_groups).
+    #[must_use]
+    pub fn portals(mut self, portals: impl IntoIterator<Item = (SocketAddr, u16)>) -> Self {
+        self.portals = Some(portals.into_iter().collect());
+        self
+    }
+
     /// Opens all of its disks. The target was checked.
     ///
     /// # Errors
@@ -162,6 +172,12 @@ impl Target {
 
     /// The target port groups of its device, where there are these portal groups.
     pub(super) fn ports(&self, groups: &[PortalGroup]) -> Vec<TargetPortGroup> {
+        if let Some(portals) = &self.portals {
+            let mut tags: Vec<u16> = portals.iter().map(|(_, tag)| *tag).collect();
+            tags.sort_unstable();
+            tags.dedup();
+            return tags.into_iter().map(|tag| PortalGroup::new(tag).of_target(&self.name)).collect();
+        }
         let own = |group: &&PortalGroup| self.portal_groups.as_ref().is_none_or(|tags| tags.contains(&group.tag));
         groups.iter().filter(own).map(|group| group.of_target(&self.name)).collect()
     }
@@ -186,6 +202,7 @@ impl Target {
             alias: target.alias,
             device: Arc::new(device),
             authentication: target.authentication,
+            portals: target.portals,
             access: target.access.map(AccessList::of).unwrap_or_default(),
             resettable: target.resettable,
             moved: target.moved,

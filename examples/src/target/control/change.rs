@@ -51,7 +51,7 @@ impl Running {
         let notes = read.notes_about(as_a_whole, &is_meant);
         let names: Vec<String> =
             read.configuration.targets.iter().filter(|target| is_meant(target)).map(name).collect();
-        let report = self.become_like(read.saying(Configuration { global, targets: merged })?)?;
+        let report = self.become_like(read.saying(Configuration { global, targets: merged }))?;
         if !as_a_whole {
             // What it says of others was not asked for, and is not to be done by whoever asks for all.
             self.configured = self.configured.take().map(|configured| configured.said_by(running.file()));
@@ -83,7 +83,7 @@ impl Running {
             Failure::usages(lines).unwrap_or_else(|| Failure::usage(format!("{key}: it makes no sense")))
         })?;
         let before = configured.notes();
-        let wanted = configured.saying(judged)?;
+        let wanted = configured.saying(judged);
         let notes = wanted.notes().into_iter().filter(|note| !before.contains(note)).collect();
         let report = self.become_like(wanted)?;
         Ok(Told { notes, ..told([report], vec![format!("{key} is {value} until the file is read again")]) }.into())
