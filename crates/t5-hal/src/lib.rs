@@ -33,6 +33,8 @@
 mod bus;
 pub mod dma;
 pub mod driver;
+#[cfg(feature = "vfio")]
+mod mapping;
 mod port;
 pub mod queue;
 pub mod registers;

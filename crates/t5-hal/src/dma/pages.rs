@@ -1,12 +1,12 @@
 //! Pages of memory that a function of an adapter may reach by itself.
 
-#![allow(unsafe_code, reason = "pages are mapped, and are words from then on")]
+#![allow(unsafe_code, reason = "pages are words from when they are mapped")]
 
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use crate::mapping::Mapping;
+use rustix::mm::MapFlags;
 use std::ffi::c_void;
 use std::io;
 use std::ops::Deref;
-use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
 /// Bytes of a huge page.
@@ -14,15 +14,7 @@ const HUGE_BYTES: usize = 2 << 20;
 
 /// Whole huge pages, if there are any, or as many small ones: zeros at first.
 #[derive(Debug)]
-pub struct Pages {
-    base: NonNull<c_void>,
-    bytes: usize,
-}
-
-// SAFETY: the mapping belongs to the process and not to a thread, and ends only with its owner.
-unsafe impl Send for Pages {}
-// SAFETY: what is lent of it are atomic words.
-unsafe impl Sync for Pages {}
+pub struct Pages(Mapping);
 
 impl Pages {
     /// At least that many bytes, in whole huge pages.
@@ -31,24 +23,21 @@ impl Pages {
     /// The kernel has no memory.
     pub fn new(bytes: usize) -> io::Result<Self> {
         let bytes = bytes.max(1).checked_next_multiple_of(HUGE_BYTES).ok_or(io::ErrorKind::OutOfMemory)?;
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the kernel chooses a place where nothing is, so that no memory of ours changes; nobody else learns of it.
-        let map = |flags| unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, protection, MapFlags::PRIVATE | flags) };
-        let base = map(MapFlags::HUGETLB).or_else(|_| map(MapFlags::empty()))?;
-        let base = NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { base, bytes })
+        // Of 2 MiB each, whatever size the computer takes for huge pages by itself: it may be 1 GiB.
+        let huge = MapFlags::HUGETLB | MapFlags::HUGE_2MB;
+        Mapping::of_pages(bytes, huge).or_else(|_| Mapping::of_pages(bytes, MapFlags::empty())).map(Self)
     }
 
     /// How many there are, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.0.bytes()
     }
 
     /// Where they begin.
     #[must_use]
     pub fn as_ptr(&self) -> *mut c_void {
-        self.base.as_ptr()
+        self.0.base().as_ptr()
     }
 }
 
@@ -58,15 +47,7 @@ impl Deref for Pages {
     fn deref(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is that long, aligned to a page, zeros at first, and lives as long as `self`. Words that others write meanwhile,
         // a device among them, are atomic, and any bits are a valid one.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast(), self.bytes / size_of::<AtomicU64>()) }
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        // SAFETY: it was mapped by `new` with that length, and slices of it have ended, as they borrow `self`.
-        let unmapped = unsafe { munmap(self.base.as_ptr(), self.bytes) };
-        debug_assert!(unmapped.is_ok(), "a mapping of ours can be ended");
+        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), self.bytes() / size_of::<AtomicU64>()) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A function through VFIO, and the bus that is made of it.
 
-#![allow(unsafe_code, reason = "the IOMMU is told of memory that the function may reach")]
+#![allow(unsafe_code, reason = "the IOMMU is told of memory that the function may reach, and a descriptor is borrowed")]
 
 use super::VfioError;
 use super::interrupts::Interrupts;
@@ -11,6 +11,7 @@ use crate::dma::{DmaMemory, Pages};
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -108,7 +109,9 @@ fn map(device: &VfioDevice, region: u32) -> Result<Window, VfioError> {
         return Err(failed(io::Error::new(io::ErrorKind::Unsupported, text)));
     }
     let bytes = usize::try_from(device.get_region_size(region)).map_err(io::Error::other).map_err(failed)?;
-    Window::map(device, device.get_region_offset(region), bytes).map_err(failed)
+    // SAFETY: the device is borrowed for the whole of this function, and keeps its descriptor open.
+    let file = unsafe { BorrowedFd::borrow_raw(device.as_raw_fd()) };
+    Window::map(file, device.get_region_offset(region), bytes).map_err(failed)
 }
 
 /// [`Bus`] of a function of an adapter.
@@ -144,7 +147,7 @@ impl Bus for VfioBus {
     }
 
     fn write_doorbell(&self, offset: u32, value: u32) {
-        // What stands in the memory is there before the adapter is told.
+        // What stands in the memory is there before the adapter is told. On x86-64 this fence orders all stores, to registers as well.
         fence(Ordering::SeqCst);
         self.doorbells.write(offset, value);
     }

@@ -2,43 +2,30 @@
 
 #![allow(unsafe_code, reason = "registers of a device are memory that is mapped")]
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use std::ffi::c_void;
+use crate::mapping::Mapping;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 /// A BAR, as 32-bit registers with their lowest byte first.
+///
+/// All accesses are single volatile ones of 32 bits, which a device takes in any order from any number of threads; no reference to the
+/// registers is ever made.
 #[derive(Debug)]
-pub(super) struct Window {
-    base: NonNull<c_void>,
-    bytes: usize,
-}
-
-// SAFETY: the mapping belongs to the process and not to a thread, and ends only with its owner.
-unsafe impl Send for Window {}
-// SAFETY: all accesses are single volatile ones of 32 bits, which a device takes in any order from any number of threads; no reference
-// to the registers is ever made.
-unsafe impl Sync for Window {}
+pub(super) struct Window(Mapping);
 
 impl Window {
     /// Maps `bytes` at `offset` of the device's file.
-    pub(super) fn map(device: &impl AsRawFd, offset: u64, bytes: usize) -> io::Result<Self> {
-        // SAFETY: `device` is borrowed for the whole of this function, and keeps its descriptor open.
-        let file = unsafe { BorrowedFd::borrow_raw(device.as_raw_fd()) };
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the kernel chooses a place where nothing is, so that no memory of ours changes; nobody else learns of it.
-        let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, file, offset) }?;
-        let base = NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { base, bytes })
+    pub(super) fn map(device: BorrowedFd<'_>, offset: u64, bytes: usize) -> io::Result<Self> {
+        Mapping::of_file(device, offset, bytes).map(Self)
     }
 
     /// Where a register is, if it is inside and at a multiple of four.
     fn register(&self, offset: u32) -> Option<NonNull<u32>> {
         let offset = offset as usize;
-        let is_inside = offset.is_multiple_of(4) && offset.checked_add(4).is_some_and(|end| end <= self.bytes);
+        let is_inside = offset.is_multiple_of(4) && offset.checked_add(4).is_some_and(|end| end <= self.0.bytes());
         // SAFETY: the offset and the four bytes behind it are inside the mapping, which is one object.
-        is_inside.then(|| unsafe { self.base.byte_add(offset).cast() })
+        is_inside.then(|| unsafe { self.0.base().byte_add(offset).cast() })
     }
 
     /// Reads a register. Where there is none, all bits are set, as of a device that does not answer.
@@ -56,24 +43,17 @@ impl Window {
     }
 }
 
-impl Drop for Window {
-    fn drop(&mut self) {
-        // SAFETY: it was mapped by `map` with that length, and nothing points into it but `self`, which ends.
-        let unmapped = unsafe { munmap(self.base.as_ptr(), self.bytes) };
-        debug_assert!(unmapped.is_ok(), "a mapping of ours can be ended");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read, Seek, Write};
+    use std::os::fd::AsFd;
 
     #[test]
     fn registers_have_their_lowest_byte_first_and_nothing_is_outside() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[0; 8192]).unwrap();
-        let window = Window::map(&file, 4096, 4096).unwrap();
+        let window = Window::map(file.as_fd(), 4096, 4096).unwrap();
         window.write(8, 0x0102_0304);
         window.write(4092, 7);
         for outside in [4096, 9, 4094, u32::MAX] {
