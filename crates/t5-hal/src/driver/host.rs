@@ -1,8 +1,10 @@
 //! The host's own small stack, for frames that are no offloaded connection's.
 //!
 //! In: frames that have come ([`HostStack::handle_frame`]). Out: answers ([`HostStack::poll_transmit`]): of the address of the link to who asks
-//! for it (ARP, neighbour discovery), echoes, and a RST to segments of TCP that nobody takes. It has no socket, asks nothing by itself,
-//! and holds a bounded number of frames.
+//! for it (ARP, neighbour discovery), echoes, and a RST to segments of TCP that nobody takes. It has no socket, and holds a bounded number of frames.
+//!
+//! Who is to be answered and has not told its own address of the link is asked for that, in the place of the answer. Beyond the networks of its
+//! addresses it answers nobody, as it knows no router, and no answer is longer than [`ANSWER_BYTES_MAX`].
 
 use super::Driver;
 use crate::bus::Bus;
@@ -48,7 +50,7 @@ impl HostStack {
     ///
     /// # Panics
     /// If there are more than [`HOST_ADDRESSES_MAX`], or a prefix is longer than its address: bugs of the caller.
-    pub(super) fn new(mac: [u8; 6], addresses: &[(IpAddr, u8)], mtu: u16, seed: u64) -> Self {
+    pub(super) fn new(mac: [u8; 6], addresses: &[(IpAddr, u8)], mtu: u16, seed: u64, now: Instant) -> Self {
         let mut frames = Frames { mtu_bytes: mtu.into(), ..Frames::default() };
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
         config.random_seed = seed;
@@ -58,12 +60,14 @@ impl HostStack {
                 list.push(IpCidr::new(address.into(), prefix)).expect("few addresses are given");
             }
         });
-        Self { interface, sockets: SocketSet::new(Vec::new()), frames, begin: Instant::now() }
+        Self { interface, sockets: SocketSet::new(Vec::new()), frames, begin: now }
     }
 
-    /// A frame has come.
-    pub(super) fn handle_frame(&mut self, frame: Vec<u8>) {
+    /// A frame of that length has come, which is read if there is room for it.
+    pub(super) fn handle_frame(&mut self, length: usize, read: impl FnOnce(&mut [u8])) {
         if self.frames.inbound.len() < FRAMES_MAX {
+            let mut frame = vec![0; length];
+            read(&mut frame);
             self.frames.inbound.push_back(frame);
         }
     }
@@ -82,16 +86,19 @@ impl<B: Bus> Driver<B> {
     /// Keeps a frame that has come, if somebody is there for it. It stands behind [`PACKET_SHIFT`] bytes in a buffer.
     pub(super) fn take_frame(&mut self, buffer: u64, length: usize) {
         let Some(host) = &mut self.host else { return };
-        let mut frame = vec![0; length.saturating_sub(PACKET_SHIFT)];
-        self.bus.memory().read(buffer + PACKET_SHIFT as u64, &mut frame).expect("a buffer is in the memory");
-        host.handle_frame(frame);
+        let memory = self.bus.memory();
+        host.handle_frame(length.saturating_sub(PACKET_SHIFT), |frame| {
+            memory.read(buffer + PACKET_SHIFT as u64, frame).expect("a buffer is in the memory");
+        });
     }
 
-    /// Answers frames that have come. An answer that is too long, or finds no room, is lost as on a wire.
+    /// Answers frames that have come, as long as there is room. An answer that is too long is lost as on a wire.
     pub(super) fn answer_frames(&mut self, now: Instant) {
         let (Some(host), Some(queue)) = (&mut self.host, &mut self.queues.frames) else { return };
-        while let Some(frame) = host.poll_transmit(now) {
-            if frame.len() > ANSWER_BYTES_MAX || queue.room_bytes() < WORK_REQUEST_BYTES_MAX {
+        while queue.room_bytes() >= WORK_REQUEST_BYTES_MAX
+            && let Some(frame) = host.poll_transmit(now)
+        {
+            if frame.len() > ANSWER_BYTES_MAX {
                 continue;
             }
             let core = TxPktCore {
@@ -132,6 +139,10 @@ impl Device for Frames {
     type TxToken<'a> = Outbound<'a>;
 
     fn receive(&mut self, _: Time) -> Option<(Inbound, Outbound<'_>)> {
+        // What comes is answered where there is room for the answer, and waits else.
+        if self.outbound.len() >= FRAMES_MAX {
+            return None;
+        }
         let frame = self.inbound.pop_front()?;
         Some((Inbound(frame), Outbound(&mut self.outbound)))
     }
@@ -166,9 +177,7 @@ impl TxToken for Outbound<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
         let mut frame = vec![0; length];
         let result = write(&mut frame);
-        if self.0.len() < FRAMES_MAX {
-            self.0.push_back(frame);
-        }
+        self.0.push_back(frame);
         result
     }
 }
@@ -182,8 +191,14 @@ mod tests {
     const OURS: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-    fn stack() -> HostStack {
-        HostStack::new(OURS, &[("192.0.2.4".parse().unwrap(), 24)], 1500, 1)
+    /// A stack, and the time at which it begins.
+    fn stack() -> (HostStack, Instant) {
+        let now = Instant::now();
+        (HostStack::new(OURS, &[("192.0.2.4".parse().unwrap(), 24)], 1500, 1, now), now)
+    }
+
+    fn give(stack: &mut HostStack, frame: &[u8]) {
+        stack.handle_frame(frame.len(), |place| place.copy_from_slice(frame));
     }
 
     /// Who has that address?
@@ -208,24 +223,62 @@ mod tests {
 
     #[test]
     fn who_asks_for_the_link_address_is_told_it_and_for_anothers_nothing() {
-        let mut stack = stack();
-        stack.handle_frame(question([192, 0, 2, 5]));
-        assert_eq!(stack.poll_transmit(Instant::now()), None);
-        stack.handle_frame(question([192, 0, 2, 4]));
-        let answer = stack.poll_transmit(Instant::now()).unwrap();
+        let (mut stack, now) = stack();
+        give(&mut stack, &question([192, 0, 2, 5]));
+        assert_eq!(stack.poll_transmit(now), None);
+        give(&mut stack, &question([192, 0, 2, 4]));
+        let answer = stack.poll_transmit(now).unwrap();
         assert_eq!((&answer[..6], &answer[6..12]), (&THEIRS[..], &OURS[..]));
         let arp = ArpPacket::new_checked(&answer[LINK_BYTES..]).unwrap();
         assert_eq!(arp.operation(), ArpOperation::Reply);
         assert_eq!((arp.source_hardware_addr(), arp.source_protocol_addr()), (&OURS[..], &[192, 0, 2, 4][..]));
-        assert_eq!(stack.poll_transmit(Instant::now()), None);
+        assert_eq!(stack.poll_transmit(now), None);
     }
 
     #[test]
     fn a_flood_is_bounded() {
-        let mut stack = stack();
-        (0..10_000).for_each(|_| stack.handle_frame(question([192, 0, 2, 4])));
-        let answers = std::iter::from_fn(|| stack.poll_transmit(Instant::now())).count();
+        let (mut stack, now) = stack();
+        (0..10_000).for_each(|_| give(&mut stack, &question([192, 0, 2, 4])));
+        let answers = std::iter::from_fn(|| stack.poll_transmit(now)).count();
         assert!((1..=FRAMES_MAX).contains(&answers), "{answers} answers");
+    }
+
+    #[test]
+    fn answers_that_are_not_taken_are_not_lost() {
+        let (mut stack, now) = stack();
+        for _ in 0..FRAMES_MAX {
+            give(&mut stack, &question([192, 0, 2, 4]));
+        }
+        assert!(stack.poll_transmit(now).is_some());
+        for _ in 0..FRAMES_MAX {
+            give(&mut stack, &question([192, 0, 2, 4]));
+        }
+        let answers = std::iter::from_fn(|| stack.poll_transmit(now)).count();
+        assert_eq!(answers, 2 * FRAMES_MAX - 1);
+    }
+
+    /// An echo request with 8 bytes from that address.
+    fn echo(source: [u8; 4]) -> Vec<u8> {
+        let icmp = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
+        let mut ip = [&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0][..], &source, &[192, 0, 2, 4]].concat();
+        smoltcp::wire::Ipv4Packet::new_unchecked(&mut ip).fill_checksum();
+        [&OURS[..], &THEIRS, &[8, 0], &ip, &icmp].concat()
+    }
+
+    #[test]
+    fn who_is_not_known_is_asked_for_its_address_and_beyond_a_router_is_nobody() {
+        let (mut stack, now) = stack();
+        give(&mut stack, &echo([192, 0, 2, 9]));
+        let asked = stack.poll_transmit(now).unwrap();
+        let arp = ArpPacket::new_checked(&asked[LINK_BYTES..]).unwrap();
+        assert_eq!((arp.operation(), arp.target_protocol_addr()), (ArpOperation::Request, &[192, 0, 2, 9][..]));
+        assert_eq!(stack.poll_transmit(now), None);
+        give(&mut stack, &question([192, 0, 2, 4]));
+        assert!(stack.poll_transmit(now).is_some());
+        give(&mut stack, &echo([192, 0, 2, 9]));
+        assert_eq!(stack.poll_transmit(now).unwrap()[LINK_BYTES + 20], 0, "an echo reply");
+        give(&mut stack, &echo([198, 51, 100, 9]));
+        assert_eq!(stack.poll_transmit(now), None);
     }
 
     proptest! {
@@ -236,9 +289,9 @@ mod tests {
                 frame[12..14].copy_from_slice(&[8, 0]);
                 frame[14] = 0x45;
             }
-            let mut stack = stack();
-            stack.handle_frame(frame);
-            while stack.poll_transmit(Instant::now()).is_some() {}
+            let (mut stack, now) = stack();
+            give(&mut stack, &frame);
+            while stack.poll_transmit(now).is_some() {}
         }
     }
 }

@@ -178,7 +178,7 @@ impl<B: Bus> Driver<B> {
             placements: Placements::new(adapter.tag_format, pods),
             next_hops: NextHops::new(adapter.next_hops.clone()),
             host: (!config.addresses.is_empty())
-                .then(|| HostStack::new(adapter.mac, &config.addresses, config.mtu, config.seed)),
+                .then(|| HostStack::new(adapter.mac, &config.addresses, config.mtu, config.seed, clock())),
             listeners: Slab::new(),
             openings: Slab::new(),
             connections: (0..adapter.tids).map(|_| None).collect(),
