@@ -7,7 +7,7 @@ use t5_hal::dma::DmaMemory;
 use t5_hal::driver::{Driver, DriverConfig, DriverError, DriverEvent, OffloadMode, OpenTarget, execute};
 use t5_hal::registers::UserDoorbell;
 use t5_hal::wire::*;
-use t5_model::adapter::{Adapter, FunctionBus};
+use t5_model::adapter::{Adapter, Fault, FunctionBus};
 
 const HOSTILE: u8 = 2;
 const VICTIM: u8 = 5;
@@ -33,13 +33,14 @@ fn interface(bus: &FunctionBus, pf: u8) -> Result<ViCommand, DriverError> {
     execute(bus, &ask, &mut Instant::now)
 }
 
-/// Asks for an exact address; what is said of it.
-fn address(bus: &FunctionBus, vi: u16, number: u16) -> u16 {
+/// Asks for an exact address, at an index of the table or anywhere; where it stands, and what is said of it.
+fn address(bus: &FunctionBus, vi: u16, number: u16, index: u16) -> (u16, u16) {
     let mut ask = ViMacCommand::request(Access::WRITE, vi.into());
-    ask.entries[0].index = ViMacIndex::new().with_bit(ViMacIndex::VALID, true).with(ViMacIndex::IDX, MAC_ADD);
+    ask.entries[0].index = ViMacIndex::new().with_bit(ViMacIndex::VALID, true).with(ViMacIndex::IDX, index);
     let [high, low] = number.to_be_bytes();
     ask.entries[0].address = [2, 1, 0, 0, high, low];
-    execute(bus, &ask, &mut Instant::now).unwrap().entries[0].index.get(ViMacIndex::SMAC_RESULT)
+    let answer = execute(bus, &ask, &mut Instant::now).unwrap().entries[0].index;
+    (answer.get(ViMacIndex::IDX), answer.get(ViMacIndex::SMAC_RESULT))
 }
 
 #[test]
@@ -55,8 +56,15 @@ fn interfaces_and_addresses_are_left_for_others() {
     };
     assert!(matches!(refusal, DriverError::Refused { code: Some(ReturnCode::NoMemory), .. }), "{refusal}");
     assert_eq!(made.len(), 28);
-    let taken = (0..400).filter(|&number| address(&hostile, made[usize::from(number) % 28], number) == 0).count();
-    assert_eq!(taken, 112);
+    let ask = |number: u16, index| address(&hostile, made[usize::from(number) % 28], number, index);
+    let taken: Vec<u16> =
+        (0..400).map(|number| ask(number, MAC_ADD)).filter(|answer| answer.1 == 0).map(|answer| answer.0).collect();
+    assert_eq!(taken.len(), 112);
+    // The first is replaced by another of the same interface; one that another interface has is not to be had, and the first stays.
+    assert_eq!(ask(28 * 20, taken[0]), (taken[0], 0));
+    assert_eq!(ask(28 * 21 + 1, taken[0]), (MAC_ADD, ViMacResult::NoMemory.to_wire().into()));
+    assert_eq!(ask(28 * 20, MAC_ADD_PERSISTENT).1, ViMacResult::NoMemory.to_wire().into(), "there is still no room");
+    assert_eq!(ask(28 * 22, taken[0]), (taken[0], 0), "it stood where it was");
     // All that the others need is there.
     driver(&adapter, VICTIM);
     driver(&adapter, 4);
@@ -112,4 +120,5 @@ fn doorbells_that_nobody_hears_are_bounded() {
     assert!(adapter.waiting_doorbells(HOSTILE) <= 1 << 16);
     while adapter.poll() {}
     assert_eq!(adapter.waiting_doorbells(HOSTILE), 0);
+    assert_eq!(adapter.take_fault(HOSTILE), Some(Fault::Doorbells), "those that were lost are told");
 }

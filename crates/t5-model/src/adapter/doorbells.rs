@@ -12,13 +12,16 @@ pub(super) enum Doorbell {
     Descriptor { offset: u32 },
 }
 
-/// Doorbells that wait to be heard; a driver that rings more before its adapter has a turn has rung for all its queues many times over, and those are lost.
+/// Doorbells that wait to be heard, far more than a driver has queues and their descriptors. Each says by how much a queue has grown, so that one that is lost is a
+/// fault of whoever rang more.
 const WAITING_MAX: usize = 1 << 16;
 
 /// Doorbells of one function that were rung and not heard.
 #[derive(Debug, Default)]
 pub(super) struct Doorbells {
     rung: Mutex<Vec<Doorbell>>,
+    /// Whether some were lost since the list was taken; changed under its lock.
+    has_lost: AtomicBool,
     /// Whether the list has some; changed with the list, under its lock.
     is_rung: AtomicBool,
 }
@@ -28,6 +31,8 @@ impl Doorbells {
         let mut rung = self.rung.lock();
         if rung.len() < WAITING_MAX {
             rung.push(doorbell);
+        } else {
+            self.has_lost.store(true, Ordering::Relaxed);
         }
         self.is_rung.store(true, Ordering::SeqCst);
     }
@@ -36,13 +41,16 @@ impl Doorbells {
         self.rung.lock().len()
     }
 
-    /// Takes all of them into an empty list.
-    pub(super) fn take(&self, heard: &mut Vec<Doorbell>) {
-        if self.is_rung.load(Ordering::SeqCst) {
-            let mut rung = self.rung.lock();
-            std::mem::swap(&mut *rung, heard);
-            self.is_rung.store(false, Ordering::SeqCst);
+    /// Takes all of them into an empty list; says whether more were rung, and lost.
+    #[must_use]
+    pub(super) fn take(&self, heard: &mut Vec<Doorbell>) -> bool {
+        if !self.is_rung.load(Ordering::SeqCst) {
+            return false;
         }
+        let mut rung = self.rung.lock();
+        std::mem::swap(&mut *rung, heard);
+        self.is_rung.store(false, Ordering::SeqCst);
+        self.has_lost.swap(false, Ordering::Relaxed)
     }
 
     /// Whether there are some. Whoever has just let go of the adapter sees all that were rung by those who found it taken.
@@ -64,7 +72,7 @@ mod tests {
             scope.spawn(|| (0..1000).for_each(ring));
             let (mut count, mut heard) = (0, Vec::new());
             while count < 1000 {
-                doorbells.take(&mut heard);
+                assert!(!doorbells.take(&mut heard));
                 for doorbell in heard.drain(..) {
                     assert!(matches!(doorbell, Doorbell::Word { offset, .. } if offset == count), "in their order");
                     count += 1;
@@ -72,5 +80,20 @@ mod tests {
             }
         });
         assert!(!doorbells.is_rung());
+    }
+
+    #[test]
+    fn what_is_lost_is_told_once() {
+        let (doorbells, mut heard) = (Doorbells::default(), Vec::new());
+        let ring = |count: usize| (0..count).for_each(|_| doorbells.ring(Doorbell::Descriptor { offset: 0 }));
+        ring(WAITING_MAX);
+        assert!(!doorbells.take(&mut heard));
+        heard.clear();
+        ring(WAITING_MAX + 1);
+        assert!(doorbells.take(&mut heard));
+        assert_eq!(heard.len(), WAITING_MAX);
+        heard.clear();
+        ring(1);
+        assert!(!doorbells.take(&mut heard));
     }
 }

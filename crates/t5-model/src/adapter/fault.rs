@@ -42,6 +42,9 @@ pub enum Fault {
         /// Which queue.
         queue: u32,
     },
+    /// More doorbells were rung before the adapter had a turn than it keeps: queues have grown by less than the driver believes.
+    #[error("doorbells were rung faster than they are heard, and some were lost")]
+    Doorbells,
     /// A message about a connection that is not the function's, or not in that state.
     #[error("a message names connection {tid}, which is not the function's or not ready for it")]
     NoConnection {

@@ -23,6 +23,32 @@ const PORT_CAPABILITIES: u16 = 0x0a;
 
 type Answer<T> = Result<T, ReturnCode>;
 
+/// What the three commands of egress queues have in common.
+struct EgressAsked {
+    length: AllocLength,
+    id: u32,
+    fetch: EgressFetch,
+    size: EgressSize,
+    address: u64,
+}
+
+/// Does a command of an egress queue, and answers by its numbers.
+macro_rules! egress_queue {
+    ($core:ident, $pf:ident, $command:ident, $id:ident, $kind:expr) => {{
+        let asked = EgressAsked {
+            length: $command.length,
+            id: $command.eq.get($id::EQID),
+            fetch: $command.fetch,
+            size: $command.size,
+            address: $command.address.get(),
+        };
+        let id = $core.egress_queue($pf, $kind, &asked)?;
+        $command.eq = $command.eq.with($id::EQID, id);
+        $command.physical_eq = EgressId::new().with(EgressId::EQID, id);
+        $command.into()
+    }};
+}
+
 impl Core {
     /// Does the command that stands in a function's mailbox.
     pub(super) fn run_firmware(&mut self, pf: usize) -> bool {
@@ -71,50 +97,13 @@ impl Core {
             Command::IqCommand(command) => self.ingress_queue(pf, command)?.into(),
             Command::EqEthCommand(mut command) => {
                 let interface = self.owned_interface(pf, command.flags.get(EthEgressFlags::VIID) as u16);
-                let kind = interface.map(EgressKind::Ethernet);
-                let id = command.eq.get(EgressId::EQID);
-                let id = self.egress_queue(
-                    pf,
-                    command.length,
-                    id,
-                    kind,
-                    command.fetch,
-                    command.size,
-                    command.address.get(),
-                )?;
-                command.eq = EgressId::new().with(EgressId::EQID, id);
-                command.physical_eq = command.eq;
-                command.into()
+                egress_queue!(self, pf, command, EgressId, interface.map(EgressKind::Ethernet))
             }
             Command::EqCtrlCommand(mut command) => {
-                let id = command.eq.get(CtrlEgressId::EQID);
-                let id = self.egress_queue(
-                    pf,
-                    command.length,
-                    id,
-                    Ok(EgressKind::Control),
-                    command.fetch,
-                    command.size,
-                    command.address.get(),
-                )?;
-                command.eq = command.eq.with(CtrlEgressId::EQID, id);
-                command.physical_eq = EgressId::new().with(EgressId::EQID, id);
-                command.into()
+                egress_queue!(self, pf, command, CtrlEgressId, Ok(EgressKind::Control))
             }
             Command::EqOffloadCommand(mut command) => {
-                let id = command.eq.get(EgressId::EQID);
-                let id = self.egress_queue(
-                    pf,
-                    command.length,
-                    id,
-                    Ok(EgressKind::Offload),
-                    command.fetch,
-                    command.size,
-                    command.address.get(),
-                )?;
-                command.eq = EgressId::new().with(EgressId::EQID, id);
-                command.physical_eq = command.eq;
-                command.into()
+                egress_queue!(self, pf, command, EgressId, Ok(EgressKind::Offload))
             }
             Command::ViCommand(command) => self.virtual_interface(pf, command)?.into(),
             Command::ViMacCommand(command) => self.addresses(pf, command)?.into(),
@@ -257,29 +246,19 @@ impl Core {
         Ok(command)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the three commands of egress queues have these fields in common")]
-    fn egress_queue(
-        &mut self,
-        pf: usize,
-        length: AllocLength,
-        id: u32,
-        kind: Answer<EgressKind>,
-        fetch: EgressFetch,
-        size: EgressSize,
-        address: u64,
-    ) -> Answer<u32> {
+    fn egress_queue(&mut self, pf: usize, kind: Answer<EgressKind>, asked: &EgressAsked) -> Answer<u32> {
         let function = self.function(pf);
-        if length.is_set(AllocLength::FREE) {
-            return function.egress.remove(&id).map(|queue| queue.id).ok_or(ReturnCode::NoEntry);
+        if asked.length.is_set(AllocLength::FREE) {
+            return function.egress.remove(&asked.id).map(|queue| queue.id).ok_or(ReturnCode::NoEntry);
         }
         let kind = kind?;
-        let iq = fetch.get(EgressFetch::IQID) as u16;
-        let size = size.get(EgressSize::EQSIZE) as u16;
+        let iq = asked.fetch.get(EgressFetch::IQID) as u16;
+        let size = asked.size.get(EgressSize::EQSIZE) as u16;
         if !function.ingress.contains_key(&iq) || !(16..=8192).contains(&size) {
             return Err(ReturnCode::Invalid);
         }
         let id = function.free_egress_id().ok_or(ReturnCode::NoMemory)?;
-        function.egress.insert(id, EgressQueue::new(id, kind, iq, address, size));
+        function.egress.insert(id, EgressQueue::new(id, kind, iq, asked.address, size));
         Ok(id)
     }
 
@@ -410,7 +389,7 @@ impl Function {
     }
 }
 
-/// Adds an address to an interface, if the function has room for more, or takes it away, and writes into the entry what became of it.
+/// Adds an address to an interface, if the function has room for more, changes it, or takes it away, and writes into the entry what became of it.
 fn change_address(switch: &mut Switch, number: InterfaceNumber, entry: &mut ViMacExact, has_room: bool) {
     let address = MacAddress(entry.address);
     let index = entry.index.get(ViMacIndex::IDX);
@@ -419,13 +398,10 @@ fn change_address(switch: &mut Switch, number: InterfaceNumber, entry: &mut ViMa
             switch.remove_address(number, address);
             Ok(usize::from(index))
         }
-        // Whatever was asked for, the address stands where there is room; an old one at that index goes.
-        _ => {
-            if index < MAC_FREE_INDEX {
-                switch.remove_address_at(number, index.into());
-            }
-            if has_room { switch.add_address(number, address) } else { Err(AddressError::Full) }
-        }
+        MAC_ADD | MAC_ADD_PERSISTENT if has_room => switch.add_address(number, address),
+        MAC_ADD | MAC_ADD_PERSISTENT => Err(AddressError::Full),
+        // In the place of the one at that index, which stays if this one cannot have it.
+        _ => switch.replace_address(number, index.into(), address, has_room),
     };
     let (index, result) = match result {
         Ok(index) => (index as u16, ViMacResult::Success),

@@ -145,6 +145,9 @@ impl Core {
         now: Duration,
     ) -> Done<()> {
         let peer = peer_of(request)?;
+        if !self.may_open(pf, RECEIVE_BYTES) {
+            return Err(ReturnCode::NoMemory);
+        }
         let seed = self.random.u64(..);
         let own = self.function(pf).interfaces.iter().next().ok_or(ReturnCode::LinkDown)?;
         let source = self.address_of(own);
@@ -169,7 +172,7 @@ impl Core {
         let tuple = Tuple { local, peer };
         let tcp = Connection::connect(tcp, tuple, now).map_err(|_| ReturnCode::AddressNotAvailable)?;
         let mut flow = Flow::new(pf, own, tuple, iq, Phase::Firmware { session: number });
-        flow.tcp = Some(tcp);
+        (flow.tcp, flow.window_bytes) = (Some(tcp), RECEIVE_BYTES as u32);
         let tid = self.insert(flow).ok_or(ReturnCode::NoMemory)?;
         // The number stands where the driver's request has room for it.
         reply.rest[8..12].copy_from_slice(&number.to_be_bytes());

@@ -256,7 +256,10 @@ impl Core {
     fn hear(&mut self, doorbells: &[Doorbells; FUNCTIONS], now: Duration) {
         let mut heard = std::mem::take(&mut self.heard);
         for (function, doorbells) in self.functions.iter_mut().zip(doorbells) {
-            doorbells.take(&mut heard);
+            let lost = doorbells.take(&mut heard);
+            if let (true, Some(function)) = (lost, &mut *function) {
+                function.fault(Fault::Doorbells);
+            }
             for doorbell in heard.drain(..) {
                 let Some(function) = function else { continue };
                 match doorbell {

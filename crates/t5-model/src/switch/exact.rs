@@ -65,6 +65,37 @@ impl ExactTable {
         Ok(at)
     }
 
+    /// Gives an interface an address in the place of the one at an index. If nobody else has the old one it takes its entry, so that it needs no room;
+    /// else it needs `has_room`.
+    pub(super) fn replace(
+        &mut self,
+        at: usize,
+        port: PortNumber,
+        address: MacAddress,
+        interface: InterfaceNumber,
+        has_room: bool,
+    ) -> Result<usize, AddressError> {
+        let key = (port, address);
+        let is_known = self.index.contains_key(&key);
+        if let Some(Some(old)) = self.entries.get_mut(at)
+            && !is_known
+            && old.members == InterfaceSet::of(interface)
+        {
+            self.index.remove(&old.key);
+            self.index.insert(key, at);
+            old.key = key;
+            return Ok(at);
+        }
+        if !is_known && !has_room {
+            return Err(AddressError::Full);
+        }
+        let new = self.add(port, address, interface)?;
+        if new != at {
+            self.remove_at(at, interface);
+        }
+        Ok(new)
+    }
+
     /// How many addresses belong to one of those interfaces or more.
     pub(super) fn count(&self, interfaces: InterfaceSet) -> usize {
         self.entries.iter().flatten().filter(|entry| entry.members.meets(interfaces)).count()
@@ -141,6 +172,35 @@ mod tests {
         assert_eq!(members.iter().collect::<Vec<_>>(), [interface(127)]);
         table.remove_all(interface(127));
         assert!(table.members(PORT, GROUP).is_none());
+    }
+
+    #[test]
+    fn an_address_is_replaced_in_a_full_table_and_stays_where_another_cannot_have_its_place() {
+        let mut table = ExactTable::default();
+        for number in 1..=EXACT_ENTRIES_MAX {
+            table.add(PORT, single(number as u16), interface((number % 2) as u8)).unwrap();
+        }
+        let has =
+            |table: &ExactTable, number| table.members(PORT, single(number)).map(|all| all.iter().next().unwrap());
+        assert_eq!(table.replace(0, PORT, single(999), interface(1), false), Ok(0));
+        assert_eq!((has(&table, 1), has(&table, 999)), (None, Some(interface(1))));
+        assert_eq!(table.replace(0, PORT, single(2), interface(1), true), Err(AddressError::Taken));
+        assert_eq!(
+            table.replace(1, PORT, single(7777), interface(1), true),
+            Err(AddressError::Full),
+            "another's place"
+        );
+        assert_eq!((has(&table, 999), has(&table, 2)), (Some(interface(1)), Some(interface(0))));
+        assert_eq!(table.replace(0, PORT, single(3), interface(1), false), Ok(2), "one that it has already");
+        assert_eq!((has(&table, 999), has(&table, 3)), (None, Some(interface(1))));
+        table.add(PORT, GROUP, interface(1)).unwrap();
+        table.add(PORT, GROUP, interface(2)).unwrap();
+        assert_eq!(
+            table.replace(0, PORT, single(4444), interface(1), false),
+            Err(AddressError::Full),
+            "others stay in it"
+        );
+        assert_eq!(table.members(PORT, GROUP).unwrap().iter().count(), 2);
     }
 
     #[test]

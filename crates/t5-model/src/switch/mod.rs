@@ -197,22 +197,39 @@ impl Switch {
     /// # Errors
     /// See [`AddressError`]. There is no such interface: [`AddressError::NotAllowed`].
     pub fn add_address(&mut self, number: InterfaceNumber, address: MacAddress) -> Result<usize, AddressError> {
+        let port = self.port_of_address(number, address)?;
+        self.exact.add(port, address, number)
+    }
+
+    /// Gives an interface an address in the place of the one at an index of the table, and says where it stands. Unless the interface alone had the old
+    /// one, that takes room for one more.
+    ///
+    /// # Errors
+    /// As of [`add_address`](Self::add_address); what was there stays.
+    pub fn replace_address(
+        &mut self,
+        number: InterfaceNumber,
+        index: usize,
+        address: MacAddress,
+        has_room: bool,
+    ) -> Result<usize, AddressError> {
+        let port = self.port_of_address(number, address)?;
+        self.exact.replace(index, port, address, number, has_room)
+    }
+
+    /// The port of an interface that may have that address.
+    fn port_of_address(&self, number: InterfaceNumber, address: MacAddress) -> Result<PortNumber, AddressError> {
         let interface = self.interface(number).ok_or(AddressError::NotAllowed)?;
         if address.cast() == Cast::Unicast && !interface.allows_address(address) {
             return Err(AddressError::NotAllowed);
         }
-        self.exact.add(interface.port, address, number)
+        Ok(interface.port)
     }
 
     /// Takes an address from an interface; says whether it had it.
     pub fn remove_address(&mut self, number: InterfaceNumber, address: MacAddress) -> bool {
         let Some(port) = self.interface(number).map(|interface| interface.port) else { return false };
         self.exact.remove(port, address, number)
-    }
-
-    /// Takes the address at an index of the table from an interface; says whether it had it.
-    pub fn remove_address_at(&mut self, number: InterfaceNumber, index: usize) -> bool {
-        self.exact.remove_at(index, number)
     }
 
     /// How many exact addresses those interfaces have, each counted once.
