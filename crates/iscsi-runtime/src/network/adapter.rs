@@ -244,7 +244,10 @@ impl AdapterEnd {
                     happened.push(Happening::Connected(token, Err(refusal(status))));
                 }
             }
-            DriverEvent::Listening { .. } | DriverEvent::ListenerClosed { .. } | DriverEvent::Filter { .. } => {}
+            DriverEvent::Listening { .. }
+            | DriverEvent::ListenerClosed { .. }
+            | DriverEvent::Filter { .. }
+            | DriverEvent::FilterHits { .. } => {}
         }
     }
 

@@ -1,8 +1,9 @@
 //! Bring-up: from an adapter that nobody drives to one with an interface and queues.
 
 use super::error::DriverError;
+use super::incoming::Incoming;
 use super::mailbox::execute;
-use super::{DriverConfig, Incoming, Queues};
+use super::{DriverConfig, Queues};
 use crate::bus::Bus;
 use crate::dma::Heap;
 use crate::queue::{EgressQueue, FREE_LIST_UNIT, FreeList, IngressQueue};

@@ -1,13 +1,14 @@
 //! Filters: what the adapter's switch does with frames for the function's interfaces that look a certain way.
 
-use super::Driver;
+use super::{Driver, DriverEvent};
 use crate::bus::Bus;
 use crate::wire::*;
 use std::net::IpAddr;
 use std::ops::Range;
 use zerocopy::IntoBytes;
 
-/// What frames have to look like, and what becomes of them. Whatever is `None` may be anything.
+/// What frames have to look like, and what becomes of them. Whatever is `None` may be anything; but a rule with a protocol or a port, and without an
+/// address of IPv6, is for IPv4 alone, as a filter of the adapter is for one of the two. For both it takes two rules, the other with `::/0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterRule {
     /// The port that they came in by.
@@ -93,15 +94,12 @@ pub enum FilterError {
 
 impl<B: Bus> Driver<B> {
     /// Asks for a filter in the place of the one at an index (see [`Adapter::filters`](super::Adapter::filters)), or for none; of
-    /// several that match, the lowest index decides. [`DriverEvent::Filter`](super::DriverEvent::Filter) tells what became of it.
+    /// several that match, the lowest index decides. [`DriverEvent::Filter`] tells what became of it.
     ///
     /// # Errors
     /// The function has no such filter, the rule has values that are none, or there is no room in the queue now.
     pub fn set_filter(&mut self, index: u32, rule: Option<&FilterRule>) -> Result<(), FilterError> {
-        let range = self.adapter.filters.clone();
-        if !range.contains(&index) {
-            return Err(FilterError::Index { index, range });
-        }
+        self.check_filter(index)?;
         let mut request = match rule {
             Some(rule) => self.filter_of(rule)?,
             None => {
@@ -112,10 +110,41 @@ impl<B: Bus> Driver<B> {
         request.flow = WorkRequestFlow::of(0, size_of::<Filter>());
         request.tid = request.tid.with(FilterTid::TID, index);
         request.reply = FilterReply::new().with(FilterReply::RX_RPL_IQ, self.rss_queue(0));
-        if !self.backlog.is_empty() || self.queues.control.room_bytes() < size_of::<Filter>() {
+        self.ask_of_filter(request.as_bytes())
+    }
+
+    /// Asks what a filter that counts has counted. [`DriverEvent::FilterHits`] tells; of an index without filter nothing is told.
+    ///
+    /// # Errors
+    /// The function has no filter of that index, or there is no room in the queue now.
+    pub fn filter_hits(&mut self, index: u32) -> Result<(), FilterError> {
+        self.check_filter(index)?;
+        let reply_control = ReplyControl::new().with(ReplyControl::QUEUENO, self.rss_queue(0));
+        let request = GetTcb { reply_control, ..GetTcb::new(index, index) };
+        self.ask_of_filter(request.as_bytes())
+    }
+
+    /// The control block of a filter has come; one that nobody asked for tells nothing.
+    pub(super) fn handle_filter_block(&mut self, reply: &GetTcbRpl, block: &[u8]) {
+        let index = reply.opcode_tid.get(OpcodeTid::TID);
+        if self.adapter.filters.contains(&index)
+            && let Ok((block, _)) = FilterBlock::split_from(block)
+        {
+            let (frames, bytes) = (block.frames.get(), block.bytes.get());
+            self.events.push_back(DriverEvent::FilterHits { index, frames, bytes });
+        }
+    }
+
+    fn check_filter(&self, index: u32) -> Result<(), FilterError> {
+        let range = self.adapter.filters.clone();
+        if range.contains(&index) { Ok(()) } else { Err(FilterError::Index { index, range }) }
+    }
+
+    fn ask_of_filter(&mut self, request: &[u8]) -> Result<(), FilterError> {
+        if !self.backlog.is_empty() || self.queues.control.room_bytes() < request.len() {
             return Err(FilterError::Full);
         }
-        self.queues.control.push(&self.bus, &[request.as_bytes()]);
+        self.queues.control.push(&self.bus, &[request]);
         self.ring();
         Ok(())
     }

@@ -17,6 +17,7 @@ mod error;
 mod filter;
 mod host;
 mod identify;
+mod incoming;
 pub mod initiator;
 mod mailbox;
 mod open;
@@ -40,11 +41,12 @@ pub use transmit::SEND_QUEUE_BYTES_MAX;
 
 use crate::bus::Bus;
 use crate::dma::Heap;
-use crate::queue::{EgressQueue, FreeList, IngressQueue};
+use crate::queue::EgressQueue;
 use crate::wire::*;
 use bring_up::bring_up;
 use connection::{Connection, State};
 use host::HostStack;
+use incoming::Incoming;
 use iscsi_transport::{PortError, PortErrorKind, Received};
 use open::{Listener, NextHops, Opening};
 use slab::Slab;
@@ -108,6 +110,15 @@ pub enum DriverEvent {
         /// What became of it; none if the adapter says what is nothing.
         result: Option<FilterResult>,
     },
+    /// What a filter has counted since it was set.
+    FilterHits {
+        /// Its index.
+        index: u32,
+        /// Frames, modulo 2^32.
+        frames: u32,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// A connection has something to receive, or room to send, or has ended: receive until there is nothing, and flush.
     Ready {
         /// The connection.
@@ -122,13 +133,6 @@ struct Queues {
     /// For frames, where the driver answers for addresses.
     frames: Option<EgressQueue>,
     incoming: Vec<Incoming>,
-}
-
-/// Where messages come by, with the buffers of those that carry something.
-#[derive(Debug)]
-struct Incoming {
-    queue: IngressQueue,
-    free_list: FreeList,
 }
 
 /// The driver of one function of an adapter.

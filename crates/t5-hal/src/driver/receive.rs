@@ -1,6 +1,7 @@
 //! What comes from the adapter in the ingress queue, each message to whom it belongs.
 
 use super::connection::{Arrived, Assembly, State};
+use super::incoming::Turn;
 use super::placement::Placed;
 use super::{AHS_BYTES_MAX, Driver, DriverError, DriverEvent, OffloadMode};
 use crate::bus::Bus;
@@ -29,41 +30,26 @@ struct Message<'a> {
 }
 
 impl<B: Bus> Driver<B> {
-    /// Handles all that is in the ingress queues.
+    /// Handles what is in the ingress queues.
     pub(super) fn handle_ingress(&mut self) {
         self.bus.poll();
-        for at in 0..self.queues.incoming.len() {
-            while self.failure.is_none()
-                && let Some(entry) = self.queues.incoming[at].queue.next(&self.bus)
-            {
-                self.handle_entry(at, &entry);
-            }
-            self.queues.incoming[at].queue.report(&self.bus, false);
-        }
-    }
-
-    /// Handles a message of that ingress queue.
-    fn handle_entry(&mut self, at: usize, entry: &IngressEntry) {
-        match EntryKind::from_wire(entry.kind.get(EntryType::TYPE)) {
-            Some(EntryKind::Cpl) => self.handle_message(&entry.message, None),
-            Some(EntryKind::FreeListBuffer) => match self.queues.incoming[at].free_list.take(&self.bus, entry.length) {
-                Ok(address) if entry.header.opcode == ReplyOpcode::RxPkt.to_wire() => {
-                    self.take_frame(address, entry.length.get(FreeListLength::LEN) as usize);
+        let mut turn = Turn::default();
+        while self.failure.is_none()
+            && let Some(arrival) = self.queues.next_arrival(&self.bus, &mut turn)
+        {
+            match arrival {
+                Ok((entry, None)) => self.handle_message(&entry.message, None),
+                Ok((entry, Some((address, length)))) if entry.header.opcode == ReplyOpcode::RxPkt.to_wire() => {
+                    self.take_frame(address, length);
                 }
-                Ok(address) => {
-                    let length = entry.length.get(FreeListLength::LEN) as usize;
+                Ok((_, Some((address, length)))) => {
                     let mut front = [0; FRONT_BYTES];
                     let front = &mut front[..length.min(FRONT_BYTES)];
                     self.bus.memory().read(address, front).expect("a buffer is in the memory");
                     self.handle_message(front, Some((address, length)));
                 }
-                Err(error) => {
-                    let queue = self.queues.incoming[at].free_list.id();
-                    self.fail_all(DriverError::Queue { queue, text: error.to_string() });
-                }
-            },
-            // Of other queues there are none, and a kind that is none tells nothing.
-            Some(EntryKind::Interrupt) | None => {}
+                Err(error) => self.fail_all(error),
+            }
         }
     }
 
@@ -86,6 +72,7 @@ impl<B: Bus> Driver<B> {
                 let result = FilterResult::from_wire(reply.cookie);
                 self.events.push_back(DriverEvent::Filter { index, result });
             }
+            Reply::GetTcbRpl(reply) => self.handle_filter_block(&reply, message.front),
             Reply::SetTcbRpl(reply) => self.about(reply.opcode_tid, |driver, tid| driver.handle_change(tid, &reply)),
             Reply::PeerClose(close) => self.about(close.opcode_tid, |driver, tid| driver.handle_peer_close(tid)),
             Reply::CloseConRpl(close) => self.about(close.opcode_tid, |driver, tid| driver.handle_close_reply(tid)),
@@ -103,7 +90,6 @@ impl<B: Bus> Driver<B> {
             // Nothing waits for these, or they are none of ours.
             Reply::L2tWriteRpl(_)
             | Reply::SmtWriteRpl(_)
-            | Reply::GetTcbRpl(_)
             | Reply::CplError(_)
             | Reply::RxPkt(_)
             | Reply::RxDataDdp(_)

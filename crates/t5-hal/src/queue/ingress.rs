@@ -38,6 +38,12 @@ impl IngressQueue {
         self.id
     }
 
+    /// How many entries it has.
+    #[must_use]
+    pub fn entries(&self) -> u16 {
+        self.entries
+    }
+
     /// The next entry, if it is there.
     pub fn next(&mut self, bus: &impl Bus) -> Option<IngressEntry> {
         let (memory, ring) = (bus.memory(), "a ring is memory that the driver was given");

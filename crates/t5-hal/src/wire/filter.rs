@@ -5,7 +5,7 @@
 use super::bits::bit_fields;
 use super::layout::{codes, layout};
 use super::work_request::{WorkRequestFlow, WorkRequestOp};
-use zerocopy::big_endian::{U16, U64};
+use zerocopy::big_endian::{U16, U32, U64};
 
 bit_fields! {
     /// Which filter, and who is told.
@@ -97,6 +97,18 @@ layout! {
         118 foreign_port_mask: U16;
         120 reserved7: U16;
         122 source_mac: [u8; 6];
+    }
+}
+
+layout! {
+    /// The control block of a filter, as it follows a GET_TCB_RPL: what it has counted. Where the counters stand can be looked up in DPDK's
+    /// `drivers/net/cxgbe/cxgbe_filter.c`.
+    FilterBlock = "tcb of a filter", 128 {
+        0 front: [u8; 16];
+        16 bytes: U64;
+        24 frames: U32;
+        28 back: U32;
+        32 rest: [[u8; 32]; 3];
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::Core;
 use super::egress::alone;
+use super::fault::Fault;
+use super::firmware::TIDS;
 use super::requests::Wrong;
 use crate::switch::{Count, FILTERS_MAX, FilterAction, FilterKey, Masked, Match, PortNumber};
 use std::time::Duration;
@@ -9,6 +11,8 @@ use t5_hal::wire::{FilterAction as FilterActionBits, *};
 
 /// The function that has filters, as in the shipped configuration: the target's.
 pub(super) const FILTERS_PF: usize = 4;
+/// The first filter's number: filters and connections are numbered together.
+pub(super) const FILTERS_BASE: u32 = TIDS;
 
 impl Core {
     /// Makes or deletes a filter, and tells what became of it.
@@ -26,11 +30,17 @@ impl Core {
         Ok(())
     }
 
+    /// GET_TCB of a filter: what it has counted, the frames modulo 2^32.
+    pub(super) fn filter_block(&self, pf: usize, tid: u32) -> Result<FilterBlock, Fault> {
+        let index = filter_index(tid).filter(|_| pf == FILTERS_PF);
+        let filter = index.and_then(|index| self.switch.filter(index)).ok_or(Fault::NoConnection { tid })?;
+        let (frames, bytes) = ((filter.hits.frames as u32).into(), filter.hits.bytes.into());
+        Ok(FilterBlock { frames, bytes, ..FilterBlock::default() })
+    }
+
     fn set_filter(&mut self, pf: usize, asked: &Filter) -> FilterResult {
-        let index = asked.tid.get(FilterTid::TID) as usize;
-        if pf != FILTERS_PF || index >= FILTERS_MAX {
-            return FilterResult::Invalid;
-        }
+        let index = filter_index(asked.tid.get(FilterTid::TID)).filter(|_| pf == FILTERS_PF);
+        let Some(index) = index else { return FilterResult::Invalid };
         if asked.action.is_set(FilterActionBits::DEL_FILTER) {
             self.switch.set_filter(index, None);
             return FilterResult::Deleted;
@@ -71,6 +81,11 @@ impl Core {
             (false, false) => Some(FilterAction::Pass { queue: steered.then_some(queue) }),
         }
     }
+}
+
+/// The index of a filter of the switch by its number, if it is one.
+fn filter_index(tid: u32) -> Option<usize> {
+    tid.checked_sub(FILTERS_BASE).map(|index| index as usize).filter(|&index| index < FILTERS_MAX)
 }
 
 /// What frames have to look like; none if the shipped filter mode does not have it: fragments, kind of match, protocol, VLAN and port, beside

@@ -2,7 +2,7 @@
 
 use super::Core;
 use super::egress::{EgressKind, EgressQueue};
-use super::filters::FILTERS_PF;
+use super::filters::{FILTERS_BASE, FILTERS_PF};
 use super::function::{Function, NEXT_HOPS, QUEUES, SERVERS};
 use super::ingress::{FreeListSetup, IngressQueue, IngressSetup};
 use super::limits::{ADDRESSES_MAX, INTERFACES_MAX};
@@ -192,8 +192,8 @@ impl Core {
         Some(match FunctionParameter::from_wire(number)? {
             FunctionParameter::ClipStart => 0,
             FunctionParameter::ClipEnd => 511,
-            FunctionParameter::FilterStart if pf == FILTERS_PF => 0,
-            FunctionParameter::FilterEnd if pf == FILTERS_PF => FILTERS - 1,
+            FunctionParameter::FilterStart if pf == FILTERS_PF => FILTERS_BASE,
+            FunctionParameter::FilterEnd if pf == FILTERS_PF => FILTERS_BASE + FILTERS - 1,
             FunctionParameter::FilterStart | FunctionParameter::ActiveFilterStart => 1,
             FunctionParameter::FilterEnd | FunctionParameter::ActiveFilterEnd => 0,
             FunctionParameter::ServerStart => servers,

@@ -3,6 +3,7 @@
 use super::Core;
 use super::egress::{EgressKind, alone, header};
 use super::fault::Fault;
+use super::filters::FILTERS_BASE;
 use super::flow::{Payload, Request as FlowRequest};
 use super::foiscsi::is_for_initiator;
 use super::function::{Function, Listener, NextHop, SERVERS, socket};
@@ -263,7 +264,11 @@ impl Core {
     }
 
     fn tell_tcb(&mut self, pf: usize, tid: u32, ask: &GetTcb, now: Duration) -> Result<(), Wrong> {
-        let tcb = self.flow_of(pf, tid)?.tcb_bytes();
+        let tcb = if tid >= FILTERS_BASE {
+            self.filter_block(pf, tid)?.as_bytes().to_vec()
+        } else {
+            self.flow_of(pf, tid)?.tcb_bytes()
+        };
         let reply = GetTcbRpl {
             opcode_tid: ReplyOpcode::GetTcbRpl.of(tid),
             cookie: ask.cookie.get() as u8,

@@ -3,6 +3,7 @@
 use super::{FirmwareInitiator, InFlight, RESPONSE_BYTES, RequestId, What};
 use crate::bus::Bus;
 use crate::driver::DriverError;
+use crate::driver::incoming::Turn;
 use crate::wire::*;
 use bytes::{Bytes, BytesMut};
 use zerocopy::FromBytes;
@@ -69,37 +70,22 @@ impl<B: Bus> FirmwareInitiator<B> {
     /// Handles what the adapter has to say.
     pub fn poll(&mut self) {
         self.bus.poll();
-        for at in 0..self.queues.incoming.len() {
-            while self.failure.is_none()
-                && let Some(entry) = self.queues.incoming[at].queue.next(&self.bus)
-            {
-                self.handle_entry(at, &entry);
-            }
-            self.queues.incoming[at].queue.report(&self.bus, false);
-        }
-    }
-
-    fn handle_entry(&mut self, at: usize, entry: &IngressEntry) {
-        match EntryKind::from_wire(entry.kind.get(EntryType::TYPE)) {
-            Some(EntryKind::Cpl) => self.handle_message(&entry.message, &[]),
-            Some(EntryKind::FreeListBuffer) => {
-                let incoming = &mut self.queues.incoming[at];
-                match incoming.free_list.take(&self.bus, entry.length) {
-                    Ok(address) => {
-                        const LONGEST: usize = size_of::<Fw6Msg>() + size_of::<RemoteDevice>();
-                        let mut bytes = [0; LONGEST];
-                        let length = (entry.length.get(FreeListLength::LEN) as usize).min(LONGEST);
-                        self.bus.memory().read(address, &mut bytes[..length]).expect("a buffer is in the memory");
-                        let (message, rest) = bytes[..length].split_at(length.min(size_of::<Fw6Msg>()));
-                        self.handle_message(message, rest);
-                    }
-                    Err(error) => {
-                        let queue = incoming.free_list.id();
-                        self.fail_all(DriverError::Queue { queue, text: error.to_string() });
-                    }
+        let mut turn = Turn::default();
+        while self.failure.is_none()
+            && let Some(arrival) = self.queues.next_arrival(&self.bus, &mut turn)
+        {
+            match arrival {
+                Ok((entry, None)) => self.handle_message(&entry.message, &[]),
+                Ok((_, Some((address, length)))) => {
+                    const LONGEST: usize = size_of::<Fw6Msg>() + size_of::<RemoteDevice>();
+                    let mut bytes = [0; LONGEST];
+                    let length = length.min(LONGEST);
+                    self.bus.memory().read(address, &mut bytes[..length]).expect("a buffer is in the memory");
+                    let (message, rest) = bytes[..length].split_at(length.min(size_of::<Fw6Msg>()));
+                    self.handle_message(message, rest);
                 }
+                Err(error) => self.fail_all(error),
             }
-            Some(EntryKind::Interrupt) | None => {}
         }
     }
 
