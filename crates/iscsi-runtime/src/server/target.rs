@@ -151,7 +151,8 @@ impl Target {
     }
 
     /// Is reached at these addresses alone, each of which the server listens on, through portal groups of its own with these tags: in another
-    /// target of the server the same tag may stand for other addresses. It takes the place of [`portal_groups`](Self::portal_groups).
+    /// target of the server the same tag may stand for other addresses. Disks are reached through them in the best way, whatever the server says of a
+    /// group of that tag. It takes the place of [`portal_groups`](Self::portal_groups).
     #[must_use]
     pub fn portals(mut self, portals: impl IntoIterator<Item = (SocketAddr, u16)>) -> Self {
         self.portals = Some(portals.into_iter().collect());
