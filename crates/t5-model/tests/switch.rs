@@ -208,13 +208,23 @@ proptest! {
     #[test]
     fn what_passes_counts_as_what_is_sent((plans, all) in network(1..=6)) {
         let (mut passing, mut sending) = (build(&plans), build(&plans));
+        let ip = IpHeader::of_segment("192.0.2.1:40000".parse().unwrap(), "192.0.2.2:3260".parse().unwrap());
+        let drops = |local_port| {
+            let key = FilterKey { local_port: Masked::exactly(local_port), ..FilterKey::default() };
+            Some(Filter { key, action: FilterAction::Drop, counts: true, hits: Count::default() })
+        };
+        passing.set_filter(0, drops(3261));
         for sent in &all {
             let Ok(from) = sent.from else { continue };
             let frame = frame(sent);
             let header = EthernetHeader::decode(&frame).unwrap();
             let expected = oracle(&plans, &Sent { path: Path::Switched, ..sent.clone() });
             for to in 0..plans.len() {
-                let passes = passing.pass(number(from.into()), number(to), &header, frame.len());
+                passing.set_filter(1, drops(3260));
+                let filtered = passing.pass(number(from.into()), number(to), &header, &ip, frame.len());
+                prop_assert!(!filtered, "a filter has a say");
+                passing.set_filter(1, None);
+                let passes = passing.pass(number(from.into()), number(to), &header, &ip, frame.len());
                 if passes {
                     prop_assert_eq!(&expected, &Some((vec![to], false)));
                     sending.transmit(number(from.into()), Path::Switched, Origin::Offload, &frame).unwrap();

@@ -216,6 +216,8 @@ impl Core {
         let function = self.function(pf);
         if command.length.is_set(AllocLength::FREE) {
             function.ingress.remove(&command.iq.get()).ok_or(ReturnCode::NoEntry)?;
+            // Nobody waits for room in it any more.
+            function.has_made_room = true;
             return Ok(command);
         }
         let base = function.queues_base();

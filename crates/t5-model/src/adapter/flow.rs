@@ -97,6 +97,11 @@ impl Flow {
         matches!(self.phase, Phase::Asked { .. })
     }
 
+    /// The session of the firmware that has it.
+    pub(super) const fn session(&self) -> Option<u32> {
+        if let Phase::Firmware { session } = self.phase { Some(session) } else { None }
+    }
+
     pub(super) fn new(pf: usize, interface: InterfaceNumber, tuple: Tuple, iq: u16, phase: Phase) -> Self {
         Self {
             pf,

@@ -3,11 +3,12 @@
 use super::Core;
 use super::flow::{Flow, Phase};
 use super::function::Function;
+use super::inside::Way;
 use super::open::{INSIDE_MTU_BYTES, SEND_BYTES};
 use super::requests::Wrong;
 use super::scsi::{Direction, abort_tasks, begin_task};
 use crate::initiator::*;
-use crate::iscsi::IscsiCounters;
+use crate::iscsi::{IscsiCounters, PDU_BYTES_MAX};
 use crate::switch::{InterfaceNumber, MacAddress};
 use crate::tcp::{Connection, ConnectionConfig, Event, LinkHeader, Loss, Tuple};
 use iscsi_pdu::{Cid, Tsih};
@@ -230,7 +231,8 @@ impl Core {
             return;
         }
         let mut more = false;
-        advance(session, tcp, at, random, &function.memory, &mut self.counted, &mut more);
+        let had_much_to_tell = session.has_much_to_tell();
+        let is_established = advance(session, tcp, at, random, &function.memory, &mut self.counted, &mut more);
         self.counted.placed_bytes += session.take_placed_bytes();
         let outputs: Vec<Output> = std::iter::from_fn(|| session.poll_output()).collect();
         let (faults, is_over) = (session.take_faults(), session.is_over());
@@ -251,9 +253,41 @@ impl Core {
                 Output::Device(iq, device) => function.send_device(iq, &device, now),
             }
         }
-        if more || is_over {
+        if is_established {
+            let other_end = self.find_other_end(tid);
+            self.flows[tid as usize].other_end = other_end;
+        }
+        if had_much_to_tell {
+            self.wake_sender(tid);
+        }
+        if more || is_over || self.send_of_session(tid, number, now) {
             self.make_ready(tid);
         }
+    }
+
+    /// Sends what a session has to send, as far as there is room; says whether there may be more.
+    fn send_of_session(&mut self, tid: u32, number: u32, now: Duration) -> bool {
+        let mut bytes = std::mem::take(&mut self.session_scratch);
+        let mut left = BURST;
+        while left > 0 {
+            let way = self.way_of(tid);
+            let flow = &mut self.flows[tid as usize];
+            let has_room = flow.tcp.as_ref().is_some_and(|tcp| tcp.send_room() >= PDU_BYTES_MAX);
+            if matches!(way, Way::Waits) || !has_room {
+                break;
+            }
+            let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
+            let Some(session) = function.initiator.sessions.get_mut(number as usize) else { break };
+            let Some(pdu) = session.poll_transmit() else { break };
+            close(pdu, session.settings, &mut self.counted, &mut bytes);
+            let passed = matches!(way, Way::Inside(other_end) if self.pass(tid, other_end, &bytes, now));
+            if !passed && let Some(tcp) = &mut self.flows[tid as usize].tcp {
+                tcp.send(&bytes);
+            }
+            left -= 1;
+        }
+        self.session_scratch = bytes;
+        left == 0
     }
 
     /// When a session of the firmware has something to do.
@@ -263,7 +297,7 @@ impl Core {
     }
 }
 
-/// What has come, what is due, what is to be sent.
+/// What has come, and what is due. Says whether the connection has just come to stand.
 fn advance(
     session: &mut FirmwareSession,
     tcp: &mut Connection,
@@ -272,11 +306,14 @@ fn advance(
     memory: &t5_hal::dma::DmaMemory,
     counted: &mut IscsiCounters,
     more: &mut bool,
-) {
-    let mut lost = None;
+) -> bool {
+    let (mut lost, mut is_established) = (None, false);
     while let Some(event) = tcp.poll_event() {
         match event {
-            Event::Established => session.handle_established(at, random),
+            Event::Established => {
+                is_established = true;
+                session.handle_established(at, random);
+            }
             Event::PeerClosed => lost = Some(ReturnCode::DeviceLost),
             Event::Lost(Loss::Reset) => lost = Some(ReturnCode::DeviceLost),
             Event::Lost(Loss::TimedOut) => lost = Some(ReturnCode::TimedOut),
@@ -299,8 +336,7 @@ fn advance(
     if session.poll_timeout().is_some_and(|due| due <= at) {
         session.handle_timeout(at, memory);
     }
-    let settings = session.settings;
-    send(tcp, settings, counted, || session.poll_transmit());
+    is_established
 }
 
 fn header_flow(request: &[u8]) -> u32 {

@@ -5,30 +5,29 @@
 //!                                    └──> TCP, frames, switch, TCP ──┘   whatever cannot go right there
 //! ```
 //!
-//! A PDU goes this way if all that was sent before has been taken, and if the switch would bring it there and nowhere else, which counts it as
-//! the segment that it would have been. It waits where it is while the other end takes no more, as it would for a window of TCP.
-//! TCP knows nothing of it: its own numbers go on where they were, and what the drivers are told counts both. Everything else goes
-//! by TCP: streams, and what is too early.
+//! A PDU goes this way if all that was sent before has been taken, and if the switch would bring it there and nowhere else, which counts
+//! it as the segment that it would have been. It waits until the other end can take it. TCP knows nothing of it: its own numbers go on
+//! where they were, and what the drivers are told counts both. Everything else goes by TCP: streams, and what is too early.
 
 use super::Core;
-use super::flow::Phase;
+use super::flow::{Flow, Phase};
 use super::ingress::IngressQueue;
 use super::pump::{Arrival, give_pdu};
 use crate::iscsi::{Layout, Measured};
+use crate::switch::IpHeader;
 use crate::tcp::Tuple;
 use std::time::Duration;
 
 /// Header of TCP, in bytes.
 const TCP_HEADER_BYTES: usize = 20;
 
-/// How a PDU goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a PDU goes.
 pub(super) enum Way {
-    /// Right to the driver of that connection.
+    /// Right to that connection.
     Inside(u32),
-    /// Not yet: its other end takes no more for now.
+    /// Not yet: the other end takes no more now.
     Waits,
-    /// By TCP and frames.
+    /// By TCP.
     Tcp,
 }
 
@@ -43,22 +42,22 @@ impl Core {
             .find_map(|interface| self.by_tuple.get(&(interface, tuple)).copied().filter(|other| *other != tid))
     }
 
-    /// The way that the next PDU of a connection goes. One that waits is looked after again when its other end takes more.
+    /// How the next PDU of a connection reaches its other end. Where it has to wait for room, the connection is looked after once there may be some.
     pub(super) fn way_of(&mut self, tid: u32) -> Way {
-        let flow = &self.flows[tid as usize];
-        let (Some(tcp), Some(number)) = (&flow.tcp, flow.other_end) else { return Way::Tcp };
-        let Some(other) = self.flows.get(number as usize).filter(|other| other.other_end == Some(tid)) else {
-            return Way::Tcp;
-        };
-        let both_stand = matches!((&flow.phase, &other.phase), (Phase::Open, Phase::Open)) && other.is_iscsi();
-        if !both_stand || !other.tcp.as_ref().is_some_and(|theirs| tcp.can_pass_to(theirs)) {
-            return Way::Tcp;
+        let Some((number, other)) = self.end_in_order(tid) else { return Way::Tcp };
+        let (pf, iq, takes) = (other.pf, other.iq, other.takes_more());
+        let session = other.session();
+        let function = self.functions[pf].as_mut().expect("a connection has a function");
+        if let Some(session) = session {
+            return match function.initiator.sessions.get(session as usize).filter(|session| !session.is_over()) {
+                Some(session) if session.has_much_to_tell() => Way::Waits,
+                Some(_) => Way::Inside(number),
+                None => Way::Tcp,
+            };
         }
-        let takes_more = other.takes_more();
-        let Some(function) = self.functions[other.pf].as_mut() else { return Way::Tcp };
-        match function.ingress.get(&other.iq).map(IngressQueue::has_room) {
+        match function.ingress.get(&iq).map(IngressQueue::has_room) {
             None => Way::Tcp,
-            Some(true) if takes_more => Way::Inside(number),
+            Some(true) if takes => Way::Inside(number),
             Some(true) => Way::Waits,
             Some(false) => {
                 function.stalled.insert(tid);
@@ -67,27 +66,66 @@ impl Core {
         }
     }
 
-    /// Gives a PDU to the driver of the other end. False if it is none, or the switch would not bring it there: nothing has happened.
+    /// The other end of a connection, if that stands and nothing is on its way there.
+    fn end_in_order(&self, tid: u32) -> Option<(u32, &Flow)> {
+        let flow = &self.flows[tid as usize];
+        let number = flow.other_end?;
+        let other = self.flows.get(number as usize)?;
+        let stands = |flow: &Flow| flow.session().is_some() || matches!(flow.phase, Phase::Open) && flow.is_iscsi();
+        let is_in_order = stands(flow)
+            && stands(other)
+            && other.other_end == Some(tid)
+            && flow.tcp.as_ref()?.can_pass_to(other.tcp.as_ref()?);
+        is_in_order.then_some((number, other))
+    }
+
+    /// What was sent to a connection may find room again.
+    pub(super) fn wake_sender(&mut self, tid: u32) {
+        if let Some(sender) = self.flows.get(tid as usize).and_then(|flow| flow.other_end) {
+            self.make_ready(sender);
+        }
+    }
+
+    /// Gives a PDU to the driver or the session of the other end. False if it is none, or the switch would not bring it there: nothing has happened.
     pub(super) fn pass(&mut self, from: u32, to: u32, pdu: &[u8], now: Duration) -> bool {
         let Some((sender, receiver)) = self.flows.get2_mut(from as usize, to as usize) else { return false };
-        let settings = receiver.settings();
+        let (session, settings) = (receiver.session(), receiver.settings());
         let (Some(ours), Some(theirs)) = (&mut sender.tcp, &mut receiver.tcp) else { return false };
+        let function = self.functions[receiver.pf].as_mut().expect("a connection has a function");
+        let settings = match session.map(|session| function.initiator.sessions.get(session as usize)) {
+            None => settings,
+            Some(Some(session)) => session.settings,
+            Some(None) => return false,
+        };
         let layout = match Layout::measure(pdu, settings) {
             Measured::Known(layout) if layout.total_bytes == pdu.len() => layout,
             _ => return false,
         };
-        let ethernet = ours.link().ethernet();
-        let ip_header_bytes = if ours.link().ipv6 { 40 } else { 20 };
+        let (link, tuple) = (ours.link(), &sender.tuple);
+        let ethernet = link.ethernet();
+        let ip_header_bytes = if link.ipv6 { 40 } else { 20 };
         let frame_bytes = ethernet.length + ip_header_bytes + TCP_HEADER_BYTES + pdu.len();
-        if !self.switch.pass(sender.interface, receiver.interface, &ethernet, frame_bytes) {
+        let ip = IpHeader::of_segment(tuple.local, tuple.peer);
+        if !self.switch.pass(sender.interface, receiver.interface, &ethernet, &ip, frame_bytes) {
             return false;
         }
-        let function = self.functions[receiver.pf].as_mut().expect("a connection has a function");
-        let arrival = Arrival { tid: to, iq: receiver.iq, settings, sequence: theirs.rcv_nxt(), layout };
-        give_pdu(function, &mut self.counted, arrival, pdu, now);
+        match session {
+            None => {
+                let arrival = Arrival { tid: to, iq: receiver.iq, settings, sequence: theirs.rcv_nxt(), layout };
+                give_pdu(function, &mut self.counted, arrival, pdu, now);
+                receiver.unacknowledged_bytes += pdu.len() as u32;
+            }
+            Some(session) => {
+                let taken = crate::initiator::open(pdu.into(), layout, settings, &mut self.counted);
+                let session = &mut function.initiator.sessions[session as usize];
+                session.handle(self.epoch + now, taken, &function.memory);
+            }
+        }
         ours.pass(theirs, pdu.len());
-        receiver.unacknowledged_bytes += pdu.len() as u32;
         self.counted.passed_pdus += 1;
+        if session.is_some() {
+            self.make_ready(to);
+        }
         true
     }
 }

@@ -95,6 +95,7 @@ struct Core {
     /// Empty lists and buffers that are used again.
     heard: Vec<Doorbell>,
     scratch: Box<[u8]>,
+    session_scratch: Vec<u8>,
     random: fastrand::Rng,
     /// The time of the clock's beginning, for what counts in another way. Only differences of it are looked at.
     epoch: Instant,
@@ -121,6 +122,7 @@ impl Adapter {
             copied_bytes: 0,
             heard: Vec::new(),
             scratch: vec![0; PAYLOAD_BYTES_MAX + 2 * DIGEST_LENGTH].into(),
+            session_scratch: Vec::new(),
             random: fastrand::Rng::with_seed(seed),
             epoch: Instant::now(),
         };

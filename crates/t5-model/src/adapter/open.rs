@@ -121,8 +121,12 @@ impl Core {
     pub(super) fn forget(&mut self, tid: u32) {
         let Some(flow) = self.flows.try_remove(tid as usize) else { return };
         self.by_tuple.remove(&(flow.interface, flow.tuple));
-        if let Some(other) = flow.other_end.and_then(|other| self.flows.get_mut(other as usize)) {
-            other.other_end.take_if(|end| *end == tid);
+        if let Some(number) = flow.other_end
+            && let Some(other) = self.flows.get_mut(number as usize)
+            && other.other_end.take_if(|end| *end == tid).is_some()
+        {
+            // What waited to go right there goes by TCP.
+            self.make_ready(number);
         }
         if let (Phase::Firmware { session }, Some(function)) = (&flow.phase, &mut self.functions[flow.pf]) {
             function.initiator.sessions.try_remove(*session as usize);

@@ -55,7 +55,7 @@ impl Core {
             return self.forget(tid);
         }
         let tcp = flow.tcp.as_mut().and_then(|tcp| tcp.poll_timeout(now));
-        let (pf, session) = (flow.pf, if let Phase::Firmware { session } = flow.phase { Some(session) } else { None });
+        let (pf, session) = (flow.pf, flow.session());
         let session = session.and_then(|session| self.session_timeout(pf, session));
         let flow = &mut self.flows[tid as usize];
         let timer = tcp.into_iter().chain(session).min();
@@ -115,8 +115,8 @@ impl Core {
     fn send_payload(&mut self, tid: u32, now: Duration) -> Result<bool, Fault> {
         let other_end = match self.way_of(tid) {
             Way::Inside(other_end) => Some(other_end),
-            Way::Waits => return Ok(false),
             Way::Tcp => None,
+            Way::Waits => return Ok(false),
         };
         let flow = &mut self.flows[tid as usize];
         let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");

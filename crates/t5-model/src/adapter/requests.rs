@@ -203,9 +203,8 @@ impl Core {
                 let flow = self.flow_of(pf, tid)?;
                 let credits = ack.credits.get(DataAck::CREDITS);
                 flow.unacknowledged_bytes = flow.unacknowledged_bytes.saturating_sub(credits);
-                let other_end = flow.other_end;
                 self.make_ready(tid);
-                other_end.into_iter().for_each(|other_end| self.make_ready(other_end));
+                self.wake_sender(tid);
             }
             Request::CloseConReq(_) => {
                 let credits = header(request).flow.get(WorkRequestFlow::LEN16);

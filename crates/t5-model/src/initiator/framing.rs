@@ -1,6 +1,6 @@
 //! PDUs in a TCP connection: whole ones come out of it and go into it, with the digests that were agreed upon.
 
-use crate::iscsi::{IscsiCounters, Layout, Measured, PDU_BYTES_MAX, Settings};
+use crate::iscsi::{IscsiCounters, Layout, Measured, Settings};
 use crate::tcp::Connection;
 use bytes::BytesMut;
 use iscsi_pdu::digest::{self, DIGEST_LENGTH};
@@ -32,14 +32,18 @@ pub(crate) fn take(tcp: &mut Connection, settings: Settings, counted: &mut Iscsi
     let mut pdu = BytesMut::zeroed(layout.total_bytes);
     tcp.peek(&mut pdu);
     tcp.consume_any(layout.total_bytes);
+    Some(open(pdu, layout, settings, counted))
+}
 
+/// Takes a whole PDU apart, and counts its digests.
+pub(crate) fn open(pdu: BytesMut, layout: Layout, settings: Settings, counted: &mut IscsiCounters) -> Taken {
     let digest_bytes = if settings.header_digest { DIGEST_LENGTH } else { 0 };
     let (head, rest) = pdu.split_at(layout.header_bytes);
     let (head, header_digest) = head.split_at(layout.header_bytes - digest_bytes);
     counted.digests_checked += u64::from(settings.header_digest);
     if settings.header_digest && digest::of(head) != header_digest {
         counted.digests_wrong += 1;
-        return Some(Taken::Broken);
+        return Taken::Broken;
     }
     let (header, ahs) = head.split_at(HEADER_LENGTH);
     let header = Header(header.try_into().expect("a header has 48 bytes"));
@@ -48,39 +52,26 @@ pub(crate) fn take(tcp: &mut Connection, settings: Settings, counted: &mut Iscsi
     counted.digests_checked += u64::from(!data_digest.is_empty());
     if !data_digest.is_empty() && digest::of(padded) != data_digest {
         counted.digests_wrong += 1;
-        return Some(Taken::BadData(header));
+        return Taken::BadData(header);
     }
     let data = pdu.freeze().slice(layout.header_bytes..layout.header_bytes + layout.data_bytes);
-    Some(Taken::Frame(Frame { header, ahs, data }))
+    Taken::Frame(Frame { header, ahs, data })
 }
 
-/// Whether a connection has room for any PDU.
-fn has_room(tcp: &Connection) -> bool {
-    tcp.send_room() >= PDU_BYTES_MAX
-}
-
-/// Sends PDUs as long as there is room and there are some, and counts their digests.
-pub(crate) fn send(
-    tcp: &mut Connection,
-    settings: Settings,
-    counted: &mut IscsiCounters,
-    mut next: impl FnMut() -> Option<Pdu>,
-) {
-    while has_room(tcp)
-        && let Some(pdu) = next()
-    {
-        let Frame { header, ahs, data } = pdu.encode();
-        tcp.send(&header.0);
-        tcp.send(&ahs);
-        if settings.header_digest {
-            tcp.send(&digest::header(&header, &ahs));
-            counted.digests_inserted += 1;
-        }
-        tcp.send(&data);
-        tcp.send(&[0; 3][..padding(data.len())]);
-        if settings.data_digest && !data.is_empty() {
-            tcp.send(&digest::data(&data));
-            counted.digests_inserted += 1;
-        }
+/// Writes a PDU as it goes out, and counts its digests.
+pub(crate) fn close(pdu: Pdu, settings: Settings, counted: &mut IscsiCounters, out: &mut Vec<u8>) {
+    let Frame { header, ahs, data } = pdu.encode();
+    out.clear();
+    out.extend_from_slice(&header.0);
+    out.extend_from_slice(&ahs);
+    if settings.header_digest {
+        out.extend_from_slice(&digest::header(&header, &ahs));
+        counted.digests_inserted += 1;
+    }
+    out.extend_from_slice(&data);
+    out.extend_from_slice(&[0; 3][..padding(data.len())]);
+    if settings.data_digest && !data.is_empty() {
+        out.extend_from_slice(&digest::data(&data));
+        counted.digests_inserted += 1;
     }
 }

@@ -15,7 +15,7 @@ mod outcome;
 mod session;
 mod task;
 
-pub(crate) use framing::{send, take};
+pub(crate) use framing::{close, open, take};
 pub(crate) use node::{NODES_MAX, Node};
 pub(crate) use outcome::Output;
 pub(crate) use session::{FirmwareSession, SessionSetup};

@@ -10,7 +10,7 @@ use iscsi_session::initiator::{
     Command, Event, Login, LoginConfig, LoginEvent, Logout, Session, SessionConfig, TaskManagement,
 };
 use iscsi_session::{BadPdu, LoginOutcome};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 use t5_hal::dma::{DmaFault, DmaMemory};
 use t5_hal::driver::SEGMENT_BYTES_MAX;
@@ -18,6 +18,8 @@ use t5_hal::wire::{FoiscsiState, RemoteDevice, ReturnCode, WorkRequestOp, WorkRe
 
 /// The one connection of a session.
 const CID: Cid = Cid(0);
+/// What may wait to be told to the driver before the target's PDUs wait too.
+const OUTPUTS_MAX: usize = 64;
 /// What RFC 7143 reserves among tags.
 const NO_TAG: u32 = u32::MAX;
 
@@ -70,6 +72,8 @@ pub(crate) struct FirmwareSession {
     /// The digests in use.
     pub(crate) settings: Settings,
     open: HashMap<u32, Open>,
+    /// When tasks are aborted, with their tags.
+    deadlines: BTreeSet<(Instant, u32)>,
     /// Commands that the target has no window for.
     waiting: VecDeque<(u32, Command)>,
     next_tag: u32,
@@ -97,6 +101,7 @@ impl FirmwareSession {
             stage: Stage::Connecting(Box::new(login)),
             settings: Settings::default(),
             open: HashMap::new(),
+            deadlines: BTreeSet::new(),
             waiting: VecDeque::new(),
             next_tag: 0,
             log_out: None,
@@ -127,6 +132,11 @@ impl FirmwareSession {
         matches!(self.stage, Stage::Over)
     }
 
+    /// Whether the driver has to be told more before anything else comes.
+    pub(crate) fn has_much_to_tell(&self) -> bool {
+        self.outputs.len() >= OUTPUTS_MAX
+    }
+
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -145,13 +155,13 @@ impl FirmwareSession {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let tasks = self.tasks().filter_map(|(_, task)| task.deadline);
+        let task = self.deadlines.first().map(|&(deadline, _)| deadline);
         let protocol = match &self.stage {
             Stage::Login(login) => login.poll_timeout(),
             Stage::Open(session) => session.poll_timeout(),
             Stage::Connecting(_) | Stage::Over => None,
         };
-        tasks.chain(protocol).min()
+        task.into_iter().chain(protocol).min()
     }
 
     fn tasks(&self) -> impl Iterator<Item = (u32, &Task)> {
@@ -230,8 +240,7 @@ impl FirmwareSession {
             Stage::Open(session) => {
                 session.handle_timeout(now);
                 self.handle_events(now, memory);
-                let due = self.tasks().filter(|(_, task)| task.deadline.is_some_and(|deadline| deadline <= now));
-                for tag in due.map(|(tag, _)| tag).collect::<Vec<_>>() {
+                for (_, tag) in self.deadlines.range(..=(now, u32::MAX)).copied().collect::<Vec<_>>() {
                     self.abort_task(now, tag, ReturnCode::TimedOut, Open::Own);
                 }
                 self.handle_events(now, memory);
@@ -319,7 +328,9 @@ impl FirmwareSession {
             return self.outputs.push_back(Output::Reply(task.iq, task.reply.with_code(ReturnCode::NoExchange)));
         }
         self.held_bytes += u64::from(task.held_bytes);
+        let deadline = task.deadline;
         let tag = self.tag(Open::Task(Box::new(task)));
+        self.deadlines.extend(deadline.map(|deadline| (deadline, tag.0)));
         self.waiting.push_back((tag.0, command));
         self.submit_waiting(now);
         self.handle_events(now, memory);
@@ -369,7 +380,9 @@ impl FirmwareSession {
             return self.finish(asker.0, ReturnCode::Success);
         }
         let Some(Open::Task(task)) = self.open.get_mut(&tag) else { return };
-        task.deadline = None;
+        if let Some(deadline) = task.deadline.take() {
+            self.deadlines.remove(&(deadline, tag));
+        }
         if verdict == ReturnCode::TimedOut {
             task.verdict = Some(verdict);
         }
@@ -487,6 +500,9 @@ impl FirmwareSession {
         match self.open.remove(&tag) {
             Some(Open::Task(task)) => {
                 self.held_bytes -= u64::from(task.held_bytes);
+                if let Some(deadline) = task.deadline {
+                    self.deadlines.remove(&(deadline, tag));
+                }
                 let code = task.verdict.unwrap_or(code);
                 self.outputs.push_back(Output::Reply(task.iq, task.reply.with_code(code)));
             }

@@ -194,6 +194,11 @@ impl Filters {
         self.0.get(index)?.as_ref()
     }
 
+    /// Whether a filter decides what becomes of a copy of a frame.
+    pub(super) fn concern(&self, frame: &Candidate<'_>) -> bool {
+        self.0.iter().flatten().any(|filter| filter.key.takes(frame))
+    }
+
     /// What becomes of a copy of a frame; counts the hit.
     pub(super) fn decide(&mut self, frame: &Candidate<'_>, bytes: usize) -> FilterAction {
         match self.0.iter_mut().flatten().find(|filter| filter.key.takes(frame)) {

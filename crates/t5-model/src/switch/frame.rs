@@ -3,7 +3,7 @@
 //! In: bytes from a guest or a wire. Out: named values, or nothing where the bytes are too few.
 
 use super::address::MacAddress;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const VLAN: u16 = 0x8100;
 const IPV4: u16 = 0x0800;
@@ -63,6 +63,19 @@ pub struct IpHeader {
 }
 
 impl IpHeader {
+    /// That of a segment of TCP, as the adapter sends it.
+    #[must_use]
+    pub fn of_segment(source: SocketAddr, destination: SocketAddr) -> Self {
+        Self {
+            source: source.ip(),
+            destination: destination.ip(),
+            protocol: 6,
+            tos: 0,
+            fragment: false,
+            ports: Some((source.port(), destination.port())),
+        }
+    }
+
     /// Reads what is behind the Ethernet header; nothing if that is not IP, or too short.
     #[must_use]
     pub fn decode(frame: &[u8], ethernet: &EthernetHeader) -> Option<Self> {

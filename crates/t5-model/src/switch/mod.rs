@@ -303,7 +303,7 @@ impl Switch {
         Ok(delivery)
     }
 
-    /// An interface sends a frame of that length with that header for a connection of the adapter. It is counted as [`transmit`](Self::transmit)
+    /// An interface sends a frame of that length with those headers for a connection of the adapter. It is counted as [`transmit`](Self::transmit)
     /// does, provided that it would reach one interface and nothing else, and no filter has a say; says whether that is so.
     #[must_use]
     pub fn pass(
@@ -311,13 +311,16 @@ impl Switch {
         from: InterfaceNumber,
         to: InterfaceNumber,
         ethernet: &EthernetHeader,
+        ip: &IpHeader,
         length: usize,
     ) -> bool {
-        let Some(receiver) = self.interface(to).filter(|_| self.filters.is_empty()) else { return false };
+        let Some(receiver) = self.interface(to) else { return false };
         let takes = receiver.receives && receiver.allows_vlan(ethernet.vlan);
         let Some(port) = self.admit(from, ethernet).ok().filter(|_| takes) else { return false };
         let (found, to_wire) = self.route(from, port, Path::Switched, ethernet.destination);
-        if to_wire || !matches!(found[..], [(only, _)] if only == to) {
+        let &[(receiver, matched)] = &found[..] else { return false };
+        let candidate = Candidate { port, loopback: true, receiver, matched, ethernet, ip: Some(ip) };
+        if to_wire || receiver != to || self.filters.concern(&candidate) {
             return false;
         }
         let cast = ethernet.destination.cast();
