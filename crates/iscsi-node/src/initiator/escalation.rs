@@ -33,6 +33,18 @@ const LONG_FACTOR: u32 = 4;
 /// FORMAT UNIT, SEND DIAGNOSTIC, SANITIZE, EXTENDED COPY.
 const ENDLESS_OPCODES: [u8; 4] = [0x04, 0x1d, 0x48, 0x83];
 
+impl Escalation {
+    /// The time for a command with that operation code; none if it may take as long as it likes.
+    #[must_use]
+    pub fn time_for(&self, opcode: u8) -> Option<Duration> {
+        match opcode {
+            endless if ENDLESS_OPCODES.contains(&endless) => None,
+            long if LONG_OPCODES.contains(&long) => Some(self.command_timeout.saturating_mul(LONG_FACTOR)),
+            _ => Some(self.command_timeout),
+        }
+    }
+}
+
 /// Something to be done about a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
@@ -95,12 +107,7 @@ impl Watchdog {
 
     /// A command is given; none if it may take as long as it likes. A time that no clock reaches is none.
     pub(super) fn watch(&mut self, now: Instant, lun: LunField, opcode: u8) -> Option<Watch> {
-        let timeout = self.plan?.command_timeout;
-        let due = match opcode {
-            endless if ENDLESS_OPCODES.contains(&endless) => None,
-            long if LONG_OPCODES.contains(&long) => now.checked_add(timeout.saturating_mul(LONG_FACTOR)),
-            _ => now.checked_add(timeout),
-        }?;
+        let due = now.checked_add(self.plan?.time_for(opcode)?)?;
         Some(self.begin(Watch { lun, stage: Stage::Nothing, due }))
     }
 

@@ -117,7 +117,8 @@ impl Wake for Interrupt {
 /// A connection that was begun.
 struct Opening {
     token: usize,
-    until: Instant,
+    /// When it is given up; none if never.
+    until: Option<Instant>,
 }
 
 pub(super) struct AdapterEnd {
@@ -171,7 +172,8 @@ impl AdapterEnd {
     ) -> io::Result<Option<Duration>> {
         let before = happened.len();
         let begun = Instant::now();
-        let until = timeout.map_or(self.look_until, |timeout| self.look_until.min(begun + timeout));
+        let until = timeout.and_then(|timeout| begun.checked_add(timeout));
+        let until = until.map_or(self.look_until, |until| self.look_until.min(until));
         self.take(happened)?;
         while happened.len() == before && Instant::now() < until {
             std::hint::spin_loop();
@@ -186,7 +188,7 @@ impl AdapterEnd {
             self.look_until = Instant::now() + LOOK;
             return Ok(Some(Duration::ZERO));
         }
-        let openings = self.openings.values().map(|opening| opening.until);
+        let openings = self.openings.values().filter_map(|opening| opening.until);
         let due = openings.chain(self.driver.borrow().poll_timeout()).min();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         Ok([timeout, due].into_iter().flatten().min())
@@ -202,7 +204,7 @@ impl AdapterEnd {
             self.handle_event(event, happened);
         }
         self.openings.retain(|_, opening| {
-            let is_late = opening.until <= now;
+            let is_late = opening.until.is_some_and(|until| until <= now);
             if is_late {
                 happened.push(Happening::Connected(opening.token, Err(io::ErrorKind::TimedOut.into())));
             }
@@ -271,7 +273,10 @@ impl AdapterEnd {
 
     pub(super) fn connect(&mut self, token: usize, address: &str, timeout: Duration) {
         match self.begin(address) {
-            Ok(open) => drop(self.openings.insert(open, Opening { token, until: Instant::now() + timeout })),
+            Ok(open) => {
+                let until = Instant::now().checked_add(timeout);
+                self.openings.insert(open, Opening { token, until });
+            }
             Err(error) => self.untold.push(Happening::Connected(token, Err(error))),
         }
     }

@@ -12,8 +12,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
-use t5_hal::driver::DriverConfig;
 use t5_hal::driver::initiator::FirmwareInitiator;
+use t5_hal::driver::{Driver, DriverConfig, OffloadMode};
 use t5_hal::wire::ReturnCode;
 use t5_model::runner::Runner;
 
@@ -50,6 +50,7 @@ fn sessions_in_the_firmware_move_data_of_any_length() {
     assert!(counted.placed_bytes >= 10 * (1 + 16 + 700) * 512, "what was read is placed: {counted:?}");
     assert_eq!(counted.digests_inserted, counted.digests_checked, "{counted:?}");
     assert_eq!(counted.digests_wrong, 0, "{counted:?}");
+    assert!(counted.passed_pdus >= 2 * 5 * 2 * LENGTHS_MAX as u64 * 2, "no frame is needed: {counted:?}");
     server.shutdown(Duration::from_secs(5)).unwrap();
     drop(firmware);
     assert_eq!([4, 5].map(|pf| runner.adapter().take_fault(pf)), [None, None]);
@@ -184,4 +185,23 @@ fn a_target_that_goes_away_ends_the_session() {
     let short = Escalation { command_timeout: Duration::from_secs(1), management_timeout: Duration::from_secs(1) };
     let end = firmware.run(&config().escalation(Some(short)), vec![endless]).pop().unwrap();
     assert!(matches!(&end, Err(ClientError::Lost(text)) if text.contains("firmware")), "{:?}", end.err());
+}
+
+#[test]
+fn a_login_that_takes_too_long_ends() {
+    let (runner, server, mut firmware) = start(1 << 20);
+    drop(server);
+    // It listens, and says nothing to those who come.
+    let memory = Arc::new(DmaMemory::new(4 << 32, 32 << 20, 1 << 20));
+    let bus: iscsi_runtime::AdapterBus = Arc::new(runner.adapter().function(4, memory));
+    let mut driver = Driver::bring_up(bus, DriverConfig::default(), &mut Instant::now).unwrap();
+    driver.listen(PORTAL, OffloadMode::Ulp).unwrap();
+    while driver.poll_event().is_none() {
+        driver.poll(Instant::now());
+    }
+    let begun = Instant::now();
+    let ends = firmware.run(&config().timeout(Duration::from_millis(300)), vec![WriteAndRead::new(0, 1)]);
+    assert!((Duration::from_millis(300)..Duration::from_secs(10)).contains(&begun.elapsed()));
+    let end = ends.into_iter().next().unwrap().unwrap_err();
+    assert!(matches!(end, ClientError::FirmwareLogin { code: ReturnCode::TimedOut, .. }), "{end}");
 }

@@ -104,7 +104,9 @@ impl FirmwareLoop {
     fn setting(&mut self, request: Result<RequestId, DriverError>) -> Result<u16, ClientError> {
         let wanted = request.map_err(system)?;
         loop {
-            self.wait(SETTING_PATIENCE)?;
+            if !self.wait(SETTING_PATIENCE)? {
+                return Err(silent(SETTING_PATIENCE));
+            }
             while let Some(event) = self.events.pop_front() {
                 if let InitiatorEvent::Done { request, result } = event
                     && request == wanted
@@ -115,27 +117,25 @@ impl FirmwareLoop {
         }
     }
 
-    /// Waits until there are events.
+    /// Waits until there are events, for so long at most; whether there are some.
     ///
     /// # Errors
-    /// The adapter has failed, or says nothing for so long.
-    fn wait(&mut self, patience: Duration) -> Result<(), ClientError> {
+    /// The adapter has failed.
+    fn wait(&mut self, patience: Duration) -> Result<bool, ClientError> {
         let begun = Instant::now();
         loop {
             if self.take() {
-                return Ok(());
+                return Ok(true);
             }
             if let Some(failure) = self.initiator.failure() {
                 return Err(system(failure.clone()));
             }
             let waited = begun.elapsed();
+            let Some(left) = patience.checked_sub(waited) else { return Ok(false) };
             if waited < LOOK {
                 std::hint::spin_loop();
                 continue;
             }
-            let Some(left) = patience.checked_sub(waited) else {
-                return Err(ClientError::Lost(format!("the adapter's firmware has said nothing for {patience:?}")));
-            };
             self.initiator.arm();
             // What came before it was armed makes no interrupt.
             if !self.take() {
@@ -157,6 +157,10 @@ impl FirmwareLoop {
     fn wake_this_thread(&self) {
         self.initiator.bus().set_waker(self.vector, thread_waker::pair().0);
     }
+}
+
+fn silent(patience: Duration) -> ClientError {
+    ClientError::Lost(format!("the adapter's firmware has said nothing for {patience:?}"))
 }
 
 fn system(error: DriverError) -> ClientError {

@@ -2,7 +2,7 @@
 
 use super::super::{ClientConfig, ClientError};
 use crate::network::resolve;
-use iscsi_node::initiator::{Completion, Outcome, Request};
+use iscsi_node::initiator::{Completion, Escalation, Outcome, Request};
 use iscsi_pdu::{RejectReason, Residual, TaskAttribute};
 use iscsi_session::initiator::Transfer;
 use iscsi_session::{Authentication, ChapAlgorithm, Credential, Limits};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use t5_hal::driver::initiator::{self, AuthenticationWanted, ScsiRequest, SessionRequest, TRANSFER_BYTES_MAX};
 use t5_hal::wire::{FoiscsiDigest, FoiscsiIsid, ReturnCode};
 
-/// The shortest time for which the firmware may say nothing: a login takes at most as long.
+/// The shortest time for which the firmware may say nothing.
 const SILENCE_MIN: Duration = Duration::from_secs(30);
 
 /// A client's configuration, as far as the firmware has words for it.
@@ -24,10 +24,9 @@ pub(super) struct Wanted {
     target_name: String,
     peer: SocketAddrV4,
     limits: Limits,
-    /// Seconds after which the firmware aborts a command; 0 is never.
-    pub(super) timeout_seconds: u8,
-    /// How long the firmware may say nothing while something is under way.
-    pub(super) silence_max: Duration,
+    /// How long a login may take.
+    pub(super) login_timeout: Duration,
+    escalation: Option<Escalation>,
 }
 
 impl Wanted {
@@ -52,9 +51,6 @@ impl Wanted {
             error: "the initiator in an adapter's firmware knows IPv4 alone".to_owned(),
         };
         let (authentication, credentials) = proof(login.authentication)?;
-        let escalation = config.escalation;
-        let silence = escalation.map(|escalation| (escalation.command_timeout + escalation.management_timeout) * 2);
-        let seconds = escalation.map_or(0, |escalation| escalation.command_timeout.as_secs().clamp(1, 255));
         Ok(Self {
             initiator_name: login.initiator_name,
             credentials,
@@ -62,9 +58,21 @@ impl Wanted {
             target_name: login.target_name.unwrap_or_default(),
             peer: peer.ok_or_else(unreachable)?,
             limits: login.limits,
-            timeout_seconds: seconds as u8,
-            silence_max: silence.map_or(Duration::MAX, |silence| silence.max(SILENCE_MIN)),
+            login_timeout: config.timeout,
+            escalation: config.escalation,
         })
+    }
+
+    /// How long a command may take; none if for ever.
+    pub(super) fn time_for(&self, request: &Request) -> Option<Duration> {
+        self.escalation?.time_for(*request.cdb.first()?)
+    }
+
+    /// How long the firmware may say nothing while a command with that time is under way.
+    pub(super) fn silence_max(&self, time: Option<Duration>) -> Duration {
+        let silence =
+            |escalation: Escalation| Some(time?.saturating_add(escalation.management_timeout).saturating_mul(2));
+        self.escalation.and_then(silence).map_or(Duration::MAX, |silence| silence.max(SILENCE_MIN))
     }
 
     /// Where the target is.
@@ -121,8 +129,14 @@ fn digest(offered: &[bool]) -> FoiscsiDigest {
     }
 }
 
-/// A command without its data; nothing if the firmware has no such command.
-pub(super) fn command(request: &Request, timeout_seconds: u8) -> Option<ScsiRequest> {
+/// The seconds after which the firmware is to abort a command, not before that time has passed; 0, for ever, where it cannot count as far.
+fn seconds(time: Option<Duration>) -> u8 {
+    let seconds = time.map_or(0, |time| time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)).max(1));
+    seconds.try_into().unwrap_or(0)
+}
+
+/// A command without its data that may take so long; nothing if the firmware has no such command.
+pub(super) fn command(request: &Request, time: Option<Duration>) -> Option<ScsiRequest> {
     let length = match &request.transfer {
         Transfer::None => 0,
         Transfer::Read(bytes) => *bytes as usize,
@@ -137,7 +151,7 @@ pub(super) fn command(request: &Request, timeout_seconds: u8) -> Option<ScsiRequ
     };
     let mut cdb = [0; 16];
     cdb.get_mut(..request.cdb.len())?.copy_from_slice(&request.cdb);
-    let command = ScsiRequest { lun: request.lun.to_wire(), cdb, attribute, timeout_seconds };
+    let command = ScsiRequest { lun: request.lun.to_wire(), cdb, attribute, timeout_seconds: seconds(time) };
     (length <= TRANSFER_BYTES_MAX as usize).then_some(command)
 }
 
@@ -162,4 +176,38 @@ pub(super) fn outcome(completion: initiator::Completion) -> Outcome {
 /// Whether the firmware has not begun a command because it has too much to do; it had no effect then.
 pub(super) const fn is_busy(code: ReturnCode) -> bool {
     matches!(code, ReturnCode::NoMemory | ReturnCode::NoExchange)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scsi_block::cdb::Cdb;
+
+    #[test]
+    fn no_command_is_aborted_before_its_time() {
+        let time = |millis| Some(Duration::from_millis(millis));
+        let cases = [(time(0), 1), (time(1), 1), (time(1500), 2), (time(255_000), 255), (time(255_001), 0), (None, 0)];
+        for (time, expected) in cases {
+            assert_eq!(seconds(time), expected, "{time:?}");
+        }
+        assert_eq!(seconds(Some(Duration::MAX)), 0);
+    }
+
+    #[test]
+    fn silence_is_judged_by_what_is_under_way() {
+        let wanted = |escalation| {
+            Wanted::new(&ClientConfig::new("192.0.2.1", "iqn.2026-01.io.example:disk").escalation(escalation)).unwrap()
+        };
+        let request = |cdb| Request::new(0.into(), &cdb, Transfer::None);
+        let [read, unmap, format] = [Cdb::read_16(0, 1), Cdb::unmap(24), Cdb::format_unit(None)].map(request);
+        let usual = wanted(Some(Escalation::default()));
+        let silence = |wanted: &Wanted, request| wanted.silence_max(wanted.time_for(request));
+        assert_eq!(silence(&usual, &read), Duration::from_secs(90));
+        assert_eq!(silence(&usual, &unmap), Duration::from_secs(270));
+        assert_eq!(silence(&usual, &format), Duration::MAX);
+        let ages = Duration::MAX - Duration::from_secs(1);
+        let patient = wanted(Some(Escalation { command_timeout: ages, management_timeout: ages }));
+        assert_eq!(silence(&patient, &read), Duration::MAX);
+        assert_eq!(silence(&wanted(None), &read), Duration::MAX);
+    }
 }
