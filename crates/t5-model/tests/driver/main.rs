@@ -1,5 +1,6 @@
 //! The driver on the model: two functions of one adapter, a target's on PF4 and an initiator's on PF5, as on the real one.
 
+mod conversations;
 mod world;
 
 use iscsi_transport::{BufferPool, Digests, Flush, PduPort, PortErrorKind, Received, SoftwarePort, conformance};
