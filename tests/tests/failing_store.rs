@@ -90,3 +90,20 @@ fn a_failure_on_one_session_leaves_others_alone() {
         read.wait().expect("the other session goes on");
     }
 }
+
+#[test]
+fn a_slow_store_ends_all_that_it_was_asked_and_loses_nothing() {
+    let slow = Fault { operation: Operation::Write, after: 1, count: 1, effect: Effect::Delay { polls: 200 } };
+    let Bench { server, disk } = bench([slow]);
+    let other = open(&server);
+    disk.write(0, blocks(1, 8)).wait().expect("the first write is good");
+    let late = disk.write(8, blocks(2, 8));
+    for lba in 0..64 {
+        other.read(lba, 1).wait().expect("the other session goes on");
+    }
+    disk.write(16, blocks(3, 8)).wait().expect("a later command is good");
+    late.wait().expect("it is late, but good");
+    for (lba, byte) in [(0, 1), (8, 2), (16, 3)] {
+        assert_eq!(other.read(lba, 8).wait().expect("it was acknowledged"), blocks(byte, 8));
+    }
+}
