@@ -32,7 +32,8 @@ pub struct DriverConfig {
     pub receive_window_bytes: u32,
     /// Send window of a connection, in bytes.
     pub send_window_bytes: u32,
-    /// Shortest transfer that gets a place, in bytes.
+    /// Shortest transfer that gets a place, in bytes. What an initiator sends unasked, up to FirstBurstLength, names no tag of the target's and has
+    /// none: with InitialR2T=Yes and ImmediateData=No all data of writes can be placed.
     pub placed_bytes_min: u32,
     /// Sequence numbers of connections begin with numbers made of this, and queues are drawn by it: random bytes.
     pub seed: u64,
