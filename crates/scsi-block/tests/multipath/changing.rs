@@ -55,7 +55,8 @@ fn a_port_that_goes_leads_nowhere_and_others_are_as_before() {
     let device = device_of([config("a")]);
     let (mut stays, mut goes) = (settled_through(&device, 3, "iqn.a:h"), settled_through(&device, 1, "iqn.a:g"));
     device.set_access(0, 20, AccessState::ActiveNonOptimized).unwrap();
-    (ready(&mut stays), ready(&mut goes));
+    ready(&mut stays);
+    ready(&mut goes);
     let [_, second] = groups();
     device.set_target_port_groups([second]).unwrap();
     told(&mut stays);
