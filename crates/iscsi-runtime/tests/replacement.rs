@@ -1,17 +1,19 @@
 //! Disks that a reload replaces, resizes and makes: the same file again, the same records again, and files that a failing reload leaves alone.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use block_store::{BlockStore, FileOptions, FileStore};
 use bytes::Bytes;
 use iscsi_runtime::{
-    ChangeError, Client, ClientConfig, Configuration, ReloadError, Request, Server, ServerBuilder, StoreKind,
+    ChangeError, Client, ClientConfig, Configuration, Disk, ReloadError, Request, Server, ServerBuilder, StoreKind,
     StoreSpec, Target, Transfer,
 };
 use scsi_block::cdb::Cdb;
 use scsi_block::reservations::{Keys, OutAction, OutList};
 use scsi_block::vpd::page;
-use scsi_block::{LogicalUnitNumber, Status};
+use scsi_block::{LogicalUnitConfig, LogicalUnitNumber, Status};
 
 const ONE: &str = "iqn.2026-01.test:one";
 const TWO: &str = "iqn.2026-01.test:two";
@@ -65,6 +67,25 @@ fn a_file_is_replaced_by_itself_in_another_guise() {
     let refused = server.reload(twice.configuration()).unwrap_err().to_string();
     assert!(refused.contains("in use"), "{refused}");
     assert_eq!(connect(&server, TWO).disk(3).wait().unwrap().read(0, 1).wait().unwrap(), vec![7; 512]);
+}
+
+#[test]
+fn a_disk_does_not_come_while_another_is_at_work_on_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    let options = FileOptions { size_bytes: Some(MIB), ..FileOptions::default() };
+    // Who has the store may still write.
+    let store: Arc<dyn BlockStore> = Arc::new(FileStore::open(&path, &options).unwrap());
+    let unit = LogicalUnitConfig::new(store.geometry(), "slow");
+    let server = serving([Target::new(ONE).lun(0, Disk::new(Arc::clone(&store), unit))]).start().unwrap();
+    let next = || of(Target::new(ONE).lun(0, file(&path, MIB)));
+    let report = server.reload(next()).unwrap();
+    assert!(matches!(&report.faults[..], [fault] if fault.contains("has not come back")), "{report}");
+    assert!(connect(&server, ONE).disk(0).wait().is_err());
+    drop(store);
+    let report = server.reload(next()).unwrap();
+    assert!(report.faults.is_empty(), "{report}");
+    connect(&server, ONE).disk(0).wait().unwrap().write(0, Bytes::from(vec![7; 512])).wait().unwrap();
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub enum ChangeError {
     /// What was kept of the unit cannot be read, or another unit has it.
     #[error("{0}")]
     Records(#[from] RecordsError),
+    /// The disk that the unit was to take the place of is still at work on the same file: what it writes would land over what the unit writes.
+    #[error("block I/O of the disk that it takes the place of has not come back yet: reload once it has")]
+    NotLetGo,
     /// No address of that portal group is listened on.
     #[error("{0}")]
     Group(#[from] NoSuchTargetPortGroup),

@@ -15,7 +15,6 @@ use iscsi_transport::Capture;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Connections that a server takes at most, unless told otherwise.
@@ -200,8 +199,7 @@ impl ServerBuilder {
         let mut stores = Vec::new();
         for target in &configuration.targets {
             let units = target.open_units(records.as_ref(), &mut Leaving::default())?;
-            let settle = |unit: NewUnit| unit.settle(&AtomicBool::new(false));
-            let settled = units.into_iter().map(settle).collect::<Result<Vec<_>, _>>()?;
+            let settled = units.into_iter().map(NewUnit::settle_at_once).collect::<Result<Vec<_>, _>>()?;
             let (units, media): (Vec<_>, _) = settled.into_iter().unzip();
             portal.targets.push(target.config(&groups, units)?);
             stores.push(media);

@@ -3,6 +3,7 @@
 //! In: a target's disk, and what is about to go. Out: the configuration of the unit and its medium.
 
 use super::StartError;
+use super::changes::ChangeError;
 use super::disk::{Disk, DiskSource};
 use super::shared::Medium;
 use super::target::Target;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long block I/O of a unit that is gone may take to come back before another that has its place does without it.
+/// How long block I/O of a unit that is gone may take to come back; then the other that was to have its place does not come.
 const LET_GO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time between two looks whether it has.
@@ -110,14 +111,31 @@ impl NewUnit {
     ///
     /// # Errors
     /// Block I/O of what it takes the place of does not come back, or what was kept cannot be read.
-    pub(super) fn settle(mut self, is_ending: &AtomicBool) -> Result<(NumberedUnit, Option<Medium>), RecordsError> {
+    pub(super) fn settle(self, is_ending: &AtomicBool) -> Result<(NumberedUnit, Option<Medium>), ChangeError> {
         let until = Instant::now() + LET_GO_TIMEOUT;
         let waits = || Instant::now() < until && !is_ending.load(Ordering::Relaxed);
         if let Some(lock) = self.store.lock() {
-            while lock.is_shared() && waits() {
+            while lock.is_shared() {
+                if !waits() {
+                    // A write that is still under way there would land over what is written here.
+                    return Err(ChangeError::NotLetGo);
+                }
                 std::thread::sleep(LOOK_INTERVAL);
             }
         }
+        Ok(self.settle_while(waits)?)
+    }
+
+    /// The unit and its medium, if it takes the place of none.
+    ///
+    /// # Errors
+    /// What was kept cannot be read.
+    pub(super) fn settle_at_once(self) -> Result<(NumberedUnit, Option<Medium>), RecordsError> {
+        self.settle_while(|| false)
+    }
+
+    /// Waits for the records as long as `waits` says so.
+    fn settle_while(mut self, waits: impl Fn() -> bool) -> Result<(NumberedUnit, Option<Medium>), RecordsError> {
         let records = match self.records {
             Keeping::Nothing => None,
             Keeping::Here(records) => Some(records),
