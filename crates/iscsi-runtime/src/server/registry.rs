@@ -85,7 +85,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    // RFC 7143 7.4.2.1-1, 7.4.2.1-2, 7.4.2.1-3, 7.4.2.1-4, 7.4.2.1-5, 7.4.2.2-1, 7.15-2: a session gives way at any time.
+    // RFC 7143 7.4.2.1-1, 7.4.2.1-2, 7.4.2.1-3, 7.4.2.1-4, 7.4.2.1-5, 7.4.2.2-1, 7.15-2: a session gives way at any time, but a normal one not to discovery.
     /// A login asks to become a session.
     pub(super) fn claim(&mut self, owner: Owner, identity: &LoginIdentity, portal: PortalAddress) -> Claim {
         let name = Name::new(identity, portal);
@@ -103,6 +103,10 @@ impl Registry {
         }
         if identity.tsih != Tsih(0) {
             return Claim::Refused(LoginStatus::SessionDoesNotExist);
+        }
+        // Who asks for discovery has not proven what the target asks for: there is no second session, and the first one stays.
+        if (session_type, session.session_type) == (SessionType::Discovery, SessionType::Normal) {
+            return Claim::Refused(LoginStatus::SessionTypeNotSupported);
         }
         if session.successor.is_some() {
             // Two logins race for one name: the later one comes again when the first is done.
@@ -290,6 +294,8 @@ mod tests {
         );
         assert_eq!(claim(&mut registry, owner(3), &identity(1, 0), 1), Claim::Ends(0, Tsih(2)));
         assert_eq!(registry.release(Tsih(2)), Some((owner(3), Tsih(3))));
+        // What was proven for discovery ends no session of those who have proven what the target asks for.
+        assert_eq!(claim(&mut registry, owner(4), &named(0), 1), Claim::Refused(LoginStatus::SessionTypeNotSupported));
         assert_eq!(claim(&mut registry, owner(4), &named(3), 1), Claim::Refused(LoginStatus::SessionDoesNotExist));
         assert_eq!(claim(&mut registry, owner(4), &identity(1, 3), 1), Claim::Joins(0));
     }
