@@ -23,7 +23,7 @@ impl Receive {
     pub(super) fn new(expected: u32, immediate: u32, unsolicited: bool, parameters: &Parameters) -> Self {
         let in_order = parameters.data_pdu_in_order && parameters.error_recovery_level == 0;
         // Where all has come with the command nothing can come otherwise.
-        if in_order || immediate == expected && !unsolicited {
+        if in_order || expected == 0 || immediate == expected && !unsolicited {
             InOrder(Transfer::new(expected, immediate, unsolicited))
         } else {
             Assembled(Box::new(Assembly::new(expected, immediate, unsolicited, parameters)))
