@@ -3,15 +3,16 @@
 //! `cargo bench -p iscsi-session --bench levels` tells times. Under callgrind one kind is run so many times, `levels 2 read 20000`: the difference
 //! of two runs, divided by that of the commands, is instructions a command.
 
+mod outcome;
+
 use bytes::Bytes;
-use iscsi_pdu::{Cid, CmdSn, InitiatorTaskTag, StatSn, TargetTransferTag};
-use iscsi_session::{LoginOutcome, Parameters, SessionType, initiator, target};
+use iscsi_pdu::{InitiatorTaskTag, TargetTransferTag};
+use iscsi_session::{Parameters, initiator, target};
+use outcome::{CID, DEPTH, outcome};
 use std::hint::black_box;
 use std::time::Instant;
 
-const DEPTH: u32 = 32;
 const BYTES: u32 = 4096;
-const CID: Cid = Cid(0);
 
 /// Both ends of a session.
 struct Pair {
@@ -24,19 +25,7 @@ struct Pair {
 
 impl Pair {
     fn new(error_recovery_level: u8, write: bool) -> Self {
-        let outcome = LoginOutcome {
-            initiator_name: "iqn.2026-01.org.example:i".into(),
-            target_name: Some("iqn.2026-01.org.example:t".into()),
-            session_type: SessionType::Normal,
-            isid: Default::default(),
-            tsih: Default::default(),
-            cid: CID,
-            parameters: Parameters { error_recovery_level, ..Parameters::default() },
-            cmd_sn: CmdSn(1),
-            stat_sn: StatSn(1),
-            max_cmd_sn: CmdSn(DEPTH),
-            authenticated_as: None,
-        };
+        let outcome = outcome(Parameters { error_recovery_level, ..Parameters::default() });
         let now = Instant::now();
         Self {
             initiator: initiator::Session::new(&outcome, initiator::SessionConfig::default(), now),

@@ -1,15 +1,15 @@
 //! What a command costs the target, from its PDU to its end, without bytes and sockets: 32 at once.
 
+mod outcome;
+
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use iscsi_pdu::{Cid, CmdSn, DataOut, InitiatorTaskTag, Pdu, ScsiCommand, StatSn, TargetTransferTag};
+use iscsi_pdu::{CmdSn, DataOut, InitiatorTaskTag, Pdu, ScsiCommand, StatSn, TargetTransferTag};
+use iscsi_session::Parameters;
 use iscsi_session::target::{Command, Event, Session, SessionConfig, TaskId, TaskOutcome};
-use iscsi_session::{LoginOutcome, Parameters, SessionType};
+use outcome::{CID, DEPTH, outcome};
 use std::hint::black_box;
 use std::time::Instant;
-
-const DEPTH: u32 = 32;
-const CID: Cid = Cid(0);
 
 /// A session, and the numbers that its initiator would use.
 struct Pair {
@@ -23,19 +23,7 @@ struct Pair {
 
 impl Pair {
     fn new(parameters: Parameters, length: usize) -> Self {
-        let outcome = LoginOutcome {
-            initiator_name: "iqn.2026-01.org.example:i".into(),
-            target_name: Some("iqn.2026-01.org.example:t".into()),
-            session_type: SessionType::Normal,
-            isid: Default::default(),
-            tsih: Default::default(),
-            cid: CID,
-            parameters,
-            cmd_sn: CmdSn(1),
-            stat_sn: StatSn(1),
-            max_cmd_sn: CmdSn(DEPTH),
-            authenticated_as: None,
-        };
+        let outcome = outcome(parameters);
         let now = Instant::now();
         let session = Session::new(&outcome, SessionConfig::default(), TargetTransferTag(0), now);
         Self {

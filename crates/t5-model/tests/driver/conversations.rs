@@ -1,7 +1,7 @@
 //! One suite for all ports: random conversations come out as the same PDUs with the same data over byte streams, over the loopback port, and over the
 //! adapter, within one and between two with a bad cable; and placement writes nothing but its place.
 
-use super::world::{World, data_out};
+use super::world::{BAD_CABLE, World, data_out};
 use bytes::Bytes;
 use iscsi_pdu::Frame;
 use iscsi_transport::{
@@ -9,9 +9,7 @@ use iscsi_transport::{
 };
 use proptest::prelude::*;
 use std::sync::Arc;
-use std::time::Duration;
 use t5_hal::Bus;
-use t5_model::wire::WireFaults;
 
 /// What unused memory is full of.
 const GUARD: u8 = 0xa5;
@@ -161,14 +159,7 @@ proptest! {
         converse(&turns, (port(here), port(there)));
         converse(&turns, LoopbackPort::pair());
         converse_over(&World::new(), &turns);
-        let faults = WireFaults {
-            loss: 0.01,
-            repeat: 0.01,
-            spoil: 0.01,
-            delay: Duration::from_micros(30),
-            jitter: Duration::from_micros(100),
-        };
-        converse_over(&World::over(faults), &turns);
+        converse_over(&World::over(BAD_CABLE), &turns);
     }
 }
 

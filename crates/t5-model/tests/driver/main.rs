@@ -4,14 +4,12 @@ mod conversations;
 mod world;
 
 use iscsi_transport::{BufferPool, Digests, Flush, PduPort, PortErrorKind, Received, SoftwarePort, conformance};
-use std::time::Duration;
 use t5_hal::driver::{DriverEvent, OffloadMode};
 use t5_hal::wire::CplStatus;
 use t5_hal::{Bus, T5Port, T5Stream};
 use t5_model::adapter::FunctionBus;
 use t5_model::switch::{MacAddress, PortNumber};
-use t5_model::wire::WireFaults;
-use world::{INITIATOR, TARGET, World, data_out, next, place};
+use world::{BAD_CABLE, INITIATOR, TARGET, World, data_out, next, place};
 
 #[test]
 fn two_functions_are_brought_up_on_one_adapter() {
@@ -152,14 +150,7 @@ fn what_waits_in_the_adapter_keeps_its_memory_while_pods_are_written_behind_it()
 
 #[test]
 fn two_adapters_speak_over_a_bad_cable() {
-    let faults = WireFaults {
-        loss: 0.01,
-        repeat: 0.01,
-        spoil: 0.01,
-        delay: Duration::from_micros(30),
-        jitter: Duration::from_micros(100),
-    };
-    let world = World::over(faults);
+    let world = World::over(BAD_CABLE);
     let (mut initiator, mut target) = world.ports();
     let tag = place(&mut target, 64 << 10);
     let data: Vec<u8> = (0..64u32 << 10).map(|at| (at / 7) as u8).collect();

@@ -18,6 +18,15 @@ use t5_model::wire::{Wire, WireFaults};
 pub(crate) const TARGET: u8 = 4;
 pub(crate) const INITIATOR: u8 = 5;
 
+/// One that loses, repeats and spoils frames, and lets later ones pass.
+pub(crate) const BAD_CABLE: WireFaults = WireFaults {
+    loss: 0.01,
+    repeat: 0.01,
+    spoil: 0.01,
+    delay: Duration::from_micros(30),
+    jitter: Duration::from_micros(100),
+};
+
 /// A clock that goes on by so many microseconds each time it is looked at.
 #[derive(Clone)]
 struct Ticks(Arc<AtomicU64>, u64);
