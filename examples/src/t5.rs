@@ -14,6 +14,7 @@ use serde::Serialize;
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::initiator::FirmwareInitiator;
 use t5_hal::driver::{Driver, DriverConfig, DriverError};
+use t5_hal::wire::FunctionId;
 use t5_model::runner::Runner;
 use t5_model::switch::PortNumber;
 use t5_model::tap::Attachment;
@@ -170,7 +171,7 @@ impl Model {
 
     fn bus(&self, pf: u8) -> AdapterBus {
         let memory = Arc::new(DmaMemory::new(u64::from(pf) << 32, RING_BYTES, PLACE_BYTES));
-        Arc::new(self.runner.adapter().function(pf, memory))
+        Arc::new(self.runner.adapter().function(FunctionId::physical(pf), memory))
     }
 
     /// What the adapter has counted since it was started.

@@ -13,7 +13,7 @@ use t5_hal::wire::*;
 use t5_model::adapter::{Adapter, FunctionBus};
 use t5_model::switch::PortNumber;
 
-const GUEST: u8 = 5;
+const GUEST: FunctionId = FunctionId::physical(5);
 const BASE: u64 = 0x2000_0000;
 /// Where the rings of the guest are: of the ingress queue, of its free list, and of the egress queue.
 const RINGS: [u64; 3] = [BASE, BASE + 8192, BASE + 12288];
@@ -27,7 +27,7 @@ pub fn t5_guest(input: &[u8]) {
     let adapter = Adapter::new(1, 7, Box::new(move || Duration::from_micros(clock.fetch_add(1, Ordering::Relaxed))));
     let other = Arc::new(DmaMemory::new(0x4000_0000, 4096, 4096));
     other.write(other.base(), &[0xee; 8192]).expect("it is inside");
-    let _other = adapter.function(4, Arc::clone(&other));
+    let _other = adapter.function(FunctionId::physical(4), Arc::clone(&other));
     let bus = adapter.function(GUEST, Arc::new(DmaMemory::new(BASE, 32 << 10, 32 << 10)));
     let Some(queue) = make_queues(&bus) else { panic!("queues can be made") };
 
@@ -105,7 +105,7 @@ fn make_queues(bus: &FunctionBus) -> Option<u32> {
     let start = Instant::now();
     let mut clock = || start;
     let made = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
-    let target = pfvf(GUEST, 0);
+    let target = GUEST.to_wire();
     let mut ask = ViCommand::request(Access::EXEC_WRITE, target);
     ask.length = made(ask.length);
     execute(bus, &ask, &mut clock).ok()?;

@@ -65,7 +65,7 @@ fn probe(address: &str) -> Result<(), String> {
     println!("device    {:04x} (chip generation T{})", description.device, description.device >> 12);
     let registers = Registers(function, Arc::new(DmaMemory::new(0, 0, 0)));
     let found = identify(&registers, &mut Instant::now).map_err(said)?;
-    println!("pf        {}", found.pf);
+    println!("number    {}", found.function);
     println!("pl_rev    {:#x} (revision {})", found.chip_revision, found.chip_revision & 0xf);
     let master = found.state.is_set(FirmwareState::MASTER_VLD).then(|| found.state.get(FirmwareState::MASTER));
     let master = master.map_or("no function is in charge".into(), |pf| format!("PF{pf} is in charge"));

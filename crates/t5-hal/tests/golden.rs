@@ -59,7 +59,7 @@ fn set_tcb_field_and_rx_data_ack() {
 fn flowc() {
     use FlowParameterName::*;
     let parameters = [
-        (PfnVfn, pfvf(4, 0)),
+        (PfnVfn, FunctionId::physical(4).to_wire()),
         (Channel, 0),
         (Port, 0),
         (IngressQueue, 7),
@@ -143,7 +143,7 @@ fn ingress_entry() {
 
 #[test]
 fn vi_command() {
-    let mut request = ViCommand::request(Access::EXEC_WRITE, pfvf(4, 0));
+    let mut request = ViCommand::request(Access::EXEC_WRITE, FunctionId::physical(4).to_wire());
     request.length = request.length.with_bit(AllocLength::ALLOC, true);
     let golden = hex(&("14b00400 80000004".to_owned() + &"00000000".repeat(14)));
     assert_eq!(request.as_bytes(), golden);

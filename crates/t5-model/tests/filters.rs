@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::{Driver, DriverConfig, DriverEvent, FilterError, FilterRule, FilterVerdict};
-use t5_hal::wire::FilterResult;
+use t5_hal::wire::{FilterResult, FunctionId};
 use t5_model::adapter::{Adapter, FunctionBus};
 use t5_model::switch::{InterfaceNumber, PortNumber};
 
@@ -18,7 +18,8 @@ fn adapter() -> Arc<Adapter> {
 }
 
 fn driver(adapter: &Arc<Adapter>, pf: u8) -> Driver<FunctionBus> {
-    let bus = adapter.function(pf, Arc::new(DmaMemory::new(0x4000_0000 * u64::from(pf), 32 << 20, 1 << 20)));
+    let bus = adapter
+        .function(FunctionId::physical(pf), Arc::new(DmaMemory::new(0x4000_0000 * u64::from(pf), 32 << 20, 1 << 20)));
     Driver::bring_up(bus, DriverConfig::default(), &mut Instant::now).unwrap()
 }
 
@@ -87,7 +88,7 @@ fn a_filter_drops_and_counts_what_it_matches_and_nothing_else() {
     driver.set_filter(FIRST + 7, None).unwrap();
     assert_eq!(result(&mut driver), Some((7, Some(FilterResult::Deleted))));
     assert_eq!((counted(23, None), hits(&adapter, 7)), (1, None));
-    assert_eq!(adapter.take_fault(4), None);
+    assert_eq!(adapter.take_fault(FunctionId::physical(4)), None);
 }
 
 /// What the driver is told that filters have counted.
@@ -113,9 +114,9 @@ fn a_driver_is_told_what_its_filters_have_counted() {
         adapter.handle_wire(PORT, segment(mac, None, port));
     }
     assert_eq!((told_hits(&mut driver, 2), told_hits(&mut driver, 5)), (Some((3, 3 * 54)), Some((1, 54))));
-    assert_eq!(adapter.take_fault(4), None);
+    assert_eq!(adapter.take_fault(FunctionId::physical(4)), None);
     assert_eq!(told_hits(&mut driver, 3), None, "there is none");
-    assert!(adapter.take_fault(4).is_some());
+    assert!(adapter.take_fault(FunctionId::physical(4)).is_some());
     assert!(matches!(driver.filter_hits(0), Err(FilterError::Index { index: 0, .. })), "the number of a connection");
 }
 

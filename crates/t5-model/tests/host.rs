@@ -7,6 +7,7 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::{Driver, DriverConfig, OffloadMode};
+use t5_hal::wire::FunctionId;
 use t5_model::adapter::{Adapter, FunctionBus};
 use t5_model::switch::PortNumber;
 
@@ -15,7 +16,7 @@ const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
 fn world(addresses: Vec<(IpAddr, u8)>) -> (Arc<Adapter>, Driver<FunctionBus>) {
     let adapter = Adapter::new(1, 1, Box::new(|| Duration::ZERO));
-    let bus = adapter.function(4, Arc::new(DmaMemory::new(0x4000_0000, 32 << 20, 1 << 20)));
+    let bus = adapter.function(FunctionId::physical(4), Arc::new(DmaMemory::new(0x4000_0000, 32 << 20, 1 << 20)));
     let config = DriverConfig { addresses, ..DriverConfig::default() };
     let driver = Driver::bring_up(bus, config, &mut Instant::now).unwrap();
     (adapter, driver)
@@ -75,7 +76,7 @@ fn the_address_of_the_link_is_told_and_echoes_come_back() {
         let [answer] = &told[..] else { panic!("one answer: {told:?}") };
         assert_eq!((answer[34], &answer[38..]), (0, &echo[4..]), "an echo reply with what was sent");
     }
-    assert_eq!(adapter.take_fault(4), None);
+    assert_eq!(adapter.take_fault(FunctionId::physical(4)), None);
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn nobody_has_a_connection_with_himself() {
     let told = answers(&adapter, &mut driver, &syn([192, 0, 2, 9], mac));
     let [answer] = &told[..] else { panic!("one answer: {told:?}") };
     assert_eq!(answer[14 + 20 + 13] & 0x16, 0x12, "SYN and ACK");
-    assert_eq!(adapter.take_fault(4), None);
+    assert_eq!(adapter.take_fault(FunctionId::physical(4)), None);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use t5_model::switch::{InterfaceNumber, MacAddress, PortNumber};
 use t5_model::tcp::{Connection, ConnectionConfig, LinkHeader, Tuple, checksum};
 use zerocopy::IntoBytes;
 
-const HOSTILE: u8 = 2;
-const VICTIM: u8 = 4;
+const HOSTILE: FunctionId = FunctionId::physical(2);
+const VICTIM: FunctionId = FunctionId::physical(4);
 const BASE: u64 = 0x2000_0000;
 const VICTIM_BASE: u64 = 0x4000_0000;
 const RING_BYTES: usize = 64 << 10;
@@ -59,7 +59,7 @@ impl Hostile {
     fn with_rings(adapter: &Arc<Adapter>, [entries, buffers, egress @ ..]: [u64; 5]) -> Self {
         let bus = adapter.function(HOSTILE, Arc::new(DmaMemory::new(BASE, RING_BYTES, 1 << 20)));
         let made = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
-        let target = pfvf(HOSTILE, 0);
+        let target = HOSTILE.to_wire();
         let mut ask = ViCommand::request(Access::EXEC_WRITE, target);
         ask.length = made(ask.length);
         let made_vi = command(&bus, &ask).unwrap();
@@ -311,7 +311,7 @@ fn a_frame_that_no_buffer_holds_does_not_stop_its_receiver() {
 fn whoever_sends_much_waits_for_its_turn() {
     let adapter = adapter();
     let hostile = Hostile::new(&adapter);
-    let mut ask = ViCommand::request(Access::EXEC_WRITE, pfvf(HOSTILE, 0));
+    let mut ask = ViCommand::request(Access::EXEC_WRITE, HOSTILE.to_wire());
     ask.length = ask.length.with_bit(AllocLength::ALLOC, true);
     for _ in 0..27 {
         command(&hostile.bus, &ask).unwrap();
@@ -356,7 +356,7 @@ fn an_interface_that_was_given_back_takes_all_that_went_by_it() {
     let adapter = adapter();
     let hostile = Hostile::new(&adapter);
     hostile.open();
-    let mut free = ViCommand::request(Access::EXEC_WRITE, pfvf(HOSTILE, 0));
+    let mut free = ViCommand::request(Access::EXEC_WRITE, HOSTILE.to_wire());
     free.length = free.length.with_bit(AllocLength::FREE, true);
     free.kind = ViType::new().with(ViType::VIID, hostile.vi);
     command(&hostile.bus, &free).unwrap();
@@ -466,8 +466,18 @@ fn what_is_anothers_is_refused_by_the_firmware() {
     assert_eq!(refusal(&hostile.bus, &ViEnableCommand::request(Access::EXEC_WRITE, theirs)), denied);
     assert_eq!(refusal(&hostile.bus, &ViRxModeCommand::request(Access::WRITE, theirs)), denied);
     assert_eq!(refusal(&hostile.bus, &ViStatsCommand::request(Access::READ, theirs)), denied);
-    assert_eq!(refusal(&hostile.bus, &AclMacCommand::request(Access::WRITE, pfvf(VICTIM, 0))), denied);
-    let mut free = ViCommand::request(Access::EXEC_WRITE, pfvf(HOSTILE, 0));
+    assert_eq!(refusal(&hostile.bus, &AclMacCommand::request(Access::WRITE, VICTIM.to_wire())), denied);
+    for other in [VICTIM, FunctionId::physical(0)].map(FunctionId::to_wire) {
+        assert_eq!(refusal(&hostile.bus, &PfVfCommand::request(Access::READ, other)), denied);
+        assert_eq!(refusal(&hostile.bus, &ParamsCommand::request(Access::READ, other)), denied);
+        assert_eq!(refusal(&hostile.bus, &IqCommand::request(Access::EXEC_WRITE, other)), denied);
+        assert_eq!(refusal(&hostile.bus, &EqEthCommand::request(Access::EXEC_WRITE, other)), denied);
+        assert_eq!(refusal(&hostile.bus, &EqCtrlCommand::request(Access::EXEC_WRITE, other)), denied);
+        assert_eq!(refusal(&hostile.bus, &EqOffloadCommand::request(Access::EXEC_WRITE, other)), denied);
+        assert_eq!(refusal(&hostile.bus, &ViCommand::request(Access::EXEC_WRITE, other)), denied);
+        assert_eq!(refusal(&hostile.bus, &AclVlanCommand::request(Access::WRITE, other)), denied);
+    }
+    let mut free = ViCommand::request(Access::EXEC_WRITE, HOSTILE.to_wire());
     free.length = free.length.with_bit(AllocLength::FREE, true);
     free.kind = ViType::new().with(ViType::VIID, theirs as u16);
     assert_eq!(refusal(&hostile.bus, &free), denied);

@@ -9,11 +9,11 @@ use t5_hal::registers::UserDoorbell;
 use t5_hal::wire::*;
 use t5_model::adapter::{Adapter, Fault, FunctionBus};
 
-const HOSTILE: u8 = 2;
-const VICTIM: u8 = 5;
+const HOSTILE: FunctionId = FunctionId::physical(2);
+const VICTIM: FunctionId = FunctionId::physical(5);
 
-fn bus(adapter: &Arc<Adapter>, pf: u8) -> FunctionBus {
-    adapter.function(pf, Arc::new(DmaMemory::new(0x4000_0000 * u64::from(pf), 64 << 20, 1 << 20)))
+fn bus(adapter: &Arc<Adapter>, id: FunctionId) -> FunctionBus {
+    adapter.function(id, Arc::new(DmaMemory::new(0x4000_0000 * u64::from(id.pf()), 64 << 20, 1 << 20)))
 }
 
 fn adapter() -> Arc<Adapter> {
@@ -21,14 +21,14 @@ fn adapter() -> Arc<Adapter> {
     Adapter::new(1, 1, Box::new(move || begin.elapsed()))
 }
 
-fn driver(adapter: &Arc<Adapter>, pf: u8) -> Driver<FunctionBus> {
+fn driver(adapter: &Arc<Adapter>, id: FunctionId) -> Driver<FunctionBus> {
     let config = DriverConfig { receive_window_bytes: 1023 << 10, ..DriverConfig::default() };
-    Driver::bring_up(bus(adapter, pf), config, &mut Instant::now).unwrap()
+    Driver::bring_up(bus(adapter, id), config, &mut Instant::now).unwrap()
 }
 
 /// Asks for one more virtual interface.
-fn interface(bus: &FunctionBus, pf: u8) -> Result<ViCommand, DriverError> {
-    let mut ask = ViCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+fn interface(bus: &FunctionBus, id: FunctionId) -> Result<ViCommand, DriverError> {
+    let mut ask = ViCommand::request(Access::EXEC_WRITE, id.to_wire());
     ask.length = ask.length.with_bit(AllocLength::ALLOC, true);
     execute(bus, &ask, &mut Instant::now)
 }
@@ -67,7 +67,7 @@ fn interfaces_and_addresses_are_left_for_others() {
     assert_eq!(ask(28 * 22, taken[0]), (taken[0], 0), "it stood where it was");
     // All that the others need is there.
     driver(&adapter, VICTIM);
-    driver(&adapter, 4);
+    driver(&adapter, FunctionId::physical(4));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn connections_and_their_memory_are_left_for_others() {
     assert!(refused > 0, "whoever asks for more is told so");
 
     let listener = victim.listen("10.0.0.5:80".parse().unwrap(), OffloadMode::Ulp).unwrap();
-    let mut own = driver(&adapter, 4);
+    let mut own = driver(&adapter, FunctionId::physical(4));
     let (local, peer) = ("10.0.0.4:20000".parse().unwrap(), "10.0.0.5:80".parse().unwrap());
     let until = Instant::now() + Duration::from_secs(20);
     let mut opened = None;

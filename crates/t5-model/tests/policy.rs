@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::{Driver, DriverConfig, DriverError, DriverEvent, OffloadMode, OpenTarget};
-use t5_hal::wire::CplStatus;
+use t5_hal::wire::{CplStatus, FunctionId};
 use t5_hal::{Connection, SharedDriver, T5Port, T5Stream};
 use t5_model::adapter::{Adapter, FunctionBus};
 use t5_policy::Policy;
@@ -37,7 +37,9 @@ impl World {
         let start = Instant::now();
         let bring_up = |pf: u8, config: DriverConfig| {
             let memory = Arc::new(DmaMemory::new(0x1000_0000 * u64::from(pf), 32 << 20, 4 << 20));
-            Rc::new(RefCell::new(Driver::bring_up(adapter.function(pf, memory), config, &mut || start).unwrap()))
+            Rc::new(RefCell::new(
+                Driver::bring_up(adapter.function(FunctionId::physical(pf), memory), config, &mut || start).unwrap(),
+            ))
         };
         let config = DriverConfig { ingress_queues: QUEUES, cpu: 6, seed: 4, ..target };
         Self { target: bring_up(4, config), initiator: bring_up(5, DriverConfig::default()), next_port: 20000, start }

@@ -7,6 +7,7 @@ use iscsi_runtime::{
 };
 use std::net::SocketAddr;
 use std::time::Duration;
+use t5_hal::wire::FunctionId;
 use t5_model::runner::Runner;
 use t5_policy::Policy;
 
@@ -35,7 +36,7 @@ fn sessions_of_one_thread_move_data_of_any_length_through_the_adapter() {
     assert_eq!(counted.digests_wrong, 0, "{counted:?}");
     server.shutdown(Duration::from_secs(5)).unwrap();
     drop(sessions);
-    assert_eq!([4, 5].map(|pf| runner.adapter().take_fault(pf)), [None, None]);
+    assert_eq!([4, 5].map(|pf| runner.adapter().take_fault(FunctionId::physical(pf))), [None, None]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::{Driver, DriverConfig};
+use t5_hal::wire::FunctionId;
 use t5_model::runner::Runner;
 
 pub(crate) const NAME: &str = "iqn.2026-01.io.example:disk";
@@ -24,7 +25,7 @@ pub(crate) const LENGTHS: [u32; 4] = [1, 16, 700, 2500];
 
 pub(crate) fn function(runner: &Runner, pf: u8, address: IpAddr) -> AdapterFunction {
     let memory = Arc::new(DmaMemory::new(u64::from(pf) << 32, 32 << 20, 32 << 20));
-    let bus: AdapterBus = Arc::new(runner.adapter().function(pf, memory));
+    let bus: AdapterBus = Arc::new(runner.adapter().function(FunctionId::physical(pf), memory));
     let driver = Driver::bring_up(bus, DriverConfig::default(), &mut Instant::now).unwrap();
     AdapterFunction::new(driver, 0, address)
 }

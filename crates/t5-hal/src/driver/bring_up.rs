@@ -17,8 +17,8 @@ type Clock<'a> = &'a mut dyn FnMut() -> Instant;
 /// What the adapter has told about itself and what belongs to this function.
 #[derive(Clone, Debug)]
 pub struct Adapter {
-    /// Number of the physical function.
-    pub pf: u8,
+    /// Which function it is.
+    pub function: FunctionId,
     /// The virtual interface.
     pub vi: ViId,
     /// Its address.
@@ -54,12 +54,12 @@ pub(super) fn bring_up(
     bus: &impl Bus,
     heap: &mut Heap,
     config: &DriverConfig,
-    function: ViFunction,
+    purpose: ViFunction,
     clock: Clock<'_>,
 ) -> Result<(Adapter, Queues), DriverError> {
-    let pf = (bus.read_register(PL_WHOAMI) >> 8 & 7) as u8;
-    greet(bus, pf, clock)?;
-    let target = pfvf(pf, 0);
+    let id = FunctionId::physical((bus.read_register(PL_WHOAMI) >> 8 & 7) as u8);
+    greet(bus, id, clock)?;
+    let target = id.to_wire();
     let [tids, flow_credits, servers, servers_last, hops, hops_last] = parameters(
         bus,
         target,
@@ -96,14 +96,14 @@ pub(super) fn bring_up(
 
     let mut interface = ViCommand::request(Access::EXEC_WRITE, target);
     interface.length = interface.length.with_bit(AllocLength::ALLOC, true);
-    interface.kind = ViType::new().with(ViType::FUNC, function.to_wire().into());
+    interface.kind = ViType::new().with(ViType::FUNC, purpose.to_wire().into());
     interface.port = ViPort::new().with(ViPort::PORTID, config.port);
     let interface = execute(bus, &interface, clock)?;
     let vi = ViId::from_value(interface.kind.get(ViType::VIID));
 
-    let (queues, rss_queues) = make_queues(bus, heap, config, pf, vi, clock)?;
+    let (queues, rss_queues) = make_queues(bus, heap, config, id, vi, clock)?;
     let adapter = Adapter {
-        pf,
+        function: id,
         vi,
         mac: interface.mac,
         tids,
@@ -124,18 +124,19 @@ fn check(what: &'static str, value: u32, holds: bool, expected: &'static str) ->
 }
 
 /// Says hello; the first driver of the adapter has it begin.
-fn greet(bus: &impl Bus, pf: u8, clock: Clock<'_>) -> Result<(), DriverError> {
+fn greet(bus: &impl Bus, id: FunctionId, clock: Clock<'_>) -> Result<(), DriverError> {
     let state = FirmwareState::from_value(bus.read_register(PCIE_FW));
     if state.is_set(FirmwareState::ERR) {
         return Err(DriverError::Firmware(state.value()));
     }
     let mut hello = HelloCommand::request(Access::WRITE, 0);
-    hello.flags = HelloFlags::new().with(HelloFlags::MBMASTER, pf.into()).with(HelloFlags::MBASYNCNOT, pf.into());
+    hello.flags =
+        HelloFlags::new().with(HelloFlags::MBMASTER, id.pf().into()).with(HelloFlags::MBASYNCNOT, id.pf().into());
     let answer = execute(bus, &hello, clock)?.flags;
     if answer.is_set(HelloFlags::ERR) {
         return Err(DriverError::Firmware(answer.value()));
     }
-    if answer.get(HelloFlags::MBMASTER) != u32::from(pf) || answer.is_set(HelloFlags::INIT) {
+    if answer.get(HelloFlags::MBMASTER) != u32::from(id.pf()) || answer.is_set(HelloFlags::INIT) {
         return Ok(());
     }
     execute(bus, &ResetCommand::request(Access::WRITE, 0), clock)?;
@@ -173,9 +174,9 @@ struct Layouts {
 }
 
 impl Layouts {
-    fn read(bus: &impl Bus, pf: u8) -> Self {
+    fn read(bus: &impl Bus, id: FunctionId) -> Self {
         let page = bus.read_register(SGE_HOST_PAGE_SIZE);
-        let layout = |register| DoorbellLayout::from_registers(page, bus.read_register(register), pf);
+        let layout = |register| DoorbellLayout::from_registers(page, bus.read_register(register), id.pf());
         Self { egress: layout(SGE_EGRESS_QUEUES_PER_PAGE), ingress: layout(SGE_INGRESS_QUEUES_PER_PAGE) }
     }
 }
@@ -185,19 +186,19 @@ fn make_queues(
     bus: &impl Bus,
     heap: &mut Heap,
     config: &DriverConfig,
-    pf: u8,
+    function: FunctionId,
     vi: ViId,
     clock: Clock<'_>,
 ) -> Result<(Queues, Vec<u16>), DriverError> {
-    let layouts = Layouts::read(bus, pf);
+    let layouts = Layouts::read(bus, function);
     assert!(config.ingress_queues > 0, "a driver has an ingress queue");
-    let made = (0..config.ingress_queues).map(|_| make_incoming(bus, heap, config, pf, vi, &layouts, clock));
+    let made = (0..config.ingress_queues).map(|_| make_incoming(bus, heap, config, function, vi, &layouts, clock));
     let (incoming, rss_queues) = made.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
     let iq = incoming[0].queue.id();
     let fetch = EgressFetch::new().with(EgressFetch::IQID, iq);
 
     let control_at = ring(heap, EgressQueue::ring_bytes(config.control_descriptors))?;
-    let mut command = EqCtrlCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    let mut command = EqCtrlCommand::request(Access::EXEC_WRITE, function.to_wire());
     command.length = start(command.length);
     command.eq = CtrlEgressId::new().with(CtrlEgressId::CMPLIQID, iq);
     (command.fetch, command.size, command.address) = (fetch, size(config.control_descriptors), control_at.into());
@@ -205,14 +206,14 @@ fn make_queues(
     let control = EgressQueue::new(id, control_at, config.control_descriptors, layouts.egress.doorbell(id));
 
     let data_at = ring(heap, EgressQueue::ring_bytes(config.data_descriptors))?;
-    let mut command = EqOffloadCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    let mut command = EqOffloadCommand::request(Access::EXEC_WRITE, function.to_wire());
     command.length = start(command.length);
     (command.fetch, command.size, command.address) = (fetch, size(config.data_descriptors), data_at.into());
     let id = execute(bus, &command, clock)?.eq.get(EgressId::EQID);
     let data = EgressQueue::new(id, data_at, config.data_descriptors, layouts.egress.doorbell(id));
     let frames = match config.addresses.is_empty() {
         true => None,
-        false => Some(make_frame_queue(bus, heap, pf, vi, iq, &layouts, clock)?),
+        false => Some(make_frame_queue(bus, heap, function, vi, iq, &layouts, clock)?),
     };
     Ok((Queues { control, data, frames, incoming }, rss_queues))
 }
@@ -231,14 +232,14 @@ fn size(descriptors: u16) -> EgressSize {
 fn make_frame_queue(
     bus: &impl Bus,
     heap: &mut Heap,
-    pf: u8,
+    function: FunctionId,
     vi: ViId,
     iq: u32,
     layouts: &Layouts,
     clock: Clock<'_>,
 ) -> Result<EgressQueue, DriverError> {
     let at = ring(heap, EgressQueue::ring_bytes(FRAME_DESCRIPTORS))?;
-    let mut command = EqEthCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    let mut command = EqEthCommand::request(Access::EXEC_WRITE, function.to_wire());
     command.length = start(command.length);
     command.fetch = EgressFetch::new().with(EgressFetch::IQID, iq);
     (command.size, command.address) = (size(FRAME_DESCRIPTORS), at.into());
@@ -252,7 +253,7 @@ fn make_incoming(
     bus: &impl Bus,
     heap: &mut Heap,
     config: &DriverConfig,
-    pf: u8,
+    function: FunctionId,
     vi: ViId,
     layouts: &Layouts,
     clock: Clock<'_>,
@@ -261,7 +262,7 @@ fn make_incoming(
     let buffers = usize::from(config.free_list_buffers);
     let list_at = ring(heap, FreeList::ring_bytes(buffers))?;
     let buffer_addresses = (0..buffers).map(|_| ring(heap, BUFFER.0 as usize)).collect::<Result<Vec<_>, _>>()?;
-    let mut command = IqCommand::request(Access::EXEC_WRITE, pfvf(pf, 0));
+    let mut command = IqCommand::request(Access::EXEC_WRITE, function.to_wire());
     command.length = command.length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
     command.kind = IqType::new().with(IqType::VIID, vi.value().into()).with(IqType::IQANDSTINDEX, config.vector.into());
     command.flags = IqFlags::new().with_bit(IqFlags::IQGTSMODE, true).with(IqFlags::IQESIZE, 2);

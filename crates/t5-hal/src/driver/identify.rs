@@ -4,7 +4,7 @@ use super::bring_up::parameters;
 use super::error::DriverError;
 use crate::bus::Bus;
 use crate::registers::{PCIE_FW, PL_REV, PL_WHOAMI};
-use crate::wire::{DeviceParameter, FirmwareState, ParameterName, pfvf};
+use crate::wire::{DeviceParameter, FirmwareState, FunctionId, ParameterName};
 use std::fmt;
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use std::time::Instant;
 #[derive(Clone, Debug)]
 pub struct Identification {
     /// The function that was asked.
-    pub pf: u8,
+    pub function: FunctionId,
     /// PL_REV: the revision of the chip, in its lowest four bits.
     pub chip_revision: u32,
     /// What the firmware is doing, and which function is in charge of the adapter.
@@ -46,10 +46,10 @@ pub fn identify(bus: &impl Bus, clock: &mut dyn FnMut() -> Instant) -> Result<Id
     if state.is_set(FirmwareState::ERR) {
         return Err(DriverError::Firmware(state.value()));
     }
-    let pf = (whoami >> 8 & 7) as u8;
+    let function = FunctionId::physical((whoami >> 8 & 7) as u8);
     let names = [ParameterName::device(DeviceParameter::FirmwareRevision)];
-    let [firmware] = parameters(bus, pfvf(pf, 0), clock, names)?;
-    Ok(Identification { pf, chip_revision, state, firmware: FirmwareVersion(firmware) })
+    let [firmware] = parameters(bus, function.to_wire(), clock, names)?;
+    Ok(Identification { function, chip_revision, state, firmware: FirmwareVersion(firmware) })
 }
 
 #[cfg(test)]

@@ -206,7 +206,7 @@ impl<B: Bus> Driver<B> {
         let values = {
             use FlowParameterName::*;
             [
-                (PfnVfn, pfvf(self.adapter.pf, 0)),
+                (PfnVfn, self.adapter.function.to_wire()),
                 (Channel, self.config.port.into()),
                 (Port, self.config.port.into()),
                 (IngressQueue, self.adapter.rss_queues[usize::from(connection.offload.queue)].into()),

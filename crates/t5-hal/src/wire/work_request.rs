@@ -168,16 +168,6 @@ pub const fn len16(bytes: usize) -> u32 {
     bytes.div_ceil(16) as u32
 }
 
-/// The function in the form of PFNVFN and of the target of a command: PF in bits 10:8, VF in 7:0.
-///
-/// # Panics
-/// If there is no such PF: a bug of the caller.
-#[must_use]
-pub const fn pfvf(pf: u8, vf: u8) -> u32 {
-    assert!(pf < 8, "an adapter has eight physical functions");
-    (pf as u32) << 8 | vf as u32
-}
-
 impl TpHeader {
     /// The header of FW_TP_WR around a message of that many bytes, header included.
     ///

@@ -6,7 +6,7 @@ use super::*;
 fn bring_up_makes_an_interface_and_queues() {
     let driver = bring_up(Fake::default()).unwrap();
     let adapter = driver.adapter();
-    assert_eq!((adapter.pf, adapter.vi.value(), adapter.mac, adapter.tids), (PF, VI, MAC, TIDS));
+    assert_eq!((adapter.function.pf(), adapter.vi.value(), adapter.mac, adapter.tids), (PF, VI, MAC, TIDS));
     assert_eq!(
         (adapter.rss_queues.clone(), adapter.pods.clone()),
         (vec![RSS_QUEUE], POD_BASE..POD_BASE + PODS * POD_BYTES)

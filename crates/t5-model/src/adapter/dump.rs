@@ -33,7 +33,7 @@ impl fmt::Debug for FunctionDump<'_> {
         let egress: Vec<_> = function.egress.values().collect();
         formatter
             .debug_struct("Function")
-            .field("pf", &function.pf)
+            .field("function", &format_args!("{}", function.id))
             .field("ingress", &ingress)
             .field("egress", &egress)
             .field("stalled", &function.stalled)
@@ -49,7 +49,7 @@ impl fmt::Debug for FlowDump<'_> {
         formatter
             .debug_struct("Flow")
             .field("tid", tid)
-            .field("pf", &flow.pf)
+            .field("owner", &format_args!("{}", flow.owner))
             .field("tuple", &flow.tuple)
             .field("tcp", &flow.tcp)
             .field("requests", &flow.requests.len())

@@ -10,46 +10,46 @@ use std::time::Duration;
 use t5_hal::wire::{FilterAction as FilterActionBits, *};
 
 /// The function that has filters, as in the shipped configuration: the target's.
-pub(super) const FILTERS_PF: usize = 4;
+pub(super) const FILTERS_FUNCTION: FunctionId = FunctionId::physical(4);
 /// The first filter's number: filters and connections are numbered together.
 pub(super) const FILTERS_BASE: u32 = TIDS;
 
 impl Core {
     /// Makes or deletes a filter, and tells what became of it.
-    pub(super) fn change_filter(&mut self, pf: usize, request: &[u8], now: Duration) -> Result<(), Wrong> {
+    pub(super) fn change_filter(&mut self, who: FunctionId, request: &[u8], now: Duration) -> Result<(), Wrong> {
         let (asked, _) = Filter::split_from(request)?;
-        let result = self.set_filter(pf, &asked);
+        let result = self.set_filter(who, &asked);
         if !asked.tid.is_set(FilterTid::NOREPLY) {
             let reply = SetTcbRpl {
                 opcode_tid: ReplyOpcode::SetTcbRpl.of(asked.tid.get(FilterTid::TID)),
                 cookie: result.to_wire(),
                 ..SetTcbRpl::default()
             };
-            self.function(pf).send(asked.reply.get(FilterReply::RX_RPL_IQ), alone(&reply), false, now);
+            self.function(who).send(asked.reply.get(FilterReply::RX_RPL_IQ), alone(&reply), false, now);
         }
         Ok(())
     }
 
     /// GET_TCB of a filter: what it has counted, the frames modulo 2^32.
-    pub(super) fn filter_block(&self, pf: usize, tid: u32) -> Result<FilterBlock, Fault> {
-        let index = filter_index(tid).filter(|_| pf == FILTERS_PF);
+    pub(super) fn filter_block(&self, who: FunctionId, tid: u32) -> Result<FilterBlock, Fault> {
+        let index = filter_index(tid).filter(|_| who == FILTERS_FUNCTION);
         let filter = index.and_then(|index| self.switch.filter(index)).ok_or(Fault::NoConnection { tid })?;
         let (frames, bytes) = ((filter.hits.frames as u32).into(), filter.hits.bytes.into());
         Ok(FilterBlock { frames, bytes, ..FilterBlock::default() })
     }
 
-    fn set_filter(&mut self, pf: usize, asked: &Filter) -> FilterResult {
-        let index = filter_index(asked.tid.get(FilterTid::TID)).filter(|_| pf == FILTERS_PF);
+    fn set_filter(&mut self, who: FunctionId, asked: &Filter) -> FilterResult {
+        let index = filter_index(asked.tid.get(FilterTid::TID)).filter(|_| who == FILTERS_FUNCTION);
         let Some(index) = index else { return FilterResult::Invalid };
         if asked.action.is_set(FilterActionBits::DEL_FILTER) {
             self.switch.set_filter(index, None);
             return FilterResult::Deleted;
         }
-        let (Some(key), Some(action)) = (key_of(asked), self.action_of(pf, asked)) else {
+        let (Some(key), Some(action)) = (key_of(asked), self.action_of(who, asked)) else {
             return FilterResult::Invalid;
         };
         // Frames of others are none of the driver's business.
-        let key = FilterKey { receivers: Some(self.function(pf).interfaces), ..key };
+        let key = FilterKey { receivers: Some(self.function(who).interfaces), ..key };
         let counts = asked.action.is_set(FilterActionBits::HITCNTS);
         let filter = crate::switch::Filter { key, action, counts, hits: Count::default() };
         self.switch.set_filter(index, Some(filter));
@@ -57,7 +57,7 @@ impl Core {
     }
 
     /// What is to become of frames; none if it cannot be done. Frames are not rewritten.
-    fn action_of(&mut self, pf: usize, asked: &Filter) -> Option<FilterAction> {
+    fn action_of(&mut self, who: FunctionId, asked: &Filter) -> Option<FilterAction> {
         let rewrites = [
             FilterActionBits::DMAC,
             FilterActionBits::SMAC,
@@ -77,7 +77,7 @@ impl Core {
             (false, true) => {
                 PortNumber::new(action.get(FilterActionBits::TXCHAN) as u8).map(|port| FilterAction::Switch { port })
             }
-            (false, false) if steered && !self.function(pf).ingress.contains_key(&queue) => None,
+            (false, false) if steered && !self.function(who).ingress.contains_key(&queue) => None,
             (false, false) => Some(FilterAction::Pass { queue: steered.then_some(queue) }),
         }
     }

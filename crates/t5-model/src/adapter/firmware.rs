@@ -2,7 +2,7 @@
 
 use super::Core;
 use super::egress::{EgressKind, EgressQueue};
-use super::filters::{FILTERS_BASE, FILTERS_PF};
+use super::filters::{FILTERS_BASE, FILTERS_FUNCTION};
 use super::function::{Function, NEXT_HOPS, QUEUES, SERVERS};
 use super::ingress::{FreeListSetup, IngressQueue, IngressSetup};
 use super::limits::{ADDRESSES_MAX, INTERFACES_MAX};
@@ -34,7 +34,7 @@ struct EgressAsked {
 
 /// Does a command of an egress queue, and answers by its numbers.
 macro_rules! egress_queue {
-    ($core:ident, $pf:ident, $command:ident, $id:ident, $kind:expr) => {{
+    ($core:ident, $who:ident, $command:ident, $id:ident, $kind:expr) => {{
         let asked = EgressAsked {
             length: $command.length,
             id: $command.eq.get($id::EQID),
@@ -42,7 +42,7 @@ macro_rules! egress_queue {
             size: $command.size,
             address: $command.address.get(),
         };
-        let id = $core.egress_queue($pf, $kind, &asked)?;
+        let id = $core.egress_queue($who, $kind, &asked)?;
         $command.eq = $command.eq.with($id::EQID, id);
         $command.physical_eq = EgressId::new().with(EgressId::EQID, id);
         $command.into()
@@ -51,11 +51,11 @@ macro_rules! egress_queue {
 
 impl Core {
     /// Does the command that stands in a function's mailbox.
-    pub(super) fn run_firmware(&mut self, pf: usize) -> bool {
-        let Some(message) = self.functions[pf].as_ref().and_then(Function::command) else { return false };
+    pub(super) fn run_firmware(&mut self, who: FunctionId) -> bool {
+        let Some(message) = self.functions[who].as_ref().and_then(Function::command) else { return false };
         let mut answer = message;
         let code = match Command::decode(&message) {
-            Ok(command) => match self.execute(pf, command) {
+            Ok(command) => match self.execute(who, command) {
                 Ok(done) => {
                     answer[..done.as_bytes().len()].copy_from_slice(done.as_bytes());
                     ReturnCode::Success
@@ -69,22 +69,23 @@ impl Core {
         header.op = header.op.with_bit(CommandOp::REQUEST, false);
         header.length = header.length.with(CommandLength::RETVAL, code.to_wire().into());
         answer[..size_of::<CommandHeader>()].copy_from_slice(header.as_bytes());
-        self.function(pf).answer(answer);
+        self.function(who).answer(answer);
         true
     }
 
-    fn execute(&mut self, pf: usize, command: Command) -> Answer<Command> {
+    fn execute(&mut self, who: FunctionId, command: Command) -> Answer<Command> {
+        super::permissions::check(who, &command)?;
         Ok(match command {
-            Command::HelloCommand(command) => self.hello(pf, command).into(),
+            Command::HelloCommand(command) => self.hello(who, command).into(),
             Command::ByeCommand(command) => {
-                self.reset_function(pf);
-                if self.master == Some(pf as u8) {
+                self.reset_function(who);
+                if self.master == Some(who) {
                     self.master = None;
                 }
                 command.into()
             }
             Command::ResetCommand(command) => {
-                self.reset_function(pf);
+                self.reset_function(who);
                 command.into()
             }
             Command::InitializeCommand(command) => {
@@ -92,31 +93,31 @@ impl Core {
                 command.into()
             }
             Command::CapsConfigCommand(command) => capabilities(command).into(),
-            Command::ParamsCommand(command) => self.parameters(pf, command)?.into(),
+            Command::ParamsCommand(command) => self.parameters(who, command)?.into(),
             Command::PfVfCommand(command) => pf_vf(command).into(),
-            Command::IqCommand(command) => self.ingress_queue(pf, command)?.into(),
+            Command::IqCommand(command) => self.ingress_queue(who, command)?.into(),
             Command::EqEthCommand(mut command) => {
-                let interface = self.owned_interface(pf, command.flags.get(EthEgressFlags::VIID) as u16);
-                egress_queue!(self, pf, command, EgressId, interface.map(EgressKind::Ethernet))
+                let interface = self.owned_interface(who, command.flags.get(EthEgressFlags::VIID) as u16);
+                egress_queue!(self, who, command, EgressId, interface.map(EgressKind::Ethernet))
             }
             Command::EqCtrlCommand(mut command) => {
-                egress_queue!(self, pf, command, CtrlEgressId, Ok(EgressKind::Control))
+                egress_queue!(self, who, command, CtrlEgressId, Ok(EgressKind::Control))
             }
             Command::EqOffloadCommand(mut command) => {
-                egress_queue!(self, pf, command, EgressId, Ok(EgressKind::Offload))
+                egress_queue!(self, who, command, EgressId, Ok(EgressKind::Offload))
             }
-            Command::ViCommand(command) => self.virtual_interface(pf, command)?.into(),
-            Command::ViMacCommand(command) => self.addresses(pf, command)?.into(),
-            Command::ViRxModeCommand(command) => self.receive_mode(pf, command)?.into(),
+            Command::ViCommand(command) => self.virtual_interface(who, command)?.into(),
+            Command::ViMacCommand(command) => self.addresses(who, command)?.into(),
+            Command::ViRxModeCommand(command) => self.receive_mode(who, command)?.into(),
             Command::ViEnableCommand(command) => {
-                let interface = self.interface_of(pf, command.op)?;
+                let interface = self.interface_of(who, command.op)?;
                 interface.receives = command.length.is_set(ViEnableLength::IEN);
                 interface.sends = command.length.is_set(ViEnableLength::EEN);
                 command.into()
             }
-            Command::AclMacCommand(command) => self.mac_list(pf, command)?.into(),
-            Command::AclVlanCommand(command) => self.vlan_list(pf, command)?.into(),
-            Command::ViStatsCommand(command) => self.interface_counters(pf, command)?.into(),
+            Command::AclMacCommand(command) => self.mac_list(who, command)?.into(),
+            Command::AclVlanCommand(command) => self.vlan_list(who, command)?.into(),
+            Command::ViStatsCommand(command) => self.interface_counters(who, command)?.into(),
             Command::PortCommand(command) => port(command)?.into(),
             Command::PortStatsCommand(mut command) => {
                 let port = port_of(command.op)?;
@@ -131,16 +132,16 @@ impl Core {
                 command.into()
             }
             Command::RssIndirectionCommand(command) => {
-                self.interface_of(pf, command.op)?;
+                self.interface_of(who, command.op)?;
                 command.into()
             }
             Command::RssViConfigCommand(command) => {
-                let interface = self.owned_interface(pf, command.op.get(CommandOp::TARGET) as u16)?;
+                let interface = self.owned_interface(who, command.op.get(CommandOp::TARGET) as u16)?;
                 let queue = command.flags.get(RssViFlags::DEFAULTQ) as u16;
-                if !self.function(pf).ingress.contains_key(&queue) {
+                if !self.function(who).ingress.contains_key(&queue) {
                     return Err(ReturnCode::Invalid);
                 }
-                self.function(pf).default_queues.insert(interface, queue);
+                self.function(who).default_queues.insert(interface, queue);
                 command.into()
             }
             Command::ClipCommand(command) => command.into(),
@@ -150,27 +151,28 @@ impl Core {
         })
     }
 
-    fn hello(&mut self, pf: usize, mut command: HelloCommand) -> HelloCommand {
-        let master = *self.master.get_or_insert(pf as u8);
-        command.flags =
-            HelloFlags::new().with(HelloFlags::MBMASTER, master.into()).with_bit(HelloFlags::INIT, self.initialized);
+    fn hello(&mut self, who: FunctionId, mut command: HelloCommand) -> HelloCommand {
+        let master = *self.master.get_or_insert(who);
+        command.flags = HelloFlags::new()
+            .with(HelloFlags::MBMASTER, master.pf().into())
+            .with_bit(HelloFlags::INIT, self.initialized);
         command
     }
 
-    fn parameters(&mut self, pf: usize, mut command: ParamsCommand) -> Answer<ParamsCommand> {
+    fn parameters(&mut self, who: FunctionId, mut command: ParamsCommand) -> Answer<ParamsCommand> {
         if command.op.is_set(CommandOp::WRITE) {
             // The only one that drivers set is how firmware wraps messages, which this one does not do.
             return Ok(command);
         }
         for parameter in &mut command.parameters {
             if parameter.name.value() != 0 {
-                parameter.value = self.parameter(pf, parameter.name).ok_or(ReturnCode::Invalid)?.into();
+                parameter.value = self.parameter(who, parameter.name).ok_or(ReturnCode::Invalid)?.into();
             }
         }
         Ok(command)
     }
 
-    fn parameter(&mut self, pf: usize, name: ParameterName) -> Option<u32> {
+    fn parameter(&mut self, who: FunctionId, name: ParameterName) -> Option<u32> {
         let number = name.get(ParameterName::X) as u8;
         if name.get(ParameterName::CLASS) == ParameterClass::Device as u32 {
             return Some(match DeviceParameter::from_wire(number)? {
@@ -186,14 +188,14 @@ impl Core {
         if name.get(ParameterName::CLASS) != ParameterClass::Function as u32 {
             return None;
         }
-        let function = self.function(pf);
+        let function = self.function(who);
         let (servers, queues) = (function.servers_base(), function.queues_base());
         let pods = function.pods.base();
         Some(match FunctionParameter::from_wire(number)? {
             FunctionParameter::ClipStart => 0,
             FunctionParameter::ClipEnd => 511,
-            FunctionParameter::FilterStart if pf == FILTERS_PF => FILTERS_BASE,
-            FunctionParameter::FilterEnd if pf == FILTERS_PF => FILTERS_BASE + FILTERS - 1,
+            FunctionParameter::FilterStart if who == FILTERS_FUNCTION => FILTERS_BASE,
+            FunctionParameter::FilterEnd if who == FILTERS_FUNCTION => FILTERS_BASE + FILTERS - 1,
             FunctionParameter::FilterStart | FunctionParameter::ActiveFilterStart => 1,
             FunctionParameter::FilterEnd | FunctionParameter::ActiveFilterEnd => 0,
             FunctionParameter::ServerStart => servers,
@@ -212,8 +214,8 @@ impl Core {
         })
     }
 
-    fn ingress_queue(&mut self, pf: usize, mut command: IqCommand) -> Answer<IqCommand> {
-        let function = self.function(pf);
+    fn ingress_queue(&mut self, who: FunctionId, mut command: IqCommand) -> Answer<IqCommand> {
+        let function = self.function(who);
         if command.length.is_set(AllocLength::FREE) {
             function.ingress.remove(&command.iq.get()).ok_or(ReturnCode::NoEntry)?;
             // Nobody waits for room in it any more.
@@ -248,8 +250,8 @@ impl Core {
         Ok(command)
     }
 
-    fn egress_queue(&mut self, pf: usize, kind: Answer<EgressKind>, asked: &EgressAsked) -> Answer<u32> {
-        let function = self.function(pf);
+    fn egress_queue(&mut self, who: FunctionId, kind: Answer<EgressKind>, asked: &EgressAsked) -> Answer<u32> {
+        let function = self.function(who);
         if asked.length.is_set(AllocLength::FREE) {
             return function.egress.remove(&asked.id).map(|queue| queue.id).ok_or(ReturnCode::NoEntry);
         }
@@ -264,22 +266,24 @@ impl Core {
         Ok(id)
     }
 
-    fn virtual_interface(&mut self, pf: usize, mut command: ViCommand) -> Answer<ViCommand> {
+    fn virtual_interface(&mut self, who: FunctionId, mut command: ViCommand) -> Answer<ViCommand> {
         if command.length.is_set(AllocLength::FREE) {
-            let interface = self.owned_interface(pf, command.kind.get(ViType::VIID))?;
-            self.free_interface(pf, interface);
+            let interface = self.owned_interface(who, command.kind.get(ViType::VIID))?;
+            self.free_interface(who, interface);
             return Ok(command);
         }
         let port = PortNumber::new(command.port.get(ViPort::PORTID)).ok_or(ReturnCode::Invalid)?;
-        if self.function(pf).interfaces.iter().count() >= INTERFACES_MAX {
+        if self.function(who).interfaces.iter().count() >= INTERFACES_MAX {
             return Err(ReturnCode::NoMemory);
         }
         let free = (0..128).filter_map(InterfaceNumber::new).find(|&number| self.switch.interface(number).is_none());
         let number = free.ok_or(ReturnCode::NoMemory)?;
         self.switch.attach(number, Interface::new(port));
-        self.function(pf).interfaces.insert(number);
-        let vi =
-            ViId::new().with(ViId::PFN, pf as u16).with_bit(ViId::VIVLD, true).with(ViId::VIN, number.index() as u16);
+        self.function(who).interfaces.insert(number);
+        let vi = ViId::new()
+            .with(ViId::PFN, who.pf().into())
+            .with_bit(ViId::VIVLD, true)
+            .with(ViId::VIN, number.index() as u16);
         command.kind = command.kind.with(ViType::VIID, vi.value());
         command.mac = self.address_of(number).0;
         command.rss = ViRss::new().with(ViRss::RSSSIZE, RSS_ENTRIES);
@@ -287,44 +291,44 @@ impl Core {
     }
 
     /// Takes an interface from a function, with all that goes by it: the number may be another's next.
-    fn free_interface(&mut self, pf: usize, interface: InterfaceNumber) {
+    fn free_interface(&mut self, who: FunctionId, interface: InterfaceNumber) {
         self.switch.detach(interface);
         self.forget_all(|flow| flow.interface == interface);
-        let function = self.function(pf);
+        let function = self.function(who);
         function.interfaces.remove(interface);
         function.sources.remove(&interface);
         function.default_queues.remove(&interface);
         function.egress.retain(|_, queue| queue.kind != EgressKind::Ethernet(interface));
     }
 
-    fn owned_interface(&mut self, pf: usize, vi: u16) -> Answer<InterfaceNumber> {
+    fn owned_interface(&mut self, who: FunctionId, vi: u16) -> Answer<InterfaceNumber> {
         let vi = ViId::from_value(vi);
         let number = InterfaceNumber::new(vi.get(ViId::VIN) as u8).ok_or(ReturnCode::Invalid)?;
-        let owned = self.function(pf).interfaces.contains(number) && usize::from(vi.get(ViId::PFN)) == pf;
+        let owned = self.function(who).interfaces.contains(number) && vi.get(ViId::PFN) == u16::from(who.pf());
         if owned { Ok(number) } else { Err(ReturnCode::NotPermitted) }
     }
 
-    fn interface_of(&mut self, pf: usize, op: CommandOp) -> Answer<&mut Interface> {
-        let number = self.owned_interface(pf, op.get(CommandOp::TARGET) as u16)?;
+    fn interface_of(&mut self, who: FunctionId, op: CommandOp) -> Answer<&mut Interface> {
+        let number = self.owned_interface(who, op.get(CommandOp::TARGET) as u16)?;
         self.switch.interface_mut(number).ok_or(ReturnCode::NoEntry)
     }
 
-    fn addresses(&mut self, pf: usize, mut command: ViMacCommand) -> Answer<ViMacCommand> {
-        let number = self.owned_interface(pf, command.op.get(CommandOp::TARGET) as u16)?;
+    fn addresses(&mut self, who: FunctionId, mut command: ViMacCommand) -> Answer<ViMacCommand> {
+        let number = self.owned_interface(who, command.op.get(CommandOp::TARGET) as u16)?;
         if command.length.is_set(ViMacLength::HASHUNIEN) || command.length.get(ViMacLength::ENTRY_TYPE) == 1 {
             let hash = u64::from_be_bytes(*command.entries[0].as_bytes().first_chunk().expect("an entry has 8 bytes"));
-            self.interface_of(pf, command.op)?.hash = hash;
+            self.interface_of(who, command.op)?.hash = hash;
             return Ok(command);
         }
         for entry in command.entries.iter_mut().filter(|entry| entry.index.is_set(ViMacIndex::VALID)) {
-            let held = self.switch.addresses_of(self.functions[pf].as_ref().expect("it was asked").interfaces);
+            let held = self.switch.addresses_of(self.functions[who].as_ref().expect("it was asked").interfaces);
             change_address(&mut self.switch, number, entry, held < ADDRESSES_MAX);
         }
         Ok(command)
     }
 
-    fn receive_mode(&mut self, pf: usize, command: ViRxModeCommand) -> Answer<ViRxModeCommand> {
-        let interface = self.interface_of(pf, command.op)?;
+    fn receive_mode(&mut self, who: FunctionId, command: ViRxModeCommand) -> Answer<ViRxModeCommand> {
+        let interface = self.interface_of(who, command.op)?;
         let set = |field, to: &mut bool| match command.mode.get(field) {
             3 => {}
             value => *to = value != 0,
@@ -335,17 +339,17 @@ impl Core {
         Ok(command)
     }
 
-    fn mac_list(&mut self, pf: usize, command: AclMacCommand) -> Answer<AclMacCommand> {
+    fn mac_list(&mut self, who: FunctionId, command: AclMacCommand) -> Answer<AclMacCommand> {
         if usize::from(command.count) > command.addresses.len() {
             return Err(ReturnCode::Invalid);
         }
         let listed = command.addresses[..usize::from(command.count)].iter().map(|entry| MacAddress(entry.address));
         let list = command.length.is_set(AclLength::EN).then(|| listed.collect());
-        self.interfaces_of(pf, command.op)?.for_each(|interface| interface.mac_list.clone_from(&list));
+        self.interfaces_of(who).for_each(|interface| interface.mac_list.clone_from(&list));
         Ok(command)
     }
 
-    fn vlan_list(&mut self, pf: usize, command: AclVlanCommand) -> Answer<AclVlanCommand> {
+    fn vlan_list(&mut self, who: FunctionId, command: AclVlanCommand) -> Answer<AclVlanCommand> {
         if usize::from(command.count) > command.vlans.len() {
             return Err(ReturnCode::Invalid);
         }
@@ -354,25 +358,18 @@ impl Core {
             drop_untagged: command.flags.is_set(AclVlanFlags::DROPNOVLAN),
             drop_unlisted: command.flags.is_set(AclVlanFlags::FM),
         });
-        self.interfaces_of(pf, command.op)?.for_each(|interface| interface.vlan_list.clone_from(&list));
+        self.interfaces_of(who).for_each(|interface| interface.vlan_list.clone_from(&list));
         Ok(command)
     }
 
-    /// The interfaces of the function that a command is about, which is the one that asks.
-    fn interfaces_of(&mut self, pf: usize, op: CommandOp) -> Answer<impl Iterator<Item = &mut Interface>> {
-        if op.get(CommandOp::TARGET) != pfvf(pf as u8, 0) {
-            return Err(ReturnCode::NotPermitted);
-        }
-        let owned = self.function(pf).interfaces;
-        Ok(self
-            .switch
-            .interfaces_mut()
-            .filter(move |(number, _)| owned.contains(*number))
-            .map(|(_, interface)| interface))
+    fn interfaces_of(&mut self, who: FunctionId) -> impl Iterator<Item = &mut Interface> {
+        let owned = self.function(who).interfaces;
+        let all = self.switch.interfaces_mut();
+        all.filter(move |(number, _)| owned.contains(*number)).map(|(_, interface)| interface)
     }
 
-    fn interface_counters(&mut self, pf: usize, mut command: ViStatsCommand) -> Answer<ViStatsCommand> {
-        let counters = *self.interface_of(pf, command.op)?.counters();
+    fn interface_counters(&mut self, who: FunctionId, mut command: ViStatsCommand) -> Answer<ViStatsCommand> {
+        let counters = *self.interface_of(who, command.op)?.counters();
         let (first, count) = (command.select.get(ViStatsSelect::IX), command.select.get(ViStatsSelect::NSTATS));
         let all = super::statistics::interface(&counters);
         super::statistics::select(&all, first.into(), count.into(), &mut command.counters);

@@ -8,7 +8,7 @@ use crate::tcp::{Connection, Tuple};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::time::Duration;
-use t5_hal::wire::{Piece, TcbField, TxDataFlags, UlpMode};
+use t5_hal::wire::{FunctionId, Piece, TcbField, TxDataFlags, UlpMode};
 
 /// Words of a control block, and one behind it, as changes are of two words.
 const TCB_WORDS: usize = 33;
@@ -62,7 +62,8 @@ impl Payload {
 
 #[derive(Debug)]
 pub(super) struct Flow {
-    pub(super) pf: usize,
+    /// The function whose driver has it.
+    pub(super) owner: FunctionId,
     pub(super) interface: InterfaceNumber,
     pub(super) tuple: Tuple,
     /// Where the driver is told of it.
@@ -102,9 +103,9 @@ impl Flow {
         if let Phase::Firmware { session } = self.phase { Some(session) } else { None }
     }
 
-    pub(super) fn new(pf: usize, interface: InterfaceNumber, tuple: Tuple, iq: u16, phase: Phase) -> Self {
+    pub(super) fn new(owner: FunctionId, interface: InterfaceNumber, tuple: Tuple, iq: u16, phase: Phase) -> Self {
         Self {
-            pf,
+            owner,
             interface,
             tuple,
             iq,
@@ -188,7 +189,7 @@ mod tests {
     fn credits_that_wait_or_are_owed_are_not_the_drivers() {
         let end = "10.0.0.1:1".parse().unwrap();
         let interface = InterfaceNumber::new(0).unwrap();
-        let mut flow = Flow::new(4, interface, Tuple { local: end, peer: end }, 0, Phase::Open);
+        let mut flow = Flow::new(FunctionId::physical(4), interface, Tuple { local: end, peer: end }, 0, Phase::Open);
         (flow.credits_held, flow.credits_owed) = (FLOW_CREDITS - 30, 20);
         assert_eq!(flow.check_credits(7, 10), Ok(()));
         assert_eq!(flow.check_credits(7, 11), Err(Fault::Credits { tid: 7 }));

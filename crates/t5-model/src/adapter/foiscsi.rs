@@ -47,7 +47,7 @@ impl Core {
     /// Does a work request of the initiator's. What is refused is told in its reply; what is none is the driver's fault.
     pub(super) fn initiate(
         &mut self,
-        pf: usize,
+        who: FunctionId,
         opcode: WorkRequestOpcode,
         iq: u16,
         request: &[u8],
@@ -57,20 +57,20 @@ impl Core {
         let at = self.epoch + now;
         let (iq, done) = match opcode {
             WorkRequestOpcode::ChnetIfConf => {
-                (iq, configure(self.function(pf), &ChnetIfConf::split_from(request)?.0, reply))
+                (iq, configure(self.function(who), &ChnetIfConf::split_from(request)?.0, reply))
             }
             WorkRequestOpcode::FoiscsiNode => {
-                (iq, change_node(self.function(pf), &FoiscsiNode::split_from(request)?.0, reply))
+                (iq, change_node(self.function(who), &FoiscsiNode::split_from(request)?.0, reply))
             }
             WorkRequestOpcode::FoiscsiChap => {
-                (iq, set_chap(self.function(pf), &FoiscsiChap::split_from(request)?.0, reply))
+                (iq, set_chap(self.function(who), &FoiscsiChap::split_from(request)?.0, reply))
             }
             WorkRequestOpcode::FoiscsiControl => {
-                (iq, self.control_session(pf, &FoiscsiControl::split_from(request)?.0, iq, reply, now))
+                (iq, self.control_session(who, &FoiscsiControl::split_from(request)?.0, iq, reply, now))
             }
             WorkRequestOpcode::ScsiAbort => {
                 let abort = ScsiAbort::split_from(request)?.0;
-                (abort.iq.get(), abort_tasks(self.function(pf), &abort, reply, at))
+                (abort.iq.get(), abort_tasks(self.function(who), &abort, reply, at))
             }
             WorkRequestOpcode::ScsiCommand => {
                 let (command, rest) = ScsiCommandRequest::split_from(request)?;
@@ -83,33 +83,33 @@ impl Core {
                     response_length: command.response_length,
                     ..ScsiTransfer::default()
                 };
-                (command.iq.get(), begin_task(self.function(pf), &transfer, rest, Direction::None, reply, at)?)
+                (command.iq.get(), begin_task(self.function(who), &transfer, rest, Direction::None, reply, at)?)
             }
             read_or_write => {
                 let (transfer, rest) = ScsiTransfer::split_from(request)?;
                 let direction =
                     if read_or_write == WorkRequestOpcode::ScsiRead { Direction::Read } else { Direction::Write };
-                (transfer.iq.get(), begin_task(self.function(pf), &transfer, rest, direction, reply, at)?)
+                (transfer.iq.get(), begin_task(self.function(who), &transfer, rest, direction, reply, at)?)
             }
         };
         match done {
             Ok(None) => {}
-            Ok(Some(reply)) => self.function(pf).send_reply(iq, &reply.with_code(ReturnCode::Success), now),
+            Ok(Some(reply)) => self.function(who).send_reply(iq, &reply.with_code(ReturnCode::Success), now),
             Err(code) => {
                 let mut reply = reply.with_code(code);
                 if opcode == WorkRequestOpcode::FoiscsiControl {
                     (reply.rest[1], reply.rest[2]) = (code.to_wire(), FoiscsiState::Failed.to_wire());
                 }
-                self.function(pf).send_reply(iq, &reply, now);
+                self.function(who).send_reply(iq, &reply, now);
             }
         }
-        self.wake_session(pf, header_flow(request));
+        self.wake_session(who, header_flow(request));
         Ok(())
     }
 
     /// Has the connection of a session looked after, if there is such a session.
-    fn wake_session(&mut self, pf: usize, session: u32) {
-        if let Some(tid) = self.function(pf).initiator.sessions.get(session as usize).map(|session| session.tid) {
+    fn wake_session(&mut self, who: FunctionId, session: u32) {
+        if let Some(tid) = self.function(who).initiator.sessions.get(session as usize).map(|session| session.tid) {
             self.make_ready(tid);
         }
     }
@@ -117,20 +117,20 @@ impl Core {
     /// FOISCSI_CTRL.
     fn control_session(
         &mut self,
-        pf: usize,
+        who: FunctionId,
         request: &FoiscsiControl,
         iq: u16,
         reply: WorkRequestReply,
         now: Duration,
     ) -> Done {
         match FoiscsiOperation::from_wire(request.operation) {
-            Some(FoiscsiOperation::Add) => self.begin_session(pf, request, iq, reply, now).map(|()| None),
+            Some(FoiscsiOperation::Add) => self.begin_session(who, request, iq, reply, now).map(|()| None),
             Some(FoiscsiOperation::Delete) => {
                 let (at, number) = (self.epoch + now, request.session.get());
-                let function = self.function(pf);
+                let function = self.function(who);
                 let session = function.initiator.sessions.get_mut(number as usize).ok_or(ReturnCode::NoEntry)?;
                 session.log_out(at, reply, &function.memory);
-                self.wake_session(pf, number);
+                self.wake_session(who, number);
                 Ok(None)
             }
             Some(FoiscsiOperation::Modify) | None => Err(ReturnCode::NotImplemented),
@@ -139,28 +139,28 @@ impl Core {
 
     fn begin_session(
         &mut self,
-        pf: usize,
+        who: FunctionId,
         request: &FoiscsiControl,
         iq: u16,
         mut reply: WorkRequestReply,
         now: Duration,
     ) -> Done<()> {
         let peer = peer_of(request)?;
-        if !self.may_open(pf, RECEIVE_BYTES) {
+        if !self.may_open(who, RECEIVE_BYTES) {
             return Err(ReturnCode::NoMemory);
         }
         let seed = self.random.u64(..);
-        let own = self.function(pf).interfaces.iter().next().ok_or(ReturnCode::LinkDown)?;
+        let own = self.function(who).interfaces.iter().next().ok_or(ReturnCode::LinkDown)?;
         let source = self.address_of(own);
         let destination = self.resolve(peer).ok_or(ReturnCode::NetworkUnreachable)?;
-        let initiator = &mut self.function(pf).initiator;
+        let initiator = &mut self.function(who).initiator;
         let address = initiator.address.ok_or(ReturnCode::AddressNotAvailable)?;
         if initiator.sessions.len() >= SESSIONS_MAX {
             return Err(ReturnCode::NoMemory);
         }
         let number = initiator.sessions.vacant_key() as u32;
         let login = login_config(initiator, request, number)?;
-        let local = self.free_local(pf, own, address, request.local_port.get(), peer)?;
+        let local = self.free_local(who, own, address, request.local_port.get(), peer)?;
         let tcp = ConnectionConfig {
             link: LinkHeader { destination, source, vlan_tag: None, ipv6: false },
             mtu_bytes: INSIDE_MTU_BYTES,
@@ -172,13 +172,13 @@ impl Core {
         };
         let tuple = Tuple { local, peer };
         let tcp = Connection::connect(tcp, tuple, now).map_err(|_| ReturnCode::AddressNotAvailable)?;
-        let mut flow = Flow::new(pf, own, tuple, iq, Phase::Firmware { session: number });
+        let mut flow = Flow::new(who, own, tuple, iq, Phase::Firmware { session: number });
         (flow.tcp, flow.window_bytes) = (Some(tcp), RECEIVE_BYTES as u32);
         let tid = self.insert(flow).ok_or(ReturnCode::NoMemory)?;
         // The number stands where the driver's request has room for it.
         reply.rest[8..12].copy_from_slice(&number.to_be_bytes());
         let setup = SessionSetup { login, reply, iq, number, node: request.node.get(), tid };
-        self.function(pf).initiator.sessions.insert(FirmwareSession::new(setup));
+        self.function(who).initiator.sessions.insert(FirmwareSession::new(setup));
         Ok(())
     }
 
@@ -192,14 +192,14 @@ impl Core {
     /// Our end of a new connection: the port that the driver wants, or one that nobody has.
     fn free_local(
         &mut self,
-        pf: usize,
+        who: FunctionId,
         own: InterfaceNumber,
         address: Ipv4Addr,
         wanted: u16,
         peer: SocketAddr,
     ) -> Done<SocketAddr> {
         for _ in 0..PORTS {
-            let opened = &mut self.function(pf).initiator.opened;
+            let opened = &mut self.function(who).initiator.opened;
             *opened = (*opened + 1) % PORTS;
             let port = if wanted == 0 { FIRST_PORT + *opened } else { wanted };
             let local = SocketAddr::new(address.into(), port);
@@ -218,7 +218,7 @@ impl Core {
         let at = self.epoch + now;
         let random = std::array::from_fn(|_| self.random.u8(..));
         let flow = &mut self.flows[tid as usize];
-        let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
+        let function = self.functions[flow.owner].as_mut().expect("a connection has a function");
         let tcp = flow.tcp.as_mut().expect("a connection of the firmware has TCP");
         let Some(session) = function.initiator.sessions.get_mut(number as usize) else {
             tcp.abort();
@@ -276,7 +276,7 @@ impl Core {
             if matches!(way, Way::Waits) || !has_room {
                 break;
             }
-            let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
+            let function = self.functions[flow.owner].as_mut().expect("a connection has a function");
             let Some(session) = function.initiator.sessions.get_mut(number as usize) else { break };
             let Some(pdu) = session.poll_transmit() else { break };
             close(pdu, session.settings, &mut self.counted, &mut bytes);
@@ -291,8 +291,8 @@ impl Core {
     }
 
     /// When a session of the firmware has something to do.
-    pub(super) fn session_timeout(&self, pf: usize, session: u32) -> Option<Duration> {
-        let due = self.functions[pf].as_ref()?.initiator.sessions.get(session as usize)?.poll_timeout()?;
+    pub(super) fn session_timeout(&self, who: FunctionId, session: u32) -> Option<Duration> {
+        let due = self.functions[who].as_ref()?.initiator.sessions.get(session as usize)?.poll_timeout()?;
         Some(due.saturating_duration_since(self.epoch))
     }
 }

@@ -5,7 +5,7 @@ use super::egress::EgressKind;
 use crate::switch::{Delivery, EthernetHeader, InterfaceNumber, Match, Origin, Path, Refusal};
 use crate::tcp::{Segment, checksum};
 use std::time::Duration;
-use t5_hal::wire::{ReplyOpcode, RxPkt};
+use t5_hal::wire::{FunctionId, ReplyOpcode, RxPkt};
 use zerocopy::IntoBytes;
 
 /// Frames of offloaded connections that are sent in one turn.
@@ -75,7 +75,7 @@ impl Core {
         now: Duration,
     ) {
         let owner = self.functions.iter().flatten().find(|function| function.interfaces.contains(interface));
-        let Some(pf) = owner.map(|function| usize::from(function.pf)) else { return };
+        let Some(who) = owner.map(|function| function.id) else { return };
         let Some(ethernet) = EthernetHeader::decode(frame) else { return };
         let packet = &frame[ethernet.length..];
         if ethernet.is_ip()
@@ -89,20 +89,20 @@ impl Core {
                 return;
             }
             if segment.syn && !segment.ack && !segment.rst {
-                if self.handle_syn(pf, interface, frame, &ethernet, &segment, now) {
+                if self.handle_syn(who, interface, frame, &ethernet, &segment, now) {
                     return;
                 }
-                if !self.has_host_stack(pf, interface) {
-                    return self.refuse_syn(pf, interface, frame);
+                if !self.has_host_stack(who, interface) {
+                    return self.refuse_syn(who, interface, frame);
                 }
             }
         }
-        self.deliver_frame(pf, interface, queue, matched, frame, &ethernet, now);
+        self.deliver_frame(who, interface, queue, matched, frame, &ethernet, now);
     }
 
     /// Whether somebody beside the adapter speaks for an interface: who sends frames by itself.
-    fn has_host_stack(&self, pf: usize, interface: InterfaceNumber) -> bool {
-        let queues = self.functions[pf].iter().flat_map(|function| function.egress.values());
+    fn has_host_stack(&self, who: FunctionId, interface: InterfaceNumber) -> bool {
+        let queues = self.functions[who].iter().flat_map(|function| function.egress.values());
         queues.into_iter().any(|queue| queue.kind == EgressKind::Ethernet(interface))
     }
 
@@ -110,7 +110,7 @@ impl Core {
     #[allow(clippy::too_many_arguments, reason = "what is known of a frame that has come")]
     fn deliver_frame(
         &mut self,
-        pf: usize,
+        who: FunctionId,
         interface: InterfaceNumber,
         queue: Option<u16>,
         matched: Match,
@@ -118,7 +118,7 @@ impl Core {
         ethernet: &EthernetHeader,
         now: Duration,
     ) {
-        let function = self.function(pf);
+        let function = self.function(who);
         let Some(iq) = queue.or_else(|| function.default_queues.get(&interface).copied()) else { return };
         // What nobody reads or has a buffer for is lost, as on a wire: who sends it harms nobody.
         let length = size_of::<RxPkt>() + frame.len();

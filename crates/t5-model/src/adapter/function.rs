@@ -14,8 +14,8 @@ use std::time::Duration;
 use t5_hal::dma::DmaMemory;
 use t5_hal::registers::*;
 use t5_hal::wire::{
-    FirmwareState, IngressDoorbell, IscsiPageSizes, MAILBOX_BYTES, MailboxControl, MailboxOwner, QueueDoorbell,
-    TpParameter2, mailbox_register, set_mailbox_register,
+    FirmwareState, FunctionId, IngressDoorbell, IscsiPageSizes, MAILBOX_BYTES, MailboxControl, MailboxOwner,
+    QueueDoorbell, TpParameter2, mailbox_register, set_mailbox_register,
 };
 
 /// Queues of each kind that a function has; their numbers begin at the function's number times this.
@@ -50,7 +50,7 @@ pub(super) struct Listener {
 
 #[derive(Debug)]
 pub(super) struct Function {
-    pub(super) pf: u8,
+    pub(super) id: FunctionId,
     pub(super) memory: Arc<DmaMemory>,
     pub(super) pods: Pods,
     message: [u8; MAILBOX_BYTES],
@@ -75,11 +75,11 @@ pub(super) struct Function {
 }
 
 impl Function {
-    pub(super) fn new(pf: u8, memory: Arc<DmaMemory>) -> Self {
+    pub(super) fn new(id: FunctionId, memory: Arc<DmaMemory>) -> Self {
         Self {
-            pf,
+            id,
             memory,
-            pods: Pods::new(PODS_BASE + u32::from(pf) * PODS * 64, PODS),
+            pods: Pods::new(PODS_BASE + u32::from(id.pf()) * PODS * 64, PODS),
             message: [0; MAILBOX_BYTES],
             control: MailboxControl::new(),
             interfaces: InterfaceSet::default(),
@@ -100,12 +100,12 @@ impl Function {
 
     /// First number of its queues, of each kind.
     pub(super) fn queues_base(&self) -> u32 {
-        u32::from(self.pf) * QUEUES
+        u32::from(self.id.pf()) * QUEUES
     }
 
     /// First number of its listeners.
     pub(super) fn servers_base(&self) -> u32 {
-        u32::from(self.pf) * SERVERS
+        u32::from(self.id.pf()) * SERVERS
     }
 
     pub(super) fn fault(&mut self, fault: Fault) {
@@ -189,7 +189,7 @@ impl Function {
 
     /// Offset from the base of the function's own registers, if it is one of them.
     fn own(&self, offset: u32) -> Option<u32> {
-        [MY_PF, pf_base(self.pf)].into_iter().find_map(|base| offset.checked_sub(base).filter(|&at| at < 0x400))
+        [MY_PF, pf_base(self.id.pf())].into_iter().find_map(|base| offset.checked_sub(base).filter(|&at| at < 0x400))
     }
 
     pub(super) fn read_register(&self, offset: u32, firmware: FirmwareState) -> u32 {
@@ -202,7 +202,7 @@ impl Function {
         }
         const SIZES_END: u32 = SGE_FL_BUFFER_SIZE + 4 * FREE_LIST_SIZES;
         match offset {
-            PL_WHOAMI => u32::from(self.pf) << 8,
+            PL_WHOAMI => u32::from(self.id.pf()) << 8,
             // T5, first revision.
             PL_REV => 0x1,
             PCIE_FW => firmware.value(),

@@ -45,9 +45,9 @@ impl Core {
     /// How the next PDU of a connection reaches its other end. Where it has to wait for room, the connection is looked after once there may be some.
     pub(super) fn way_of(&mut self, tid: u32) -> Way {
         let Some((number, other)) = self.end_in_order(tid) else { return Way::Tcp };
-        let (pf, iq, takes) = (other.pf, other.iq, other.takes_more());
+        let (who, iq, takes) = (other.owner, other.iq, other.takes_more());
         let session = other.session();
-        let function = self.functions[pf].as_mut().expect("a connection has a function");
+        let function = self.functions[who].as_mut().expect("a connection has a function");
         if let Some(session) = session {
             return match function.initiator.sessions.get(session as usize).filter(|session| !session.is_over()) {
                 Some(session) if session.has_much_to_tell() => Way::Waits,
@@ -91,7 +91,7 @@ impl Core {
         let Some((sender, receiver)) = self.flows.get2_mut(from as usize, to as usize) else { return false };
         let (session, settings) = (receiver.session(), receiver.settings());
         let (Some(ours), Some(theirs)) = (&mut sender.tcp, &mut receiver.tcp) else { return false };
-        let function = self.functions[receiver.pf].as_mut().expect("a connection has a function");
+        let function = self.functions[receiver.owner].as_mut().expect("a connection has a function");
         let settings = match session.map(|session| function.initiator.sessions.get(session as usize)) {
             None => settings,
             Some(Some(session)) => session.settings,

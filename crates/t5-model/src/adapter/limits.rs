@@ -6,6 +6,7 @@
 use super::Core;
 use super::firmware::TIDS;
 use super::open::SEND_BYTES;
+use t5_hal::wire::FunctionId;
 
 /// Virtual interfaces, of 128: those of the target's function in the shipped configuration.
 pub(super) const INTERFACES_MAX: usize = 28;
@@ -32,8 +33,8 @@ pub(super) struct Held {
 
 impl Core {
     /// What a function has of connections.
-    pub(super) fn held(&self, pf: usize) -> Held {
-        self.flows.iter().filter(|(_, flow)| flow.pf == pf).fold(Held::default(), |held, (_, flow)| Held {
+    pub(super) fn held(&self, who: FunctionId) -> Held {
+        self.flows.iter().filter(|(_, flow)| flow.owner == who).fold(Held::default(), |held, (_, flow)| Held {
             connections: held.connections + 1,
             asked: held.asked + usize::from(flow.is_asked()),
             window_bytes: held.window_bytes + flow.tcp.as_ref().map_or(0, |_| flow.window_bytes as usize + SEND_BYTES),
@@ -41,7 +42,7 @@ impl Core {
     }
 
     /// Whether a function may have a receive window of that many bytes more. Connections are counted where they get their number.
-    pub(super) fn may_open(&self, pf: usize, receive_bytes: usize) -> bool {
-        self.held(pf).window_bytes + receive_bytes + SEND_BYTES <= WINDOWS_BYTES_MAX
+    pub(super) fn may_open(&self, who: FunctionId, receive_bytes: usize) -> bool {
+        self.held(who).window_bytes + receive_bytes + SEND_BYTES <= WINDOWS_BYTES_MAX
     }
 }

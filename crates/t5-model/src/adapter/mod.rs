@@ -20,10 +20,12 @@ mod flow;
 mod foiscsi;
 mod frames;
 mod function;
+mod functions;
 mod ingress;
 mod inside;
 mod limits;
 mod open;
+mod permissions;
 mod pump;
 mod requests;
 mod scsi;
@@ -31,6 +33,7 @@ mod statistics;
 
 pub use bus::FunctionBus;
 pub use fault::Fault;
+pub use functions::functions;
 
 use crate::iscsi::IscsiCounters;
 use crate::switch::{EthernetHeader, InterfaceNumber, MacAddress, PORTS, PortNumber, Switch};
@@ -38,6 +41,7 @@ use crate::tcp::{Tuple, checksum};
 use doorbells::{Doorbell, Doorbells};
 use flow::Flow;
 use function::Function;
+use functions::PerFunction;
 use iscsi_pdu::digest::DIGEST_LENGTH;
 use parking_lot::{Mutex, MutexGuard};
 use requests::PAYLOAD_BYTES_MAX;
@@ -48,10 +52,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
-use t5_hal::wire::FirmwareState;
+use t5_hal::wire::{FirmwareState, FunctionId};
 
-/// Physical functions of an adapter.
-pub const FUNCTIONS: usize = 8;
 /// Connections that are looked after in one turn.
 const FLOWS_A_TURN: usize = 256;
 /// Turns of the adapter for one call of a driver.
@@ -65,7 +67,7 @@ pub type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
 /// An adapter.
 pub struct Adapter {
     core: Mutex<Core>,
-    doorbells: [Doorbells; FUNCTIONS],
+    doorbells: PerFunction<Doorbells>,
     clock: Clock,
     turns: AtomicU64,
 }
@@ -74,9 +76,9 @@ pub struct Adapter {
 struct Core {
     /// In the addresses of its interfaces.
     number: u8,
-    functions: [Option<Function>; FUNCTIONS],
+    functions: PerFunction<Option<Function>>,
     /// The function whose driver is in charge of the adapter, and whether it has made it begin.
-    master: Option<u8>,
+    master: Option<FunctionId>,
     initialized: bool,
     switch: Switch,
     flows: Slab<Flow>,
@@ -107,7 +109,7 @@ impl Adapter {
     pub fn new(number: u8, seed: u64, clock: Clock) -> Arc<Self> {
         let core = Core {
             number,
-            functions: std::array::from_fn(|_| None),
+            functions: PerFunction::new(|_| None),
             master: None,
             initialized: false,
             switch: Switch::default(),
@@ -126,7 +128,12 @@ impl Adapter {
             random: fastrand::Rng::with_seed(seed),
             epoch: Instant::now(),
         };
-        Arc::new(Self { core: Mutex::new(core), doorbells: Default::default(), clock, turns: AtomicU64::new(0) })
+        Arc::new(Self {
+            core: Mutex::new(core),
+            doorbells: PerFunction::new(|_| Doorbells::default()),
+            clock,
+            turns: AtomicU64::new(0),
+        })
     }
 
     /// The bus of a function, which has that memory. Whoever had the function before has it no more.
@@ -134,11 +141,11 @@ impl Adapter {
     /// # Panics
     /// If there is no such function: a bug of the caller.
     #[must_use]
-    pub fn function(self: &Arc<Self>, pf: u8, memory: Arc<DmaMemory>) -> FunctionBus {
+    pub fn function(self: &Arc<Self>, id: FunctionId, memory: Arc<DmaMemory>) -> FunctionBus {
         let mut core = self.core.lock();
-        core.reset_function(pf.into());
-        core.functions[usize::from(pf)] = Some(Function::new(pf, Arc::clone(&memory)));
-        FunctionBus::new(Arc::clone(self), pf, memory)
+        core.reset_function(id);
+        core.functions[id] = Some(Function::new(id, Arc::clone(&memory)));
+        FunctionBus::new(Arc::clone(self), id, memory)
     }
 
     /// Does what is to be done now, at most so much; says whether there may be more.
@@ -201,15 +208,21 @@ impl Adapter {
     }
 
     /// A fault of a function's driver that nobody has asked about.
+    ///
+    /// # Panics
+    /// If there is no such function: a bug of the caller.
     #[must_use]
-    pub fn take_fault(&self, pf: u8) -> Option<Fault> {
-        self.core.lock().functions.get_mut(usize::from(pf))?.as_mut()?.take_fault()
+    pub fn take_fault(&self, id: FunctionId) -> Option<Fault> {
+        self.core.lock().functions[id].as_mut()?.take_fault()
     }
 
     /// Doorbells of a function that nobody has heard yet.
+    ///
+    /// # Panics
+    /// If there is no such function: a bug of the caller.
     #[must_use]
-    pub fn waiting_doorbells(&self, pf: u8) -> usize {
-        self.doorbells[usize::from(pf)].len()
+    pub fn waiting_doorbells(&self, id: FunctionId) -> usize {
+        self.doorbells[id].len()
     }
 
     /// How many connections there are.
@@ -255,9 +268,9 @@ impl Adapter {
 
 impl Core {
     /// Takes the doorbells that were rung.
-    fn hear(&mut self, doorbells: &[Doorbells; FUNCTIONS], now: Duration) {
+    fn hear(&mut self, doorbells: &PerFunction<Doorbells>, now: Duration) {
         let mut heard = std::mem::take(&mut self.heard);
-        for (function, doorbells) in self.functions.iter_mut().zip(doorbells) {
+        for (function, doorbells) in self.functions.iter_mut().zip(doorbells.iter()) {
             let lost = doorbells.take(&mut heard);
             if let (true, Some(function)) = (lost, &mut *function) {
                 function.fault(Fault::Doorbells);
@@ -275,10 +288,10 @@ impl Core {
 
     fn poll(&mut self, now: Duration, woken: &mut Vec<Waker>) -> bool {
         let mut busy = false;
-        for pf in 0..FUNCTIONS {
-            busy |= self.run_firmware(pf);
-            busy |= self.run_egress(pf, now);
-            self.wake_stalled(pf);
+        for who in functions() {
+            busy |= self.run_firmware(who);
+            busy |= self.run_egress(who, now);
+            self.wake_stalled(who);
         }
         while let Some(&(at, tid)) = self.timers.first()
             && at <= now
@@ -303,8 +316,8 @@ impl Core {
     }
 
     /// Looks after the connections again that had to wait for a driver to read.
-    fn wake_stalled(&mut self, pf: usize) {
-        if let Some(function) = &mut self.functions[pf]
+    fn wake_stalled(&mut self, who: FunctionId) {
+        if let Some(function) = &mut self.functions[who]
             && std::mem::take(&mut function.has_made_room)
         {
             std::mem::take(&mut function.stalled).into_iter().for_each(|tid| self.make_ready(tid));
@@ -312,20 +325,20 @@ impl Core {
     }
 
     /// A function that a driver of it has just been heard of.
-    fn function(&mut self, pf: usize) -> &mut Function {
-        self.functions[pf].as_mut().expect("a driver was heard of, so its function is there")
+    fn function(&mut self, who: FunctionId) -> &mut Function {
+        self.functions[who].as_mut().expect("a driver was heard of, so its function is there")
     }
 
     /// Takes from a function all that its driver has made.
-    fn reset_function(&mut self, pf: usize) {
-        let Some(old) = self.functions[pf].take() else { return };
+    fn reset_function(&mut self, who: FunctionId) {
+        let Some(old) = self.functions[who].take() else { return };
         for interface in old.interfaces.iter() {
             self.switch.detach(interface);
         }
-        self.forget_all(|flow| flow.pf == pf);
-        let mut new = Function::new(pf as u8, Arc::clone(&old.memory));
+        self.forget_all(|flow| flow.owner == who);
+        let mut new = Function::new(who, Arc::clone(&old.memory));
         new.keep_of(old);
-        self.functions[pf] = Some(new);
+        self.functions[who] = Some(new);
     }
 
     /// The address of a virtual interface.
@@ -337,7 +350,7 @@ impl Core {
         FirmwareState::new()
             .with_bit(FirmwareState::INIT, self.initialized)
             .with_bit(FirmwareState::MASTER_VLD, self.master.is_some())
-            .with(FirmwareState::MASTER, self.master.unwrap_or(0).into())
+            .with(FirmwareState::MASTER, self.master.map_or(0, FunctionId::pf).into())
     }
 
     fn send_to_wire(&mut self, port: PortNumber, frame: Vec<u8>) {

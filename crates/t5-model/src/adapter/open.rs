@@ -24,17 +24,17 @@ pub(super) const SEND_BYTES: usize = 128 << 10;
 
 impl Core {
     /// The connection of a message, if it is that function's.
-    pub(super) fn flow_of(&mut self, pf: usize, tid: u32) -> Result<&mut Flow, Fault> {
-        let flow = self.flows.get_mut(tid as usize).filter(|flow| flow.pf == pf);
+    pub(super) fn flow_of(&mut self, who: FunctionId, tid: u32) -> Result<&mut Flow, Fault> {
+        let flow = self.flows.get_mut(tid as usize).filter(|flow| flow.owner == who);
         flow.filter(|flow| !matches!(flow.phase, Phase::Firmware { .. } | Phase::Over))
             .ok_or(Fault::NoConnection { tid })
     }
 
     /// What TCP needs of the driver's options; the reason if the tables do not have it.
-    fn tcp_config(&mut self, pf: usize, opt0: Opt0) -> Result<(InterfaceNumber, ConnectionConfig), CplStatus> {
+    fn tcp_config(&mut self, who: FunctionId, opt0: Opt0) -> Result<(InterfaceNumber, ConnectionConfig), CplStatus> {
         let number = InterfaceNumber::new((opt0.get(Opt0::SMAC_SEL) >> 1) as u8).ok_or(CplStatus::BadRoute)?;
         let seed = self.random.u64(..);
-        let function = self.function(pf);
+        let function = self.function(who);
         let source = *function.sources.get(&number).ok_or(CplStatus::BadRoute)?;
         let hop = function.next_hops.get(opt0.get(Opt0::L2T_IDX) as usize).copied().flatten();
         let hop = hop.ok_or(CplStatus::ArpMiss)?;
@@ -55,59 +55,59 @@ impl Core {
     /// ACT_OPEN_REQ.
     pub(super) fn open(
         &mut self,
-        pf: usize,
+        who: FunctionId,
         open: u32,
         (local, peer): (SocketAddr, SocketAddr),
         opt0: Opt0,
         now: Duration,
     ) -> Result<(), Fault> {
         let (atid, iq) = (open & 0x3fff, (open >> 14) as u16);
-        if !self.function(pf).ingress.contains_key(&iq) {
+        if !self.function(who).ingress.contains_key(&iq) {
             return Err(Fault::NoQueue { queue: iq.into() });
         }
-        if let Err(status) = self.begin_open(pf, atid, iq, Tuple { local, peer }, opt0, now) {
-            self.tell_open_failed(pf, iq, atid, status, now);
+        if let Err(status) = self.begin_open(who, atid, iq, Tuple { local, peer }, opt0, now) {
+            self.tell_open_failed(who, iq, atid, status, now);
         }
         Ok(())
     }
 
     fn begin_open(
         &mut self,
-        pf: usize,
+        who: FunctionId,
         atid: u32,
         iq: u16,
         tuple: Tuple,
         opt0: Opt0,
         now: Duration,
     ) -> Result<(), CplStatus> {
-        let (interface, config) = self.tcp_config(pf, opt0)?;
+        let (interface, config) = self.tcp_config(who, opt0)?;
         if self.by_tuple.contains_key(&(interface, tuple)) {
             return Err(CplStatus::ConnExist);
         }
-        if !self.may_open(pf, config.receive_bytes) {
+        if !self.may_open(who, config.receive_bytes) {
             return Err(CplStatus::TcamFull);
         }
         let tcp = Connection::connect(config, tuple, now).map_err(|_| CplStatus::BadRoute)?;
-        let mut flow = Flow::new(pf, interface, tuple, iq, Phase::Opening { atid });
+        let mut flow = Flow::new(who, interface, tuple, iq, Phase::Opening { atid });
         flow.window_bytes = config.receive_bytes as u32;
         flow.set_ulp_mode(opt0.get(Opt0::ULP_MODE));
         flow.tcp = Some(tcp);
         self.insert(flow).map(|_| ()).ok_or(CplStatus::TcamFull)
     }
 
-    pub(super) fn tell_open_failed(&mut self, pf: usize, iq: u16, atid: u32, status: CplStatus, now: Duration) {
+    pub(super) fn tell_open_failed(&mut self, who: FunctionId, iq: u16, atid: u32, status: CplStatus, now: Duration) {
         let reply = ActOpenRpl {
             opcode_tid: ReplyOpcode::ActOpenRpl.of(0),
             atid_status: AtidStatus::new()
                 .with(AtidStatus::ATID, atid)
                 .with(AtidStatus::STATUS, status.to_wire().into()),
         };
-        self.function(pf).send(iq, alone(&reply), false, now);
+        self.function(who).send(iq, alone(&reply), false, now);
     }
 
     /// Gives a connection its number; none if there are too many.
     pub(super) fn insert(&mut self, flow: Flow) -> Option<u32> {
-        if self.flows.len() >= TIDS as usize || self.held(flow.pf).connections >= CONNECTIONS_MAX {
+        if self.flows.len() >= TIDS as usize || self.held(flow.owner).connections >= CONNECTIONS_MAX {
             return None;
         }
         let key = (flow.interface, flow.tuple);
@@ -128,7 +128,7 @@ impl Core {
             // What waited to go right there goes by TCP.
             self.make_ready(number);
         }
-        if let (Phase::Firmware { session }, Some(function)) = (&flow.phase, &mut self.functions[flow.pf]) {
+        if let (Phase::Firmware { session }, Some(function)) = (&flow.phase, &mut self.functions[flow.owner]) {
             function.initiator.sessions.try_remove(*session as usize);
         }
         if let Some(at) = flow.timer {
@@ -145,25 +145,25 @@ impl Core {
     /// A SYN for an interface, for which there is no connection: the driver is asked, if it listens.
     pub(super) fn handle_syn(
         &mut self,
-        pf: usize,
+        who: FunctionId,
         interface: InterfaceNumber,
         frame: &[u8],
         ethernet: &EthernetHeader,
         segment: &Segment,
         now: Duration,
     ) -> bool {
-        let Some((listener, found)) = self.function(pf).listener(segment.tuple.local) else { return false };
+        let Some((listener, found)) = self.function(who).listener(segment.tuple.local) else { return false };
         // Nobody has a conversation with himself.
         if segment.tuple.local == segment.tuple.peer {
             return true;
         }
-        if self.held(pf).asked >= ASKED_MAX {
+        if self.held(who).asked >= ASKED_MAX {
             return true;
         }
         let headers = ethernet.length + segment.ip_header_bytes + segment.tcp_header_bytes;
         let options = SynOptions::read(&frame[headers - segment.tcp_header_bytes..headers]);
         let phase = Phase::Asked { listener, frame: frame.to_vec() };
-        let flow = Flow::new(pf, interface, segment.tuple, found.iq, phase);
+        let flow = Flow::new(who, interface, segment.tuple, found.iq, phase);
         let Some(tid) = self.insert(flow) else { return true };
         let request = PassAcceptReq {
             opcode_tid: ReplyOpcode::PassAcceptReq.of(tid),
@@ -183,18 +183,25 @@ impl Core {
                 .with_bit(TcpOptionFlags::ECN, segment.ecn),
             ..PassAcceptReq::default()
         };
-        self.function(pf).send(found.iq, [request.as_bytes(), &frame[..headers]], true, now);
+        self.function(who).send(found.iq, [request.as_bytes(), &frame[..headers]], true, now);
         true
     }
 
     /// PASS_ACCEPT_RPL.
-    pub(super) fn accept(&mut self, pf: usize, tid: u32, opt0: Opt0, opt2: Opt2, now: Duration) -> Result<(), Fault> {
-        let flow = self.flow_of(pf, tid)?;
+    pub(super) fn accept(
+        &mut self,
+        who: FunctionId,
+        tid: u32,
+        opt0: Opt0,
+        opt2: Opt2,
+        now: Duration,
+    ) -> Result<(), Fault> {
+        let flow = self.flow_of(who, tid)?;
         if !matches!(flow.phase, Phase::Asked { .. }) {
             return Err(Fault::NoConnection { tid });
         }
-        let config = self.tcp_config(pf, opt0).ok().filter(|(_, config)| self.may_open(pf, config.receive_bytes));
-        let flow = self.flow_of(pf, tid)?;
+        let config = self.tcp_config(who, opt0).ok().filter(|(_, config)| self.may_open(who, config.receive_bytes));
+        let flow = self.flow_of(who, tid)?;
         let Phase::Asked { listener, frame } = std::mem::replace(&mut flow.phase, Phase::Over) else {
             return Err(Fault::NoConnection { tid });
         };
@@ -221,21 +228,21 @@ impl Core {
     }
 
     /// TID_RELEASE: the driver does not want the connection.
-    pub(super) fn release(&mut self, pf: usize, tid: u32) -> Result<(), Fault> {
-        let flow = self.flow_of(pf, tid)?;
+    pub(super) fn release(&mut self, who: FunctionId, tid: u32) -> Result<(), Fault> {
+        let flow = self.flow_of(who, tid)?;
         let interface = flow.interface;
         let Phase::Asked { frame, .. } = std::mem::replace(&mut flow.phase, Phase::Over) else {
             return Err(Fault::NoConnection { tid });
         };
         self.forget(tid);
-        self.refuse_syn(pf, interface, &frame);
+        self.refuse_syn(who, interface, &frame);
         Ok(())
     }
 
     /// Answers the frame of a SYN by a RST.
-    pub(super) fn refuse_syn(&mut self, pf: usize, interface: InterfaceNumber, frame: &[u8]) {
+    pub(super) fn refuse_syn(&mut self, who: FunctionId, interface: InterfaceNumber, frame: &[u8]) {
         let Some(destination) = EthernetHeader::decode(frame).map(|ethernet| ethernet.source) else { return };
-        let Some(&source) = self.function(pf).sources.get(&interface) else { return };
+        let Some(&source) = self.function(who).sources.get(&interface) else { return };
         let link = LinkHeader { destination, source, vlan_tag: None, ipv6: false };
         if self.frames.len() < FRAMES_MAX
             && let Some(answer) = Connection::refusal(link, packet_of(frame))
@@ -245,8 +252,8 @@ impl Core {
     }
 
     /// ABORT_REQ.
-    pub(super) fn abort(&mut self, pf: usize, tid: u32, command: u8, now: Duration) -> Result<(), Fault> {
-        let flow = self.flow_of(pf, tid)?;
+    pub(super) fn abort(&mut self, who: FunctionId, tid: u32, command: u8, now: Duration) -> Result<(), Fault> {
+        let flow = self.flow_of(who, tid)?;
         let iq = flow.iq;
         match &mut flow.tcp {
             Some(tcp) if command == AbortCommand::SendRst.to_wire() => tcp.abort(),
@@ -256,7 +263,7 @@ impl Core {
         flow.requests.clear();
         flow.phase = Phase::Over;
         let reply = AbortRplRss { opcode_tid: ReplyOpcode::AbortRplRss.of(tid), ..AbortRplRss::default() };
-        self.function(pf).send(iq, alone(&reply), false, now);
+        self.function(who).send(iq, alone(&reply), false, now);
         self.make_ready(tid);
         Ok(())
     }
@@ -265,17 +272,17 @@ impl Core {
     pub(super) fn tell_lost(&mut self, tid: u32, status: CplStatus, now: Duration) {
         let Some(flow) = self.flows.get_mut(tid as usize) else { return };
         let phase = std::mem::replace(&mut flow.phase, Phase::Over);
-        let (pf, iq) = (flow.pf, flow.iq);
+        let (who, iq) = (flow.owner, flow.iq);
         flow.requests.clear();
         match phase {
-            Phase::Opening { atid } => self.tell_open_failed(pf, iq, atid, status, now),
+            Phase::Opening { atid } => self.tell_open_failed(who, iq, atid, status, now),
             Phase::Accepted { .. } | Phase::Open => {
                 let message = AbortReqRss {
                     opcode_tid: ReplyOpcode::AbortReqRss.of(tid),
                     status: status.to_wire(),
                     ..AbortReqRss::default()
                 };
-                self.function(pf).send(iq, alone(&message), false, now);
+                self.function(who).send(iq, alone(&message), false, now);
                 let flow = self.flows.get_mut(tid as usize).expect("it was there before");
                 flow.awaits_abort_reply = true;
             }
@@ -284,8 +291,8 @@ impl Core {
     }
 
     /// ABORT_RPL: the driver knows that the connection is lost.
-    pub(super) fn end_by_driver(&mut self, pf: usize, tid: u32) -> Result<(), Fault> {
-        let flow = self.flows.get_mut(tid as usize).filter(|flow| flow.pf == pf && flow.awaits_abort_reply);
+    pub(super) fn end_by_driver(&mut self, who: FunctionId, tid: u32) -> Result<(), Fault> {
+        let flow = self.flows.get_mut(tid as usize).filter(|flow| flow.owner == who && flow.awaits_abort_reply);
         flow.ok_or(Fault::NoConnection { tid })?.awaits_abort_reply = false;
         self.make_ready(tid);
         Ok(())

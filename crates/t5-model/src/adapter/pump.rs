@@ -55,8 +55,8 @@ impl Core {
             return self.forget(tid);
         }
         let tcp = flow.tcp.as_mut().and_then(|tcp| tcp.poll_timeout(now));
-        let (pf, session) = (flow.pf, flow.session());
-        let session = session.and_then(|session| self.session_timeout(pf, session));
+        let (who, session) = (flow.owner, flow.session());
+        let session = session.and_then(|session| self.session_timeout(who, session));
         let flow = &mut self.flows[tid as usize];
         let timer = tcp.into_iter().chain(session).min();
         if timer != flow.timer {
@@ -90,12 +90,12 @@ impl Core {
             }
             Request::Done { credits, acknowledge } => (*credits, *acknowledge),
             Request::Send { credits, acknowledge, .. } => {
-                let (credits, acknowledge, pf) = (*credits, *acknowledge, flow.pf);
+                let (credits, acknowledge, who) = (*credits, *acknowledge, flow.owner);
                 match self.send_payload(tid, now) {
                     Ok(true) => (credits, acknowledge),
                     Ok(false) => return None,
                     Err(fault) => {
-                        self.function(pf).fault(fault);
+                        self.function(who).fault(fault);
                         // What the driver believes to have sent is not there: the connection cannot go on.
                         self.flows[tid as usize].tcp.as_mut().expect("it has sent").abort();
                         self.tell_lost(tid, CplStatus::BadLength, now);
@@ -126,7 +126,7 @@ impl Core {
         if other_end.is_none() && tcp.send_room() < room_wanted {
             return Ok(false);
         }
-        let function = self.functions[flow.pf].as_ref().expect("a connection has a function");
+        let function = self.functions[flow.owner].as_ref().expect("a connection has a function");
         let mut scratch = std::mem::take(&mut self.scratch);
         let room = &mut scratch[..room_wanted];
         let (header, data) = (flags.is_set(TxDataFlags::ULP_HCRC), flags.is_set(TxDataFlags::ULP_DCRC));
@@ -160,7 +160,7 @@ impl Core {
                 snd_una: tcp.map_or(0, |tcp| tcp.snd_una()).into(),
                 ..Fw4Ack::default()
             };
-            let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
+            let function = self.functions[flow.owner].as_mut().expect("a connection has a function");
             function.send(flow.iq, alone(&ack), false, now);
         }
     }
@@ -183,7 +183,7 @@ impl Core {
                 }
                 _ => return false,
             }
-            let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
+            let function = self.functions[flow.owner].as_mut().expect("a connection has a function");
             let has_room = function.ingress.get(&flow.iq).is_some_and(super::ingress::IngressQueue::has_room);
             if !has_room {
                 function.stalled.insert(tid);
@@ -234,7 +234,7 @@ impl Core {
             bytes if bytes.len() >= layout.total_bytes => &bytes[..layout.total_bytes],
             _ => copy,
         };
-        let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
+        let function = self.functions[flow.owner].as_mut().expect("a connection has a function");
         give_pdu(function, &mut self.counted, arrival, pdu, now);
         tcp.consume_any(layout.total_bytes);
         flow.unacknowledged_bytes += layout.total_bytes as u32;
@@ -245,7 +245,7 @@ impl Core {
     fn receive_stream(&mut self, tid: u32, now: Duration) -> bool {
         let flow = &mut self.flows[tid as usize];
         let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
-        let function = self.functions[flow.pf].as_mut().expect("a connection has a function");
+        let function = self.functions[flow.owner].as_mut().expect("a connection has a function");
         let room = function.ingress.get(&flow.iq).and_then(|queue| queue.buffer_bytes(&function.memory).ok());
         let sequence = tcp.rcv_nxt();
         let bytes = tcp.received();
@@ -310,8 +310,8 @@ impl Core {
     fn tell(&mut self, tid: u32, parts: [&[u8]; 2], now: Duration) {
         let flow = &self.flows[tid as usize];
         if !matches!(flow.phase, Phase::Over) {
-            let (pf, iq) = (flow.pf, flow.iq);
-            self.function(pf).send(iq, parts, false, now);
+            let (who, iq) = (flow.owner, flow.iq);
+            self.function(who).send(iq, parts, false, now);
         }
     }
 

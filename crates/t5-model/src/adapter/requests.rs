@@ -43,8 +43,8 @@ impl<F: Into<Fault>> From<F> for Wrong {
 
 impl Core {
     /// Does some of what stands in a function's egress queues, which have their turns one after the other; says whether there was anything.
-    pub(super) fn run_egress(&mut self, pf: usize, now: Duration) -> bool {
-        let Some(function) = &self.functions[pf] else { return false };
+    pub(super) fn run_egress(&mut self, who: FunctionId, now: Duration) -> bool {
+        let Some(function) = &self.functions[who] else { return false };
         let last = function.last_egress;
         let mut busy: Vec<u32> =
             function.egress.values().filter(|queue| queue.has_work()).map(|queue| queue.id).collect();
@@ -60,12 +60,12 @@ impl Core {
                     left = 0;
                     break;
                 }
-                if !self.run_request(pf, id, now) {
+                if !self.run_request(who, id, now) {
                     break;
                 }
                 left -= 1;
             }
-            self.function(pf).last_egress = id;
+            self.function(who).last_egress = id;
             if left == 0 {
                 break;
             }
@@ -73,8 +73,8 @@ impl Core {
         !busy.is_empty()
     }
 
-    fn run_request(&mut self, pf: usize, id: u32, now: Duration) -> bool {
-        let function = self.functions[pf].as_mut().expect("the function has queues");
+    fn run_request(&mut self, who: FunctionId, id: u32, now: Duration) -> bool {
+        let function = self.functions[who].as_mut().expect("the function has queues");
         let Some(queue) = function.egress.get_mut(&id) else { return false };
         let (kind, iq) = (queue.kind, queue.iq);
         let fetched = queue.fetch(&function.memory);
@@ -82,19 +82,19 @@ impl Core {
             Ok(Some(request)) => request,
             Ok(None) => return false,
             Err(fault) => {
-                self.report_fault(pf, id, &[], fault, now);
+                self.report_fault(who, id, &[], fault, now);
                 return false;
             }
         };
-        if let Err(wrong) = self.perform(pf, kind, iq, &request, now) {
+        if let Err(wrong) = self.perform(who, kind, iq, &request, now) {
             let fault = match wrong {
                 Wrong::Fault(fault) => fault,
-                Wrong::Malformed => self.function(pf).egress[&id].malformed(header(&request)),
+                Wrong::Malformed => self.function(who).egress[&id].malformed(header(&request)),
             };
-            self.report_fault(pf, id, &request, fault, now);
+            self.report_fault(who, id, &request, fault, now);
         }
         let flow = header(&request).flow;
-        let function = self.function(pf);
+        let function = self.function(who);
         let Some(queue) = function.egress.get(&id) else { return true };
         if flow.is_set(WorkRequestFlow::EQUEQ)
             && let Err(fault) = queue.write_status(&function.memory)
@@ -112,15 +112,15 @@ impl Core {
     }
 
     /// Remembers a fault and has the firmware tell the driver.
-    fn report_fault(&mut self, pf: usize, queue: u32, request: &[u8], fault: Fault, now: Duration) {
-        let function = self.function(pf);
+    fn report_fault(&mut self, who: FunctionId, queue: u32, request: &[u8], fault: Fault, now: Duration) {
+        let function = self.function(who);
         function.fault(fault);
         let Some((iq, consumer)) = function.egress.get(&queue).map(|queue| (queue.iq, queue.consumer())) else {
             return;
         };
         let mut error = WorkRequestError {
             consumer: consumer.into(),
-            pfn_vfn: (pfvf(pf as u8, 0) as u16).into(),
+            pfn_vfn: (who.to_wire() as u16).into(),
             egress_queue: queue.into(),
             ..WorkRequestError::default()
         };
@@ -137,45 +137,52 @@ impl Core {
         function.send(iq, alone(&message), false, now);
     }
 
-    fn perform(&mut self, pf: usize, kind: EgressKind, iq: u16, request: &[u8], now: Duration) -> Result<(), Wrong> {
+    fn perform(
+        &mut self,
+        who: FunctionId,
+        kind: EgressKind,
+        iq: u16,
+        request: &[u8],
+        now: Duration,
+    ) -> Result<(), Wrong> {
         let opcode = header(request).op.get(WorkRequestOp::OPCODE) as u8;
         match (WorkRequestOpcode::from_wire(opcode), kind) {
-            (Some(WorkRequestOpcode::Tp), _) => self.message(pf, Request::decode(request)?, request, now),
-            (Some(WorkRequestOpcode::UlpTx), _) => self.memory_write(pf, request),
-            (Some(WorkRequestOpcode::FlowC), _) => self.flow_parameters(pf, request),
+            (Some(WorkRequestOpcode::Tp), _) => self.message(who, Request::decode(request)?, request, now),
+            (Some(WorkRequestOpcode::UlpTx), _) => self.memory_write(who, request),
+            (Some(WorkRequestOpcode::FlowC), _) => self.flow_parameters(who, request),
             (Some(WorkRequestOpcode::Filter), EgressKind::Control | EgressKind::Offload) => {
-                self.change_filter(pf, request, now)
+                self.change_filter(who, request, now)
             }
-            (Some(WorkRequestOpcode::OffloadTxData), EgressKind::Offload) => self.send_data(pf, request),
+            (Some(WorkRequestOpcode::OffloadTxData), EgressKind::Offload) => self.send_data(who, request),
             (Some(opcode), EgressKind::Offload) if is_for_initiator(opcode) => {
-                self.initiate(pf, opcode, iq, request, now)
+                self.initiate(who, opcode, iq, request, now)
             }
             (Some(WorkRequestOpcode::EthTxPkt), EgressKind::Ethernet(interface)) => {
                 let (wr, rest) = EthTxPkt::split_from(request)?;
-                self.send_frame(pf, interface, Path::Wire, wr.op, rest, now)
+                self.send_frame(who, interface, Path::Wire, wr.op, rest, now)
             }
             (Some(WorkRequestOpcode::EthTxPktVm), EgressKind::Ethernet(interface)) => {
                 let (wr, rest) = EthTxPktVm::split_from(request)?;
-                self.send_frame(pf, interface, Path::Switched, wr.op, rest, now)
+                self.send_frame(who, interface, Path::Switched, wr.op, rest, now)
             }
             _ => Err(WireError::Opcode { what: "work request of this queue", opcode }.into()),
         }
     }
 
     /// A message for TP.
-    fn message(&mut self, pf: usize, message: Request, request: &[u8], now: Duration) -> Result<(), Wrong> {
+    fn message(&mut self, who: FunctionId, message: Request, request: &[u8], now: Duration) -> Result<(), Wrong> {
         let tid = message.opcode_tid().get(OpcodeTid::TID);
         match message {
             Request::PassOpenReq(open) => {
                 let local = socket(open.local_ip, open.local_port.get());
-                self.listen(pf, tid, local, open.opt1, now)?;
+                self.listen(who, tid, local, open.opt1, now)?;
             }
             Request::PassOpenReq6(open) => {
                 let local = socket(open.local_ip, open.local_port.get());
-                self.listen(pf, tid, local, open.opt1, now)?;
+                self.listen(who, tid, local, open.opt1, now)?;
             }
             Request::CloseListsrvReq(close) => {
-                let function = self.function(pf);
+                let function = self.function(who);
                 let status =
                     if function.listeners.remove(&tid).is_some() { CplStatus::None } else { CplStatus::TcamMiss };
                 let reply = CloseListsrvRpl {
@@ -189,18 +196,18 @@ impl Core {
             }
             Request::ActOpenReq(open) => {
                 let ends = (socket(open.local_ip, open.local_port.get()), socket(open.peer_ip, open.peer_port.get()));
-                self.open(pf, tid, ends, open.opt0, now)?;
+                self.open(who, tid, ends, open.opt0, now)?;
             }
             Request::ActOpenReq6(open) => {
                 let ends = (socket(open.local_ip, open.local_port.get()), socket(open.peer_ip, open.peer_port.get()));
-                self.open(pf, tid, ends, open.opt0, now)?;
+                self.open(who, tid, ends, open.opt0, now)?;
             }
-            Request::PassAcceptRpl(accept) => self.accept(pf, tid, accept.opt0, accept.opt2, now)?,
-            Request::TidRelease(_) => self.release(pf, tid)?,
-            Request::SetTcbField(change) => self.change(pf, tid, &change, now)?,
-            Request::GetTcb(ask) => self.tell_tcb(pf, tid, &ask, now)?,
+            Request::PassAcceptRpl(accept) => self.accept(who, tid, accept.opt0, accept.opt2, now)?,
+            Request::TidRelease(_) => self.release(who, tid)?,
+            Request::SetTcbField(change) => self.change(who, tid, &change, now)?,
+            Request::GetTcb(ask) => self.tell_tcb(who, tid, &ask, now)?,
             Request::RxDataAck(ack) => {
-                let flow = self.flow_of(pf, tid)?;
+                let flow = self.flow_of(who, tid)?;
                 let credits = ack.credits.get(DataAck::CREDITS);
                 flow.unacknowledged_bytes = flow.unacknowledged_bytes.saturating_sub(credits);
                 self.make_ready(tid);
@@ -208,18 +215,25 @@ impl Core {
             }
             Request::CloseConReq(_) => {
                 let credits = header(request).flow.get(WorkRequestFlow::LEN16);
-                self.queue_request(pf, tid, FlowRequest::Close { credits }, credits)?;
+                self.queue_request(who, tid, FlowRequest::Close { credits }, credits)?;
             }
-            Request::AbortReq(abort) => self.abort(pf, tid, abort.command, now)?,
-            Request::AbortRpl(_) => self.end_by_driver(pf, tid)?,
-            Request::L2tWriteReq(write) => write_next_hop(self.function(pf), &write, now)?,
-            Request::SmtWriteReq(write) => write_source(self.function(pf), &write)?,
+            Request::AbortReq(abort) => self.abort(who, tid, abort.command, now)?,
+            Request::AbortRpl(_) => self.end_by_driver(who, tid)?,
+            Request::L2tWriteReq(write) => write_next_hop(self.function(who), &write, now)?,
+            Request::SmtWriteReq(write) => write_source(self.function(who), &write)?,
         }
         Ok(())
     }
 
-    fn listen(&mut self, pf: usize, stid: u32, local: SocketAddr, opt1: Opt1, now: Duration) -> Result<(), Wrong> {
-        let function = self.function(pf);
+    fn listen(
+        &mut self,
+        who: FunctionId,
+        stid: u32,
+        local: SocketAddr,
+        opt1: Opt1,
+        now: Duration,
+    ) -> Result<(), Wrong> {
+        let function = self.function(who);
         let iq = opt1.get(Opt1::SYN_RSS_QUEUE) as u16;
         if !function.ingress.contains_key(&iq) {
             return Err(Fault::NoQueue { queue: iq.into() }.into());
@@ -244,9 +258,9 @@ impl Core {
         Ok(())
     }
 
-    fn change(&mut self, pf: usize, tid: u32, change: &SetTcbField, now: Duration) -> Result<(), Wrong> {
+    fn change(&mut self, who: FunctionId, tid: u32, change: &SetTcbField, now: Duration) -> Result<(), Wrong> {
         let word = change.word_cookie.get(WordCookie::WORD);
-        let flow = self.flow_of(pf, tid)?;
+        let flow = self.flow_of(who, tid)?;
         let old = flow.set_tcb(word, change.mask.get(), change.value.get());
         self.make_ready(tid);
         if change.reply_control.is_set(ReplyControl::NO_REPLY) {
@@ -258,15 +272,15 @@ impl Core {
             old_value: old.into(),
             ..SetTcbRpl::default()
         };
-        self.function(pf).send(change.reply_control.get(ReplyControl::QUEUENO), alone(&reply), false, now);
+        self.function(who).send(change.reply_control.get(ReplyControl::QUEUENO), alone(&reply), false, now);
         Ok(())
     }
 
-    fn tell_tcb(&mut self, pf: usize, tid: u32, ask: &GetTcb, now: Duration) -> Result<(), Wrong> {
+    fn tell_tcb(&mut self, who: FunctionId, tid: u32, ask: &GetTcb, now: Duration) -> Result<(), Wrong> {
         let tcb = if tid >= FILTERS_BASE {
-            self.filter_block(pf, tid)?.as_bytes().to_vec()
+            self.filter_block(who, tid)?.as_bytes().to_vec()
         } else {
-            self.flow_of(pf, tid)?.tcb_bytes()
+            self.flow_of(who, tid)?.tcb_bytes()
         };
         let reply = GetTcbRpl {
             opcode_tid: ReplyOpcode::GetTcbRpl.of(tid),
@@ -275,12 +289,12 @@ impl Core {
             ..GetTcbRpl::default()
         };
         let iq = ask.reply_control.get(ReplyControl::QUEUENO);
-        self.function(pf).send(iq, [reply.as_bytes(), &tcb], true, now);
+        self.function(who).send(iq, [reply.as_bytes(), &tcb], true, now);
         Ok(())
     }
 
     /// A write to the adapter's memory: page pods.
-    fn memory_write(&mut self, pf: usize, request: &[u8]) -> Result<(), Wrong> {
+    fn memory_write(&mut self, who: FunctionId, request: &[u8]) -> Result<(), Wrong> {
         let (write, data) = UlpMemoryWrite::split_from(request)?;
         let length = write.data_length.get(UlpMemoryLength::DATA) as usize * 32;
         let opcode = write.command.get(UlpMemoryCommand::COMMAND) as u8;
@@ -294,22 +308,22 @@ impl Core {
             expected: "no more than follows",
         })?;
         let address = write.address.get(UlpMemoryAddress::ADDRESS) << 5;
-        if !self.function(pf).pods.write(address, data) {
+        if !self.function(who).pods.write(address, data) {
             return Err(Fault::AdapterMemory { address }.into());
         }
         let tid = write.header.flow.get(WorkRequestFlow::FLOWID);
-        if self.flow_of(pf, tid).is_err() {
+        if self.flow_of(who, tid).is_err() {
             return Ok(());
         }
         let credits = write.header.flow.get(WorkRequestFlow::LEN16);
         let done = FlowRequest::Done { credits, acknowledge: write.header.op.is_set(WorkRequestOp::COMPL) };
-        self.queue_request(pf, tid, done, credits)
+        self.queue_request(who, tid, done, credits)
     }
 
-    fn flow_parameters(&mut self, pf: usize, request: &[u8]) -> Result<(), Wrong> {
+    fn flow_parameters(&mut self, who: FunctionId, request: &[u8]) -> Result<(), Wrong> {
         let (flow_c, _) = FlowC::split_from(request)?;
         let tid = flow_c.flow.get(WorkRequestFlow::FLOWID);
-        let flow = self.flow_of(pf, tid)?;
+        let flow = self.flow_of(who, tid)?;
         let credits = flow_c.flow.get(WorkRequestFlow::LEN16);
         flow.check_credits(tid, credits)?;
         flow.flow_known = true;
@@ -317,10 +331,10 @@ impl Core {
         Ok(())
     }
 
-    fn send_data(&mut self, pf: usize, request: &[u8]) -> Result<(), Wrong> {
+    fn send_data(&mut self, who: FunctionId, request: &[u8]) -> Result<(), Wrong> {
         let (data, rest) = OffloadTxData::split_from(request)?;
         let tid = data.flow.get(WorkRequestFlow::FLOWID);
-        if !self.flow_of(pf, tid)?.flow_known {
+        if !self.flow_of(who, tid)?.flow_known {
             return Err(Fault::NoConnection { tid }.into());
         }
         let payload = payload(data.op.get(WorkRequestOp::IMMDLEN) as usize, rest)?;
@@ -336,12 +350,12 @@ impl Core {
         let credits = data.flow.get(WorkRequestFlow::LEN16);
         let acknowledge = data.op.is_set(WorkRequestOp::COMPL);
         let send = FlowRequest::Send { payload, flags: data.flags, credits, acknowledge };
-        self.queue_request(pf, tid, send, credits)
+        self.queue_request(who, tid, send, credits)
     }
 
     /// Puts a request behind those that wait, if the driver has credits for it.
-    fn queue_request(&mut self, pf: usize, tid: u32, request: FlowRequest, credits: u32) -> Result<(), Wrong> {
-        let flow = self.flow_of(pf, tid)?;
+    fn queue_request(&mut self, who: FunctionId, tid: u32, request: FlowRequest, credits: u32) -> Result<(), Wrong> {
+        let flow = self.flow_of(who, tid)?;
         flow.check_credits(tid, credits)?;
         flow.credits_held += credits;
         flow.requests.push_back(request);
@@ -351,7 +365,7 @@ impl Core {
 
     fn send_frame(
         &mut self,
-        pf: usize,
+        who: FunctionId,
         interface: crate::switch::InterfaceNumber,
         path: Path,
         op: WorkRequestOp,
@@ -373,7 +387,7 @@ impl Core {
             .into());
         }
         let mut frame = vec![0; payload.length()];
-        self.function(pf).read_payload(&payload, &mut frame)?;
+        self.function(who).read_payload(&payload, &mut frame)?;
         frame.truncate(length);
         let path = if core.control0.is_set(TxPktControl0::LOOPBACK) { Path::Loopback } else { path };
         self.transmit(interface, path, Origin::Owner, frame, now)?;

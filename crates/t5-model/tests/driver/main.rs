@@ -15,7 +15,7 @@ use world::{BAD_CABLE, INITIATOR, TARGET, World, data_out, next, place};
 fn two_functions_are_brought_up_on_one_adapter() {
     let world = World::new();
     let (target, initiator) = (world.target.borrow(), world.initiator.borrow());
-    assert_eq!((target.adapter().pf, initiator.adapter().pf), (TARGET, INITIATOR));
+    assert_eq!((target.adapter().function, initiator.adapter().function), (TARGET, INITIATOR));
     assert_ne!(target.adapter().mac, initiator.adapter().mac);
     assert!(target.adapter().pods.end <= initiator.adapter().pods.start, "each has page pods of its own");
     world.is_well();
@@ -120,7 +120,7 @@ fn an_adapter_tells_what_waits_in_it() {
     (0..60).for_each(|_| initiator.send(conformance::frame_with_data(8192)));
     initiator.flush().unwrap();
     let dump = format!("{:#?}", world.adapters[0]);
-    for wanted in ["pf: 5", "is_rung: ", "requests: ", "window_bytes: ", "send_queue: "] {
+    for wanted in ["owner: PF5", "is_rung: ", "requests: ", "window_bytes: ", "send_queue: "] {
         assert!(dump.contains(wanted), "{wanted}: {dump}");
     }
 }

@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::{Driver, DriverConfig, DriverEvent, OffloadMode, OpenTarget};
+use t5_hal::wire::FunctionId;
 use t5_hal::{Connection, SharedDriver, T5Port};
 use t5_model::adapter::{Adapter, FunctionBus};
 use t5_model::switch::PortNumber;
 use t5_model::wire::{Wire, WireFaults};
 
-pub(crate) const TARGET: u8 = 4;
-pub(crate) const INITIATOR: u8 = 5;
+pub(crate) const TARGET: FunctionId = FunctionId::physical(4);
+pub(crate) const INITIATOR: FunctionId = FunctionId::physical(5);
 
 /// One that loses, repeats and spoils frames, and lets later ones pass.
 pub(crate) const BAD_CABLE: WireFaults = WireFaults {
@@ -42,11 +43,11 @@ impl Ticks {
     }
 }
 
-fn bring_up(adapter: &Arc<Adapter>, pf: u8) -> SharedDriver<FunctionBus> {
-    let memory = Arc::new(DmaMemory::new(0x1000_0000 * u64::from(pf), 32 << 20, 8 << 20));
-    let bus = adapter.function(pf, memory);
+fn bring_up(adapter: &Arc<Adapter>, id: FunctionId) -> SharedDriver<FunctionBus> {
+    let memory = Arc::new(DmaMemory::new(0x1000_0000 * u64::from(id.pf()), 32 << 20, 8 << 20));
+    let bus = adapter.function(id, memory);
     let start = Instant::now();
-    let config = DriverConfig { seed: pf.into(), ..DriverConfig::default() };
+    let config = DriverConfig { seed: id.pf().into(), ..DriverConfig::default() };
     Rc::new(RefCell::new(Driver::bring_up(bus, config, &mut || start).unwrap()))
 }
 
@@ -124,7 +125,7 @@ impl World {
 
     pub(crate) fn faults(&self) -> Vec<t5_model::adapter::Fault> {
         let drivers = self.adapters.iter().zip([TARGET, INITIATOR]);
-        drivers.flat_map(|(adapter, pf)| std::iter::from_fn(move || adapter.take_fault(pf))).collect()
+        drivers.flat_map(|(adapter, id)| std::iter::from_fn(move || adapter.take_fault(id))).collect()
     }
 
     pub(crate) fn listen(&self, mode: OffloadMode) -> SocketAddr {

@@ -25,7 +25,7 @@ impl Queue {
     fn new(world: &World) -> Self {
         let address = world.memory.buffers() - RING_BYTES;
         let bus = world.initiator.bus();
-        let mut ask = EqOffloadCommand::request(Access::EXEC_WRITE, pfvf(5, 0));
+        let mut ask = EqOffloadCommand::request(Access::EXEC_WRITE, FunctionId::physical(5).to_wire());
         ask.length = ask.length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
         ask.fetch = EgressFetch::new().with(EgressFetch::IQID, world.initiator.adapter().rss_queues[0].into());
         ask.size = EgressSize::new().with(EgressSize::EQSIZE, u32::from(DESCRIPTORS) + 1);
@@ -118,8 +118,8 @@ proptest! {
             queue.send(&world, request);
             world.turns(20);
         }
-        while world.adapter.take_fault(5).is_some() {}
-        prop_assert_eq!(world.adapter.take_fault(4), None);
+        while world.adapter.take_fault(FunctionId::physical(5)).is_some() {}
+        prop_assert_eq!(world.adapter.take_fault(FunctionId::physical(4)), None);
         prop_assert!(world.initiator.failure().is_none());
         // READs are all that was asked of the disk.
         prop_assert!(world.disk == disk);
@@ -165,9 +165,12 @@ fn a_command_whose_data_is_outside_the_memory_fails_alone() {
         UlpList::encode(&[Piece { address, length: 4096 }], &mut list);
         queue.send(&world, &[header.as_bytes(), unit.as_bytes(), &list].concat());
         world.turns(200);
-        assert!(matches!(world.adapter.take_fault(5), Some(t5_model::adapter::Fault::Memory(_))), "{address:#x}");
+        assert!(
+            matches!(world.adapter.take_fault(FunctionId::physical(5)), Some(t5_model::adapter::Fault::Memory(_))),
+            "{address:#x}"
+        );
         let id = world.initiator.read(session, &read(3, 4), 2048).unwrap();
         assert_eq!(world.completed(id).data, world.disk[3 * BLOCK..7 * BLOCK]);
     }
-    assert_eq!(world.adapter.take_fault(4), None);
+    assert_eq!(world.adapter.take_fault(FunctionId::physical(4)), None);
 }

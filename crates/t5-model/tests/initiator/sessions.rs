@@ -42,7 +42,10 @@ fn what_is_read_is_where_it_should_be_and_nowhere_else() {
             expected[at as usize..][..completion.data.len()].copy_from_slice(&completion.data);
             assert!(buffers(&world) == expected, "{blocks} blocks at {lba}");
         }
-        assert_eq!((world.adapter.take_fault(4), world.adapter.take_fault(5)), (None, None));
+        assert_eq!(
+            (world.adapter.take_fault(FunctionId::physical(4)), world.adapter.take_fault(FunctionId::physical(5))),
+            (None, None)
+        );
     }
 }
 

@@ -58,10 +58,12 @@ impl World {
         let adapter = Adapter::new(1, 1, Box::new(clock));
         let start = Instant::now();
         let memory = Arc::new(DmaMemory::new(0x4000_0000, 16 << 20, 8 << 20));
-        let driver = Driver::bring_up(adapter.function(4, memory), DriverConfig::default(), &mut || start).unwrap();
+        let driver =
+            Driver::bring_up(adapter.function(FunctionId::physical(4), memory), DriverConfig::default(), &mut || start)
+                .unwrap();
         let memory = Arc::new(DmaMemory::new(0x5000_0000, 16 << 20, 8 << 20));
         memory.write(memory.buffers(), &vec![UNTOUCHED; 8 << 20]).unwrap();
-        let bus = adapter.function(5, Arc::clone(&memory));
+        let bus = adapter.function(FunctionId::physical(5), Arc::clone(&memory));
         let initiator = FirmwareInitiator::bring_up(bus, &DriverConfig::default(), &mut || start).unwrap();
         let mut world = Self {
             adapter,
@@ -164,7 +166,11 @@ impl World {
             }
             self.turn();
         }
-        panic!("nothing happens; faults: {:?}, {:?}", self.adapter.take_fault(4), self.adapter.take_fault(5));
+        panic!(
+            "nothing happens; faults: {:?}, {:?}",
+            self.adapter.take_fault(FunctionId::physical(4)),
+            self.adapter.take_fault(FunctionId::physical(5))
+        );
     }
 
     /// What has happened and was not looked at.

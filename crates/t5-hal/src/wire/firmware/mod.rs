@@ -106,7 +106,7 @@ bit_fields! {
         READ = 22:22;
         WRITE = 21:21;
         EXEC = 20:20;
-        /// Whom it is about: a function as [`pfvf`](super::pfvf) has it, a virtual interface, or a port.
+        /// Whom it is about: a [`FunctionId`](super::FunctionId), a virtual interface, or a port.
         TARGET = 11:0;
     }
 
