@@ -4,7 +4,7 @@ use super::flow::Payload;
 use super::foiscsi::Done;
 use super::function::Function;
 use super::requests::{Wrong, payload};
-use crate::initiator::{HELD_BYTES_MAX, TRANSFER_BYTES_MAX, Task};
+use crate::initiator::{TRANSFER_BYTES_MAX, Task};
 use iscsi_pdu::{LunField, TaskAttribute};
 use iscsi_session::initiator::{Command, Transfer};
 use smallvec::SmallVec;
@@ -38,15 +38,17 @@ pub(super) fn begin_task(
         0 => Payload::Pieces(SmallVec::new()),
         _ => payload(0, list)?,
     };
-    let held = function.initiator.sessions.iter().map(|(_, session)| session.held_bytes()).sum::<u64>();
     let Some(session) = function.initiator.sessions.get_mut(number) else { return Ok(Err(ReturnCode::NoDevice)) };
     if length > TRANSFER_BYTES_MAX || pieces.length() < length as usize {
         return Ok(Err(ReturnCode::Invalid));
     }
-    let is_write = direction == Direction::Write && length > 0;
-    if is_write && held + u64::from(length) > HELD_BYTES_MAX {
-        return Ok(Err(ReturnCode::NoMemory));
-    }
+    let hold = match direction {
+        Direction::Write => match function.initiator.held.hold(length.into()) {
+            Some(hold) => Some(hold),
+            None => return Ok(Err(ReturnCode::NoMemory)),
+        },
+        _ => None,
+    };
     let data = match direction {
         _ if length == 0 => Transfer::None,
         Direction::Write => {
@@ -65,7 +67,7 @@ pub(super) fn begin_task(
             _ => SmallVec::new(),
         },
         response: (request.response_address.get(), request.response_length.get()),
-        held_bytes: if is_write { length } else { 0 },
+        _hold: hold,
         deadline: (request.timeout > 0).then(|| at + Duration::from_secs(request.timeout.into())),
         verdict: None,
     };

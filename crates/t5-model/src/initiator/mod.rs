@@ -10,6 +10,7 @@
 //! A session has one connection and no recovery: when that is lost, its tasks come back and the driver may log in again.
 
 mod framing;
+mod held;
 mod node;
 mod outcome;
 mod session;
@@ -21,6 +22,7 @@ pub(crate) use outcome::Output;
 pub(crate) use session::{FirmwareSession, SessionSetup};
 pub(crate) use task::Task;
 
+use held::HeldBytes;
 use slab::Slab;
 use std::net::Ipv4Addr;
 
@@ -28,8 +30,6 @@ use std::net::Ipv4Addr;
 pub const SESSIONS_MAX: usize = 64;
 /// SCSI commands of one session at a time.
 pub(crate) const TASKS_MAX: usize = 512;
-/// Data of writes that all sessions of a function hold, in bytes.
-pub(crate) const HELD_BYTES_MAX: u64 = 64 << 20;
 /// Longest data of a SCSI command, in bytes.
 pub(crate) const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 
@@ -40,6 +40,8 @@ pub(crate) struct Initiator {
     pub(crate) address: Option<Ipv4Addr>,
     pub(crate) nodes: Slab<Node>,
     pub(crate) sessions: Slab<FirmwareSession>,
+    /// Data of writes that they hold.
+    pub(crate) held: HeldBytes,
     /// Connections that it has opened: their ports follow each other.
     pub(crate) opened: u16,
 }

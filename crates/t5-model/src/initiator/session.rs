@@ -83,8 +83,6 @@ pub(crate) struct FirmwareSession {
     faults: Vec<DmaFault>,
     /// Whether it has ended as the driver wanted.
     pub(crate) is_logged_out: bool,
-    /// Data of writes that is held.
-    held_bytes: u64,
     /// Data of reads that was placed and not told of.
     placed_bytes: u64,
 }
@@ -108,7 +106,6 @@ impl FirmwareSession {
             outputs: VecDeque::new(),
             faults: Vec::new(),
             is_logged_out: false,
-            held_bytes: 0,
             placed_bytes: 0,
         }
     }
@@ -116,11 +113,6 @@ impl FirmwareSession {
     /// Where the driver is told of it.
     pub(crate) const fn iq(&self) -> u16 {
         self.iq
-    }
-
-    /// Bytes of data that it holds for its writes.
-    pub(crate) const fn held_bytes(&self) -> u64 {
-        self.held_bytes
     }
 
     /// Bytes of data that it has placed since it was asked last.
@@ -327,7 +319,6 @@ impl FirmwareSession {
         if self.open.len() >= TASKS_MAX {
             return self.outputs.push_back(Output::Reply(task.iq, task.reply.with_code(ReturnCode::NoExchange)));
         }
-        self.held_bytes += u64::from(task.held_bytes);
         let deadline = task.deadline;
         let tag = self.tag(Open::Task(Box::new(task)));
         self.deadlines.extend(deadline.map(|deadline| (deadline, tag.0)));
@@ -499,7 +490,6 @@ impl FirmwareSession {
     fn finish(&mut self, tag: u32, code: ReturnCode) {
         match self.open.remove(&tag) {
             Some(Open::Task(task)) => {
-                self.held_bytes -= u64::from(task.held_bytes);
                 if let Some(deadline) = task.deadline {
                     self.deadlines.remove(&(deadline, tag));
                 }

@@ -1,5 +1,6 @@
 //! A SCSI command under way: where its data and its end go.
 
+use super::held::Hold;
 use iscsi_pdu::{Residual, ScsiResponseCode};
 use iscsi_session::initiator::TaskResult;
 use smallvec::SmallVec;
@@ -19,8 +20,8 @@ pub(crate) struct Task {
     pub(crate) pieces: SmallVec<[Piece; 3]>,
     /// Where the response goes, and how much room is there.
     pub(crate) response: (u64, u32),
-    /// Bytes of a write that are held for it.
-    pub(crate) held_bytes: u32,
+    /// The data of a write that is held for it.
+    pub(crate) _hold: Option<Hold>,
     /// When it is aborted.
     pub(crate) deadline: Option<Instant>,
     /// What becomes of it whatever the target says.

@@ -4,7 +4,7 @@
 
 use super::address::{Cast, MacAddress};
 use super::{InterfaceNumber, InterfaceSet, PortNumber};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Most entries: what the shipped configuration gives away of the adapter's 512.
 pub const EXACT_ENTRIES_MAX: usize = 336;
@@ -26,7 +26,7 @@ pub enum AddressError {
 #[derive(Debug, Default)]
 pub(super) struct ExactTable {
     entries: Vec<Option<Entry>>,
-    index: HashMap<(PortNumber, MacAddress), usize>,
+    index: BTreeMap<(PortNumber, MacAddress), usize>,
 }
 
 #[derive(Debug)]
