@@ -5,9 +5,11 @@ use super::foiscsi::Done;
 use super::function::Function;
 use super::requests::{Wrong, payload};
 use crate::initiator::{TRANSFER_BYTES_MAX, Task};
+use bytes::{Bytes, BytesMut};
 use iscsi_pdu::{LunField, TaskAttribute};
 use iscsi_session::initiator::{Command, Transfer};
 use smallvec::SmallVec;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::wire::*;
@@ -51,12 +53,7 @@ pub(super) fn begin_task(
     };
     let data = match direction {
         _ if length == 0 => Transfer::None,
-        Direction::Write => {
-            let mut data = Vec::new();
-            // The list may be longer than the data.
-            read_pieces(&function.memory, &pieces, length as usize, &mut data)?;
-            Transfer::Write(data.into())
-        }
+        Direction::Write => Transfer::Write(data_of(&function.memory, &pieces, length as usize)?),
         _ => Transfer::Read(length),
     };
     let task = Task {
@@ -82,17 +79,23 @@ pub(super) fn begin_task(
     Ok(Ok(None))
 }
 
-/// The first bytes of a list.
-fn read_pieces(memory: &DmaMemory, payload: &Payload, length: usize, out: &mut Vec<u8>) -> Result<(), Wrong> {
-    let Payload::Pieces(pieces) = payload else { return Ok(()) };
-    out.resize(length, 0);
-    let mut rest = &mut out[..];
+/// The first bytes of a list, which may be longer: where they are until the command ends, if they are in one piece and can be frozen; else a copy.
+fn data_of(memory: &Arc<DmaMemory>, payload: &Payload, length: usize) -> Result<Bytes, Wrong> {
+    let Payload::Pieces(pieces) = payload else { return Ok(Bytes::new()) };
+    if let Some(first) = pieces.first()
+        && first.length as usize >= length
+        && let Some(lent) = memory.freeze(first.address, length)
+    {
+        return Ok(lent);
+    }
+    let mut data = BytesMut::zeroed(length);
+    let mut rest = &mut data[..];
     for piece in pieces {
         let (to, behind) = rest.split_at_mut(rest.len().min(piece.length as usize));
         memory.read(piece.address, to)?;
         rest = behind;
     }
-    Ok(())
+    Ok(data.freeze())
 }
 
 /// SCSI_ABRT_CLS.

@@ -195,13 +195,14 @@ impl<B: Bus> FirmwareInitiator<B> {
             _ => 0,
         };
         if moved == 0 {
-            self.place_heap.free(block);
+            // Of a write that was cut short the adapter may be reading it.
+            self.lent.push_back(block);
             return completion;
         }
         let memory = self.bus.memory();
         if let Some(lent) = memory.freeze(block.address(), moved) {
             completion.data = lent;
-            self.lent.push(block);
+            self.lent.push_back(block);
         } else {
             let mut copy = BytesMut::zeroed(moved);
             memory.read(block.address(), &mut copy).expect("a block is in the memory");

@@ -29,6 +29,8 @@ use std::time::Instant;
 pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 /// Bytes for a response with its sense data.
 const RESPONSE_BYTES: usize = 512;
+/// Lent blocks that are looked at before another is wanted.
+const LOOKED_AT: usize = 4;
 
 /// What was asked for. No other request of the driver has the same; that of the default is none's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -85,8 +87,8 @@ pub struct FirmwareInitiator<B> {
     send_heap: Heap,
     /// Blocks that can be frozen.
     place_heap: Heap,
-    /// Blocks whose data is lent.
-    lent: Vec<Block>,
+    /// Blocks whose data is lent, or that the adapter may still be reading.
+    lent: VecDeque<Block>,
     pending: Slab<Pending>,
     generation: u32,
     events: VecDeque<InitiatorEvent>,
@@ -109,7 +111,7 @@ impl<B: Bus> FirmwareInitiator<B> {
             queues,
             send_heap,
             place_heap,
-            lent: Vec::new(),
+            lent: VecDeque::new(),
             pending: Slab::new(),
             generation: 0,
             events: VecDeque::new(),
@@ -188,16 +190,23 @@ impl<B: Bus> FirmwareInitiator<B> {
 
     /// A block of that size, once what is not lent any more has come back.
     fn allocate_place(&mut self, bytes: usize) -> Option<Block> {
-        if let Some(block) = self.place_heap.allocate(bytes) {
-            return Some(block);
-        }
-        for block in std::mem::take(&mut self.lent) {
+        // A few of the oldest each time, so that what is used again is still in the processor's cache.
+        self.take_back(LOOKED_AT);
+        self.place_heap.allocate(bytes).or_else(|| {
+            self.take_back(self.lent.len());
+            self.place_heap.allocate(bytes)
+        })
+    }
+
+    /// Frees those of so many of the oldest blocks whose data is not lent any more.
+    fn take_back(&mut self, most: usize) {
+        for _ in 0..most.min(self.lent.len()) {
+            let block = self.lent.pop_front().expect("as many as there are");
             if self.bus.memory().is_frozen(block.address(), block.bytes()) {
-                self.lent.push(block);
+                self.lent.push_back(block);
             } else {
                 self.place_heap.free(block);
             }
         }
-        self.place_heap.allocate(bytes)
     }
 }
