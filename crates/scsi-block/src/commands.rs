@@ -258,6 +258,7 @@ pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
         Op::PopulateToken => tokens::populate(cdb)?,
         Op::WriteUsingToken => tokens::write(cdb)?,
         Op::ReceiveRodTokenInformation => Plan::Done(tokens::information(context, cdb)?),
+        Op::ReportAllRodTokens => Plan::Done(tokens::all(context.unit, cdb)),
         Op::CopyOperationAbort => copying::abort(context, cdb)?,
         Op::ReceiveCopyStatusLid1 | Op::ReceiveCopyStatusLid4 => Plan::Done(copying::status(context, cdb)?),
         Op::ReceiveCopyDataLid1 => Plan::Done(copying::held_data(context, cdb)?),

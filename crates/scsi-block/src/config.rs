@@ -234,7 +234,7 @@ impl LogicalUnitConfig {
             | Op::ReceiveCopyStatusLid4
             | Op::WriteUsingToken
             | Op::ReceiveRodTokenInformation => self.copies(),
-            Op::PopulateToken => self.copies() && self.token_secret.is_some(),
+            Op::PopulateToken | Op::ReportAllRodTokens => self.copies() && self.token_secret.is_some(),
             Op::WriteAtomic16 => self.limits.atomic_bytes_max > 0,
             // SBC-4 5.18: these are for protection of type 2 alone.
             Op::Read32 | Op::Verify32 | Op::Write32 | Op::WriteAndVerify32 | Op::WriteSame32 => {

@@ -83,6 +83,7 @@ pub enum Operation {
     ReceiveCopyFailureDetails,
     ReceiveCopyStatusLid4,
     ReceiveRodTokenInformation,
+    ReportAllRodTokens,
     Read16,
     CompareAndWrite,
     Write16,

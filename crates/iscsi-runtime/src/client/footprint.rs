@@ -85,7 +85,8 @@ impl Footprint {
             | Op::ReceiveCopyDataLid1
             | Op::ReceiveCopyFailureDetails
             | Op::ReceiveCopyOperatingParameters
-            | Op::ReceiveRodTokenInformation => print(Repeat::Safe, false, 0..0),
+            | Op::ReceiveRodTokenInformation
+            | Op::ReportAllRodTokens => print(Repeat::Safe, false, 0..0),
             Op::CopyOperationAbort => print(Repeat::Unsafe, false, 0..0),
             // Nothing of what is copied twice is known to be the same the second time.
             Op::ExtendedCopyLid1

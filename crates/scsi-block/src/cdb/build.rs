@@ -237,6 +237,11 @@ impl Cdb {
         Self::receive_copy(Operation::ReceiveRodTokenInformation, list_identifier, allocation_length)
     }
 
+    /// REPORT ALL ROD TOKENS.
+    pub fn report_all_rod_tokens(allocation_length: u32) -> Self {
+        Self::new(Operation::ReportAllRodTokens).with(Field::AllocationLength, allocation_length)
+    }
+
     /// COPY OPERATION ABORT.
     pub fn copy_operation_abort(list_identifier: u32) -> Self {
         Self::new(Operation::CopyOperationAbort).with(Field::ListIdentifier, list_identifier)
@@ -477,6 +482,7 @@ mod tests {
             (Cdb::populate_token(0x0102_0304, 32), &[0x83, 0x10, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 32, 0, 0]),
             (Cdb::write_using_token(0x0102_0304, 32), &[0x83, 0x11, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 32, 0, 0]),
             (Cdb::receive_rod_token_information(7, 32), &[0x84, 7, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0]),
+            (Cdb::report_all_rod_tokens(32), &[0x84, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0]),
             (Cdb::copy_operation_abort(0x0102_0304), &[0x83, 0x1c, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             (Cdb::receive_copy_status_lid1(7, 12), &[0x84, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),
             (Cdb::receive_copy_status_lid4(0x0102_0304, 12), &[0x84, 5, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0]),

@@ -1,5 +1,5 @@
-//! POPULATE TOKEN, WRITE USING TOKEN and RECEIVE ROD TOKEN INFORMATION (SBC-4 5.12, 5.48, SPC-5 6.31). What a token is stands in
-//! [`copy`](crate::copy).
+//! POPULATE TOKEN, WRITE USING TOKEN, RECEIVE ROD TOKEN INFORMATION and REPORT ALL ROD TOKENS (SBC-4 5.12, 5.48, SPC-5 6.31, SPC-4 6.31). What a
+//! token is stands in [`copy`](crate::copy).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Context, Plan, Started, Work, allocated, copying, identify, medium};
 use crate::cdb::Cdb;
 use crate::copy::{
-    Claim, CopyJob, Piece, PopulateTokenList, RodToken, RodTokenInformation, Side, TOKEN_BYTES_MAX,
+    AllRodTokens, Claim, CopyJob, Piece, PopulateTokenList, RodToken, RodTokenInformation, Side, TOKEN_BYTES_MAX,
     TOKEN_INACTIVITY_SECONDS, TOKEN_INACTIVITY_SECONDS_MAX, TokenUse, WriteUsingTokenList,
 };
 use crate::io::{Extent, Segments};
@@ -180,4 +180,13 @@ pub(super) fn information(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sen
     let token = context.unit.note(|state| state.copies.token(context.nexus, identifier));
     let blocks = status.bytes / u64::from(context.unit.config.geometry.block_size);
     Ok(allocated(cdb, RodTokenInformation::encode(&status, blocks, token.as_ref())))
+}
+
+/// REPORT ALL ROD TOKENS: those of the unit that live, whoever has had them made.
+pub(super) fn all(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
+    let name = identify::names(&unit.config).next().expect("a unit has a name");
+    let block_size = u64::from(unit.config.geometry.block_size);
+    let claim = |(number, blocks)| Claim { number, unit: name.clone(), bytes: blocks * block_size };
+    let claims: Vec<Claim> = unit.look(|state| state.tokens.living().map(claim).collect());
+    allocated(cdb, AllRodTokens::encode(&claims))
 }

@@ -18,6 +18,7 @@
 mod descriptors;
 mod job;
 mod list;
+mod management;
 mod page;
 mod reports;
 mod results;
@@ -28,6 +29,7 @@ mod tokens;
 pub use descriptors::{Cscd, Segment};
 pub(crate) use job::{Access, CopyJob, Due, Piece, Side, TokenUse, refused};
 pub use list::CopyList;
+pub use management::{AllRodTokens, RodManagementToken};
 pub use page::{ThirdPartyCopy, TokenLimits};
 pub use reports::{CopyState, CopyStatus, FailureDetails, OperatingParameters};
 pub(crate) use results::{Copies, Operation, Origin};

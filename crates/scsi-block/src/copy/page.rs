@@ -255,13 +255,16 @@ mod tests {
     fn the_page_comes_back_and_each_descriptor_is_whole_words() {
         let config = LogicalUnitConfig::new(Geometry { block_size: 4096, blocks: 8 }, "s");
         let with_tokens = LogicalUnitConfig { token_secret: Some(TokenSecret::new([0; 32])), ..config.clone() };
-        for (config, actions) in [(config, vec![0, 1, 0x11, 0x1c]), (with_tokens, vec![0, 1, 0x10, 0x11, 0x1c])] {
+        let without = (config, [&[0, 1, 0x11, 0x1c][..], &[0, 1, 3, 4, 5, 7]]);
+        let with = (with_tokens, [&[0, 1, 0x10, 0x11, 0x1c][..], &[0, 1, 3, 4, 5, 7, 8]]);
+        for (config, [out, back]) in [without, with] {
             let page = ThirdPartyCopy::of(&config);
             let bytes = whole(&page.encode());
             assert!(bytes.len().is_multiple_of(4));
-            assert_eq!(page.commands, [(0x83, actions), (0x84, vec![0, 1, 3, 4, 5, 7])]);
+            assert_eq!(page.commands, [(0x83, out.to_vec()), (0x84, back.to_vec())]);
             assert_eq!(bytes[4..12], [0, 0, 0, 32, 0, 0, 0, 0]);
-            assert_eq!(bytes[40..44], [0, 1, 0, 16]);
+            let list_bytes = (1 + 2 + out.len() + 2 + back.len()).next_multiple_of(4) as u8;
+            assert_eq!(bytes[40..44], [0, 1, 0, list_bytes]);
             assert_eq!(ThirdPartyCopy::decode(&bytes), Ok(page));
         }
     }

@@ -87,13 +87,19 @@ impl RodToken {
         Self(bytes)
     }
 
-    pub(crate) fn issue(secret: &TokenSecret, claim: &Claim) -> Self {
+    /// A token of ours as far as it is in the clear, without the proof.
+    pub(super) fn claiming(claim: &Claim) -> Self {
         let mut token = Self::of_type(Self::POINT_IN_TIME_CHANGE_VULNERABLE);
         let mut unit = Vec::with_capacity(Cscd::BYTES);
         Cscd { designator: claim.unit.clone(), block_size: 0 }.encode(&mut unit);
         token.0[8..16].copy_from_slice(&claim.number.to_be_bytes());
         token.0[16..48].copy_from_slice(&unit);
         token.0[48..CLAIM_BYTES].copy_from_slice(&u128::from(claim.bytes).to_be_bytes());
+        token
+    }
+
+    pub(crate) fn issue(secret: &TokenSecret, claim: &Claim) -> Self {
+        let mut token = Self::claiming(claim);
         let proof = token.proof(secret);
         token.0[PROOF_AT..PROOF_AT + proof.len()].copy_from_slice(&proof);
         token

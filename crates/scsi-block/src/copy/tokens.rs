@@ -41,6 +41,12 @@ impl Tokens {
         self.tokens.iter().any(|token| token.ended.is_none())
     }
 
+    /// The tokens that live, by their numbers, and how many blocks each stands for.
+    pub(crate) fn living(&self) -> impl Iterator<Item = (u64, u64)> {
+        let living = self.tokens.iter().filter(|token| token.ended.is_none());
+        living.map(|token| (token.number, token.ranges.iter().map(|range| range.blocks).sum()))
+    }
+
     /// Makes a token, and gives its number.
     pub(crate) fn create(&mut self, ranges: Vec<Extent>, inactivity: Duration) -> Result<u64, Sense> {
         if self.tokens.len() >= TOKENS_MAX {

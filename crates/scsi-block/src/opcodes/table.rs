@@ -225,6 +225,7 @@ pub const COMMANDS: &[CommandDescriptor] = &[
         COPY_STATUS_LID4)),
     action(0x07, row(Op::ReceiveRodTokenInformation, 0x84, "RECEIVE ROD TOKEN INFORMATION", 16, PARAMETERS_IN,
         Rules::OPTIONAL, READING, COPY_STATUS_LID4)),
+    action(0x08, row(Op::ReportAllRodTokens, 0x84, "REPORT ALL ROD TOKENS", 16, PARAMETERS_IN, Rules::OPTIONAL, READING, &[ALLOCATION_16])),
     row(Op::Read16, 0x88, "READ (16)", 16, BLOCKS_IN, READS, READING, TRANSFER_16),
     row(Op::CompareAndWrite, 0x89, "COMPARE AND WRITE", 16, Data::Out(Amount::BlockPairs), WRITES_EXACTLY.union(Rules::OPTIONAL), WRITING,
         &[LBA_LONG, at(Field::Blocks, 13, 7, 8), FUA, DPO, PROTECT]),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use scsi_block::cdb::Cdb;
 use scsi_block::copy::{
-    CopyState, PopulateTokenList, RANGES_MAX, RodToken, RodTokenInformation, TOKEN_BYTES_MAX, TOKEN_INACTIVITY_SECONDS,
+    AllRodTokens, CopyState, PopulateTokenList, RANGES_MAX, RodToken, RodTokenInformation, TOKEN_BYTES_MAX, TOKEN_INACTIVITY_SECONDS,
     TOKEN_INACTIVITY_SECONDS_MAX, ThirdPartyCopy, WriteUsingTokenList,
 };
 use scsi_block::opcodes::{COMMANDS, Field, Operation, Rules};
@@ -384,6 +384,35 @@ fn the_page_of_third_party_copy_tells_what_there_is() {
         let status = bench.run(&mut nexus, unit, &Cdb::inquiry_page(0x8f, 1024), &[]).status;
         assert_eq!(status == Status::Good, there);
     }
+}
+
+#[test]
+fn tokens_that_live_are_told_without_what_they_can_be_used_by() {
+    let mut bench = Bench::new();
+    let (mut one, mut two) = (bench.nexus("one"), bench.nexus("two"));
+    let all = |bench: &mut Bench, nexus: &mut Nexus, unit| {
+        let data = bench.good(nexus, unit, &Cdb::report_all_rod_tokens(4096), &[]);
+        let told = AllRodTokens::decode(&data).unwrap().0;
+        (data, told.iter().map(|token| (token.identifier, token.bytes)).collect::<Vec<_>>())
+    };
+    assert_eq!(all(&mut bench, &mut one, 0).1, []);
+    let tokens = [(100, 10), (5, 3), (50, 1)].map(|range| token(&mut bench, &mut one, 0, &[range]));
+    let (data, told) = all(&mut bench, &mut two, 0);
+    assert_eq!(told, [(0, 5120), (1, 1536), (2, 512)]);
+    for (token, management) in tokens.iter().zip(data[8..].chunks(96)) {
+        assert_eq!(token.as_bytes()[..96], *management);
+        let mut bytes = [0; RodToken::BYTES];
+        bytes[..96].copy_from_slice(management);
+        let made_up = to(&RodToken::from_bytes(&bytes).unwrap(), 0, &[(0, 1)]);
+        assert_eq!(refused(&mut bench, &mut two, 0, &made_up).additional, AdditionalSense::TOKEN_CORRUPT);
+    }
+    bench.good(&mut two, 0, &Cdb::write_16(6, 1), &[1; 512]);
+    let (cdb, bytes) = write(&WriteUsingTokenList { delete: true, ..to(&tokens[2], 0, &[(0, 1)]) });
+    bench.good(&mut two, 1, &cdb, &bytes);
+    assert_eq!(all(&mut bench, &mut two, 0).1, [(0, 5120)], "those that have ended are not told of");
+    assert_eq!(all(&mut bench, &mut two, 1).1, [], "a unit tells of its own");
+    let refused = bench.sense(&mut two, PROTECTED, &Cdb::report_all_rod_tokens(4096), &[]);
+    assert_eq!(refused.additional, AdditionalSense::INVALID_COMMAND_OPERATION_CODE);
 }
 
 #[test]
