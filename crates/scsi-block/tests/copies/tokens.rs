@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use scsi_block::cdb::Cdb;
 use scsi_block::copy::{
-    AllRodTokens, CopyState, PopulateTokenList, RANGES_MAX, RodToken, RodTokenInformation, TOKEN_BYTES_MAX, TOKEN_INACTIVITY_SECONDS,
-    TOKEN_INACTIVITY_SECONDS_MAX, ThirdPartyCopy, WriteUsingTokenList,
+    AllRodTokens, CopyState, PopulateTokenList, RANGES_MAX, RodToken, RodTokenInformation, TOKEN_BYTES_MAX,
+    TOKEN_INACTIVITY_SECONDS, TOKEN_INACTIVITY_SECONDS_MAX, ThirdPartyCopy, WriteUsingTokenList,
 };
 use scsi_block::opcodes::{COMMANDS, Field, Operation, Rules};
 use scsi_block::parameters::UnmapList;
