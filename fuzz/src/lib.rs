@@ -10,11 +10,12 @@
 //! `fuzz/corpus/NAME` holds the seeds, which `fuzz/seeds.py` cuts from the captures in `tests/captures`, and every input that has
 //! found something; those of `operations` were drawn at random, and those of `t5_wire` are the vectors of
 //! `crates/t5-hal/tests/golden.rs`, those of `program` the compiled ones of `policy`, those of
-//! `t5_guest` a few steps of each kind. They are replayed by `cargo test` in this folder, without a fuzzer.
+//! `t5_guest` a few steps of each kind, those of `fio_job` the paper's file and one of all options and faults. They are replayed by `cargo test` in this folder, without a fuzzer.
 
 #![forbid(unsafe_code)]
 
 mod chiscsi_config;
+mod fio_job;
 mod framer;
 mod initiator;
 mod input;
@@ -27,6 +28,7 @@ mod target;
 mod text;
 
 pub use chiscsi_config::chiscsi_config;
+pub use fio_job::fio_job;
 pub use framer::framer;
 pub use initiator::initiator;
 pub use operations::operations;
@@ -46,7 +48,7 @@ pub fn cdb(input: &[u8]) {
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("framer", framer),
     ("pdu", pdu),
     ("text", text),
@@ -58,5 +60,6 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("program", program),
     ("t5_guest", t5_guest),
     ("t5_wire", t5_wire),
+    ("fio_job", fio_job),
     ("chiscsi_config", chiscsi_config),
 ];

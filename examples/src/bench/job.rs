@@ -10,7 +10,8 @@ use iscsi_runtime::{Completion, Next, Outcome, Request, Transfer, Workload};
 use scsi_block::cdb::Cdb;
 use scsi_block::{LogicalUnitNumber, Status};
 
-use super::pattern::{Pattern, Random};
+use super::course::{Course, Plan, Region};
+use super::pattern::Pattern;
 use super::statistics::{Depths, Tally};
 use super::written::Written;
 use crate::completion::{good, is_busy, is_unit_attention};
@@ -18,62 +19,6 @@ use crate::failure::{Failure, Kind};
 
 /// Times that a command is asked again because the unit was busy or had to tell something first.
 const RETRIES_MAX: u32 = 100;
-
-/// The part of a disk that a job works on, in pieces as large as one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// Number of the logical unit.
-    pub lun: u16,
-    /// Bytes in a logical block.
-    pub block_size: u32,
-    /// Blocks in a piece.
-    pub piece_blocks: u32,
-    /// First block.
-    pub first_lba: u64,
-    /// Number of pieces; at least 1.
-    pub pieces: u64,
-}
-
-impl Region {
-    /// Bytes in a piece.
-    #[must_use]
-    pub fn piece_bytes(&self) -> u32 {
-        self.piece_blocks * self.block_size
-    }
-
-    fn lba(&self, piece: u64) -> u64 {
-        self.first_lba + piece * u64::from(self.piece_blocks)
-    }
-}
-
-/// The order in which pieces are visited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// One after the other, and again from the first.
-    Sequential,
-    /// Any.
-    Random,
-}
-
-/// What a job is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// Commands until the first of two ends; one of them at least is given.
-    Load {
-        /// After so long.
-        runtime: Option<Duration>,
-        /// After so many commands.
-        pieces: Option<u64>,
-        /// In which order.
-        order: Order,
-        /// How many of a hundred commands write.
-        write_percent: u8,
-    },
-    /// Writes each piece once.
-    Fill,
-    /// Reads each piece once that was written.
-    ReadBack,
-}
 
 /// A command under way.
 #[derive(Clone, Copy, Debug)]
@@ -90,14 +35,10 @@ struct Slot {
 #[derive(Debug)]
 pub struct Job {
     region: Region,
-    plan: Plan,
-    random: Random,
-    /// The next piece of a sequential order.
-    cursor: u64,
+    course: Course,
     slots: Vec<Slot>,
     idle: Vec<usize>,
     again: Vec<usize>,
-    begun: Option<Instant>,
     ended: Option<Instant>,
     failure: Option<Failure>,
     /// The plan has ended, and every command of it.
@@ -105,8 +46,6 @@ pub struct Job {
     verification: Option<Verification>,
     /// What is written when nothing is verified.
     payload: Bytes,
-    /// Commands of the load that were begun.
-    begun_pieces: u64,
     /// Reads that went well.
     pub reads: Tally,
     /// Writes that went well.
@@ -134,13 +73,10 @@ impl Job {
         let idle_slot = Slot { piece: 0, write: false, check: false, retries: 0, begun: now };
         Self {
             region,
-            plan: Plan::ReadBack,
-            random: Random::new(seed),
-            cursor: 0,
+            course: Course::new(region.pieces, seed),
             slots: vec![idle_slot; depth as usize],
             idle: (0..depth as usize).collect(),
             again: Vec::new(),
-            begun: None,
             ended: None,
             failure: None,
             finished: false,
@@ -150,7 +86,6 @@ impl Job {
                 checked_pieces: 0,
             }),
             payload: payload.freeze(),
-            begun_pieces: 0,
             reads: Tally::default(),
             writes: Tally::default(),
             depths: Depths::default(),
@@ -161,24 +96,16 @@ impl Job {
     #[must_use]
     pub fn with_plan(self, plan: Plan) -> Self {
         let (reads, writes, depths) = (Tally::default(), Tally::default(), Depths::default());
-        Self {
-            plan,
-            cursor: 0,
-            begun: None,
-            ended: None,
-            finished: false,
-            begun_pieces: 0,
-            reads,
-            writes,
-            depths,
-            ..self
-        }
+        Self { course: self.course.with_plan(plan), ended: None, finished: false, reads, writes, depths, ..self }
     }
 
     /// Time from the first command to the end of the last.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.begun.zip(self.ended).map_or(Duration::ZERO, |(begun, ended)| ended.saturating_duration_since(begun))
+        self.course
+            .begun()
+            .zip(self.ended)
+            .map_or(Duration::ZERO, |(begun, ended)| ended.saturating_duration_since(begun))
     }
 
     /// Bytes that were read and found to be what was written.
@@ -198,45 +125,6 @@ impl Job {
             None if self.finished => Ok(self),
             None => Err(Failure::new(Kind::Connection, "the target has ended the session before the load had ended")),
         }
-    }
-
-    /// The next piece and whether it is to be written; `None` if the plan has ended.
-    fn choose(&mut self, now: Instant) -> Option<(u64, bool)> {
-        let begun = *self.begun.get_or_insert(now);
-        match self.plan {
-            Plan::Load { runtime: Some(runtime), .. } if now.saturating_duration_since(begun) >= runtime => None,
-            Plan::Load { pieces: Some(pieces), .. } if self.begun_pieces >= pieces => None,
-            Plan::Load { order, write_percent, .. } => {
-                self.begun_pieces += 1;
-                let piece = match order {
-                    Order::Random => self.random.below(self.region.pieces),
-                    Order::Sequential => self.step()?,
-                };
-                // Nothing is drawn where there is nothing to choose, so that a job costs the same in both directions.
-                let write = match write_percent {
-                    0 => false,
-                    100.. => true,
-                    percent => self.random.below(100) < percent.into(),
-                };
-                Some((piece, write))
-            }
-            Plan::Fill if self.cursor == self.region.pieces => None,
-            Plan::Fill => self.step().map(|piece| (piece, true)),
-            Plan::ReadBack => {
-                let piece = self.verification.as_ref()?.written.next(self.cursor)?;
-                self.cursor = piece + 1;
-                Some((piece, false))
-            }
-        }
-    }
-
-    /// The cursor, which goes on; a load begins again after the last piece.
-    fn step(&mut self) -> Option<u64> {
-        if self.cursor == self.region.pieces {
-            self.cursor = 0;
-        }
-        self.cursor += 1;
-        Some(self.cursor - 1)
     }
 
     fn request(&self, slot: &Slot) -> Request {
@@ -269,7 +157,8 @@ impl Job {
             return good(&format!("{what} at block {lba}"), completion).map(|_| ());
         }
         let tally = if slot.write { &mut self.writes } else { &mut self.reads };
-        tally.record(now.saturating_duration_since(slot.begun));
+        let at = self.course.begun().map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun));
+        tally.record(now.saturating_duration_since(slot.begun), at);
         self.idle.push(index);
         let expected = u64::from(self.region.piece_bytes());
         let came: u64 = completion.data.iter().map(|piece| piece.len() as u64).sum();
@@ -302,7 +191,8 @@ impl Workload for Job {
             return Next::Request { token: index as u64, request: self.request(&self.slots[index]) };
         }
         let Some(&index) = self.idle.last() else { return Next::Idle };
-        let Some((piece, write)) = self.choose(now) else {
+        let written = self.verification.as_ref().map(|verification| &verification.written);
+        let Some((piece, write)) = self.course.choose(now, written) else {
             // A command that comes back may have to be asked again.
             self.finished = self.idle.len() == self.slots.len();
             return if self.finished { Next::Finished } else { Next::Idle };
@@ -329,6 +219,7 @@ impl Workload for Job {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Order;
     use iscsi_runtime::Outcome;
     use scsi_block::sense::{AdditionalSense, Sense, SenseFormat, SenseKey};
 

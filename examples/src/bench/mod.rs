@@ -4,72 +4,42 @@
 //! the disk. With verification, a load that reads is preceded by a sweep that writes what it will read, and a load that
 //! writes is followed by a sweep that reads what it has written.
 
+mod course;
 mod job;
 mod pattern;
+mod permutation;
 mod report;
 mod runner;
 mod statistics;
+mod windows;
 mod written;
 
-pub use job::{Job, Order, Plan, Region};
+pub use course::{Order, Plan, Region};
+pub use job::Job;
 pub use pattern::{Mismatch, Pattern, Random};
 pub use report::{Report, number, table};
 pub use runner::Runner;
 pub use statistics::{Depths, Latency, Rates, Tally};
+pub use windows::{Spread, WINDOW};
 pub use written::Written;
 
 use std::fmt;
 use std::time::Duration;
 
-use clap::ValueEnum;
+use fio_job::Direction;
 use iscsi_runtime::ClientConfig;
 use scsi_block::Geometry;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
 use crate::process::{ThreadUsage, processor_time};
 use crate::show;
 
-/// Which way the data goes, in fio's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// Reads at random places.
-    Randread,
-    /// Writes at random places.
-    Randwrite,
-    /// Reads and writes at random places, half and half.
-    Randrw,
-    /// Reads from front to back.
-    Read,
-    /// Writes from front to back.
-    Write,
-    /// Reads and writes from front to back, half and half.
-    Rw,
-}
-
-impl Direction {
-    fn order(self) -> Order {
-        match self {
-            Self::Randread | Self::Randwrite | Self::Randrw => Order::Random,
-            Self::Read | Self::Write | Self::Rw => Order::Sequential,
-        }
-    }
-
-    /// How many of a hundred requests write; `read_percent` is for those that are mixed.
-    fn write_percent(self, read_percent: u8) -> u8 {
-        match self {
-            Self::Randread | Self::Read => 0,
-            Self::Randrw | Self::Rw => 100 - read_percent.min(100),
-            Self::Randwrite | Self::Write => 100,
-        }
-    }
-}
-
 /// A load's shape.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Shape {
     /// Which way the data goes.
+    #[serde(serialize_with = "by_name")]
     pub rw: Direction,
     /// Bytes in a request.
     pub block_size: u32,
@@ -83,14 +53,17 @@ pub struct Shape {
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rw = self.rw.to_possible_value();
-        let rw = rw.as_ref().map_or("", |value| value.get_name());
-        write!(f, "{rw}, {}, depth {}", show::size(self.block_size.into()), self.iodepth)?;
+        write!(f, "{}, {}, depth {}", self.rw, show::size(self.block_size.into()), self.iodepth)?;
         if self.jobs > 1 {
             write!(f, ", {} jobs", self.jobs)?;
         }
         if self.connections > 1 { write!(f, ", {} connections a session", self.connections) } else { Ok(()) }
     }
+}
+
+/// Writes a direction by its name.
+pub(crate) fn by_name<S: Serializer>(direction: &Direction, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(direction)
 }
 
 /// What a load has done.
@@ -147,6 +120,8 @@ pub struct Bench {
     pub end: End,
     /// Whether the disk is written once before: reads of what was never written cost less.
     pub fill: bool,
+    /// Whether random places come once each before any comes again.
+    pub random_map: bool,
     /// Whether data is verified.
     pub verify: bool,
     /// Makes order and data.
@@ -198,13 +173,21 @@ impl Bench {
         self.write_percent() > 0
     }
 
+    fn order(&self) -> Order {
+        match self.shape.rw.is_random() {
+            true if self.random_map => Order::Shuffled,
+            true => Order::Random,
+            false => Order::Sequential,
+        }
+    }
+
     /// What is measured.
     fn plan(&self) -> Plan {
         let (runtime, pieces) = match self.end {
             End::After(runtime) => (Some(runtime), None),
             End::Moved(bytes, runtime) => (runtime, Some((bytes / u64::from(self.shape.block_size.max(1))).max(1))),
         };
-        Plan::Load { runtime, pieces, order: self.shape.rw.order(), write_percent: self.write_percent() }
+        Plan::Load { runtime, pieces, order: self.order(), write_percent: self.write_percent() }
     }
 
     /// Gives each job its part of the disk.

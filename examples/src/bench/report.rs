@@ -115,7 +115,7 @@ mod tests {
 
     fn report() -> Report {
         let mut tally = Tally::default();
-        (0..3000).for_each(|_| tally.record(Duration::from_micros(200)));
+        (0..3000).for_each(|_| tally.record(Duration::from_micros(200), Duration::ZERO));
         let shape = Shape { rw: Direction::Randread, block_size: 4096, iodepth: 32, jobs: 2, connections: 4 };
         let (elapsed, process_time) = (Duration::from_secs(1), Duration::from_millis(500));
         let measured = Measured { reads: tally, elapsed, process_time, ..Measured::default() };

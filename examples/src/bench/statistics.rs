@@ -5,32 +5,37 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::windows::{Spread, Windows};
+
 /// The longest latency that is told apart from longer ones.
 const LATENCY_MAX: Duration = Duration::from_secs(120);
 const SIGNIFICANT_DIGITS: u8 = 3;
 
-/// Latencies of requests of one kind, in nanoseconds.
+/// Requests of one kind: their latencies, in nanoseconds, and when they ended.
 #[derive(Clone, Debug)]
 pub struct Tally {
     latencies: Histogram<u64>,
+    windows: Windows,
 }
 
 impl Default for Tally {
     fn default() -> Self {
         let latencies = Histogram::new_with_max(LATENCY_MAX.as_nanos() as u64, SIGNIFICANT_DIGITS);
-        Self { latencies: latencies.expect("the histogram's bounds are in its range") }
+        Self { latencies: latencies.expect("the histogram's bounds are in its range"), windows: Windows::default() }
     }
 }
 
 impl Tally {
-    /// Counts one request.
-    pub fn record(&mut self, latency: Duration) {
+    /// Counts one request that took `latency`, and ended so long after the load began.
+    pub fn record(&mut self, latency: Duration, at: Duration) {
         self.latencies.saturating_record(latency.as_nanos() as u64);
+        self.windows.record(at);
     }
 
     /// Counts what `other` has counted.
     pub fn add(&mut self, other: &Self) {
         self.latencies.add(&other.latencies).expect("all tallies have the same bounds");
+        self.windows.add(&other.windows);
     }
 
     /// Requests that were counted.
@@ -43,6 +48,12 @@ impl Tally {
     #[must_use]
     pub fn latencies(&self) -> &Histogram<u64> {
         &self.latencies
+    }
+
+    /// How steady a load was that ran for `elapsed`.
+    #[must_use]
+    pub fn spread(&self, elapsed: Duration) -> Spread {
+        self.windows.spread(elapsed)
     }
 
     /// What people want to know, if each request moved `bytes` and all took `elapsed`.
@@ -121,8 +132,8 @@ mod tests {
     #[test]
     fn percentiles_are_those_of_all_that_was_counted() {
         let (mut fast, mut slow) = (Tally::default(), Tally::default());
-        (0..990).for_each(|_| fast.record(Duration::from_micros(100)));
-        (0..10).for_each(|_| slow.record(Duration::from_millis(5)));
+        (0..990).for_each(|_| fast.record(Duration::from_micros(100), Duration::ZERO));
+        (0..10).for_each(|_| slow.record(Duration::from_millis(5), Duration::ZERO));
         fast.add(&slow);
         let rates = fast.rates(4096, Duration::from_millis(500));
         assert_eq!(rates.iops, 2000.0);

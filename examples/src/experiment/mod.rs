@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use fio_job::Direction;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use t5_model::FIRMWARE_SESSIONS_MAX;
 
 use self::report::{Measurement, adapter, faults, load_name, picture, text};
 use self::way::{Setting, Way, measure};
-use crate::bench::Direction;
 use crate::failure::{EXIT_CODES, Failure, Kind};
 use crate::parse;
 use crate::process::{self, usable};

@@ -1,9 +1,10 @@
 //! What the measurements have come to: tables, JSON, and the figure.
 
+use fio_job::Direction;
 use serde::Serialize;
 
 use super::way::Way;
-use crate::bench::{Direction, Report, number, table};
+use crate::bench::{Report, number, table};
 use crate::failure::Failure;
 use crate::figure::{self, Measure};
 use crate::show;
@@ -15,6 +16,7 @@ pub struct Measurement {
     /// What was between target and initiator.
     pub way: &'static str,
     /// Which way the data went.
+    #[serde(serialize_with = "crate::bench::by_name")]
     pub rw: Direction,
     /// Bytes in a request.
     pub block_size: u32,

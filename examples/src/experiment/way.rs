@@ -6,10 +6,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use fio_job::Direction;
 use iscsi_runtime::{ClientConfig, Disk, Escalation, LoopbackFunction, Server, ServerBuilder, SessionLoop};
 use scsi_block::Geometry;
 
-use crate::bench::{Bench, Direction, End, Report, Runner, Shape};
+use crate::bench::{Bench, End, Report, Runner, Shape};
 use crate::digest::{self, Digest};
 use crate::failure::{Failure, Kind};
 use crate::process::pin_thread;
@@ -160,6 +161,7 @@ fn run(way: Way, rw: Direction, block_size: u32, setting: &Setting) -> Outcome {
         read_percent: 50,
         end: End::After(setting.runtime),
         fill: true,
+        random_map: false,
         verify: true,
         seed: 1,
     }

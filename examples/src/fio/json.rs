@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::{Class, Group, PERCENTILES};
-use crate::bench::Tally;
+use crate::bench::{Spread, Tally};
 
 /// The whole report. `fio version` says what has made it; `global` are the options of all jobs.
 #[must_use]
@@ -16,7 +16,7 @@ pub fn json(global: &[(String, String)], groups: &[Group]) -> Value {
         "fio version": concat!("iscsi-initiator-", env!("CARGO_PKG_VERSION")),
         "timestamp": now.as_secs(),
         "timestamp_ms": now.as_millis() as u64,
-        "jobs": groups.iter().map(job).collect::<Vec<_>>(),
+        "jobs": groups.iter().map(|group| job(group, groups)).collect::<Vec<_>>(),
         "disk_util": [],
     });
     if !global.is_empty() {
@@ -29,7 +29,7 @@ fn options(options: &[(String, String)]) -> Value {
     options.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect::<Map<_, _>>().into()
 }
 
-fn job(group: &Group) -> Value {
+fn job(group: &Group, all: &[Group]) -> Value {
     let [user, system] = group.processor_percent();
     let usage = group.measured.thread_usage;
     let mut job = json!({
@@ -39,7 +39,7 @@ fn job(group: &Group) -> Value {
         "eta": 0,
         "elapsed": group.elapsed().as_secs_f64().ceil() as u64,
         "job options": options(&group.job.options),
-        "trim": direction(group, &Tally::default()),
+        "trim": direction(group, &Tally::default(), 0.0),
         "sync": { "total_ios": 0, "lat_ns": latency(&Tally::default(), false) },
         "job_runtime": (group.elapsed().as_millis() as u64) * u64::from(group.job.numjobs),
         "usr_cpu": user,
@@ -53,8 +53,8 @@ fn job(group: &Group) -> Value {
         "latency_percentile": 100.0,
         "latency_window": 0,
     });
-    for (name, tally) in group.directions() {
-        job[name] = direction(group, tally);
+    for (index, (name, tally)) in group.directions().into_iter().enumerate() {
+        job[name] = direction(group, tally, group.share(index, all));
     }
     for Class { unit, name, percent } in group.distribution() {
         job[format!("latency_{unit}s")][name] = percent.into();
@@ -62,7 +62,7 @@ fn job(group: &Group) -> Value {
     job
 }
 
-fn direction(group: &Group, tally: &Tally) -> Value {
+fn direction(group: &Group, tally: &Tally, share: f64) -> Value {
     let bytes = group.bytes(tally);
     let bandwidth = group.per_second(bytes);
     let ran = if tally.count() == 0 { 0 } else { group.elapsed().as_millis() as u64 };
@@ -80,15 +80,23 @@ fn direction(group: &Group, tally: &Tally) -> Value {
         "slat_ns": latency(&Tally::default(), false),
         "clat_ns": latency(tally, true),
         "lat_ns": latency(tally, false),
-        "bw_agg": if tally.count() == 0 { 0.0 } else { 100.0 },
     });
-    // No samples are taken during a run.
-    for name in ["bw_min", "bw_max", "bw_samples", "iops_min", "iops_max", "iops_samples"] {
-        value[name] = 0.into();
-    }
-    for name in ["bw_mean", "bw_dev", "iops_mean", "iops_stddev"] {
-        value[name] = 0.0.into();
-    }
+    let Spread { min, max, mean, deviation, samples } = group.spread(tally);
+    let kib = |iops: f64| iops * f64::from(group.job.block_size) / 1024.0;
+    let sampled = json!({
+        "bw_min": kib(min) as u64,
+        "bw_max": kib(max) as u64,
+        "bw_agg": share,
+        "bw_mean": kib(mean),
+        "bw_dev": kib(deviation),
+        "bw_samples": samples,
+        "iops_min": min as u64,
+        "iops_max": max as u64,
+        "iops_mean": mean,
+        "iops_stddev": deviation,
+        "iops_samples": samples,
+    });
+    value.as_object_mut().expect("an object").extend(sampled.as_object().expect("an object").clone());
     value
 }
 

@@ -1,33 +1,28 @@
-//! Job files of fio: what they ask of a disk, and results in the words of fio, for people and programs that know it.
+//! Job files of fio are run, and results are told in the words of fio, for people and programs that know it.
 //!
 //! ```text
-//!   text --> sections --> options, those of [global] first --> JobFile: Stage, Stage, ...  --> run: Group, Group, ... --> summary or JSON
+//!   JobFile: Stage, Stage, ...  --> run: Group, Group, ... --> summary or JSON
 //! ```
-//!
-//! Of fio's options those are known that make sense for a disk behind iSCSI; others are faults, or are left out with a note where nothing
-//! that is measured depends on them.
 
-mod file;
-mod job;
 mod json;
 mod run;
 mod summary;
 
-pub use file::{FAULTS_MAX, FILE_BYTES_MAX, FileError, Section, sections};
-pub use job::{FioJob, JobFile, Stage};
 pub use json::json;
 pub use run::{Disk, run};
 pub use summary::summary;
 
 use std::time::Duration;
 
-use crate::bench::{Measured, Tally};
+use fio_job::Job;
+
+use crate::bench::{Measured, Spread, Tally};
 
 /// What one job has done.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// Which it was.
-    pub job: FioJob,
+    pub job: Job,
     /// The stage that it belonged to, from 0.
     pub number: usize,
     /// What was measured.
@@ -52,6 +47,18 @@ impl Group {
     /// Something in each second of the run.
     fn per_second(&self, amount: u64) -> f64 {
         if self.elapsed().is_zero() { 0.0 } else { amount as f64 / self.elapsed().as_secs_f64() }
+    }
+
+    /// Of what moved in its stage in one of its [directions](Self::directions), its part in percent.
+    fn share(&self, direction: usize, all: &[Self]) -> f64 {
+        let rate = |group: &Self| group.per_second(group.bytes(group.directions()[direction].1));
+        let total: f64 = all.iter().filter(|group| group.number == self.number).map(rate).sum();
+        if total > 0.0 { 100.0 * rate(self) / total } else { 0.0 }
+    }
+
+    /// How steady requests of a kind were.
+    fn spread(&self, tally: &Tally) -> Spread {
+        tally.spread(self.elapsed())
     }
 
     /// Processor time of the job's threads in user and in system mode, in percent of the time that all of its processes ran together: as fio

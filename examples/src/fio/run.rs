@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use fio_job::{Job, JobFile, Stage};
 use iscsi_runtime::ClientConfig;
 use scsi_block::Geometry;
 
-use super::{FioJob, Group, JobFile, Stage};
+use super::Group;
 use crate::bench::{Bench, End, Measured, Runner, Shape};
 use crate::failure::Failure;
 use crate::process::usable;
@@ -60,7 +61,7 @@ pub fn run(
     Ok(groups)
 }
 
-fn check(job: &FioJob, disk: &Disk) -> Result<(), Failure> {
+fn check(job: &Job, disk: &Disk) -> Result<(), Failure> {
     if u64::from(job.block_size) <= disk.request_bytes_max {
         return Ok(());
     }
@@ -106,14 +107,14 @@ fn run_on_threads(Stage(jobs): &Stage, loads: Vec<Bench>, tell: &dyn Fn(&str)) -
         let panicked = |_| Err(Failure::local("the thread of a job has panicked"));
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
     });
-    let named = |(job, measured): (&FioJob, Result<_, Failure>)| {
+    let named = |(job, measured): (&Job, Result<_, Failure>)| {
         measured.map_err(|failure| failure.context(format_args!("[{}]", job.name)))
     };
     jobs.iter().zip(measured).map(named).collect()
 }
 
 /// A job as a load. Jobs that run together have each a part of the disk of their own, so that what one writes is not what another checks.
-fn bench(job: &FioJob, disk: &Disk, runtime: Option<Duration>, (index, count): (u64, u64)) -> Bench {
+fn bench(job: &Job, disk: &Disk, runtime: Option<Duration>, (index, count): (u64, u64)) -> Bench {
     let Geometry { block_size, blocks } = disk.geometry;
     let part = blocks / count;
     // Aligned as requests are.
@@ -141,13 +142,14 @@ fn bench(job: &FioJob, disk: &Disk, runtime: Option<Duration>, (index, count): (
         read_percent: job.read_percent,
         end,
         fill: disk.fill,
+        random_map: job.random_map,
         verify: job.verify,
-        seed: disk.seed.wrapping_add(index),
+        seed: job.random_seed.unwrap_or(disk.seed).wrapping_add(index),
     }
 }
 
 /// The processors that a job asks for, as far as there are any.
-fn processors(job: &FioJob, tell: &dyn Fn(&str)) -> Vec<usize> {
+fn processors(job: &Job, tell: &dyn Fn(&str)) -> Vec<usize> {
     let wanted = job.cpus.as_deref().unwrap_or_default();
     let processors = usable(wanted);
     if processors.len() < wanted.len() {

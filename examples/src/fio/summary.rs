@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Class, Group, PERCENTILES};
-use crate::bench::{Direction, Tally};
+use crate::bench::{Spread, Tally};
 use crate::process::ThreadUsage;
 
 /// The whole report.
@@ -11,7 +11,7 @@ use crate::process::ThreadUsage;
 pub fn summary(groups: &[Group]) -> String {
     let mut text = String::new();
     for group in groups {
-        job(&mut text, group);
+        job(&mut text, group, groups);
     }
     let stages = groups.iter().map(|group| group.number + 1).max().unwrap_or(0);
     for stage in 0..stages {
@@ -23,23 +23,24 @@ pub fn summary(groups: &[Group]) -> String {
     text.trim_end().into()
 }
 
-fn job(text: &mut String, group: &Group) {
+fn job(text: &mut String, group: &Group, all: &[Group]) {
     let job = &group.job;
     let lines = [
         format!(
             "{}: (g={}): rw={}, bs=(R) {size}B-{size}B, (W) {size}B-{size}B, (T) {size}B-{size}B, ioengine=iscsi, iodepth={}",
             job.name,
             group.number,
-            name(job.rw),
+            job.rw,
             job.iodepth,
             size = job.block_size,
         ),
         format!("{}: (groupid={}, jobs={}): err= 0", job.name, group.number, job.numjobs),
     ];
     lines.iter().for_each(|line| _ = writeln!(text, "{line}"));
-    for (name, tally) in group.directions() {
+    for (index, (name, tally)) in group.directions().into_iter().enumerate() {
         if tally.count() > 0 {
             direction(text, group, name, tally);
+            spread(text, group, tally, group.share(index, all));
         }
     }
     let [user, system] = group.processor_percent();
@@ -66,11 +67,6 @@ fn distribution(text: &mut String, group: &Group) {
             _ = writeln!(text, "  lat ({}sec)   : {}", line[0].unit, shares.join(", "));
         }
     }
-}
-
-fn name(rw: Direction) -> String {
-    use clap::ValueEnum;
-    rw.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 fn direction(text: &mut String, group: &Group, name: &str, tally: &Tally) {
@@ -118,6 +114,24 @@ fn thousands(value: f64) -> String {
         ..10_000_000.0 => format!("{:.1}k", value / 1e3),
         _ => format!("{:.1}M", value / 1e6),
     }
+}
+
+/// How steady it was, and which part of all that moved in the stage.
+fn spread(text: &mut String, group: &Group, tally: &Tally, share: f64) {
+    let Spread { min, max, mean, deviation, samples } = group.spread(tally);
+    let kib = |iops: f64| iops * f64::from(group.job.block_size) / 1024.0;
+    _ = writeln!(
+        text,
+        "   bw (  KiB/s): min={:.0}, max={:.0}, per={share:.2}%, avg={:.2}, stdev={:.2}, samples={samples}",
+        kib(min),
+        kib(max),
+        kib(mean),
+        kib(deviation)
+    );
+    _ = writeln!(
+        text,
+        "   iops        : min={min:.0}, max={max:.0}, avg={mean:.2}, stdev={deviation:.2}, samples={samples}"
+    );
 }
 
 fn binary(bytes: f64) -> String {
@@ -170,14 +184,15 @@ fn status(text: &mut String, name: &str, groups: &[&Group], tally: fn(&Group) ->
 mod tests {
     use super::*;
     use crate::bench::{Depths, Measured};
-    use crate::fio::{FioJob, json};
+    use crate::fio::json;
+    use fio_job::{Direction, Job};
     use std::time::Duration;
 
     fn group() -> Group {
         let (mut reads, mut writes) = (Tally::default(), Tally::default());
-        (0..30_000).for_each(|_| reads.record(Duration::from_micros(200)));
-        (0..10).for_each(|_| writes.record(Duration::from_millis(5)));
-        let job = FioJob { name: "mixed".into(), rw: Direction::Randrw, iodepth: 64, numjobs: 2, ..FioJob::default() };
+        (0..30_000).for_each(|_| reads.record(Duration::from_micros(200), Duration::ZERO));
+        (0..10).for_each(|_| writes.record(Duration::from_millis(5), Duration::from_millis(700)));
+        let job = Job { name: "mixed".into(), rw: Direction::Randrw, iodepth: 64, numjobs: 2, ..Job::default() };
         let thread_usage = ThreadUsage {
             user: Duration::from_millis(3000),
             system: Duration::from_millis(500),
@@ -209,6 +224,8 @@ mod tests {
         assert!(text.contains("\n  cpu          : usr=75.00%, sys=12.50%, ctx=42, majf=1, minf=7\n"), "{text}");
         let depths = "\n  IO depths    : 1=25.0%, 2=0.0%, 4=0.0%, 8=0.0%, 16=0.0%, 32=0.0%, >=64=75.0%\n";
         assert!(text.contains(depths), "{text}");
+        let steady = "\n   bw (  KiB/s): min=0, max=240000, per=100.00%, avg=60000.00, stdev=120000.00, samples=4\n   iops        : min=0, max=60000, avg=15000.00, stdev=30000.00, samples=4\n";
+        assert!(text.contains(steady), "{text}");
         let status = "   READ: bw=58.6MiB/s (61.4MB/s), 58.6MiB/s-58.6MiB/s (61.4MB/s-61.4MB/s), io=117MiB (123MB), run=2000-2000msec";
         assert!(text.contains(status), "{text}");
         assert!(text.contains("\n  lat (usec)   : 250=99.97%\n  lat (msec)   : 10=0.03%\n"), "{text}");
@@ -226,6 +243,14 @@ mod tests {
         assert_eq!((read["total_ios"].as_u64(), read["iops"].as_f64()), (Some(30_000), Some(15_000.0)));
         assert_eq!((read["io_bytes"].as_u64(), read["bw"].as_u64()), (Some(30_000 << 12), Some(60_000)));
         let p99 = read["clat_ns"]["percentile"]["99.000000"].as_u64().unwrap();
+        let sampled = |name: &str| read[name].as_f64().unwrap();
+        assert_eq!(
+            ["bw_min", "bw_max", "bw_mean", "bw_agg", "bw_samples"].map(sampled),
+            [0.0, 240_000.0, 60_000.0, 100.0, 4.0]
+        );
+        assert_eq!(["iops_max", "iops_mean", "iops_stddev"].map(sampled), [60_000.0, 15_000.0, 30_000.0]);
+        let halves = json(&[], &[group(), group()]);
+        assert_eq!(halves["jobs"][1]["write"]["bw_agg"].as_f64(), Some(50.0));
         assert!((199_000..=201_000).contains(&p99), "{p99}");
         assert_eq!((job["trim"]["total_ios"].as_u64(), job["trim"]["clat_ns"]["N"].as_u64()), (Some(0), Some(0)));
         assert!(job["trim"]["clat_ns"].get("percentile").is_none());

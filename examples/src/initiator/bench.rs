@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use fio_job::{Direction, FILE_BYTES_MAX, JobFile};
 use iscsi_runtime::url::Url;
 use iscsi_runtime::{ClientConfig, Disk, SessionLoop};
 use scsi_block::Geometry;
@@ -16,10 +18,10 @@ use t5_model::FIRMWARE_SESSIONS_MAX as SESSIONS_MAX;
 use self::own::Own;
 use super::connection::{Connection, at};
 use super::unit::Unit;
-use crate::bench::{Bench as Load, Direction, End, Report, Runner, Shape};
+use crate::bench::{Bench as Load, End, Report, Runner, Shape};
 use crate::failure::Failure;
 use crate::file;
-use crate::fio::{self, JobFile};
+use crate::fio;
 use crate::parse::{self, hidden};
 use crate::show;
 use crate::t5::{InitiatorForm, Model, Port};
@@ -36,6 +38,22 @@ const RUNTIME: Duration = Duration::from_secs(5);
 /// Options that say what a job file says.
 const SAID_BY_FILE: [&str; 7] = ["rw", "rwmixread", "block_size", "iodepth", "jobs", "threads", "verify"];
 
+/// Reads a direction, and lists them all where help is given.
+fn direction() -> impl TypedValueParser<Value = Direction> {
+    let told = Direction::ALL.map(|direction| {
+        let what = match direction {
+            Direction::Randread => "Reads at random places",
+            Direction::Randwrite => "Writes at random places",
+            Direction::Randrw => "Reads and writes at random places; --rwmixread says how many of each",
+            Direction::Read => "Reads from front to back",
+            Direction::Write => "Writes from front to back",
+            Direction::Rw => "Reads and writes from front to back; --rwmixread says how many of each",
+        };
+        PossibleValue::new(direction.name()).help(what)
+    });
+    PossibleValuesParser::new(told).try_map(|name| name.parse::<Direction>())
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// The disk; without it, one in memory behind a target in this process. A load that writes destroys what is on it
@@ -43,13 +61,13 @@ pub(super) struct Bench {
     url: Option<Url>,
 
     /// Runs the jobs of a job file of fio and reports as fio does; with --json in the shape of its JSON. Stages, [global], rw, bs, iodepth,
-    /// numjobs, size, loops, runtime, time_based, rwmixread, verify and cpus_allowed are known; options on which nothing depends here, such as
+    /// numjobs, size, loops, runtime, time_based, rwmixread, norandommap, randseed, verify and cpus_allowed are known; options on which nothing depends here, such as
     /// ioengine, are left out with a note on stderr, others are refused
     #[arg(long, value_name = "FILE", conflicts_with_all = SAID_BY_FILE)]
     fio: Option<PathBuf>,
 
     /// Which way the data goes, and in which order
-    #[arg(long, value_enum, default_value = "randread")]
+    #[arg(long, default_value = "randread", value_parser = direction())]
     rw: Direction,
 
     /// How many of a hundred requests of a mixed load read
@@ -169,7 +187,7 @@ impl Bench {
     /// The jobs of a file of fio, on the disk of the URL or on one of our own that is as large as they want it.
     fn run_job_file(&self, path: &Path) -> Result<(), Failure> {
         let shown = path.display();
-        let text = File::open(path).and_then(|opened| file::read_text(opened, fio::FILE_BYTES_MAX));
+        let text = File::open(path).and_then(|opened| file::read_text(opened, FILE_BYTES_MAX));
         let text = text.map_err(|error| Failure::local(format!("{shown}: {error}")))?;
         let jobs: JobFile = text.parse().map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
         let sessions = jobs.stages.iter().map(|stage| stage.0.iter().map(|job| job.numjobs as usize).sum()).max();
@@ -278,6 +296,7 @@ impl Bench {
             read_percent: self.rwmixread,
             end: End::After(self.runtime.unwrap_or(RUNTIME)),
             fill,
+            random_map: false,
             verify: self.verify,
             seed: self.seed.unwrap_or_else(clock),
         }

@@ -16,7 +16,12 @@ pub struct FileError {
 }
 
 impl FileError {
-    pub(super) fn add(&mut self, line: usize, text: impl Into<String>) {
+    /// One fault alone.
+    pub(crate) fn of(line: usize, text: impl Into<String>) -> Self {
+        Self { faults: vec![(line, text.into())], untold: 0 }
+    }
+
+    pub(crate) fn add(&mut self, line: usize, text: impl Into<String>) {
         if self.faults.len() < FAULTS_MAX {
             self.faults.push((line, text.into()));
         } else {
@@ -25,7 +30,7 @@ impl FileError {
     }
 
     /// `value`, unless there are faults.
-    pub(super) fn none_or<V>(self, value: V) -> Result<V, Self> {
+    pub(crate) fn none_or<V>(self, value: V) -> Result<V, Self> {
         if self.faults.is_empty() { Ok(value) } else { Err(self) }
     }
 }
@@ -42,31 +47,31 @@ impl std::error::Error for FileError {}
 
 /// An option as it stands in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// Where.
-    pub line: usize,
+    pub(crate) line: usize,
     /// What stands before `=`.
-    pub name: String,
+    pub(crate) name: String,
     /// What stands behind it, if there is one.
-    pub value: Option<String>,
+    pub(crate) value: Option<String>,
 }
 
 /// A section of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Section {
+pub(crate) struct Section {
     /// What stands between the brackets.
-    pub name: String,
+    pub(crate) name: String,
     /// The line of its name.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Its options.
-    pub settings: Vec<Setting>,
+    pub(crate) settings: Vec<Setting>,
 }
 
 /// The sections of a file.
 ///
 /// # Errors
 /// Lines that are none of a section, an option, or a comment.
-pub fn sections(text: &str) -> Result<Vec<Section>, FileError> {
+pub(crate) fn sections(text: &str) -> Result<Vec<Section>, FileError> {
     let (mut sections, mut error) = (Vec::<Section>::new(), FileError::default());
     for (line, text) in (1..).zip(text.lines()) {
         let text = text.trim();
