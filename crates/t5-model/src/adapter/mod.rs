@@ -27,6 +27,7 @@ mod limits;
 mod open;
 mod permissions;
 mod pump;
+mod registers;
 mod requests;
 mod scsi;
 mod statistics;
