@@ -50,6 +50,10 @@ impl Bus for Registers {
 
     fn write_descriptor(&self, _: u32, _: &[u8; 64]) {}
 
+    fn is_virtual(&self) -> bool {
+        self.0.description().is_virtual()
+    }
+
     fn memory(&self) -> &Arc<DmaMemory> {
         &self.1
     }

@@ -29,6 +29,11 @@ pub trait Bus {
     /// The memory that both sides reach.
     fn memory(&self) -> &Arc<DmaMemory>;
 
+    /// Whether the function is a virtual one, whose BAR 0 has a mailbox, doorbells and its number, and nothing else.
+    fn is_virtual(&self) -> bool {
+        false
+    }
+
     /// Who is woken by the interrupt of that vector, each time, until another takes its place. An interrupt from before may
     /// wake it at once; a driver that polls needs none.
     fn set_waker(&self, vector: u16, waker: Waker);
@@ -56,6 +61,10 @@ impl<B: Bus + ?Sized> Bus for Arc<B> {
 
     fn memory(&self) -> &Arc<DmaMemory> {
         (**self).memory()
+    }
+
+    fn is_virtual(&self) -> bool {
+        (**self).is_virtual()
     }
 
     fn set_waker(&self, vector: u16, waker: Waker) {

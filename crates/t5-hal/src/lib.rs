@@ -7,6 +7,9 @@
 //!   SCSI commands ──> driver::initiator ── queues, wire ── Bus ──> the initiator in the adapter's firmware
 //! ```
 //!
+//! A driver is that of a physical or of a virtual function, as [`Bus::is_virtual`] says: a virtual one has fewer registers, greets nobody, and first looks at
+//! what it may have.
+//!
 //! No adapter has been used for it: `docs/t5-assumptions.md` lists what is assumed.
 //!
 //! Guarantees:

@@ -32,8 +32,29 @@ pub const MAILBOX_DATA: u32 = 0x240;
 pub const MAILBOX_CONTROL: u32 = 0x280;
 /// The same in a virtual function, from the beginning of the BAR.
 pub const VF_MAILBOX_CONTROL: u32 = 0x300;
-/// PL_WHOAMI in a virtual function.
+/// PL_WHOAMI in a virtual function, which has bit 7 set and its own number in bits 6:0 (our choice).
 pub const VF_PL_WHOAMI: u32 = 0x200;
+
+/// Where a function's mailbox is in BAR 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailboxRegisters {
+    /// The first of its 64 bytes.
+    pub data: u32,
+    /// Its control word.
+    pub control: u32,
+}
+
+impl MailboxRegisters {
+    /// Of a virtual function, or of a physical one.
+    #[must_use]
+    pub const fn of(is_virtual: bool) -> Self {
+        if is_virtual {
+            Self { data: MAILBOX_DATA, control: VF_MAILBOX_CONTROL }
+        } else {
+            Self { data: MY_PF + MAILBOX_DATA, control: MY_PF + MAILBOX_CONTROL }
+        }
+    }
+}
 
 /// SGE_HOST_PAGE_SIZE: four bits a function, the logarithm of the page in KiB (address and bits are our choice).
 pub const SGE_HOST_PAGE_SIZE: u32 = 0x100c;

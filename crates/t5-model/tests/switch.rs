@@ -11,6 +11,7 @@ struct Plan {
     sends: bool,
     mode: ReceiveMode,
     hash: u64,
+    hashes_individuals: bool,
     group: bool,
     only_own_address: bool,
     vlans: Option<VlanList>,
@@ -54,7 +55,7 @@ fn build(plans: &[Plan]) -> Switch {
         interface.receives = plan.receives;
         interface.sends = plan.sends;
         interface.mode = plan.mode;
-        interface.hash = plan.hash;
+        (interface.hash, interface.hashes_individuals) = (plan.hash, plan.hashes_individuals);
         interface.mac_list = plan.only_own_address.then(|| [address(index as u8)].into_iter().collect());
         interface.vlan_list = plan.vlans.clone();
         switch.attach(number(index), interface);
@@ -98,7 +99,8 @@ fn oracle(plans: &[Plan], sent: &Sent) -> Option<(Vec<usize>, bool)> {
         }
         Cast::Unicast => {
             let exact = at_port(&|i| address(i as u8) == sent.destination);
-            if exact.is_empty() { at_port(&hashed) } else { exact }
+            let takes = |i: usize| hashed(i) && plans[i].hashes_individuals && !plans[i].only_own_address;
+            if exact.is_empty() { at_port(&takes) } else { exact }
         }
     };
     let from_wire = sent.from.is_err();
@@ -126,16 +128,17 @@ fn vlan_list() -> impl Strategy<Value = Option<VlanList>> {
 fn plan() -> impl Strategy<Value = Plan> {
     let mode = (prop::bool::weighted(0.2), prop::bool::weighted(0.2), prop::bool::weighted(0.7))
         .prop_map(|(promiscuous, all_multicast, broadcast)| ReceiveMode { promiscuous, all_multicast, broadcast });
-    let hash = prop_oneof![4 => Just(0), 1 => any::<u64>()];
+    let hash = prop_oneof![4 => Just((0, true)), 1 => any::<(u64, bool)>()];
     let usual = prop::bool::weighted(0.9);
     let rare = prop::bool::weighted(0.3);
     (0..2u8, usual, usual, mode, hash, rare, rare, vlan_list()).prop_map(
-        |(port, receives, sends, mode, hash, group, only_own_address, vlans)| Plan {
+        |(port, receives, sends, mode, (hash, hashes_individuals), group, only_own_address, vlans)| Plan {
             port,
             receives,
             sends,
             mode,
             hash,
+            hashes_individuals,
             group,
             only_own_address,
             vlans,
@@ -278,7 +281,7 @@ proptest! {
     #[test]
     fn any_bytes_are_sent_or_refused(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..20)) {
         let open = Plan {
-            port: 0, receives: true, sends: true, hash: u64::MAX, group: true, only_own_address: false, vlans: None,
+            port: 0, receives: true, sends: true, hash: u64::MAX, hashes_individuals: true, group: true, only_own_address: false, vlans: None,
             mode: ReceiveMode { promiscuous: true, all_multicast: true, broadcast: true },
         };
         let mut switch = build(&[open.clone(), open]);

@@ -1,9 +1,10 @@
 //! Bring-up: from an adapter that nobody drives to one with an interface and queues.
 
 use super::error::DriverError;
+use super::identify::who_am_i;
 use super::incoming::Incoming;
-use super::mailbox::execute;
-use super::{DriverConfig, Queues};
+use super::mailbox::{execute, firmware_state};
+use super::{DriverConfig, Queues, share};
 use crate::bus::Bus;
 use crate::dma::Heap;
 use crate::queue::{EgressQueue, FREE_LIST_UNIT, FreeList, IngressQueue};
@@ -57,8 +58,12 @@ pub(super) fn bring_up(
     purpose: ViFunction,
     clock: Clock<'_>,
 ) -> Result<(Adapter, Queues), DriverError> {
-    let id = FunctionId::physical((bus.read_register(PL_WHOAMI) >> 8 & 7) as u8);
-    greet(bus, id, clock)?;
+    let id = who_am_i(bus)?;
+    if id.is_virtual() {
+        share::take(bus, id, config, clock)?;
+    } else {
+        greet(bus, id, clock)?;
+    }
     let target = id.to_wire();
     let [tids, flow_credits, servers, servers_last, hops, hops_last] = parameters(
         bus,
@@ -90,7 +95,7 @@ pub(super) fn bring_up(
     check("FILTER_END", filters_last, filters_last < 1 << 20, "below 2^20, as work requests name a filter by 20 bits")?;
     check("L2T_END", hops_last, hops_last < 1 << 12, "below 4096, as options name a next hop by 12 bits")?;
     check("ISCSI_START", pods, pods.is_multiple_of(POD_BYTES), "a multiple of 64, as page pods are written whole")?;
-    let mask = bus.read_register(ULP_RX_ISCSI_TAGMASK);
+    let [mask] = registers(bus, id, clock, [ULP_RX_ISCSI_TAGMASK])?;
     let tag_format = TagFormat::from_mask(mask);
     check("ULP_RX_ISCSI_TAGMASK", mask, tag_format.is_some(), "has its highest bit between 7 and 29")?;
 
@@ -119,16 +124,13 @@ pub(super) fn bring_up(
     Ok((adapter, queues))
 }
 
-fn check(what: &'static str, value: u32, holds: bool, expected: &'static str) -> Result<(), DriverError> {
+pub(super) fn check(what: &'static str, value: u32, holds: bool, expected: &'static str) -> Result<(), DriverError> {
     if holds { Ok(()) } else { Err(DriverError::Adapter { what, value, expected }) }
 }
 
 /// Says hello; the first driver of the adapter has it begin.
 fn greet(bus: &impl Bus, id: FunctionId, clock: Clock<'_>) -> Result<(), DriverError> {
-    let state = FirmwareState::from_value(bus.read_register(PCIE_FW));
-    if state.is_set(FirmwareState::ERR) {
-        return Err(DriverError::Firmware(state.value()));
-    }
+    firmware_state(bus)?;
     let mut hello = HelloCommand::request(Access::WRITE, 0);
     hello.flags =
         HelloFlags::new().with(HelloFlags::MBMASTER, id.pf().into()).with(HelloFlags::MBASYNCNOT, id.pf().into());
@@ -162,6 +164,19 @@ pub(super) fn parameters<const N: usize>(
     Ok(std::array::from_fn(|at| answer.parameters[at].value.get()))
 }
 
+/// Reads registers that all functions share; a virtual one, which cannot, asks the firmware.
+pub(super) fn registers<const N: usize>(
+    bus: &impl Bus,
+    function: FunctionId,
+    clock: Clock<'_>,
+    offsets: [u32; N],
+) -> Result<[u32; N], DriverError> {
+    if function.is_virtual() {
+        return parameters(bus, function.to_wire(), clock, offsets.map(ParameterName::register));
+    }
+    Ok(offsets.map(|offset| bus.read_register(offset)))
+}
+
 /// A ring of that many bytes.
 fn ring(heap: &mut Heap, bytes: usize) -> Result<u64, DriverError> {
     heap.allocate(bytes).map(|block| block.address()).ok_or(DriverError::Memory(bytes))
@@ -174,10 +189,11 @@ struct Layouts {
 }
 
 impl Layouts {
-    fn read(bus: &impl Bus, id: FunctionId) -> Self {
-        let page = bus.read_register(SGE_HOST_PAGE_SIZE);
-        let layout = |register| DoorbellLayout::from_registers(page, bus.read_register(register), id.pf());
-        Self { egress: layout(SGE_EGRESS_QUEUES_PER_PAGE), ingress: layout(SGE_INGRESS_QUEUES_PER_PAGE) }
+    fn read(bus: &impl Bus, id: FunctionId, clock: Clock<'_>) -> Result<Self, DriverError> {
+        let offsets = [SGE_HOST_PAGE_SIZE, SGE_EGRESS_QUEUES_PER_PAGE, SGE_INGRESS_QUEUES_PER_PAGE];
+        let [page, egress, ingress] = registers(bus, id, clock, offsets)?;
+        let layout = |queues| DoorbellLayout::from_registers(page, queues, id.pf());
+        Ok(Self { egress: layout(egress), ingress: layout(ingress) })
     }
 }
 
@@ -190,7 +206,7 @@ fn make_queues(
     vi: ViId,
     clock: Clock<'_>,
 ) -> Result<(Queues, Vec<u16>), DriverError> {
-    let layouts = Layouts::read(bus, function);
+    let layouts = Layouts::read(bus, function, clock)?;
     assert!(config.ingress_queues > 0, "a driver has an ingress queue");
     let made = (0..config.ingress_queues).map(|_| make_incoming(bus, heap, config, function, vi, &layouts, clock));
     let (incoming, rss_queues) = made.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
@@ -321,13 +337,20 @@ fn open_interface(
         .with(RxMode::VLANEXEN, 3);
     execute(bus, &mode, clock)?;
 
-    let mut link = PortCommand::request(Access::EXEC_WRITE, config.port.into());
-    link.length = link.length.with(PortLength::ACTION, PortAction::L1Configure.to_wire().into());
-    link.status = PortStatus::from_value(LINK_WANTED);
-    execute(bus, &link, clock)?;
-
+    if !adapter.function.is_virtual() {
+        open_link(bus, config.port, clock)?;
+    }
     let mut enable = ViEnableCommand::request(Access::EXEC_WRITE, target);
     enable.length = enable.length.with_bit(ViEnableLength::IEN, true).with_bit(ViEnableLength::EEN, true);
     execute(bus, &enable, clock)?;
+    Ok(())
+}
+
+/// Lets a port find out with its peer how fast the link is.
+fn open_link(bus: &impl Bus, port: u8, clock: Clock<'_>) -> Result<(), DriverError> {
+    let mut link = PortCommand::request(Access::EXEC_WRITE, port.into());
+    link.length = link.length.with(PortLength::ACTION, PortAction::L1Configure.to_wire().into());
+    link.status = PortStatus::from_value(LINK_WANTED);
+    execute(bus, &link, clock)?;
     Ok(())
 }

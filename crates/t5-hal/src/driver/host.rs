@@ -105,7 +105,9 @@ impl<B: Bus> Driver<B> {
                 control0: TxPktControl0::new()
                     .with(TxPktControl0::OPCODE, RequestOpcode::TxPktXt.to_wire().into())
                     .with(TxPktControl0::INTF, self.config.port.into())
-                    .with(TxPktControl0::PF, self.adapter.function.pf().into()),
+                    .with(TxPktControl0::PF, self.adapter.function.pf().into())
+                    .with(TxPktControl0::VF, self.adapter.function.vf().unwrap_or(0).into())
+                    .with_bit(TxPktControl0::VF_VLD, self.adapter.function.is_virtual()),
                 length: (frame.len() as u16).into(),
                 control1: TxPktControl1::new()
                     .with_bit(TxPktControl1::IPCSUM_DIS, true)

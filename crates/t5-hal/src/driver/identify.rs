@@ -1,9 +1,10 @@
 //! Who an adapter is, without driving it.
 
-use super::bring_up::parameters;
+use super::bring_up::{parameters, registers};
 use super::error::DriverError;
+use super::mailbox::firmware_state;
 use crate::bus::Bus;
-use crate::registers::{PCIE_FW, PL_REV, PL_WHOAMI};
+use crate::registers::{PL_REV, PL_WHOAMI, VF_PL_WHOAMI};
 use crate::wire::{DeviceParameter, FirmwareState, FunctionId, ParameterName};
 use std::fmt;
 use std::time::Instant;
@@ -15,7 +16,7 @@ pub struct Identification {
     pub function: FunctionId,
     /// PL_REV: the revision of the chip, in its lowest four bits.
     pub chip_revision: u32,
-    /// What the firmware is doing, and which function is in charge of the adapter.
+    /// What the firmware is doing, and which function is in charge of the adapter; nothing to a virtual function.
     pub state: FirmwareState,
     /// Version of the firmware.
     pub firmware: FirmwareVersion,
@@ -37,19 +38,25 @@ impl fmt::Display for FirmwareVersion {
 /// # Errors
 /// The registers read as if nothing were there, the firmware has failed, or the mailbox is somebody else's or silent.
 pub fn identify(bus: &impl Bus, clock: &mut dyn FnMut() -> Instant) -> Result<Identification, DriverError> {
-    let (whoami, chip_revision) = (bus.read_register(PL_WHOAMI), bus.read_register(PL_REV));
-    if chip_revision == u32::MAX {
-        let expected = "not all ones: the function does not answer, is it powered and is its BAR 0 mapped?";
-        return Err(DriverError::Adapter { what: "PL_REV", value: chip_revision, expected });
-    }
-    let state = FirmwareState::from_value(bus.read_register(PCIE_FW));
-    if state.is_set(FirmwareState::ERR) {
-        return Err(DriverError::Firmware(state.value()));
-    }
-    let function = FunctionId::physical((whoami >> 8 & 7) as u8);
+    let (function, state) = (who_am_i(bus)?, firmware_state(bus)?);
+    let [chip_revision] = registers(bus, function, clock, [PL_REV])?;
     let names = [ParameterName::device(DeviceParameter::FirmwareRevision)];
     let [firmware] = parameters(bus, function.to_wire(), clock, names)?;
     Ok(Identification { function, chip_revision, state, firmware: FirmwareVersion(firmware) })
+}
+
+/// Which function it is, as it says by itself.
+pub(super) fn who_am_i(bus: &impl Bus) -> Result<FunctionId, DriverError> {
+    let (what, register) =
+        if bus.is_virtual() { ("the VF's PL_WHOAMI", VF_PL_WHOAMI) } else { ("PL_WHOAMI", PL_WHOAMI) };
+    let value = bus.read_register(register);
+    if value == u32::MAX {
+        let expected = "not all ones: the function does not answer, is it powered and is its BAR 0 mapped?";
+        return Err(DriverError::Adapter { what, value, expected });
+    }
+    let function = FunctionId::from_whoami(value).filter(|function| function.is_virtual() == bus.is_virtual());
+    let expected = "the number of a function of the kind that its PCI device is";
+    function.ok_or(DriverError::Adapter { what, value, expected })
 }
 
 #[cfg(test)]

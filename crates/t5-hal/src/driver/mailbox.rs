@@ -2,7 +2,7 @@
 
 use super::error::DriverError;
 use crate::bus::Bus;
-use crate::registers::{MAILBOX_CONTROL, MAILBOX_DATA, MY_PF, PCIE_FW};
+use crate::registers::{MailboxRegisters, PCIE_FW};
 use crate::wire::{
     CommandHeader, CommandLength, CommandOp, FirmwareCommand, FirmwareState, MAILBOX_BYTES, MailboxControl,
     MailboxOwner, ReturnCode, WireError, mailbox_register, set_mailbox_register,
@@ -27,19 +27,20 @@ pub fn execute<C: FirmwareCommand>(
     if !matches!(MailboxOwner::from_wire(owner), Some(MailboxOwner::None | MailboxOwner::Driver)) {
         return Err(DriverError::MailboxOwner(MailboxOwner::from_wire(owner)));
     }
+    let at = MailboxRegisters::of(bus.is_virtual());
     let mut message = [0; MAILBOX_BYTES];
     message[..size_of::<C>()].copy_from_slice(command.as_bytes());
     for index in 0..REGISTERS {
         let value = mailbox_register(&message, index as usize);
-        bus.write_register(MY_PF + MAILBOX_DATA + 4 * index, value);
+        bus.write_register(at.data + 4 * index, value);
     }
     give(bus, MailboxOwner::Firmware);
     await_answer(bus, C::OPCODE, clock)?;
     for index in 0..REGISTERS {
-        let value = bus.read_register(MY_PF + MAILBOX_DATA + 4 * index);
+        let value = bus.read_register(at.data + 4 * index);
         set_mailbox_register(&mut message, index as usize, value);
     }
-    bus.write_register(MY_PF + MAILBOX_CONTROL, MailboxControl::new().value());
+    bus.write_register(at.control, MailboxControl::new().value());
     answer(&message)
 }
 
@@ -70,22 +71,28 @@ fn await_answer(
         if owner == Some(MailboxOwner::Driver) && control.is_set(MailboxControl::VALID) {
             return Ok(());
         }
-        let state = bus.read_register(PCIE_FW);
-        if FirmwareState::from_value(state).is_set(FirmwareState::ERR) {
-            return Err(DriverError::Firmware(state));
-        }
+        firmware_state(bus)?;
         if clock().saturating_duration_since(start) > PATIENCE {
             return Err(DriverError::Silence { command, seconds: PATIENCE.as_secs() });
         }
     }
 }
 
+/// How the firmware is, if it has not failed. A virtual function cannot see it.
+pub(super) fn firmware_state(bus: &impl Bus) -> Result<FirmwareState, DriverError> {
+    if bus.is_virtual() {
+        return Ok(FirmwareState::new());
+    }
+    let state = FirmwareState::from_value(bus.read_register(PCIE_FW));
+    if state.is_set(FirmwareState::ERR) { Err(DriverError::Firmware(state.value())) } else { Ok(state) }
+}
+
 fn control(bus: &impl Bus) -> MailboxControl {
-    MailboxControl::from_value(bus.read_register(MY_PF + MAILBOX_CONTROL))
+    MailboxControl::from_value(bus.read_register(MailboxRegisters::of(bus.is_virtual()).control))
 }
 
 fn give(bus: &impl Bus, owner: MailboxOwner) {
     let word =
         MailboxControl::new().with(MailboxControl::OWNER, owner.to_wire().into()).with_bit(MailboxControl::VALID, true);
-    bus.write_register(MY_PF + MAILBOX_CONTROL, word.value());
+    bus.write_register(MailboxRegisters::of(bus.is_virtual()).control, word.value());
 }

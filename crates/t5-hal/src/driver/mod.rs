@@ -24,6 +24,7 @@ mod open;
 mod placement;
 mod policy;
 mod receive;
+mod share;
 mod transmit;
 
 pub use bring_up::Adapter;

@@ -364,8 +364,7 @@ impl<B: Bus> Driver<B> {
     pub(super) fn write_source_address(&mut self) {
         let row = self.adapter.vi.get(ViId::VIN);
         let params = SmtParams::new().with(SmtParams::IDX, row.into()).with_bit(SmtParams::NORPL, true);
-        let (source_mac0, pfvf0) =
-            (self.adapter.mac, SmtPfVf::new().with(SmtPfVf::PF, self.adapter.function.pf().into()));
+        let (source_mac0, pfvf0) = (self.adapter.mac, SmtPfVf::of(self.adapter.function));
         self.control(SmtWriteReq { params, source_mac0, pfvf0, ..SmtWriteReq::new(0, 0) });
     }
 

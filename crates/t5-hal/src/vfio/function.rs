@@ -164,6 +164,10 @@ impl Bus for VfioBus {
         &self.memory
     }
 
+    fn is_virtual(&self) -> bool {
+        self.function.description.is_virtual()
+    }
+
     fn set_waker(&self, vector: u16, waker: Waker) {
         self.interrupts.set_waker(vector, waker);
     }

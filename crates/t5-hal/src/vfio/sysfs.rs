@@ -11,6 +11,8 @@ use std::str::FromStr;
 pub const CHELSIO: u16 = 0x1425;
 /// Generation of the chip: the highest four bits of its devices' numbers.
 const T5: u16 = 5;
+/// What virtual functions have where physical ones have their number.
+const VIRTUAL: u16 = 8;
 /// The driver that gives functions to programs.
 const DRIVER: &str = "vfio-pci";
 
@@ -99,6 +101,12 @@ impl PciFunction {
         Ok(Self { address, folder, vendor, device, driver, group })
     }
 
+    /// Whether it is a virtual function: bits 11:8 of the device tell the physical function, or 8.
+    #[must_use]
+    pub const fn is_virtual(&self) -> bool {
+        self.device >> 8 & 0xf == VIRTUAL
+    }
+
     /// Whether it is a T5 that this program may have; gives its IOMMU group.
     ///
     /// # Errors
@@ -171,6 +179,15 @@ mod tests {
     #[test]
     fn a_t5_that_is_bound_to_vfio_is_taken() {
         assert_eq!(checked(&sysfs("0x1425\n", "0x5410\n", Some("vfio-pci"), Some("17"))).unwrap(), 17);
+    }
+
+    #[test]
+    fn virtual_functions_are_known_by_their_device() {
+        let is_virtual = |device| {
+            let root = sysfs("0x1425", device, Some("vfio-pci"), Some("17"));
+            PciFunction::find(root.path(), ADDRESS.parse().unwrap()).unwrap().is_virtual()
+        };
+        assert_eq!(["0x5411", "0x5811", "0x5011"].map(is_virtual), [false, true, false]);
     }
 
     #[test]

@@ -252,6 +252,15 @@ bit_fields! {
     }
 }
 
+impl SmtPfVf {
+    /// The function.
+    #[must_use]
+    pub fn of(function: super::FunctionId) -> Self {
+        let word = Self::new().with(Self::PF, function.pf().into()).with(Self::VF, function.vf().unwrap_or(0).into());
+        word.with_bit(Self::VF_VLD, function.is_virtual())
+    }
+}
+
 codes! {
     /// What the adapter does above TCP on a connection.
     UlpMode: u8 {

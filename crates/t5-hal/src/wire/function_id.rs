@@ -69,6 +69,23 @@ impl FunctionId {
         (self.pf as u32) << 8 | self.vf as u32
     }
 
+    /// As the register PL_WHOAMI of the function tells it: PF in bits 10:8, and for a virtual one bit 7 and its number in 6:0 (our choice).
+    #[must_use]
+    pub const fn to_whoami(self) -> u32 {
+        self.to_wire() | (self.is_virtual() as u32) << 7
+    }
+
+    /// The function that PL_WHOAMI tells of, if there can be one.
+    #[must_use]
+    pub const fn from_whoami(value: u32) -> Option<Self> {
+        let (pf, is_virtual, vf) = ((value >> 8 & 7) as u8, value & 0x80 != 0, (value & 0x7f) as u8);
+        match (is_virtual, vf) {
+            (false, _) => Some(Self { pf, vf: 0 }),
+            (true, 0) => None,
+            (true, _) => Some(Self { pf, vf }),
+        }
+    }
+
     /// The function of that form, if there can be one.
     #[must_use]
     pub const fn from_wire(value: u32) -> Option<Self> {
@@ -95,7 +112,10 @@ mod tests {
     fn each_number_is_one_function_or_none() {
         for value in 0..1 << 13 {
             match FunctionId::from_wire(value) {
-                Some(function) => assert_eq!(function.to_wire(), value),
+                Some(function) => {
+                    assert_eq!(function.to_wire(), value);
+                    assert_eq!(FunctionId::from_whoami(function.to_whoami()), Some(function));
+                }
                 None => assert!(value >= 0x800 || value & 0x80 != 0, "{value:#x}"),
             }
         }

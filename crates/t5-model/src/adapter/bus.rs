@@ -62,6 +62,10 @@ impl Bus for FunctionBus {
         &self.memory
     }
 
+    fn is_virtual(&self) -> bool {
+        self.id.is_virtual()
+    }
+
     fn set_waker(&self, vector: u16, waker: Waker) {
         self.adapter.core.lock().function(self.id).set_waker(vector, waker);
     }

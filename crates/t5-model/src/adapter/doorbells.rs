@@ -52,12 +52,12 @@ impl Doorbells {
         self.is_rung.store(false, Ordering::SeqCst);
         self.has_lost.swap(false, Ordering::Relaxed)
     }
+}
 
-    /// Whether there are some. Whoever has just let go of the adapter sees all that were rung by those who found it taken.
-    pub(super) fn is_rung(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.is_rung.load(Ordering::SeqCst)
-    }
+/// Whether some of them were rung. Whoever has just let go of the adapter sees all that were rung by those who found it taken.
+pub(super) fn is_any_rung<'a>(mut all: impl Iterator<Item = &'a Doorbells>) -> bool {
+    fence(Ordering::SeqCst);
+    all.any(|doorbells| doorbells.is_rung.load(Ordering::SeqCst))
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
                 }
             }
         });
-        assert!(!doorbells.is_rung());
+        assert!(!is_any_rung([&doorbells].into_iter()));
     }
 
     #[test]

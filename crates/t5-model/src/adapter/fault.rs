@@ -36,6 +36,12 @@ pub enum Fault {
         /// Length of the message in bytes.
         length: u32,
     },
+    /// A register that a virtual function does not have.
+    #[error("a virtual function has no register at {offset:#x}")]
+    Register {
+        /// Offset into BAR 0.
+        offset: u32,
+    },
     /// A doorbell that belongs to no queue of the function.
     #[error("a doorbell was rung for {queue}, which is no queue of the function")]
     NoQueue {

@@ -3,10 +3,10 @@
 use super::Core;
 use super::egress::{EgressKind, EgressQueue};
 use super::filters::{FILTERS_BASE, FILTERS_FUNCTION};
-use super::function::{Function, NEXT_HOPS, QUEUES, SERVERS};
+use super::function::Function;
 use super::ingress::{FreeListSetup, IngressQueue, IngressSetup};
-use super::limits::{ADDRESSES_MAX, INTERFACES_MAX};
-use crate::switch::{AddressError, Interface, InterfaceNumber, MacAddress, PortNumber, Switch, VlanList};
+use super::profile::Limits;
+use crate::switch::{AddressError, Interface, InterfaceNumber, MacAddress, PortNumber, Switch};
 use t5_hal::wire::*;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -52,7 +52,7 @@ macro_rules! egress_queue {
 impl Core {
     /// Does the command that stands in a function's mailbox.
     pub(super) fn run_firmware(&mut self, who: FunctionId) -> bool {
-        let Some(message) = self.functions[who].as_ref().and_then(Function::command) else { return false };
+        let Some(message) = self.functions[who].as_ref().and_then(|function| function.command()) else { return false };
         let mut answer = message;
         let code = match Command::decode(&message) {
             Ok(command) => match self.execute(who, command) {
@@ -74,7 +74,7 @@ impl Core {
     }
 
     fn execute(&mut self, who: FunctionId, command: Command) -> Answer<Command> {
-        super::permissions::check(who, &command)?;
+        super::permissions::check(who, self.grants[who].limits, &command)?;
         Ok(match command {
             Command::HelloCommand(command) => self.hello(who, command).into(),
             Command::ByeCommand(command) => {
@@ -94,7 +94,7 @@ impl Core {
             }
             Command::CapsConfigCommand(command) => capabilities(command).into(),
             Command::ParamsCommand(command) => self.parameters(who, command)?.into(),
-            Command::PfVfCommand(command) => pf_vf(command).into(),
+            Command::PfVfCommand(command) => self.resources(command)?.into(),
             Command::IqCommand(command) => self.ingress_queue(who, command)?.into(),
             Command::EqEthCommand(mut command) => {
                 let interface = self.owned_interface(who, command.flags.get(EthEgressFlags::VIID) as u16);
@@ -115,8 +115,8 @@ impl Core {
                 interface.sends = command.length.is_set(ViEnableLength::EEN);
                 command.into()
             }
-            Command::AclMacCommand(command) => self.mac_list(who, command)?.into(),
-            Command::AclVlanCommand(command) => self.vlan_list(who, command)?.into(),
+            Command::AclMacCommand(command) => self.mac_list(command)?.into(),
+            Command::AclVlanCommand(command) => self.vlan_list(command)?.into(),
             Command::ViStatsCommand(command) => self.interface_counters(who, command)?.into(),
             Command::PortCommand(command) => port(command)?.into(),
             Command::PortStatsCommand(mut command) => {
@@ -185,12 +185,14 @@ impl Core {
                 DeviceParameter::UlpTxMemoryWriteList | DeviceParameter::Filter2 => 0,
             });
         }
+        if name.get(ParameterName::CLASS) == ParameterClass::Register as u32 {
+            return self.function(who).shared_register(name.value() & 0xff_ffff);
+        }
         if name.get(ParameterName::CLASS) != ParameterClass::Function as u32 {
             return None;
         }
         let function = self.function(who);
-        let (servers, queues) = (function.servers_base(), function.queues_base());
-        let pods = function.pods.base();
+        let (share, limits, pods) = (function.share, Limits::of(who), function.pods.base());
         Some(match FunctionParameter::from_wire(number)? {
             FunctionParameter::ClipStart => 0,
             FunctionParameter::ClipEnd => 511,
@@ -198,23 +200,26 @@ impl Core {
             FunctionParameter::FilterEnd if who == FILTERS_FUNCTION => FILTERS_BASE + FILTERS - 1,
             FunctionParameter::FilterStart | FunctionParameter::ActiveFilterStart => 1,
             FunctionParameter::FilterEnd | FunctionParameter::ActiveFilterEnd => 0,
-            FunctionParameter::ServerStart => servers,
-            FunctionParameter::ServerEnd => servers + SERVERS - 1,
+            FunctionParameter::ServerStart => share.servers_base,
+            FunctionParameter::ServerEnd => share.servers_base + share.servers - 1,
             // No placement of plain TCP.
             FunctionParameter::TddpStart => 1,
             FunctionParameter::TddpEnd => 0,
             FunctionParameter::IscsiStart => pods,
             FunctionParameter::IscsiEnd => pods + function.pods.length() - 1,
             FunctionParameter::L2tStart => 0,
-            FunctionParameter::L2tEnd => NEXT_HOPS - 1,
+            FunctionParameter::L2tEnd => share.next_hops - 1,
             FunctionParameter::ViId => 0,
-            FunctionParameter::IngressStart | FunctionParameter::EgressStart => queues,
-            FunctionParameter::IngressEnd | FunctionParameter::EgressEnd => queues + QUEUES - 1,
+            FunctionParameter::IngressStart => share.ingress_base,
+            FunctionParameter::EgressStart => share.egress_base,
+            FunctionParameter::IngressEnd => share.ingress_base + limits.ingress() as u32 - 1,
+            FunctionParameter::EgressEnd => share.egress_base + limits.egress() as u32 - 1,
             FunctionParameter::CplFw4MsgEncap => 0,
         })
     }
 
     fn ingress_queue(&mut self, who: FunctionId, mut command: IqCommand) -> Answer<IqCommand> {
+        let limits = self.grants[who].limits;
         let function = self.function(who);
         if command.length.is_set(AllocLength::FREE) {
             function.ingress.remove(&command.iq.get()).ok_or(ReturnCode::NoEntry)?;
@@ -222,9 +227,11 @@ impl Core {
             function.has_made_room = true;
             return Ok(command);
         }
-        let base = function.queues_base();
-        let id = (base..base + QUEUES).find(|&id| !function.ingress.contains_key(&(id as u16)));
-        let id = id.ok_or(ReturnCode::NoMemory)? as u16;
+        if function.ingress.len() >= limits.ingress() {
+            return Err(ReturnCode::NoMemory);
+        }
+        let id = (function.share.ingress_base as u16..).find(|id| !function.ingress.contains_key(id));
+        let id = id.expect("it has fewer than it may have");
         let entries = command.size.get();
         let is_of_64_bytes = command.flags.get(IqFlags::IQESIZE) == 2;
         if !(16..4096).contains(&entries) || !is_of_64_bytes {
@@ -232,7 +239,7 @@ impl Core {
         }
         let mut free_list = None;
         if command.free_list0_size.get() > 1 {
-            let list = function.free_egress_id().ok_or(ReturnCode::NoMemory)?;
+            let list = function.free_egress_id(limits).ok_or(ReturnCode::NoMemory)?;
             let buffers = (u32::from(command.free_list0_size.get()) - 1) * 8;
             free_list = Some(FreeListSetup { id: list, address: command.free_list0_address.get(), buffers });
             command.free_list0 = (list as u16).into();
@@ -251,17 +258,22 @@ impl Core {
     }
 
     fn egress_queue(&mut self, who: FunctionId, kind: Answer<EgressKind>, asked: &EgressAsked) -> Answer<u32> {
+        let limits = self.grants[who].limits;
         let function = self.function(who);
         if asked.length.is_set(AllocLength::FREE) {
             return function.egress.remove(&asked.id).map(|queue| queue.id).ok_or(ReturnCode::NoEntry);
         }
         let kind = kind?;
+        let others = function.egress.values().filter(|queue| queue.kind != EgressKind::Offload).count();
+        if kind != EgressKind::Offload && others >= limits.frames_and_control() {
+            return Err(ReturnCode::NoMemory);
+        }
         let iq = asked.fetch.get(EgressFetch::IQID) as u16;
         let size = asked.size.get(EgressSize::EQSIZE) as u16;
         if !function.ingress.contains_key(&iq) || !(16..=8192).contains(&size) {
             return Err(ReturnCode::Invalid);
         }
-        let id = function.free_egress_id().ok_or(ReturnCode::NoMemory)?;
+        let id = function.free_egress_id(limits).ok_or(ReturnCode::NoMemory)?;
         function.egress.insert(id, EgressQueue::new(id, kind, iq, asked.address, size));
         Ok(id)
     }
@@ -273,19 +285,27 @@ impl Core {
             return Ok(command);
         }
         let port = PortNumber::new(command.port.get(ViPort::PORTID)).ok_or(ReturnCode::Invalid)?;
-        if self.function(who).interfaces.iter().count() >= INTERFACES_MAX {
+        let (limits, owned) = (self.grants[who].limits, self.function(who).interfaces);
+        if !limits.has_port(port.index()) {
+            return Err(ReturnCode::NotPermitted);
+        }
+        if owned.iter().count() >= limits.interfaces() {
             return Err(ReturnCode::NoMemory);
         }
         let free = (0..128).filter_map(InterfaceNumber::new).find(|&number| self.switch.interface(number).is_none());
         let number = free.ok_or(ReturnCode::NoMemory)?;
-        self.switch.attach(number, Interface::new(port));
+        let grant = &self.grants[who];
+        let given = grant.addresses.first().filter(|_| owned.is_empty()).copied();
+        let mut interface = Interface::new(port);
+        (interface.mac_list, interface.vlan_list) = (grant.mac_list(), grant.vlan_list.clone());
+        self.switch.attach(number, interface);
         self.function(who).interfaces.insert(number);
         let vi = ViId::new()
             .with(ViId::PFN, who.pf().into())
             .with_bit(ViId::VIVLD, true)
             .with(ViId::VIN, number.index() as u16);
         command.kind = command.kind.with(ViType::VIID, vi.value());
-        command.mac = self.address_of(number).0;
+        command.mac = given.unwrap_or_else(|| self.address_of(number)).0;
         command.rss = ViRss::new().with(ViRss::RSSSIZE, RSS_ENTRIES);
         Ok(command)
     }
@@ -317,12 +337,13 @@ impl Core {
         let number = self.owned_interface(who, command.op.get(CommandOp::TARGET) as u16)?;
         if command.length.is_set(ViMacLength::HASHUNIEN) || command.length.get(ViMacLength::ENTRY_TYPE) == 1 {
             let hash = u64::from_be_bytes(*command.entries[0].as_bytes().first_chunk().expect("an entry has 8 bytes"));
-            self.interface_of(who, command.op)?.hash = hash;
+            let interface = self.interface_of(who, command.op)?;
+            (interface.hash, interface.hashes_individuals) = (hash, command.length.is_set(ViMacLength::HASHUNIEN));
             return Ok(command);
         }
         for entry in command.entries.iter_mut().filter(|entry| entry.index.is_set(ViMacIndex::VALID)) {
             let held = self.switch.addresses_of(self.functions[who].as_ref().expect("it was asked").interfaces);
-            change_address(&mut self.switch, number, entry, held < ADDRESSES_MAX);
+            change_address(&mut self.switch, number, entry, held < self.grants[who].limits.addresses());
         }
         Ok(command)
     }
@@ -339,39 +360,10 @@ impl Core {
         Ok(command)
     }
 
-    fn mac_list(&mut self, who: FunctionId, command: AclMacCommand) -> Answer<AclMacCommand> {
-        if usize::from(command.count) > command.addresses.len() {
-            return Err(ReturnCode::Invalid);
-        }
-        let listed = command.addresses[..usize::from(command.count)].iter().map(|entry| MacAddress(entry.address));
-        let list = command.length.is_set(AclLength::EN).then(|| listed.collect());
-        self.interfaces_of(who).for_each(|interface| interface.mac_list.clone_from(&list));
-        Ok(command)
-    }
-
-    fn vlan_list(&mut self, who: FunctionId, command: AclVlanCommand) -> Answer<AclVlanCommand> {
-        if usize::from(command.count) > command.vlans.len() {
-            return Err(ReturnCode::Invalid);
-        }
-        let list = command.length.is_set(AclLength::EN).then(|| VlanList {
-            vlans: command.vlans[..usize::from(command.count)].iter().map(|vlan| vlan.get() & 0xfff).collect(),
-            drop_untagged: command.flags.is_set(AclVlanFlags::DROPNOVLAN),
-            drop_unlisted: command.flags.is_set(AclVlanFlags::FM),
-        });
-        self.interfaces_of(who).for_each(|interface| interface.vlan_list.clone_from(&list));
-        Ok(command)
-    }
-
-    fn interfaces_of(&mut self, who: FunctionId) -> impl Iterator<Item = &mut Interface> {
-        let owned = self.function(who).interfaces;
-        let all = self.switch.interfaces_mut();
-        all.filter(move |(number, _)| owned.contains(*number)).map(|(_, interface)| interface)
-    }
-
     fn interface_counters(&mut self, who: FunctionId, mut command: ViStatsCommand) -> Answer<ViStatsCommand> {
         let counters = *self.interface_of(who, command.op)?.counters();
         let (first, count) = (command.select.get(ViStatsSelect::IX), command.select.get(ViStatsSelect::NSTATS));
-        let all = super::statistics::interface(&counters);
+        let all = super::statistics::interface(&counters, who.is_virtual());
         super::statistics::select(&all, first.into(), count.into(), &mut command.counters);
         Ok(command)
     }
@@ -379,12 +371,15 @@ impl Core {
 
 impl Function {
     /// A number that neither an egress queue nor a free list has.
-    fn free_egress_id(&self) -> Option<u32> {
-        let base = self.queues_base();
+    fn free_egress_id(&self, limits: Limits) -> Option<u32> {
+        let lists = self.ingress.values().filter(|queue| queue.free_list_id().is_some()).count();
+        if self.egress.len() + lists >= limits.egress() {
+            return None;
+        }
         let taken = |id: u32| {
             self.egress.contains_key(&id) || self.ingress.values().any(|queue| queue.free_list_id() == Some(id))
         };
-        (base..base + QUEUES).find(|&id| !taken(id))
+        (self.share.egress_base..).find(|&id| !taken(id))
     }
 }
 
@@ -423,19 +418,6 @@ fn capabilities(mut command: CapsConfigCommand) -> CapsConfigCommand {
         ]
         .into_iter()
         .fold(IscsiCaps::new(), |caps, bit| caps.with_bit(bit, true));
-    }
-    command
-}
-
-fn pf_vf(mut command: PfVfCommand) -> PfVfCommand {
-    if command.op.is_set(CommandOp::READ) {
-        command.ingress = PfVfIngress::new().with(PfVfIngress::NIQFLINT, QUEUES).with(PfVfIngress::NIQ, 0);
-        command.egress =
-            PfVfEgress::new().with(PfVfEgress::CMASK, 0xf).with(PfVfEgress::PMASK, 0xf).with(PfVfEgress::NEQ, QUEUES);
-        command.interfaces = PfVfInterfaces::new()
-            .with(PfVfInterfaces::NVI, INTERFACES_MAX as u32)
-            .with(PfVfInterfaces::NEXACTF, ADDRESSES_MAX as u32);
-        command.caps = PfVfCaps::new().with(PfVfCaps::R_CAPS, 0x86).with(PfVfCaps::WX_CAPS, 0x82);
     }
     command
 }

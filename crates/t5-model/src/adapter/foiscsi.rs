@@ -184,8 +184,8 @@ impl Core {
 
     /// Whose interface an address is: of a function of this adapter that listens there.
     fn resolve(&self, peer: SocketAddr) -> Option<MacAddress> {
-        let listening = |function: &&Function| function.listener(peer).is_some();
-        let function = self.functions.iter().flatten().find(listening)?;
+        let mut functions = self.functions.iter().flatten();
+        let function = functions.find(|function| function.listener(peer).is_some())?;
         function.sources.values().next().copied()
     }
 

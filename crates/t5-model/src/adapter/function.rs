@@ -1,8 +1,9 @@
-//! One physical function: its memory, registers, mailbox and queues, and what its driver has told the adapter.
+//! One function: its memory, registers, mailbox and queues, and what its driver has told the adapter.
 
 use super::egress::EgressQueue;
 use super::fault::Fault;
 use super::ingress::IngressQueue;
+use super::profile::Share;
 use crate::initiator::Initiator;
 use crate::iscsi::Pods;
 use crate::switch::{InterfaceNumber, InterfaceSet, MacAddress};
@@ -14,16 +15,6 @@ use std::time::Duration;
 use t5_hal::dma::DmaMemory;
 use t5_hal::wire::{FunctionId, MAILBOX_BYTES, MailboxControl, MailboxOwner};
 
-/// Queues of each kind that a function has; their numbers begin at the function's number times this.
-pub(super) const QUEUES: u32 = 64;
-/// Entries of a function's table of next hops.
-pub(super) const NEXT_HOPS: u32 = 512;
-/// Listeners of a function.
-pub(super) const SERVERS: u32 = 496;
-/// Page pods of a function.
-const PODS: u32 = 32768;
-/// Where page pods begin in the adapter's memory; each function has its own part.
-const PODS_BASE: u32 = 0x0100_0000;
 /// Faults that are kept until somebody asks.
 const FAULTS_MAX: usize = 64;
 /// An entry of the table of next hops.
@@ -44,6 +35,7 @@ pub(super) struct Listener {
 #[derive(Debug)]
 pub(super) struct Function {
     pub(super) id: FunctionId,
+    pub(super) share: Share,
     pub(super) memory: Arc<DmaMemory>,
     pub(super) pods: Pods,
     pub(super) message: [u8; MAILBOX_BYTES],
@@ -69,16 +61,18 @@ pub(super) struct Function {
 
 impl Function {
     pub(super) fn new(id: FunctionId, memory: Arc<DmaMemory>) -> Self {
+        let share = Share::of(id);
         Self {
             id,
+            share,
             memory,
-            pods: Pods::new(PODS_BASE + u32::from(id.pf()) * PODS * 64, PODS),
+            pods: Pods::new(share.pods_base, share.pods),
             message: [0; MAILBOX_BYTES],
             control: MailboxControl::new(),
             interfaces: InterfaceSet::default(),
             egress: BTreeMap::new(),
             ingress: BTreeMap::new(),
-            next_hops: vec![None; NEXT_HOPS as usize],
+            next_hops: vec![None; share.next_hops as usize],
             sources: BTreeMap::new(),
             listeners: BTreeMap::new(),
             default_queues: BTreeMap::new(),
@@ -89,16 +83,6 @@ impl Function {
             faults: VecDeque::new(),
             last_egress: 0,
         }
-    }
-
-    /// First number of its queues, of each kind.
-    pub(super) fn queues_base(&self) -> u32 {
-        u32::from(self.id.pf()) * QUEUES
-    }
-
-    /// First number of its listeners.
-    pub(super) fn servers_base(&self) -> u32 {
-        u32::from(self.id.pf()) * SERVERS
     }
 
     pub(super) fn fault(&mut self, fault: Fault) {

@@ -5,15 +5,32 @@ use t5_hal::wire::FunctionId;
 
 /// Physical functions of an adapter.
 const PHYSICAL: usize = 8;
+/// The first of them have virtual functions, and this many each.
+const WITH_VIRTUAL: usize = 4;
+pub(super) const VIRTUAL_OF_EACH: usize = 16;
 
-/// The functions of an adapter.
+/// The functions of an adapter, the physical ones first.
 pub fn functions() -> impl Iterator<Item = FunctionId> {
-    (0..PHYSICAL as u8).map(FunctionId::physical)
+    let with_virtual = 0..WITH_VIRTUAL as u8;
+    let all_virtual =
+        with_virtual.flat_map(|pf| (1..=VIRTUAL_OF_EACH as u8).map(move |vf| FunctionId::virtual_of(pf, vf)));
+    (0..PHYSICAL as u8).map(FunctionId::physical).chain(all_virtual)
+}
+
+/// Where a virtual function stands among all that the adapter has.
+pub(super) fn virtual_place(function: FunctionId) -> Option<usize> {
+    let (pf, vf) = (usize::from(function.pf()), usize::from(function.vf()?));
+    (pf < WITH_VIRTUAL && vf <= VIRTUAL_OF_EACH).then(|| pf * VIRTUAL_OF_EACH + vf - 1)
+}
+
+/// Whether the adapter has that function.
+pub(super) fn exists(function: FunctionId) -> bool {
+    place(function).is_some()
 }
 
 /// Where a function stands among all; none if the adapter has no such function.
-const fn place(function: FunctionId) -> Option<usize> {
-    if function.is_virtual() { None } else { Some(function.pf() as usize) }
+fn place(function: FunctionId) -> Option<usize> {
+    if function.is_virtual() { Some(PHYSICAL + virtual_place(function)?) } else { Some(function.pf().into()) }
 }
 
 /// One of something for each function.
@@ -63,6 +80,8 @@ mod tests {
         let names = PerFunction::new(|function| function);
         assert!(functions().all(|function| names[function] == function));
         assert_eq!(names.iter().count(), functions().count());
-        assert_eq!(names.get(FunctionId::virtual_of(4, 1)), None);
+        for none in [FunctionId::virtual_of(4, 1), FunctionId::virtual_of(3, 17)] {
+            assert_eq!(names.get(none), None);
+        }
     }
 }

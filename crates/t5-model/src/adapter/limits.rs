@@ -1,23 +1,12 @@
 //! What one function may have of what all share, so that a driver that means harm cannot take it from the others.
 //!
-//! The adapter of the paper gives each function its share by the configuration of its firmware; these are shares of that kind. What a
-//! function has for itself alone (queues, next hops, listeners, page pods, sessions) is bounded where it is made.
+//! How much a function may have of what is counted is its [`Share`](super::profile::Share) and its limits; how much work is done for it in one turn
+//! stands here. What a function has for itself alone (listeners, page pods, sessions) is bounded where it is made.
 
 use super::Core;
-use super::firmware::TIDS;
 use super::open::SEND_BYTES;
 use t5_hal::wire::FunctionId;
 
-/// Virtual interfaces, of 128: those of the target's function in the shipped configuration.
-pub(super) const INTERFACES_MAX: usize = 28;
-/// Exact addresses, of 336: four for each virtual interface.
-pub(super) const ADDRESSES_MAX: usize = 4 * INTERFACES_MAX;
-/// Connections.
-pub(super) const CONNECTIONS_MAX: usize = TIDS as usize / 2;
-/// Connections that wait for the driver's word.
-pub(super) const ASKED_MAX: usize = TIDS as usize / 8;
-/// Bytes of the windows of all connections.
-pub(super) const WINDOWS_BYTES_MAX: usize = 512 << 20;
 /// Work requests that are done before others have their turn.
 pub(super) const REQUESTS_A_TURN: usize = 128;
 /// Bytes of frames, each copy counted, after which others have their turn.
@@ -43,6 +32,7 @@ impl Core {
 
     /// Whether a function may have a receive window of that many bytes more. Connections are counted where they get their number.
     pub(super) fn may_open(&self, who: FunctionId, receive_bytes: usize) -> bool {
-        self.held(who).window_bytes + receive_bytes + SEND_BYTES <= WINDOWS_BYTES_MAX
+        let share = self.functions[who].as_ref().expect("a driver was heard of, so its function is there").share;
+        self.held(who).window_bytes + receive_bytes + SEND_BYTES <= share.windows_bytes
     }
 }

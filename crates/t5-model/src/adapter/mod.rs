@@ -21,11 +21,13 @@ mod foiscsi;
 mod frames;
 mod function;
 mod functions;
+mod grants;
 mod ingress;
 mod inside;
 mod limits;
 mod open;
 mod permissions;
+mod profile;
 mod pump;
 mod registers;
 mod requests;
@@ -45,6 +47,7 @@ use function::Function;
 use functions::PerFunction;
 use iscsi_pdu::digest::DIGEST_LENGTH;
 use parking_lot::{Mutex, MutexGuard};
+use profile::Grant;
 use requests::PAYLOAD_BYTES_MAX;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -77,7 +80,9 @@ pub struct Adapter {
 struct Core {
     /// In the addresses of its interfaces.
     number: u8,
-    functions: PerFunction<Option<Function>>,
+    functions: PerFunction<Option<Box<Function>>>,
+    /// What each function may have and do.
+    grants: PerFunction<Grant>,
     /// The function whose driver is in charge of the adapter, and whether it has made it begin.
     master: Option<FunctionId>,
     initialized: bool,
@@ -111,6 +116,7 @@ impl Adapter {
         let core = Core {
             number,
             functions: PerFunction::new(|_| None),
+            grants: PerFunction::new(Grant::new),
             master: None,
             initialized: false,
             switch: Switch::default(),
@@ -145,7 +151,7 @@ impl Adapter {
     pub fn function(self: &Arc<Self>, id: FunctionId, memory: Arc<DmaMemory>) -> FunctionBus {
         let mut core = self.core.lock();
         core.reset_function(id);
-        core.functions[id] = Some(Function::new(id, Arc::clone(&memory)));
+        core.functions[id] = Some(Function::new(id, Arc::clone(&memory)).into());
         FunctionBus::new(Arc::clone(self), id, memory)
     }
 
@@ -172,7 +178,7 @@ impl Adapter {
 
     /// Whether somebody has rung and was not heard.
     fn is_rung(&self) -> bool {
-        self.doorbells.iter().any(Doorbells::is_rung)
+        doorbells::is_any_rung(self.doorbells.iter())
     }
 
     fn turn(&self, mut core: MutexGuard<'_, Core>) -> bool {
@@ -200,12 +206,12 @@ impl Adapter {
         if self.is_rung()
             || !core.ready.is_empty()
             || !core.frames.is_empty()
-            || functions.clone().any(Function::has_requests)
+            || functions.clone().any(|function| function.has_requests())
         {
             return Some(Duration::ZERO);
         }
         let timer = core.timers.first().map(|&(at, _)| at);
-        functions.filter_map(Function::poll_timeout).chain(timer).min()
+        functions.filter_map(|function| function.poll_timeout()).chain(timer).min()
     }
 
     /// A fault of a function's driver that nobody has asked about.
@@ -338,8 +344,11 @@ impl Core {
         }
         self.forget_all(|flow| flow.owner == who);
         let mut new = Function::new(who, Arc::clone(&old.memory));
-        new.keep_of(old);
-        self.functions[who] = Some(new);
+        new.keep_of(*old);
+        self.functions[who] = Some(new.into());
+        if !who.is_virtual() {
+            self.grants[who] = Grant::new(who);
+        }
     }
 
     /// The address of a virtual interface.

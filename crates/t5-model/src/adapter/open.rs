@@ -6,7 +6,6 @@ use super::fault::Fault;
 use super::firmware::TIDS;
 use super::flow::{Flow, Phase};
 use super::frames::FRAMES_MAX;
-use super::limits::{ASKED_MAX, CONNECTIONS_MAX};
 use crate::switch::{EthernetHeader, InterfaceNumber};
 use crate::tcp::{Connection, ConnectionConfig, LinkHeader, Segment, Tuple};
 use std::net::SocketAddr;
@@ -107,7 +106,8 @@ impl Core {
 
     /// Gives a connection its number; none if there are too many.
     pub(super) fn insert(&mut self, flow: Flow) -> Option<u32> {
-        if self.flows.len() >= TIDS as usize || self.held(flow.owner).connections >= CONNECTIONS_MAX {
+        let most = self.function(flow.owner).share.connections;
+        if self.flows.len() >= TIDS as usize || self.held(flow.owner).connections >= most {
             return None;
         }
         let key = (flow.interface, flow.tuple);
@@ -157,7 +157,7 @@ impl Core {
         if segment.tuple.local == segment.tuple.peer {
             return true;
         }
-        if self.held(who).asked >= ASKED_MAX {
+        if self.held(who).asked >= self.function(who).share.asked {
             return true;
         }
         let headers = ethernet.length + segment.ip_header_bytes + segment.tcp_header_bytes;

@@ -14,26 +14,60 @@ use t5_hal::wire::{
 /// How queues lie in BAR 2: 32 to a page of 4 KiB.
 const DOORBELLS: DoorbellLayout = DoorbellLayout { page_bits: 12, queue_bits: 5 };
 
+/// A register of a function's own.
+enum Own {
+    /// Four bytes of the mailbox.
+    Message {
+        index: usize,
+    },
+    Control,
+    Doorbell,
+    Report,
+    /// Which function it is.
+    Number,
+}
+
 impl Function {
-    /// Offset from the base of the function's own registers, if it is one of them.
-    fn own(&self, offset: u32) -> Option<u32> {
-        [MY_PF, pf_base(self.id.pf())].into_iter().find_map(|base| offset.checked_sub(base).filter(|&at| at < 0x400))
+    /// The register of its own that stands at an offset.
+    fn own(&self, offset: u32) -> Option<Own> {
+        const MAILBOX_END: u32 = MAILBOX_DATA + MAILBOX_BYTES as u32;
+        let bases = if self.id.is_virtual() { [0, 0] } else { [MY_PF, pf_base(self.id.pf())] };
+        let at = bases.into_iter().find_map(|base| offset.checked_sub(base).filter(|&at| at < 0x400))?;
+        match at {
+            KDOORBELL => Some(Own::Doorbell),
+            GTS => Some(Own::Report),
+            MAILBOX_DATA..MAILBOX_END => Some(Own::Message { index: ((at - MAILBOX_DATA) / 4) as usize }),
+            VF_MAILBOX_CONTROL if self.id.is_virtual() => Some(Own::Control),
+            VF_PL_WHOAMI if self.id.is_virtual() => Some(Own::Number),
+            MAILBOX_CONTROL if !self.id.is_virtual() => Some(Own::Control),
+            _ => None,
+        }
     }
 
-    pub(super) fn read_register(&self, offset: u32, firmware: FirmwareState) -> u32 {
-        const MAILBOX_END: u32 = MAILBOX_DATA + MAILBOX_BYTES as u32;
+    pub(super) fn read_register(&mut self, offset: u32, firmware: FirmwareState) -> u32 {
         match self.own(offset) {
-            Some(at @ MAILBOX_DATA..MAILBOX_END) => return mailbox_register(&self.message, index(at)),
-            Some(MAILBOX_CONTROL) => return self.control.value(),
-            Some(_) => return 0,
-            None => {}
+            Some(Own::Message { index }) => mailbox_register(&self.message, index),
+            Some(Own::Control) => self.control.value(),
+            Some(Own::Number) => self.id.to_whoami(),
+            Some(Own::Doorbell | Own::Report) => 0,
+            None if self.id.is_virtual() => {
+                self.fault(Fault::Register { offset });
+                u32::MAX
+            }
+            None => match offset {
+                PL_WHOAMI => self.id.to_whoami(),
+                PCIE_FW => firmware.value(),
+                _ => self.shared_register(offset).unwrap_or(0),
+            },
         }
+    }
+
+    /// A register that says the same to all functions, or what belongs to this one.
+    pub(super) fn shared_register(&self, offset: u32) -> Option<u32> {
         const SIZES_END: u32 = SGE_FL_BUFFER_SIZE + 4 * FREE_LIST_SIZES;
-        match offset {
-            PL_WHOAMI => u32::from(self.id.pf()) << 8,
+        Some(match offset {
             // T5, first revision.
             PL_REV => 0x1,
-            PCIE_FW => firmware.value(),
             SGE_HOST_PAGE_SIZE => 0x1111_1111 * (DOORBELLS.page_bits - 10),
             SGE_EGRESS_QUEUES_PER_PAGE | SGE_INGRESS_QUEUES_PER_PAGE => 0x1111_1111 * DOORBELLS.queue_bits,
             SGE_FL_BUFFER_SIZE..SIZES_END => BUFFER_BYTES[(offset - SGE_FL_BUFFER_SIZE) as usize / 4],
@@ -43,26 +77,26 @@ impl Function {
             ULP_RX_ISCSI_ULIMIT => self.pods.base() + self.pods.length(),
             ULP_RX_ISCSI_TAGMASK => self.pods.format().mask(),
             ULP_RX_ISCSI_PSZ => self.pods.page_sizes().value(),
-            _ => 0,
-        }
+            _ => return None,
+        })
     }
 
     pub(super) fn write_register(&mut self, offset: u32, value: u32, now: Duration) {
-        const MAILBOX_END: u32 = MAILBOX_DATA + MAILBOX_BYTES as u32;
         match self.own(offset) {
             // What the firmware owns is not the driver's to change.
-            Some(MAILBOX_DATA..=MAILBOX_CONTROL) if self.command().is_some() => {}
-            Some(at @ MAILBOX_DATA..MAILBOX_END) => set_mailbox_register(&mut self.message, index(at), value),
-            Some(MAILBOX_CONTROL) => self.control = MailboxControl::from_value(value),
-            Some(KDOORBELL) => {
+            Some(Own::Message { .. } | Own::Control) if self.command().is_some() => {}
+            Some(Own::Message { index }) => set_mailbox_register(&mut self.message, index, value),
+            Some(Own::Control) => self.control = MailboxControl::from_value(value),
+            Some(Own::Doorbell) => {
                 let word = QueueDoorbell::from_value(value);
                 self.ring(word.get(QueueDoorbell::QID), word);
             }
-            Some(GTS) => {
+            Some(Own::Report) => {
                 let word = IngressDoorbell::from_value(value);
                 self.report(word.get(IngressDoorbell::INGRESSQID), word, now);
             }
-            Some(_) => {}
+            Some(Own::Number) => {}
+            None if self.id.is_virtual() => self.fault(Fault::Register { offset }),
             None if offset == ULP_RX_ISCSI_PSZ => self.pods.set_page_sizes(IscsiPageSizes::from_value(value)),
             None => {}
         }
@@ -117,8 +151,4 @@ impl Function {
             None => self.fault(Fault::NoQueue { queue }),
         }
     }
-}
-
-fn index(at: u32) -> usize {
-    ((at - MAILBOX_DATA) / 4) as usize
 }

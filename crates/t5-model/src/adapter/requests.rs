@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::filters::FILTERS_BASE;
 use super::flow::{Payload, Request as FlowRequest};
 use super::foiscsi::is_for_initiator;
-use super::function::{Function, Listener, NextHop, SERVERS, socket};
+use super::function::{Function, Listener, NextHop, socket};
 use super::limits::{COPIED_BYTES_A_TURN, REQUESTS_A_TURN};
 use crate::switch::{MacAddress, Origin, Path};
 use std::net::SocketAddr;
@@ -154,7 +154,7 @@ impl Core {
                 self.change_filter(who, request, now)
             }
             (Some(WorkRequestOpcode::OffloadTxData), EgressKind::Offload) => self.send_data(who, request),
-            (Some(opcode), EgressKind::Offload) if is_for_initiator(opcode) => {
+            (Some(opcode), EgressKind::Offload) if is_for_initiator(opcode) && !who.is_virtual() => {
                 self.initiate(who, opcode, iq, request, now)
             }
             (Some(WorkRequestOpcode::EthTxPkt), EgressKind::Ethernet(interface)) => {
@@ -238,8 +238,8 @@ impl Core {
         if !function.ingress.contains_key(&iq) {
             return Err(Fault::NoQueue { queue: iq.into() }.into());
         }
-        let base = function.servers_base();
-        let is_theirs = (base..base + SERVERS).contains(&stid);
+        let base = function.share.servers_base;
+        let is_theirs = (base..base + function.share.servers).contains(&stid);
         let is_taken = function.listeners.iter().any(|(&id, listener)| id == stid || listener.local == local);
         let status = match (is_theirs, is_taken) {
             (false, _) => CplStatus::TcamFull,

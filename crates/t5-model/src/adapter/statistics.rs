@@ -16,8 +16,22 @@ fn bytes_and_frames(counts: &CastCounts) -> [u64; 6] {
     [broadcast.bytes, broadcast.frames, multicast.bytes, multicast.frames, unicast.bytes, unicast.frames]
 }
 
-/// In the order of a physical function's statistics.
-pub(super) fn interface(counters: &InterfaceCounters) -> [u64; 17] {
+/// In the order of the statistics of a virtual function, or of a physical one.
+pub(super) fn interface(counters: &InterfaceCounters, is_virtual: bool) -> [u64; 17] {
+    if is_virtual { of_virtual(counters) } else { of_physical(counters) }
+}
+
+fn of_virtual(counters: &InterfaceCounters) -> [u64; 17] {
+    let mut all = [0; 17];
+    all[..6].copy_from_slice(&bytes_and_frames(&counters.transmitted));
+    all[6] = counters.transmit_dropped;
+    (all[7], all[8]) = (counters.offloaded.bytes, counters.offloaded.frames);
+    all[9..15].copy_from_slice(&bytes_and_frames(&counters.received));
+    all[15] = counters.receive_dropped;
+    all
+}
+
+fn of_physical(counters: &InterfaceCounters) -> [u64; 17] {
     let mut all = [0; 17];
     all[..6].copy_from_slice(&bytes_and_frames(&counters.transmitted));
     (all[6], all[7]) = (counters.offloaded.bytes, counters.offloaded.frames);

@@ -52,8 +52,10 @@ pub struct Interface {
     pub sends: bool,
     /// What it receives beside its addresses.
     pub mode: ReceiveMode,
-    /// Addresses that are also received: one bit for each value of [`MacAddress::hash_bit`].
+    /// Groups that are also received: one bit for each value of [`MacAddress::hash_bit`].
     pub hash: u64,
+    /// Whether that takes individual addresses as well, those of a list that is enforced.
+    pub hashes_individuals: bool,
     /// The only addresses that it may have and send from; none: no such list is enforced.
     pub mac_list: Option<SmallVec<[MacAddress; MAC_LIST_MAX]>>,
     /// The VLANs that it may use; none: any.
@@ -71,6 +73,7 @@ impl Interface {
             sends: false,
             mode: ReceiveMode::default(),
             hash: 0,
+            hashes_individuals: false,
             mac_list: None,
             vlan_list: None,
             counters: InterfaceCounters::default(),
@@ -89,6 +92,11 @@ impl Interface {
 
     pub(super) fn allows_vlan(&self, vlan: Option<u16>) -> bool {
         self.vlan_list.as_ref().is_none_or(|list| list.allows(vlan))
+    }
+
+    /// Whether its hash filter takes the address of one.
+    pub(super) fn hashes_one(&self, address: MacAddress) -> bool {
+        self.hashes_individuals && self.hashes(address) && self.allows_address(address)
     }
 
     pub(super) const fn hashes(&self, address: MacAddress) -> bool {

@@ -393,7 +393,7 @@ impl Switch {
             if let Some(owner) = exact.iter().next() {
                 return smallvec![(owner, Match::ExactUnicast)];
             }
-            let hashed = self.select(port, |interface| interface.hashes(destination));
+            let hashed = self.select(port, |interface| interface.hashes_one(destination));
             if hashed.clone().next().is_some() {
                 return hashed.map(|number| (number, Match::HashUnicast)).collect();
             }

@@ -1,7 +1,7 @@
 //! One suite for all ports: random conversations come out as the same PDUs with the same data over byte streams, over the loopback port, and over the
 //! adapter, within one and between two with a bad cable; and placement writes nothing but its place.
 
-use super::world::{BAD_CABLE, World, data_out};
+use super::world::{BAD_CABLE, PHYSICAL, VIRTUAL, World, data_out};
 use bytes::Bytes;
 use iscsi_pdu::Frame;
 use iscsi_transport::{
@@ -159,7 +159,9 @@ proptest! {
         converse(&turns, (port(here), port(there)));
         converse(&turns, LoopbackPort::pair());
         converse_over(&World::new(), &turns);
-        converse_over(&World::over(BAD_CABLE), &turns);
+        converse_over(&World::between(VIRTUAL), &turns);
+        converse_over(&World::over(VIRTUAL, BAD_CABLE), &turns);
+        converse_over(&World::over(PHYSICAL, BAD_CABLE), &turns);
     }
 }
 

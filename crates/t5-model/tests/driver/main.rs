@@ -1,6 +1,7 @@
 //! The driver on the model: two functions of one adapter, a target's on PF4 and an initiator's on PF5, as on the real one.
 
 mod conversations;
+mod virtual_functions;
 mod world;
 
 use iscsi_transport::{BufferPool, Digests, Flush, PduPort, PortErrorKind, Received, SoftwarePort, conformance};
@@ -9,7 +10,7 @@ use t5_hal::wire::CplStatus;
 use t5_hal::{Bus, T5Port, T5Stream};
 use t5_model::adapter::FunctionBus;
 use t5_model::switch::{MacAddress, PortNumber};
-use world::{BAD_CABLE, INITIATOR, TARGET, World, data_out, next, place};
+use world::{BAD_CABLE, INITIATOR, PHYSICAL, TARGET, VIRTUAL, World, data_out, next, place};
 
 #[test]
 fn two_functions_are_brought_up_on_one_adapter() {
@@ -26,6 +27,15 @@ fn the_port_does_what_ports_do() {
     let world = World::new();
     conformance::run(|| world.ports());
     world.is_well();
+}
+
+#[test]
+fn the_port_does_so_over_virtual_functions_too() {
+    for functions in [VIRTUAL, [VIRTUAL[0], INITIATOR], [TARGET, VIRTUAL[0]]] {
+        let world = World::between(functions);
+        conformance::run(|| world.ports());
+        world.is_well();
+    }
 }
 
 #[test]
@@ -150,7 +160,7 @@ fn what_waits_in_the_adapter_keeps_its_memory_while_pods_are_written_behind_it()
 
 #[test]
 fn two_adapters_speak_over_a_bad_cable() {
-    let world = World::over(BAD_CABLE);
+    let world = World::over(PHYSICAL, BAD_CABLE);
     let (mut initiator, mut target) = world.ports();
     let tag = place(&mut target, 64 << 10);
     let data: Vec<u8> = (0..64u32 << 10).map(|at| (at / 7) as u8).collect();

@@ -18,6 +18,10 @@ use t5_model::wire::{Wire, WireFaults};
 
 pub(crate) const TARGET: FunctionId = FunctionId::physical(4);
 pub(crate) const INITIATOR: FunctionId = FunctionId::physical(5);
+/// The target's and the initiator's.
+pub(crate) const PHYSICAL: [FunctionId; 2] = [TARGET, INITIATOR];
+/// Virtual functions that can be both, of two physical ones with one port.
+pub(crate) const VIRTUAL: [FunctionId; 2] = [FunctionId::virtual_of(0, 1), FunctionId::virtual_of(2, 16)];
 
 /// One that loses, repeats and spoils frames, and lets later ones pass.
 pub(crate) const BAD_CABLE: WireFaults = WireFaults {
@@ -44,7 +48,7 @@ impl Ticks {
 }
 
 fn bring_up(adapter: &Arc<Adapter>, id: FunctionId) -> SharedDriver<FunctionBus> {
-    let memory = Arc::new(DmaMemory::new(0x1000_0000 * u64::from(id.pf()), 32 << 20, 8 << 20));
+    let memory = Arc::new(DmaMemory::new(0x1000_0000 + (u64::from(id.to_wire()) << 32), 32 << 20, 8 << 20));
     let bus = adapter.function(id, memory);
     let start = Instant::now();
     let config = DriverConfig { seed: id.pf().into(), ..DriverConfig::default() };
@@ -66,26 +70,36 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::between(PHYSICAL)
+    }
+
+    /// Of other functions than usual.
+    pub(crate) fn between(functions: [FunctionId; 2]) -> Self {
         let ticks = Ticks(Arc::default(), 1);
         let adapter = ticks.adapter(1);
-        Self::of([Arc::clone(&adapter), adapter], None, ticks)
+        Self::of([Arc::clone(&adapter), adapter], functions, None, ticks)
     }
 
     /// One in which time stands still: nothing happens just because some has passed.
     pub(crate) fn frozen() -> Self {
         let ticks = Ticks(Arc::default(), 0);
         let adapter = ticks.adapter(1);
-        Self::of([Arc::clone(&adapter), adapter], None, ticks)
+        Self::of([Arc::clone(&adapter), adapter], PHYSICAL, None, ticks)
     }
 
-    pub(crate) fn over(faults: WireFaults) -> Self {
+    pub(crate) fn over(functions: [FunctionId; 2], faults: WireFaults) -> Self {
         let ticks = Ticks(Arc::default(), 20);
         let cable = RefCell::new([1, 2].map(|seed| Wire::new(faults, seed)));
-        Self::of([1, 2].map(|number| ticks.adapter(number)), Some(cable), ticks)
+        Self::of([1, 2].map(|number| ticks.adapter(number)), functions, Some(cable), ticks)
     }
 
-    fn of(adapters: [Arc<Adapter>; 2], cable: Option<RefCell<[Wire; 2]>>, ticks: Ticks) -> Self {
-        let (target, initiator) = (bring_up(&adapters[0], TARGET), bring_up(&adapters[1], INITIATOR));
+    fn of(
+        adapters: [Arc<Adapter>; 2],
+        functions: [FunctionId; 2],
+        cable: Option<RefCell<[Wire; 2]>>,
+        ticks: Ticks,
+    ) -> Self {
+        let (target, initiator) = (bring_up(&adapters[0], functions[0]), bring_up(&adapters[1], functions[1]));
         Self { adapters, cable, ticks, target, initiator, next_port: Cell::new(20000), start: Instant::now() }
     }
 
@@ -124,7 +138,8 @@ impl World {
     }
 
     pub(crate) fn faults(&self) -> Vec<t5_model::adapter::Fault> {
-        let drivers = self.adapters.iter().zip([TARGET, INITIATOR]);
+        let drivers =
+            self.adapters.iter().zip([&self.target, &self.initiator].map(|driver| driver.borrow().adapter().function));
         drivers.flat_map(|(adapter, id)| std::iter::from_fn(move || adapter.take_fault(id))).collect()
     }
 

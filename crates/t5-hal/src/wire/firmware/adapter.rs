@@ -65,34 +65,6 @@ bit_fields! {
         Y = 15:8;
         Z = 7:0;
     }
-
-    /// Of PFVF: how many ingress queues.
-    PfVfIngress: u32 {
-        NIQFLINT = 31:20;
-        NIQ = 19:0;
-    }
-
-    /// Of PFVF: what ports and channels, and how many egress queues.
-    PfVfEgress: u32 {
-        TYPE = 31:31;
-        CMASK = 27:24;
-        PMASK = 23:20;
-        NEQ = 19:0;
-    }
-
-    /// Of PFVF: how many interfaces and addresses.
-    PfVfInterfaces: u32 {
-        TC = 31:24;
-        NVI = 23:16;
-        NEXACTF = 15:0;
-    }
-
-    /// Of PFVF: what it may read and change.
-    PfVfCaps: u32 {
-        R_CAPS = 31:24;
-        WX_CAPS = 23:16;
-        NETHCTRL = 15:0;
-    }
 }
 
 codes! {
@@ -214,19 +186,6 @@ layout! {
         8 parameters: [Parameter; 7], "Those without a name are none.";
     }
 
-    /// What a function has.
-    PfVfCommand = "fw_pfvf_cmd", 32 {
-        0 op: CommandOp;
-        4 length: CommandLength;
-        8 ingress: PfVfIngress;
-        12 egress: PfVfEgress;
-        16 interfaces: PfVfInterfaces;
-        20 caps: PfVfCaps;
-        24 raw_queues: U16;
-        26 raw_pages: U16;
-        28 reserved: U32;
-    }
-
     /// Reads or writes inside the adapter.
     LdstCommand = "fw_ldst_cmd", 64 {
         0 op: CommandOp, "The address space is in bits 7:0.";
@@ -283,6 +242,14 @@ impl ParameterName {
     #[must_use]
     pub const fn device(which: DeviceParameter) -> Self {
         Self::new().with(Self::CLASS, ParameterClass::Device as u32).with(Self::X, which as u32)
+    }
+
+    /// A register that all functions share, for who cannot read it: its offset into BAR 0, below 2^24 (our choice).
+    #[must_use]
+    pub const fn register(offset: u32) -> Self {
+        let [_, x, y, z] = offset.to_be_bytes();
+        let name = Self::new().with(Self::CLASS, ParameterClass::Register as u32);
+        name.with(Self::X, x as u32).with(Self::Y, y as u32).with(Self::Z, z as u32)
     }
 
     /// A parameter of a function.

@@ -5,11 +5,13 @@
 mod adapter;
 mod interfaces;
 mod queues;
+mod resources;
 mod statistics;
 
 pub use adapter::*;
 pub use interfaces::*;
 pub use queues::*;
+pub use resources::*;
 pub use statistics::*;
 
 use super::bits::bit_fields;

@@ -1,194 +1,30 @@
 //! A driver that means harm, beside two that do not: the adapter neither falls nor lets it out of what it was given.
 
+mod guest;
+mod virtual_functions;
+
+use guest::{
+    BASE, DESCRIPTORS, HOSTILE, Hostile, VICTIM, VICTIM_BASE, VIRTUAL, adapter, command, refusal, snapshot, victim,
+};
 use proptest::prelude::*;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use t5_hal::Bus;
-use t5_hal::dma::DmaMemory;
-use t5_hal::driver::{Driver, DriverConfig, DriverError, DriverEvent, OffloadMode, execute};
+use t5_hal::driver::{DriverEvent, OffloadMode};
 use t5_hal::registers::*;
 use t5_hal::wire::*;
-use t5_model::adapter::{Adapter, Fault, FunctionBus};
+use t5_model::adapter::Fault;
 use t5_model::switch::{InterfaceNumber, MacAddress, PortNumber};
 use t5_model::tcp::{Connection, ConnectionConfig, LinkHeader, Tuple, checksum};
 use zerocopy::IntoBytes;
 
-const HOSTILE: FunctionId = FunctionId::physical(2);
-const VICTIM: FunctionId = FunctionId::physical(4);
-const BASE: u64 = 0x2000_0000;
-const VICTIM_BASE: u64 = 0x4000_0000;
-const RING_BYTES: usize = 64 << 10;
-const ENTRIES: u16 = 64;
-const DESCRIPTORS: u16 = 64;
-
-fn adapter() -> Arc<Adapter> {
-    let ticks = AtomicU64::new(0);
-    Adapter::new(1, 7, Box::new(move || Duration::from_micros(ticks.fetch_add(1, Ordering::Relaxed))))
-}
-
-fn command<C: FirmwareCommand>(bus: &FunctionBus, command: &C) -> Result<C, DriverError> {
-    let start = Instant::now();
-    execute(bus, command, &mut || start)
-}
-
-fn refusal<C: FirmwareCommand + std::fmt::Debug>(bus: &FunctionBus, asked: &C) -> Option<ReturnCode> {
-    match command(bus, asked) {
-        Err(DriverError::Refused { code, .. }) => code,
-        other => panic!("it should be refused: {other:?}"),
-    }
-}
-
-/// The hostile function, with an ingress queue and three egress queues.
-struct Hostile {
-    bus: FunctionBus,
-    vi: u16,
-    mac: [u8; 6],
-    iq: u16,
-    free_list: u32,
-    /// Number and address of each egress queue.
-    egress: [(u32, u64); 3],
-}
-
-impl Hostile {
-    fn new(adapter: &Arc<Adapter>) -> Self {
-        Self::with_rings(adapter, [0, 8192, 12288, 20480, 28672].map(|at| BASE + at))
-    }
-
-    /// With its rings at those addresses: of the ingress queue, of its free list, and of the egress queues.
-    fn with_rings(adapter: &Arc<Adapter>, [entries, buffers, egress @ ..]: [u64; 5]) -> Self {
-        let bus = adapter.function(HOSTILE, Arc::new(DmaMemory::new(BASE, RING_BYTES, 1 << 20)));
-        let made = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
-        let target = HOSTILE.to_wire();
-        let mut ask = ViCommand::request(Access::EXEC_WRITE, target);
-        ask.length = made(ask.length);
-        let made_vi = command(&bus, &ask).unwrap();
-        let (vi, mac) = (made_vi.kind.get(ViType::VIID), made_vi.mac);
-
-        let mut ask = IqCommand::request(Access::EXEC_WRITE, target);
-        ask.length = made(ask.length);
-        ask.flags = IqFlags::new().with(IqFlags::IQESIZE, 2);
-        (ask.size, ask.address) = (ENTRIES.into(), entries.into());
-        (ask.free_list0_size, ask.free_list0_address) = (3.into(), buffers.into());
-        let made_iq = command(&bus, &ask).unwrap();
-        let (iq, free_list) = (made_iq.iq.get(), made_iq.free_list0.get().into());
-
-        let fetch = EgressFetch::new().with(EgressFetch::IQID, iq.into());
-        let size = EgressSize::new().with(EgressSize::EQSIZE, u32::from(DESCRIPTORS) + 1);
-        let mut ask = EqOffloadCommand::request(Access::EXEC_WRITE, target);
-        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, egress[0].into());
-        let offload = command(&bus, &ask).unwrap().eq.get(EgressId::EQID);
-        let mut ask = EqCtrlCommand::request(Access::EXEC_WRITE, target);
-        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, egress[1].into());
-        let control = command(&bus, &ask).unwrap().eq.get(CtrlEgressId::EQID);
-        let mut ask = EqEthCommand::request(Access::EXEC_WRITE, target);
-        (ask.length, ask.fetch, ask.size, ask.address) = (made(ask.length), fetch, size, egress[2].into());
-        ask.flags = EthEgressFlags::new().with(EthEgressFlags::VIID, vi.into());
-        let ethernet = command(&bus, &ask).unwrap().eq.get(EgressId::EQID);
-        let mut enable = ViEnableCommand::request(Access::EXEC_WRITE, vi.into());
-        enable.length = enable.length.with_bit(ViEnableLength::IEN, true).with_bit(ViEnableLength::EEN, true);
-        command(&bus, &enable).unwrap();
-        let mut spread = RssViConfigCommand::request(Access::WRITE, vi.into());
-        spread.flags = RssViFlags::new().with(RssViFlags::DEFAULTQ, iq.into());
-        command(&bus, &spread).unwrap();
-        let mut own = ViMacCommand::request(Access::WRITE, vi.into());
-        own.entries[0].index = ViMacIndex::new().with_bit(ViMacIndex::VALID, true).with(ViMacIndex::IDX, MAC_ADD);
-        own.entries[0].address = mac;
-        command(&bus, &own).unwrap();
-        Self {
-            bus,
-            vi,
-            mac,
-            iq,
-            free_list,
-            egress: [(offload, egress[0]), (control, egress[1]), (ethernet, egress[2])],
-        }
-    }
-
-    /// Fills a whole egress queue and rings for some of it.
-    fn send(&self, queue: usize, bytes: &[u8], descriptors: u32) {
-        let (id, address) = self.egress[queue];
-        for at in 0..u64::from(DESCRIPTORS) {
-            let end = bytes.len().min(64);
-            self.bus.memory().write(address + at * 64, &bytes[..end]).unwrap();
-        }
-        self.bus.memory().write(address, &bytes[..bytes.len().min(4096)]).unwrap();
-        self.ring(id, descriptors);
-        self.bus.poll();
-    }
-
-    fn ring(&self, id: u32, descriptors: u32) {
-        let word = QueueDoorbell::new().with(QueueDoorbell::QID, id).with(QueueDoorbell::PIDX, descriptors & 0x1fff);
-        self.bus.write_register(MY_PF + KDOORBELL, word.value());
-    }
-
-    /// Sends a frame that is a piece of its memory's buffers, by way of the switch.
-    fn send_frame(&self, destination: [u8; 6], length: u16) {
-        self.send(2, &self.frame_request(destination, length), 1);
-    }
-
-    fn frame_request(&self, destination: [u8; 6], length: u16) -> Vec<u8> {
-        let header = [&destination[..], &[2, 0, 0, 0, 0, 9, 0x88, 0xb5]].concat();
-        self.bus.memory().write(self.bus.memory().buffers(), &header).unwrap();
-        let core = TxPktCore { length: length.into(), ..TxPktCore::default() };
-        let mut rest = core.as_bytes().to_vec();
-        let address = self.bus.memory().buffers();
-        UlpList::encode(&[Piece { address, length: length.into() }], &mut rest);
-        let request = EthTxPktVm {
-            op: WorkRequestOp::of(WorkRequestOpcode::EthTxPktVm, size_of::<TxPktCore>() as u32),
-            flow: WorkRequestFlow::of(0, size_of::<EthTxPktVm>() + rest.len()),
-            ..EthTxPktVm::default()
-        };
-        [request.as_bytes(), &rest].concat()
-    }
-
-    /// Sends a message by the control queue.
-    fn request(&self, message: impl IntoBytes + zerocopy::Immutable) {
-        self.send(1, message.as_bytes(), 1);
-    }
-
-    fn options(&self) -> Opt0 {
-        Opt0::new().with(Opt0::SMAC_SEL, u64::from(ViId::from_value(self.vi).get(ViId::VIN)) << 1)
-    }
-
-    fn open_request(&self) -> ActOpenReq {
-        let (local_ip, peer_ip) = ([10, 0, 0, 8], [10, 0, 0, 9]);
-        let ends = ActOpenReq { local_ip, peer_ip, ..ActOpenReq::new(0, u32::from(self.iq) << 14) };
-        ActOpenReq { local_port: 1.into(), peer_port: 2.into(), ..ends }
-    }
-
-    /// Begins a connection to nobody: the first of the adapter.
-    fn open(&self) {
-        let row = u32::from(ViId::from_value(self.vi).get(ViId::VIN));
-        let params = SmtParams::new().with(SmtParams::IDX, row);
-        self.request(SmtWriteReq { params, source_mac0: self.mac, ..SmtWriteReq::new(0, 0) });
-        let params = L2tParams::new().with_bit(L2tParams::NOREPLY, true);
-        let hop = L2tWriteReq { params, vlan: 0xfff.into(), ..L2tWriteReq::new(0, 0) };
-        self.request(L2tWriteReq { destination_mac: [2, 0, 0, 0, 0, 9], ..hop });
-        self.request(ActOpenReq { opt0: self.options(), ..self.open_request() });
-        assert_eq!((self.fault(), self.bus.adapter().connections()), (None, 1));
-    }
-
-    fn fault(&self) -> Option<Fault> {
-        self.bus.adapter().take_fault(HOSTILE)
-    }
-}
-
-fn victim(adapter: &Arc<Adapter>) -> Driver<FunctionBus> {
-    let bus = adapter.function(VICTIM, Arc::new(DmaMemory::new(VICTIM_BASE, 8 << 20, 1 << 20)));
-    let start = Instant::now();
-    Driver::bring_up(bus, DriverConfig::default(), &mut || start).unwrap()
-}
-
-fn snapshot(memory: &DmaMemory) -> Vec<u8> {
-    let mut bytes = vec![0; (memory.end() - memory.base()) as usize];
-    memory.read(memory.base(), &mut bytes).unwrap();
-    bytes
-}
-
 /// Where something stands that could stand there, or at the end of all addresses, or anywhere.
 fn anywhere(usual: u64) -> impl Strategy<Value = u64> {
     prop_oneof![2 => Just(usual), 1 => (0..128u64).prop_map(|at| u64::MAX - at), 1 => any::<u64>()]
+}
+
+/// The target's function, or a virtual one.
+fn functions() -> impl Strategy<Value = FunctionId> {
+    prop_oneof![Just(HOSTILE), Just(VIRTUAL)]
 }
 
 /// A work request of each kind, with fields that look right and others that do not.
@@ -221,10 +57,10 @@ fn work_request() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn whatever_is_asked_stays_inside(requests in prop::collection::vec((0..3usize, work_request(), 0..80u32), 1..30)) {
+    fn whatever_is_asked_stays_inside(function in functions(), requests in prop::collection::vec((0..3usize, work_request(), 0..80u32), 1..30)) {
         let adapter = adapter();
         let victim = victim(&adapter);
-        let hostile = Hostile::new(&adapter);
+        let hostile = Hostile::of(&adapter, function);
         let before = snapshot(victim.bus().memory());
         for (queue, bytes, descriptors) in &requests {
             hostile.send(*queue, bytes, *descriptors);
@@ -238,13 +74,13 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_written_to_registers_is_taken(writes in prop::collection::vec((any::<u32>(), any::<u32>(), 0..4u8), 0..60)) {
+    fn whatever_is_written_to_registers_is_taken(function in functions(), writes in prop::collection::vec((any::<u32>(), any::<u32>(), 0..4u8), 0..60)) {
         let adapter = adapter();
-        let hostile = Hostile::new(&adapter);
+        let hostile = Hostile::of(&adapter, function);
         for (offset, value, kind) in writes {
             match kind {
                 0 => hostile.bus.write_register(offset, value),
-                1 => hostile.bus.write_register(MY_PF + offset % 0x400, value),
+                1 => hostile.bus.write_register(hostile.registers() + offset % 0x400, value),
                 2 => hostile.bus.write_doorbell(offset % 0x4000, value),
                 _ => _ = hostile.bus.read_register(offset),
             }
@@ -254,11 +90,12 @@ proptest! {
 
     #[test]
     fn rings_that_stand_anywhere_are_taken(
+        function in functions(),
         entries in anywhere(BASE), list in anywhere(BASE + 8192), offload in anywhere(BASE + 12288),
         control in anywhere(BASE + 20480), buffers in anywhere(BASE + (64 << 10)),
     ) {
         let adapter = adapter();
-        let hostile = Hostile::with_rings(&adapter, [entries, list, offload, control, BASE + 28672]);
+        let hostile = Hostile::with_rings(&adapter, function, [entries, list, offload, control, BASE + 28672]);
         for at in 0..16 {
             let _ = hostile.bus.memory().store(list.wrapping_add(8 * at), buffers.to_be_bytes());
         }
@@ -274,17 +111,18 @@ proptest! {
     }
 
     #[test]
-    fn whatever_stands_in_the_mailbox_is_answered(mut message in prop::collection::vec(any::<u8>(), 64), opcode in 0..CommandOpcode::ALL.len(), len16 in 0..6u8) {
+    fn whatever_stands_in_the_mailbox_is_answered(function in functions(), mut message in prop::collection::vec(any::<u8>(), 64), opcode in 0..CommandOpcode::ALL.len(), len16 in 0..6u8) {
         let adapter = adapter();
-        let hostile = Hostile::new(&adapter);
+        let hostile = Hostile::of(&adapter, function);
         (message[0], message[7]) = (CommandOpcode::ALL[opcode].to_wire(), len16);
+        let mailbox = MailboxRegisters::of(function.is_virtual());
         let message: [u8; 64] = message.try_into().unwrap();
         for index in 0..16 {
-            hostile.bus.write_register(MY_PF + MAILBOX_DATA + 4 * index, mailbox_register(&message, index as usize));
+            hostile.bus.write_register(mailbox.data + 4 * index, mailbox_register(&message, index as usize));
         }
-        hostile.bus.write_register(MY_PF + MAILBOX_CONTROL, 8 | u32::from(MailboxOwner::Firmware.to_wire()));
+        hostile.bus.write_register(mailbox.control, 8 | u32::from(MailboxOwner::Firmware.to_wire()));
         hostile.bus.poll();
-        let owner = hostile.bus.read_register(MY_PF + MAILBOX_CONTROL) & 3;
+        let owner = hostile.bus.read_register(mailbox.control) & 3;
         prop_assert_eq!(owner, u32::from(MailboxOwner::Driver.to_wire()));
     }
 }
