@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use t5_hal::Bus;
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::execute;
-use t5_hal::registers::{KDOORBELL, MAILBOX_CONTROL, MAILBOX_DATA, MY_PF};
+use t5_hal::registers::{KDOORBELL, MY_PF, MailboxRegisters};
 use t5_hal::wire::*;
 use t5_model::adapter::{Adapter, FunctionBus};
 use t5_model::switch::PortNumber;
 
-const GUEST: FunctionId = FunctionId::physical(5);
+/// The guest has a physical function, or a virtual one.
+const GUESTS: [FunctionId; 2] = [FunctionId::physical(5), FunctionId::virtual_of(0, 1)];
 const BASE: u64 = 0x2000_0000;
 /// Where the rings of the guest are: of the ingress queue, of its free list, and of the egress queue.
 const RINGS: [u64; 3] = [BASE, BASE + 8192, BASE + 12288];
@@ -22,13 +23,17 @@ const STEPS_MAX: usize = 256;
 
 /// What a guest does, a step after the other.
 pub fn t5_guest(input: &[u8]) {
+    GUESTS.into_iter().for_each(|guest| play(guest, input));
+}
+
+fn play(guest: FunctionId, input: &[u8]) {
     let ticks = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&ticks);
     let adapter = Adapter::new(1, 7, Box::new(move || Duration::from_micros(clock.fetch_add(1, Ordering::Relaxed))));
     let other = Arc::new(DmaMemory::new(0x4000_0000, 4096, 4096));
     other.write(other.base(), &[0xee; 8192]).expect("it is inside");
     let _other = adapter.function(FunctionId::physical(4), Arc::clone(&other));
-    let bus = adapter.function(GUEST, Arc::new(DmaMemory::new(BASE, 32 << 10, 32 << 10)));
+    let bus = adapter.function(guest, Arc::new(DmaMemory::new(BASE, 32 << 10, 32 << 10)));
     let Some(queue) = make_queues(&bus) else { panic!("queues can be made") };
 
     let mut input = input;
@@ -49,13 +54,14 @@ pub fn t5_guest(input: &[u8]) {
 fn step(input: &mut &[u8], adapter: &Adapter, bus: &FunctionBus, queue: u32, ticks: &AtomicU64) {
     match take_byte(input) % 7 {
         0 => {
+            let mailbox = MailboxRegisters::of(bus.is_virtual());
             for (at, word) in take(input, 64).chunks(4).enumerate() {
                 let mut bytes = [0; 4];
                 bytes[..word.len()].copy_from_slice(word);
-                bus.write_register(MY_PF + MAILBOX_DATA + 4 * at as u32, u32::from_be_bytes(bytes));
+                bus.write_register(mailbox.data + 4 * at as u32, u32::from_be_bytes(bytes));
             }
             // VALID, and the firmware's.
-            bus.write_register(MY_PF + MAILBOX_CONTROL, 9);
+            bus.write_register(mailbox.control, 9);
         }
         1 => {
             let count = take_byte(input) % 33;
@@ -71,7 +77,7 @@ fn step(input: &mut &[u8], adapter: &Adapter, bus: &FunctionBus, queue: u32, tic
             ring(bus, queue, request.len().div_ceil(64) as u32);
         }
         2 => {
-            let offset = MY_PF + u32::from(take_byte(input)) * 4;
+            let offset = registers(bus) + u32::from(take_byte(input)) * 4;
             bus.write_register(offset, word(input));
         }
         3 => {
@@ -95,9 +101,14 @@ fn word(input: &mut &[u8]) -> u32 {
     u32::from_be_bytes([take_byte(input), take_byte(input), take_byte(input), take_byte(input)])
 }
 
+/// Where the guest's own registers begin.
+fn registers(bus: &FunctionBus) -> u32 {
+    if bus.is_virtual() { 0 } else { MY_PF }
+}
+
 fn ring(bus: &FunctionBus, queue: u32, count: u32) {
     let word = QueueDoorbell::new().with(QueueDoorbell::QID, queue).with(QueueDoorbell::PIDX, count);
-    bus.write_register(MY_PF + KDOORBELL, word.value());
+    bus.write_register(registers(bus) + KDOORBELL, word.value());
 }
 
 /// An interface, an ingress queue with a free list, and an egress queue, whose number it gives.
@@ -105,7 +116,7 @@ fn make_queues(bus: &FunctionBus) -> Option<u32> {
     let start = Instant::now();
     let mut clock = || start;
     let made = |length: AllocLength| length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
-    let target = GUEST.to_wire();
+    let target = bus.function().to_wire();
     let mut ask = ViCommand::request(Access::EXEC_WRITE, target);
     ask.length = made(ask.length);
     execute(bus, &ask, &mut clock).ok()?;
