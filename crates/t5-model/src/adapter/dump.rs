@@ -11,7 +11,7 @@ impl fmt::Debug for Adapter {
         let mut adapter = formatter.debug_struct("Adapter");
         adapter.field("is_rung", &self.is_rung());
         let Some(core) = self.core.try_lock() else { return adapter.finish_non_exhaustive() };
-        let functions: Vec<_> = core.functions.iter().flatten().map(|function| FunctionDump(function)).collect();
+        let functions: Vec<_> = core.functions.iter().map(FunctionDump).collect();
         let flows: Vec<_> = core.flows.iter().map(|(tid, flow)| FlowDump(tid, flow)).collect();
         adapter
             .field("now", &self.now())

@@ -184,7 +184,7 @@ impl Core {
 
     /// Whose interface an address is: of a function of this adapter that listens there.
     fn resolve(&self, peer: SocketAddr) -> Option<MacAddress> {
-        let mut functions = self.functions.iter().flatten();
+        let mut functions = self.functions.iter();
         let function = functions.find(|function| function.listener(peer).is_some())?;
         function.sources.values().next().copied()
     }

@@ -42,9 +42,7 @@ impl Core {
     }
 
     fn blame(&mut self, interface: InterfaceNumber, refusal: Refusal) {
-        if let Some(function) =
-            self.functions.iter_mut().flatten().find(|function| function.interfaces.contains(interface))
-        {
+        if let Some(function) = self.functions.iter_mut().find(|function| function.interfaces.contains(interface)) {
             function.fault(refusal.into());
         }
     }
@@ -74,7 +72,7 @@ impl Core {
         frame: &[u8],
         now: Duration,
     ) {
-        let owner = self.functions.iter().flatten().find(|function| function.interfaces.contains(interface));
+        let owner = self.functions.iter().find(|function| function.interfaces.contains(interface));
         let Some(who) = owner.map(|function| function.id) else { return };
         let Some(ethernet) = EthernetHeader::decode(frame) else { return };
         let packet = &frame[ethernet.length..];

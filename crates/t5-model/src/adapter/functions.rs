@@ -1,5 +1,6 @@
 //! What there is once for each function of an adapter.
 
+use super::function::Function;
 use std::ops::{Index, IndexMut};
 use t5_hal::wire::FunctionId;
 
@@ -50,10 +51,6 @@ impl<T> PerFunction<T> {
     pub(super) fn iter(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
     }
-
-    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
-        self.0.iter_mut()
-    }
 }
 
 /// Of a function that there is: which is looked at where a driver takes it.
@@ -68,6 +65,56 @@ impl<T> Index<FunctionId> for PerFunction<T> {
 impl<T> IndexMut<FunctionId> for PerFunction<T> {
     fn index_mut(&mut self, function: FunctionId) -> &mut T {
         &mut self.0[place(function).expect("the adapter has that function")]
+    }
+}
+
+/// The functions that have a driver, by their names. What is done for each takes as long as there are up to the last one of them, not as there
+/// could be.
+#[derive(Debug)]
+pub(super) struct Attached {
+    all: PerFunction<Option<Box<Function>>>,
+    /// Behind the last one that has ever had a driver.
+    end: usize,
+}
+
+impl Attached {
+    /// None.
+    pub(super) fn new() -> Self {
+        Self { all: PerFunction::new(|_| None), end: 0 }
+    }
+
+    /// A function has a driver from now on.
+    pub(super) fn attach(&mut self, function: Function) {
+        let id = function.id;
+        self.end = self.end.max(place(id).expect("the adapter has that function") + 1);
+        self.all[id] = Some(function.into());
+    }
+
+    /// Their names, and some more.
+    pub(super) fn names(&self) -> impl Iterator<Item = FunctionId> + use<> {
+        functions().take(self.end)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Function> + Clone {
+        self.all.0[..self.end].iter().flatten().map(|function| &**function)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Function> {
+        self.all.0[..self.end].iter_mut().flatten().map(|function| &mut **function)
+    }
+}
+
+impl Index<FunctionId> for Attached {
+    type Output = Option<Box<Function>>;
+
+    fn index(&self, function: FunctionId) -> &Self::Output {
+        &self.all[function]
+    }
+}
+
+impl IndexMut<FunctionId> for Attached {
+    fn index_mut(&mut self, function: FunctionId) -> &mut Self::Output {
+        &mut self.all[function]
     }
 }
 

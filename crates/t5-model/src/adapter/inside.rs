@@ -36,7 +36,7 @@ impl Core {
     pub(super) fn find_other_end(&self, tid: u32) -> Option<u32> {
         let flow = &self.flows[tid as usize];
         let tuple = Tuple { local: flow.tuple.peer, peer: flow.tuple.local };
-        let interfaces = self.functions.iter().flatten().flat_map(|function| function.interfaces.iter());
+        let interfaces = self.functions.iter().flat_map(|function| function.interfaces.iter());
         interfaces
             .into_iter()
             .find_map(|interface| self.by_tuple.get(&(interface, tuple)).copied().filter(|other| *other != tid))

@@ -44,7 +44,7 @@ use crate::tcp::{Tuple, checksum};
 use doorbells::{Doorbell, Doorbells};
 use flow::Flow;
 use function::Function;
-use functions::PerFunction;
+use functions::{Attached, PerFunction};
 use iscsi_pdu::digest::DIGEST_LENGTH;
 use parking_lot::{Mutex, MutexGuard};
 use profile::Grant;
@@ -80,7 +80,7 @@ pub struct Adapter {
 struct Core {
     /// In the addresses of its interfaces.
     number: u8,
-    functions: PerFunction<Option<Box<Function>>>,
+    functions: Attached,
     /// What each function may have and do.
     grants: PerFunction<Grant>,
     /// The function whose driver is in charge of the adapter, and whether it has made it begin.
@@ -115,7 +115,7 @@ impl Adapter {
     pub fn new(number: u8, seed: u64, clock: Clock) -> Arc<Self> {
         let core = Core {
             number,
-            functions: PerFunction::new(|_| None),
+            functions: Attached::new(),
             grants: PerFunction::new(Grant::new),
             master: None,
             initialized: false,
@@ -151,7 +151,7 @@ impl Adapter {
     pub fn function(self: &Arc<Self>, id: FunctionId, memory: Arc<DmaMemory>) -> FunctionBus {
         let mut core = self.core.lock();
         core.reset_function(id);
-        core.functions[id] = Some(Function::new(id, Arc::clone(&memory)).into());
+        core.functions.attach(Function::new(id, Arc::clone(&memory)));
         FunctionBus::new(Arc::clone(self), id, memory)
     }
 
@@ -202,16 +202,16 @@ impl Adapter {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let core = self.core.lock();
-        let functions = core.functions.iter().flatten();
+        let functions = core.functions.iter();
         if self.is_rung()
             || !core.ready.is_empty()
             || !core.frames.is_empty()
-            || functions.clone().any(|function| function.has_requests())
+            || functions.clone().any(Function::has_requests)
         {
             return Some(Duration::ZERO);
         }
         let timer = core.timers.first().map(|&(at, _)| at);
-        functions.filter_map(|function| function.poll_timeout()).chain(timer).min()
+        functions.filter_map(Function::poll_timeout).chain(timer).min()
     }
 
     /// A fault of a function's driver that nobody has asked about.
@@ -277,13 +277,11 @@ impl Core {
     /// Takes the doorbells that were rung.
     fn hear(&mut self, doorbells: &PerFunction<Doorbells>, now: Duration) {
         let mut heard = std::mem::take(&mut self.heard);
-        for (function, doorbells) in self.functions.iter_mut().zip(doorbells.iter()) {
-            let lost = doorbells.take(&mut heard);
-            if let (true, Some(function)) = (lost, &mut *function) {
+        for function in self.functions.iter_mut() {
+            if doorbells[function.id].take(&mut heard) {
                 function.fault(Fault::Doorbells);
             }
             for doorbell in heard.drain(..) {
-                let Some(function) = function else { continue };
                 match doorbell {
                     Doorbell::Word { offset, value } => function.write_doorbell(offset, value, now),
                     Doorbell::Descriptor { offset } => function.write_descriptor(offset),
@@ -295,7 +293,7 @@ impl Core {
 
     fn poll(&mut self, now: Duration, woken: &mut Vec<Waker>) -> bool {
         let mut busy = false;
-        for who in functions() {
+        for who in self.functions.names() {
             busy |= self.run_firmware(who);
             busy |= self.run_egress(who, now);
             self.wake_stalled(who);
@@ -314,7 +312,7 @@ impl Core {
             self.run_flow(tid, now);
         }
         busy |= self.run_frames(now);
-        for function in self.functions.iter_mut().flatten() {
+        for function in self.functions.iter_mut() {
             function.flush(now, woken);
         }
         let carriers = self.carriers.iter().zip(&self.wires).filter(|(_, wire)| !wire.is_empty());
@@ -345,7 +343,7 @@ impl Core {
         self.forget_all(|flow| flow.owner == who);
         let mut new = Function::new(who, Arc::clone(&old.memory));
         new.keep_of(*old);
-        self.functions[who] = Some(new.into());
+        self.functions.attach(new);
         if !who.is_virtual() {
             self.grants[who] = Grant::new(who);
         }
