@@ -1,8 +1,8 @@
 //! Records of units beside their blocks, each in a file of a folder.
 //!
 //! A power cut at any moment leaves a record as it was or as it is to be: the new one is written beside the old, checked in full by a
-//! CRC32C when it is read, made durable, and then renamed over the old one. What cannot be read is an error and never an empty record, since
-//! whoever relied on it must not find it gone.
+//! CRC32C when it is read, made durable, and then renamed over the old one. What cannot be read is never an empty record, since whoever relied
+//! on it must not find it gone: it is an error, or of reservations one that tells the unit to let nobody in.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use scsi_block::Kept;
 use scsi_block::io::{IoError, Record};
+use scsi_block::reservations::in_place_of_damaged;
 
 /// First bytes of a record's file: what it is, and the version of its form.
 const MAGIC: &[u8; 8] = b"FERRREC\x01";
@@ -69,8 +70,8 @@ pub enum RecordsError {
     Thread(io::Error),
     /// A file is no record, or damaged.
     #[error(
-        "{} is damaged or no record of this unit: restore it from a copy, or remove it to start without what it held, such as reservations \
-         that keep other hosts from writing",
+        "{} is damaged or no record of this unit: restore it from a copy, or remove it to start without what it held, such as a sanitize \
+         that was not over",
         .0.display()
     )]
     Damaged(PathBuf),
@@ -109,10 +110,11 @@ impl Records {
         }
     }
 
-    /// All records of a unit, whoever has them.
+    /// All records of a unit, whoever has them. In the place of a damaged one of reservations is what tells the unit so; the file stays as it is
+    /// until the unit has another to be kept.
     ///
     /// # Errors
-    /// The folder or a record cannot be read.
+    /// The folder or a record cannot be read, or one of another kind is damaged.
     pub fn load(&self, unit: &str) -> Result<Kept, RecordsError> {
         let wrong = |error| RecordsError::Io { path: self.folder.clone(), error };
         let prefix = format!("{}.", escaped(unit));
@@ -122,7 +124,11 @@ impl Records {
             let file = entry.file_name();
             let name = file.to_str().and_then(|file| file.strip_prefix(&prefix));
             if let Some(name) = name.filter(|name| !name.ends_with(UNFINISHED)) {
-                kept.insert(name.to_owned(), read(&entry.path(), unit, name)?);
+                let content = match read(&entry.path(), unit, name) {
+                    Err(RecordsError::Damaged(path)) => in_place_of_damaged(name).ok_or(RecordsError::Damaged(path))?,
+                    read => read?,
+                };
+                kept.insert(name.to_owned(), content);
             }
         }
         Ok(kept)
@@ -281,15 +287,20 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_is_an_error_whatever_is_wrong_with_it() {
+    fn a_damaged_record_is_an_error_or_known_to_be_lost_whatever_is_wrong_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let records = open(folder.path()).of_unit("disk/1").unwrap();
         records.keep(&record(1, b"content")).unwrap();
+        let mode = folder.path().join("disk%2f1.mode");
         let whole = fs::read(file(folder.path())).unwrap();
         let damaged = |bytes: &[u8]| {
-            fs::write(file(folder.path()), bytes).unwrap();
+            fs::write(&mode, bytes).unwrap();
             let error = records.load().unwrap_err();
             assert!(matches!(error, RecordsError::Damaged(_)) && error.to_string().contains("remove it"), "{error}");
+            fs::remove_file(&mode).unwrap();
+            fs::write(file(folder.path()), bytes).unwrap();
+            assert_eq!(records.load().unwrap()["reservations"], in_place_of_damaged("reservations").unwrap());
+            assert_eq!(fs::read(file(folder.path())).unwrap(), bytes, "it stays for who can mend it");
         };
         (0..whole.len()).for_each(|end| damaged(&whole[..end]));
         for place in 0..whole.len() {
@@ -299,6 +310,8 @@ mod tests {
         }
         damaged(&encode("disk/2", "reservations", b"content"));
         damaged(&vec![0; RECORD_BYTES_MAX + 1]);
+        records.keep(&record(2, b"new")).unwrap();
+        assert_eq!(records.load().unwrap()["reservations"], b"new"[..]);
     }
 
     #[test]

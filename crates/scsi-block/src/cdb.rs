@@ -225,7 +225,7 @@ impl Cdb {
     pub(crate) fn needs(&self) -> Needs {
         match self.operation() {
             Operation::StartStopUnit if self.has(Field::Start) && !self.has(Field::PowerCondition) => {
-                LOOKING.union(Needs::CHANGE)
+                LOOKING.union(Needs::CHANGE) - Needs::KNOWN
             }
             Operation::PreventAllowMediumRemoval if !self.has(Field::Prevent) => LOOKING - Needs::UNRESERVED,
             _ => self.row.needs,

@@ -231,6 +231,7 @@ pub(crate) fn plan(context: &Context<'_>, cdb: &Cdb) -> Result<Plan, Refusal> {
             reserving::persist_out(cdb, OutAction::RegisterAndIgnoreExistingKey)?
         }
         Op::PersistRegisterAndMove => reserving::persist_out(cdb, OutAction::RegisterAndMove)?,
+        Op::PersistReplaceLostReservation => reserving::persist_out(cdb, OutAction::ReplaceLostReservation)?,
         Op::StartStopUnit => removal::start_stop(context, cdb)?,
         Op::PreventAllowMediumRemoval => removal::prevent_allow(context, cdb)?,
         Op::ReadCapacity10 => Plan::Done(reports::read_capacity_10(context.unit)),

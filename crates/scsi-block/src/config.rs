@@ -10,7 +10,7 @@ use crate::io::Geometry;
 use crate::mode::ModeSettings;
 use crate::opcodes::Operation;
 use crate::protection::ProtectionType;
-use crate::reservations::UnknownForm;
+use crate::reservations::{self, UnknownForm};
 use crate::vpd::{ManagementAddress, ManagementAddresses};
 
 /// Everything that makes one logical unit.
@@ -252,6 +252,11 @@ impl LogicalUnitConfig {
     /// Blocks of which a WRITE ATOMIC has a whole number, and at a multiple of which it begins: a physical block.
     pub(crate) fn atomic_unit(&self) -> u64 {
         1 << self.physical_block_exponent
+    }
+
+    /// Whether the record of its reservations is damaged: then a unit refuses nearly everything until REPLACE LOST RESERVATION (SPC-4 5.13.5.3).
+    pub fn has_lost_reservations(&self) -> bool {
+        self.kept.as_ref().is_some_and(reservations::are_lost)
     }
 
     /// Bytes that the store has for each block.

@@ -66,6 +66,7 @@ pub enum Operation {
     PersistPreemptAndAbort,
     PersistRegisterAndIgnoreExistingKey,
     PersistRegisterAndMove,
+    PersistReplaceLostReservation,
     Read32,
     Verify32,
     Write32,

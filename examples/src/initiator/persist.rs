@@ -43,6 +43,8 @@ pub(super) enum Persist {
     Preempt(Preempt),
     /// Gives the reservation to another initiator port
     Move(Move),
+    /// Reserves a unit that refuses all because the target does not know any more who has reserved it
+    Replace(Replace),
 }
 
 #[derive(Debug, Args)]
@@ -157,6 +159,24 @@ pub(super) struct Move {
     place: Place,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Replace {
+    /// Key to be registered
+    #[arg(long, value_name = "KEY", value_parser = parse::key)]
+    new_key: u64,
+
+    /// What others may not do then
+    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    kind: TypeName,
+
+    /// Keeps reservation and registration over a loss of power (APTPL)
+    #[arg(long)]
+    persist: bool,
+
+    #[command(flatten)]
+    place: Place,
+}
+
 /// Types of reservations, as flags name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TypeName {
@@ -234,6 +254,10 @@ pub(super) fn run(persist: &Persist) -> Result<(), Failure> {
                 initiator_port: to.initiator_port.clone(),
             };
             to.place.send(OutAction::RegisterAndMove, None, list.encode())
+        }
+        Persist::Replace(Replace { new_key, kind, persist, place }) => {
+            let list = OutList { action_key: *new_key, persist: *persist, ..OutList::default() };
+            place.send(OutAction::ReplaceLostReservation, Some((*kind).into()), list.encode())
         }
     }
 }
@@ -320,12 +344,14 @@ fn capabilities_for_people(capabilities: &Capabilities) -> String {
     };
     format!(
         "survives a loss of power (APTPL)   {}, {}\nregisters others (SPEC_I_PT)       {}\n\
-         all target ports (ALL_TG_PT)       {}\nRESERVE of holders is taken (CRH)  {}\ntypes                              {types}",
+         all target ports (ALL_TG_PT)       {}\nRESERVE of holders is taken (CRH)  {}\n\
+         lost ones are replaced (RLR_C)     {}\ntypes                              {types}",
         if capabilities.can_persist { "possible" } else { "not possible" },
         if capabilities.persists { "in force" } else { "not in force" },
         says(capabilities.specifies_initiator_ports),
         says(capabilities.all_target_ports),
         says(capabilities.compatible_reservation_handling),
+        says(capabilities.replaces_lost),
     )
 }
 
@@ -336,6 +362,7 @@ fn capabilities_for_programs(capabilities: &Capabilities) -> Value {
         "specifies_initiator_ports": capabilities.specifies_initiator_ports,
         "all_target_ports": capabilities.all_target_ports,
         "compatible_reservation_handling": capabilities.compatible_reservation_handling,
+        "replaces_lost": capabilities.replaces_lost,
         "types": capabilities.types.as_ref().map(|types| types.iter().map(|kind| kind.name()).collect::<Vec<_>>()),
     })
 }

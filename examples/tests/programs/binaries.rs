@@ -124,6 +124,16 @@ fn reservations_are_seen_and_changed_and_outlive_the_target() {
 
     let record = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
     fs::write(&record, "damaged").unwrap();
+    let target = Target::start(&["--lun", "memory:1M", "--state", path(&state)]);
+    let url = target.url().to_owned();
+    assert!(refused(as_host("two", &url, &["keys"]), 5).contains("PERSISTENT RESERVATION INFORMATION LOST"));
+    let replace = ["replace", "--new-key", "0xc3", "--type", "write-exclusive", "--persist"];
+    said(as_host("one", &url, &replace));
+    assert!(said(as_host("two", &url, &["reservation"])).contains("0xc3"));
+    refused(as_host("two", &url, &replace), 5);
+    drop(target);
+
+    fs::rename(&record, record.with_extension("mode")).unwrap();
     let words = ["--listen", "127.0.0.1:0", "--lun", "memory:1M", "--state", path(&state)];
     let output = iscsi_target().args(words).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();

@@ -115,7 +115,8 @@ impl Footprint {
             | Op::PersistPreempt
             | Op::PersistPreemptAndAbort
             | Op::PersistRegisterAndIgnoreExistingKey
-            | Op::PersistRegisterAndMove => print(Repeat::Unsafe, true, whole),
+            | Op::PersistRegisterAndMove
+            | Op::PersistReplaceLostReservation => print(Repeat::Unsafe, true, whole),
         }
     }
 

@@ -14,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// How long block I/O of a unit that is gone may take to come back; then the other that was to have its place does not come.
 const LET_GO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -145,6 +146,14 @@ impl NewUnit {
                 Some(records)
             }
         };
+        if self.config.has_lost_reservations() {
+            let unit = &self.config.identity.serial;
+            warn!(
+                unit,
+                "the record of its reservations is damaged: nobody may use it until an initiator replaces them (persist replace), or, \
+                 with the target stopped, the record is restored from a copy"
+            );
+        }
         let store = match records {
             Some(records) => Arc::new(KeepingStore::new(self.store, records)?),
             None => self.store,

@@ -386,7 +386,8 @@ impl Cdb {
         Self::new(Operation::PersistReadFullStatus).with(Field::AllocationLength, allocation_length)
     }
 
-    /// PERSISTENT RESERVE OUT of a service action. `kind` is for RESERVE, RELEASE and the two that preempt, and the others leave it out.
+    /// PERSISTENT RESERVE OUT of a service action. `kind` is for RESERVE, RELEASE, REPLACE LOST RESERVATION and the two that preempt, and the others
+    /// leave it out.
     pub fn persist_out(action: OutAction, kind: Option<ReservationType>, parameter_list_length: u32) -> Self {
         let cdb = Self::new(action.operation()).with(Field::ParameterListLength, parameter_list_length);
         match kind {

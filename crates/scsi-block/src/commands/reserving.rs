@@ -85,7 +85,7 @@ pub(super) fn persist_in(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Refu
 /// PERSISTENT RESERVE OUT: the CDB.
 pub(super) fn persist_out(cdb: &Cdb, action: OutAction) -> Result<Plan, Sense> {
     let kind = ReservationType::from_code(cdb.get(Field::ReservationType) as u8);
-    if action == OutAction::Reserve && kind.is_none() {
+    if matches!(action, OutAction::Reserve | OutAction::ReplaceLostReservation) && kind.is_none() {
         return Err(cdb.refuse(Field::ReservationType));
     }
     let data_out_length = cdb.get(Field::ParameterListLength) as u32;
@@ -113,7 +113,8 @@ pub(super) fn start(
             Surroundings { target_ports, connected: &connected, can_persist: context.unit.config.kept.is_some() };
         let gone = Sense::illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
         let name = state.name(context.nexus).cloned().ok_or(gone)?;
-        let persisted = state.reservations.persists();
+        // What is damaged is kept as long as nothing is in its place.
+        let persisted = state.reservations.persists() || state.reservations.are_lost();
         let change = carry_out(&mut state.reservations, (action, kind), &list, &name, &around)?;
         // Also if nothing has changed: the same action before this one may not be kept yet, or not have been kept at all.
         let is_to_be_kept = persisted || state.reservations.persists();
@@ -168,6 +169,10 @@ fn carry_out(
         OutAction::Reserve => {
             let kind = kind.expect("RESERVE was refused without a type");
             reservations.reserve(path, list.key, kind)
+        }
+        OutAction::ReplaceLostReservation => {
+            let kind = kind.expect("REPLACE LOST RESERVATION was refused without a type");
+            reservations.replace_lost(path, list, kind)
         }
         OutAction::Release => reservations.release(path, list.key, kind),
         OutAction::Clear => reservations.clear(path, list.key),

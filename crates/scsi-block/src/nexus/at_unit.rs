@@ -21,6 +21,10 @@ use crate::unit::{Conditions, LogicalUnit, NexusId, Summary, View};
 /// The refusal of what an initiator has no right to change.
 pub(super) const PROTECTED: Sense = Sense::new(SenseKey::DataProtect, AdditionalSense::WRITE_PROTECTED);
 
+/// The refusal of what nobody may do as long as it is not known who has reserved the unit.
+pub(super) const LOST: Sense =
+    Sense::new(SenseKey::DataProtect, AdditionalSense::PERSISTENT_RESERVATION_INFORMATION_LOST);
+
 /// What a nexus keeps of a unit.
 #[derive(Debug)]
 pub(super) struct AtUnit {
@@ -287,6 +291,9 @@ fn look_again(
 
 /// The refusal of a command that needs so much more than the nexus has.
 fn refuse_needs(unit: &LogicalUnit, nexus: NexusId, missing: Needs) -> Result<(), Refusal> {
+    if missing.contains(Needs::KNOWN) {
+        return Err(LOST.into());
+    }
     if missing.intersects(Needs::OF_RESERVATIONS) {
         return Err(Refusal::ReservationConflict);
     }

@@ -1,7 +1,7 @@
 //! Copies as tasks: step after step, each only if the unit that it is about lets this nexus do it.
 
 use super::Nexus;
-use super::at_unit::{AtUnit, PROTECTED, check_state};
+use super::at_unit::{AtUnit, LOST, PROTECTED, check_state};
 use crate::copy::{Access, CopyJob, Due, Side, refused};
 use crate::io::IoDone;
 use crate::needs::{Needs, READING, WRITING};
@@ -124,6 +124,9 @@ impl Nexus {
             return Err(refused(access, ThirdParty::bare(Status::ReservationConflict)));
         }
         let said = |sense| Err(refused(access, ThirdParty::check(sense)));
+        if !has.contains(Needs::KNOWN) {
+            return said(LOST);
+        }
         if !has.contains(needs & Needs::CHANGE) {
             return said(PROTECTED);
         }

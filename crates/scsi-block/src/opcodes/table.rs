@@ -2,8 +2,8 @@
 
 use super::{Amount, CommandDescriptor, Data, Field, FieldPlace, Operation, Rules};
 use crate::needs::{
-    ASKING, ASKING_OF_PORTS, ASKING_OF_RESERVATIONS, FLUSHING, LOOKING, NOTHING, Needs, READING, RESERVING, SETTING,
-    SETTING_PORTS, TELLING, WRITING,
+    ASKING, ASKING_OF_PORTS, ASKING_OF_RESERVATIONS, FLUSHING, LOOKING, NOTHING, Needs, READING, REPLACING, RESERVING,
+    SETTING, SETTING_PORTS, TELLING, WRITING,
 };
 use crate::octets::Place;
 
@@ -196,6 +196,8 @@ pub const COMMANDS: &[CommandDescriptor] = &[
         PARAMETERS_OUT, NONE, RESERVING, &[LIST_10_LONG])),
     action(0x07, row(Op::PersistRegisterAndMove, 0x5f, "PERSISTENT RESERVE OUT, REGISTER AND MOVE", 10, PARAMETERS_OUT, NONE, RESERVING,
         &[LIST_10_LONG])),
+    action(0x08, row(Op::PersistReplaceLostReservation, 0x5f, "PERSISTENT RESERVE OUT, REPLACE LOST RESERVATION", 10, PARAMETERS_OUT, NONE,
+        REPLACING, OF_TYPE)),
     action(0x09, row(Op::Read32, 0x7f, "READ (32)", 32, BLOCKS_IN, READS_OPTIONALLY, READING, TRANSFER_32)),
     action(0x0a, row(Op::Verify32, 0x7f, "VERIFY (32)", 32, Data::Out(Amount::Checked), READS_OPTIONALLY, READING, CHECKED_32)),
     action(0x0b, row(Op::Write32, 0x7f, "WRITE (32)", 32, BLOCKS_OUT, WRITES_OPTIONALLY, WRITING, TRANSFER_32)),
@@ -256,7 +258,7 @@ pub const COMMANDS: &[CommandDescriptor] = &[
           at(Field::RequestedOperationCode, 3, 7, 8), at(Field::RequestedServiceAction, 4, 7, 16), ALLOCATION_12])),
     action(0x0d, row(Op::ReportSupportedTaskManagementFunctions, 0xa3, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", 12,
         PARAMETERS_IN, NONE, ASKING, &[at(Field::ReturnExtended, 2, 7, 1), ALLOCATION_12])),
-    action(0x0f, row(Op::ReportTimestamp, 0xa3, "REPORT TIMESTAMP", 12, PARAMETERS_IN, NONE, TELLING, &[ALLOCATION_12])),
+    action(0x0f, row(Op::ReportTimestamp, 0xa3, "REPORT TIMESTAMP", 12, PARAMETERS_IN, NONE, TELLING.union(Needs::KNOWN), &[ALLOCATION_12])),
     action(0x0a, row(Op::SetTargetPortGroups, 0xa4, "SET TARGET PORT GROUPS", 12, PARAMETERS_OUT, NONE, SETTING_PORTS,
         &[at(Field::ParameterListLength, 6, 7, 32)])),
     action(0x0f, row(Op::SetTimestamp, 0xa4, "SET TIMESTAMP", 12, PARAMETERS_OUT, NONE, SETTING,

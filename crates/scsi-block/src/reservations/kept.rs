@@ -1,9 +1,12 @@
 //! Reservations as they are kept over a loss of power: opaque to whoever keeps them.
 
+use bytes::Bytes;
+
 use super::kinds::ReservationType;
 use super::path::Path;
 use super::state::{Holder, REGISTRATIONS_MAX, Reservations};
 use super::transport_id::TransportId;
+use crate::config::Kept;
 use crate::octets::array;
 
 /// Version of the form, its first byte.
@@ -18,6 +21,20 @@ pub struct UnknownForm(pub &'static str);
 
 /// The name of the record that reservations are kept in.
 pub(crate) const RECORD: &str = "reservations";
+
+/// In the place of a record that is there and cannot be read; no form begins so.
+const DAMAGED: &[u8] = b"\0damaged";
+
+/// What whoever keeps records gives in the place of a damaged one of this name ([`LogicalUnitConfig::kept`](crate::LogicalUnitConfig::kept)).
+/// `None` if no unit can begin without the record: only reservations can be replaced by initiators.
+pub fn in_place_of_damaged(name: &str) -> Option<Bytes> {
+    (name == RECORD).then_some(Bytes::from_static(DAMAGED))
+}
+
+/// Whether what stands there of reservations is in the place of a damaged record.
+pub(crate) fn are_lost(kept: &Kept) -> bool {
+    kept.get(RECORD).is_some_and(|record| *record == DAMAGED)
+}
 
 const UNKNOWN_FORM: UnknownForm = UnknownForm(RECORD);
 
@@ -47,6 +64,7 @@ impl Reservations {
     pub(crate) fn from_kept(bytes: &[u8]) -> Result<Self, UnknownForm> {
         let (kind, holder, list) = match *bytes {
             [] | [VERSION] => return Ok(Self::default()),
+            _ if bytes == DAMAGED => return Ok(Self { lost: true, ..Self::default() }),
             [VERSION, kind, high, low, ref list @ ..] => (kind, u16::from_be_bytes([high, low]), list),
             _ => return Err(UNKNOWN_FORM),
         };

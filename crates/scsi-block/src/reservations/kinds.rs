@@ -91,6 +91,7 @@ pub enum OutAction {
     PreemptAndAbort = 0x05,
     RegisterAndIgnoreExistingKey = 0x06,
     RegisterAndMove = 0x07,
+    ReplaceLostReservation = 0x08,
 }
 
 impl OutAction {
@@ -105,11 +106,15 @@ impl OutAction {
             Self::PreemptAndAbort => Operation::PersistPreemptAndAbort,
             Self::RegisterAndIgnoreExistingKey => Operation::PersistRegisterAndIgnoreExistingKey,
             Self::RegisterAndMove => Operation::PersistRegisterAndMove,
+            Self::ReplaceLostReservation => Operation::PersistReplaceLostReservation,
         }
     }
 
     /// Whether the CDB has a type.
     pub const fn has_type(self) -> bool {
-        matches!(self, Self::Reserve | Self::Release | Self::Preempt | Self::PreemptAndAbort)
+        matches!(
+            self,
+            Self::Reserve | Self::Release | Self::Preempt | Self::PreemptAndAbort | Self::ReplaceLostReservation
+        )
     }
 }

@@ -79,6 +79,14 @@ impl OutList {
         Sense::invalid_parameter(20, Some(3))
     }
 
+    pub(super) const fn refuse_all_target_ports() -> Sense {
+        Sense::invalid_parameter(20, Some(2))
+    }
+
+    pub(super) const fn refuse_key() -> Sense {
+        Sense::invalid_parameter(0, None)
+    }
+
     pub(super) const fn refuse_action_key() -> Sense {
         Sense::invalid_parameter(8, None)
     }
@@ -247,6 +255,8 @@ fn decode_type(what: &'static str, scope_and_type: u8) -> Result<ReservationType
 /// What REPORT CAPABILITIES gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
+    /// RLR_C: REPLACE LOST RESERVATION.
+    pub replaces_lost: bool,
     /// CRH: RESERVE and RELEASE of who holds a persistent reservation are taken, and do nothing.
     pub compatible_reservation_handling: bool,
     /// SIP_C: SPEC_I_PT.
@@ -277,7 +287,8 @@ const fn mask_bit(kind: ReservationType) -> u16 {
 
 impl Capabilities {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let flags = u8::from(self.compatible_reservation_handling) << 4
+        let flags = u8::from(self.replaces_lost) << 7
+            | u8::from(self.compatible_reservation_handling) << 4
             | u8::from(self.specifies_initiator_ports) << 3
             | u8::from(self.all_target_ports) << 2
             | u8::from(self.can_persist);
@@ -295,6 +306,7 @@ impl Capabilities {
         let mask = be16(bytes, 4);
         let types = || ReservationType::ALL.into_iter().filter(|kind| mask & mask_bit(*kind) != 0).collect();
         Ok(Self {
+            replaces_lost: bytes[2] & 0x80 != 0,
             compatible_reservation_handling: bytes[2] & 0x10 != 0,
             specifies_initiator_ports: bytes[2] & 0x08 != 0,
             all_target_ports: bytes[2] & 0x04 != 0,
@@ -437,12 +449,13 @@ mod tests {
         assert_eq!(none.encode(), [0; 8]);
         assert_eq!(CurrentReservation::decode(&[0; 8]), Ok(none));
         let capabilities = Capabilities {
+            replaces_lost: true,
             compatible_reservation_handling: true,
             persists: true,
             types: Some(ReservationType::ALL.into()),
             ..Capabilities::default()
         };
-        assert_eq!(capabilities.encode(), [0, 8, 0x10, 0x81, 0xea, 0x01, 0, 0]);
+        assert_eq!(capabilities.encode(), [0, 8, 0x90, 0x81, 0xea, 0x01, 0, 0]);
         assert_eq!(Capabilities::decode(&capabilities.encode()), Ok(capabilities));
         let registration = Registration {
             key: 9,

@@ -17,12 +17,12 @@ mod path;
 mod state;
 mod transport_id;
 
-pub use kept::UnknownForm;
+pub use kept::{UnknownForm, in_place_of_damaged};
 pub use kinds::{OutAction, ReservationType};
 pub use lists::{Capabilities, CurrentReservation, FullStatus, Keys, MoveList, OUT_LIST_BYTES, OutList, Registration};
 pub use path::{NexusName, Path};
 pub use transport_id::{NotATransportId, TransportId};
 
-pub(crate) use kept::RECORD;
+pub(crate) use kept::{RECORD, are_lost};
 pub(crate) use lists::OUT_LIST_BYTES_MAX;
 pub(crate) use state::{Change, Reservations, Surroundings};

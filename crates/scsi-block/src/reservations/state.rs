@@ -31,6 +31,8 @@ pub(crate) struct Reservations {
     pub(super) generation: u32,
     /// APTPL: whether they outlive a loss of power.
     pub(super) persists: bool,
+    /// Nobody knows what they were: the record of them is damaged (SPC-4 5.13.5.3.2).
+    pub(super) lost: bool,
 }
 
 /// What a service action has done to others.
@@ -68,6 +70,11 @@ impl Reservations {
         self.persists
     }
 
+    /// Whether there were some of which nobody knows any more.
+    pub(crate) fn are_lost(&self) -> bool {
+        self.lost
+    }
+
     pub(super) fn is_registered(&self, path: &Path) -> bool {
         self.registrations.contains_key(path)
     }
@@ -84,6 +91,7 @@ impl Reservations {
     /// What the reservation leaves to a nexus.
     pub(crate) fn leaves(&self, path: &Path) -> Needs {
         match &self.held {
+            _ if self.lost => Needs::all() - Needs::KNOWN,
             Some((_, kind)) if !self.is_holder(path) => kind.leaves(self.is_registered(path)),
             _ => Needs::all(),
         }
@@ -273,6 +281,26 @@ impl Reservations {
         Change { notices, preempted: gone }
     }
 
+    /// REPLACE LOST RESERVATION (SPC-4 5.13.11.3): whoever comes first has the unit as it likes.
+    pub(crate) fn replace_lost(&mut self, path: &Path, list: &OutList, kind: ReservationType) -> Changed {
+        if !self.lost {
+            return Err(Sense::illegal(AdditionalSense::INVALID_RELEASE_OF_PERSISTENT_RESERVATION).into());
+        }
+        if list.key != 0 {
+            return Err(OutList::refuse_key().into());
+        }
+        if list.action_key == 0 {
+            return Err(OutList::refuse_action_key().into());
+        }
+        if list.all_target_ports {
+            return Err(OutList::refuse_all_target_ports().into());
+        }
+        *self = Self { persists: list.persist, ..Self::default() };
+        self.registrations.insert(path.clone(), list.action_key);
+        self.take(path, kind);
+        Ok(Change::default())
+    }
+
     /// REGISTER AND MOVE.
     pub(crate) fn register_and_move(&mut self, path: &Path, list: &MoveList, around: &Surroundings<'_>) -> Changed {
         self.check_key(path, list.key)?;
@@ -330,6 +358,7 @@ impl Reservations {
     /// REPORT CAPABILITIES.
     pub(crate) fn capabilities(&self, can_persist: bool) -> Capabilities {
         Capabilities {
+            replaces_lost: true,
             compatible_reservation_handling: true,
             specifies_initiator_ports: true,
             all_target_ports: true,

@@ -48,7 +48,12 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let device = TargetDevice::new((0..UNITS).map(|index| (lun(index), config(index)))).unwrap();
+        Self::with(|_, config| config)
+    }
+
+    /// The same, of units that are a little different.
+    pub(crate) fn with(change: impl Fn(usize, LogicalUnitConfig) -> LogicalUnitConfig) -> Self {
+        let device = TargetDevice::new((0..UNITS).map(|index| (lun(index), change(index, config(index))))).unwrap();
         let bytes = (BLOCKS * 512) as usize;
         let fill = |unit: usize| (0..bytes).map(|byte| (byte / 512 * 7 + byte + unit * 31) as u8).collect();
         Self { device: Arc::new(device), stores: (0..UNITS).map(fill).collect(), fails: None, requests: vec![0; UNITS] }

@@ -138,6 +138,25 @@ fn a_destination_that_another_has_reserved_is_not_written() {
 }
 
 #[test]
+fn a_unit_of_which_nobody_knows_who_has_reserved_it_takes_no_part() {
+    let record = reservations::in_place_of_damaged("reservations").unwrap();
+    let lost = || Some([("reservations".to_owned(), record.clone())].into());
+    let mut bench =
+        Bench::with(|index, config| LogicalUnitConfig { kept: if index == 1 { lost() } else { None }, ..config });
+    let mut nexus = bench.nexus("one");
+    let before = bench.stores.clone();
+    for (from, to, unit) in [(0, 1, 1), (1, 0, 1)] {
+        let list = bench.list(&mut nexus, &[segment((from, 0), (to, 0), 4)]);
+        let (cdb, bytes) = extended_copy(&list);
+        assert!(is_copy_aborted(&bench.sense(&mut nexus, 0, &cdb, &bytes), 0));
+        let lost = AdditionalSense::PERSISTENT_RESERVATION_INFORMATION_LOST;
+        assert_eq!(bench.sense(&mut nexus, unit, &cdb, &bytes).additional, lost);
+    }
+    assert!(bench.stores == before);
+    assert_eq!(bench.requests[1], 0);
+}
+
+#[test]
 fn what_a_unit_becomes_meanwhile_counts_at_the_next_step() {
     type Change = fn(&mut Bench, &mut Nexus);
     let endings: [(Change, SenseKey); 3] = [
