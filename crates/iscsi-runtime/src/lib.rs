@@ -40,7 +40,7 @@ pub use server::{
 
 pub use block_store::{OpenError, StoreKind, StoreSpec};
 pub use iscsi_node::initiator::{Completion, Escalation, Outcome, Request};
-pub use iscsi_node::target::{AccessRule, Availability, Moved, PortalAddress, Redirect, Traffic};
+pub use iscsi_node::target::{AccessOrder, AccessRule, Availability, Moved, PortalAddress, Redirect, Traffic};
 pub use iscsi_pdu::{Cid, Isid, Tsih};
 pub use iscsi_session::initiator::Transfer;
 pub use iscsi_session::{Authentication, Credential, Limits, Parameters, Secret, SessionType, TargetRecord};

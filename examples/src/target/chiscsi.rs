@@ -10,8 +10,8 @@ use chiscsi_config::{
     LunRight, OffloadMode, PortalGroup, Target,
 };
 use iscsi_runtime::{
-    AccessRule, Authentication, DescribedDisk, Disk, Limits, OpenError, Server, ServerBuilder, StartError, StoreKind,
-    StoreSpec, UnitRight,
+    AccessOrder, AccessRule, Authentication, DescribedDisk, Disk, Limits, OpenError, Server, ServerBuilder, StartError,
+    StoreKind, StoreSpec, UnitRight,
 };
 use iscsi_session::{ChapAlgorithm, Credential};
 
@@ -155,6 +155,10 @@ impl Configured {
         let receive_segment_bytes_max = longest.unwrap_or(Limits::default().receive_segment_bytes_max);
         let mut builder = Server::builder()
             .login_timeout(timeout)
+            .access_order(match global.auth_order {
+                AuthOrder::Acl => AccessOrder::BeforeAuthentication,
+                AuthOrder::Chap => AccessOrder::AfterAuthentication,
+            })
             .limits(Limits { receive_segment_bytes_max, ..Limits::default() })
             .discovery_authentication(self.discovery_authentication()?);
         for (address, tag) in self.addresses() {
@@ -245,7 +249,6 @@ fn notes_on_global(global: &Global) -> Vec<String> {
             global.offload_mode != OffloadMode::Auto,
             "iscsi_offload_mode: there is no adapter, iSCSI is done in software",
         ),
-        (global.auth_order != AuthOrder::Acl, "iscsi_auth_order: the access control list is looked at first"),
         (global.acl_order != AclOrder::Config, "iscsi_acl_order: no iSNS server is asked"),
         (global.high_availability, "iscsi_HA_mode: no other machine is spoken to"),
     ];

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use iscsi_runtime::{Client, ClientConfig, Limits, Request, Transfer, discover};
+use iscsi_runtime::{Authentication, Client, ClientConfig, Credential, Limits, Request, Secret, Transfer, discover};
+use iscsi_session::ChapAlgorithm;
 use scsi_block::LogicalUnitNumber;
 use scsi_block::cdb::Cdb;
 use scsi_block::designator::Designator;
@@ -185,6 +186,36 @@ fn an_access_list_says_who_comes_in_from_where_and_to_which_units() {
     assert!(refusal.to_lowercase().contains("write protected"), "{refusal}");
     reader.disk(1).wait().unwrap().write(0, block()).wait().unwrap();
     assert!(reader.disk(2).wait().is_err());
+}
+
+#[test]
+fn an_access_list_is_looked_at_before_or_after_authentication() {
+    let (folder, secret) = (TempDir::new().unwrap(), "a-long-enough-secret");
+    let statuses = |order: &str| {
+        let address = free_address("127.0.0.1");
+        let text = format!(
+            "global:\n{order}target:\nTargetName={NAME}\nTargetDevice=a,MEM,size=1MB\nPortalGroup=1@{address}\n\
+             AuthMethod=CHAP\nAuth_CHAP_Initiator=\"user\":\"{secret}\"\nACL_Enable=Yes\nACL=iname=iqn.2001-04.com.example:listed\n"
+        );
+        let file = write(folder.path(), "f", &text);
+        let said = String::from_utf8(check(&file).stderr).unwrap();
+        assert!(!said.contains("iscsi_auth_order"), "it does what it says: {said}");
+        let (_served, _) = serve(&file, 1);
+        let status = |initiator: &str, secret: &str| {
+            let user = Credential { name: "user".into(), secret: Secret::new(secret).unwrap() };
+            let config = ClientConfig::new(address.to_string(), NAME)
+                .initiator_name(format!("iqn.2001-04.com.example:{initiator}"))
+                .authentication(Authentication::chap(vec![user], None, ChapAlgorithm::ALL.to_vec()).unwrap());
+            let Err(refusal) = Client::connect(config).wait() else { return "in" };
+            let refusal = refusal.to_string();
+            let found = ["0x0201", "0x0202"].into_iter().find(|status| refusal.contains(status));
+            found.unwrap_or_else(|| panic!("{refusal}"))
+        };
+        ["listed", "other"].map(|name| [status(name, secret), status(name, "another-long-secret")])
+    };
+    assert_eq!(statuses("iscsi_auth_order=ACL\n"), [["in", "0x0201"], ["0x0202", "0x0202"]]);
+    assert_eq!(statuses("iscsi_auth_order=CHAP\n"), [["in", "0x0201"], ["0x0202", "0x0201"]]);
+    assert_eq!(statuses(""), statuses("iscsi_auth_order=CHAP\n"));
 }
 
 /// The portal group that a session came through, by the name of its target port.

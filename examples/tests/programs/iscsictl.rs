@@ -265,7 +265,7 @@ fn a_file_for_targets_by_name_is_read_for_these_once() {
     let target = Target::start();
     let (file, other) = (target.file("chiscsi.conf"), target.file("other.conf"));
     let first = format!(
-        "target:\n    TargetName={ONE}\n    TargetAlias=elsewhere\n    MaxConnections=4\n    HeaderDigest=CRC32C,None\n    \
+        "global:\n    iscsi_HA_mode=Yes\ntarget:\n    TargetName={ONE}\n    TargetAlias=elsewhere\n    MaxConnections=4\n    HeaderDigest=CRC32C,None\n    \
          Auth_CHAP_ChallengeLength=32\n    TargetDevice=m,MEM,size=1MB\n    PortalGroup=1@{}\n",
         target.address
     );
@@ -274,7 +274,7 @@ fn a_file_for_targets_by_name_is_read_for_these_once() {
     let said = target.said(&by_name);
     assert!(said.contains(&format!("{ONE}: the alias: for new logins")) && !said.contains(TWO), "{said}");
     let note = format!("note: {}: {ONE}: Auth_CHAP_ChallengeLength: ", other.display());
-    assert!(said.contains(&note) && !said.contains("iscsi_auth_order"), "what does nothing is told: {said}");
+    assert!(said.contains(&note) && !said.contains("iscsi_HA_mode"), "what does nothing is told: {said}");
     let status = target.said(&["status"]);
     assert!(status.contains(&format!("config   {}\n", file.display())) && status.contains(TWO), "{status}");
     // What is read as a whole is the file of before.

@@ -71,7 +71,7 @@ fn the_file_is_read_again_and_sessions_go_on() {
     let client = Client::connect(ClientConfig::new(address.to_string(), TARGET)).wait().unwrap();
     let disk = client.disk(0).wait().unwrap();
     disk.write(0, vec![9; 512].into()).wait().unwrap();
-    let said = served.reload(&text(&address, ""), "iscsi_auth_order");
+    let said = served.reload(&text(&address, "Auth_CHAP_ChallengeLength=32\n"), "Auth_CHAP_ChallengeLength");
     assert!(said.contains("reload: nothing has changed") && said.contains("WARN"), "what does nothing is told: {said}");
 
     let device = folder.path().join("disk");

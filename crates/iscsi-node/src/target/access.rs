@@ -60,6 +60,16 @@ impl AccessList {
     }
 }
 
+/// When those are turned away whom no rule is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccessOrder {
+    /// As soon as they have said who they are: they need not prove it.
+    #[default]
+    BeforeAuthentication,
+    /// When they have proven what the target asks for, so that whoever cannot learns nothing of the list.
+    AfterAuthentication,
+}
+
 /// The addresses of the two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {

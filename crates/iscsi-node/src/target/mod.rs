@@ -18,7 +18,7 @@ mod snapshot;
 mod tasks;
 mod timers;
 
-pub use access::{AccessList, AccessRule, Ends, Entrance};
+pub use access::{AccessList, AccessOrder, AccessRule, Ends, Entrance};
 pub use detached::Detached;
 pub use event::{ConnectionId, Event, IoRequest, StoreId};
 pub use node::TargetNode;

@@ -303,7 +303,7 @@ impl<P: PduPort> TargetNode<P> {
     fn reconsider(&self, id: ConnectionId) -> Option<Refusal> {
         let connection = self.connections.get(id)?;
         let Phase::Login(login) = &connection.phase else { return None };
-        match self.portal.identify(login.awaits_admission()?, &connection.entrance) {
+        match self.portal.reconsider(login.awaits_admission()?, &connection.entrance) {
             Identification::Refuse(refusal) => Some(refusal),
             // What it has proven is not what is asked for any more; it may begin anew.
             Identification::Proceed(policy) if connection.proof.as_ref() != Some(&policy.authentication) => {

@@ -1,6 +1,6 @@
 //! What network portals offer: targets, who may use them, and how logins are judged.
 
-use super::access::{AccessList, Entrance};
+use super::access::{AccessList, AccessOrder, Entrance};
 use iscsi_pdu::LoginStatus;
 use iscsi_session::target::{Identification, LoginIdentity, LoginPolicy, Refusal, TargetRecord};
 use iscsi_session::{Authentication, Limits, SessionType};
@@ -177,6 +177,8 @@ pub struct Portal {
     pub targets: Vec<TargetConfig>,
     /// What an initiator has to prove in a discovery session, or may.
     pub discovery_authentication: Authentication,
+    /// When the access lists of the targets are looked at.
+    pub access_order: AccessOrder,
     /// Addresses that SendTargets tells, and no others; empty tells the one that the initiator has connected to, and `addresses`.
     pub advertised_addresses: Vec<PortalAddress>,
     /// Addresses at which the targets are found, as far as they are known.
@@ -205,6 +207,7 @@ impl Portal {
         Self {
             targets: Vec::new(),
             discovery_authentication: Authentication::None,
+            access_order: AccessOrder::default(),
             advertised_addresses: Vec::new(),
             addresses: Vec::new(),
             limits: Limits::default(),
@@ -230,6 +233,15 @@ impl Portal {
 
     /// Who may go on with a login, and what has to be proven.
     pub(crate) fn identify(&self, identity: &LoginIdentity, entrance: &Entrance) -> Identification {
+        self.judge(identity, entrance, self.access_order == AccessOrder::BeforeAuthentication)
+    }
+
+    /// Whether a login may end that has proven something, and what it has to have proven.
+    pub(crate) fn reconsider(&self, identity: &LoginIdentity, entrance: &Entrance) -> Identification {
+        self.judge(identity, entrance, true)
+    }
+
+    fn judge(&self, identity: &LoginIdentity, entrance: &Entrance, looks_at_list: bool) -> Identification {
         let refuse = |status| Identification::Refuse(Refusal { status, target_address: None });
         let target = match (identity.session_type, &identity.target_name) {
             (SessionType::Discovery, _) => None,
@@ -238,7 +250,7 @@ impl Portal {
                 let target = self.find(name).map(|index| &self.targets[index]);
                 match target.and_then(|target| Some((target, target.portal_group_tag(&entrance.portal)?))) {
                     None => return refuse(LoginStatus::NotFound),
-                    Some((target, _)) if !target.allows(&identity.initiator_name, entrance) => {
+                    Some((target, _)) if looks_at_list && !target.allows(&identity.initiator_name, entrance) => {
                         return refuse(LoginStatus::AuthorizationFailure);
                     }
                     Some((TargetConfig { availability: Availability::Stopped, .. }, _)) => {

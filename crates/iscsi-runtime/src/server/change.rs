@@ -4,7 +4,9 @@ use super::configuration::Configuration;
 use super::disk::DiskSource;
 use super::portal_groups::PortalGroup;
 use super::target::Target;
-use iscsi_node::target::{AccessList, AccessRule, Availability, Moved, Portal, PortalAddress, Redirect, TargetConfig};
+use iscsi_node::target::{
+    AccessList, AccessOrder, AccessRule, Availability, Moved, Portal, PortalAddress, Redirect, TargetConfig,
+};
 use iscsi_session::{Authentication, Limits};
 use scsi_block::vpd::ManagementAddress;
 use std::fmt;
@@ -127,6 +129,8 @@ pub enum TargetSetting {
 pub enum ServerSetting {
     /// What an initiator has to prove in a discovery session.
     DiscoveryAuthentication(Authentication),
+    /// When access lists are looked at.
+    AccessOrder(AccessOrder),
     /// What is negotiated at most.
     Limits(Limits),
     /// Time that a login may take.
@@ -157,7 +161,10 @@ impl Change {
             Self::SetTarget(_, TargetSetting::ManagementAddresses(_)) => Effect::Restart,
             Self::SetTarget(..) => Effect::NewLogins,
             Self::Set(
-                ServerSetting::DiscoveryAuthentication(_) | ServerSetting::Limits(_) | ServerSetting::LoginTimeout(_),
+                ServerSetting::DiscoveryAuthentication(_)
+                | ServerSetting::AccessOrder(_)
+                | ServerSetting::Limits(_)
+                | ServerSetting::LoginTimeout(_),
             ) => Effect::NewLogins,
             Self::Set(ServerSetting::Advertised(_) | ServerSetting::PortalGroups(_)) => Effect::AtOnce,
             Self::Set(_) => Effect::Restart,
@@ -254,6 +261,7 @@ impl ServerSetting {
     pub(super) fn offer(&self, portal: &mut Portal) {
         match self.clone() {
             Self::DiscoveryAuthentication(authentication) => portal.discovery_authentication = authentication,
+            Self::AccessOrder(order) => portal.access_order = order,
             Self::Limits(limits) => portal.limits = limits,
             Self::LoginTimeout(timeout) => portal.login_timeout = timeout,
             Self::Advertised(addresses) => portal.advertised_addresses = addresses,
@@ -269,6 +277,7 @@ impl ServerSetting {
     fn apply(self, configuration: &mut Configuration) {
         match self {
             Self::DiscoveryAuthentication(authentication) => configuration.discovery_authentication = authentication,
+            Self::AccessOrder(order) => configuration.access_order = order,
             Self::Limits(limits) => configuration.limits = limits,
             Self::LoginTimeout(timeout) => configuration.login_timeout = timeout,
             Self::Advertised(addresses) => configuration.advertised = addresses,
@@ -337,6 +346,7 @@ impl fmt::Display for ServerSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DiscoveryAuthentication(_) => "authentication of discovery sessions",
+            Self::AccessOrder(_) => "when access lists are looked at",
             Self::Limits(_) => "limits of what is negotiated with all targets",
             Self::LoginTimeout(_) => "the time that a login may take",
             Self::Advertised(_) => "the addresses that discovery tells",

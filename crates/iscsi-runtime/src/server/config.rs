@@ -9,7 +9,7 @@ use super::{Server, StartError};
 use crate::capture;
 use crate::network::{AdapterFunction, Function, LoopbackFunction};
 use block_store::Records;
-use iscsi_node::target::{Portal, PortalAddress};
+use iscsi_node::target::{AccessOrder, Portal, PortalAddress};
 use iscsi_session::{Authentication, Limits};
 use iscsi_transport::Capture;
 use std::net::SocketAddr;
@@ -140,6 +140,13 @@ impl ServerBuilder {
         self
     }
 
+    /// When the access lists of the targets are looked at; before authentication unless this is said.
+    #[must_use]
+    pub fn access_order(mut self, order: AccessOrder) -> Self {
+        self.configuration.access_order = order;
+        self
+    }
+
     /// Writes all that is sent and received to a pcapng file, payload included.
     #[must_use]
     pub fn capture(mut self, file: impl Into<PathBuf>) -> Self {
@@ -192,6 +199,7 @@ impl ServerBuilder {
         let mut portal = Portal {
             discovery_authentication: configuration.discovery_authentication.clone(),
             advertised_addresses: configuration.advertised.clone(),
+            access_order: configuration.access_order,
             limits: configuration.limits.clone(),
             login_timeout: configuration.login_timeout,
             ..Portal::new()

@@ -3,7 +3,7 @@
 use super::StartError;
 use super::portal_groups::{self, PortalGroup};
 use super::target::{self, Target};
-use iscsi_node::target::{Portal, PortalAddress};
+use iscsi_node::target::{AccessOrder, Portal, PortalAddress};
 use iscsi_session::{Authentication, Limits};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ pub struct Configuration {
     pub(super) portal_groups: Vec<PortalGroup>,
     pub(super) advertised: Vec<PortalAddress>,
     pub(super) discovery_authentication: Authentication,
+    pub(super) access_order: AccessOrder,
     pub(super) limits: Limits,
     pub(super) login_timeout: Duration,
     pub(super) cores: Option<usize>,
@@ -30,13 +31,14 @@ pub struct Configuration {
 
 impl Default for Configuration {
     fn default() -> Self {
-        let Portal { discovery_authentication, limits, login_timeout, .. } = Portal::new();
+        let Portal { discovery_authentication, access_order, limits, login_timeout, .. } = Portal::new();
         Self {
             targets: Vec::new(),
             portals: Vec::new(),
             portal_groups: Vec::new(),
             advertised: Vec::new(),
             discovery_authentication,
+            access_order,
             limits,
             login_timeout,
             cores: None,

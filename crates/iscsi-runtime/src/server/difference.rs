@@ -52,6 +52,7 @@ impl Configuration {
                 &new.discovery_authentication,
                 ServerSetting::DiscoveryAuthentication,
             ),
+            changed(&self.access_order, &new.access_order, ServerSetting::AccessOrder),
             changed(&self.limits, &new.limits, ServerSetting::Limits),
             changed(&self.login_timeout, &new.login_timeout, ServerSetting::LoginTimeout),
             changed(&self.advertised, &new.advertised, ServerSetting::Advertised),
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
     use crate::PortalGroup;
     use block_store::{StoreKind, StoreSpec};
-    use iscsi_node::target::{AccessRule, Availability, Moved, PortalAddress, Redirect};
+    use iscsi_node::target::{AccessOrder, AccessRule, Availability, Moved, PortalAddress, Redirect};
     use iscsi_session::{Authentication, ChapAlgorithm, Credential, Limits, Secret};
     use proptest::collection::{btree_map, vec};
     use proptest::option::of;
@@ -215,10 +216,11 @@ mod tests {
         let told = (1..4u16).prop_map(|tag| PortalAddress::new("a", tag));
         let groups = vec((1..4u16).prop_map(PortalGroup::new), 0..2);
         let first = (btree_map("[a-d]", target(), 0..4), vec(portal, 0..5), groups, vec(told, 0..2), authentication());
-        let second = (limits(), 1..3u64, of(1..3usize), of(1..3usize), of(1..3u64), of("[ab]"), of("[ab]"));
+        let order = prop_oneof![Just(AccessOrder::BeforeAuthentication), Just(AccessOrder::AfterAuthentication)];
+        let second = ((limits(), order), 1..3u64, of(1..3usize), of(1..3usize), of(1..3u64), of("[ab]"), of("[ab]"));
         (first, second).prop_map(|(first, second)| {
             let (targets, portals, portal_groups, advertised, discovery_authentication) = first;
-            let (limits, seconds, cores, connections_max, busy_poll, capture, state) = second;
+            let ((limits, access_order), seconds, cores, connections_max, busy_poll, capture, state) = second;
             let targets = targets.into_iter().map(|(name, target)| Target { name, ..target }).collect();
             Configuration {
                 targets,
@@ -226,6 +228,7 @@ mod tests {
                 portal_groups,
                 advertised,
                 discovery_authentication,
+                access_order,
                 limits,
                 login_timeout: Duration::from_secs(seconds),
                 cores,
