@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::copy::TokenSecret;
-use crate::designator::Designator;
+use crate::designator::{Association, Designator};
 use crate::io::Geometry;
 use crate::mode::ModeSettings;
 use crate::opcodes::Operation;
@@ -146,6 +146,9 @@ pub enum ConfigError {
     /// Two units have the same serial number, and would be taken for two ways to one.
     #[error("the serial number {0} is given to two units, and initiators would take them for one")]
     DuplicateSerial(String),
+    /// Two units have the same name, and would be taken for two ways to one.
+    #[error("the name {0} is given to two units, and initiators would take them for one")]
+    DuplicateName(Designator),
     /// A block size that is neither 512 nor 4096.
     #[error("blocks of {0} bytes are not supported; choose 512 or 4096")]
     BlockSize(u32),
@@ -295,6 +298,17 @@ impl LogicalUnitConfig {
 }
 
 impl Identity {
+    /// The designators of the unit and of what it is part of.
+    pub(crate) fn designators(&self) -> impl Iterator<Item = Designator> {
+        let own = [Designator::naa_local(self.serial.as_bytes()), Designator::t10_vendor(&self.vendor, &self.serial)];
+        own.into_iter().chain(self.designators.iter().cloned())
+    }
+
+    /// The names of the unit itself.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Designator> {
+        self.designators().filter(|designator| designator.association == Association::LogicalUnit)
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let names = [
             ("vendor", &self.vendor, 8),

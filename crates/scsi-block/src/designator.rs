@@ -91,12 +91,18 @@ impl Designator {
     /// `seed` for ever.
     pub fn naa_local(seed: &[u8]) -> Self {
         const NAA_LOCAL: u64 = 0x3 << 60;
+        Self::of_64_bits(NAA_LOCAL | hash(seed) >> 4)
+    }
+
+    /// The logical unit by a name of 64 bits from a registry: an NAA designator if it begins as one of that length does (NAA 2h, 3h or 5h, SPC-4
+    /// 7.8.6.6), else an EUI-64.
+    pub fn of_64_bits(name: u64) -> Self {
         Self {
             association: Association::LogicalUnit,
             protocol: None,
             code_set: CodeSet::Binary,
-            kind: Self::NAA,
-            value: (NAA_LOCAL | hash(seed) >> 4).to_be_bytes().into(),
+            kind: if matches!(name >> 60, 0x2 | 0x3 | 0x5) { Self::NAA } else { Self::EUI_64 },
+            value: name.to_be_bytes().into(),
         }
     }
 
@@ -194,6 +200,7 @@ impl std::fmt::Display for Designator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.kind, self.code_set) {
             (Self::NAA, CodeSet::Binary) if self.value.len() == 8 => write!(f, "naa.{:016x}", be64(&self.value, 0)),
+            (Self::EUI_64, CodeSet::Binary) if self.value.len() == 8 => write!(f, "eui.{:016x}", be64(&self.value, 0)),
             (Self::RELATIVE_TARGET_PORT | Self::TARGET_PORT_GROUP, _) if self.value.len() == 4 => {
                 write!(f, "{}", be16(&self.value, 2))
             }
@@ -223,6 +230,8 @@ mod tests {
     fn a_name_derived_from_a_serial_stays() {
         assert_eq!(Designator::naa_local(b"serial-1").to_string(), "naa.3b02e1771b1ac8ec");
         assert_eq!(Designator::naa_local(b"serial-2").to_string(), "naa.350c2334e1355b12");
+        assert_eq!(Designator::of_64_bits(0x5000_c500_a1b2_c3d4).to_string(), "naa.5000c500a1b2c3d4");
+        assert_eq!(Designator::of_64_bits(0x0017_4700_0000_0001).to_string(), "eui.0017470000000001");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::LogicalUnitNumber;
 use crate::access::{AccessState, ChangedBy};
 use crate::clock::Clock;
 use crate::config::{ConfigError, LogicalUnitConfig};
+use crate::designator::Designator;
 use crate::io::{BlockIo, Geometry, IoDone, Space};
 use crate::mode::ModeSettings;
 use crate::nexus::Nexus;
@@ -113,7 +114,7 @@ impl TargetDevice {
     /// units that were there before.
     ///
     /// # Errors
-    /// The number or the serial number is that of another unit, the number is none that a unit can have, or the configuration is wrong.
+    /// The number, the serial number or a name is that of another unit, the number is none that a unit can have, or the configuration is wrong.
     pub fn add(&self, number: LogicalUnitNumber, config: LogicalUnitConfig) -> Result<usize, ConfigError> {
         config.check()?;
         let short = number.as_u16().ok_or(ConfigError::Number(number))?;
@@ -123,6 +124,11 @@ impl TargetDevice {
         }
         if roster.units().any(|(_, other)| other.config.identity.serial == config.identity.serial) {
             return Err(ConfigError::DuplicateSerial(config.identity.serial));
+        }
+        let is_taken =
+            |name: &Designator| roster.units().any(|(_, other)| other.config.identity.names().any(|its| its == *name));
+        if let Some(name) = config.identity.names().find(is_taken) {
+            return Err(ConfigError::DuplicateName(name));
         }
         let unit = LogicalUnit::new(
             LogicalUnitNumber::from(short),

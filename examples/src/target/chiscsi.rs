@@ -14,6 +14,7 @@ use iscsi_runtime::{
     StoreKind, StoreSpec, UnitRight,
 };
 use iscsi_session::{ChapAlgorithm, Credential};
+use scsi_block::designator::Designator;
 
 use crate::failure::Failure;
 use crate::file;
@@ -211,7 +212,9 @@ impl Configured {
             let store = describe(device).map_err(|error| {
                 Failure::local(self.in_file(&format!("{}: TargetDevice={device}: {error}", target.name)))
             })?;
-            served = served.lun(number, DescribedDisk { store, vendor: Some(global.vendor_id.as_str().into()) });
+            let vendor = global.vendor_id.as_str();
+            let names = names(device, vendor);
+            served = served.lun(number, DescribedDisk { store, vendor: Some(vendor.into()), names });
         }
         Ok(served)
     }
@@ -256,7 +259,7 @@ fn notes_on_global(global: &Global) -> Vec<String> {
 }
 
 fn notes_on_target(target: &Target) -> Vec<String> {
-    let named = |device: &Device| device.id.is_some() || device.wwn.is_some();
+    let has_odd_name = |device: &Device| device.wwn.is_some() && world_wide_name(device).is_none();
     let said = [
         (
             target.chap_policy == ChapPolicy::Mutual,
@@ -271,7 +274,10 @@ fn notes_on_target(target: &Target) -> Vec<String> {
             target.portal_groups.iter().any(|group| group.timeout_seconds.is_some()),
             "PortalGroup: timeout= does nothing",
         ),
-        (target.devices.iter().any(named), "TargetDevice: ID= and WWN= are not told, the serial number (SN=) is"),
+        (
+            target.devices.iter().any(has_odd_name),
+            "TargetDevice: WWN= is a name if it has 16 hexadecimal digits, and not told else",
+        ),
     ];
     said.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| format!("{}: {text}", target.name)).collect()
 }
@@ -334,6 +340,18 @@ fn describe(device: &Device) -> Result<StoreSpec, OpenError> {
         spec.kind = StoreKind::Null { size_bytes: geometry.blocks * u64::from(geometry.block_size) };
     }
     Ok(spec)
+}
+
+/// The names of a device beside those that follow from its serial number (SPC-4 7.8.6): its ID with the vendor's, and its world wide name.
+fn names(device: &Device, vendor: &str) -> Vec<Designator> {
+    let id = device.id.as_ref().map(|id| Designator::t10_vendor(vendor, id.as_str()));
+    id.into_iter().chain(world_wide_name(device).map(Designator::of_64_bits)).collect()
+}
+
+fn world_wide_name(device: &Device) -> Option<u64> {
+    let text = device.wwn.as_ref()?.as_str();
+    let is_one = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_one.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
 /// Where the blocks of a device are.

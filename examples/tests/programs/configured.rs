@@ -189,6 +189,35 @@ fn an_access_list_says_who_comes_in_from_where_and_to_which_units() {
 }
 
 #[test]
+fn a_device_has_the_names_that_its_line_gives_it() {
+    let (folder, address) = (TempDir::new().unwrap(), free_address("127.0.0.1"));
+    let text = |second: &str| {
+        format!(
+            "target:\nTargetName={NAME}\nPortalGroup=1@{address}\nTargetDevice=a,MEM,size=1MB,ID=shelf 7 disk 1,WWN=5000C500A1b2c3d4,SN=one\n\
+             TargetDevice=b,MEM,size=1MB,{second}\n"
+        )
+    };
+    let (_served, _) = serve(&write(folder.path(), "f", &text("WWN=0017470000000001,SN=two")), 1);
+    let client = log_in(address, "iqn.2001-04.com.example:h").unwrap();
+    let names = |lun: u16| -> Vec<String> {
+        let inquiry = Request::new(lun.into(), &Cdb::inquiry_page(0x83, 1024), Transfer::Read(1024));
+        let names = DeviceIdentification::decode(&client.execute(inquiry).wait().unwrap().data.concat()).unwrap().0;
+        names.iter().map(ToString::to_string).collect()
+    };
+    for name in ["CHISCSI shelf 7 disk 1", "CHISCSI one", "naa.5000c500a1b2c3d4"] {
+        assert!(names(0).contains(&name.into()), "{name}: {:?}", names(0));
+    }
+    assert!(names(1).contains(&"eui.0017470000000001".into()), "{:?}", names(1));
+
+    let odd = String::from_utf8(check(&write(folder.path(), "odd", &text("WWN=disk two"))).stdout).unwrap();
+    assert!(odd.contains("TargetDevice: WWN= is a name if it has 16 hexadecimal digits"), "{odd}");
+    let twice =
+        iscsi_target().arg("--config").arg(write(folder.path(), "twice", &text("WWN=5000c500a1b2c3d4"))).output();
+    let said = String::from_utf8(twice.unwrap().stderr).unwrap();
+    assert!(said.contains("the name naa.5000c500a1b2c3d4 is given to two units"), "{said}");
+}
+
+#[test]
 fn an_access_list_is_looked_at_before_or_after_authentication() {
     let (folder, secret) = (TempDir::new().unwrap(), "a-long-enough-secret");
     let statuses = |order: &str| {

@@ -143,6 +143,8 @@ pub struct DescribedDisk {
     pub store: StoreSpec,
     /// Vendor identification, at most 8 ASCII characters, if not ours.
     pub vendor: Option<String>,
+    /// Names of the unit for VPD page 83h beside those that follow from its serial number.
+    pub names: Vec<Designator>,
 }
 
 impl DescribedDisk {
@@ -163,11 +165,12 @@ impl DiskSource {
     pub(super) fn open_in_place_of(&self, before: &mut Vec<FileLock>) -> Result<Disk, OpenError> {
         match self {
             Self::Opened(disk) => Ok(Disk::clone(disk)),
-            Self::Described(DescribedDisk { store, vendor }) => {
+            Self::Described(DescribedDisk { store, vendor, names }) => {
                 let mut disk = Disk::open_in_place_of(before, store)?;
                 if let Some(vendor) = vendor {
                     disk.unit.identity.vendor = vendor.as_str().into();
                 }
+                disk.unit.identity.designators.extend_from_slice(names);
                 Ok(disk)
             }
         }
@@ -206,6 +209,6 @@ impl From<DescribedDisk> for DiskSource {
 
 impl From<StoreSpec> for DiskSource {
     fn from(store: StoreSpec) -> Self {
-        Self::Described(DescribedDisk { store, vendor: None })
+        Self::Described(DescribedDisk { store, vendor: None, names: Vec::new() })
     }
 }

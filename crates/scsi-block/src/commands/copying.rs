@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{Context, Plan, Started, Work, allocated, identify, medium};
+use super::{Context, Plan, Started, Work, allocated, medium};
 use crate::cdb::Cdb;
 use crate::copy::{
     CopyJob, CopyList, CopyState, CopyStatus, Cscd, FailureDetails, OperatingParameters, Origin, Piece, Segment, Side,
@@ -51,7 +51,7 @@ pub(super) fn origin(context: &Context<'_>, operation: opcodes::Operation, list_
 
 /// The unit of a name, if there is one that takes part in copies.
 pub(super) fn find_named<'a>(roster: &'a Roster, wanted: &Designator) -> Option<(usize, &'a LogicalUnit)> {
-    let is_named = |unit: &LogicalUnit| identify::names(&unit.config).any(|name| name == *wanted);
+    let is_named = |unit: &LogicalUnit| unit.config.identity.names().any(|name| name == *wanted);
     let found = roster.units().find(|(_, unit)| unit.config.copies() && is_named(unit));
     found.map(|(index, unit)| (index, &**unit))
 }

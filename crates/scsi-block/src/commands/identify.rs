@@ -154,7 +154,7 @@ fn vital_product_data(context: &Context<'_>, config: &LogicalUnitConfig, code: u
 
 /// The names of the unit, of the port that the command came through, and of the device.
 fn identification(context: &Context<'_>, config: &LogicalUnitConfig) -> DeviceIdentification {
-    DeviceIdentification(designators(config).chain(names_of_port(context)).collect())
+    DeviceIdentification(config.identity.designators().chain(names_of_port(context)).collect())
 }
 
 /// All ports with their names.
@@ -165,18 +165,6 @@ fn scsi_ports(context: &Context<'_>) -> ScsiPorts {
         target_port: port.name.iter().cloned().collect(),
     };
     ScsiPorts(context.unit.ports().all().map(port).collect())
-}
-
-fn designators(config: &LogicalUnitConfig) -> impl Iterator<Item = Designator> {
-    let identity = &config.identity;
-    let own =
-        [Designator::naa_local(identity.serial.as_bytes()), Designator::t10_vendor(&identity.vendor, &identity.serial)];
-    own.into_iter().chain(identity.designators.iter().cloned())
-}
-
-/// The names of the unit itself.
-pub(super) fn names(config: &LogicalUnitConfig) -> impl Iterator<Item = Designator> {
-    designators(config).filter(|designator| designator.association == Association::LogicalUnit)
 }
 
 fn extended(config: &LogicalUnitConfig) -> ExtendedInquiry {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Context, Plan, Started, Work, allocated, copying, identify, medium};
+use super::{Context, Plan, Started, Work, allocated, copying, medium};
 use crate::cdb::Cdb;
 use crate::copy::{
     AllRodTokens, Claim, CopyJob, Piece, PopulateTokenList, RodToken, RodTokenInformation, Side, TOKEN_BYTES_MAX,
@@ -68,7 +68,7 @@ pub(super) fn start_populate(
         _ => return Err(Sense::invalid_parameter(4, None)),
     };
     let secret = unit.config.token_secret.as_ref().expect("a unit without secret does not have the command");
-    let name = identify::names(&unit.config).next().expect("a unit has a name");
+    let name = unit.config.identity.names().next().expect("a unit has a name");
     let origin = copying::origin(context, Operation::PopulateToken, Some(list_identifier));
     unit.change(|state| {
         state.medium.not_ready().map_or(Ok(()), Err)?;
@@ -184,7 +184,7 @@ pub(super) fn information(context: &Context<'_>, cdb: &Cdb) -> Result<Bytes, Sen
 
 /// REPORT ALL ROD TOKENS: those of the unit that live, whoever has had them made.
 pub(super) fn all(unit: &LogicalUnit, cdb: &Cdb) -> Bytes {
-    let name = identify::names(&unit.config).next().expect("a unit has a name");
+    let name = unit.config.identity.names().next().expect("a unit has a name");
     let block_size = u64::from(unit.config.geometry.block_size);
     let claim = |(number, blocks)| Claim { number, unit: name.clone(), bytes: blocks * block_size };
     let claims: Vec<Claim> = unit.look(|state| state.tokens.living().map(claim).collect());
