@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::initiator::FirmwareInitiator;
 use t5_hal::driver::{Driver, DriverConfig, OffloadMode};
-use t5_hal::wire::{FunctionId, ReturnCode};
+use t5_hal::wire::ReturnCode;
 use t5_model::runner::Runner;
 
 /// Those of the lengths that a command of the firmware can have.
@@ -28,9 +28,9 @@ fn start(place_bytes: usize) -> (Runner, Server, FirmwareLoop) {
 /// The same with a target that wants proof.
 fn start_with(place_bytes: usize, authentication: Authentication) -> (Runner, Server, FirmwareLoop) {
     let runner = Runner::start(1, 7).unwrap();
-    let server = serve(function(&runner, 4, TARGET), authentication);
+    let server = serve(function(&runner, FUNCTIONS[0], TARGET), authentication);
     let memory = Arc::new(DmaMemory::new(5 << 32, 16 << 20, place_bytes));
-    let bus: iscsi_runtime::AdapterBus = Arc::new(runner.adapter().function(FunctionId::physical(5), memory));
+    let bus: iscsi_runtime::AdapterBus = Arc::new(runner.adapter().function(FUNCTIONS[1], memory));
     let initiator = FirmwareInitiator::bring_up(bus, &DriverConfig::default(), &mut Instant::now).unwrap();
     let IpAddr::V4(address) = INITIATOR else { unreachable!("it is one of IPv4") };
     let firmware = FirmwareLoop::new(initiator, 0, address, Ipv4Addr::new(255, 255, 255, 0)).unwrap();
@@ -53,7 +53,7 @@ fn sessions_in_the_firmware_move_data_of_any_length() {
     assert!(counted.passed_pdus >= 2 * 5 * 2 * LENGTHS_MAX as u64 * 2, "no frame is needed: {counted:?}");
     server.shutdown(Duration::from_secs(5)).unwrap();
     drop(firmware);
-    assert_eq!([4, 5].map(|pf| runner.adapter().take_fault(FunctionId::physical(pf))), [None, None]);
+    assert_eq!(FUNCTIONS.map(|function| runner.adapter().take_fault(function)), [None, None]);
 }
 
 /// Gives more commands at once than anybody has room for, each of one length.
@@ -99,7 +99,7 @@ fn what_finds_no_room_waits_and_all_of_it_is_done() {
             assert_eq!(end.unwrap().ended, commands);
         }
         drop((server, firmware));
-        assert_eq!([4, 5].map(|pf| runner.adapter().take_fault(FunctionId::physical(pf))), [None, None]);
+        assert_eq!(FUNCTIONS.map(|function| runner.adapter().take_fault(function)), [None, None]);
     }
 }
 
@@ -193,7 +193,7 @@ fn a_login_that_takes_too_long_ends() {
     drop(server);
     // It listens, and says nothing to those who come.
     let memory = Arc::new(DmaMemory::new(4 << 32, 32 << 20, 1 << 20));
-    let bus: iscsi_runtime::AdapterBus = Arc::new(runner.adapter().function(FunctionId::physical(4), memory));
+    let bus: iscsi_runtime::AdapterBus = Arc::new(runner.adapter().function(FUNCTIONS[0], memory));
     let mut driver = Driver::bring_up(bus, DriverConfig::default(), &mut Instant::now).unwrap();
     driver.listen(PORTAL, OffloadMode::Ulp).unwrap();
     while driver.poll_event().is_none() {

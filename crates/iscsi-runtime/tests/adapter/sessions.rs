@@ -12,9 +12,13 @@ use t5_model::runner::Runner;
 use t5_policy::Policy;
 
 fn start() -> (Runner, Server, AdapterFunction) {
+    start_on(FUNCTIONS)
+}
+
+fn start_on(functions: [FunctionId; 2]) -> (Runner, Server, AdapterFunction) {
     let runner = Runner::start(1, 7).unwrap();
-    let target = function(&runner, 4, TARGET);
-    let initiator = function(&runner, 5, INITIATOR).neighbour(TARGET, target.mac());
+    let target = function(&runner, functions[0], TARGET);
+    let initiator = function(&runner, functions[1], INITIATOR).neighbour(TARGET, target.mac());
     (runner, serve(target, Authentication::None), initiator)
 }
 
@@ -36,7 +40,23 @@ fn sessions_of_one_thread_move_data_of_any_length_through_the_adapter() {
     assert_eq!(counted.digests_wrong, 0, "{counted:?}");
     server.shutdown(Duration::from_secs(5)).unwrap();
     drop(sessions);
-    assert_eq!([4, 5].map(|pf| runner.adapter().take_fault(FunctionId::physical(pf))), [None, None]);
+    assert_eq!(FUNCTIONS.map(|function| runner.adapter().take_fault(function)), [None, None]);
+}
+
+#[test]
+fn virtual_functions_carry_sessions_as_physical_ones_do() {
+    let functions = [FunctionId::virtual_of(0, 1), FunctionId::virtual_of(2, 16)];
+    let (runner, server, initiator) = start_on(functions);
+    let mut sessions = SessionLoop::adapter(initiator).unwrap();
+    let workloads = (0..5).map(|job| WriteAndRead::new(job * 3000, LENGTHS.len())).collect();
+    for end in sessions.run(&config(), workloads) {
+        assert_eq!(end.unwrap().ended, 2 * LENGTHS.len());
+    }
+    let counted = runner.adapter().iscsi_counters();
+    assert!(counted.placed_bytes > 0 && counted.digests_wrong == 0, "{counted:?}");
+    server.shutdown(Duration::from_secs(5)).unwrap();
+    drop(sessions);
+    assert_eq!(functions.map(|function| runner.adapter().take_fault(function)), [None, None]);
 }
 
 #[test]
@@ -51,10 +71,10 @@ fn several_connections_of_a_session_stay_on_the_core() {
 #[test]
 fn a_client_goes_through_the_adapter_to_hosts_behind_a_gateway() {
     let runner = Runner::start(1, 7).unwrap();
-    let target = function(&runner, 4, TARGET);
+    let target = function(&runner, FUNCTIONS[0], TARGET);
     let mac = target.mac();
     let server = serve(target, Authentication::None);
-    let initiator = |pf| function(&runner, pf, INITIATOR).gateway(mac);
+    let initiator = |pf| function(&runner, FunctionId::physical(pf), INITIATOR).gateway(mac);
     let client = Client::connect_through(initiator(5), ClientConfig::discovery(PORTAL.to_string())).wait().unwrap();
     assert_eq!(client.targets().wait().unwrap()[0].name, NAME);
     client.logout().wait().unwrap();
@@ -93,7 +113,7 @@ fn a_session_that_cannot_begin_says_why() {
 #[test]
 fn what_an_adapter_cannot_offer_is_refused() {
     let runner = Runner::start(1, 7).unwrap();
-    let builder = || Server::builder().function(function(&runner, 4, TARGET)).target(Target::new(NAME));
+    let builder = || Server::builder().function(function(&runner, FUNCTIONS[0], TARGET)).target(Target::new(NAME));
     let two_cores = builder().listen(PORTAL).cores(2).start().unwrap_err();
     assert!(matches!(&two_cores, StartError::Configuration(text) if text.contains("one loop")), "{two_cores}");
     let any_port = builder().listen(SocketAddr::new(TARGET, 0)).start().unwrap_err();

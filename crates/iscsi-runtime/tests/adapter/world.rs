@@ -19,13 +19,15 @@ pub(crate) const NAME: &str = "iqn.2026-01.io.example:disk";
 pub(crate) const TARGET: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 4));
 pub(crate) const INITIATOR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 5));
 pub(crate) const PORTAL: SocketAddr = SocketAddr::new(TARGET, 3260);
+/// The functions of a target and of an initiator, as they are shipped.
+pub(crate) const FUNCTIONS: [FunctionId; 2] = [FunctionId::physical(4), FunctionId::physical(5)];
 const CHECK_CONDITION: u8 = 2;
 /// Lengths of transfers in blocks: within a PDU, of several PDUs, beyond a burst, and beyond the longest place.
 pub(crate) const LENGTHS: [u32; 4] = [1, 16, 700, 2500];
 
-pub(crate) fn function(runner: &Runner, pf: u8, address: IpAddr) -> AdapterFunction {
-    let memory = Arc::new(DmaMemory::new(u64::from(pf) << 32, 32 << 20, 32 << 20));
-    let bus: AdapterBus = Arc::new(runner.adapter().function(FunctionId::physical(pf), memory));
+pub(crate) fn function(runner: &Runner, function: FunctionId, address: IpAddr) -> AdapterFunction {
+    let memory = Arc::new(DmaMemory::new(u64::from(function.to_wire()) << 32, 32 << 20, 32 << 20));
+    let bus: AdapterBus = Arc::new(runner.adapter().function(function, memory));
     let driver = Driver::bring_up(bus, DriverConfig::default(), &mut Instant::now).unwrap();
     AdapterFunction::new(driver, 0, address)
 }
