@@ -23,6 +23,7 @@ mod mailbox;
 mod open;
 mod placement;
 mod policy;
+mod queues;
 mod receive;
 mod share;
 mod transmit;
