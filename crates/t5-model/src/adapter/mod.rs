@@ -39,7 +39,7 @@ pub use fault::Fault;
 pub use functions::functions;
 
 use crate::iscsi::IscsiCounters;
-use crate::switch::{EthernetHeader, InterfaceNumber, MacAddress, PORTS, PortNumber, Switch};
+use crate::switch::{EthernetHeader, InterfaceNumber, InterfaceSet, MacAddress, PORTS, PortNumber, Switch};
 use crate::tcp::{Tuple, checksum};
 use doorbells::{Doorbell, Doorbells};
 use flow::Flow;
@@ -221,6 +221,15 @@ impl Adapter {
     #[must_use]
     pub fn take_fault(&self, id: FunctionId) -> Option<Fault> {
         self.core.lock().functions[id].as_mut()?.take_fault()
+    }
+
+    /// The virtual interfaces of a function: what they count is asked of [the switch](Self::with_switch).
+    ///
+    /// # Panics
+    /// If there is no such function: a bug of the caller.
+    #[must_use]
+    pub fn interfaces(&self, id: FunctionId) -> InterfaceSet {
+        self.core.lock().functions[id].as_ref().map(|function| function.interfaces).unwrap_or_default()
     }
 
     /// Doorbells of a function that nobody has heard yet.

@@ -4,7 +4,7 @@
 //! PF0 to PF3. What it is not public about is our choice; interfaces, addresses and queues of all functions add up to what there is.
 
 use super::firmware::TIDS;
-use super::functions::{VIRTUAL_OF_EACH, functions, virtual_place};
+use super::functions::{VIRTUAL, functions, virtual_place};
 use crate::switch::{MacAddress, VlanList};
 use smallvec::SmallVec;
 use t5_hal::wire::{Capabilities, FunctionId, PfVfCaps, PfVfCommand, PfVfEgress, PfVfIngress, PfVfInterfaces};
@@ -220,9 +220,10 @@ impl Share {
                     pods_base: last.pods_base + (last.pods + place * pods) * 64,
                     pods,
                     next_hops: 64,
-                    connections: TIDS as usize / (4 * VIRTUAL_OF_EACH),
-                    asked: 16,
-                    windows_bytes: 64 << 20,
+                    // All of them together at most half.
+                    connections: TIDS as usize / (2 * VIRTUAL),
+                    asked: 8,
+                    windows_bytes: 32 << 20,
                 }
             }
         }
@@ -244,6 +245,13 @@ mod tests {
         assert!(sum(Limits::addresses) <= 336);
         assert!(sum(Limits::ingress) <= 1024, "connections are steered by numbers of ten bits");
         assert!(sum(Limits::egress) <= 1024);
+    }
+
+    #[test]
+    fn virtual_functions_leave_half_of_all_connections() {
+        let of_virtual =
+            functions().filter(|function| function.is_virtual()).map(|function| Share::of(function).connections);
+        assert_eq!(of_virtual.sum::<usize>(), TIDS as usize / 2);
     }
 
     #[test]

@@ -329,8 +329,10 @@ fn a_reset_takes_what_is_its_own() {
     assert_eq!(adapter.connections(), 2);
     let interfaces = || adapter.with_switch(|switch| switch.interfaces_mut().count());
     assert_eq!(interfaces(), 3);
+    assert_eq!(adapter.interfaces(VIRTUAL).iter().count(), 1);
     command(&hostile.bus, &ResetCommand::request(Access::WRITE, 0)).unwrap();
     assert_eq!((adapter.connections(), interfaces()), (1, 2));
+    assert!(adapter.interfaces(VIRTUAL).is_empty() && !adapter.interfaces(HOSTILE).is_empty());
     for other in &mut others {
         other.send_frame(other.mac, 100);
         assert_eq!(other.fault(), None, "it sends as before");
@@ -344,4 +346,21 @@ fn a_reset_takes_what_is_its_own() {
 fn smt(hostile: &Hostile) -> SmtWriteReq {
     let row = u32::from(ViId::from_value(hostile.vi).get(ViId::VIN));
     SmtWriteReq { params: SmtParams::new().with(SmtParams::IDX, row), ..SmtWriteReq::new(0, 0) }
+}
+
+#[test]
+fn its_connections_leave_those_of_others() {
+    let adapter = adapter();
+    let hostile = Hostile::of(&adapter, VIRTUAL);
+    hostile.open();
+    for port in 10..100u16 {
+        hostile.request(ActOpenReq { local_port: port.into(), opt0: hostile.options(), ..hostile.open_request() });
+    }
+    assert_eq!(adapter.connections(), 32, "its share");
+    let other = Hostile::new(&adapter);
+    let before = adapter.connections();
+    other.request(SmtWriteReq { source_mac0: other.mac, ..smt(&other) });
+    other.request(L2tWriteReq { destination_mac: [2, 0, 0, 0, 0, 9], vlan: 0xfff.into(), ..L2tWriteReq::new(0, 0) });
+    other.request(ActOpenReq { opt0: other.options(), ..other.open_request() });
+    assert_eq!((other.fault(), adapter.connections()), (None, before + 1));
 }
