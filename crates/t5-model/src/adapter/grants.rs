@@ -3,7 +3,7 @@
 use super::Core;
 use super::permissions::named;
 use super::profile::Limits;
-use crate::switch::{Interface, MacAddress, VlanList};
+use crate::switch::{InterfaceSet, MacAddress, VlanList};
 use t5_hal::wire::*;
 
 impl Core {
@@ -27,7 +27,9 @@ impl Core {
         grant.addresses = listed.iter().map(|entry| MacAddress(entry.address)).collect();
         grant.is_bound_to_addresses = command.length.is_set(AclLength::EN);
         let list = grant.mac_list();
-        self.interfaces_of(function).for_each(|interface| interface.mac_list.clone_from(&list));
+        for number in self.interfaces_of(function).iter() {
+            self.switch.set_mac_list(number, list.clone());
+        }
         Ok(command)
     }
 
@@ -39,14 +41,16 @@ impl Core {
             drop_untagged: command.flags.is_set(AclVlanFlags::DROPNOVLAN),
             drop_unlisted: command.flags.is_set(AclVlanFlags::FM),
         });
-        self.interfaces_of(function).for_each(|interface| interface.vlan_list.clone_from(&list));
+        for number in self.interfaces_of(function).iter() {
+            if let Some(interface) = self.switch.interface_mut(number) {
+                interface.vlan_list.clone_from(&list);
+            }
+        }
         self.grants[function].vlan_list = list;
         Ok(command)
     }
 
-    fn interfaces_of(&mut self, function: FunctionId) -> impl Iterator<Item = &mut Interface> {
-        let owned = self.functions[function].as_ref().map(|function| function.interfaces).unwrap_or_default();
-        let all = self.switch.interfaces_mut();
-        all.filter(move |(number, _)| owned.contains(*number)).map(|(_, interface)| interface)
+    pub(super) fn interfaces_of(&self, function: FunctionId) -> InterfaceSet {
+        self.functions[function].as_ref().map(|function| function.interfaces).unwrap_or_default()
     }
 }

@@ -229,7 +229,7 @@ impl Adapter {
     /// If there is no such function: a bug of the caller.
     #[must_use]
     pub fn interfaces(&self, id: FunctionId) -> InterfaceSet {
-        self.core.lock().functions[id].as_ref().map(|function| function.interfaces).unwrap_or_default()
+        self.core.lock().interfaces_of(id)
     }
 
     /// Doorbells of a function that nobody has heard yet.

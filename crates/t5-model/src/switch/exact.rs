@@ -118,10 +118,12 @@ impl ExactTable {
         had
     }
 
-    /// Takes all addresses from an interface.
-    pub(super) fn remove_all(&mut self, interface: InterfaceNumber) {
+    /// Leaves an interface those of its addresses that are to be kept.
+    pub(super) fn retain(&mut self, interface: InterfaceNumber, keep: impl Fn(MacAddress) -> bool) {
         for at in 0..self.entries.len() {
-            self.remove_at(at, interface);
+            if self.entries[at].as_ref().is_some_and(|entry| !keep(entry.key.1)) {
+                self.remove_at(at, interface);
+            }
         }
     }
 
@@ -167,10 +169,10 @@ mod tests {
         table.add(PORT, GROUP, interface(127)).unwrap();
         let members = table.members(PORT, GROUP).unwrap();
         assert_eq!(members.iter().collect::<Vec<_>>(), [interface(1), interface(127)]);
-        table.remove_all(interface(1));
+        table.retain(interface(1), |_| false);
         let members = table.members(PORT, GROUP).unwrap();
         assert_eq!(members.iter().collect::<Vec<_>>(), [interface(127)]);
-        table.remove_all(interface(127));
+        table.retain(interface(127), |_| false);
         assert!(table.members(PORT, GROUP).is_none());
     }
 

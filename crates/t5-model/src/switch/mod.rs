@@ -162,7 +162,7 @@ impl Switch {
 
     /// Takes an interface away, with its addresses.
     pub fn detach(&mut self, number: InterfaceNumber) {
-        self.exact.remove_all(number);
+        self.exact.retain(number, |_| false);
         self.filters.forget(number);
         self.interfaces[number.index()] = None;
     }
@@ -224,6 +224,13 @@ impl Switch {
             return Err(AddressError::NotAllowed);
         }
         Ok(interface.port)
+    }
+
+    /// Sets the only addresses that an interface may have and send from, or none; those of one that it has beside them are taken from it.
+    pub fn set_mac_list(&mut self, number: InterfaceNumber, list: Option<SmallVec<[MacAddress; MAC_LIST_MAX]>>) {
+        let Some(interface) = &mut self.interfaces[number.index()] else { return };
+        interface.mac_list = list;
+        self.exact.retain(number, |address| address.cast() != Cast::Unicast || interface.allows_address(address));
     }
 
     /// Takes an address from an interface; says whether it had it.

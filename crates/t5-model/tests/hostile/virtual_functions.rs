@@ -257,6 +257,20 @@ fn frames_and_connections_with_anothers_address_do_not_leave() {
 }
 
 #[test]
+fn addresses_that_it_took_before_it_was_bound_are_gone() {
+    let adapter = adapter();
+    let (parent, other) = (parent(&adapter), Hostile::of(&adapter, FunctionId::virtual_of(0, 2)));
+    let hostile = Hostile::of(&adapter, VIRTUAL);
+    let theirs = address(hostile.vi, 1).entries[0].address;
+    command(&hostile.bus, &address(hostile.vi, 1)).unwrap();
+    other.send_frame(theirs, 100);
+    assert_eq!(frames(&adapter), [[0; 0]; 0], "it has taken the address, and gets what is for it");
+    bind(&parent);
+    other.send_frame(theirs, 100);
+    assert_eq!(frames(&adapter).len(), 1, "it goes to the wire");
+}
+
+#[test]
 fn vlans_that_it_was_not_given_are_kept_from_it_over_its_reset() {
     let adapter = adapter();
     let parent = parent(&adapter);
