@@ -3,16 +3,17 @@
 use bytes::Bytes;
 
 use super::medium::{OUT_OF_RANGE, check_range};
-use super::{Context, Plan, Started, Work, allocated};
+use super::{Context, Plan, Started, Work, allocated, medium};
 use crate::cdb::Cdb;
 use crate::io::{BlockIo, Extent, LbaStatus, Segments};
 use crate::opcodes::{Field, Operation};
 use crate::parameters::{LbaStatusList, UnmapList};
-use crate::segments;
 use crate::sense::{AdditionalSense, Sense};
 use crate::sequence::Sequence;
 use crate::task::{Rare, Then};
 use crate::unit::LogicalUnit;
+
+const LENGTH_ERROR: Sense = Sense::illegal(AdditionalSense::PARAMETER_LIST_LENGTH_ERROR);
 
 /// Runs of blocks that one GET LBA STATUS tells of at most.
 const STATUS_RUNS_MAX: u64 = 256;
@@ -24,15 +25,10 @@ pub(super) fn unmap(cdb: &Cdb) -> Plan {
 }
 
 /// Without a write cache nobody flushes later, so the blocks are durably zeros before GOOD.
-pub(super) fn start_unmap(
-    unit: &LogicalUnit,
-    mut data: Segments,
-    wanted: u32,
-    durable: bool,
-) -> Result<Started, Sense> {
-    segments::truncate(&mut data, wanted.into());
+pub(super) fn start_unmap(unit: &LogicalUnit, data: Segments, wanted: u32, durable: bool) -> Result<Started, Sense> {
+    let list = medium::exactly(data, wanted).map_err(|_| LENGTH_ERROR)?;
     let limits = &unit.config.limits;
-    let UnmapList(mut extents) = UnmapList::decode(&segments::join(data), limits.unmap_descriptors_max)?;
+    let UnmapList(mut extents) = UnmapList::decode(&list, limits.unmap_descriptors_max)?;
     extents.iter().try_for_each(|extent| check_range(unit, *extent))?;
     let blocks: u64 = extents.iter().map(|extent| extent.blocks).sum();
     if blocks > unit.config.blocks_in(limits.unmap_bytes_max).into() {
