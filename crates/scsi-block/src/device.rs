@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
 use crate::LogicalUnitNumber;
 use crate::access::{AccessState, ChangedBy};
 use crate::clock::Clock;
 use crate::config::{ConfigError, LogicalUnitConfig};
 use crate::designator::Designator;
 use crate::io::{BlockIo, Geometry, IoDone, Space};
+use crate::lock::Lock;
 use crate::mode::ModeSettings;
 use crate::nexus::Nexus;
 use crate::ports::{CurrentPorts, TargetPortGroup, TargetPorts};
@@ -29,11 +28,11 @@ use crate::upkeep::Upkeep;
 #[derive(Debug)]
 pub struct TargetDevice {
     ports: Arc<CurrentPorts>,
-    roster: Mutex<Arc<Roster>>,
+    roster: Lock<Arc<Roster>>,
     /// The version of the roster, for those who have one already.
     version: AtomicU64,
     next_nexus: AtomicU64,
-    clock: Mutex<Option<Clock>>,
+    clock: Lock<Option<Clock>>,
     upkeep: Arc<Upkeep>,
 }
 
@@ -98,10 +97,10 @@ impl TargetDevice {
     ) -> Result<Self, ConfigError> {
         let device = Self {
             ports: Arc::new(CurrentPorts::new(ports)),
-            roster: Mutex::default(),
+            roster: Lock::default(),
             version: AtomicU64::new(0),
             next_nexus: AtomicU64::new(0),
-            clock: Mutex::default(),
+            clock: Lock::default(),
             upkeep: Arc::default(),
         };
         for (number, config) in logical_units {

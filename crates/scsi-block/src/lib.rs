@@ -77,6 +77,7 @@ pub mod fuzzing;
 pub mod inquiry;
 pub mod io;
 mod link;
+mod lock;
 pub mod log;
 mod lun;
 mod medium;

@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use crate::access::AccessState;
 use crate::config::ConfigError;
 use crate::designator::Designator;
+use crate::lock::Lock;
 
 /// The most groups that a device has.
 pub const GROUPS_MAX: usize = 256;
@@ -118,19 +117,19 @@ impl TargetPorts {
 
 /// The target ports of a device as they are now, for the device and all its units.
 #[derive(Debug)]
-pub(crate) struct CurrentPorts(RwLock<Arc<TargetPorts>>);
+pub(crate) struct CurrentPorts(Lock<Arc<TargetPorts>>);
 
 impl CurrentPorts {
     pub(crate) fn new(ports: TargetPorts) -> Self {
-        Self(RwLock::new(Arc::new(ports)))
+        Self(Lock::new(Arc::new(ports)))
     }
 
     pub(crate) fn get(&self) -> Arc<TargetPorts> {
-        Arc::clone(&self.0.read())
+        Arc::clone(&self.0.lock())
     }
 
     pub(crate) fn set(&self, ports: TargetPorts) {
-        *self.0.write() = Arc::new(ports);
+        *self.0.lock() = Arc::new(ports);
     }
 }
 

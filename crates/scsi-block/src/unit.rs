@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bitflags::bitflags;
-use parking_lot::Mutex;
 
 use crate::LogicalUnitNumber;
 use crate::access::{self, Access, AccessState, ChangedBy};
@@ -22,6 +21,7 @@ use crate::copy::{Copies, Tokens};
 use crate::counters::{Counters, Totals};
 use crate::io::{BlockIo, Extent, Geometry, IoError, Record, Space};
 use crate::link::{Link, RequestCounter, Settling};
+use crate::lock::Lock;
 use crate::medium::MediumState;
 use crate::mode::{self, ModeSettings};
 use crate::needs::Needs;
@@ -240,7 +240,7 @@ pub(crate) struct LogicalUnit {
     summary: AtomicU64,
     blocks: AtomicU64,
     upkeep: Arc<Upkeep>,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 /// What [`LogicalUnit::look_as`] has found.
@@ -290,7 +290,7 @@ impl LogicalUnit {
         upkeep.count(Conditions::empty(), conditions);
         let summary = AtomicU64::new(conditions.bits().into());
         let blocks = AtomicU64::new(config.geometry.blocks);
-        Ok(Self { number, config, ports, summary, blocks, upkeep, state: Mutex::new(state) })
+        Ok(Self { number, config, ports, summary, blocks, upkeep, state: Lock::new(state) })
     }
 
     #[inline]
