@@ -15,9 +15,11 @@ use crate::copy::{
 };
 use crate::designator::Designator;
 use crate::io::{BlockIo, Extent, Geometry, IoDone, IoError, IoOutput, LbaStatus, Segments};
+use crate::mode::{self, ModeSettings, PageValues};
 use crate::opcodes::VARIABLE_LENGTH;
+use crate::parameters::{OverwriteList, UnmapList};
 use crate::protection::ProtectionType;
-use crate::reservations::{NexusName, Path};
+use crate::reservations::{NexusName, OutList, Path, in_place_of_damaged};
 use crate::{
     AccessState, Begin, Limits, LogicalUnitConfig, LogicalUnitNumber, Nexus, Outcome, Status, Step, TargetDevice,
     TargetPort, TargetPortGroup, Task, segments,
@@ -27,8 +29,10 @@ const SMALL: Geometry = Geometry { block_size: 512, blocks: 2048 };
 const HUGE: Geometry = Geometry { block_size: 4096, blocks: 1 << 40 };
 const TRANSFER_BYTES_MAX: u32 = 64 << 10;
 const STEPS_MAX: usize = 64;
-/// One of each configuration: plain, thin and huge, removable, write-protected, and the types of protection information, two of them thin.
-const UNITS: usize = 7;
+/// One of each configuration: plain, thin and huge, removable, write-protected, the types of protection information, two of them thin, and one
+/// whose reservations were lost.
+const UNITS: usize = 8;
+const LOST: usize = 7;
 
 fn device() -> TargetDevice {
     let unit = |index: usize| {
@@ -52,6 +56,10 @@ fn device() -> TargetDevice {
             },
             2 => LogicalUnitConfig { removable: true, thin: true, ..plain },
             3 => LogicalUnitConfig { read_only: true, ..plain },
+            LOST => {
+                let record = in_place_of_damaged("reservations").map(|record| ("reservations".to_owned(), record));
+                LogicalUnitConfig { kept: Some(record.into_iter().collect()), ..plain }
+            }
             kind => LogicalUnitConfig {
                 protection: ProtectionType::from_number(kind as u8 - 3),
                 thin: kind != 6,
@@ -149,6 +157,12 @@ fn parameter_list(cdb: &mut [u8], nexus: &mut Nexus, input: &mut Input<'_>) -> O
         (0x83, 0x10) => PopulateTokenList { inactivity_seconds: 0, ranges: ranges(input) }.encode(),
         (0x83, 0x11) => write_list(nexus, input).encode(),
         (0xa4, 0x0a) => access_list(input).encode(),
+        (0x5f, _) => out_list(input).encode(),
+        (0x55, _) => mode_list(),
+        (0x42, _) => UnmapList(ranges(input).into()).encode(),
+        (0x48, 0x01) => {
+            OverwriteList { invert: input.byte() & 1 != 0, passes: 1 + input.byte() % 31, pattern: vec![1] }.encode()
+        }
         _ => return None,
     };
     let (place, change) = (usize::from(input.byte()), input.byte());
@@ -158,9 +172,33 @@ fn parameter_list(cdb: &mut [u8], nexus: &mut Nexus, input: &mut Input<'_>) -> O
     if cdb[1] & 0x1f >= 0x10 {
         cdb[6..10].copy_from_slice(&[0; 4]);
     }
-    let length = if cdb[0] == 0xa4 { 6 } else { 10 };
-    cdb[length..length + 4].copy_from_slice(&(list.len() as u32).to_be_bytes());
+    let length = (list.len() as u32).to_be_bytes();
+    match cdb[0] {
+        0xa4 => cdb[6..10].copy_from_slice(&length),
+        0x5f => cdb[5..9].copy_from_slice(&length),
+        0x83 => cdb[10..14].copy_from_slice(&length),
+        _ => cdb[7..9].copy_from_slice(&length[2..]),
+    }
     Some(list)
+}
+
+/// Few keys, so that some are those that are registered.
+fn out_list(input: &mut Input<'_>) -> OutList {
+    let flags = input.byte();
+    OutList {
+        key: u64::from(input.byte() & 3),
+        action_key: u64::from(input.byte() & 3),
+        initiator_ports: (flags & 7 == 7).then(Vec::new),
+        all_target_ports: flags & 8 != 0,
+        persist: flags & 16 != 0,
+    }
+}
+
+/// The list of a MODE SELECT (10) with all pages as they are by default.
+fn mode_list() -> Vec<u8> {
+    let values = PageValues::Settings(ModeSettings::new(true));
+    let pages = mode::encode_pages(mode::ALL_PAGES, 0, values, false).expect("there are pages");
+    [&[0; 8], &pages[..]].concat()
 }
 
 fn access_list(input: &mut Input<'_>) -> SetAccessList {

@@ -141,6 +141,36 @@ fn reservations_are_seen_and_changed_and_outlive_the_target() {
     assert!(error.contains("is damaged") && error.contains("remove it to start without"), "{error}");
 }
 
+/// Bytes of memory that a target has with a disk: what it has touched, and what it has taken as its own.
+fn memory_with(lun: &str) -> [u64; 2] {
+    let target = Target::start(&["--lun", lun]);
+    let status = fs::read_to_string(format!("/proc/{}/status", target.child.0.id())).unwrap();
+    ["VmRSS:", "VmData:"].map(|name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells of memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    })
+}
+
+/// One bit for each chunk of 64 KiB would be 2 GiB.
+#[test]
+fn a_disk_of_a_pebibyte_takes_no_more_memory_at_start_than_one_of_a_gibibyte() {
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str| format!("file:{}", path(&folder.path().join(name)));
+    let kinds = [
+        ("memory:1G".to_owned(), "memory:1P".to_owned()),
+        ("null:1G".to_owned(), "null:1P".to_owned()),
+        ("memory:1G,pi=1".to_owned(), "memory:1P,pi=1".to_owned()),
+        // As large as file systems let a file be.
+        (file("small") + ",size=1G", file("large") + ",size=8T"),
+    ];
+    for (small, large) in kinds {
+        let (least, most) = (memory_with(&small), memory_with(&large));
+        for (least, most) in least.into_iter().zip(most) {
+            assert!(most <= least + (8 << 20), "{large} takes {most} bytes, {small} {least}");
+        }
+    }
+}
+
 fn path(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
 }
