@@ -74,29 +74,33 @@ impl AdapterFunction {
 
     /// Listens at an address of the function.
     pub(super) fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        if address.port() == 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an adapter chooses no port: name one"));
-        }
-        let number = self.driver.listen(address, OffloadMode::Ulp).map_err(io::Error::other)?;
-        let until = Instant::now() + LISTEN_PATIENCE;
-        while Instant::now() < until {
-            self.driver.poll(Instant::now());
-            while let Some(event) = self.driver.poll_event() {
-                match event {
-                    DriverEvent::Listening { listener, result: Ok(()) } if listener == number => {
-                        self.listeners.push(number);
-                        return Ok(address);
-                    }
-                    DriverEvent::Listening { listener, result: Err(status) } if listener == number => {
-                        return Err(refusal(status));
-                    }
-                    _ => {}
-                }
-            }
-            std::thread::yield_now();
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "the adapter does not say that it listens"))
+        // Nobody can have connected before it listens at all.
+        self.listeners.push(listen(&mut self.driver, address, &mut |_| {})?);
+        Ok(address)
     }
+}
+
+/// Listens at an address; what else happens until the adapter says that it does goes to `other`. Gives the listener's number.
+fn listen(driver: &mut Driver<AdapterBus>, address: SocketAddr, other: &mut dyn FnMut(DriverEvent)) -> io::Result<u32> {
+    if address.port() == 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an adapter chooses no port: name one"));
+    }
+    let number = driver.listen(address, OffloadMode::Ulp).map_err(io::Error::other)?;
+    let until = Instant::now() + LISTEN_PATIENCE;
+    while Instant::now() < until {
+        driver.poll(Instant::now());
+        while let Some(event) = driver.poll_event() {
+            match event {
+                DriverEvent::Listening { listener, result } if listener == number => {
+                    return result.map(|()| number).map_err(refusal);
+                }
+                event => other(event),
+            }
+        }
+        std::thread::yield_now();
+    }
+    driver.unlisten(number);
+    Err(io::Error::new(io::ErrorKind::TimedOut, "the adapter does not say that it listens"))
 }
 
 /// The interrupt of a function wakes the loop that has its driver.
@@ -126,7 +130,8 @@ pub(super) struct AdapterEnd {
     address: IpAddr,
     neighbours: HashMap<IpAddr, [u8; 6]>,
     gateway: Option<[u8; 6]>,
-    listeners: Vec<u32>,
+    /// Numbers of listeners by their places.
+    listeners: Vec<Option<u32>>,
     /// Connections that were not accepted yet, with the places of their listeners.
     incoming: VecDeque<(usize, Connection<AdapterBus>)>,
     /// By the number of the open.
@@ -149,7 +154,7 @@ impl AdapterEnd {
             address,
             neighbours,
             gateway,
-            listeners,
+            listeners: listeners.into_iter().map(Some).collect(),
             incoming: VecDeque::new(),
             openings: HashMap::new(),
             next_port: any_port(),
@@ -228,7 +233,7 @@ impl AdapterEnd {
                 self.forget(connection);
                 let connection = Connection::new(SharedDriver::clone(&self.driver), connection);
                 // One of a listener that is given up is closed.
-                if let Some(place) = self.listeners.iter().position(|&number| number == listener) {
+                if let Some(place) = self.listeners.iter().position(|&number| number == Some(listener)) {
                     self.incoming.push_back((place, connection));
                     happened.push(Happening::Incoming(place));
                 }
@@ -266,9 +271,30 @@ impl AdapterEnd {
         found.map(|(_, connection)| connection).ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
+    /// Listens at a place that is free. Who comes waits until somebody asks for connections of that place.
+    pub(super) fn listen(&mut self, place: usize, address: SocketAddr) -> io::Result<()> {
+        let mut events = Vec::new();
+        let listening = listen(&mut self.driver.borrow_mut(), address, &mut |event| events.push(event));
+        if self.listeners.len() <= place {
+            self.listeners.resize(place + 1, None);
+        }
+        self.listeners[place] = listening.as_ref().ok().copied();
+        let mut happened = std::mem::take(&mut self.untold);
+        events.into_iter().for_each(|event| self.handle_event(event, &mut happened));
+        self.untold = happened;
+        listening.map(drop)
+    }
+
+    /// Connections of that place that were not accepted are closed.
+    pub(super) fn unlisten(&mut self, place: usize) {
+        self.incoming.retain(|&(listener, _)| listener != place);
+        if let Some(listener) = self.listeners.get_mut(place).and_then(Option::take) {
+            self.driver.borrow_mut().unlisten(listener);
+        }
+    }
+
     pub(super) fn stop_listening(&mut self) {
-        self.incoming.clear();
-        self.listeners.drain(..).for_each(|listener| self.driver.borrow_mut().unlisten(listener));
+        (0..self.listeners.len()).for_each(|place| self.unlisten(place));
     }
 
     pub(super) fn connect(&mut self, token: usize, address: &str, timeout: Duration) {

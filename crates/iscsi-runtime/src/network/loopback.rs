@@ -44,6 +44,12 @@ impl LoopbackFunction {
 
     /// Listens at an address, which is a name to the other end.
     pub(super) fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let place = self.own.news.lock().listeners.len();
+        self.listen_at(place, address)?;
+        Ok(address)
+    }
+
+    fn listen_at(&self, place: usize, address: SocketAddr) -> io::Result<()> {
         if address.port() == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -51,11 +57,14 @@ impl LoopbackFunction {
             ));
         }
         let mut news = self.own.news.lock();
-        if news.listeners.contains(&address) {
+        if news.listeners.contains(&Some(address)) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        news.listeners.push(address);
-        Ok(address)
+        if news.listeners.len() <= place {
+            news.listeners.resize(place + 1, None);
+        }
+        news.listeners[place] = Some(address);
+        Ok(())
     }
 }
 
@@ -67,7 +76,8 @@ struct Inbox {
 
 #[derive(Debug, Default)]
 struct News {
-    listeners: Vec<SocketAddr>,
+    /// Addresses that are listened at, by their places.
+    listeners: Vec<Option<SocketAddr>>,
     /// Connections that nobody has looked at, with the places of their listeners.
     incoming: Vec<(usize, LoopbackStream)>,
     /// Tokens of connections that may have something new.
@@ -267,6 +277,27 @@ impl LoopbackEnd {
         Ok(self.incoming.remove(at).1)
     }
 
+    /// Listens at a place that is free. Who comes waits until somebody asks for connections of that place.
+    pub(super) fn listen(&mut self, place: usize, address: SocketAddr) -> io::Result<()> {
+        self.function.listen_at(place, address)
+    }
+
+    /// Connections of that place that were not accepted are closed.
+    pub(super) fn unlisten(&mut self, place: usize) {
+        let dropped: Vec<_> = {
+            let mut news = self.function.own.news.lock();
+            if let Some(listener) = news.listeners.get_mut(place) {
+                *listener = None;
+            }
+            let of_place = |incoming: &mut Vec<(usize, LoopbackStream)>| -> Vec<_> {
+                incoming.extract_if(.., |(listener, _)| *listener == place).collect()
+            };
+            [of_place(&mut news.incoming), of_place(&mut self.incoming)].into_iter().flatten().collect()
+        };
+        // Their bells take the other end's lock.
+        drop(dropped);
+    }
+
     pub(super) fn stop_listening(&mut self) {
         self.incoming.clear();
         let dropped = {
@@ -290,7 +321,8 @@ impl LoopbackEnd {
         let LoopbackFunction { own: inbox, other } = &self.function;
         let mut connected = Err(io::ErrorKind::ConnectionRefused.into());
         other.put(|news| {
-            let found = peers.iter().find_map(|peer| Some((news.listeners.iter().position(|at| at == peer)?, *peer)));
+            let found =
+                peers.iter().find_map(|peer| Some((news.listeners.iter().position(|at| *at == Some(*peer))?, *peer)));
             let Some((place, peer)) = found else { return };
             let meeting = Arc::new(Meeting {
                 addresses: [own, peer],

@@ -261,11 +261,25 @@ impl Endpoint {
         }
     }
 
+    /// Listens at an address, too, at a place that is free, where the network has no sockets that others could bring. Who connects waits until
+    /// connections of that place are asked for.
+    ///
+    /// # Errors
+    /// The address cannot be listened at, or this is the kernel's network.
+    pub(crate) fn reserve(&mut self, place: usize, address: SocketAddr) -> io::Result<()> {
+        match &mut self.link {
+            Link::Kernel(_) => Err(io::ErrorKind::Unsupported.into()),
+            Link::Adapter(end) => end.listen(place, address),
+            Link::Loopback(end) => end.listen(place, address),
+        }
+    }
+
     /// Takes no more connections at a place.
     pub(crate) fn unlisten(&mut self, place: usize) {
         match &mut self.link {
             Link::Kernel(end) => end.unlisten(place),
-            Link::Adapter(_) | Link::Loopback(_) => {}
+            Link::Adapter(end) => end.unlisten(place),
+            Link::Loopback(end) => end.unlisten(place),
         }
     }
 

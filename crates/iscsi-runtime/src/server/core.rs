@@ -286,6 +286,10 @@ impl Core {
                     self.node.set_portal(portal);
                     done.send(()).unwrap_or_default();
                 }
+                // Who has asked may have gone.
+                Message::Reserve(place, address, answer) => {
+                    drop(answer.send(self.endpoint.reserve(place, address)));
+                }
                 Message::Listen(listener, socket) => self.listen(listener, socket, now),
                 // There is none if it could not be listened on.
                 Message::Unlisten(place) => {
@@ -305,13 +309,13 @@ impl Core {
         }
     }
 
-    /// Listens there too, at a place that is free.
-    fn listen(&mut self, listener: Listener, socket: TcpListener, now: Instant) {
+    /// Takes connections there too, at a place that is free or was reserved.
+    fn listen(&mut self, listener: Listener, socket: Option<TcpListener>, now: Instant) {
         let place = listener.place;
         if self.listeners.len() <= place {
             self.listeners.resize(place + 1, None);
         }
-        if let Err(error) = self.endpoint.listen(place, socket) {
+        if let Some(Err(error)) = socket.map(|socket| self.endpoint.listen(place, socket)) {
             return warn!(%error, "cannot listen");
         }
         self.listeners[place] = Some(listener);

@@ -9,15 +9,20 @@ use super::changes::{ChangeError, Resize};
 use super::configuration::Configuration;
 use super::listeners::Listener;
 use super::portal_groups::PortalGroup;
-use super::shared::Shared;
+use super::shared::{Message, Shared};
 use super::unit::{Leaving, NewUnit, NumberedUnit};
 use crate::network;
 use iscsi_node::target::{StoreId, TargetConfig};
 use mio::net::TcpListener;
 use scsi_block::{ConfigError, LogicalUnitNumber, TargetDevice, TargetPortGroup};
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// How long the loop that has a function may take to listen at an address: longer than its adapter may.
+const RESERVE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why changes were not made. The server is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -53,11 +58,6 @@ pub enum ReloadError {
     /// The address is not listened on.
     #[error("{0} of portal group {1} is not listened on")]
     NoSuchPortal(SocketAddr, u16),
-    /// Where an adapter or this process carries connections, addresses are those that the server was started with.
-    #[error(
-        "portal {0}: addresses of an adapter's function cannot change while the target runs: stop the process and start it anew"
-    )]
-    Function(SocketAddr),
 }
 
 fn restart(changes: &[Change]) -> String {
@@ -77,27 +77,49 @@ pub(super) struct Prepared {
     /// Units of targets that come, by target, and the portal groups that there are then.
     pub(super) targets: HashMap<String, Vec<NewUnit>>,
     pub(super) groups: Vec<PortalGroup>,
-    /// Addresses that are listened on from now on.
-    pub(super) listeners: Vec<(Listener, TcpListener)>,
+    /// Addresses that are listened on from now on: with their sockets, or at places that were reserved.
+    pub(super) listeners: Vec<(Listener, Option<TcpListener>)>,
 }
 
 impl Shared {
     /// Judges changes that make `wanted` of what runs. Files are opened last, since those that are missing are made, and those that are too small
     /// grow.
     pub(super) fn judge(&self, wanted: &Configuration, changes: &[Change]) -> Result<Prepared, ReloadError> {
+        let mut prepared = Prepared::default();
+        match self.judge_all(wanted, changes, &mut prepared) {
+            Ok(()) => Ok(prepared),
+            Err(error) => {
+                self.give_up(prepared);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets go of what was prepared and is not made.
+    pub(super) fn give_up(&self, prepared: Prepared) {
+        for (listener, _) in prepared.listeners.into_iter().filter(|(_, socket)| socket.is_none()) {
+            self.mailboxes[0].send(Message::Unlisten(listener.place));
+        }
+    }
+
+    fn judge_all(
+        &self,
+        wanted: &Configuration,
+        changes: &[Change],
+        prepared: &mut Prepared,
+    ) -> Result<(), ReloadError> {
         let restart: Vec<Change> =
             changes.iter().filter(|change| change.effect() == Effect::Restart).cloned().collect();
         if !restart.is_empty() {
             return Err(ReloadError::Restart(restart));
         }
-        let groups = wanted.groups()?;
-        let ports = self.judge_ports(wanted, &groups)?;
-        let mut prepared = Prepared { ports, groups, ..Prepared::default() };
+        prepared.groups = wanted.groups()?;
+        prepared.ports = self.judge_ports(wanted, &prepared.groups)?;
         for change in changes {
             match change {
-                Change::AddPortal(address, tag) => self.listen(*address, *tag, &mut prepared)?,
-                Change::RemovePortal(address, _) | Change::MovePortal { address, .. } if self.has_function => {
-                    return Err(ReloadError::Function(*address));
+                Change::AddPortal(address, tag) => {
+                    let listener = self.listen(*address, *tag, &prepared.listeners)?;
+                    prepared.listeners.push(listener);
                 }
                 Change::ResizeLun { target, number, bytes } => {
                     let wrong = |error| ReloadError::Unit { target: target.clone(), number: *number, error };
@@ -108,14 +130,14 @@ impl Shared {
             }
         }
         let mut leaving = self.leaving(changes);
-        self.judge_units(wanted, changes, &mut leaving, &mut prepared)?;
+        self.judge_units(wanted, changes, &mut leaving, prepared)?;
         for change in changes {
             let Change::AddTarget(target) = change else { continue };
             let units = target.open_units(self.records.as_ref(), &mut leaving)?;
             target.config(&prepared.groups, units.iter().map(NewUnit::numbered))?;
             prepared.targets.insert(target.name.clone(), units);
         }
-        Ok(prepared)
+        Ok(())
     }
 
     /// What those units have that changes take away.
@@ -156,15 +178,34 @@ impl Shared {
         Ok(others)
     }
 
-    fn listen(&self, asked: SocketAddr, tag: u16, prepared: &mut Prepared) -> Result<(), ReloadError> {
-        if self.has_function {
-            return Err(ReloadError::Function(asked));
-        }
+    /// Listens at an address, at a place that neither those have that are listened on nor `others`; nobody takes connections there yet.
+    fn listen(
+        &self,
+        asked: SocketAddr,
+        tag: u16,
+        others: &[(Listener, Option<TcpListener>)],
+    ) -> Result<(Listener, Option<TcpListener>), StartError> {
         let wrong = |error| StartError::Listen { address: asked, error };
-        let listener = network::listen(asked).map_err(wrong)?;
-        let address = listener.local_addr().map_err(wrong)?;
-        prepared.listeners.push((Listener { address, ..Listener::new(asked, tag) }, listener));
-        Ok(())
+        let place = self.listeners.lock().free_place_beside(others.iter().map(|(other, _)| other.place));
+        let listener = Listener { place, ..Listener::new(asked, tag) };
+        if self.has_function {
+            self.reserve(place, asked).map_err(wrong)?;
+            return Ok((listener, None));
+        }
+        let socket = network::listen(asked).map_err(wrong)?;
+        let address = socket.local_addr().map_err(wrong)?;
+        Ok((Listener { address, ..listener }, Some(socket)))
+    }
+
+    /// Has the loop that has the function listen there.
+    fn reserve(&self, place: usize, address: SocketAddr) -> io::Result<()> {
+        let (answer, answered) = mpsc::channel();
+        self.mailboxes[0].send(Message::Reserve(place, address, answer));
+        answered.recv_timeout(RESERVE_PATIENCE).unwrap_or_else(|_| {
+            // It may still come to it.
+            self.mailboxes[0].send(Message::Unlisten(place));
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the loop of the adapter does not answer"))
+        })
     }
 
     /// Opens the disks that come, and has each device that gets some judge them beside those that stay.

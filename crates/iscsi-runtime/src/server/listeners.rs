@@ -38,9 +38,10 @@ impl Listeners {
         self.0.iter().map(|listener| listener.address).collect()
     }
 
-    /// A place that no other has.
-    pub(super) fn free_place(&self) -> usize {
-        (0..).find(|place| self.0.iter().all(|listener| listener.place != *place)).unwrap_or_default()
+    /// A place that no other has, nor one of those.
+    pub(super) fn free_place_beside(&self, others: impl Iterator<Item = usize> + Clone) -> usize {
+        let taken = self.0.iter().map(|listener| listener.place).chain(others);
+        (0..).find(|place| taken.clone().all(|other| other != *place)).unwrap_or_default()
     }
 
     pub(super) fn find(&mut self, asked: SocketAddr, tag: u16) -> Option<&mut Listener> {

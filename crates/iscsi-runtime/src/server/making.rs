@@ -3,7 +3,6 @@
 use super::carry_out;
 use super::change::{Change, TargetSetting};
 use super::judgement::{Prepared, ReloadError};
-use super::listeners::Listener;
 use super::portal_groups::PortalGroup;
 use super::reload::Report;
 use super::sessions::{Dropped, SessionSelector};
@@ -40,14 +39,11 @@ impl Shared {
     /// # Errors
     /// A store cannot grow, or the server is about to end; nothing has changed then that anybody sees.
     pub(super) fn make(&self, changes: Vec<Change>, prepared: Prepared) -> Result<Report, ReloadError> {
-        if self.is_ending() {
-            return Err(ReloadError::Ending);
+        if let Err(error) = self.grow(&prepared) {
+            self.give_up(prepared);
+            return Err(error);
         }
         let Prepared { ports, sizes, mut units, mut targets, groups, listeners } = prepared;
-        for (target, number, resize) in &sizes {
-            let wrong = |error| ReloadError::Unit { target: target.clone(), number: *number, error };
-            resize.grow().map_err(wrong)?;
-        }
         let mut report = Report::default();
         self.close_offer(&changes, &mut report);
         let going = self.going_groups(&ports);
@@ -90,14 +86,23 @@ impl Shared {
             report.changes.extend(made);
         }
         listeners.into_iter().for_each(|(listener, socket)| {
-            let mut listeners = self.listeners.lock();
-            let listener = Listener { place: listeners.free_place(), ..listener };
-            listeners.0.push(listener);
+            self.listeners.lock().0.push(listener);
             self.mailboxes[0].send(Message::Listen(listener, socket));
         });
         let addresses = self.listeners.lock().told();
         self.publish(Portal { addresses, ..Portal::clone(&self.portal()) }, &mut report);
         Ok(report)
+    }
+
+    /// Has stores grow whose units do.
+    fn grow(&self, prepared: &Prepared) -> Result<(), ReloadError> {
+        if self.is_ending() {
+            return Err(ReloadError::Ending);
+        }
+        prepared.sizes.iter().try_for_each(|(target, number, resize)| {
+            let wrong = |error| ReloadError::Unit { target: target.clone(), number: *number, error };
+            resize.grow().map_err(wrong)
+        })
     }
 
     /// Targets that go, and those that stop, let nobody in any more.

@@ -12,6 +12,8 @@ use iscsi_session::target::LoginIdentity;
 use iscsi_transport::Capture;
 use mio::net::{TcpListener, TcpStream};
 use parking_lot::{Mutex, RwLock};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -39,8 +41,10 @@ pub(super) enum Message {
     Policy(Arc<Program>, mpsc::Sender<Result<(), PolicyError>>),
     /// Judge logins by this offer from now on, and say when you do.
     Offer(Arc<Portal>, mpsc::Sender<()>),
-    /// Listen there too.
-    Listen(Listener, TcpListener),
+    /// Listen at that place and address, but take no connection yet, and tell whether it can be done.
+    Reserve(usize, SocketAddr, mpsc::Sender<io::Result<()>>),
+    /// Take connections of this socket too; or of the listener's place, which was reserved.
+    Listen(Listener, Option<TcpListener>),
     /// Listen at that place no more.
     Unlisten(usize),
     /// What is listened on at that place is of that portal group.
