@@ -174,6 +174,29 @@ fn commands_that_a_configuration_lacks_are_unknown_to_it() {
     assert_eq!(refused.field, pointer(4, 1));
 }
 
+/// SBC-4 5.36 and 5.44: 10b is of no form, and 11b of WRITE AND VERIFY of none either.
+#[test]
+fn one_block_is_compared_with_all_by_each_form_of_verify() {
+    use Operation as Op;
+    let mut nexus = settled(&device(config()));
+    let fields = |check| [(Field::LogicalBlockAddress, 5), (Field::Blocks, 3), (Field::ByteCheck, check)];
+    let block = Bytes::from(vec![9; 512]);
+    for operation in [Op::Verify10, Op::Verify12, Op::Verify16] {
+        let (outcome, seen) = run_seen(&mut nexus, &cdb(operation, &fields(3)), &block);
+        assert_eq!(outcome.status, Status::Good);
+        let data = Segments::from_iter([block.clone(), block.clone(), block.clone()]);
+        assert_eq!(seen, [BlockIo::Compare { lba: 5, data }], "{operation:?}");
+        assert_eq!(sense(&mut nexus, &cdb(operation, &fields(2)), &block).field, pointer(1, 2));
+        let short = sense(&mut nexus, &cdb(operation, &fields(3)), &block[1..]);
+        assert_eq!(short.additional, AdditionalSense::INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT);
+    }
+    for operation in [Op::WriteAndVerify10, Op::WriteAndVerify12, Op::WriteAndVerify16] {
+        for check in [2, 3] {
+            assert_eq!(sense(&mut nexus, &cdb(operation, &fields(check)), &block).field, pointer(1, 2));
+        }
+    }
+}
+
 #[test]
 fn prefetch_says_whether_blocks_are_at_hand() {
     let mut nexus = settled(&device(config()));
