@@ -98,6 +98,12 @@ fn saved_mode_pages_and_a_sanitize_that_goes_on_come_back_after_a_restart() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let client = connect(&server);
+    // The record is there a moment before the unit knows that it is.
+    let ready = Request::new(LogicalUnitNumber::from(0), &Cdb::test_unit_ready(), Transfer::None);
+    while client.execute(ready.clone()).wait().unwrap().status != Status::Good.code() {
+        assert!(Instant::now() < until, "it does not become ready");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     for control in [0, 3] {
         assert_eq!(write_cache.get(&caching(&client, control)), 0, "current and saved");
     }
