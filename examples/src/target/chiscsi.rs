@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chiscsi_config::{
-    Acl, AclOrder, AuthMethod, AuthOrder, ChapPolicy, Configuration, Device, DeviceKind, Digest, Global, LunRange,
-    LunRight, OffloadMode, PortalGroup, Target,
+    Acl, AuthMethod, AuthOrder, Configuration, Digest, Global, LunRange, LunRight, PortalGroup, Target,
 };
 use iscsi_runtime::{
-    AccessOrder, AccessRule, Authentication, DescribedDisk, Disk, Limits, OpenError, Server, ServerBuilder, StartError,
-    StoreKind, StoreSpec, UnitRight,
+    AccessOrder, AccessRule, Authentication, DescribedDisk, Limits, Server, ServerBuilder, StartError, UnitRight,
 };
 use iscsi_session::{ChapAlgorithm, Credential};
-use scsi_block::designator::Designator;
 
+use super::device::{describe, names};
+use super::notes;
 use crate::failure::Failure;
 use crate::file;
 
@@ -104,9 +103,9 @@ impl Configured {
     /// The same of `global:` or not, and of the targets that are meant.
     #[must_use]
     pub fn notes_about(&self, global: bool, is_meant: &dyn Fn(&Target) -> bool) -> Vec<String> {
-        let of_global = if global { notes_on_global(&self.configuration.global) } else { Vec::new() };
+        let of_global = if global { notes::on_global(&self.configuration.global) } else { Vec::new() };
         let targets = self.configuration.targets.iter().filter(|target| is_meant(target));
-        of_global.into_iter().chain(targets.flat_map(notes_on_target)).map(|note| self.in_file(&note)).collect()
+        of_global.into_iter().chain(targets.flat_map(notes::on_target)).map(|note| self.in_file(&note)).collect()
     }
 
     /// The addresses to listen on, each with the tag that the first target has for it.
@@ -246,42 +245,6 @@ fn has_secrets(configuration: &Configuration) -> bool {
         || targets.iter().any(of_target)
 }
 
-fn notes_on_global(global: &Global) -> Vec<String> {
-    let said = [
-        (
-            global.offload_mode != OffloadMode::Auto,
-            "iscsi_offload_mode: there is no adapter, iSCSI is done in software",
-        ),
-        (global.acl_order != AclOrder::Config, "iscsi_acl_order: no iSNS server is asked"),
-        (global.high_availability, "iscsi_HA_mode: no other machine is spoken to"),
-    ];
-    said.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text.to_owned()).collect()
-}
-
-fn notes_on_target(target: &Target) -> Vec<String> {
-    let has_odd_name = |device: &Device| device.wwn.is_some() && world_wide_name(device).is_none();
-    let said = [
-        (
-            target.chap_policy == ChapPolicy::Mutual,
-            "Auth_CHAP_Policy: the target proves itself to those who ask, and lets in those who do not",
-        ),
-        (!target.acls.is_empty() && !target.acl_enable, "ACL: without ACL_Enable=Yes everybody is let in"),
-        (
-            target.chap_challenge_length.get() != 16,
-            "Auth_CHAP_ChallengeLength: challenges are as long as they are safe",
-        ),
-        (
-            target.portal_groups.iter().any(|group| group.timeout_seconds.is_some()),
-            "PortalGroup: timeout= does nothing",
-        ),
-        (
-            target.devices.iter().any(has_odd_name),
-            "TargetDevice: WWN= is a name if it has 16 hexadecimal digits, and not told else",
-        ),
-    ];
-    said.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| format!("{}: {text}", target.name)).collect()
-}
-
 /// What is negotiated with a target at most.
 pub(super) fn limits(target: &Target) -> Limits {
     let digests = |list: &[Digest]| list.iter().map(|digest| *digest == Digest::Crc32c).collect();
@@ -330,43 +293,4 @@ fn groups_here(target: &Target) -> impl Iterator<Item = &PortalGroup> {
 /// The addresses of a target that are to be listened on, each with its tag.
 fn portals(target: &Target) -> impl Iterator<Item = (SocketAddr, u16)> {
     groups_here(target).flat_map(|group| group.addresses.iter().map(|address| (*address, group.tag)))
-}
-
-/// A device as it is, or as big as it is and without its blocks (NULLRW).
-fn describe(device: &Device) -> Result<StoreSpec, OpenError> {
-    let mut spec = store(device);
-    if device.null && matches!(spec.kind, StoreKind::File { .. }) {
-        let geometry = Disk::open(&StoreSpec { read_only: true, ..spec.clone() })?.unit_mut().geometry;
-        spec.kind = StoreKind::Null { size_bytes: geometry.blocks * u64::from(geometry.block_size) };
-    }
-    Ok(spec)
-}
-
-/// The names of a device beside those that follow from its serial number (SPC-4 7.8.6): its ID with the vendor's, and its world wide name.
-fn names(device: &Device, vendor: &str) -> Vec<Designator> {
-    let id = device.id.as_ref().map(|id| Designator::t10_vendor(vendor, id.as_str()));
-    id.into_iter().chain(world_wide_name(device).map(Designator::of_64_bits)).collect()
-}
-
-fn world_wide_name(device: &Device) -> Option<u64> {
-    let text = device.wwn.as_ref()?.as_str();
-    let is_one = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-    is_one.then(|| u64::from_str_radix(text, 16).ok()).flatten()
-}
-
-/// Where the blocks of a device are.
-pub(super) fn store(device: &Device) -> StoreSpec {
-    let path = PathBuf::from(device.path.as_str());
-    let kind = match device.kind {
-        DeviceKind::Memory { bytes } if device.null => StoreKind::Null { size_bytes: bytes },
-        DeviceKind::Memory { bytes } => StoreKind::Memory { size_bytes: bytes },
-        DeviceKind::File { .. } => StoreKind::File { path, size_bytes: None, direct: false },
-        DeviceKind::Block => StoreKind::File { path, size_bytes: None, direct: true },
-    };
-    StoreSpec {
-        serial: device.serial.as_ref().map(|serial| serial.as_str().into()),
-        read_only: device.read_only,
-        write_cache: matches!(device.kind, DeviceKind::File { sync: false } | DeviceKind::Block),
-        ..StoreSpec::new(kind)
-    }
 }

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use chiscsi_config::{AuthMethod, Configuration};
 use iscsi_runtime::{Limits, StoreKind, StoreSpec};
 
-use super::chiscsi::{limits, store};
-use super::{Arguments, LOGIN_TIMEOUT, WINDOW_COMMANDS};
+use super::Arguments;
+use super::arguments::{LOGIN_TIMEOUT, WINDOW_COMMANDS};
+use super::chiscsi::limits;
+use super::device::store;
 use crate::failure::Failure;
 
 /// The vendor of disks that options ask for.
