@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use iscsi_runtime::{
-    Authentication, Client, ClientConfig, Configuration, Limits, RemoteDisk, Server, StoreKind, StoreSpec, Target,
+    Authentication, Change, Client, ClientConfig, Configuration, Limits, RemoteDisk, Server, StoreKind, StoreSpec,
+    Target, TargetSetting,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -89,6 +90,17 @@ fn load(session: u64, disk: &RemoteDisk, stops: &AtomicBool, turns: &AtomicU64) 
     }
 }
 
+/// What a change is about.
+fn kind(change: &Change) -> &'static str {
+    match change {
+        Change::AddLun { .. } | Change::RemoveLun { .. } | Change::ResizeLun { .. } => "devices",
+        Change::AddPortal(..) | Change::RemovePortal(..) | Change::MovePortal { .. } => "portals",
+        Change::SetTarget(_, TargetSetting::Access(_)) => "access lists",
+        Change::AddTarget(_) | Change::RemoveTarget(_) => "targets",
+        Change::SetTarget(..) | Change::Set(_) => "keys",
+    }
+}
+
 fn handles(server: &Server) -> BTreeSet<u16> {
     server.state().sessions.iter().map(|session| session.tsih.0).collect()
 }
@@ -106,6 +118,7 @@ fn fifty_changes_under_load_lose_nothing() {
     let before = handles(&server);
     assert_eq!(before.len() as u64, SESSIONS);
     let (stops, turns) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut rounds_by_kind = BTreeMap::<&str, u64>::new();
     std::thread::scope(|scope| {
         let loads: Vec<_> = (0..SESSIONS)
             .zip(&disks)
@@ -120,6 +133,8 @@ fn fifty_changes_under_load_lose_nothing() {
             let report = server.reload(wanted.clone()).unwrap();
             assert!(!report.changes.is_empty() && report.faults.is_empty(), "{round}: {report}");
             assert_eq!(report.sessions.asked, 0, "{round}: {report}");
+            let kinds: BTreeSet<&str> = report.changes.iter().map(kind).collect();
+            kinds.into_iter().for_each(|kind| *rounds_by_kind.entry(kind).or_default() += 1);
             // The order of targets and addresses is that in which they came.
             assert!(server.configuration().changes_to(&wanted).is_empty(), "{round}");
             assert_eq!(handles(&server), before, "{round}: {report}");
@@ -130,6 +145,10 @@ fn fifty_changes_under_load_lose_nothing() {
         stops.store(true, Ordering::Relaxed);
         loads.into_iter().for_each(|load| load.join().unwrap());
     });
+    let often = [("access lists", 30), ("devices", 49), ("keys", 50), ("portals", 49), ("targets", 24)];
+    for (kind, rounds) in often {
+        assert!(rounds_by_kind[kind] >= rounds, "{rounds_by_kind:?}");
+    }
     let traffic: u64 = server.state().sessions.iter().map(|session| session.traffic.written_bytes).sum();
     assert!(traffic >= turns.load(Ordering::Relaxed) * PIECES * PIECE_BYTES, "{traffic}");
     clients.into_iter().for_each(|client| client.logout().wait().unwrap());

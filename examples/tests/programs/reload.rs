@@ -133,6 +133,25 @@ fn what_cannot_be_is_named_and_changes_nothing() {
     client.logout().wait().unwrap();
 }
 
+#[test]
+fn a_device_that_has_vanished_is_named_and_what_runs_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let (address, device) = (free_address("127.0.0.1"), folder.path().join("disk"));
+    fs::File::create(&device).unwrap().set_len(1 << 20).unwrap();
+    let line = |more: &str| text(&address, &format!("TargetDevice={}{more}\n", device.display()));
+    let mut served = Served::start(folder.path(), &line(""));
+    let client = Client::connect(ClientConfig::new(address.to_string(), TARGET)).wait().unwrap();
+    let disk = client.disk(1).wait().unwrap();
+    disk.write(0, vec![5; 512].into()).wait().unwrap();
+    fs::remove_file(&device).unwrap();
+    let said = served.reload(&line(",RO"), "reload: nothing has changed");
+    let device = device.display();
+    let expected = format!("{TARGET}: TargetDevice={device},RO: {device} does not exist");
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(disk.read(0, 1).wait().unwrap(), vec![5; 512], "the file is open");
+    client.logout().wait().unwrap();
+}
+
 /// Logs in by hand and says no word more: an initiator that does not do what it is asked.
 fn stubborn(address: SocketAddr, target: &str) -> TcpStream {
     let mut text =
