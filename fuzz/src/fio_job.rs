@@ -7,6 +7,7 @@ pub fn fio_job(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else { return };
     match text.parse::<JobFile>() {
         Ok(file) => {
+            assert!(file.bytes() <= Some(i64::MAX as u64));
             let jobs = file.stages.iter().flat_map(|stage| &stage.0);
             assert!(
                 (1..=JOBS_MAX).contains(&jobs.clone().count()) && file.stages.iter().all(|stage| !stage.0.is_empty())

@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::Direction;
 use crate::file::{FILE_BYTES_MAX, FileError, sections};
 
+/// The largest disk that there may be, in bytes.
+const DISK_BYTES_MAX: u64 = i64::MAX as u64;
+
 /// Most jobs of a file.
 pub const JOBS_MAX: usize = 1000;
 
@@ -91,8 +94,15 @@ impl JobFile {
     /// Bytes of a disk on which each stage has what it asks for; none if nothing is said.
     #[must_use]
     pub fn bytes(&self) -> Option<u64> {
-        let stage = |Stage(jobs): &Stage| Some(jobs.iter().filter_map(|job| job.bytes).max()? * jobs.len() as u64);
-        self.stages.iter().filter_map(stage).max()
+        self.stages.iter().filter_map(Stage::bytes).max()
+    }
+}
+
+impl Stage {
+    /// Bytes of a disk on which each of its jobs has a part as large as the largest asks for; none if nothing is said.
+    fn bytes(&self) -> Option<u64> {
+        let Self(jobs) = self;
+        Some(jobs.iter().filter_map(|job| job.bytes).max()?.saturating_mul(jobs.len() as u64))
     }
 }
 
@@ -149,6 +159,9 @@ fn read(text: &str) -> Result<JobFile, FileError> {
         match stages.last_mut() {
             Some(stage) if !job.stonewall => stage.0.push(job),
             _ => stages.push(Stage(vec![job])),
+        }
+        if stages.last().and_then(Stage::bytes) > Some(DISK_BYTES_MAX) {
+            error.add(section.line, "expected jobs that use less than 8 EiB together");
         }
     }
     if stages.is_empty() {

@@ -37,6 +37,16 @@ fn a_job_without_time_is_bounded_by_its_size() {
 }
 
 #[test]
+fn a_disk_is_large_enough_for_each_stage() {
+    let bytes = |text| read(text).unwrap().bytes();
+    assert_eq!(bytes("[a]\n"), None);
+    assert_eq!(bytes("[a]\nsize=1m\n[b]\nsize=3m\n[c]\nstonewall\nsize=4m\n"), Some(6 << 20));
+    let huge = read("[a]\nsize=8388607T\n[b]\n[c]\n").unwrap_err().to_string();
+    let told = "expected jobs that use less than 8 EiB together";
+    assert_eq!(huge, format!("line 3: {told}\nline 4: {told}"));
+}
+
+#[test]
 fn a_stonewall_begins_a_stage() {
     let text = "[global]\ntime_based\nruntime=1s\n[a]\n[b]\nrw=randwrite\n[c]\nstonewall\nbs=64KiB\n[d]\nrwmixwrite=70\nrw=rw\n";
     let JobFile { stages, notes, .. } = read(text).unwrap();
