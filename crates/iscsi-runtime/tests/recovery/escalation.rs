@@ -4,6 +4,7 @@ use crate::target::{Connection, target};
 use crate::{BLOCK, connect, is_good, is_lost, read, write};
 use iscsi_pdu::{Pdu, TaskManagementFunction, TaskManagementResponseCode as Response};
 use iscsi_runtime::{ClientConfig, ClientError, Completion, Escalation, Operation};
+use scsi_block::sense::AdditionalSense;
 use std::time::Duration;
 
 /// Time for a command: more than one needs that is answered.
@@ -54,6 +55,35 @@ fn a_unit_is_reset_if_it_aborts_nothing() {
     });
     let client = connect(impatient(config, Duration::from_secs(10)));
     assert!(has_timed_out(write(&client, 0, 1)));
+    client.logout().wait().expect("a clean end");
+    served.join().expect("the target has seen what it expected");
+}
+
+// RFC 7143 11.2.1.8-1
+/// A unit attention says that another initiator has cleared commands, and not which: one keeps its tag until an abort was answered.
+#[test]
+fn a_command_that_another_initiator_has_cleared_keeps_its_tag_until_it_was_aborted() {
+    let (config, served) = target(|listener| {
+        let mut connection = Connection::log_in(listener);
+        let cleared = connection.command();
+        let told = connection.command();
+        connection.attention(&told, AdditionalSense::COMMANDS_CLEARED_BY_ANOTHER_INITIATOR);
+        for _ in 0..8 {
+            let command = connection.command();
+            assert_ne!(command.initiator_task_tag, cleared.initiator_task_tag);
+            connection.good(&command);
+        }
+        let abort = connection.task_management();
+        assert_eq!(abort.function, TaskManagementFunction::AbortTask);
+        assert_eq!(abort.referenced_task_tag, Some(cleared.initiator_task_tag));
+        connection.manage(&abort, Response::TaskDoesNotExist);
+        connection.answer_logout();
+    });
+    let client = connect(impatient(config, Duration::from_secs(10)));
+    let cleared = write(&client, 0, 1);
+    assert!(write(&client, 1, 1).wait().is_ok_and(|completion| completion.status == 2));
+    (2..10).for_each(|lba| assert!(is_good(write(&client, lba, 1))));
+    assert!(has_timed_out(cleared));
     client.logout().wait().expect("a clean end");
     served.join().expect("the target has seen what it expected");
 }
