@@ -405,6 +405,7 @@ impl Pair {
                 target::Event::TaskManagement { id, .. } => self.functions.push(id),
                 target::Event::SendTargets { id, .. } => self.target.answer_send_targets(id, &[]),
                 target::Event::TagFree { tag, .. } => assert!(self.lent.remove(&tag), "a tag comes back once"),
+                target::Event::Violated { .. } => {}
                 target::Event::ConnectionClosed { .. } | target::Event::Closed(_) => {}
             }
         }

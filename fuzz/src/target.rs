@@ -159,7 +159,7 @@ impl Target {
                 let is_known = self.commands.remove(&task).is_some() || self.completed.remove(&task);
                 assert!(is_known, "a command ends once");
             }
-            Event::TagFree { .. } => {}
+            Event::TagFree { .. } | Event::Violated { .. } => {}
             Event::TaskManagement { id, .. } => {
                 session.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
             }

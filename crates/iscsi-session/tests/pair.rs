@@ -121,6 +121,7 @@ impl Target {
                     self.session.answer_task_management(id, TaskManagementResponseCode::FunctionComplete);
                 }
                 target::Event::SendTargets { id, .. } => self.session.answer_send_targets(id, &records()),
+                target::Event::Violated { violation, .. } => panic!("our own initiator breaks a rule: {violation}"),
                 target::Event::ConnectionClosed { .. } | target::Event::Reassigned { .. } => {
                     unreachable!("the session has one connection")
                 }

@@ -353,7 +353,8 @@ impl World {
                         assert!(matches!(progress, target::DataProgress::Pending));
                     }
                 }
-                target::Event::TagFree { .. } | target::Event::ConnectionClosed { .. } | target::Event::Closed(_) => {}
+                target::Event::TagFree { .. } | target::Event::Violated { .. } => {}
+                target::Event::ConnectionClosed { .. } | target::Event::Closed(_) => {}
                 other => panic!("{other:?}"),
             }
         }

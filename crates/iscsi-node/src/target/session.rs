@@ -58,6 +58,8 @@ pub(super) struct Session {
     /// When it is to be seen whether that has come back.
     look_at: Option<Instant>,
     pub(super) traffic: Traffic,
+    /// Rules that the initiator has broken.
+    pub(super) violations: u64,
     /// The entry that the node's timers hold for this session.
     pub(super) timer: Entry,
 }
@@ -124,6 +126,7 @@ impl Session {
             waiting: Vec::new(),
             look_at: None,
             traffic: Traffic::default(),
+            violations: 0,
             timer: None,
         }
     }
@@ -343,6 +346,7 @@ impl Session {
             target::Event::Aborted { task } => return self.abort(task, context),
             target::Event::TaskManagement { id, function, lun } => self.manage(id, function, lun, context),
             target::Event::SendTargets { id, scope } => self.send_targets(id, &scope, context),
+            target::Event::Violated { .. } => self.violations += 1,
             target::Event::ConnectionClosed { cid, reason } => {
                 if let Some(id) = self.find(cid) {
                     if let Some(connection) = context.connections.get_mut(id) {

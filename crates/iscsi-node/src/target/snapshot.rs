@@ -50,6 +50,8 @@ pub struct SessionSnapshot {
     pub open_commands: usize,
     /// What it has moved.
     pub traffic: Traffic,
+    /// Rules of RFC 7143 that the initiator has broken, each time that it did.
+    pub violations: u64,
     /// Its connections; none for a while if it waits for the initiator to come back.
     pub connections: Vec<ConnectionSnapshot>,
 }
@@ -84,6 +86,7 @@ impl<P: PduPort> TargetNode<P> {
             authenticated_as: outcome.authenticated_as.clone(),
             open_commands: session.machine.tasks(),
             traffic: session.traffic,
+            violations: session.violations,
             connections: connections.collect(),
         }
     }

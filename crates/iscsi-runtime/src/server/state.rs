@@ -92,6 +92,8 @@ pub struct SessionState {
     pub open_commands: usize,
     /// What it has moved since it began.
     pub traffic: Traffic,
+    /// Rules of RFC 7143 that the initiator has broken, each time that it did.
+    pub violations: u64,
     /// Its connections; none for a while if it waits for the initiator to come back.
     pub connections: Vec<ConnectionState>,
 }
@@ -198,6 +200,7 @@ impl Core {
             authenticated_as: session.authenticated_as,
             open_commands: session.open_commands,
             traffic: session.traffic,
+            violations: session.violations,
         }
     }
 }

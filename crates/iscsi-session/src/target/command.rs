@@ -14,7 +14,7 @@ use super::transmit::Transmission;
 use crate::{Answer, CloseReason, IscsiCondition, Violation};
 use bytes::Bytes;
 use iscsi_pdu::ahs::Ahs;
-use iscsi_pdu::{Cid, DataOut, Header, Pdu, RejectReason, ScsiCommand};
+use iscsi_pdu::{Cid, DataOut, Header, Pdu, ScsiCommand};
 
 impl Session {
     // RFC 7143 4.2.2.1-13: it gets its tag before it is held or delivered, or is nothing.
@@ -26,11 +26,16 @@ impl Session {
         };
         let turn = self.admit_command(at, &pdu, &ahs);
         let inserted = turn.and_then(|turn| {
-            let task = self.new_task(self.connections[at].cid, &pdu, &ahs);
+            let breach = self.check_unsolicited(&pdu).err();
+            let task = self.new_task(self.connections[at].cid, &pdu, &ahs, breach.and_then(condition));
             if self.recovers() {
                 self.free_tag(&pdu);
             }
-            self.tasks.insert(task).map(|id| (turn, id)).ok_or(Violation::TagInUse)
+            let id = self.tasks.insert(task).ok_or(Violation::TagInUse)?;
+            if let Some(violation) = breach {
+                self.report(at, violation);
+            }
+            Ok((turn, id))
         });
         let (turn, id) = match inserted {
             Ok(inserted) => inserted,
@@ -98,12 +103,11 @@ impl Session {
         }
     }
 
-    fn new_task(&self, cid: Cid, pdu: &ScsiCommand, ahs: &Ahs) -> Task {
+    fn new_task(&self, cid: Cid, pdu: &ScsiCommand, ahs: &Ahs, failure: Option<IscsiCondition>) -> Task {
         let writes = if pdu.write { pdu.expected_data_transfer_length } else { 0 };
         // What was not agreed upon is not waited for.
         let unsolicited = !pdu.is_final && !self.parameters.initial_r2t;
         let mut receive = Receive::new(writes, writes.min(pdu.data.len() as u32), unsolicited, &self.parameters);
-        let failure = self.check_unsolicited(pdu).err().and_then(condition);
         if failure.is_some() {
             receive.discard();
         }
@@ -176,7 +180,7 @@ impl Session {
     /// RFC 7143 7.8: the data is discarded, and asked for again where that was agreed upon.
     pub(super) fn handle_damaged_data_out(&mut self, at: usize, pdu: &DataOut, header: Header) {
         if let Some(id) = self.take_data_out(at, pdu, header.data_segment_length() as u32, None) {
-            self.reject(at, RejectReason::DataDigestError, header);
+            self.violate_by_header(at, Violation::DataDigestMismatch, header);
             self.pursue_data(id);
         }
     }
@@ -202,12 +206,13 @@ impl Session {
         let Err(violation) = accepted else {
             return Some(id);
         };
-        match violation.answer() {
-            // RFC 7143 7.8: whatever else is wrong with it.
-            _ if data.is_none() => self.reject(at, RejectReason::DataDigestError, header(pdu, length)),
-            Answer::Reject(reason) | Answer::RejectAndFail(reason, _) => self.reject(at, reason, header(pdu, length)),
-            _ => {}
-        }
+        // RFC 7143 7.8: damaged is damaged, whatever else is wrong with it.
+        let violation = match (data, condition(violation)) {
+            (Some(_), _) => violation,
+            (None, None) => Violation::DataDigestMismatch,
+            (None, Some(_)) => Violation::DataOutDigestMismatch,
+        };
+        self.violate_by_header(at, violation, header(pdu, length));
         if let Some(condition) = condition(violation) {
             self.fail(id, pdu, length, condition);
         }

@@ -1,7 +1,7 @@
 //! What a session tells its owner.
 
 use super::TaskId;
-use crate::{CloseReason, SendTargetsScope};
+use crate::{CloseReason, SendTargetsScope, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{Cid, LunField, TargetTransferTag, TaskAttribute, TaskManagementFunction};
 
@@ -73,6 +73,14 @@ pub enum Event {
         id: RequestId,
         /// Which ones.
         scope: SendTargetsScope,
+    },
+    /// The initiator has broken a rule, and the session has done what [`Violation::answer`] says: for the owner to count or to write down,
+    /// nothing else. A rule whose breach ends the session comes with [`Closed`](Self::Closed) instead.
+    Violated {
+        /// The connection.
+        cid: Cid,
+        /// The rule.
+        violation: Violation,
     },
     /// A connection has ended, and the session goes on. The connection is to be closed when
     /// [`poll_transmit`](super::Session::poll_transmit) has nothing left for it. The tasks that end with it came before, as

@@ -12,8 +12,8 @@ use super::termination::Termination;
 use crate::{Answer, BadPdu, CloseReason, LoginOutcome, Parameters, SessionType, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{
-    Cid, CmdSn, DecodeError, Frame, Header, InitiatorTaskTag, LogoutRequest, NopOut, Opcode, Pdu, RejectReason,
-    TargetTransferTag, TaskManagementRequest, TextRequest,
+    Cid, CmdSn, DecodeError, Frame, Header, InitiatorTaskTag, LogoutRequest, NopOut, Opcode, Pdu, TargetTransferTag,
+    TaskManagementRequest, TextRequest,
 };
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -454,19 +454,23 @@ impl Session {
     }
 
     // RFC 7143 7.3-2: a number that was not counted is missing still.
-    /// Does what the table says about a PDU that belongs to no task of ours.
+    /// Reports a PDU that breaks a rule, and does what the table says about it; the caller fails its task, if it has one.
     pub(super) fn violate_by_header(&mut self, at: usize, violation: Violation, header: Header) {
         match violation.answer() {
-            Answer::Ignore | Answer::Fail(_) | Answer::Refuse(_) => {}
-            Answer::Reject(reason) | Answer::RejectAndFail(reason, _) => self.reject(at, reason, header),
+            Answer::Ignore | Answer::Fail(_) | Answer::Refuse(_) => self.report(at, violation),
+            Answer::Reject(reason) | Answer::RejectAndFail(reason, _) => {
+                self.report(at, violation);
+                if !self.connections[at].transmit.push_reject(reason, header) {
+                    self.close(CloseReason::Violation(Violation::TooManyErrors));
+                }
+            }
             Answer::Close => self.close(CloseReason::Violation(violation)),
         }
     }
 
-    pub(super) fn reject(&mut self, at: usize, reason: RejectReason, header: Header) {
-        if !self.connections[at].transmit.push_reject(reason, header) {
-            self.close(CloseReason::Violation(Violation::TooManyErrors));
-        }
+    /// Tells the owner of a rule that was broken on the connection `at`.
+    pub(super) fn report(&mut self, at: usize, violation: Violation) {
+        self.events.push_back(Event::Violated { cid: self.connections[at].cid, violation });
     }
 }
 

@@ -6,7 +6,7 @@ use iscsi_session::target::DataProgress;
 use iscsi_session::{BadPdu, Parameters};
 
 /// Unsolicited data is allowed, and four R2Ts at once.
-fn open() -> Parameters {
+pub(super) fn open() -> Parameters {
     Parameters {
         initial_r2t: false,
         burst_bytes_max: 4096,

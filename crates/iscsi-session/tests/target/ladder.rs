@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use iscsi_pdu::*;
 use iscsi_session::target::{DataProgress, Event, RequestId, Session, SessionConfig, TaskId, TaskOutcome};
-use iscsi_session::{BadPdu, LoginOutcome, Parameters, SessionType};
+use iscsi_session::{BadPdu, LoginOutcome, Parameters, SessionType, Violation};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ pub(crate) struct Ladder {
     pub(crate) requests: Vec<RequestId>,
     /// Tasks whose tags have come back before all their data.
     free: Vec<u32>,
+    /// Rules that the session says were broken.
+    violations: Vec<Violation>,
     /// Data of each task, put together from the immediate data and the events.
     pub(crate) written: HashMap<u32, Vec<u8>>,
 }
@@ -99,6 +101,7 @@ impl Ladder {
             names: HashMap::new(),
             requests: Vec::new(),
             free: Vec::new(),
+            violations: Vec::new(),
             written: HashMap::new(),
         }
     }
@@ -177,13 +180,18 @@ impl Ladder {
     pub(crate) fn events(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some(event) = self.session.poll_event() {
-            if let Event::TagFree { tag, .. } = event {
-                self.free.push(tag.0 - ttt(0).0);
-                continue;
+            match event {
+                Event::TagFree { tag, .. } => self.free.push(tag.0 - ttt(0).0),
+                Event::Violated { violation, .. } => self.violations.push(violation),
+                other => lines.push(self.show_event(other)),
             }
-            lines.push(self.show_event(event));
         }
         lines
+    }
+
+    /// The rules that the session has said to be broken since this was asked; those of events that have not been read are none of them.
+    pub(crate) fn violations(&mut self) -> Vec<Violation> {
+        std::mem::take(&mut self.violations)
     }
 
     /// The tasks whose tags have come back since this was asked.
@@ -274,7 +282,7 @@ impl Ladder {
                 format!("Data {tag} {offset}+{}", data.len())
             }
             Event::DataComplete { task } => format!("DataComplete {}", self.names[&task]),
-            Event::TagFree { .. } => unreachable!("it was put elsewhere"),
+            Event::TagFree { .. } | Event::Violated { .. } => unreachable!("it was put elsewhere"),
             Event::Reassigned { task, cid } => format!("Reassigned {} {}", self.names[&task], cid.0),
             Event::Aborted { task } => format!("Aborted {}", self.names[&task]),
             Event::TaskManagement { id, function, .. } => {

@@ -19,3 +19,4 @@ mod reject;
 mod residual;
 mod stragglers;
 mod text;
+mod violations;

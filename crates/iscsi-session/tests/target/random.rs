@@ -58,6 +58,7 @@ impl Owner {
                 Event::Aborted { task } => self.end(task),
                 Event::TaskManagement { id, .. } => self.functions.push(id),
                 Event::SendTargets { id, .. } => self.questions.push(id),
+                Event::Violated { .. } => {}
                 Event::ConnectionClosed { cid, .. } => self.closed_connections.push(cid),
                 Event::Closed(_) => self.closed += 1,
             }

@@ -36,7 +36,7 @@ fn status_snack(begin_run: u32, run_length: u32) -> Snack {
 }
 
 /// A read of 5000 bytes has been sent in six PDUs with status.
-fn after_a_read() -> Ladder {
+pub(super) fn after_a_read() -> Ladder {
     let mut ladder = ladder();
     ladder.i(read(1, 5000));
     ladder.events();
@@ -52,7 +52,7 @@ fn after_a_read() -> Ladder {
 }
 
 /// The tag of the last Data-In that asks for an acknowledgement.
-fn acknowledgement(ladder: &Ladder, begin_run: u32) -> Snack {
+pub(super) fn acknowledgement(ladder: &Ladder, begin_run: u32) -> Snack {
     let asks = |pdu: &Pdu| match pdu {
         Pdu::DataIn(pdu) if pdu.acknowledge => pdu.target_transfer_tag,
         _ => None,
@@ -234,9 +234,8 @@ fn r_data_while_the_data_is_sent() {
     }
 }
 
-/// Segments that have changed meanwhile: what was sent before the change can only be cut anew.
-#[test]
-fn data_of_other_segments_is_not_sent_again_as_it_was() {
+/// Two segments of a read of 3000 bytes have been sent, and segments have become shorter between them.
+pub(super) fn after_other_segments() -> Ladder {
     let mut ladder = ladder();
     ladder.i(read(1, 3000));
     ladder.events();
@@ -244,6 +243,13 @@ fn data_of_other_segments_is_not_sent_again_as_it_was() {
     assert!(ladder.session.poll_transmit(CID).is_some());
     ladder.i(text(9, "MaxRecvDataSegmentLength=512\0"));
     assert!(ladder.session.poll_transmit(CID).is_some());
+    ladder
+}
+
+/// Segments that have changed meanwhile: what was sent before the change can only be cut anew.
+#[test]
+fn data_of_other_segments_is_not_sent_again_as_it_was() {
+    let mut ladder = after_other_segments();
     ladder.i(data_snack(1, 1, 1));
     assert_eq!(ladder.sent()[0], "Data-In 1 DataSN 1 1024+512");
     ladder.i(data_snack(1, 0, 1));
@@ -308,13 +314,7 @@ fn what_is_kept_is_bounded() {
 /// RFC 7143 7.8 a.1: a task that cannot be recovered ends.
 #[test]
 fn a_read_that_cannot_be_sent_again_ends() {
-    let mut ladder = ladder();
-    ladder.i(read(1, 3000));
-    ladder.events();
-    ladder.complete(1, good_read(3000));
-    assert!(ladder.session.poll_transmit(CID).is_some());
-    ladder.i(text(9, "MaxRecvDataSegmentLength=512\0"));
-    assert!(ladder.session.poll_transmit(CID).is_some());
+    let mut ladder = after_other_segments();
     ladder.i(data_snack(1, 0, 1));
     assert_eq!(ladder.session.data_in_bytes(CID), 0);
     ladder.sends(&[

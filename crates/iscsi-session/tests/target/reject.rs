@@ -10,7 +10,7 @@ fn undecodable(header: Header) -> BadPdu {
 }
 
 /// A header that cannot be decoded comes in.
-fn take(ladder: &mut Ladder, header: Header) {
+pub(super) fn take(ladder: &mut Ladder, header: Header) {
     ladder.session.handle_bad_pdu(ladder.now, CID, header, undecodable(header));
 }
 

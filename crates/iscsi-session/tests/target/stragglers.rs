@@ -31,7 +31,7 @@ fn the_tag_of_an_aborted_task_is_free_when_the_initiator_knows() {
 }
 
 /// Writes of which data was asked for and that another session has ended, one after the other.
-fn abandon(ladder: &mut Ladder, tags: std::ops::RangeInclusive<u32>) {
+pub(super) fn abandon(ladder: &mut Ladder, tags: std::ops::RangeInclusive<u32>) {
     for tag in tags {
         ladder.i(write(tag, 8192));
         ladder.events();
