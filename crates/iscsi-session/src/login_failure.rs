@@ -15,8 +15,13 @@ pub enum LoginFailure {
     #[error("the first PDU was {0}, not Login Request: the peer is no iSCSI initiator")]
     NotALogin(Opcode),
     /// The peer sent bytes that are no PDU (RFC 7143 section 7.7).
-    #[error("the peer sent a malformed PDU: {0}")]
-    Malformed(DecodeError),
+    #[error("the peer broke a rule of the login (RFC 7143 {}): {violation}: {error}", .violation.section())]
+    Malformed {
+        /// The rule: of the login's own PDUs, or that there be no others.
+        violation: Violation,
+        /// What means nothing.
+        error: DecodeError,
+    },
     /// The peer broke a rule.
     #[error("the peer broke a rule of the login (RFC 7143 {}): {violation}{}{}", .violation.section(), Suffix(.key), what_to_do(*.violation))]
     Violation {
@@ -45,6 +50,15 @@ impl LoginFailure {
     pub const fn status(&self) -> Option<LoginStatus> {
         match self {
             Self::Refused(status) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The rule that the peer broke, if that is why.
+    #[must_use]
+    pub const fn violation(&self) -> Option<Violation> {
+        match self {
+            Self::Violation { violation, .. } | Self::Malformed { violation, .. } => Some(*violation),
             _ => None,
         }
     }

@@ -12,3 +12,4 @@ mod proofs;
 mod redirection;
 mod refusals;
 mod rogue;
+mod violations;

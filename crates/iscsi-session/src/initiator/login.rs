@@ -19,7 +19,7 @@ use crate::keys::{End, Key};
 use crate::login_text::{Incoming, Outgoing, Reader, SEGMENT_BYTES_MAX, printable};
 use crate::negotiation::Negotiation;
 use crate::{Authentication, Limits, LoginFailure, LoginOutcome, SessionType, Violation, normalise_name};
-use iscsi_pdu::{Cid, CmdSn, DecodeError, Header, InitiatorTaskTag, Isid, Pdu, Stage, Tsih, text};
+use iscsi_pdu::{Cid, CmdSn, DecodeError, Header, InitiatorTaskTag, Isid, Opcode, Pdu, Stage, Tsih, text};
 use responses::Responses;
 use security::Security;
 use std::collections::VecDeque;
@@ -207,11 +207,13 @@ impl Login {
     }
 
     /// Bytes have come that are no PDU.
-    pub fn handle_undecodable(&mut self, now: Instant, _header: Header, error: DecodeError) {
+    pub fn handle_undecodable(&mut self, now: Instant, header: Header, error: DecodeError) {
         self.handle_timeout(now);
         // RFC 7143 7.7-1, 7.7-2: a format error ends the connection.
         if !self.is_over() {
-            self.end(LoginEvent::Failed(LoginFailure::Malformed(error)));
+            let is_login = header.opcode() == Opcode::LoginResponse;
+            let violation = if is_login { Violation::LoginFlags } else { Violation::NotDuringLogin };
+            self.end(LoginEvent::Failed(LoginFailure::Malformed { violation, error }));
         }
     }
 

@@ -125,7 +125,7 @@ fn the_initiator_does_not_trust_a_target_with_another_name_or_secret() {
 }
 
 /// An initiator at our target, as far as the challenge.
-fn challenged(authentication: Authentication) -> (TargetEnd, Challenge) {
+pub(super) fn challenged(authentication: Authentication) -> (TargetEnd, Challenge) {
     let mut target = TargetEnd::usual(authentication);
     target.response(Script::new().first(0, None, &[("AuthMethod", "CHAP")]));
     let (response, _) = target.response(Script::new().request(0, None, &[("CHAP_A", "5")]));
@@ -230,10 +230,10 @@ fn a_proof_made_with_the_targets_own_secret_is_none() {
 }
 
 /// T and NSG, and the keys of a response.
-type Said<'a> = (Option<u8>, &'a [(&'a str, &'a str)]);
+pub(super) type Said<'a> = (Option<u8>, &'a [(&'a str, &'a str)]);
 
 /// Our initiator with a target that sends these texts; it ends as the last says.
-fn at_a_rogue(authentication: Authentication, texts: &[Said<'_>]) -> Option<LoginEvent> {
+pub(super) fn at_a_rogue(authentication: Authentication, texts: &[Said<'_>]) -> Option<LoginEvent> {
     let config = LoginConfig { authentication, ..initiator_config() };
     let mut login = Login::new(config, InitiatorTaskTag(7), [1; 32], Instant::now());
     for (next, keys) in texts {
@@ -259,8 +259,8 @@ fn broke(violation: Violation, key: Option<&'static str>) -> Option<LoginEvent> 
     Some(LoginEvent::Failed(LoginFailure::Violation { violation, key }))
 }
 
-const METHOD: Said<'_> = (None, &[("AuthMethod", "CHAP")]);
-const CHALLENGE: Said<'_> = (None, &[("CHAP_A", "5"), ("CHAP_I", "7"), ("CHAP_C", "0x0102030405")]);
+pub(super) const METHOD: Said<'_> = (None, &[("AuthMethod", "CHAP")]);
+pub(super) const CHALLENGE: Said<'_> = (None, &[("CHAP_A", "5"), ("CHAP_I", "7"), ("CHAP_C", "0x0102030405")]);
 
 // RFC 7143 12.1.3-6: or ends the login.
 #[test]
@@ -317,6 +317,11 @@ fn the_initiator_does_not_step_out_of_line() {
 /// RFC 7143 9.2.1: the attacker plays our own challenge, and then our own proof, back to us.
 #[test]
 fn the_initiator_is_not_fooled_by_its_own_words() {
+    assert_eq!(played_back(), broke(Violation::SecretInBothDirections, None));
+}
+
+/// How our initiator ends when it gets its own proof.
+pub(super) fn played_back() -> Option<LoginEvent> {
     let config = LoginConfig { authentication: chap(&alice(), Some(bob())), ..initiator_config() };
     let mut login = Login::new(config, InitiatorTaskTag(7), [1; 32], Instant::now());
     let mut stat_sn = iscsi_pdu::StatSn(0);
@@ -343,5 +348,5 @@ fn the_initiator_is_not_fooled_by_its_own_words() {
     // Alice's own answer to the challenge, got from her on another connection.
     let played_back = text::hex(&challenge.response(ChapAlgorithm::Md5, &alice().secret));
     send(&mut login, &[("CHAP_N", "target-bob"), ("CHAP_R", &played_back)], Some(1));
-    assert_eq!(login.poll_event(), broke(Violation::SecretInBothDirections, None));
+    login.poll_event()
 }

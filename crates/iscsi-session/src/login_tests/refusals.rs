@@ -27,11 +27,11 @@ fn broken(mut target: TargetEnd, requests: &[LoginRequest]) -> (Violation, Login
     }
 }
 
-fn open() -> TargetEnd {
+pub(super) fn open() -> TargetEnd {
     TargetEnd::usual(Authentication::None)
 }
 
-fn closed() -> TargetEnd {
+pub(super) fn closed() -> TargetEnd {
     TargetEnd::usual(chap(&alice(), None))
 }
 
@@ -215,7 +215,8 @@ fn a_header_that_means_nothing_is_refused_if_it_is_a_login_request() {
         let mut target = open();
         target.login.handle_undecodable(target.now, frame.header, error);
         let (pdus, end) = target.poll();
-        assert_eq!(end, Some(TargetEvent::Closed(LoginFailure::Malformed(error))));
+        let failure = LoginFailure::Malformed { violation: Violation::LoginFlags, error };
+        assert_eq!(end, Some(TargetEvent::Closed(failure)));
         let [Pdu::LoginResponse(response)] = &pdus[..] else { panic!("{pdus:?}") };
         assert_eq!((response.status, response.isid), (LoginStatus::InitiatorError, Script::new().0.isid));
     }

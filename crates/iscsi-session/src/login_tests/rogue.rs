@@ -10,15 +10,15 @@ use iscsi_pdu::{
 use std::time::Instant;
 
 /// Our initiator with a target that says what it is told.
-struct Rogue {
-    login: Login,
+pub(super) struct Rogue {
+    pub(super) login: Login,
     rungs: Vec<String>,
     stat_sn: u32,
     last: Pdu,
 }
 
 impl Rogue {
-    fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self::of(LoginConfig { limits, authentication: Authentication::None, ..initiator_config() })
     }
 
@@ -28,12 +28,18 @@ impl Rogue {
         Self { login, rungs: vec![rung(&last)], stat_sn: 40, last }
     }
 
-    fn respond(&mut self, stage: u8, next: Option<u8>, keys: &[(&str, &str)]) {
+    pub(super) fn respond(&mut self, stage: u8, next: Option<u8>, keys: &[(&str, &str)]) {
         self.respond_with(stage, next, keys, |_| ());
     }
 
     /// The same, with another header.
-    fn respond_with(&mut self, stage: u8, next: Option<u8>, keys: &[(&str, &str)], change: fn(&mut LoginResponse)) {
+    pub(super) fn respond_with(
+        &mut self,
+        stage: u8,
+        next: Option<u8>,
+        keys: &[(&str, &str)],
+        change: fn(&mut LoginResponse),
+    ) {
         let Pdu::LoginRequest(request) = &self.last else { panic!("no request to answer") };
         let mut response = LoginResponse {
             current_stage: stage_of(stage),
@@ -202,7 +208,10 @@ fn a_pdu_that_means_nothing_ends_the_login() {
     frame.header.0[1] = 0xc0; // T and C
     let error = Pdu::decode(frame.clone()).unwrap_err();
     target.login.handle_undecodable(Instant::now(), frame.header, error);
-    assert_eq!(target.login.poll_event(), Some(LoginEvent::Failed(LoginFailure::Malformed(error))));
+    assert_eq!(
+        target.login.poll_event(),
+        Some(LoginEvent::Failed(LoginFailure::Malformed { violation: Violation::LoginFlags, error }))
+    );
     assert_eq!(target.login.poll_transmit(), None);
 }
 

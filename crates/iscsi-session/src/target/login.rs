@@ -174,7 +174,7 @@ impl Login {
         }
         let violation = if is_login { Violation::LoginFlags } else { Violation::NotDuringLogin };
         self.respond_with_status(status_of(violation), None);
-        self.close(LoginFailure::Malformed(error));
+        self.close(LoginFailure::Malformed { violation, error });
     }
 
     /// The time is now `now`.

@@ -12,7 +12,7 @@ pub(super) fn bench() -> Bench {
 }
 
 /// A read (tag 1) of 4000 bytes that was sent.
-fn reading() -> Bench {
+pub(super) fn reading() -> Bench {
     let mut bench = bench();
     bench.submit(1, read(4000));
     bench.sent();
@@ -21,7 +21,7 @@ fn reading() -> Bench {
 }
 
 /// The piece of a read with this DataSN, of 1000 bytes.
-fn piece(bench: &Bench, data_sn: u32) -> DataIn {
+pub(super) fn piece(bench: &Bench, data_sn: u32) -> DataIn {
     let offset = data_sn * 1000;
     bench.data_in(1, data_sn, offset, pattern(4000).slice(offset as usize..offset as usize + 1000))
 }

@@ -14,7 +14,7 @@ pub(super) fn reject(bench: &mut Bench, rejected: &Pdu, reason: RejectReason) {
     });
 }
 
-const REASON: RejectReason = RejectReason::InvalidPduField;
+pub(super) const REASON: RejectReason = RejectReason::InvalidPduField;
 
 // RFC 7143 7.3-3.
 #[test]

@@ -10,7 +10,7 @@ fn request(bench: &mut Bench) -> TextRequest {
     request
 }
 
-fn text_response(bench: &mut Bench, number: u32, text: &'static [u8], more: Option<u32>) -> TextResponse {
+pub(super) fn text_response(bench: &mut Bench, number: u32, text: &'static [u8], more: Option<u32>) -> TextResponse {
     TextResponse {
         is_final: more.is_none(),
         continues: false,
@@ -29,7 +29,7 @@ pub(super) fn answer(bench: &mut Bench, number: u32, text: &'static [u8], more: 
     bench.take(response);
 }
 
-fn discovery() -> Bench {
+pub(super) fn discovery() -> Bench {
     let outcome = LoginOutcome { session_type: SessionType::Discovery, ..outcome(Parameters::default()) };
     Bench::with(outcome)
 }
@@ -204,7 +204,7 @@ fn an_answer_to_a_question_that_was_not_sent() {
 }
 
 /// A bench whose target has asked for a negotiation that is under way.
-fn negotiating() -> Bench {
+pub(super) fn negotiating() -> Bench {
     let mut bench = Bench::new(Parameters::default());
     let stat_sn = bench.status();
     bench.take(AsyncMessage {
