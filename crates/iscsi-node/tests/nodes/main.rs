@@ -7,6 +7,7 @@ mod disk;
 mod judged_again;
 #[path = "../support/portal.rs"]
 mod portal;
+mod violations;
 
 use bench::{Bench, pattern};
 use disk::BLOCK;
