@@ -9,6 +9,7 @@
 //! buffers can be *frozen*: as long as it is, it is a slice that nobody writes, and is handed on without a copy. Who tries to
 //! write there is refused.
 
+mod bulk;
 mod frozen;
 mod heap;
 mod leases;
@@ -194,16 +195,6 @@ impl DmaMemory {
                 at += part.len();
             }
         })
-    }
-
-    /// Copies from here to that memory, which may be this one; what overlaps comes out mixed.
-    ///
-    /// # Errors
-    /// Some of either is outside, or some of what is to be written is frozen: nothing was copied.
-    pub fn copy_to(&self, address: u64, to: &Self, to_address: u64, length: usize) -> Result<(), DmaFault> {
-        let at = self.offset(address, length)?;
-        let to_at = to.offset(to_address, length)?;
-        to.while_writing(to_at, length, || words::copy(&self.words, at, &to.words, to_at, length))
     }
 
     /// Reads eight bytes at a multiple of eight; whatever was written before they were is seen from then on.

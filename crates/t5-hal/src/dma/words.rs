@@ -1,5 +1,6 @@
 //! Copies between bytes and words that others may write meanwhile. Offsets are in bytes, and were checked.
 
+use super::bulk;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,9 +16,7 @@ pub(super) fn read(words: &[AtomicU64], at: usize, out: &mut [u8]) {
     read_part(words, at, first);
     let first_word = (at + head) / 8;
     let (middle, last) = rest.split_at_mut(whole * 8);
-    for (eight, word) in middle.chunks_exact_mut(8).zip(&words[first_word..]) {
-        eight.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
-    }
+    bulk::load(&words[first_word..first_word + whole], middle);
     read_part(words, (first_word + whole) * 8, last);
 }
 
@@ -27,31 +26,8 @@ pub(super) fn write(words: &[AtomicU64], at: usize, bytes: &[u8]) {
     write_part(words, at, first);
     let first_word = (at + head) / 8;
     let (middle, last) = rest.split_at(whole * 8);
-    for (eight, word) in middle.chunks_exact(8).zip(&words[first_word..]) {
-        word.store(u64::from_ne_bytes(eight.try_into().expect("eight bytes")), Relaxed);
-    }
+    bulk::store(&words[first_word..first_word + whole], middle);
     write_part(words, (first_word + whole) * 8, last);
-}
-
-pub(super) fn copy(from: &[AtomicU64], at: usize, to: &[AtomicU64], to_at: usize, length: usize) {
-    if at.is_multiple_of(8) && to_at.is_multiple_of(8) {
-        let whole = length / 8;
-        for (from, to) in from[at / 8..][..whole].iter().zip(&to[to_at / 8..]) {
-            to.store(from.load(Relaxed), Relaxed);
-        }
-        return copy_rest(from, at + whole * 8, to, to_at + whole * 8, length % 8);
-    }
-    copy_rest(from, at, to, to_at, length);
-}
-
-/// Copies by way of a buffer.
-fn copy_rest(from: &[AtomicU64], at: usize, to: &[AtomicU64], to_at: usize, length: usize) {
-    let mut buffer = [0; 512];
-    for done in (0..length).step_by(buffer.len()) {
-        let piece = &mut buffer[..(length - done).min(512)];
-        read(from, at + done, piece);
-        write(to, to_at + done, piece);
-    }
 }
 
 /// Reads less than a word.
