@@ -56,8 +56,9 @@ pub(super) struct InFlight {
 pub(super) struct Assembly {
     pub(super) header: Header,
     pub(super) ahs: Box<[u8]>,
-    /// Payload that was not placed.
+    /// Room for payload that is not placed, once some has come, and how much has.
     pub(super) data: BytesMut,
+    pub(super) filled: usize,
     /// With the header digest.
     pub(super) header_bytes: u32,
 }

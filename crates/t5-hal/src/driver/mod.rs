@@ -13,6 +13,7 @@
 mod bring_up;
 mod config;
 mod connection;
+mod copies;
 mod error;
 mod filter;
 mod host;
@@ -47,6 +48,7 @@ use crate::queue::EgressQueue;
 use crate::wire::*;
 use bring_up::bring_up;
 use connection::{Connection, State};
+use copies::Copies;
 use host::HostStack;
 use incoming::Incoming;
 use iscsi_transport::{PortError, PortErrorKind, Received};
@@ -147,6 +149,7 @@ pub struct Driver<B> {
     policy: Option<Arc<Program>>,
     /// Blocks that are only read and written, for payload on its way out.
     send_heap: Heap,
+    copies: Copies,
     /// Blocks that can be frozen, for places.
     place_heap: Heap,
     placements: Placements,
@@ -202,6 +205,7 @@ impl<B: Bus> Driver<B> {
             queues,
             policy: None,
             send_heap,
+            copies: Copies::default(),
         };
         driver.write_source_address();
         driver.ring();

@@ -175,7 +175,8 @@ impl<B: Bus> Driver<B> {
             return Err((PortErrorKind::Io, text));
         }
         let ahs = bytes.front[HEADER_LENGTH..ahs_end].into();
-        connection.assembly = Some(Assembly { header, ahs, data: BytesMut::new(), header_bytes: length as u32 });
+        connection.assembly =
+            Some(Assembly { header, ahs, data: BytesMut::new(), filled: 0, header_bytes: length as u32 });
         Ok(())
     }
 
@@ -187,14 +188,18 @@ impl<B: Bus> Driver<B> {
         let (Some(assembly), Some((address, _))) = (&mut connection.assembly, there) else {
             return Err((PortErrorKind::Io, format!("{length} bytes of data came without a header, or are not there")));
         };
-        let before = assembly.data.len();
+        let (before, after) = (assembly.filled, assembly.filled + length);
         let segment = assembly.header.data_segment_length();
-        if before + length > segment + padding(segment) {
-            let text = format!("{} bytes of data came for a segment of {segment}", before + length);
+        let padded = segment + padding(segment);
+        if after > padded {
+            let text = format!("{after} bytes of data came for a segment of {segment}");
             return Err((PortErrorKind::Io, text));
         }
-        assembly.data.resize(before + length, 0);
-        memory.read(address, &mut assembly.data[before..]).expect("a buffer is in the memory");
+        if assembly.data.is_empty() {
+            assembly.data = self.copies.zeroed(padded);
+        }
+        memory.read(address, &mut assembly.data[before..after]).expect("a buffer is in the memory");
+        assembly.filled = after;
         Ok(())
     }
 
@@ -223,7 +228,7 @@ impl<B: Bus> Driver<B> {
 
     /// What a PDU is, by what the adapter says of it.
     fn judge(&mut self, tid: u32, assembly: Assembly, verdict: DdpVerdict) -> Result<Received, Broken> {
-        let Assembly { header, ahs, mut data, .. } = assembly;
+        let Assembly { header, ahs, mut data, filled, .. } = assembly;
         if verdict.is_set(DdpVerdict::HDRCRC_ERR) {
             return Ok(Received::BadHeaderDigest(header));
         }
@@ -234,14 +239,13 @@ impl<B: Bus> Driver<B> {
             return Err((PortErrorKind::Io, format!("the padding of a PDU is wrong: {header:?}")));
         }
         let segment = header.data_segment_length();
-        let data = if data.len() >= segment {
+        let data = if filled >= segment {
             data.truncate(segment);
             data.freeze()
-        } else if verdict.is_set(DdpVerdict::PLACED) && data.is_empty() {
+        } else if verdict.is_set(DdpVerdict::PLACED) && filled == 0 {
             self.placed_data(tid, &header, segment)?
         } else {
-            let text =
-                format!("{} of {segment} bytes of data have come, and none were placed: {verdict:?}", data.len());
+            let text = format!("{filled} of {segment} bytes of data have come, and none were placed: {verdict:?}");
             return Err((PortErrorKind::Io, text));
         };
         Ok(Received::Frame(Frame { header, ahs, data }))

@@ -5,6 +5,7 @@
 use super::bits::bit_fields;
 use super::layout::{Layout, WireError, codes, layout};
 use super::work_request::{TpHeader, WorkRequestFlow, WorkRequestOp, WorkRequestOpcode, len16};
+use smallvec::{SmallVec, smallvec};
 use zerocopy::FromBytes;
 use zerocopy::big_endian::{U32, U64};
 
@@ -129,6 +130,9 @@ pub struct Piece {
     pub length: u32,
 }
 
+/// The pieces of a list; those of a PDU take no memory of their own.
+pub type Pieces = SmallVec<[Piece; 3]>;
+
 /// Most pieces of one list: as many as the largest work request has room for.
 pub const PIECES_MAX: usize = 40;
 
@@ -181,7 +185,7 @@ impl UlpList {
     ///
     /// # Errors
     /// It is no list, it says more pieces than it has or than [`PIECES_MAX`], or none.
-    pub fn decode(bytes: &[u8]) -> Result<Vec<Piece>, WireError> {
+    pub fn decode(bytes: &[u8]) -> Result<Pieces, WireError> {
         let (first, _) = Self::split_from(bytes)?;
         let opcode = first.part.get(UlpSubCommand::PART) as u8;
         if UlpPart::from_wire(opcode) != Some(UlpPart::DataList) {
@@ -195,7 +199,7 @@ impl UlpList {
         if bytes.len() < expected {
             return Err(WireError::Short { name: Self::NAME, expected, length: bytes.len() });
         }
-        let mut pieces = vec![Piece { address: first.address0.get(), length: first.length0.get() }];
+        let mut pieces = smallvec![Piece { address: first.address0.get(), length: first.length0.get() }];
         for at in 0..count - 1 {
             let pair = &bytes[size_of::<Self>() + at / 2 * size_of::<UlpListPair>()..];
             let (length, address) = ((at & 1) * 4, 8 + (at & 1) * 8);
@@ -228,7 +232,7 @@ mod tests {
             let mut bytes = Vec::new();
             UlpList::encode(&pieces, &mut bytes);
             prop_assert_eq!(bytes.len(), UlpList::bytes(pieces.len()));
-            prop_assert_eq!(UlpList::decode(&bytes).unwrap(), pieces);
+            prop_assert_eq!(UlpList::decode(&bytes).unwrap().into_vec(), pieces);
             bytes.pop();
             prop_assert!(UlpList::decode(&bytes).is_err());
         }

@@ -8,7 +8,7 @@ use crate::tcp::{Connection, Tuple};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::time::Duration;
-use t5_hal::wire::{FunctionId, Piece, TcbField, TxDataFlags, UlpMode};
+use t5_hal::wire::{FunctionId, Pieces, TcbField, TxDataFlags, UlpMode};
 
 /// Words of a control block, and one behind it, as changes are of two words.
 const TCB_WORDS: usize = 33;
@@ -45,10 +45,10 @@ pub(super) enum Request {
 /// Where the bytes of a request are.
 #[derive(Debug)]
 pub(super) enum Payload {
-    /// In the request itself.
-    Immediate(Box<[u8]>),
+    /// In the request itself: a header, most of the time.
+    Immediate(SmallVec<[u8; 64]>),
     /// In the driver's memory.
-    Pieces(SmallVec<[Piece; 3]>),
+    Pieces(Pieces),
 }
 
 impl Payload {

@@ -13,9 +13,11 @@ use super::Core;
 use super::flow::{Flow, Phase};
 use super::ingress::IngressQueue;
 use super::pump::{Arrival, give_pdu};
+use super::requests::PAYLOAD_BYTES_MAX;
 use crate::iscsi::{Layout, Measured};
 use crate::switch::IpHeader;
 use crate::tcp::Tuple;
+use bytes::BytesMut;
 use std::time::Duration;
 
 /// Header of TCP, in bytes.
@@ -116,7 +118,8 @@ impl Core {
                 receiver.unacknowledged_bytes += pdu.len() as u32;
             }
             Some(session) => {
-                let taken = crate::initiator::open(pdu.into(), layout, settings, &mut self.counted);
+                let taken =
+                    crate::initiator::open(copy_of(pdu, &mut self.session_pdu), layout, settings, &mut self.counted);
                 let session = &mut function.initiator.sessions[session as usize];
                 session.handle(self.epoch + now, taken, &function.memory);
             }
@@ -128,4 +131,13 @@ impl Core {
         }
         true
     }
+}
+
+/// A copy in memory that is used again, from its beginning, once nothing holds any of it.
+fn copy_of(pdu: &[u8], memory: &mut BytesMut) -> BytesMut {
+    if !memory.try_reclaim(PAYLOAD_BYTES_MAX) {
+        *memory = BytesMut::with_capacity(PAYLOAD_BYTES_MAX);
+    }
+    memory.extend_from_slice(pdu);
+    memory.split()
 }

@@ -41,6 +41,7 @@ pub use functions::functions;
 use crate::iscsi::IscsiCounters;
 use crate::switch::{EthernetHeader, InterfaceNumber, InterfaceSet, MacAddress, PORTS, PortNumber, Switch};
 use crate::tcp::{Tuple, checksum};
+use bytes::BytesMut;
 use doorbells::{Doorbell, Doorbells};
 use flow::Flow;
 use function::Function;
@@ -104,6 +105,7 @@ struct Core {
     heard: Vec<Doorbell>,
     scratch: Box<[u8]>,
     session_scratch: Vec<u8>,
+    session_pdu: BytesMut,
     random: fastrand::Rng,
     /// The time of the clock's beginning, for what counts in another way. Only differences of it are looked at.
     epoch: Instant,
@@ -132,6 +134,7 @@ impl Adapter {
             heard: Vec::new(),
             scratch: vec![0; PAYLOAD_BYTES_MAX + 2 * DIGEST_LENGTH].into(),
             session_scratch: Vec::new(),
+            session_pdu: BytesMut::new(),
             random: fastrand::Rng::with_seed(seed),
             epoch: Instant::now(),
         };

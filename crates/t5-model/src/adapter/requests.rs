@@ -9,6 +9,7 @@ use super::foiscsi::is_for_initiator;
 use super::function::{Function, Listener, NextHop, socket};
 use super::limits::{COPIED_BYTES_A_TURN, REQUESTS_A_TURN};
 use crate::switch::{MacAddress, Origin, Path};
+use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::time::Duration;
 use t5_hal::wire::*;
@@ -46,7 +47,7 @@ impl Core {
     pub(super) fn run_egress(&mut self, who: FunctionId, now: Duration) -> bool {
         let Some(function) = &self.functions[who] else { return false };
         let last = function.last_egress;
-        let mut busy: Vec<u32> =
+        let mut busy: SmallVec<[u32; 8]> =
             function.egress.values().filter(|queue| queue.has_work()).map(|queue| queue.id).collect();
         let behind_last = busy.partition_point(|&id| id <= last);
         busy.rotate_left(behind_last);
@@ -398,7 +399,7 @@ impl Core {
 /// The payload behind the header of a work request.
 pub(super) fn payload(immediate: usize, rest: &[u8]) -> Result<Payload, WireError> {
     if immediate == 0 {
-        return Ok(Payload::Pieces(UlpList::decode(rest)?.into()));
+        return Ok(Payload::Pieces(UlpList::decode(rest)?));
     }
     let bytes = rest.get(..immediate).ok_or(WireError::Length {
         name: OffloadTxData::NAME,

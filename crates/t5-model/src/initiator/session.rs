@@ -51,7 +51,7 @@ enum Stage {
 /// What a tag stands for.
 #[derive(Debug)]
 enum Open {
-    Task(Box<Task>),
+    Task(Task),
     /// The driver wants tasks to be aborted.
     Abort {
         reply: WorkRequestReply,
@@ -158,7 +158,7 @@ impl FirmwareSession {
 
     fn tasks(&self) -> impl Iterator<Item = (u32, &Task)> {
         self.open.iter().filter_map(|(&tag, open)| match open {
-            Open::Task(task) => Some((tag, &**task)),
+            Open::Task(task) => Some((tag, task)),
             _ => None,
         })
     }
@@ -320,7 +320,7 @@ impl FirmwareSession {
             return self.outputs.push_back(Output::Reply(task.iq, task.reply.with_code(ReturnCode::NoExchange)));
         }
         let deadline = task.deadline;
-        let tag = self.tag(Open::Task(Box::new(task)));
+        let tag = self.tag(Open::Task(task));
         self.deadlines.extend(deadline.map(|deadline| (deadline, tag.0)));
         self.waiting.push_back((tag.0, command));
         self.submit_waiting(now);

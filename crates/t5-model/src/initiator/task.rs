@@ -3,10 +3,9 @@
 use super::held::Hold;
 use iscsi_pdu::{Residual, ScsiResponseCode};
 use iscsi_session::initiator::TaskResult;
-use smallvec::SmallVec;
 use std::time::Instant;
 use t5_hal::dma::{DmaFault, DmaMemory};
-use t5_hal::wire::{FcpResponse, FcpResponseFlags, Piece, ReturnCode, WorkRequestReply};
+use t5_hal::wire::{FcpResponse, FcpResponseFlags, Pieces, ReturnCode, WorkRequestReply};
 use zerocopy::IntoBytes;
 
 /// A SCSI command under way.
@@ -17,7 +16,7 @@ pub(crate) struct Task {
     /// Where the answer goes.
     pub(crate) iq: u16,
     /// Where the data of a read goes, in the driver's memory.
-    pub(crate) pieces: SmallVec<[Piece; 3]>,
+    pub(crate) pieces: Pieces,
     /// Where the response goes, and how much room is there.
     pub(crate) response: (u64, u32),
     /// The data of a write that is held for it.

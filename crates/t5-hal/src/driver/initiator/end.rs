@@ -144,7 +144,7 @@ impl<B: Bus> FirmwareInitiator<B> {
             }
             Some(What::Abort(command)) => self.events.push_back(InitiatorEvent::Aborted { command, result }),
             Some(What::Command(in_flight)) => {
-                let completion = self.complete(*in_flight, code);
+                let completion = self.complete(in_flight, code);
                 self.events.push_back(InitiatorEvent::Completed { command: id, completion });
             }
         }

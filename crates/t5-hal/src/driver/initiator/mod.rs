@@ -63,7 +63,7 @@ enum What {
     },
     /// The end of that session.
     LogOut(RequestId),
-    Command(Box<InFlight>),
+    Command(InFlight),
     Abort(RequestId),
 }
 

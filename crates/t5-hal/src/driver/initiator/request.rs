@@ -268,9 +268,9 @@ impl<B: Bus> FirmwareInitiator<B> {
     }
 
     fn submit(&mut self, session: RequestId, command: &ScsiRequest, data: Data) -> Result<RequestId, DriverError> {
-        let list_bytes = UlpList::bytes(1);
-        let bytes = size_of::<ScsiTransfer>() + size_of::<FcpCommand>() + list_bytes;
-        self.check_room(bytes)?;
+        let mut list = [0; UlpList::bytes(1)];
+        let bytes = size_of::<ScsiTransfer>() + size_of::<FcpCommand>();
+        self.check_room(bytes + list.len())?;
         let Some(&mut What::Session { flow: Some(flow), .. }) = self.find(session) else {
             return Err(DriverError::Exhausted("session of that name"));
         };
@@ -283,9 +283,10 @@ impl<B: Bus> FirmwareInitiator<B> {
             return Err(DriverError::Exhausted("place for more than 1 MiB of one command"));
         }
         let (in_flight, address) = self.memory_for(data, length)?;
+        let list_bytes = if length > 0 { UlpList::write(&[Piece { address, length }], &mut list) } else { 0 };
         let header = ScsiTransfer {
             op: WorkRequestOp::of(opcode, size_of::<FcpCommand>() as u32),
-            flow: WorkRequestFlow::of(flow, if length == 0 { bytes - list_bytes } else { bytes }),
+            flow: WorkRequestFlow::of(flow, bytes + list_bytes),
             iq: self.adapter.rss_queues[0].into(),
             timeout: command.timeout_seconds,
             use_transfer_count: u8::from(length > 0),
@@ -304,12 +305,8 @@ impl<B: Bus> FirmwareInitiator<B> {
             length: length.into(),
             ..FcpCommand::default()
         };
-        let mut list = Vec::new();
-        if length > 0 {
-            UlpList::encode(&[Piece { address, length }], &mut list);
-        }
-        let id = self.begin(What::Command(Box::new(in_flight)));
-        self.push(&[ScsiTransfer { cookie: id.0.into(), ..header }.as_bytes(), unit.as_bytes(), &list]);
+        let id = self.begin(What::Command(in_flight));
+        self.push(&[ScsiTransfer { cookie: id.0.into(), ..header }.as_bytes(), unit.as_bytes(), &list[..list_bytes]]);
         Ok(id)
     }
 
