@@ -50,7 +50,8 @@ pub struct SessionSnapshot {
     pub open_commands: usize,
     /// What it has moved.
     pub traffic: Traffic,
-    /// Rules of RFC 7143 that the initiator has broken, each time that it did.
+    /// How often the initiator has broken a rule of RFC 7143; commands that it sends again without need, and SNACKs that come too late,
+    /// are among that.
     pub violations: u64,
     /// Its connections; none for a while if it waits for the initiator to come back.
     pub connections: Vec<ConnectionSnapshot>,

@@ -75,7 +75,8 @@ pub enum Event {
         scope: SendTargetsScope,
     },
     /// The initiator has broken a rule, and the session has done what [`Violation::answer`] says: for the owner to count or to write down,
-    /// nothing else. A rule whose breach ends the session comes with [`Closed`](Self::Closed) instead.
+    /// nothing else. A rule whose breach ends the session comes with [`Closed`](Self::Closed) instead. An initiator that recovers may
+    /// send a command again that had come, or ask too late for what is not kept: that comes here too.
     Violated {
         /// The connection.
         cid: Cid,

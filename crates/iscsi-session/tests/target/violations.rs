@@ -1,12 +1,13 @@
 //! Every rule that an initiator can break after the login: that the session names it, and does what the table of violations says, no more.
 
-use super::data::open;
+mod before;
+
 use super::ladder::*;
 use super::recovery::{acknowledgement, after_a_read, after_other_segments, data_snack};
 use super::reject::take;
-use super::stragglers::abandon;
+use before::*;
 use iscsi_pdu::*;
-use iscsi_session::{Answer, BadPdu, CloseReason, IscsiCondition, Parameters, Violation};
+use iscsi_session::{Answer, BadPdu, CloseReason, IscsiCondition, Violation};
 
 /// A rule, what comes before, and how it is broken.
 type Row = (Violation, fn() -> Ladder, fn(&mut Ladder));
@@ -100,6 +101,29 @@ const DATA: &[Row] = &[
     (Violation::DataWithheld, with_data_withheld, |ladder| ladder.i(read(2000, 0))),
 ];
 
+/// The same where data may come in any order, or again.
+const ASSEMBLED_DATA: &[Row] = &[
+    (Violation::UnsolicitedDataNotAllowed, with_a_write_in_any_order, |ladder| {
+        ladder.i(data_out(1, false, 0, 0, 512, true));
+    }),
+    (Violation::TooMuchUnsolicitedData, with_unsolicited_data_in_any_order, |ladder| {
+        ladder.i(data_out(1, false, 0, 0, 2049, true));
+    }),
+    (Violation::UnsolicitedDataIncomplete, with_unsolicited_data_in_any_order, |ladder| {
+        ladder.i(data_out(1, false, 0, 0, 2047, true));
+    }),
+    (Violation::UnknownTransferTag, with_an_r2t_in_any_order, |ladder| {
+        ladder.i(DataOut { target_transfer_tag: Some(ttt(2)), ..data_out(1, true, 0, 0, 4096, true) });
+    }),
+    (Violation::DataOutSnOutOfOrder, with_an_r2t_in_any_order, |ladder| ladder.i(data_out(1, true, 1, 0, 4096, true))),
+    (Violation::DataOutOffset, with_an_r2t_in_any_order, |ladder| ladder.i(data_out(1, true, 0, 4097, 8, true))),
+    (Violation::DataBeyondR2t, with_an_r2t_in_any_order, |ladder| ladder.i(data_out(1, true, 0, 0, 4097, true))),
+    (Violation::DataShortOfR2t, with_an_r2t_in_any_order, |ladder| ladder.i(data_out(1, true, 0, 0, 4095, true))),
+    (Violation::DataDigestMismatch, with_an_r2t_at_level_1, |ladder| {
+        ladder.bad(data_out(1, true, 0, 0, 4096, true), BadPdu::DataDigest);
+    }),
+];
+
 const SNACKS: &[Row] = &[
     (Violation::SnackNotSupported, usual, |ladder| ladder.i(data_snack(1, 0, 1))),
     (Violation::SnackOutsideRun, after_a_read, |ladder| ladder.i(data_snack(1, 5, 1))),
@@ -121,7 +145,7 @@ const TEXTS: &[Row] = &[
 ];
 
 fn rows() -> impl Iterator<Item = &'static Row> {
-    [HEADERS, REQUESTS, DATA, SNACKS, TEXTS].into_iter().flatten()
+    [HEADERS, REQUESTS, DATA, ASSEMBLED_DATA, SNACKS, TEXTS].into_iter().flatten()
 }
 
 #[test]
@@ -197,81 +221,4 @@ fn header(bytes: &[u8]) -> Header {
     let mut header = Header([0; 48]);
     header.0[..bytes.len()].copy_from_slice(bytes);
     header
-}
-
-fn usual() -> Ladder {
-    Ladder::new(Parameters { max_connections: 2, ..Parameters::default() })
-}
-
-/// A ladder after these requests, of which the owner was told.
-fn after(parameters: Parameters, requests: impl IntoIterator<Item = impl Into<Pdu>>) -> Ladder {
-    let mut ladder = Ladder::new(parameters);
-    for request in requests {
-        ladder.i(request);
-    }
-    ladder.events();
-    ladder
-}
-
-fn after_64_errors() -> Ladder {
-    after(Parameters::default(), vec![NopIn::default(); 64])
-}
-
-fn with_a_read() -> Ladder {
-    after(Parameters::default(), [read(1, 0)])
-}
-
-fn with_two_pings() -> Ladder {
-    after(Parameters::default(), [1, 2].map(|tag| NopOut { immediate: true, ..nop_out(tag, "") }))
-}
-
-fn with_two_functions() -> Ladder {
-    after(Parameters::default(), [1, 2].map(|tag| manage(tag, TaskManagementFunction::ClearAca)))
-}
-
-fn with_a_logout_request() -> Ladder {
-    let mut ladder = usual();
-    ladder.session.request_logout(ladder.now);
-    ladder
-}
-
-fn without_immediate_data() -> Ladder {
-    Ladder::new(Parameters { immediate_data: false, ..Parameters::default() })
-}
-
-fn with_a_write() -> Ladder {
-    after(Parameters::default(), [write(1, 512)])
-}
-
-/// A write whose first 2048 bytes may come without an R2T.
-fn with_unsolicited_data() -> Ladder {
-    after(open(), [ScsiCommand { is_final: false, ..write(1, 4096) }])
-}
-
-/// A write whose 4096 bytes were asked for.
-fn with_an_r2t() -> Ladder {
-    let mut ladder = after(Parameters { max_connections: 2, ..open() }, [write(1, 4096)]);
-    let _ = ladder.receive(1, 4096);
-    ladder.sends(&["R2T 1 R2TSN 0 0+4096"]);
-    ladder
-}
-
-fn with_data_withheld() -> Ladder {
-    let mut ladder = usual();
-    abandon(&mut ladder, 1..=1025);
-    ladder
-}
-
-fn with_a_question() -> Ladder {
-    after(Parameters::default(), [text(1, "SendTargets=\0")])
-}
-
-/// A text that goes on.
-fn going_on(data: &str) -> TextRequest {
-    TextRequest { is_final: false, continues: true, target_transfer_tag: Some(PING_TAG), ..text(1, data) }
-}
-
-fn with_16_kib_of_text() -> Ladder {
-    let part = "a".repeat(8192);
-    after(Parameters::default(), [TextRequest { target_transfer_tag: None, ..going_on(&part) }, going_on(&part)])
 }
