@@ -243,7 +243,8 @@ impl Connection {
                 Wanted::Status(..) => {}
                 Wanted::Data(tag) => {
                     // RFC 7143 11.16.7: no RunLength asks for all that was sent since.
-                    if let Some(begin_run) = next_data_sn(tag) {
+                    let task = requests.command(self.cid, tag).filter(|task| task.data.is_asked_for());
+                    if let Some(begin_run) = task.map(|task| task.data.next_data_sn()) {
                         return Some(Snack { initiator_task_tag: Some(tag), begin_run, ..snack });
                     }
                 }

@@ -21,6 +21,18 @@ fn a_lost_data_in_is_asked_for_with_all_that_follows() {
     assert_eq!(bench.sent(), []);
 }
 
+/// A second SNACK that waits to be sent while what it is about comes would ask for what was never sent (RFC 7143 section 11.16).
+#[test]
+fn data_that_has_come_is_not_asked_for_once_more() {
+    let mut bench = reading();
+    take_pieces(&mut bench, [0, 2]);
+    assert_eq!(bench.sent(), [data_snack(1, 1)]);
+    bench.now += config().ping_timeout;
+    bench.session.handle_timeout(bench.now);
+    take_pieces(&mut bench, [1]);
+    assert_eq!(bench.sent(), []);
+}
+
 // RFC 7143 7.8-5, 7.8-6.
 #[test]
 fn a_data_in_with_a_bad_digest_is_asked_for() {
