@@ -239,7 +239,8 @@ impl Session {
         let mut pdu = match self.connections[at].retention.get(StatSn(run.begin), next)? {
             Retained::Pdu(pdu) => Pdu::clone(pdu),
             Retained::Task(id) => {
-                let task = self.tasks.get(*id)?;
+                // RFC 7143 11.16.3: where its data goes again, it comes behind that.
+                let task = self.tasks.get(*id).filter(|task| matches!(task.stage, Stage::Sent(_)))?;
                 let resumption = task.resumption.as_ref()?;
                 if resumption.collapsed {
                     data_in_again(task, *id, task.input_sn().wrapping_sub(1), self.parameters.burst_bytes_max)?

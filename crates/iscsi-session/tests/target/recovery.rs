@@ -211,6 +211,18 @@ fn r_data_is_cut_anew() {
     ladder.sends(&["Reject StatSN 3: Protocol error, of SNACK Request"]);
 }
 
+// RFC 7143 11.16.3-2.
+/// A status that is asked for while its data is cut anew does not go before that data, and counts all of it.
+#[test]
+fn a_status_that_is_asked_for_waits_for_data_that_is_cut_anew() {
+    let mut ladder = after_a_read();
+    let ack = acknowledgement(&ladder, 4);
+    ladder.i(ack);
+    ladder.i(Snack { transfer_or_snack_tag: 7, ..snack(SnackType::RData, Some(1), 0, 0) });
+    ladder.i(status_snack(1, 1));
+    ladder.sends(&["Data-In 1 DataSN 4 4096+904 F", "Response 1 status 00 StatSN 1 ExpDataSN 5 SNACK Tag 7"]);
+}
+
 #[test]
 fn r_data_while_the_data_is_sent() {
     let mut ladder = ladder();
