@@ -32,13 +32,17 @@ impl Session {
     /// without it no later command would be executed (RFC 7143 section 4.2.2.1). Gives those that never went out.
     pub(super) fn end_requests(&mut self, cid: Cid, retention: Retention) -> Vec<InitiatorTaskTag> {
         let mut unsent = Vec::new();
-        self.connections.known(cid).texts.clear();
+        let connection = self.connections.known(cid);
+        connection.texts.clear();
+        let segment_bytes_max = connection.parameters.receive_segment_bytes_max;
         let (keeps_tasks, retries) = (self.keeps_tasks(retention), self.recovery_level > 0);
         for tag in self.requests_of(cid) {
             let entry = self.requests.get_mut(tag).expect("a request that was found");
             let is_acknowledged = !entry.request.has_number() || self.numbering.is_acknowledged(entry.cmd_sn);
             match &mut entry.request {
-                Request::Command(task) if if is_acknowledged { keeps_tasks } else { retries } => task.data.interrupt(),
+                Request::Command(task) if if is_acknowledged { keeps_tasks } else { retries } => {
+                    task.data.leave(segment_bytes_max);
+                }
                 _ if is_acknowledged => {
                     self.give_up(tag);
                     continue;
@@ -180,10 +184,11 @@ impl Session {
 
     /// A task that was reassigned goes on, or is offered again, or has ended.
     pub(super) fn end_reassignment(&mut self, now: Instant, cid: Cid, tag: InitiatorTaskTag, response: Response) {
+        let parameters = self.connections.known(cid).parameters.clone();
         let Some(entry) = self.orphan(cid, tag) else { return };
         match (response, &mut entry.request) {
             (Response::FunctionComplete, Request::Command(task)) => {
-                task.data.resume();
+                task.data.resume(&parameters);
                 entry.standing = Standing::Sent;
             }
             // RFC 7143 7.2.2: the target has not let go of it yet.

@@ -35,6 +35,7 @@ mod outbox;
 mod receive;
 mod recovery;
 mod reject;
+mod repetition;
 mod retry;
 mod session;
 mod snack;

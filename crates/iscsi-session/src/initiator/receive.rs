@@ -182,7 +182,7 @@ fn task_result(task: &Task, pdu: &ScsiResponse) -> Result<TaskResult, Violation>
     if response != ScsiResponseCode::CompletedAtTarget {
         return Ok(result);
     }
-    if !task.data.has_all_before(pdu.exp_data_sn) {
+    if !task.data.has_all_of(pdu) {
         if !task.data.is_given_up() {
             return Err(Violation::MissingData);
         }

@@ -199,19 +199,24 @@ impl Session {
     // RFC 7143 7.9-4, 11.7.2-6, 11.16.1-1: the status waits, and with it those behind it.
     /// Whether a PDU that ends a task comes after all of the task's data; otherwise the data is asked for.
     ///
-    /// RFC 7143 7.9: the status may not be acknowledged before.
+    /// RFC 7143 7.9: the status may not be acknowledged before. RFC 7143 11.4.4: one of before an R-Data SNACK is none.
     fn is_complete(&mut self, now: Instant, cid: Cid, pdu: &Pdu) -> Result<bool, Violation> {
         let tag = tag_of(pdu);
         let Some(task) = self.requests.command(cid, tag) else { return Ok(true) };
-        let is_complete = match pdu {
-            Pdu::ScsiResponse(pdu) => task.data.has_all_before(pdu.exp_data_sn),
-            Pdu::DataIn(pdu) => task.data.has_all_before(pdu.data_sn),
-            _ => true,
+        let (has_all, snack_tag) = match pdu {
+            Pdu::ScsiResponse(pdu) => (task.data.has_all_of(pdu), pdu.snack_tag),
+            Pdu::DataIn(pdu) => (pdu.status.is_none_or(|status| task.data.has_all_before(pdu, &status)), 0),
+            _ => return Ok(true),
         };
-        if is_complete || task.data.is_given_up() {
+        let is_own = task.data.is_ended_by(snack_tag);
+        if has_all && is_own || task.data.is_given_up() {
             return Ok(true);
         }
-        self.ask_for_data(now, cid, tag)?;
+        if is_own {
+            self.ask_for_data(now, cid, tag)?;
+        } else if task.data.await_status() {
+            self.connections.known(cid).recovery().expect(now, Wanted::Data(tag));
+        }
         Ok(false)
     }
 

@@ -8,7 +8,7 @@
 use super::connection::Connection;
 use super::task::Requests;
 use crate::round_trip::RoundTrip;
-use iscsi_pdu::{InitiatorTaskTag, LunField, Pdu, Snack, SnackType, StatSn, TargetTransferTag};
+use iscsi_pdu::{InitiatorTaskTag, LunField, Pdu, Snack, StatSn, TargetTransferTag};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -79,8 +79,12 @@ impl Recovery {
     pub(super) fn hold(&mut self, exp_stat_sn: StatSn, stat_sn: StatSn, pdu: Pdu) {
         let bytes = self.held_bytes + data_bytes(&pdu);
         let place = self.held.iter().position(|(other, _)| !other.precedes(stat_sn)).unwrap_or(self.held.len());
-        let is_held = self.held.get(place).is_some_and(|(other, _)| *other == stat_sn);
-        if is_held {
+        if let Some((_, held)) = self.held.get_mut(place).filter(|(other, _)| *other == stat_sn) {
+            // RFC 7143 11.16.3: the last response of a task counts.
+            if let Pdu::ScsiResponse(_) = pdu {
+                self.held_bytes = bytes - data_bytes(held);
+                *held = pdu;
+            }
             return;
         }
         let has_room = self.dropped.is_none() && self.held.len() < HELD_MAX && bytes <= HELD_BYTES_MAX;
@@ -125,13 +129,18 @@ impl Recovery {
         self.ask(now, Wanted::Status(unsent.unwrap_or(begin), end));
     }
 
-    /// Asks, and again after a time. A question that is open stays so.
+    /// Asks, and again after a time.
     pub(super) fn ask(&mut self, now: Instant, wanted: Wanted) {
-        if !self.questions.iter().any(|question| question.wanted.is_said_by(&wanted)) {
+        self.expect(now, wanted);
+        self.want(wanted);
+    }
+
+    /// Waits for what was asked for, and asks again after a time. A question that is open stays so.
+    pub(super) fn expect(&mut self, now: Instant, wanted: Wanted) {
+        if !self.has_question(wanted) {
             let due = now.checked_add(self.timeout(0));
             self.questions.push(Question { wanted, asked_at: now, due, rounds: 0 });
         }
-        self.want(wanted);
     }
 
     /// How long an answer is waited for on this connection that was asked for again so often.
@@ -228,32 +237,32 @@ impl Connection {
     }
 
     // RFC 7143 4.2.5.1-5, 7.2.2-4, 11.16.2-3: from the first number that is missing, while it is missing; each connection asks for its own.
+    // RFC 7143 11.16.4-2, 11.16.5-1, 11.16.6-1, 11.16.7-1
     /// The next SNACK. What has come in the meantime is not asked for.
     pub(super) fn next_snack(&mut self, requests: &mut Requests) -> Option<Snack> {
         let recovery = self.recovery.as_mut()?;
         while let Some(wanted) = recovery.wanted.pop_front() {
-            let snack = Snack { transfer_or_snack_tag: u32::MAX, exp_stat_sn: self.exp_stat_sn, ..Snack::default() };
-            let mut next_data_sn = |tag| requests.command(self.cid, tag).map(|task| task.data.next_data_sn());
-            match wanted {
+            let snack = match wanted {
                 Wanted::Status(begin, end) if self.exp_stat_sn.precedes(end) => {
                     let begin = later(begin, self.exp_stat_sn);
-                    let run_length = begin.distance_to(end).unsigned_abs();
-                    return Some(Snack { kind: SnackType::Status, begin_run: begin.0, run_length, ..snack });
+                    Some(Snack::status(begin, begin.distance_to(end).unsigned_abs()))
                 }
-                Wanted::Status(..) => {}
+                Wanted::Status(..) => None,
                 Wanted::Data(tag) => {
-                    // RFC 7143 11.16.7: no RunLength asks for all that was sent since.
                     let task = requests.command(self.cid, tag).filter(|task| task.data.is_asked_for());
-                    if let Some(begin_run) = task.map(|task| task.data.next_data_sn()) {
-                        return Some(Snack { initiator_task_tag: Some(tag), begin_run, ..snack });
-                    }
+                    task.map(|task| match task.data.begin_repetition() {
+                        Some(snack_tag) => Snack::r_data(tag, snack_tag),
+                        // RFC 7143 11.16.7: no RunLength asks for all that was sent since.
+                        None => Snack::data_r2t(tag, task.data.next_data_sn(), 0),
+                    })
                 }
                 Wanted::Acknowledgement(tag, lun, transfer_tag) => {
-                    if let Some(begin_run) = next_data_sn(tag) {
-                        let (kind, transfer_or_snack_tag) = (SnackType::DataAck, transfer_tag.0);
-                        return Some(Snack { kind, lun, transfer_or_snack_tag, begin_run, ..snack });
-                    }
+                    let task = requests.command(self.cid, tag);
+                    task.map(|task| Snack::data_ack(lun, transfer_tag, task.data.next_data_sn()))
                 }
+            };
+            if let Some(snack) = snack {
+                return Some(Snack { exp_stat_sn: self.exp_stat_sn, ..snack });
             }
         }
         None

@@ -134,7 +134,7 @@ impl Session {
             (Some(Entry { request: Request::Command(task), .. }), Function::TaskReassign)
                 if task.data.read.is_some() =>
             {
-                (CmdSn::default(), task.data.next_data_sn())
+                (CmdSn::default(), task.data.exp_data_sn())
             }
             (Some(Entry { request: Request::Command(_), cmd_sn, .. }), Function::AbortTask | Function::QueryTask) => {
                 (*cmd_sn, 0)

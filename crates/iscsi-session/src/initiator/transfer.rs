@@ -8,9 +8,12 @@
 
 use super::Transfer;
 use super::coverage::Coverage;
+use super::repetition::Repetition;
 use crate::{Parameters, Violation};
 use bytes::Bytes;
-use iscsi_pdu::{DataIn, DataOut, InitiatorTaskTag, LunField, R2t, Residual, StatSn, TargetTransferTag};
+use iscsi_pdu::{
+    DataIn, DataInStatus, DataOut, InitiatorTaskTag, LunField, R2t, Residual, ScsiResponse, StatSn, TargetTransferTag,
+};
 use std::collections::VecDeque;
 
 /// A sequence of Data-Out PDUs that we owe the target.
@@ -47,6 +50,9 @@ pub(super) struct Read {
     data_in_count: u32,
     /// What has come may come again.
     is_resumed: bool,
+    /// MaxRecvDataSegmentLength of the connection that it was on before.
+    segment_bytes_before: u32,
+    repetition: Repetition,
     /// What has come, if it may come in any order.
     pieces: Option<Box<Coverage>>,
 }
@@ -152,7 +158,11 @@ impl Data {
         }
         let r2t_count = self.write.as_ref().map_or(0, |write| write.r2t_count);
         let read = self.read.as_mut().ok_or(Violation::DataWithoutRead)?;
-        let arrival = arrival(pdu.data_sn, read.data_in_count, r2t_count);
+        let arrival = match read.repetition {
+            Repetition::AsSent => arrival(pdu.data_sn, read.data_in_count, r2t_count),
+            Repetition::CutAnew(_) if read.misses_before(pdu) => Arrival::Early,
+            Repetition::CutAnew(_) => Arrival::New,
+        };
         match arrival {
             Arrival::New => {
                 read.handle_data(pdu, parameters)?;
@@ -189,7 +199,8 @@ impl Data {
     }
 
     fn take_next(&mut self) {
-        if self.missing == Missing::AskedFor {
+        let is_status_owed = self.read.as_ref().is_some_and(|read| read.repetition.is_status_owed());
+        if self.missing == Missing::AskedFor && !is_status_owed {
             self.missing = Missing::Nothing;
         }
     }
@@ -201,12 +212,52 @@ impl Data {
         data_ins.wrapping_add(r2ts)
     }
 
-    /// Whether as many Data-In PDUs have come as a response counts, or as stand before one of this DataSN.
+    /// DataSN that a TASK REASSIGN acknowledges (RFC 7143 section 11.5.6); zero changes nothing, where what is cut anew may have other numbers.
+    pub(super) fn exp_data_sn(&self) -> u32 {
+        if self.cut_anew().is_some() { 0 } else { self.next_data_sn() }
+    }
+
+    fn cut_anew(&self) -> Option<&Read> {
+        self.read.as_ref().filter(|read| read.repetition.is_cut_anew())
+    }
+
+    /// Whether as many Data-In PDUs have come as a response counts; of what may be cut anew, as many bytes as it has.
     ///
     /// RFC 7143 7.9: only a count of PDUs that have not come is an error. Some targets leave it zero, and the older RFC 3720
     /// had R2Ts counted too.
-    pub(super) fn has_all_before(&self, data_sn: u32) -> bool {
-        data_sn <= self.next_data_sn()
+    pub(super) fn has_all_of(&self, pdu: &ScsiResponse) -> bool {
+        match self.cut_anew() {
+            Some(read) => read.has_all_up_to(read.received, pdu.residual),
+            None => pdu.exp_data_sn <= self.next_data_sn(),
+        }
+    }
+
+    /// Whether all that comes before a Data-In with a status has come.
+    pub(super) fn has_all_before(&self, pdu: &DataIn, status: &DataInStatus) -> bool {
+        let end = pdu.buffer_offset.saturating_add(pdu.data.len() as u32);
+        match self.cut_anew() {
+            Some(read) => !read.misses_before(pdu) && read.has_all_up_to(read.received.max(end), status.residual),
+            None => pdu.data_sn <= self.next_data_sn(),
+        }
+    }
+
+    /// Whether a status that names this SNACK Tag is the one of the task.
+    pub(super) fn is_ended_by(&self, snack_tag: u32) -> bool {
+        self.read.as_ref().is_none_or(|read| read.repetition.is_ended_by(snack_tag))
+    }
+
+    /// A status of before has come: the task's own is to follow. Returns whether it was not waited for before.
+    pub(super) fn await_status(&mut self) -> bool {
+        if let Some(read) = &mut self.read {
+            read.repetition.await_status();
+        }
+        self.begin_asking()
+    }
+
+    // RFC 7143 11.16.3-1
+    /// What is missing is asked for now: the SNACK Tag by which it is cut anew; none if it comes as it was sent.
+    pub(super) fn begin_repetition(&mut self) -> Option<u32> {
+        self.read.as_mut()?.repetition.begin()
     }
 
     /// The next PDU is asked for: returns whether it was not before.
@@ -240,11 +291,24 @@ impl Data {
         self.take_next();
     }
 
-    /// The task was reassigned to a connection.
-    pub(super) fn resume(&mut self) {
-        self.resumes = true;
+    /// The connection has ended, on which no longer segments came than this.
+    pub(super) fn leave(&mut self, segment_bytes_max: u32) {
         if let Some(read) = &mut self.read {
-            read.is_resumed = true;
+            read.segment_bytes_before = segment_bytes_max;
+            read.repetition.leave();
+        }
+        self.interrupt();
+    }
+
+    /// The task was reassigned to a connection.
+    pub(super) fn resume(&mut self, parameters: &Parameters) {
+        self.resumes = true;
+        let Some(read) = &mut self.read else { return };
+        read.is_resumed = true;
+        let is_in_order = parameters.data_pdu_in_order && parameters.data_sequence_in_order;
+        let is_changed = read.segment_bytes_before != parameters.receive_segment_bytes_max;
+        if self.write.is_none() && is_in_order && is_changed {
+            read.repetition.cut_anew();
         }
     }
 
@@ -300,7 +364,29 @@ fn underflow(count: u32) -> Residual {
 
 impl Read {
     fn new(expected: u32) -> Self {
-        Self { expected, received: 0, data_in_count: 0, is_resumed: false, pieces: None }
+        let repetition = Repetition::AsSent;
+        Self {
+            expected,
+            received: 0,
+            data_in_count: 0,
+            is_resumed: false,
+            segment_bytes_before: 0,
+            repetition,
+            pieces: None,
+        }
+    }
+
+    /// Whether something is missing before a PDU of what may be cut anew: numbers do not tell, since they may begin again.
+    fn misses_before(&self, pdu: &DataIn) -> bool {
+        !pdu.data.is_empty() && pdu.buffer_offset > self.received
+    }
+
+    /// Whether a status with this residual ends a read of which all bytes before this one have come.
+    fn has_all_up_to(&self, end: u32, residual: Residual) -> bool {
+        match residual {
+            Residual::Underflow(count) => end >= self.expected.saturating_sub(count),
+            Residual::None | Residual::Overflow(_) => end >= self.expected,
+        }
     }
 
     // RFC 7143 11.7.7-1: a piece may be empty.
@@ -323,7 +409,10 @@ impl Read {
             return Err(Violation::DataOutOfOrder);
         }
         self.received += length as u32;
-        self.data_in_count = self.data_in_count.wrapping_add(1);
+        self.data_in_count = match self.repetition {
+            Repetition::AsSent => self.data_in_count.wrapping_add(1),
+            Repetition::CutAnew(_) => self.data_in_count.max(pdu.data_sn.wrapping_add(1)),
+        };
         Ok(())
     }
 

@@ -21,11 +21,8 @@ impl World {
                     self.ready.retain(|work| work.task != task);
                 }
                 target::Event::Reassigned { task, .. } => {
-                    if let Some(work) = self.receiving.get(&task) {
-                        self.next_tag += 1;
-                        let progress =
-                            self.target.receive_data(task, TargetTransferTag(self.next_tag), work.length as u32);
-                        assert!(matches!(progress, target::DataProgress::Pending));
+                    if let Some(work) = self.receiving.remove(&task) {
+                        self.receive(work);
                     }
                 }
                 target::Event::TagFree { .. } | target::Event::Violated { .. } => {}
@@ -43,8 +40,12 @@ impl World {
         if !work.write {
             return self.ready.push(work);
         }
+        self.receive(work);
+    }
+
+    fn receive(&mut self, work: Work) {
         self.next_tag += 1;
-        match self.target.receive_data(work.task, TargetTransferTag(self.next_tag), length as u32) {
+        match self.target.receive_data(work.task, TargetTransferTag(self.next_tag), work.length as u32) {
             target::DataProgress::Complete => self.ready.push(work),
             target::DataProgress::Pending => {
                 self.receiving.insert(work.task, work);

@@ -68,6 +68,8 @@ struct World {
     commands_left: u32,
     faults_left: u32,
     lost: u32,
+    /// R-Data SNACKs that were sent.
+    cut_anew: u32,
     next_tag: u32,
     closed: Option<CloseReason>,
     now: Instant,
@@ -140,6 +142,7 @@ impl World {
             commands_left: COMMANDS,
             faults_left: 30,
             lost: 0,
+            cut_anew: 0,
             next_tag: 1000,
             closed: None,
             now,
@@ -189,6 +192,20 @@ fn parameters(level: u8) -> impl Strategy<Value = Parameters> {
             ..Parameters::default()
         },
     )
+}
+
+// RFC 7143 11.16.3-1
+/// Tasks that go on on a connection with other segments are cut anew where something is missing, and read what was written.
+#[test]
+fn reads_are_cut_anew_where_segments_have_changed() {
+    let worlds = (0..40).map(|seed| {
+        let parameters = Parameters { max_connections: 4, error_recovery_level: 2, ..Parameters::default() };
+        let mut world = World::new(parameters, 3, seed);
+        world.run();
+        assert_eq!((world.closed, world.lost), (None, 0));
+        world.cut_anew
+    });
+    assert!(worlds.sum::<u32>() > 0);
 }
 
 proptest! {

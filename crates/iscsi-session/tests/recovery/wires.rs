@@ -25,6 +25,7 @@ impl World {
             let Some(wire) = self.wires.get_mut(&cid) else { return };
             let queue = if is_to_target { &mut wire.to_target } else { &mut wire.to_initiator };
             let Some(pdu) = queue.pop_front() else { return };
+            self.cut_anew += u32::from(matches!(&pdu, Pdu::Snack(snack) if snack.kind == SnackType::RData));
             let fault = self.fault(&pdu);
             match (fault, is_to_target) {
                 (None, true) => self.target.handle_pdu(self.now, cid, carried(&pdu)),

@@ -14,6 +14,7 @@ mod numbers;
 mod reassignment;
 mod recovery;
 mod rejects;
+mod repetition;
 mod results;
 mod retries;
 mod texts;
@@ -103,8 +104,12 @@ impl Bench {
 
     /// Another connection logs in, and is spoken of.
     pub(super) fn join(&mut self, cid: Cid) -> &mut Self {
+        self.join_with(cid, Parameters::default())
+    }
+
+    pub(super) fn join_with(&mut self, cid: Cid, parameters: Parameters) -> &mut Self {
         let (cmd_sn, stat_sn) = (self.exp_cmd_sn, StatSn(1000 * u32::from(cid.0)));
-        let outcome = LoginOutcome { cid, cmd_sn, stat_sn, ..outcome(Parameters::default()) };
+        let outcome = LoginOutcome { cid, cmd_sn, stat_sn, ..outcome(parameters) };
         self.session.add_connection(&outcome, self.now);
         self.others.insert(self.cid, self.stat_sn);
         (self.cid, self.stat_sn) = (cid, stat_sn);

@@ -10,13 +10,13 @@ use super::*;
 use crate::initiator::TaskManagement;
 use iscsi_pdu::TaskManagementResponseCode as Code;
 
-const OTHER: Cid = Cid(2);
+pub(super) const OTHER: Cid = Cid(2);
 const WAIT: Duration = Duration::from_secs(2);
 const RETAIN: Duration = Duration::from_secs(20);
 const FUNCTION: u32 = 90;
 const LOGOUT: u32 = 91;
 
-fn at_level(error_recovery_level: u8) -> Parameters {
+pub(super) fn at_level(error_recovery_level: u8) -> Parameters {
     Parameters { error_recovery_level, immediate_data: false, max_connections: 2, ..Parameters::default() }
 }
 
@@ -30,7 +30,7 @@ fn two() -> Bench {
     bench
 }
 
-fn lose(bench: &mut Bench, cid: Cid) -> Vec<Event> {
+pub(super) fn lose(bench: &mut Bench, cid: Cid) -> Vec<Event> {
     bench.session.handle_connection_lost(bench.now, cid);
     bench.events()
 }
@@ -39,7 +39,7 @@ fn closed(cid: Cid) -> Event {
     Event::ConnectionClosed { cid, reason: CloseReason::ConnectionLost }
 }
 
-fn due(number: u32) -> Event {
+pub(super) fn due(number: u32) -> Event {
     Event::ReassignmentDue { tag: tag(number) }
 }
 
@@ -53,14 +53,14 @@ fn pass(bench: &mut Bench, time: Duration) -> Vec<Event> {
     bench.events()
 }
 
-fn log_out(bench: &mut Bench, over: Cid, logout: Logout) {
+pub(super) fn log_out(bench: &mut Bench, over: Cid, logout: Logout) {
     bench.session.logout(bench.now, over, tag(LOGOUT), logout);
     let sent = bench.on(over).sent();
     assert!(matches!(sent.last(), Some(Pdu::LogoutRequest(_))), "{sent:?}");
 }
 
 /// The answer to the logout, with Time2Wait and Time2Retain in seconds.
-fn answer_logout(bench: &mut Bench, time_2_wait: u16, time_2_retain: u16) -> Vec<Event> {
+pub(super) fn answer_logout(bench: &mut Bench, time_2_wait: u16, time_2_retain: u16) -> Vec<Event> {
     let stat_sn = bench.status();
     bench.take(LogoutResponse {
         response: LogoutResponseCode::Closed,
@@ -86,12 +86,12 @@ fn manage(bench: &mut Bench, function: TaskManagementFunction, number: u32) -> O
     }
 }
 
-fn reassign(bench: &mut Bench, number: u32) -> Option<TaskManagementRequest> {
+pub(super) fn reassign(bench: &mut Bench, number: u32) -> Option<TaskManagementRequest> {
     manage(bench, TaskManagementFunction::TaskReassign, number)
 }
 
 /// The target's answer; the events before that of the function itself.
-fn answer(bench: &mut Bench, response: Code) -> Vec<Event> {
+pub(super) fn answer(bench: &mut Bench, response: Code) -> Vec<Event> {
     let stat_sn = bench.status();
     bench.take(TaskManagementResponse {
         additional_information: [0; 3],
