@@ -188,6 +188,7 @@ pub fn isid(text: &str) -> Result<Isid, String> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
     let is_whole = digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = is_whole.then(|| u64::from_str_radix(digits, 16).ok()).flatten().ok_or(EXPECTED)?;
+    // RFC 7143 11.12.5-2: as it is written.
     let [_, _, isid @ ..] = number.to_be_bytes();
     // RFC 7143 section 11.12.5: type 11b is reserved.
     if isid[0] >> 6 == 0b11 {
@@ -292,9 +293,13 @@ mod tests {
         }
     }
 
+    // RFC 7143 11.12.5-2: an OUI and an enterprise number.
     #[test]
     fn isids_are_six_bytes() {
         assert_eq!(isid("0x80A1b2c30001"), Ok(Isid([0x80, 0xa1, 0xb2, 0xc3, 0, 1])));
+        let (oui, enterprise_number) = (0x2a_1b3c_u64, 0x4d_5e6f_u64);
+        assert_eq!(isid(&format!("{:012x}", oui << 24 | 7)), Ok(Isid([0x2a, 0x1b, 0x3c, 0, 0, 7])));
+        assert_eq!(isid(&format!("40{enterprise_number:06x}0007")), Ok(Isid([0x40, 0x4d, 0x5e, 0x6f, 0, 7])));
         assert_eq!(isid("400000000000"), Ok(Isid([0x40, 0, 0, 0, 0, 0])));
         for wrong in ["", "0x", "80a1b2c3000", "80a1b2c300011", "80a1b2c3000g", "+0a1b2c30001", "c00000000000"] {
             assert!(isid(wrong).is_err(), "{wrong}");

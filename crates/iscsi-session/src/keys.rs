@@ -121,6 +121,7 @@ use Rule::{And, Declared, DeclaredNumber, List, Maximum, Minimum, Obsolete, Or, 
 // MaxOutstandingR2T after ErrorRecoveryLevel, FirstBurstLength after all that it depends on.
 //
 // RFC 7143 4.2.2.4-2, 4.2.2.4-3: no length is below 512 bytes, so no transfer takes 2^32 PDUs.
+// RFC 7143 6.2-15: all are the standard's.
 keys! {
     InitiatorName            "InitiatorName"            Declared,                                      Initiator Any         Connection;
     InitiatorAlias           "InitiatorAlias"           Declared,                                      Initiator Any         Connection;
@@ -297,6 +298,13 @@ mod tests {
             assert!(name.starts_with(|first: char| first.is_ascii_uppercase()), "{name}");
             assert!(name.len() <= iscsi_pdu::text::KEY_BYTES_MAX, "{name}");
         }
+    }
+
+    /// RFC 7143 6.2-15: what is ours is no public key, and the standard itself has one such name (section 13.26).
+    #[test]
+    fn no_other_name_begins_with_x_and_a_number_sign() {
+        let of_authors = Key::ALL.iter().filter(|key| key.row().name.starts_with("X#"));
+        assert_eq!(of_authors.collect::<Vec<_>>(), [&Key::NodeArchitecture]);
     }
 
     #[test]

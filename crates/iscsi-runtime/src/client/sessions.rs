@@ -96,6 +96,7 @@ impl<'a> Sessions<'a> {
         }
     }
 
+    // RFC 7143 6.3.5-2: whichever session there was has failed, and is over.
     async fn run_at<D: Driver>(&self, address: &str, tasks: &mut Tasks, driver: &mut D) -> Result<End, ClientError> {
         let login = self.config.login(self.isid.isid);
         self.seat.begin_session();

@@ -5,6 +5,8 @@ use crate::{BLOCK, connect, is_good, is_lost, read, write};
 use iscsi_pdu::{Pdu, TaskManagementFunction, TaskManagementResponseCode as Response};
 use iscsi_runtime::{ClientConfig, ClientError, Completion, Escalation, Operation};
 use scsi_block::sense::AdditionalSense;
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::time::Duration;
 
 /// Time for a command: more than one needs that is answered.
@@ -88,26 +90,31 @@ fn a_command_that_another_initiator_has_cleared_keeps_its_tag_until_it_was_abort
     served.join().expect("the target has seen what it expected");
 }
 
-/// A target that hears what it is told, and does nothing, until the initiator has gone.
-fn be_deaf(connection: &mut Connection) {
+/// A target that hears what it is told, and does nothing, until the initiator has gone. Nobody else comes meanwhile.
+fn be_deaf(listener: &TcpListener) {
+    let mut connection = Connection::log_in(listener);
     connection.command();
     let functions = [connection.task_management().function, connection.task_management().function];
     assert_eq!(functions, [TaskManagementFunction::AbortTask, TaskManagementFunction::LogicalUnitReset]);
+    listener.set_nonblocking(true).expect("a listener");
+    assert_eq!(listener.accept().map_err(|error| error.kind()).err(), Some(ErrorKind::WouldBlock));
+    listener.set_nonblocking(false).expect("a listener");
     assert_eq!(connection.receive(), None::<Pdu>);
 }
 
 #[test]
 fn a_session_in_which_nothing_helps_is_ended() {
-    let (config, served) = target(|listener| be_deaf(&mut Connection::log_in(listener)));
+    let (config, served) = target(be_deaf);
     let client = connect(impatient(config, Duration::from_millis(50)).reconnection(None));
     assert!(is_lost(write(&client, 0, 1)));
     served.join().expect("the target has seen what it expected");
 }
 
+// RFC 7143 6.3.5-2
 #[test]
 fn a_client_comes_back_after_it_has_ended_a_session() {
     let (config, served) = target(|listener| {
-        be_deaf(&mut Connection::log_in(listener));
+        be_deaf(listener);
         let mut second = Connection::log_in(listener);
         let command = second.command();
         second.data(&command, vec![7; BLOCK]);
