@@ -16,6 +16,9 @@ use iscsi_pdu::{
 };
 use std::collections::VecDeque;
 
+/// Most R2Ts for the same bytes that wait for their turn, where PDUs may be lost.
+const SAME_R2TS_MAX: usize = 64;
+
 /// A sequence of Data-Out PDUs that we owe the target.
 #[derive(Clone, Copy, Debug)]
 struct Burst {
@@ -475,10 +478,13 @@ impl Write {
             asked.insert(pdu.buffer_offset, end).map_err(|refusal| refusal.violation(Violation::R2tOutOfOrder))?;
         }
         // RFC 7143 11.8: a recovery R2T asks for what an earlier one asked for, which may not be answered yet, nor when the next comes.
-        let per_r2t = if parameters.error_recovery_level > 0 { 2 } else { 1 };
+        let (per_r2t, same_max) = if parameters.error_recovery_level > 0 { (2, SAME_R2TS_MAX) } else { (1, 1) };
         let outstanding_max = usize::from(parameters.outstanding_r2t_max) * per_r2t;
         let solicited = self.current.iter().chain(&self.waiting).filter(|burst| burst.target_transfer_tag.is_some());
-        if solicited.count() >= outstanding_max {
+        let solicited_bytes = solicited.map(|burst| (burst.offset, burst.end));
+        // RFC 7143 13.17: one that the target has given up is not outstanding; if it was lost, it comes with the one after it.
+        let others = solicited_bytes.clone().filter(|bytes| *bytes != (pdu.buffer_offset, end)).count();
+        if others >= outstanding_max || solicited_bytes.count() - others >= same_max {
             return Err(Violation::TooManyR2ts);
         }
         self.r2t_count = self.r2t_count.wrapping_add(1);

@@ -112,9 +112,25 @@ fn a_recovery_r2t_asks_for_what_was_sent() {
     assert_eq!(again.data, pattern(1024));
     // They are bounded as others are.
     bench.take(bench.r2t(1, 2, 0, 1024));
-    bench.take(bench.r2t(1, 3, 0, 1024));
-    bench.take(bench.r2t(1, 4, 0, 1024));
+    bench.take(bench.r2t(1, 3, 0, 512));
+    bench.take(bench.r2t(1, 4, 512, 512));
     bench.assert_violation(Violation::TooManyR2ts, &[1]);
+}
+
+/// RFC 7143 13.17: a target gives up an R2T that is not answered, and asks anew; where it was lost, a SNACK brings all of them.
+#[test]
+fn r2ts_that_got_lost_again_and_again_come_together() {
+    for (count, is_taken) in [(4, true), (70, false)] {
+        let mut bench = bench();
+        bench.submit(1, write(2048));
+        bench.sent();
+        bench.exp_cmd_sn = FIRST_CMD_SN.next();
+        bench.take(bench.r2t(1, 3, 0, 2048));
+        assert_eq!(bench.sent(), [data_snack(1, 0)]);
+        (0..count).for_each(|r2t_sn| bench.take(bench.r2t(1, r2t_sn, 0, 2048)));
+        assert_eq!(!bench.session.is_closed(), is_taken);
+        assert_eq!(bench.sent().len(), if is_taken { 4 } else { 0 });
+    }
 }
 
 /// RFC 7143 11.8: the target has the data of the first R2T before that of the recovery R2T has left.
