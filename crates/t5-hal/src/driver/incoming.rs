@@ -13,20 +13,31 @@ pub(super) struct Incoming {
 }
 
 /// How far the queues were read in one go.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Turn {
     /// The queue.
     at: usize,
     /// Entries of it.
     read: u16,
+    /// Most entries of a queue.
+    most: u16,
+    /// Whether some queue may have more than that.
+    pub(super) is_cut: bool,
+}
+
+impl Turn {
+    /// A turn that reads so many entries of a queue at most.
+    pub(super) fn of(most: u16) -> Self {
+        Self { at: 0, read: 0, most, is_cut: false }
+    }
 }
 
 /// An entry; and where its message is and how long, if that is in a buffer.
 pub(super) type Arrival = (IngressEntry, Option<(u64, usize)>);
 
 impl Queues {
-    /// The next message, of one queue after the other. In one turn no more comes of a queue than it holds, however fast the adapter is: what was there when
-    /// the turn began.
+    /// The next message, of one queue after the other. In one turn no more comes of a queue than it holds, however fast the adapter is: at most what was there
+    /// when the turn began.
     pub(super) fn next_arrival(&mut self, bus: &impl Bus, turn: &mut Turn) -> Option<Result<Arrival, DriverError>> {
         next_arrival(&mut self.incoming, bus, turn)
     }
@@ -34,10 +45,12 @@ impl Queues {
 
 fn next_arrival(incoming: &mut [Incoming], bus: &impl Bus, turn: &mut Turn) -> Option<Result<Arrival, DriverError>> {
     while let Some(Incoming { queue, free_list }) = incoming.get_mut(turn.at) {
-        let entry = if turn.read < queue.entries() { queue.next(bus) } else { None };
+        let has_more = turn.read < turn.most;
+        let entry = if has_more && turn.read < queue.entries() { queue.next(bus) } else { None };
         let Some(entry) = entry else {
             queue.report(bus, false);
-            *turn = Turn { at: turn.at + 1, read: 0 };
+            turn.is_cut |= !has_more;
+            (turn.at, turn.read) = (turn.at + 1, 0);
             continue;
         };
         turn.read += 1;
@@ -122,9 +135,12 @@ mod tests {
         }];
         bus.write(ENTRIES.into());
         for _ in 0..3 {
-            let mut turn = Turn::default();
+            let mut turn = Turn::of(u16::MAX);
             let count = std::iter::from_fn(|| next_arrival(&mut incoming, &bus, &mut turn)).take(1000).count();
-            assert_eq!(count, usize::from(ENTRIES));
+            assert_eq!((count, turn.is_cut), (usize::from(ENTRIES), false));
         }
+        let mut turn = Turn::of(ENTRIES / 2);
+        let count = std::iter::from_fn(|| next_arrival(&mut incoming, &bus, &mut turn)).take(1000).count();
+        assert_eq!((count, turn.is_cut), (usize::from(ENTRIES / 2), true));
     }
 }

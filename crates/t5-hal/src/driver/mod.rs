@@ -150,6 +150,8 @@ pub struct Driver<B> {
     /// Blocks that are only read and written, for payload on its way out.
     send_heap: Heap,
     copies: Copies,
+    /// When more was left in the ingress queues than is handled at once.
+    unread_since: Option<Instant>,
     /// Blocks that can be frozen, for places.
     place_heap: Heap,
     placements: Placements,
@@ -206,6 +208,7 @@ impl<B: Bus> Driver<B> {
             policy: None,
             send_heap,
             copies: Copies::default(),
+            unread_since: None,
         };
         driver.write_source_address();
         driver.ring();
@@ -244,19 +247,19 @@ impl<B: Bus> Driver<B> {
 
     /// Handles what the adapter has to say, and what is due at that time.
     pub fn poll(&mut self, now: Instant) {
-        self.handle_ingress();
+        self.unread_since = self.handle_ingress().then_some(now);
         self.retry_opens(now);
         self.end_leaving(now);
         self.answer_frames(now);
         self.ring();
     }
 
-    /// When [`poll`](Self::poll) has something to do though nothing comes.
+    /// When [`poll`](Self::poll) has something to do though nothing comes: that may be past, as what it does is bounded.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let retries = self.openings.iter().filter_map(|(_, opening)| opening.retry_at());
         let leaving = self.leaving.iter().filter_map(|&tid| Some(self.connection(tid)?.left_at? + CLOSE_PATIENCE));
-        retries.chain(leaving).min()
+        retries.chain(leaving).chain(self.unread_since).min()
     }
 
     /// Asks for an interrupt once something comes; call [`poll`](Self::poll) once more before sleeping on it.

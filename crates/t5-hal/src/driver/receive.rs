@@ -17,6 +17,10 @@ const FRONT_BYTES: usize = 16 + HEADER_LENGTH + AHS_BYTES_MAX as usize + 4;
 /// What may come beyond twice the receive window, in bytes: a small one may be less than a PDU.
 const WINDOW_EXCESS_BYTES: u32 = 128 << 10;
 
+/// Entries of an ingress queue that are handled before the owners of connections have their turn: some 80 PDUs. What they carry is copied, and is to be used
+/// while it is in the cache.
+const ENTRIES_A_TURN: u16 = 256;
+
 /// What the adapter says against its own rules.
 type Broken = (PortErrorKind, String);
 
@@ -30,10 +34,10 @@ struct Message<'a> {
 }
 
 impl<B: Bus> Driver<B> {
-    /// Handles what is in the ingress queues.
-    pub(super) fn handle_ingress(&mut self) {
+    /// Handles some of what is in the ingress queues; says whether there may be more.
+    pub(super) fn handle_ingress(&mut self) -> bool {
         self.bus.poll();
-        let mut turn = Turn::default();
+        let mut turn = Turn::of(ENTRIES_A_TURN);
         while self.failure.is_none()
             && let Some(arrival) = self.queues.next_arrival(&self.bus, &mut turn)
         {
@@ -51,6 +55,7 @@ impl<B: Bus> Driver<B> {
                 Err(error) => self.fail_all(error),
             }
         }
+        turn.is_cut
     }
 
     fn handle_message(&mut self, bytes: &[u8], buffer: Option<(u64, usize)>) {

@@ -70,7 +70,7 @@ impl<B: Bus> FirmwareInitiator<B> {
     /// Handles what the adapter has to say.
     pub fn poll(&mut self) {
         self.bus.poll();
-        let mut turn = Turn::default();
+        let mut turn = Turn::of(u16::MAX);
         while self.failure.is_none()
             && let Some(arrival) = self.queues.next_arrival(&self.bus, &mut turn)
         {
