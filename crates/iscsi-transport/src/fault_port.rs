@@ -257,6 +257,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stalled_port_moves_nothing_until_it_goes_on() {
+        let (mut port, control, mut peer) = ends();
+        control.change(|faults| faults.stalled = true);
+        peer.send(ping());
+        peer.flush().unwrap();
+        port.send(ping());
+        assert_eq!((port.receive().unwrap(), port.flush().unwrap()), (None, Flush::Pending));
+        assert_eq!(peer.receive().unwrap(), None);
+        control.change(|faults| faults.stalled = false);
+        assert_eq!(port.flush().unwrap(), Flush::Done);
+        assert_eq!(peer.receive().unwrap(), Some(Received::Frame(ping())));
+        assert_eq!(port.receive().unwrap(), Some(Received::Frame(ping())));
+    }
+
+    #[test]
     fn what_is_late_comes() {
         let (mut port, control, mut peer) = ends();
         peer.send(ping());

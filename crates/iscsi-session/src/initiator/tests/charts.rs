@@ -1,33 +1,52 @@
-//! RFC 7143 8.1.3, 8.2 and 8.3.1: every state and every transition.
+//! RFC 7143 8.1.3, 8.2 and 8.3.1: every state and every transition, and the page that shows them.
 
 use crate::initiator::state::{ConnectionState, ConnectionTransition, SessionState, SessionTransition};
+use std::fmt::{Debug, Write};
+
+/// The cells of the tables in 8.1.3 and 8.2, by the names of their transitions.
+const CONNECTION: [(ConnectionState, ConnectionTransition, &str, ConnectionState); 15] = {
+    use ConnectionState::{CleanupWait, Free, InCleanup, InLogout, LoggedIn, LogoutRequested};
+    use ConnectionTransition::{Cleanup, CleanupFailure, End, Failure, Logout, LogoutRequest};
+    [
+        (LoggedIn, End, "T8", Free),
+        (LoggedIn, Logout, "T9", InLogout),
+        (LogoutRequested, Logout, "T10", InLogout),
+        (LoggedIn, LogoutRequest, "T11", LogoutRequested),
+        (LogoutRequested, LogoutRequest, "T12", LogoutRequested),
+        (InLogout, End, "T13", Free),
+        (InLogout, LogoutRequest, "T14", InLogout),
+        (LoggedIn, Failure, "T15", CleanupWait),
+        (LogoutRequested, Failure, "T16", CleanupWait),
+        (InLogout, Failure, "T17", CleanupWait),
+        (LogoutRequested, End, "T18", Free),
+        (CleanupWait, End, "M1", Free),
+        (CleanupWait, Cleanup, "M2", InCleanup),
+        (InCleanup, CleanupFailure, "M3", CleanupWait),
+        (InCleanup, End, "M4", Free),
+    ]
+};
+
+/// The cells of the table in 8.3.1.
+const SESSION: [(SessionState, SessionTransition, &str, SessionState); 5] = {
+    use SessionState::{Failed, Free, LoggedIn};
+    use SessionTransition::{Closure, Failure, Login, TimeOut};
+    [
+        (Free, Login, "N1", LoggedIn),
+        (LoggedIn, Closure, "N3", Free),
+        (Failed, Login, "N4", LoggedIn),
+        (LoggedIn, Failure, "N5", Failed),
+        (Failed, TimeOut, "N6", Free),
+    ]
+};
 
 #[test]
 fn the_chart_of_a_connection() {
     use ConnectionState::{CleanupWait, Free, InCleanup, InLogout, LoggedIn, LogoutRequested};
     use ConnectionTransition::{Cleanup, CleanupFailure, End, Failure, Logout, LogoutRequest};
-    // The cells of the tables in 8.1.3 and 8.2, by the names of their transitions.
-    let drawn = [
-        (LoggedIn, End, Free),                             // T8
-        (LoggedIn, Logout, InLogout),                      // T9
-        (LogoutRequested, Logout, InLogout),               // T10
-        (LoggedIn, LogoutRequest, LogoutRequested),        // T11
-        (LogoutRequested, LogoutRequest, LogoutRequested), // T12
-        (InLogout, End, Free),                             // T13
-        (InLogout, LogoutRequest, InLogout),               // T14
-        (LoggedIn, Failure, CleanupWait),                  // T15
-        (LogoutRequested, Failure, CleanupWait),           // T16
-        (InLogout, Failure, CleanupWait),                  // T17
-        (LogoutRequested, End, Free),                      // T18
-        (CleanupWait, End, Free),                          // M1
-        (CleanupWait, Cleanup, InCleanup),                 // M2
-        (InCleanup, CleanupFailure, CleanupWait),          // M3
-        (InCleanup, End, Free),                            // M4
-    ];
     for state in [LoggedIn, InLogout, LogoutRequested, CleanupWait, InCleanup, Free] {
         for transition in [Logout, LogoutRequest, Failure, Cleanup, CleanupFailure, End] {
-            let cell = drawn.iter().find(|(from, by, _)| (*from, *by) == (state, transition));
-            let expected = cell.map_or(state, |(_, _, to)| *to);
+            let cell = CONNECTION.iter().find(|(from, by, ..)| (*from, *by) == (state, transition));
+            let expected = cell.map_or(state, |(.., to)| *to);
             assert_eq!(state.after(transition), expected, "{state:?} {transition:?}");
         }
     }
@@ -53,18 +72,39 @@ fn what_a_state_allows() {
 fn the_chart_of_a_session() {
     use SessionState::{Failed, Free, LoggedIn};
     use SessionTransition::{Closure, Failure, Login, TimeOut};
-    let drawn = [
-        (Free, Login, LoggedIn),     // N1
-        (LoggedIn, Closure, Free),   // N3
-        (Failed, Login, LoggedIn),   // N4
-        (LoggedIn, Failure, Failed), // N5
-        (Failed, TimeOut, Free),     // N6
-    ];
     for state in [Free, LoggedIn, Failed] {
         for transition in [Login, Closure, Failure, TimeOut] {
-            let cell = drawn.iter().find(|(from, by, _)| (*from, *by) == (state, transition));
-            let expected = cell.map_or(state, |(_, _, to)| *to);
+            let cell = SESSION.iter().find(|(from, by, ..)| (*from, *by) == (state, transition));
+            let expected = cell.map_or(state, |(.., to)| *to);
             assert_eq!(state.after(transition), expected, "{state:?} {transition:?}");
         }
     }
+}
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/state-charts-of-the-initiator.md");
+
+const HEAD: &str = "# State charts of the initiator
+
+Made from what `crates/iscsi-session/src/initiator/tests/charts.rs` compares with the tables in `crates/iscsi-session/src/initiator/state.rs`, by
+`FERRISCSI_BLESS=1 cargo test -p iscsi-session charts`; a test compares. The names of the ways are those of RFC 7143. A connection is one from
+its login on: what comes before, a login of its own knows.
+";
+
+fn chart<S: Debug, T: Debug>(page: &mut String, title: &str, ways: &[(S, T, &str, S)]) {
+    writeln!(page, "\n## {title}\n\n```mermaid\nstateDiagram-v2").unwrap();
+    for (from, by, name, to) in ways {
+        writeln!(page, "    {from:?} --> {to:?} : {name} {by:?}").unwrap();
+    }
+    page.push_str("```\n");
+}
+
+#[test]
+fn the_page_shows_the_charts() {
+    let mut page = HEAD.to_owned();
+    chart(&mut page, "A connection (sections 8.1.3 and 8.2)", &CONNECTION);
+    chart(&mut page, "A session (section 8.3.1)", &SESSION);
+    if std::env::var_os("FERRISCSI_BLESS").is_some() {
+        std::fs::write(PAGE, &page).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(PAGE).unwrap_or_default(), page, "the page is not that of the charts: bless it");
 }
