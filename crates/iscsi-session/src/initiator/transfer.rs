@@ -12,7 +12,8 @@ use super::repetition::Repetition;
 use crate::{Parameters, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{
-    DataIn, DataInStatus, DataOut, InitiatorTaskTag, LunField, R2t, Residual, ScsiResponse, StatSn, TargetTransferTag,
+    DataIn, DataInStatus, DataOut, InitiatorTaskTag, LunField, R2t, Residual, ScsiResponse, ScsiResponseCode, StatSn,
+    TargetTransferTag,
 };
 use std::collections::VecDeque;
 
@@ -224,12 +225,13 @@ impl Data {
         self.read.as_ref().filter(|read| read.repetition.is_cut_anew())
     }
 
-    /// Whether as many Data-In PDUs have come as a response counts; of what may be cut anew, as many bytes as it has.
+    /// Whether as many Data-In PDUs have come as a response counts; of what may be cut anew, as many bytes as a good one has.
     ///
     /// RFC 7143 7.9: only a count of PDUs that have not come is an error. Some targets leave it zero, and the older RFC 3720
     /// had R2Ts counted too.
     pub(super) fn has_all_of(&self, pdu: &ScsiResponse) -> bool {
-        match self.cut_anew() {
+        let is_good = (pdu.response, pdu.status) == (ScsiResponseCode::CompletedAtTarget, 0);
+        match self.cut_anew().filter(|_| is_good) {
             Some(read) => read.has_all_up_to(read.received, pdu.residual),
             None => pdu.exp_data_sn <= self.next_data_sn(),
         }

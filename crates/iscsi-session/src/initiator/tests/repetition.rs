@@ -195,6 +195,16 @@ fn a_short_read_ends_with_the_bytes_that_its_status_counts() {
     assert!(ends(&mut bench));
 }
 
+/// A command that has failed may have no data, and count none.
+#[test]
+fn a_read_that_fails_needs_no_data() {
+    let mut bench = moved();
+    let response = ScsiResponse { status: 8, ..bench.response(1) };
+    bench.take(response);
+    assert!(matches!(&bench.events()[..], [Event::TaskComplete { result, .. }] if result.status == 8));
+    assert_eq!(bench.sent(), []);
+}
+
 // RFC 7143 11.16.5-1: unique for the task.
 /// If the first segments of it are lost, their place tells, since their numbers do not.
 #[test]
