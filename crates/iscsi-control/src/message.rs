@@ -206,6 +206,8 @@ pub struct Session {
     pub bytes_read: u64,
     /// Bytes that commands have written.
     pub bytes_written: u64,
+    /// How often the initiator has broken a rule of RFC 7143 while the session went on.
+    pub violations: u64,
     /// What was negotiated, in the words of RFC 7143 chapter 13. Of keys that each end declares for itself, the target's is here.
     pub keys: Vec<KeyValues>,
     /// The connections, by CID.

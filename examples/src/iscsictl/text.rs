@@ -62,6 +62,7 @@ fn session_lines(session: &Session) -> Vec<String> {
         show::size(session.bytes_read),
         show::size(session.bytes_written)
     );
+    let broken = (session.violations > 0).then(|| ("broken rules", vec![session.violations.to_string()]));
     let keys = session.keys.iter().map(|key| format!("{}={}", key.key, key.values.join(",")));
     let rows = [
         ("initiator", vec![session.initiator.clone()]),
@@ -70,11 +71,9 @@ fn session_lines(session: &Session) -> Vec<String> {
     ]
     .into_iter()
     .chain(proven)
-    .chain([
-        ("commands", vec![moved]),
-        ("connections", session.connections.iter().map(connection_line).collect()),
-        ("keys", filled(keys)),
-    ]);
+    .chain([("commands", vec![moved])])
+    .chain(broken)
+    .chain([("connections", session.connections.iter().map(connection_line).collect()), ("keys", filled(keys))]);
     std::iter::once(format!("session {}", session.handle)).chain(labelled("  ", rows)).collect()
 }
 
@@ -164,18 +163,20 @@ mod tests {
             open_commands: 3,
             bytes_read: 1 << 20,
             bytes_written: 512,
+            violations: 2,
             keys: vec![key("MaxConnections", &["4"]), key("InitialR2T", &["Yes"])],
             connections: vec![connection],
         };
         let expected = "\
 session 7
-  initiator    iqn.\u{fffd}[31mi
-  target       iqn.t
-  ISID         800000000001, portal group 1, core 0
-  CHAP         alice
-  commands     42 answered, 3 open; 1 MiB read, 512 bytes written
-  connections  0: 10.0.0.1:40000 -> 10.0.0.2:3260, HeaderDigest=CRC32C, DataDigest=None, offload ULP, queue 2, rule 1
-  keys         MaxConnections=4 InitialR2T=Yes";
+  initiator     iqn.\u{fffd}[31mi
+  target        iqn.t
+  ISID          800000000001, portal group 1, core 0
+  CHAP          alice
+  commands      42 answered, 3 open; 1 MiB read, 512 bytes written
+  broken rules  2
+  connections   0: 10.0.0.1:40000 -> 10.0.0.2:3260, HeaderDigest=CRC32C, DataDigest=None, offload ULP, queue 2, rule 1
+  keys          MaxConnections=4 InitialR2T=Yes";
         let sessions = vec![session];
         assert_eq!(of(&Answer::Sessions { sessions: sessions.clone(), silent_cores: 0 }), expected);
         let silence = "no answer in time from 2 threads, whose sessions are not told";

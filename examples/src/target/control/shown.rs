@@ -45,6 +45,7 @@ pub(super) fn session(session: &SessionState) -> Session {
         open_commands: session.open_commands,
         bytes_read: session.traffic.read_bytes,
         bytes_written: session.traffic.written_bytes,
+        violations: session.violations,
         keys: session.connections.first().map(|connection| keys(&connection.parameters)).unwrap_or_default(),
         connections: session.connections.iter().map(connection).collect(),
     }
