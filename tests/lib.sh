@@ -12,7 +12,7 @@ ROOT=$(dirname "$TESTS")
 BIN=${BIN:-${CARGO_TARGET_DIR:-$ROOT/target}/release}
 GUEST_OUT=${GUEST_OUT:-$ROOT/target/guest}
 TARGET_UNDER_TEST=${TARGET_UNDER_TEST:-iscsi-target}       # or tgtd: proves the scripts, not us
-WITHIN=()                                                  # by what the target is started: ip netns exec NAME
+WITHIN=()                                                  # by what targets and relays are started: ip netns exec NAME
 INITIATOR=${INITIATOR:-$BIN/iscsi-initiator}
 export LC_ALL=C
 
@@ -270,7 +270,7 @@ CONF
 start_relay() {
   local name=$1 rest=${2#iscsi://}
   shift 2
-  "$BIN/relay" "${rest%%/*}" "$@" </dev/null >"$WORK/$name.out" 2>"$WORK/$name.err" &
+  "${WITHIN[@]}" "$BIN/relay" "${rest%%/*}" "$@" </dev/null >"$WORK/$name.out" 2>"$WORK/$name.err" &
   remember "$name" $!
   wait_until 20 ready_or_gone "$name" "$(pid_of "$name")" || true
   grep -q '^ready ' "$WORK/$name.out" || { cat "$WORK/$name.err" >&2; die "no relay: $*"; }
