@@ -201,6 +201,28 @@ fn a_function_is_answered_behind_the_last_statuses_of_a_connection_that_was_logg
     ladder.on(A).sends(&["TaskManagement 100 StatSN 1: Function complete"]);
 }
 
+/// The same where the function came before the logout.
+#[test]
+fn a_function_that_waits_is_answered_behind_the_last_statuses_of_a_connection_that_is_logged_out() {
+    let mut ladder = two();
+    ladder.acknowledges = false;
+    ladder.on(B).i(read(1, 4));
+    ladder.events();
+    ladder.complete(1, good_read(4));
+    ladder.on(A).i(manage(100, Function::LogicalUnitReset));
+    ladder.events();
+    ladder.answer(Response::FunctionComplete);
+    ladder.on(A).sends(&[]);
+    ladder.on(B).i(LogoutRequest { cid: B, ..logout(2, LogoutReason::CloseConnection) });
+    ladder.tells(&["ConnectionClosed 8: logged out"]);
+    let sent = ladder.on(B).sent();
+    assert!(sent.last().is_some_and(|pdu| pdu.starts_with("Logout 2")), "{sent:?}");
+    ladder.on(A).sends(&[]);
+    ladder.lose(B);
+    let sent = ladder.on(A).sent();
+    assert!(sent[0].starts_with("TaskManagement 100"), "{sent:?}");
+}
+
 /// A connection that acknowledges nothing, since it is about to fail, does not make the others look dead.
 #[test]
 fn a_ping_is_answered_before_a_fence() {
