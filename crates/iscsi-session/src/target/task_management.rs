@@ -202,6 +202,11 @@ impl Session {
         self.make_progress();
     }
 
+    /// Whether statuses may be on their way on several connections; one that was logged out has them until it is gone.
+    fn has_several_queues(&self) -> bool {
+        self.connections.iter().filter(|connection| connection.is_open() || connection.is_leaving()).nth(1).is_some()
+    }
+
     // RFC 7143 11.6.1-2: these two wait for every status before them.
     /// Whether the response to a function waits until every status before it is acknowledged.
     fn is_fenced(&self, function: Function) -> bool {
@@ -212,10 +217,10 @@ impl Session {
             Function::LogicalUnitReset
             | Function::TargetWarmReset
             | Function::TargetColdReset
-            | Function::ItNexusReset => self.cids().nth(1).is_some(),
+            | Function::ItNexusReset => self.has_several_queues(),
             // RFC 7143 4.2.2.3.4 e.
             Function::ClearAca => {
-                self.parameters.task_reporting >= TaskReporting::ResponseFence && self.cids().nth(1).is_some()
+                self.parameters.task_reporting >= TaskReporting::ResponseFence && self.has_several_queues()
             }
             _ => false,
         }

@@ -182,23 +182,27 @@ fn a_fence_does_not_wait_for_a_connection_that_has_ended() {
 /// A connection that was logged out acknowledges nothing: a fence waits until it is gone.
 #[test]
 fn a_function_is_answered_behind_the_last_statuses_of_a_connection_that_was_logged_out() {
-    let mut ladder = two();
-    ladder.acknowledges = false;
-    ladder.on(B).i(read(1, 4));
-    ladder.events();
-    ladder.complete(1, good_read(4));
-    ladder.on(B).i(LogoutRequest { cid: B, ..logout(2, LogoutReason::CloseConnection) });
-    ladder.tells(&["ConnectionClosed 8: logged out"]);
-    ladder.on(B).sends(&[
-        "Data-In 1 DataSN 0 0+4 F S status 00 StatSN 1",
-        "Logout 2 StatSN 2: Connection or session closed successfully",
-    ]);
-    ladder.on(A).i(manage(100, Function::ClearTaskSet));
-    ladder.tells(&["TaskManagement CLEAR TASK SET"]);
-    ladder.answer(Response::FunctionComplete);
-    ladder.on(A).sends(&[]);
-    ladder.lose(B);
-    ladder.on(A).sends(&["TaskManagement 100 StatSN 1: Function complete"]);
+    for (function, name) in
+        [(Function::ClearTaskSet, "CLEAR TASK SET"), (Function::LogicalUnitReset, "LOGICAL UNIT RESET")]
+    {
+        let mut ladder = two();
+        ladder.acknowledges = false;
+        ladder.on(B).i(read(1, 4));
+        ladder.events();
+        ladder.complete(1, good_read(4));
+        ladder.on(B).i(LogoutRequest { cid: B, ..logout(2, LogoutReason::CloseConnection) });
+        ladder.tells(&["ConnectionClosed 8: logged out"]);
+        ladder.on(B).sends(&[
+            "Data-In 1 DataSN 0 0+4 F S status 00 StatSN 1",
+            "Logout 2 StatSN 2: Connection or session closed successfully",
+        ]);
+        ladder.on(A).i(manage(100, function));
+        ladder.tells(&[&format!("TaskManagement {name}")]);
+        ladder.answer(Response::FunctionComplete);
+        ladder.on(A).sends(&[]);
+        ladder.lose(B);
+        ladder.on(A).sends(&["TaskManagement 100 StatSN 1: Function complete"]);
+    }
 }
 
 /// The same where the function came before the logout.
