@@ -56,9 +56,8 @@ pub(super) struct InFlight {
 pub(super) struct Assembly {
     pub(super) header: Header,
     pub(super) ahs: Box<[u8]>,
-    /// Room for payload that is not placed, once some has come, and how much has.
+    /// Payload that was not placed.
     pub(super) data: BytesMut,
-    pub(super) filled: usize,
     /// With the header digest.
     pub(super) header_bytes: u32,
 }

@@ -45,11 +45,11 @@ impl Queues {
 
 fn next_arrival(incoming: &mut [Incoming], bus: &impl Bus, turn: &mut Turn) -> Option<Result<Arrival, DriverError>> {
     while let Some(Incoming { queue, free_list }) = incoming.get_mut(turn.at) {
-        let has_more = turn.read < turn.most;
-        let entry = if has_more && turn.read < queue.entries() { queue.next(bus) } else { None };
+        let may_read = turn.read < turn.most;
+        let entry = if may_read && turn.read < queue.entries() { queue.next(bus) } else { None };
         let Some(entry) = entry else {
             queue.report(bus, false);
-            turn.is_cut |= !has_more;
+            turn.is_cut |= !may_read;
             (turn.at, turn.read) = (turn.at + 1, 0);
             continue;
         };

@@ -13,7 +13,6 @@
 mod bring_up;
 mod config;
 mod connection;
-mod copies;
 mod error;
 mod filter;
 mod host;
@@ -48,7 +47,6 @@ use crate::queue::EgressQueue;
 use crate::wire::*;
 use bring_up::bring_up;
 use connection::{Connection, State};
-use copies::Copies;
 use host::HostStack;
 use incoming::Incoming;
 use iscsi_transport::{PortError, PortErrorKind, Received};
@@ -149,7 +147,6 @@ pub struct Driver<B> {
     policy: Option<Arc<Program>>,
     /// Blocks that are only read and written, for payload on its way out.
     send_heap: Heap,
-    copies: Copies,
     /// When more was left in the ingress queues than is handled at once.
     unread_since: Option<Instant>,
     /// Blocks that can be frozen, for places.
@@ -207,7 +204,6 @@ impl<B: Bus> Driver<B> {
             queues,
             policy: None,
             send_heap,
-            copies: Copies::default(),
             unread_since: None,
         };
         driver.write_source_address();

@@ -180,8 +180,7 @@ impl<B: Bus> Driver<B> {
             return Err((PortErrorKind::Io, text));
         }
         let ahs = bytes.front[HEADER_LENGTH..ahs_end].into();
-        connection.assembly =
-            Some(Assembly { header, ahs, data: BytesMut::new(), filled: 0, header_bytes: length as u32 });
+        connection.assembly = Some(Assembly { header, ahs, data: BytesMut::new(), header_bytes: length as u32 });
         Ok(())
     }
 
@@ -193,18 +192,14 @@ impl<B: Bus> Driver<B> {
         let (Some(assembly), Some((address, _))) = (&mut connection.assembly, there) else {
             return Err((PortErrorKind::Io, format!("{length} bytes of data came without a header, or are not there")));
         };
-        let (before, after) = (assembly.filled, assembly.filled + length);
+        let before = assembly.data.len();
         let segment = assembly.header.data_segment_length();
-        let padded = segment + padding(segment);
-        if after > padded {
-            let text = format!("{after} bytes of data came for a segment of {segment}");
+        if before + length > segment + padding(segment) {
+            let text = format!("{} bytes of data came for a segment of {segment}", before + length);
             return Err((PortErrorKind::Io, text));
         }
-        if assembly.data.is_empty() {
-            assembly.data = self.copies.zeroed(padded);
-        }
-        memory.read(address, &mut assembly.data[before..after]).expect("a buffer is in the memory");
-        assembly.filled = after;
+        assembly.data.resize(before + length, 0);
+        memory.read(address, &mut assembly.data[before..]).expect("a buffer is in the memory");
         Ok(())
     }
 
@@ -233,7 +228,7 @@ impl<B: Bus> Driver<B> {
 
     /// What a PDU is, by what the adapter says of it.
     fn judge(&mut self, tid: u32, assembly: Assembly, verdict: DdpVerdict) -> Result<Received, Broken> {
-        let Assembly { header, ahs, mut data, filled, .. } = assembly;
+        let Assembly { header, ahs, mut data, .. } = assembly;
         if verdict.is_set(DdpVerdict::HDRCRC_ERR) {
             return Ok(Received::BadHeaderDigest(header));
         }
@@ -244,13 +239,14 @@ impl<B: Bus> Driver<B> {
             return Err((PortErrorKind::Io, format!("the padding of a PDU is wrong: {header:?}")));
         }
         let segment = header.data_segment_length();
-        let data = if filled >= segment {
+        let data = if data.len() >= segment {
             data.truncate(segment);
             data.freeze()
-        } else if verdict.is_set(DdpVerdict::PLACED) && filled == 0 {
+        } else if verdict.is_set(DdpVerdict::PLACED) && data.is_empty() {
             self.placed_data(tid, &header, segment)?
         } else {
-            let text = format!("{filled} of {segment} bytes of data have come, and none were placed: {verdict:?}");
+            let text =
+                format!("{} of {segment} bytes of data have come, and none were placed: {verdict:?}", data.len());
             return Err((PortErrorKind::Io, text));
         };
         Ok(Received::Frame(Frame { header, ahs, data }))
