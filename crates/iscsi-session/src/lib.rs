@@ -77,6 +77,8 @@
 #![forbid(unsafe_code)]
 
 mod chap;
+#[cfg(test)]
+mod chart_page;
 mod close;
 mod credential;
 mod discovery;

@@ -1,7 +1,7 @@
 //! RFC 7143 8.1.3, 8.2 and 8.3.1: every state and every transition, and the page that shows them.
 
+use crate::chart_page::ChartPage;
 use crate::initiator::state::{ConnectionState, ConnectionTransition, SessionState, SessionTransition};
-use std::fmt::{Debug, Write};
 
 /// The cells of the tables in 8.1.3 and 8.2, by the names of their transitions.
 const CONNECTION: [(ConnectionState, ConnectionTransition, &str, ConnectionState); 15] = {
@@ -81,8 +81,6 @@ fn the_chart_of_a_session() {
     }
 }
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/state-charts-of-the-initiator.md");
-
 const HEAD: &str = "# State charts of the initiator
 
 Made from what `crates/iscsi-session/src/initiator/tests/charts.rs` compares with the tables in `crates/iscsi-session/src/initiator/state.rs`, by
@@ -90,21 +88,10 @@ Made from what `crates/iscsi-session/src/initiator/tests/charts.rs` compares wit
 its login on: what comes before, a login of its own knows.
 ";
 
-fn chart<S: Debug, T: Debug>(page: &mut String, title: &str, ways: &[(S, T, &str, S)]) {
-    writeln!(page, "\n## {title}\n\n```mermaid\nstateDiagram-v2").unwrap();
-    for (from, by, name, to) in ways {
-        writeln!(page, "    {from:?} --> {to:?} : {name} {by:?}").unwrap();
-    }
-    page.push_str("```\n");
-}
-
 #[test]
 fn the_page_shows_the_charts() {
-    let mut page = HEAD.to_owned();
-    chart(&mut page, "A connection (sections 8.1.3 and 8.2)", &CONNECTION);
-    chart(&mut page, "A session (section 8.3.1)", &SESSION);
-    if std::env::var_os("FERRISCSI_BLESS").is_some() {
-        std::fs::write(PAGE, &page).unwrap();
-    }
-    assert_eq!(std::fs::read_to_string(PAGE).unwrap_or_default(), page, "the page is not that of the charts: bless it");
+    ChartPage::new(HEAD)
+        .chart("A connection (sections 8.1.3 and 8.2)", &CONNECTION)
+        .chart("A session (section 8.3.1)", &SESSION)
+        .compare("state-charts-of-the-initiator.md");
 }

@@ -30,6 +30,14 @@ fn two() -> Bench {
     bench
 }
 
+/// With a read of 8 bytes that the target has.
+fn with_a_read(mut bench: Bench) -> Bench {
+    bench.submit(1, read(8));
+    bench.sent();
+    acknowledge(&mut bench, 1);
+    bench
+}
+
 pub(super) fn lose(bench: &mut Bench, cid: Cid) -> Vec<Event> {
     bench.session.handle_connection_lost(bench.now, cid);
     bench.events()

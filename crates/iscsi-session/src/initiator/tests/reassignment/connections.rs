@@ -5,10 +5,7 @@ use super::*;
 // RFC 7143 7.5-2.
 #[test]
 fn the_target_forgets_tasks_that_are_not_reassigned() {
-    let mut bench = two();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(two());
     lose(&mut bench, CID);
     log_out(&mut bench, OTHER, Logout::ForRecovery(CID));
     assert_eq!(answer_logout(&mut bench, 0, 4), [due(1)]);
@@ -23,10 +20,7 @@ fn the_target_forgets_tasks_that_are_not_reassigned() {
     );
 
     // With nobody to continue it, the session ends for the reason for which its connection did.
-    let mut bench = one();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(one());
     lose(&mut bench, CID);
     bench.session.handle_timeout(bench.now + WAIT + RETAIN);
     let events = bench.events();
@@ -65,10 +59,7 @@ fn a_connection_that_is_lost_in_the_middle_of_recovery_is_recovered_in_its_turn(
 #[test]
 fn a_connection_is_logged_out_for_recovery_over_itself() {
     // To another that there is, with the times that the target tells.
-    let mut bench = two();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(two());
     log_out(&mut bench, CID, Logout::ForRecovery(CID));
     let logged_out = Event::ConnectionClosed { cid: CID, reason: CloseReason::LoggedOut };
     assert_eq!(answer_logout(&mut bench, 0, 30), [logged_out.clone(), due(1)]);
@@ -76,10 +67,7 @@ fn a_connection_is_logged_out_for_recovery_over_itself() {
     reassign(&mut bench, 1).unwrap();
 
     // To one that comes, with a CID of its own.
-    let mut bench = one();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(one());
     log_out(&mut bench, CID, Logout::ForRecovery(CID));
     assert_eq!(answer_logout(&mut bench, 1, 30), [logged_out]);
     assert!(!bench.session.is_closed());
@@ -89,10 +77,7 @@ fn a_connection_is_logged_out_for_recovery_over_itself() {
     assert_eq!(answer(&mut bench, Code::FunctionComplete), []);
 
     // One that is only closed takes its tasks along.
-    let mut bench = two();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(two());
     log_out(&mut bench, CID, Logout::Connection(CID));
     assert_eq!(answer_logout(&mut bench, 0, 30)[0], lost(1));
 }
@@ -100,10 +85,7 @@ fn a_connection_is_logged_out_for_recovery_over_itself() {
 /// The answer to a logout may be lost with its connection, and the target not know the other connection any more when it is asked again.
 #[test]
 fn a_connection_that_the_target_does_not_know_may_have_left_tasks() {
-    let mut bench = two();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(two());
     lose(&mut bench, CID);
     log_out(&mut bench, OTHER, Logout::ForRecovery(CID));
     let stat_sn = bench.status();
@@ -176,10 +158,7 @@ fn at_level_1_what_the_target_has_is_lost_and_what_it_misses_is_sent_again() {
 
 #[test]
 fn an_announced_drop_of_the_session_is_recovered_from() {
-    let mut bench = two();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(two());
     let stat_sn = bench.status();
     bench.take(AsyncMessage {
         event: AsyncEvent::SessionDrop,

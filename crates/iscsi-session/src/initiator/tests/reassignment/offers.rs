@@ -4,10 +4,7 @@ use super::*;
 
 #[test]
 fn a_message_of_ended_tasks_means_none_that_is_being_reassigned() {
-    let mut bench = two();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(two());
     lose(&mut bench, CID);
     log_out(&mut bench, OTHER, Logout::ForRecovery(CID));
     answer_logout(&mut bench, 0, 30);
@@ -23,10 +20,7 @@ fn a_message_of_ended_tasks_means_none_that_is_being_reassigned() {
 // RFC 7143 7.2.2-1, 11.5.1-15.
 #[test]
 fn a_reassignment_waits_for_the_logout_and_may_be_refused() {
-    let mut bench = two();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(two());
     bench.on(OTHER);
     let told = |bench: &mut Bench, response| {
         assert_eq!(
@@ -140,10 +134,7 @@ fn a_task_without_a_connection_is_aborted_on_another() {
 
 #[test]
 fn a_reset_ends_tasks_without_a_connection_too() {
-    let mut bench = two();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(two());
     lose(&mut bench, CID);
     bench.on(OTHER);
     let asked = TaskManagement { function: TaskManagementFunction::LogicalUnitReset, lun: LUN, referenced: None };
@@ -176,10 +167,7 @@ fn a_task_is_offered_again_if_its_connection_breaks_before_the_function_has_left
         assert_ends(&mut bench, 1);
     }
     // One that is reinstated.
-    let mut bench = one();
-    bench.submit(1, read(8));
-    bench.sent();
-    acknowledge(&mut bench, 1);
+    let mut bench = with_a_read(one());
     lose(&mut bench, CID);
     for _ in 0..2 {
         bench.now += WAIT;
