@@ -5,7 +5,7 @@ use super::{ClientError, Reconnection};
 use iscsi_node::initiator::{ConnectionPlan, Escalation};
 use iscsi_pdu::{Cid, Isid, Tsih};
 use iscsi_session::initiator::LoginConfig;
-use iscsi_session::{Authentication, Limits, SessionType, normalise_name};
+use iscsi_session::{Authentication, Limits, SessionType};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -145,11 +145,7 @@ impl ClientConfig {
     pub(super) fn claim_isid(&self) -> Result<ClaimedIsid, ClientError> {
         match self.isid {
             Some(isid) => Ok(ClaimedIsid::chosen(isid)),
-            None => {
-                // One that is no name is refused at login.
-                let name = normalise_name(&self.initiator_name).unwrap_or_else(|_| self.initiator_name.clone());
-                ClaimedIsid::claim(&name, self.target_name.as_deref())
-            }
+            None => ClaimedIsid::claim(&self.initiator_name, self.target_name.as_deref()),
         }
     }
 

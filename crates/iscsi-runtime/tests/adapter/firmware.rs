@@ -3,13 +3,14 @@
 use crate::world::*;
 use iscsi_runtime::{
     Authentication, ClientConfig, ClientError, Credential, Escalation, FirmwareLoop, Next, Outcome, Request, Secret,
-    Server, Transfer, Workload,
+    Server, SessionSelector, Transfer, Workload,
 };
 use iscsi_session::ChapAlgorithm;
 use scsi_block::LogicalUnitNumber;
 use scsi_block::cdb::Cdb;
+use scsi_block::reservations::{OutAction, OutList, ReservationType};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::initiator::FirmwareInitiator;
@@ -204,4 +205,74 @@ fn a_login_that_takes_too_long_ends() {
     assert!((Duration::from_millis(300)..Duration::from_secs(10)).contains(&begun.elapsed()));
     let end = ends.into_iter().next().unwrap().unwrap_err();
     assert!(matches!(end, ClientError::FirmwareLogin { code: ReturnCode::TimedOut, .. }), "{end}");
+}
+
+/// Does one thing after the other; then it has its session ended under it, if it is told by whom, and else ends it itself.
+struct Steps {
+    requests: Vec<Request>,
+    statuses: Arc<Mutex<Vec<u8>>>,
+    begun: usize,
+    ended: usize,
+    then: Option<Arc<Server>>,
+}
+
+impl Workload for Steps {
+    fn next(&mut self, _: Instant) -> Next {
+        if self.begun > self.ended {
+            return Next::Idle;
+        }
+        if let Some(request) = self.requests.get(self.begun) {
+            self.begun += 1;
+            return Next::Request { token: 0, request: request.clone() };
+        }
+        match self.then.take() {
+            None => Next::Finished,
+            Some(server) => {
+                let dropped = server.drop_sessions(&SessionSelector::All, Duration::ZERO);
+                assert_eq!((dropped.ended, dropped.left), (1, 0));
+                Next::Idle
+            }
+        }
+    }
+
+    fn complete(&mut self, _: Instant, _: u64, outcome: Outcome) {
+        let Outcome::Command(completion) = outcome else { panic!("a command ends with {outcome:?}") };
+        self.ended += 1;
+        self.statuses.lock().unwrap().push(completion.status);
+    }
+}
+
+// RFC 7143 10.1.1-1
+#[test]
+fn a_session_in_the_firmware_that_was_lost_has_its_reservation_when_it_comes_back() {
+    let out = |action, list: OutList| {
+        let list = list.encode();
+        let cdb = Cdb::persist_out(action, Some(ReservationType::ExclusiveAccess), list.len() as u32);
+        Request::new(LogicalUnitNumber::from(0), &cdb, Transfer::Write(list.into()))
+    };
+    let write = || Request::new(LogicalUnitNumber::from(0), &Cdb::write_16(0, 1), Transfer::Write(vec![1; 512].into()));
+    let attention = || Request::new(LogicalUnitNumber::from(0), &Cdb::test_unit_ready(), Transfer::None);
+    let register = out(OutAction::Register, OutList { action_key: 7, ..OutList::default() });
+    let reserve = out(OutAction::Reserve, OutList { key: 7, ..OutList::default() });
+
+    let (_runner, server, mut firmware) = start(1 << 20);
+    let server = Arc::new(server);
+    let mut run = |config: &ClientConfig, requests, then: Option<&Arc<Server>>| {
+        let statuses: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let steps = Steps { requests, statuses: Arc::clone(&statuses), begun: 0, ended: 0, then: then.cloned() };
+        let end = firmware.run(config, vec![steps]).pop().unwrap().map(|_| ());
+        (end, std::mem::take(&mut *statuses.lock().unwrap()))
+    };
+    const GOOD: u8 = 0;
+    const RESERVATION_CONFLICT: u8 = 0x18;
+    // Nobody else in this process has that name.
+    let initiator = "iqn.2026-01.test:reserves";
+    let requests = vec![attention(), register, reserve, write()];
+    let (end, statuses) = run(&config().initiator_name(initiator), requests, Some(&server));
+    assert!(matches!(end, Err(ClientError::Lost(_))), "{end:?}");
+    assert_eq!(statuses[1..], [GOOD; 3]);
+    for (initiator, status) in [("iqn.2026-01.test:another", RESERVATION_CONFLICT), (initiator, GOOD)] {
+        let (end, statuses) = run(&config().initiator_name(initiator), vec![attention(), write()], None);
+        assert_eq!((end.is_ok(), statuses[1]), (true, status), "{initiator}");
+    }
 }

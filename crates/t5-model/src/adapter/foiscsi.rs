@@ -159,7 +159,7 @@ impl Core {
             return Err(ReturnCode::NoMemory);
         }
         let number = initiator.sessions.vacant_key() as u32;
-        let login = login_config(initiator, request, number)?;
+        let login = login_config(initiator, request)?;
         let local = self.free_local(who, own, address, request.local_port.get(), peer)?;
         let tcp = ConnectionConfig {
             link: LinkHeader { destination, source, vlan_tag: None, ipv6: false },
@@ -398,7 +398,7 @@ fn peer_of(request: &FoiscsiControl) -> Done<SocketAddr> {
     Ok(SocketAddr::new(Ipv4Addr::from(four).into(), request.peer_port.get()))
 }
 
-fn login_config(initiator: &Initiator, request: &FoiscsiControl, number: u32) -> Done<LoginConfig> {
+fn login_config(initiator: &Initiator, request: &FoiscsiControl) -> Done<LoginConfig> {
     let node = initiator.nodes.get(request.node.get() as usize).ok_or(ReturnCode::NoEntry)?;
     let (session, connection) = (request.session_flags, request.connection_flags);
     if session.get(FoiscsiSessionFlags::SESS_TYPE) != 1 {
@@ -410,8 +410,7 @@ fn login_config(initiator: &Initiator, request: &FoiscsiControl, number: u32) ->
         Some(_) => node.authentication(connection.get(FoiscsiConnectionFlags::AUTH_POLICY) == 1)?,
         None => return Err(ReturnCode::Invalid),
     };
-    let target_name = request.target_name.get(..usize::from(request.target_name_length)).ok_or(ReturnCode::Invalid)?;
-    let target_name = str::from_utf8(target_name).map_err(|_| ReturnCode::Invalid)?;
+    let target_name = iscsi_name(&request.target_name, request.target_name_length)?;
     let or_default = |value: u32, default: u32| if value == 0 { default } else { value };
     let defaults = Limits::default();
     let limits = Limits {
@@ -433,9 +432,9 @@ fn login_config(initiator: &Initiator, request: &FoiscsiControl, number: u32) ->
     Ok(LoginConfig {
         initiator_name: node.name.clone(),
         initiator_alias: node.alias.clone(),
-        target_name: Some(target_name.to_owned()),
+        isid: initiator.vacant_isid(node, &target_name),
+        target_name: Some(target_name),
         session_type: SessionType::Normal,
-        isid: node.isid(number as u16),
         tsih: Tsih(0),
         cid: Cid(0),
         limits,

@@ -3,6 +3,7 @@
 //! ```text
 //!   work requests ──> node      who logs in: name, ISID, CHAP
 //!                 ──> session   a login and then iscsi-session, with its tasks
+//!                      nexus    by which names a target knows it
 //!                      framing  its PDUs in the adapter's TCP, with digests
 //!   <── replies, data in the driver's memory
 //! ```
@@ -11,13 +12,14 @@
 
 mod framing;
 mod held;
+mod nexus;
 mod node;
 mod outcome;
 mod session;
 mod task;
 
 pub(crate) use framing::{close, open, take};
-pub(crate) use node::{NODES_MAX, Node};
+pub(crate) use node::{NODES_MAX, Node, iscsi_name};
 pub(crate) use outcome::Output;
 pub(crate) use session::{FirmwareSession, SessionSetup};
 pub(crate) use task::Task;

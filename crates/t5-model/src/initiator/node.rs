@@ -1,7 +1,7 @@
 //! Who logs in.
 
 use iscsi_pdu::Isid;
-use iscsi_session::{Authentication, ChapAlgorithm, Credential, Secret};
+use iscsi_session::{Authentication, ChapAlgorithm, Credential, Secret, normalise_name};
 use t5_hal::wire::{FoiscsiChap, FoiscsiIsid, FoiscsiNode, ReturnCode};
 
 /// Nodes of one function.
@@ -10,6 +10,7 @@ pub(crate) const NODES_MAX: usize = 8;
 /// An initiator node.
 #[derive(Debug)]
 pub(crate) struct Node {
+    /// Normalised.
     pub(crate) name: String,
     pub(crate) alias: Option<String>,
     isid: FoiscsiIsid,
@@ -22,11 +23,8 @@ pub(crate) struct Node {
 impl Node {
     /// The node that a work request asks for.
     pub(crate) fn new(request: &FoiscsiNode) -> Result<Self, ReturnCode> {
-        let name = text(&request.name, request.name_length)?;
+        let name = iscsi_name(&request.name, request.name_length)?;
         let alias = text(&request.alias, request.alias_length)?;
-        if name.is_empty() {
-            return Err(ReturnCode::Invalid);
-        }
         let alias = (!alias.is_empty()).then_some(alias);
         Ok(Self { name, alias, isid: request.isid, own: None, target: None })
     }
@@ -54,17 +52,22 @@ impl Node {
         Authentication::chap(vec![own], target, algorithms).map_err(|_| ReturnCode::Invalid)
     }
 
-    /// The ISID of one of its sessions, whose number makes it differ from others.
-    pub(crate) fn isid(&self, session: u16) -> Isid {
-        let [high, low] = session.to_be_bytes();
+    /// An ISID of the node: what the driver has given it, and a number of the firmware's.
+    pub(super) fn isid(&self, number: u16) -> Isid {
+        let [high, low] = number.to_be_bytes();
         let b = self.isid.get(FoiscsiIsid::B).to_be_bytes();
         let first = self.isid.get(FoiscsiIsid::T) << 6 | self.isid.get(FoiscsiIsid::A);
         Isid([first as u8, b[2], b[3], self.isid.get(FoiscsiIsid::C) as u8, high, low])
     }
 }
 
-/// A name in a field of fixed length.
-pub(crate) fn text(field: &[u8], length: u8) -> Result<String, ReturnCode> {
+/// The name of an initiator or target, normalised.
+pub(crate) fn iscsi_name(field: &[u8], length: u8) -> Result<String, ReturnCode> {
+    normalise_name(&text(field, length)?).map_err(|_| ReturnCode::Invalid)
+}
+
+/// A text in a field of fixed length.
+fn text(field: &[u8], length: u8) -> Result<String, ReturnCode> {
     let bytes = field.get(..usize::from(length)).ok_or(ReturnCode::Invalid)?;
     str::from_utf8(bytes).map(ToOwned::to_owned).map_err(|_| ReturnCode::Invalid)
 }

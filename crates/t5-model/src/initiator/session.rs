@@ -1,6 +1,7 @@
 //! One session: its login, and then its tasks.
 
 use super::framing::Taken;
+use super::nexus::Nexus;
 use super::outcome::{Output, code_of_end, code_of_failure};
 use super::{TASKS_MAX, Task};
 use crate::iscsi::Settings;
@@ -67,6 +68,7 @@ pub(crate) struct FirmwareSession {
     iq: u16,
     number: u32,
     pub(crate) node: u32,
+    pub(super) nexus: Nexus,
     pub(crate) tid: u32,
     stage: Stage,
     /// The digests in use.
@@ -95,6 +97,7 @@ impl FirmwareSession {
             iq,
             number,
             node,
+            nexus: Nexus::of(&login),
             tid,
             stage: Stage::Connecting(Box::new(login)),
             settings: Settings::default(),

@@ -139,6 +139,31 @@ fn a_session_ends_by_a_logout_and_another_begins() {
     assert_eq!(world.log_in(&wanted(node)), Err((FoiscsiState::Failed, ReturnCode::NoEntry)));
 }
 
+// RFC 7143 10.1.1-1
+#[test]
+fn a_session_that_was_lost_comes_back_with_its_isid_and_no_two_share_one() {
+    let isid = |number| [0x80, 0x12, 0x34, 0, 0, number];
+    let mut world = World::new();
+    let node = world.node();
+    let sessions: Vec<RequestId> = (0..3).map(|_| world.session(&wanted(node))).collect();
+    assert_eq!(world.isids(), [isid(0), isid(1), isid(2)]);
+    // One in the middle is lost, and comes back as it was, whatever the target's name is spelled like.
+    world.end_session(isid(1));
+    assert!(matches!(world.wait(), InitiatorEvent::Ended { session, .. } if session == sessions[1]));
+    world.session(&SessionRequest { target_name: TARGET.to_uppercase(), ..wanted(node) });
+    assert_eq!(world.isids(), [isid(0), isid(2), isid(1)]);
+    // A node of the same name has none that the first one's sessions have; one with another part in its ISIDs has its own.
+    let (double, other) = (world.another_node(&NODE.to_uppercase(), 0x1234), world.another_node(NODE, 0x1235));
+    world.session(&wanted(double));
+    world.session(&wanted(other));
+    assert_eq!(world.isids()[3..], [isid(3), [0x80, 0x12, 0x35, 0, 0, 0]]);
+    // A session that its driver has ended leaves its place to the next.
+    world.initiator.log_out(sessions[0]).unwrap();
+    world.wait();
+    world.session(&wanted(double));
+    assert_eq!(world.isids()[4..], [isid(0)]);
+}
+
 fn credential(name: &str, secret: &str) -> Credential {
     Credential { name: name.into(), secret: Secret::new(secret).unwrap() }
 }

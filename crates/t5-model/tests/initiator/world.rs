@@ -190,9 +190,29 @@ impl World {
     pub(crate) fn node(&mut self) -> u16 {
         let request = self.initiator.set_address([10, 0, 0, 2].into(), [255, 255, 255, 0].into()).unwrap();
         assert_eq!(self.done(request), Ok(0));
-        let isid = FoiscsiIsid::new().with(FoiscsiIsid::T, 2).with(FoiscsiIsid::B, 0x1234);
-        let request = self.initiator.add_node(NODE, "firmware", isid).unwrap();
+        self.another_node(NODE, 0x1234)
+    }
+
+    /// A node with that name and that part of its ISIDs, whose number it gives.
+    pub(crate) fn another_node(&mut self, name: &str, qualifier: u32) -> u16 {
+        let isid = FoiscsiIsid::new().with(FoiscsiIsid::T, 2).with(FoiscsiIsid::B, qualifier);
+        let request = self.initiator.add_node(name, "firmware", isid).unwrap();
         self.done(request).unwrap()
+    }
+
+    /// The ISIDs of the sessions that stand at the target, the oldest first.
+    pub(crate) fn isids(&self) -> Vec<[u8; 6]> {
+        let mut sessions: Vec<_> = self.target.iter().flat_map(|target| target.snapshot()).collect();
+        sessions.sort_by_key(|session| session.tsih);
+        sessions.iter().map(|session| session.isid.0).collect()
+    }
+
+    /// The target ends the session that has that ISID, without a word.
+    pub(crate) fn end_session(&mut self, isid: [u8; 6]) {
+        let now = self.start + Duration::from_micros(self.now());
+        let target = self.target.as_mut().expect("the target is there");
+        let session = target.snapshot().into_iter().find(|session| session.isid.0 == isid);
+        target.end_session(now, session.expect("a session has it").tsih);
     }
 
     /// Logs in: the session, or what it has come to.

@@ -9,6 +9,7 @@
 mod sessions;
 mod translation;
 
+use super::isid::ClaimedNode;
 use super::{ClientConfig, ClientError, Workload};
 use crate::network::AdapterBus;
 use crate::thread_waker;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use t5_hal::Bus;
 use t5_hal::driver::DriverError;
 use t5_hal::driver::initiator::{FirmwareInitiator, InitiatorEvent, RequestId};
-use t5_hal::wire::ReturnCode;
+use t5_hal::wire::{FoiscsiIsid, ReturnCode};
 use translation::Wanted;
 
 /// How long to look for more before the thread sleeps: to be woken takes longer than what an adapter does at once.
@@ -68,9 +69,8 @@ impl FirmwareLoop {
     /// others end as rejected.
     pub fn run<W: Workload>(&mut self, config: &ClientConfig, workloads: Vec<W>) -> Vec<Result<W, ClientError>> {
         self.wake_this_thread();
-        let begun = Wanted::new(config).and_then(|wanted| Ok((self.add_node(&wanted)?, wanted)));
-        match begun {
-            Ok((node, wanted)) => {
+        match self.begin(config) {
+            Ok((wanted, _claim, node)) => {
                 let ends = Sessions::new(self, &wanted.session(node), &wanted, workloads).run();
                 self.remove_node(node);
                 ends
@@ -79,8 +79,16 @@ impl FirmwareLoop {
         }
     }
 
-    fn add_node(&mut self, wanted: &Wanted) -> Result<u16, ClientError> {
-        let request = self.initiator.add_node(&wanted.initiator_name, "", wanted.isid()?);
+    /// A node for a run, and the claim to its part of the ISIDs.
+    fn begin(&mut self, config: &ClientConfig) -> Result<(Wanted, ClaimedNode, u16), ClientError> {
+        let wanted = Wanted::new(config)?;
+        let claim = ClaimedNode::claim(&wanted.initiator_name)?;
+        let node = self.add_node(&wanted, translation::isid(claim.random_part))?;
+        Ok((wanted, claim, node))
+    }
+
+    fn add_node(&mut self, wanted: &Wanted, isid: FoiscsiIsid) -> Result<u16, ClientError> {
+        let request = self.initiator.add_node(&wanted.initiator_name, "", isid);
         let node = self.setting(request)?;
         for (of_targets, credential) in &wanted.credentials {
             let request = self.initiator.set_chap(node, *of_targets, &credential.name, credential.secret.reveal());

@@ -80,14 +80,6 @@ impl Wanted {
         self.peer.to_string()
     }
 
-    /// The ISID of a node: random (RFC 7143 section 11.12.5), since its last two bytes are the firmware's.
-    pub(super) fn isid(&self) -> Result<FoiscsiIsid, ClientError> {
-        const RANDOM: u32 = 2;
-        let random = getrandom::u32().map_err(|error| ClientError::System(error.to_string()))?;
-        let isid = FoiscsiIsid::new().with(FoiscsiIsid::T, RANDOM);
-        Ok(isid.with(FoiscsiIsid::B, random & 0xffff).with(FoiscsiIsid::C, random >> 24))
-    }
-
     /// The request for a session of a node.
     pub(super) fn session(&self, node: u16) -> SessionRequest {
         SessionRequest {
@@ -102,6 +94,13 @@ impl Wanted {
             ..SessionRequest::new(node, self.target_name.clone(), self.peer)
         }
     }
+}
+
+/// What the ISIDs of a node have of its driver (RFC 7143 section 11.12.5, type 10b); their last two bytes are the firmware's.
+pub(super) fn isid([one, two, three]: [u8; 3]) -> FoiscsiIsid {
+    const RANDOM: u32 = 2;
+    let b = u16::from_be_bytes([one, two]);
+    FoiscsiIsid::new().with(FoiscsiIsid::T, RANDOM).with(FoiscsiIsid::B, b.into()).with(FoiscsiIsid::C, three.into())
 }
 
 /// What is proven, and with what.
