@@ -251,8 +251,13 @@ impl Core {
         }
     }
 
-    /// ABORT_REQ.
+    /// ABORT_REQ. One that crosses the word that the connection has ended has nothing left to abort, and is answered all the same.
     pub(super) fn abort(&mut self, who: FunctionId, tid: u32, command: u8, now: Duration) -> Result<(), Fault> {
+        let is_over = |flow: &&Flow| flow.owner == who && matches!(flow.phase, Phase::Over);
+        if let Some(iq) = self.flows.get(tid as usize).filter(is_over).map(|flow| flow.iq) {
+            self.tell_aborted(who, iq, tid, CplStatus::AbortFailed, now);
+            return Ok(());
+        }
         let flow = self.flow_of(who, tid)?;
         let iq = flow.iq;
         match &mut flow.tcp {
@@ -262,10 +267,18 @@ impl Core {
         }
         flow.requests.clear();
         flow.phase = Phase::Over;
-        let reply = AbortRplRss { opcode_tid: ReplyOpcode::AbortRplRss.of(tid), ..AbortRplRss::default() };
-        self.function(who).send(iq, alone(&reply), false, now);
+        self.tell_aborted(who, iq, tid, CplStatus::None, now);
         self.make_ready(tid);
         Ok(())
+    }
+
+    fn tell_aborted(&mut self, who: FunctionId, iq: u16, tid: u32, status: CplStatus, now: Duration) {
+        let reply = AbortRplRss {
+            opcode_tid: ReplyOpcode::AbortRplRss.of(tid),
+            status: status.to_wire(),
+            ..AbortRplRss::default()
+        };
+        self.function(who).send(iq, alone(&reply), false, now);
     }
 
     /// The connection is lost: the driver is told, and its answer is not waited for.

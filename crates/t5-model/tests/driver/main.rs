@@ -1,6 +1,7 @@
 //! The driver on the model: two functions of one adapter, a target's on PF4 and an initiator's on PF5, as on the real one.
 
 mod conversations;
+mod trouble;
 mod virtual_functions;
 mod world;
 

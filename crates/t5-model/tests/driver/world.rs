@@ -192,6 +192,33 @@ impl World {
         (T5Port::new(here), T5Port::new(there))
     }
 
+    /// Ports from the initiator to a third driver of the same adapter.
+    pub(crate) fn ports_to_another(&self) -> (T5Port<FunctionBus>, T5Port<FunctionBus>) {
+        let other = bring_up(&self.adapters[0], FunctionId::physical(0));
+        let (mode, peer) = (OffloadMode::Ulp, "10.0.0.3:3260".parse().unwrap());
+        other.borrow_mut().listen(peer, mode).unwrap();
+        other.borrow_mut().poll(self.start);
+        let (local, peer_mac) = ("10.0.0.2:3333".parse().unwrap(), other.borrow().adapter().mac);
+        self.initiator.borrow_mut().connect(OpenTarget { local, peer, peer_mac, mode }).unwrap();
+        let (mut here, mut there) = (None, None);
+        for _ in 0..100_000 {
+            [&self.initiator, &other].iter().for_each(|driver| driver.borrow_mut().poll(self.start));
+            if let Some(DriverEvent::Connected { connection, .. }) = self.initiator.borrow_mut().poll_event() {
+                here = Some(connection);
+            }
+            if let Some(DriverEvent::Accepted { connection, .. }) = other.borrow_mut().poll_event() {
+                there = Some(connection);
+            }
+            if let (Some(here), Some(there)) = (here, there) {
+                let port = |driver: &SharedDriver<FunctionBus>, connection| {
+                    T5Port::new(Connection::new(Rc::clone(driver), connection))
+                };
+                return (port(&self.initiator, here), port(&other, there));
+            }
+        }
+        panic!("no connection to the third driver");
+    }
+
     /// Nothing was done wrong, and nothing left the adapter.
     pub(crate) fn is_well(&self) {
         assert_eq!(self.faults(), []);
