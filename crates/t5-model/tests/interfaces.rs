@@ -112,6 +112,31 @@ impl Owner {
     }
 }
 
+/// Who may read counters of ports: a physical function, of the last.
+fn reader(owners: &[Owner]) -> &FunctionBus {
+    &owners.iter().rfind(|owner| !owner.bus.is_virtual()).expect("there are physical functions").bus
+}
+
+/// All counters of a port, six at a time.
+fn port_counters(owners: &[Owner], port: u8) -> Vec<u64> {
+    let read = |first: u8| {
+        let ask = PortStatsCommand::request(Access::READ, port.into());
+        let told = command(reader(owners), &PortStatsCommand { first, count: 6, ..ask });
+        told.counters.map(|counter| counter.get())
+    };
+    (0..9).flat_map(|nth| read(nth * 6)).collect()
+}
+
+/// All counters of a port's loopback.
+fn loopback_counters(owners: &[Owner], port: u8) -> Vec<u64> {
+    let read = |first: u8| {
+        let ask = PortLoopbackStatsCommand::request(Access::READ, port.into());
+        let told = command(reader(owners), &PortLoopbackStatsCommand { first, count: 6, ..ask });
+        told.counters.map(|counter| counter.get())
+    };
+    (0..3).flat_map(|nth| read(nth * 6)).collect()
+}
+
 /// Frames differ in their lengths.
 fn payload(nth: usize) -> u64 {
     20 + nth as u64 % 40
@@ -150,6 +175,10 @@ fn what_all_interfaces_count_adds_up() {
         assert_eq!(faults, [], "{}", owner.bus.function());
     }
 
+    for port in [0, 1].map(PortNumber::of) {
+        let nobody = [&[2, 0, 0, 0, 0, 9][..], &[2, 0, 0, 0, 0, 8], &[0x88, 0xb5], &[7; 22]].concat();
+        adapter.handle_wire(port, nobody);
+    }
     let (mut to_wire, mut received) = (0, 0);
     for (nth, &(at, which)) in all.iter().enumerate() {
         let (owner, vi) = (&owners[at], owners[at].endpoints[which].vi);
@@ -175,6 +204,23 @@ fn what_all_interfaces_count_adds_up() {
         (wires.iter().sum::<u64>(), interfaces.sum::<u64>())
     });
     assert_eq!(sums, (to_wire + INTERFACES as u64, received), "every broadcast goes to the wire as well");
+    // What the firmware tells of a port is what the switch has counted.
+    for port in [0, 1] {
+        let told = port_counters(&owners, port);
+        let (wire, loopback) = adapter.with_switch(|switch| {
+            let port = PortNumber::of(port);
+            (*switch.wire_counters(port), *switch.loopback_counters(port))
+        });
+        let [all, many, one] = [wire.transmitted.total(), wire.transmitted.broadcast, wire.transmitted.unicast];
+        assert_eq!(told[..5], [all.bytes, all.frames, many.frames, 0, one.frames]);
+        assert_eq!(told[23..28], [36, 1, 0, 0, 1], "the frame for nobody that came in");
+        let told = loopback_counters(&owners, port);
+        let [all, many, one] =
+            [loopback.transmitted.total(), loopback.transmitted.broadcast, loopback.transmitted.unicast];
+        assert_eq!(told[..5], [all.bytes, all.frames, many.frames, 0, one.frames]);
+        assert_eq!(told[13], loopback.received_by_none, "rx_lb_drop");
+        assert!(many.frames >= 16 && one.frames >= 16);
+    }
     let sent: u64 = owners.iter().map(|owner| owner.sent).sum();
     assert_eq!(sent, 2 * INTERFACES as u64);
     assert!(to_wire > 0 && to_wire < 10, "most of them are beside one of the same port: {to_wire}");

@@ -156,7 +156,7 @@ fn sent(interfaces: u8) -> impl Strategy<Value = Sent> {
     ];
     let from = prop_oneof![4 => (0..interfaces).prop_map(Ok), 1 => (0..2u8).prop_map(Err)];
     let path = prop_oneof![Just(Path::Wire), Just(Path::Switched), Just(Path::Loopback)];
-    let source = prop_oneof![3 => Just(None), 1 => anyone.prop_map(Some)];
+    let source = prop_oneof![12 => Just(None), 4 => anyone.prop_map(Some), 1 => Just(Some(GROUP))];
     (from, path, source, destination, prop::option::of(0..5u16)).prop_map(|(from, path, source, destination, vlan)| {
         let own = address(from.unwrap_or(222));
         Sent { from, path, source: source.unwrap_or(own), destination, vlan }
@@ -200,6 +200,11 @@ fn counters_add_up(switch: &Switch, plans: &[Plan], all: &[Sent], seen: &[Option
     assert_eq!(wires().map(|c| c.transmitted.total().frames).sum::<u64>(), out as u64);
     let came = all.len() - from_interfaces().count();
     assert_eq!(wires().map(|c| c.received.total().frames).sum::<u64>(), came as u64);
+    let nobodys = |(sent, seen): &(&Sent, &Option<(Vec<usize>, bool)>)| {
+        sent.from.is_err() && seen.as_ref().is_some_and(|(receivers, _)| receivers.is_empty())
+    };
+    let nobodys = all.iter().zip(seen).filter(nobodys).count();
+    assert_eq!(wires().map(|c| c.received_by_none).sum::<u64>(), nobodys as u64);
     for port in ports {
         let loopback = switch.loopback_counters(port);
         assert_eq!(loopback.transmitted, loopback.received);
@@ -376,6 +381,20 @@ fn filters_pass_drop_and_switch_and_count() {
     assert_eq!(switch.wire_counters(PortNumber::of(3)).transmitted.unicast.frames, 1);
     assert!(switch.set_filter(6, None));
     assert_eq!(switch.filter(6), None);
+}
+
+#[test]
+fn copies_for_many_that_a_filter_sends_out_leave_once() {
+    let mut switch = Switch::default();
+    let members = [0, 1, 2].map(|index| open(&mut switch, index));
+    members.iter().for_each(|&member| _ = switch.add_address(member, GROUP).unwrap());
+    let (key, action) = (FilterKey::default(), FilterAction::Switch { port: PortNumber::of(2) });
+    switch.set_filter(0, Some(Filter { key, action, counts: true, hits: Count::default() }));
+    let sent = Sent { from: Err(0), path: Path::Switched, source: address(9), destination: GROUP, vlan: None };
+    let delivery = switch.receive(PortNumber::of(0), &frame(&sent));
+    assert_eq!((delivery.copies.len(), &delivery.wires[..]), (0, &[PortNumber::of(2)][..]));
+    assert_eq!(switch.wire_counters(PortNumber::of(2)).transmitted.multicast.frames, 1);
+    assert_eq!(switch.filter(0).unwrap().hits.frames, 3, "each copy is judged");
 }
 
 #[test]

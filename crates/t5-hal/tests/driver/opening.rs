@@ -36,6 +36,11 @@ fn trouble_in_the_mailbox_is_told() {
     assert_eq!(bring_up(fake).unwrap_err(), DriverError::Silence { command: CommandOpcode::Hello, seconds: 10 });
 
     let fake = Fake::default();
+    fake.answer_another();
+    let error = bring_up(fake).unwrap_err();
+    assert!(matches!(error, DriverError::Answer { command: CommandOpcode::Hello, .. }), "{error}");
+
+    let fake = Fake::default();
     let state = FirmwareState::new().with_bit(FirmwareState::ERR, true);
     fake.set_firmware_state(state);
     assert_eq!(bring_up(fake).unwrap_err(), DriverError::Firmware(state.value()));

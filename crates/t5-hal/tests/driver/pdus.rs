@@ -9,8 +9,12 @@ fn pdus_go_out_within_credits() {
     driver.send(TID, ping(5001));
     assert_eq!(driver.flush(TID), Ok(Flush::Done));
     let requests = driver.bus().take_requests();
-    // 16 of header, 48 and 8.
+    // 16 of header, 48 and 8. FORCE, as no digest is inserted; SHOVE with the last.
     assert_eq!((requests[0][0], requests[0][3], requests[0].len()), (0x0b, 56, 80));
+    let flags = |request: &[u8]| u32::from_be_bytes(request[12..16].try_into().unwrap());
+    let force = TxDataFlags::new().with_bit(TxDataFlags::FORCE, true);
+    assert_eq!(flags(&requests[0]), force.value());
+    assert_eq!(flags(&requests[1]), force.with_bit(TxDataFlags::WR_SHOVE, true).value());
     assert_eq!(requests[0][16..72], [&ping(8).header.0[..], &[0x5a; 8]].concat());
     let pieces = UlpList::decode(&requests[1][16..]).unwrap();
     let mut sent = vec![0; pieces[0].length as usize];
@@ -78,6 +82,71 @@ fn digests_hold_what_is_sent_until_the_adapter_has_them() {
 
     driver.bus().say(SetTcbRpl { opcode_tid: ReplyOpcode::SetTcbRpl.of(TID), ..SetTcbRpl::default() });
     assert_eq!(driver.receive(TID).unwrap_err().kind(), PortErrorKind::Io, "nobody has asked for that");
+
+    let mut driver = connected();
+    driver.set_digests(TID, Digests { header: true, data: true });
+    driver.bus().say(SetTcbRpl { opcode_tid: ReplyOpcode::SetTcbRpl.of(TID), status: 1, ..SetTcbRpl::default() });
+    assert_eq!(driver.receive(TID).unwrap_err().kind(), PortErrorKind::Io, "the adapter says no");
+}
+
+/// Messages of a PDU that contradict each other: no payload is told of, and no place is lost.
+#[test]
+fn what_does_not_add_up_ends_the_connection() {
+    let mut driver = connected();
+    let tag = driver.reserve(TID, 8192).unwrap();
+    let data_in = DataIn { initiator_task_tag: InitiatorTaskTag(tag), data: vec![1; 512].into(), ..DataIn::default() };
+    let (frame, placed) = (Pdu::from(data_in).encode(), DdpVerdict::new().with_bit(DdpVerdict::PLACED, true));
+    let header = |length: u16| IscsiHdr {
+        opcode_tid: ReplyOpcode::IscsiHdr.of(TID),
+        pdu_length: IscsiHdrLength::new().with(IscsiHdrLength::LEN, length),
+        length: 48.into(),
+        sequence: 0x2000.into(),
+        ..IscsiHdr::default()
+    };
+    let data = |length: usize| {
+        let opcode_tid = ReplyOpcode::IscsiData.of(TID);
+        (IscsiData { opcode_tid, length: (length as u16).into(), ..IscsiData::default() }, vec![1; length])
+    };
+    let end = |length: u16, verdict| {
+        let opcode_tid = ReplyOpcode::RxIscsiDdp.of(TID);
+        RxIscsiDdp { opcode_tid, length: length.into(), sequence: 0x2000.into(), verdict, ..RxIscsiDdp::default() }
+    };
+    let nothing = DdpVerdict::new();
+    let cases = [
+        ("a length that the header does not say", 48 + 511, Some(512), Some((560, nothing))),
+        ("more data than the header says", 48 + 512, Some(513), None),
+        ("an end that is another", 48 + 512, Some(512), Some((564 + 4, nothing))),
+        ("some of the data, and all of it placed", 48 + 512, Some(100), Some((560, placed))),
+        ("some of the data alone", 48 + 512, Some(100), Some((560, nothing))),
+    ];
+    for (name, said, delivered, ended) in cases {
+        let mut driver = connected();
+        establish(&mut driver, TID + 1, OffloadMode::Ulp);
+        assert_eq!(driver.reserve(TID, 8192), Some(tag), "{name}");
+        driver.bus().say_with(header(said), &frame.header.0);
+        if let Some((message, bytes)) = delivered.map(data) {
+            driver.bus().say_with(message, &bytes);
+        }
+        if let Some((length, verdict)) = ended {
+            driver.bus().say(end(length, verdict));
+        }
+        assert_eq!(driver.receive(TID).unwrap_err().kind(), PortErrorKind::Io, "{name}");
+        assert_eq!(driver.receive(TID + 1), Ok(None), "{name}: the other connection goes on");
+        driver.close(TID);
+        assert_eq!(driver.places_in_use(), 0, "{name}");
+    }
+}
+
+/// FLOWC has taken 5 of 62 credits, and each write of a pod takes 7: once half of all are out, they are asked for.
+#[test]
+fn credits_of_pods_are_asked_for_once_half_are_out() {
+    let mut driver = connected();
+    (0..8).for_each(|_| _ = driver.reserve(TID, 4096));
+    driver.flush(TID).unwrap();
+    let requests = driver.bus().take_requests();
+    let asks = requests.iter().map(|request| request[1] & 0x20 != 0);
+    assert_eq!(asks.collect::<Vec<_>>(), [false, false, false, true]);
+    assert_eq!(driver.places_in_use(), 4, "credits for the longest pods and a close stay");
 }
 
 #[test]
@@ -134,9 +203,12 @@ fn verdicts_are_told_apart() {
     let received = |bit, data: Option<&[u8]>| {
         let mut driver = connected();
         establish(&mut driver, TID + 1, OffloadMode::Ulp);
+        driver.reserve(TID, 4096).unwrap();
         say_pdu(&driver, 0x2000, &frame, data, DdpVerdict::new().with_bit(bit, true));
         let result = driver.receive(TID);
         assert_eq!(driver.receive(TID + 1), Ok(None), "the other connection goes on");
+        driver.close(TID);
+        assert_eq!(driver.places_in_use(), 0, "no place is lost");
         result
     };
     let data = Some(&frame.data[..]);

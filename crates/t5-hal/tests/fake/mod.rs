@@ -59,6 +59,8 @@ pub struct Fake {
     /// What the firmware does with a command instead of the usual.
     refusal: Cell<Option<(CommandOpcode, ReturnCode)>>,
     silent: Cell<bool>,
+    /// Whether it answers another command than was given.
+    confused: Cell<bool>,
     state: Cell<u32>,
     /// A parameter that is another than usual.
     parameter: Cell<Option<(ParameterName, u32)>>,
@@ -77,6 +79,7 @@ impl Default for Fake {
             commands: RefCell::default(),
             refusal: Cell::new(None),
             silent: Cell::new(false),
+            confused: Cell::new(false),
             state: Cell::new(0),
             parameter: Cell::new(None),
             ingress_ids: Cell::new((IQ, RSS_QUEUE)),
@@ -122,7 +125,10 @@ impl Bus for Fake {
             (CONTROL | DATA, UserDoorbell::KDOORBELL) => self.fetch(queue, word.get(QueueDoorbell::PIDX)),
             (FREE_LIST, UserDoorbell::KDOORBELL) => {
                 assert!(word.is_set(QueueDoorbell::DBTYPE));
-                self.rings.borrow_mut().buffers += u64::from(word.get(QueueDoorbell::PIDX)) * 8;
+                let mut rings = self.rings.borrow_mut();
+                rings.buffers += u64::from(word.get(QueueDoorbell::PIDX)) * 8;
+                let most = (rings.free_list.entries - 8) * u64::from(rings.ingress_queues);
+                assert!(rings.buffers <= most, "one unit of buffers of each list stays back");
             }
             (queue, what) => assert_eq!((queue, what), (IQ.into(), UserDoorbell::GTS)),
         }
@@ -150,6 +156,10 @@ impl Fake {
 
     pub fn fall_silent(&self) {
         self.silent.set(true);
+    }
+
+    pub fn answer_another(&self) {
+        self.confused.set(true);
     }
 
     pub fn set_firmware_state(&self, state: FirmwareState) {
@@ -181,6 +191,9 @@ impl Fake {
         message[..answer.as_bytes().len()].copy_from_slice(answer.as_bytes());
         // The answer is no request.
         message[1] &= !0x80;
+        if self.confused.get() {
+            message[0] = CommandOpcode::Bye.to_wire();
+        }
         let refused = self.refusal.get().filter(|(opcode, _)| message[0] == opcode.to_wire());
         message[6] = refused.map_or(0, |(_, code)| code.to_wire());
         *self.message.borrow_mut() = message;

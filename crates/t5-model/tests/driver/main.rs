@@ -6,8 +6,8 @@ mod virtual_functions;
 mod world;
 
 use iscsi_transport::{BufferPool, Digests, Flush, PduPort, PortErrorKind, Received, SoftwarePort, conformance};
-use t5_hal::driver::{DriverEvent, OffloadMode};
-use t5_hal::wire::CplStatus;
+use t5_hal::driver::{DriverEvent, OffloadMode, execute};
+use t5_hal::wire::{Access, CplStatus, PF_COUNTERS, VF_COUNTERS, ViId, ViStatsCommand, ViStatsSelect};
 use t5_hal::{Bus, T5Port, T5Stream};
 use t5_model::adapter::FunctionBus;
 use t5_model::switch::{MacAddress, PortNumber};
@@ -222,6 +222,32 @@ fn an_orderly_end_leaves_no_connection() {
     }
     assert_eq!(world.target.borrow().connection_count() + world.initiator.borrow().connection_count(), 0);
     world.is_well();
+}
+
+/// What the firmware tells of an interface's offloaded connections, by the names of the public structures.
+#[test]
+fn what_connections_send_is_told_by_the_firmware() {
+    for functions in [PHYSICAL, VIRTUAL] {
+        let world = World::between(functions);
+        let (mut initiator, mut target) = world.ports();
+        conformance::exchange(&mut initiator, &mut target, &[conformance::frame_with_data(4096)]);
+        let driver = world.initiator.borrow();
+        let names: &[&str] = if driver.bus().is_virtual() { &VF_COUNTERS } else { &PF_COUNTERS };
+        let told = |name: &str| {
+            let at = names.iter().position(|known| *known == name).unwrap() as u16;
+            let ask = ViStatsCommand::request(Access::READ, driver.adapter().vi.value().into());
+            let select = ViStatsSelect::new().with(ViStatsSelect::NSTATS, 1).with(ViStatsSelect::IX, at);
+            let told = execute(driver.bus(), &ViStatsCommand { select, ..ask }, &mut || world.start).unwrap();
+            told.counters[0].get()
+        };
+        let vin = driver.adapter().vi.get(ViId::VIN) as u8;
+        let counters = world.adapters[0].with_switch(|switch| {
+            *switch.interface(t5_model::switch::InterfaceNumber::new(vin).unwrap()).unwrap().counters()
+        });
+        assert!(counters.offloaded.bytes > 4096);
+        let expected = (counters.offloaded.frames, counters.offloaded.bytes, counters.received.unicast.frames);
+        assert_eq!((told("tx_offload_frames"), told("tx_offload_bytes"), told("rx_ucast_frames")), expected);
+    }
 }
 
 #[test]

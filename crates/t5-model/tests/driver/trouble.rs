@@ -233,6 +233,23 @@ fn aborts_that_cross_leave_no_connection() {
     world.is_well();
 }
 
+/// The number of a connection is not another's before its driver knows that it has ended.
+#[test]
+fn a_connection_that_was_reset_stays_until_its_driver_has_read_so() {
+    let world = World::new();
+    let (initiator, mut target) = world.ports();
+    let tid = initiator.connection().tid();
+    world.initiator.borrow_mut().give_up(tid, &PortError::new(PortErrorKind::Io, "enough"));
+    (0..1000).for_each(|_| world.initiator.borrow_mut().poll(world.start));
+    drop(initiator);
+    (0..1000).for_each(|_| world.initiator.borrow_mut().poll(world.start));
+    assert_eq!(world.adapters[0].connections(), 1, "the target's end");
+    assert_eq!(end(&world, &mut target).kind(), PortErrorKind::Reset);
+    settle(&world);
+    assert_eq!(world.adapters[0].connections(), 0);
+    world.is_well();
+}
+
 /// A connection that is closing is broken by what comes before the other end's FIN: the adapter is done with it by then.
 #[test]
 fn an_abort_that_crosses_the_end_of_a_close_leaves_no_connection() {
@@ -309,6 +326,8 @@ fn a_driver_that_reads_nothing_holds_up_nobody_else_and_loses_nothing() {
         world.initiator.borrow_mut().poll(world.start);
     }
     assert_eq!(initiator.flush(), Ok(Flush::Pending), "nothing more is taken");
+    let delivered = world.adapters[0].iscsi_counters().delivered_bytes;
+    assert!(delivered <= (512 << 10) + 8192, "{delivered} bytes, more than the window");
     for _ in 0..50 {
         conformance::exchange(&mut here, &mut there, &[conformance::frame_with_data(8000)]);
         conformance::exchange(&mut there, &mut here, &[conformance::frame_with_data(8000)]);

@@ -1,5 +1,8 @@
 //! A driver that means harm, and one that does not.
 
+#![allow(dead_code, reason = "each test uses a part, and is a crate of its own")]
+
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -47,6 +50,8 @@ pub(crate) struct Hostile {
     pub(crate) free_list: u32,
     /// Number and address of each egress queue.
     pub(crate) egress: [(u32, u64); 3],
+    /// Descriptors of each that were rung for.
+    sent: [Cell<u32>; 3],
 }
 
 impl Hostile {
@@ -110,7 +115,18 @@ impl Hostile {
             iq,
             free_list,
             egress: [(offload, egress[0]), (control, egress[1]), (ethernet, egress[2])],
+            sent: Default::default(),
         }
+    }
+
+    /// Makes another ingress queue, without a free list, at that address of its rings: its number.
+    pub(crate) fn ingress_queue(&self, at: u64, vector: u32, threshold: u16) -> u16 {
+        let mut ask = IqCommand::request(Access::EXEC_WRITE, self.bus.function().to_wire());
+        ask.length = ask.length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
+        ask.kind = IqType::new().with(IqType::IQANDSTINDEX, vector);
+        ask.flags = IqFlags::new().with(IqFlags::IQESIZE, 2).with(IqFlags::IQINTCNTTHRESH, threshold);
+        (ask.size, ask.address) = (ENTRIES.into(), (BASE + at).into());
+        command(&self.bus, &ask).unwrap().iq.get()
     }
 
     /// Fills a whole egress queue and rings for some of it.
@@ -121,7 +137,22 @@ impl Hostile {
             self.bus.memory().write(address + at * 64, &bytes[..end]).unwrap();
         }
         self.bus.memory().write(address, &bytes[..bytes.len().min(4096)]).unwrap();
+        self.sent[queue].set(self.sent[queue].get() + descriptors);
         self.ring(id, descriptors);
+        self.bus.poll();
+    }
+
+    /// Puts one work request behind those before it, and rings for it.
+    pub(crate) fn send_next(&self, queue: usize, bytes: &[u8]) {
+        let (id, address) = self.egress[queue];
+        let count = bytes.len().div_ceil(64) as u32;
+        let at = self.sent[queue].replace(self.sent[queue].get() + count);
+        // It may go round.
+        for (nth, descriptor) in bytes.chunks(64).enumerate() {
+            let slot = (at as usize + nth) % usize::from(DESCRIPTORS);
+            self.bus.memory().write(address + slot as u64 * 64, descriptor).unwrap();
+        }
+        self.ring(id, count);
         self.bus.poll();
     }
 
