@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: a model of an adapter in this process, with a function for a target and one for an initiator.
 
+mod counted;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,6 +17,7 @@ use t5_hal::dma::DmaMemory;
 use t5_hal::driver::initiator::FirmwareInitiator;
 use t5_hal::driver::{Driver, DriverConfig, DriverError};
 use t5_hal::wire::FunctionId;
+use t5_model::adapter::Adapter;
 use t5_model::runner::Runner;
 use t5_model::switch::PortNumber;
 use t5_model::tap::Attachment;
@@ -22,6 +25,7 @@ use t5_policy::{Policy, Program};
 
 use crate::bench::number;
 use crate::failure::Failure;
+pub(crate) use counted::counted;
 
 /// What connections go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -174,7 +178,13 @@ impl Model {
         Arc::new(self.runner.adapter().function(FunctionId::physical(pf), memory))
     }
 
-    /// What the adapter has counted since it was started.
+    /// The adapter, for whoever looks at what it counts.
+    #[must_use]
+    pub fn adapter(&self) -> Arc<Adapter> {
+        Arc::clone(self.runner.adapter())
+    }
+
+    /// What the adapter has counted since it was started, in sums.
     #[must_use]
     pub fn counters(&self) -> Counters {
         let iscsi = self.runner.adapter().iscsi_counters();

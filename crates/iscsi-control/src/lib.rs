@@ -18,12 +18,14 @@
 
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod ask;
 mod line;
 mod message;
 mod place;
 mod service;
 
+pub use adapter::{AdapterCounters, FilterCounters, Frames, InterfaceCounters, PortCounters};
 pub use ask::{ANSWER_TIME, AskError, ask};
 pub use message::{Answer, Block, Connection, KeyValues, Problem, Request, Session, Status, TargetStatus, Targets};
 pub use place::{PlaceError, default_path};

@@ -1,5 +1,6 @@
 //! What is asked and answered: each value is a line of JSON.
 
+use crate::AdapterCounters;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -27,6 +28,8 @@ pub enum Request {
         #[serde(default)]
         initiator: Option<String>,
     },
+    /// To know what the adapter has counted.
+    Adapter,
     /// To know what targets are configured to be.
     Configuration {
         /// These.
@@ -99,6 +102,8 @@ pub enum Answer {
         #[serde(default)]
         silent_cores: usize,
     },
+    /// What the adapter has counted.
+    Adapter(AdapterCounters),
     /// Configured values.
     Configuration {
         /// The blocks of a configuration file.

@@ -139,8 +139,9 @@ impl Bench {
                 let lun = super::connection::lun(url)?;
                 let client = self.connection.config(url)?;
                 let load = self.load(client, url.to_string(), lun, geometry, connections, false);
-                let (_model, runner) = self.runner()?;
-                load.run(&mut runner.unwrap_or_else(|| self.threads())).map_err(at(url))?
+                let (model, runner) = self.runner()?;
+                let report = load.run(&mut runner.unwrap_or_else(|| self.threads())).map_err(at(url))?;
+                Report { adapter: model.map(|model| model.counters()), ..report }
             }
             None => {
                 let mut own = self.own(self.own_disk())?;

@@ -23,6 +23,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "NAME", value_parser = name)]
         initiator: Option<String>,
     },
+    /// Shows what the adapter that the targets are on has counted: payload and digests, and frames by interface, port and filter
+    Adapter,
     /// Shows what targets are configured to be, by a file or by options, without secrets
     Config {
         /// These alone
@@ -94,6 +96,7 @@ impl Command {
             Self::Sessions { targets, initiator } => {
                 Request::Sessions { targets: all(targets), initiator: initiator.clone() }.into()
             }
+            Self::Adapter => Request::Adapter.into(),
             Self::Config { targets, key } => {
                 let request = Request::Configuration { targets: all(targets) };
                 Asked { request, key: key.clone().map(|key| (key, None)) }

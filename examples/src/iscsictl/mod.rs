@@ -38,6 +38,8 @@ Examples:
       where each target is reached
   iscsictl policy cop.out
       has an offload policy decide on connections from now on, if the target is on an adapter
+  iscsictl adapter
+      what the adapter has counted: payload placed, digests, frames by interface, port and filter
   iscsictl sessions --json
       for programs
 
@@ -256,6 +258,7 @@ mod tests {
             assert_eq!(asked(letters), Ok(request.clone()), "{letters:?}");
             assert_eq!(asked(words), Ok(request), "{words:?}");
         }
+        assert_eq!(asked(&["adapter"]), Ok(Request::Adapter));
         let two = Targets::Named(vec!["iqn.2001-04.com.example:a".into(), "iqn.2001-04.com.example:b".into()]);
         assert_eq!(
             asked(&["-s", "target=iqn.2001-04.com.example:a,iqn.2001-04.com.example:b"]),

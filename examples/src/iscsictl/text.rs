@@ -1,6 +1,8 @@
 //! Answers for people.
 
-use iscsi_control::{Answer, Block, Connection, Session, Status};
+use std::fmt::Display;
+
+use iscsi_control::{AdapterCounters, Answer, Block, Connection, Frames, PortCounters, Session, Status};
 
 use crate::show;
 
@@ -13,6 +15,7 @@ pub(super) fn of(answer: &Answer) -> String {
         Answer::Done { notes } => notes.clone(),
         Answer::Status(status) => status_lines(status),
         Answer::Sessions { sessions, silent_cores } => session_list(sessions, *silent_cores),
+        Answer::Adapter(counters) => adapter_lines(counters),
         Answer::Configuration { blocks, notes } => {
             let notes = notes.iter().map(|note| format!("# {note}"));
             notes.chain(blocks.iter().flat_map(block_lines)).collect()
@@ -87,6 +90,52 @@ fn connection_line(connection: &Connection) -> String {
     )
 }
 
+/// What an adapter has counted. Of ports and filters, those are told that have something to tell.
+fn adapter_lines(counters: &AdapterCounters) -> Vec<String> {
+    let payload = |what, pdus, bytes| format!("{} {what}, {}", count(pdus, "PDU"), show::size(bytes));
+    let passed = counters.pdus_passed;
+    let passed = (passed > 0).then(|| format!("{} from end to end inside", count(passed, "PDU")));
+    let placed = payload("placed", counters.pdus_placed, counters.bytes_placed);
+    let copied = payload("copied by the driver", counters.pdus_delivered, counters.bytes_delivered);
+    let AdapterCounters { digests_inserted, digests_checked, digests_wrong, .. } = counters;
+    let heads = [
+        ("connections", vec![counters.connections.to_string()]),
+        ("payload", [placed, copied].into_iter().chain(passed).collect()),
+        ("digests", vec![format!("{digests_inserted} inserted, {digests_checked} checked, {digests_wrong} wrong")]),
+    ];
+    let interfaces = counters.interfaces.iter().map(|of| {
+        let dropped = format!("{} out, {} in", of.sends_dropped, of.receives_dropped);
+        let [sent, offloaded, received] = [of.sent, of.offloaded, of.received].map(frames);
+        vec![of.number.to_string(), of.function.clone(), of.port.to_string(), sent, offloaded, received, dropped]
+    });
+    let is_used = |of: &&PortCounters| **of != PortCounters { number: of.number, ..PortCounters::default() };
+    let ports = counters.ports.iter().filter(is_used).map(|of| {
+        let [sent, received, inside] = [of.sent, of.received, of.inside].map(frames);
+        vec![of.number.to_string(), sent, received, inside, of.unclaimed.to_string()]
+    });
+    let filters = counters
+        .filters
+        .iter()
+        .map(|of| vec![of.index.to_string(), of.action.clone(), of.hits.map_or_else(|| "not counted".into(), frames)]);
+    let tables = [
+        table(&["interface", "function", "port", "sent", "offloaded", "received", "dropped"], interfaces),
+        table(&["port", "sent", "received", "inside", "for nobody"], ports),
+        table(&["filter", "action", "hits"], filters),
+    ];
+    labelled("", heads).into_iter().chain(tables.into_iter().flatten()).collect()
+}
+
+fn frames(Frames { frames, bytes }: Frames) -> String {
+    format!("{}, {}", count(frames, "frame"), show::size(bytes))
+}
+
+/// Rows below their headings, if there is one.
+fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
+    let mut all = vec![headings.iter().map(ToString::to_string).collect()];
+    all.extend(rows);
+    if all.len() > 1 { columns(&all) } else { Vec::new() }
+}
+
 /// A block as it would stand in a file, defaults among its keys.
 fn block_lines(block: &Block) -> Vec<String> {
     let lines = block.keys.iter().flat_map(|key| key.values.iter().map(|value| format!("    {}={value}", key.key)));
@@ -125,14 +174,14 @@ fn filled(words: impl Iterator<Item = String>) -> Vec<String> {
     lines
 }
 
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+fn count<N: Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+    if number == N::from(1) { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iscsi_control::{KeyValues, TargetStatus};
+    use iscsi_control::{FilterCounters, InterfaceCounters, KeyValues, TargetStatus};
 
     fn key(key: &str, values: &[&str]) -> KeyValues {
         KeyValues { key: key.into(), values: values.iter().map(ToString::to_string).collect() }
@@ -205,6 +254,52 @@ iqn.a       started  1 LUN    0 sessions
 iqn.longer  stopped  12 LUNs  0 sessions
 no answer in time from 1 thread, whose sessions are not told";
         assert_eq!(of(&Answer::Status(status)), expected);
+    }
+
+    #[test]
+    fn an_adapter_tells_what_went_where() {
+        let frames = |frames, bytes| Frames { frames, bytes };
+        let interface = InterfaceCounters {
+            number: 0,
+            function: "PF4".into(),
+            port: 0,
+            sent: frames(3, 180),
+            offloaded: frames(1000, 1 << 20),
+            received: frames(20, 2048),
+            sends_dropped: 1,
+            receives_dropped: 2,
+        };
+        let port = PortCounters { sent: frames(1003, 1_048_756), unclaimed: 4, ..PortCounters::default() };
+        let mut counters = AdapterCounters {
+            connections: 2,
+            pdus_placed: 256,
+            bytes_placed: 1 << 20,
+            pdus_delivered: 1,
+            bytes_delivered: 48,
+            digests_inserted: 10,
+            digests_checked: 9,
+            digests_wrong: 1,
+            interfaces: vec![interface],
+            ports: vec![port, PortCounters { number: 1, ..PortCounters::default() }],
+            ..AdapterCounters::default()
+        };
+        let expected = "\
+connections  2
+payload      256 PDUs placed, 1 MiB
+             1 PDU copied by the driver, 48 bytes
+digests      10 inserted, 9 checked, 1 wrong
+interface  function  port  sent                 offloaded           received          dropped
+0          PF4       0     3 frames, 180 bytes  1000 frames, 1 MiB  20 frames, 2 KiB  1 out, 2 in
+port  sent                  received           inside             for nobody
+0     1003 frames, 1.0 MiB  0 frames, 0 bytes  0 frames, 0 bytes  4";
+        assert_eq!(of(&Answer::Adapter(counters.clone())), expected);
+        let filter = |index, hits| FilterCounters { index, action: "drop".into(), hits };
+        counters.filters = vec![filter(3, Some(frames(2, 120))), filter(40, None)];
+        counters.pdus_passed = 5;
+        let text = of(&Answer::Adapter(counters));
+        assert!(text.contains("\n             5 PDUs from end to end inside\n"), "{text}");
+        let filters = "\nfilter  action  hits\n3       drop    2 frames, 120 bytes\n40      drop    not counted";
+        assert!(text.ends_with(filters), "{text}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::digest::{self, Digest, recoverable};
 use crate::failure::Failure;
 use crate::parse::{self, Cores, Redirection, hidden, listen_in_group, portal_group, portal_in_group, redirection};
 use crate::secret::CredentialFile;
+use crate::t5::Model;
 
 /// Where to listen unless another address is given.
 const LISTEN: &str = "127.0.0.1:3260";
@@ -225,7 +226,8 @@ impl Arguments {
             None => server.addresses().iter().map(|address| url(*address, &self.target)).collect(),
         };
         let spelled = configured.is_none().then(|| self.spelled(&server.addresses()));
-        Ok(Started { running: Running { server, configured, spelled }, urls, model })
+        let running = Running { server, adapter: model.as_ref().map(Model::adapter), configured, spelled };
+        Ok(Started { running, urls, model })
     }
 
     /// What the command line says of the target.

@@ -1,7 +1,10 @@
 //! A running target, and how it is made what its file has come to say.
 
+use std::sync::Arc;
+
 use chiscsi_config::{Configuration, KeyInfo, Reload};
 use iscsi_runtime::{ReloadError, Report, Server};
+use t5_model::adapter::Adapter;
 
 use super::Configured;
 use super::spelled::Spelled;
@@ -11,6 +14,8 @@ use crate::failure::{Failure, Kind};
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) server: Server,
+    /// The adapter in software that it is on, if it is on one.
+    pub(super) adapter: Option<Arc<Adapter>>,
     pub(super) configured: Option<Configured>,
     /// What a file would say, or why none could, if none does.
     pub(super) spelled: Option<Result<Spelled, Failure>>,

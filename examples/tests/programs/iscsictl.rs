@@ -379,6 +379,8 @@ fn a_policy_is_for_a_target_on_an_adapter_and_errors_in_it_are_told() {
     fs::write(&bad, format!("{}any => ofload\n", "# nothing\n".repeat(299))).unwrap();
     let error = target.refused(&["policy", good.to_str().unwrap()], 5);
     assert!(error.contains("cop.conf: the target is on no adapter"), "{error}");
+    let error = target.refused(&["adapter"], 5);
+    assert!(error.contains("no adapter: start it with iscsi-target --port t5-model"), "{error}");
     let error = target.refused(&["policy", bad.to_str().unwrap()], 2);
     assert!(error.contains("bad.conf:300:8: `ofload` is no setting"), "{error}");
     assert!(target.refused(&["policy", "/nowhere"], 6).contains("/nowhere: No such file"));

@@ -233,7 +233,8 @@ impl Core {
         let mut more = false;
         let had_much_to_tell = session.has_much_to_tell();
         let is_established = advance(session, tcp, at, random, &function.memory, &mut self.counted, &mut more);
-        self.counted.placed_bytes += session.take_placed_bytes();
+        let (pdus, bytes) = session.take_placed();
+        self.counted.count_placed(pdus, bytes);
         let outputs: Vec<Output> = std::iter::from_fn(|| session.poll_output()).collect();
         let (faults, is_over) = (session.take_faults(), session.is_over());
         if is_over {

@@ -85,8 +85,8 @@ pub(crate) struct FirmwareSession {
     faults: Vec<DmaFault>,
     /// Whether it has ended as the driver wanted.
     pub(crate) is_logged_out: bool,
-    /// Data of reads that was placed and not told of.
-    placed_bytes: u64,
+    /// PDUs and bytes of reads that were placed and not told of.
+    placed: (u64, u64),
 }
 
 impl FirmwareSession {
@@ -109,7 +109,7 @@ impl FirmwareSession {
             outputs: VecDeque::new(),
             faults: Vec::new(),
             is_logged_out: false,
-            placed_bytes: 0,
+            placed: (0, 0),
         }
     }
 
@@ -118,9 +118,9 @@ impl FirmwareSession {
         self.iq
     }
 
-    /// Bytes of data that it has placed since it was asked last.
-    pub(crate) fn take_placed_bytes(&mut self) -> u64 {
-        std::mem::take(&mut self.placed_bytes)
+    /// PDUs, and bytes in them, that it has placed since it was asked last.
+    pub(crate) fn take_placed(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.placed)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -481,7 +481,7 @@ impl FirmwareSession {
             return;
         }
         match task.place(offset, data, memory) {
-            Ok(()) => self.placed_bytes += data.len() as u64,
+            Ok(()) => self.placed = (self.placed.0 + 1, self.placed.1 + data.len() as u64),
             Err(fault) => {
                 task.verdict = Some(ReturnCode::ScsiPlacementError);
                 self.faults.push(fault);

@@ -6,9 +6,13 @@ use t5_hal::wire::DdpVerdict;
 /// Payload and digests of all offloaded connections and of the firmware's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IscsiCounters {
-    /// Bytes of payload that went to where page pods, or commands of the firmware's initiator, say.
+    /// PDUs whose payload went to where page pods, or commands of the firmware's initiator, say.
+    pub placed_pdus: u64,
+    /// Bytes of that payload.
     pub placed_bytes: u64,
-    /// Bytes of payload that went to the driver's free list.
+    /// PDUs whose payload went to the driver's free list.
+    pub delivered_pdus: u64,
+    /// Bytes of that payload.
     pub delivered_bytes: u64,
     /// Digests that were inserted.
     pub digests_inserted: u64,
@@ -28,9 +32,16 @@ impl IscsiCounters {
         self.digests_checked += u64::from(settings.header_digest) + u64::from(checks_data);
         self.digests_wrong += u64::from(is_header_wrong) + u64::from(verdict.is_set(DdpVerdict::DATACRC_ERR));
         if verdict.is_set(DdpVerdict::PLACED) {
-            self.placed_bytes += layout.data_bytes as u64;
-        } else if !is_header_wrong {
+            self.count_placed(1, layout.data_bytes as u64);
+        } else if !is_header_wrong && layout.data_bytes > 0 {
+            self.delivered_pdus += 1;
             self.delivered_bytes += layout.data_bytes as u64;
         }
+    }
+
+    /// PDUs with so much payload are where it belongs.
+    pub(crate) const fn count_placed(&mut self, pdus: u64, bytes: u64) {
+        self.placed_pdus += pdus;
+        self.placed_bytes += bytes;
     }
 }

@@ -194,6 +194,10 @@ impl Filters {
         self.0.get(index)?.as_ref()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Filter)> {
+        self.0.iter().enumerate().filter_map(|(index, filter)| Some((index, filter.as_ref()?)))
+    }
+
     /// Whether a filter decides what becomes of a copy of a frame.
     pub(super) fn concern(&self, frame: &Candidate<'_>) -> bool {
         self.0.iter().flatten().any(|filter| filter.key.takes(frame))

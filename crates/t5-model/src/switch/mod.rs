@@ -179,6 +179,13 @@ impl Switch {
         self.interfaces[number.index()].as_mut()
     }
 
+    /// All interfaces.
+    pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceNumber, &Interface)> {
+        self.interfaces.iter().enumerate().filter_map(|(number, interface)| {
+            Some((InterfaceNumber::new(u8::try_from(number).ok()?)?, interface.as_ref()?))
+        })
+    }
+
     /// All interfaces, to change their settings.
     pub fn interfaces_mut(&mut self) -> impl Iterator<Item = (InterfaceNumber, &mut Interface)> {
         self.interfaces.iter_mut().enumerate().filter_map(|(number, interface)| {
@@ -254,6 +261,11 @@ impl Switch {
     #[must_use]
     pub fn filter(&self, index: usize) -> Option<&Filter> {
         self.filters.get(index)
+    }
+
+    /// All filters, with their indices and hits.
+    pub fn filters(&self) -> impl Iterator<Item = (usize, &Filter)> {
+        self.filters.iter()
     }
 
     /// What went over the wire of a port.

@@ -22,6 +22,7 @@ use super::Configured;
 use super::running::Running;
 use crate::failure::{Failure, Kind};
 use crate::file;
+use crate::t5::counted;
 pub(super) use change::Told;
 
 /// How long an initiator has to log out when it is asked to, before its session is ended.
@@ -129,6 +130,7 @@ impl Shared {
             Request::Sessions { targets, initiator } => {
                 self.with(|running| running.sessions(&targets, initiator.as_deref()))
             }
+            Request::Adapter => self.with(|running| running.adapter()),
             Request::Configuration { targets } => self.with(|running| running.shown(&targets)),
             Request::Globals => self.with(|running| Ok(shown::globals(&running.configuration()?.0.global))),
             Request::SetGlobal { key, value } => self.with(|running| running.set_global(&key, &value)),
@@ -180,6 +182,13 @@ impl Running {
         };
         let sessions = state.sessions.iter().filter(wanted).map(shown::session).collect();
         Ok(Answer::Sessions { sessions, silent_cores: state.silent_cores })
+    }
+
+    fn adapter(&self) -> Result<Answer, Failure> {
+        let adapter = self.adapter.as_ref().ok_or_else(|| {
+            refused("the target is on no adapter: start it with iscsi-target --port t5-model --tap NAME --address IP/PREFIX")
+        })?;
+        Ok(Answer::Adapter(counted(adapter)))
     }
 
     fn shown(&self, targets: &Targets) -> Result<Answer, Failure> {
