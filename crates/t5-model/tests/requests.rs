@@ -256,6 +256,43 @@ fn requests_that_cannot_be_done_are_answered_by_their_status() {
 }
 
 #[test]
+fn a_connection_of_ipv6_has_an_address_that_the_firmware_knows() {
+    let adapter = adapter();
+    let guest = Hostile::new(&adapter);
+    let row = u32::from(ViId::from_value(guest.vi).get(ViId::VIN));
+    let params = SmtParams::new().with(SmtParams::IDX, row);
+    guest.request(SmtWriteReq { params, source_mac0: guest.mac, ..SmtWriteReq::new(0, 0) });
+    let params = L2tParams::new().with_bit(L2tParams::NOREPLY, true);
+    guest.request(L2tWriteReq { params, destination_mac: NOBODY, vlan: 0xfff.into(), ..L2tWriteReq::new(0, 0) });
+    let address = |last: u8| {
+        let mut ip = [0; 16];
+        (ip[0], ip[15]) = (0xfd, last);
+        ip
+    };
+    let open = || {
+        let open =
+            ActOpenReq6 { local_ip: address(1), peer_ip: address(2), ..ActOpenReq6::new(0, u32::from(guest.iq) << 14) };
+        let open = ActOpenReq6 { local_port: 1.into(), peer_port: 2.into(), opt0: guest.options(), ..open };
+        guest.send_next(1, open.as_bytes());
+    };
+    open();
+    let Reply::ActOpenRpl(reply) = last(&guest) else { panic!("an answer, not {:?}", last(&guest)) };
+    assert_eq!(reply.atid_status.get(AtidStatus::STATUS), u32::from(CplStatus::TcamMiss.to_wire()));
+    let clip = |bit, last| {
+        let ask = ClipCommand::request(Access::WRITE, 0);
+        ClipCommand { length: ask.length.with_bit(bit, true), address: address(last), ..ask }
+    };
+    assert_eq!(refusal(&guest.bus, &clip(ClipLength::FREE, 1)), Some(ReturnCode::NoEntry));
+    (1..=64).for_each(|last| _ = command(&guest.bus, &clip(ClipLength::ALLOC, last)).unwrap());
+    command(&guest.bus, &clip(ClipLength::ALLOC, 64)).unwrap();
+    assert_eq!(refusal(&guest.bus, &clip(ClipLength::ALLOC, 65)), Some(ReturnCode::NoMemory));
+    open();
+    assert_eq!((guest.fault(), adapter.connections(), messages(&guest).len()), (None, 1, 1));
+    let syn = on_wire(&adapter);
+    assert_eq!((syn.len(), &syn[0][12..14], &syn[0][22..38]), (1, &[0x86, 0xdd][..], &address(1)[..]));
+}
+
+#[test]
 fn a_control_block_is_changed_where_the_mask_says_and_read_as_it_is() {
     let adapter = adapter();
     let guest = Hostile::new(&adapter);

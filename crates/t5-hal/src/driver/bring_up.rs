@@ -8,6 +8,7 @@ use crate::bus::Bus;
 use crate::dma::Heap;
 use crate::registers::*;
 use crate::wire::*;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -113,7 +114,21 @@ pub(super) fn bring_up(
         rss_queues,
     };
     open_interface(bus, &adapter, interface.rss.get(ViRss::RSSSIZE), config, clock)?;
+    tell_addresses(bus, config, clock)?;
     Ok((adapter, queues))
+}
+
+/// Tells the firmware the addresses of IPv6: connections may have these and no others.
+fn tell_addresses(bus: &impl Bus, config: &DriverConfig, clock: Clock<'_>) -> Result<(), DriverError> {
+    for (address, _) in &config.addresses {
+        if let IpAddr::V6(address) = address {
+            let mut table = ClipCommand::request(Access::WRITE, 0);
+            table.length = table.length.with_bit(ClipLength::ALLOC, true);
+            table.address = address.octets();
+            execute(bus, &table, clock)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn check(what: &'static str, value: u32, holds: bool, expected: &'static str) -> Result<(), DriverError> {

@@ -18,7 +18,8 @@ pub struct DriverConfig {
     /// The interrupt's vector.
     pub vector: u16,
     /// Addresses of the function, each with the length of its network's prefix, at most [`HOST_ADDRESSES_MAX`](super::HOST_ADDRESSES_MAX): who asks for their address of
-    /// the link is answered, as are echo requests. Without one, frames that belong to no connection are left to the adapter.
+    /// the link is answered, as are echo requests. Without one, frames that belong to no connection are left to the adapter. Our ends of connections over
+    /// IPv6 have one of these.
     pub addresses: Vec<(IpAddr, u8)>,
     /// Descriptors of the queue for data, 16 to 8191.
     pub data_descriptors: u16,

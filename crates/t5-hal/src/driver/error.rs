@@ -1,6 +1,7 @@
 //! Why a driver has not come up, or can go on no more.
 
 use crate::wire::{CommandOpcode, MailboxOwner, ReturnCode, WireError};
+use std::net::IpAddr;
 
 /// What is wrong with the adapter, its firmware, or what the driver was given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +76,9 @@ pub enum DriverError {
         /// What is wrong.
         text: String,
     },
+    /// The adapter does not know an address of IPv6 that is to be ours.
+    #[error("{0} is no address of the function: connections have those of IPv6 that the driver was brought up with")]
+    Address(IpAddr),
     /// All of something is in use.
     #[error("no {0} is free: close something first")]
     Exhausted(&'static str),

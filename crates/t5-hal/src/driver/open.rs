@@ -12,6 +12,8 @@ use t5_policy::{NO_VLAN, OpenKind, Opening as PolicyOpening, Settings};
 
 /// How long an open waits that met a connection of the same addresses.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// Places of the adapter's that a listener has. One of IPv6 takes both, so that numbers are two apart.
+const PLACES_OF_LISTENER: usize = 2;
 /// The adapter's table of MTUs.
 pub const MTU_TABLE: [u16; 16] =
     [88, 256, 512, 576, 808, 1024, 1280, 1488, 1500, 2002, 2048, 4096, 4352, 8192, 9000, 9600];
@@ -83,15 +85,17 @@ impl<B: Bus> Driver<B> {
     /// what `mode` says, unless a policy wants it to do less.
     ///
     /// # Errors
-    /// The policy does not offload it, or the adapter has no room for another.
+    /// The policy does not offload it, the address is one of IPv6 that the adapter does not know, or it has no room for another.
     pub fn listen(&mut self, local: SocketAddr, mode: OffloadMode) -> Result<u32, DriverError> {
+        if !local.ip().is_unspecified() {
+            self.check_address(local.ip())?;
+        }
         let queue = self.decide(&PolicyOpening::listen(local), mode)?.queue;
-        // A listener of IPv6 takes two places in the adapter.
-        let places = if local.is_ipv6() { 2 } else { 1 };
-        if (self.listeners.len() + 1) * places > self.adapter.servers.len() {
+        if (self.listeners.vacant_key() + 1) * PLACES_OF_LISTENER > self.adapter.servers.len() {
             return Err(DriverError::Exhausted("listener of the adapter"));
         }
-        let number = self.adapter.servers.start + self.listeners.insert(Listener { mode }) as u32;
+        let at = self.listeners.insert(Listener { mode }) * PLACES_OF_LISTENER;
+        let number = self.adapter.servers.start + at as u32;
         let opt0 = Opt0::new().with(Opt0::TX_CHAN, self.config.port.into());
         let opt1 = Opt1::new()
             .with(Opt1::CONN_POLICY, 1)
@@ -132,11 +136,13 @@ impl<B: Bus> Driver<B> {
     /// Opens a connection; tells by [`DriverEvent::Connected`] or [`DriverEvent::OpenFailed`]. Gives the open's number.
     ///
     /// # Errors
-    /// The policy does not offload it, the ends are of two families, or the adapter has no room for another next hop or open.
+    /// The policy does not offload it, the ends are of two families, our own is one of IPv6 that the adapter does not know, or it has no room for
+    /// another next hop or open.
     pub fn connect(&mut self, target: OpenTarget) -> Result<u32, DriverError> {
         if target.local.is_ipv4() != target.peer.is_ipv4() {
             return Err(DriverError::Exhausted("address of the peer's family"));
         }
+        self.check_address(target.local.ip())?;
         let offload = self.decide(&PolicyOpening::new(OpenKind::Active, target.local, target.peer), target.mode)?;
         if self.openings.len() as u32 >= (self.adapter.tids / 2).clamp(1, 0x3fff) {
             return Err(DriverError::Exhausted("number of an open"));
@@ -148,6 +154,12 @@ impl<B: Bus> Driver<B> {
         self.send_open(open);
         self.ring();
         Ok(open)
+    }
+
+    /// Whether connections may have that address of ours.
+    fn check_address(&self, ip: IpAddr) -> Result<(), DriverError> {
+        let is_known = ip.is_ipv4() || self.config.addresses.iter().any(|(address, _)| *address == ip);
+        if is_known { Ok(()) } else { Err(DriverError::Address(ip)) }
     }
 
     fn send_open(&mut self, open: u32) {
@@ -244,8 +256,9 @@ impl<B: Bus> Driver<B> {
     }
 
     fn listener_at(&self, listener: u32) -> Option<usize> {
-        let at = listener.checked_sub(self.adapter.servers.start)? as usize;
-        self.listeners.contains(at).then_some(at)
+        let place = listener.checked_sub(self.adapter.servers.start)? as usize;
+        let at = place / PLACES_OF_LISTENER;
+        (place.is_multiple_of(PLACES_OF_LISTENER) && self.listeners.contains(at)).then_some(at)
     }
 
     /// A SYN has come: it is accepted if there is a listener, a next hop and a connection for it, and the policy has nothing

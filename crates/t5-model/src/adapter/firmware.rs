@@ -16,6 +16,8 @@ pub(super) const TIDS: u32 = 4096;
 pub(super) const FLOW_CREDITS: u32 = 1024;
 /// Entries of an interface's table that spreads frames over queues.
 const RSS_ENTRIES: u16 = 64;
+/// Addresses of IPv6 that a function may have.
+const ADDRESSES_MAX: usize = 64;
 /// Filters, as the firmware tells of them.
 const FILTERS: u32 = crate::switch::FILTERS_MAX as u32;
 /// What the ports can do: 10 Gbit/s and 1 Gbit/s.
@@ -144,7 +146,7 @@ impl Core {
                 self.function(who).default_queues.insert(interface, queue);
                 command.into()
             }
-            Command::ClipCommand(command) => command.into(),
+            Command::ClipCommand(command) => self.function(who).change_addresses(command)?.into(),
             Command::LdstCommand(_) | Command::ChnetIfaceCommand(_) | Command::ErrorCommand(_) => {
                 return Err(ReturnCode::NotImplemented);
             }
@@ -195,7 +197,7 @@ impl Core {
         let (share, limits, pods) = (function.share, Limits::of(who), function.pods.base());
         Some(match FunctionParameter::from_wire(number)? {
             FunctionParameter::ClipStart => 0,
-            FunctionParameter::ClipEnd => 511,
+            FunctionParameter::ClipEnd => ADDRESSES_MAX as u32 - 1,
             FunctionParameter::FilterStart if who == FILTERS_FUNCTION => FILTERS_BASE,
             FunctionParameter::FilterEnd if who == FILTERS_FUNCTION => FILTERS_BASE + FILTERS - 1,
             FunctionParameter::FilterStart | FunctionParameter::ActiveFilterStart => 1,
@@ -370,6 +372,19 @@ impl Core {
 }
 
 impl Function {
+    /// Takes an address of IPv6 that connections may have, or forgets it.
+    fn change_addresses(&mut self, command: ClipCommand) -> Answer<ClipCommand> {
+        let address = command.address.into();
+        if command.length.is_set(ClipLength::FREE) {
+            return if self.addresses.remove(&address) { Ok(command) } else { Err(ReturnCode::NoEntry) };
+        }
+        if self.addresses.len() >= ADDRESSES_MAX && !self.addresses.contains(&address) {
+            return Err(ReturnCode::NoMemory);
+        }
+        self.addresses.insert(address);
+        Ok(command)
+    }
+
     /// A number that neither an egress queue nor a free list has.
     fn free_egress_id(&self, limits: Limits) -> Option<u32> {
         let lists = self.ingress.values().filter(|queue| queue.free_list_id().is_some()).count();

@@ -8,7 +8,7 @@ use crate::initiator::Initiator;
 use crate::iscsi::Pods;
 use crate::switch::{InterfaceNumber, InterfaceSet, MacAddress};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub(super) struct Function {
     /// Source addresses, by virtual interface.
     pub(super) sources: BTreeMap<InterfaceNumber, MacAddress>,
     pub(super) listeners: BTreeMap<u32, Listener>,
+    /// Addresses of IPv6 that connections may have.
+    pub(super) addresses: BTreeSet<Ipv6Addr>,
     /// Default queue of each interface, for frames.
     pub(super) default_queues: BTreeMap<InterfaceNumber, u16>,
     /// Connections that wait for room in an ingress queue, and whether some has been made.
@@ -75,6 +77,7 @@ impl Function {
             next_hops: vec![None; share.next_hops as usize],
             sources: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            addresses: BTreeSet::new(),
             default_queues: BTreeMap::new(),
             stalled: BTreeSet::new(),
             has_made_room: false,
@@ -137,8 +140,16 @@ impl Function {
         self.ingress.values().filter_map(IngressQueue::poll_timeout).min()
     }
 
+    /// Whether connections may have that address.
+    pub(super) fn has_address(&self, ip: IpAddr) -> bool {
+        if let IpAddr::V6(ip) = ip { self.addresses.contains(&ip) } else { true }
+    }
+
     /// The listener that takes a connection to an address: one of that very address first.
     pub(super) fn listener(&self, local: SocketAddr) -> Option<(u32, Listener)> {
+        if !self.has_address(local.ip()) {
+            return None;
+        }
         let matches = |listener: &Listener| listener.local == local;
         let takes_any = |listener: &Listener| {
             let ip = listener.local.ip();

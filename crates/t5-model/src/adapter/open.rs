@@ -80,6 +80,9 @@ impl Core {
         now: Duration,
     ) -> Result<(), CplStatus> {
         let (interface, config) = self.tcp_config(who, opt0)?;
+        if !self.function(who).has_address(tuple.local.ip()) {
+            return Err(CplStatus::TcamMiss);
+        }
         if self.by_tuple.contains_key(&(interface, tuple)) {
             return Err(CplStatus::ConnExist);
         }

@@ -6,7 +6,7 @@ mod virtual_functions;
 mod world;
 
 use iscsi_transport::{BufferPool, Digests, Flush, PduPort, PortErrorKind, Received, SoftwarePort, conformance};
-use t5_hal::driver::{DriverEvent, OffloadMode, execute};
+use t5_hal::driver::{DriverError, DriverEvent, OffloadMode, OpenTarget, execute};
 use t5_hal::wire::{Access, CplStatus, PF_COUNTERS, VF_COUNTERS, ViId, ViStatsCommand, ViStatsSelect};
 use t5_hal::{Bus, T5Port, T5Stream};
 use t5_model::adapter::FunctionBus;
@@ -37,6 +37,52 @@ fn the_port_does_so_over_virtual_functions_too() {
         conformance::run(|| world.ports());
         world.is_well();
     }
+}
+
+#[test]
+fn the_port_does_so_over_ipv6_too() {
+    for functions in [PHYSICAL, VIRTUAL] {
+        let world = World::of_ipv6(functions);
+        conformance::run(|| world.ports());
+        world.is_well();
+    }
+}
+
+#[test]
+fn an_address_of_ipv6_that_the_adapter_does_not_know_is_refused() {
+    let world = World::of_ipv6(PHYSICAL);
+    let (stranger, mode) = ("[fd00::7]:3260".parse().unwrap(), OffloadMode::Ulp);
+    let refused = world.target.borrow_mut().listen(stranger, mode).unwrap_err();
+    assert!(refused.to_string().starts_with("fd00::7 is no address of the function: "), "{refused}");
+    let open = OpenTarget { local: stranger, peer: "[fd00::1]:3260".parse().unwrap(), peer_mac: [2; 6], mode };
+    assert_eq!(world.initiator.borrow_mut().connect(open), Err(refused));
+    world.target.borrow_mut().listen("[::]:3260".parse().unwrap(), mode).unwrap();
+    world.is_well();
+}
+
+/// Each listener has two places of the adapter's, as one of IPv6 needs them.
+#[test]
+fn listeners_of_both_families_stand_side_by_side_until_there_are_no_more() {
+    let world = World::of_ipv6(VIRTUAL);
+    let mut target = world.target.borrow_mut();
+    let places = target.adapter().servers.clone();
+    let numbers: Vec<u32> = (0..places.len() as u16 / 2)
+        .map(|at| {
+            let host = if at % 2 == 0 { "[fd00::1]" } else { "10.0.0.1" };
+            target.listen(format!("{host}:{}", 80 + at).parse().unwrap(), OffloadMode::Ulp).unwrap()
+        })
+        .collect();
+    assert_eq!(numbers, places.step_by(2).collect::<Vec<_>>());
+    let more = target.listen("10.0.0.1:9".parse().unwrap(), OffloadMode::Ulp);
+    assert!(matches!(more, Err(DriverError::Exhausted(_))), "{more:?}");
+    target.poll(world.start);
+    let told = std::iter::from_fn(|| target.poll_event());
+    let well = told.filter(|event| matches!(event, DriverEvent::Listening { result: Ok(()), .. })).count();
+    assert_eq!(well, numbers.len());
+    target.unlisten(numbers[3]);
+    target.poll(world.start);
+    let again = target.listen("[fd00::1]:9".parse().unwrap(), OffloadMode::Ulp);
+    assert_eq!(again, Ok(numbers[3]), "its place is free");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use iscsi_pdu::{DataOut, Frame, InitiatorTaskTag, Pdu, TargetTransferTag};
 use iscsi_transport::{Flush, PduPort, Received};
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +22,9 @@ pub(crate) const INITIATOR: FunctionId = FunctionId::physical(5);
 pub(crate) const PHYSICAL: [FunctionId; 2] = [TARGET, INITIATOR];
 /// Virtual functions that can be both, of two physical ones with one port.
 pub(crate) const VIRTUAL: [FunctionId; 2] = [FunctionId::virtual_of(0, 1), FunctionId::virtual_of(2, 16)];
+
+/// Addresses of the target and of the initiator.
+const HOSTS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))];
 
 /// One that loses, repeats and spoils frames, and lets later ones pass.
 pub(crate) const BAD_CABLE: WireFaults = WireFaults {
@@ -47,11 +50,13 @@ impl Ticks {
     }
 }
 
-fn bring_up(adapter: &Arc<Adapter>, id: FunctionId) -> SharedDriver<FunctionBus> {
+fn bring_up(adapter: &Arc<Adapter>, id: FunctionId, host: IpAddr) -> SharedDriver<FunctionBus> {
     let memory = Arc::new(DmaMemory::new(0x1000_0000 + (u64::from(id.to_wire()) << 32), 32 << 20, 8 << 20));
     let bus = adapter.function(id, memory);
     let start = Instant::now();
-    let config = DriverConfig { seed: id.pf().into(), ..DriverConfig::default() };
+    // An address of IPv4 need not be known.
+    let addresses = if host.is_ipv6() { vec![(host, 64)] } else { Vec::new() };
+    let config = DriverConfig { seed: id.pf().into(), addresses, ..DriverConfig::default() };
     Rc::new(RefCell::new(Driver::bring_up(bus, config, &mut || start).unwrap()))
 }
 
@@ -62,6 +67,8 @@ pub(crate) struct World {
     /// To the target and to the initiator, if they do not share an adapter.
     cable: Option<RefCell<[Wire; 2]>>,
     ticks: Ticks,
+    /// Addresses of the target and of the initiator.
+    hosts: [IpAddr; 2],
     pub(crate) target: SharedDriver<FunctionBus>,
     pub(crate) initiator: SharedDriver<FunctionBus>,
     next_port: Cell<u16>,
@@ -77,30 +84,39 @@ impl World {
     pub(crate) fn between(functions: [FunctionId; 2]) -> Self {
         let ticks = Ticks(Arc::default(), 1);
         let adapter = ticks.adapter(1);
-        Self::of([Arc::clone(&adapter), adapter], functions, None, ticks)
+        Self::of([Arc::clone(&adapter), adapter], functions, HOSTS, None, ticks)
+    }
+
+    /// With addresses of IPv6.
+    pub(crate) fn of_ipv6(functions: [FunctionId; 2]) -> Self {
+        let ticks = Ticks(Arc::default(), 1);
+        let adapter = ticks.adapter(1);
+        let hosts = [1, 2].map(|host| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, host).into());
+        Self::of([Arc::clone(&adapter), adapter], functions, hosts, None, ticks)
     }
 
     /// One in which time stands still: nothing happens just because some has passed.
     pub(crate) fn frozen() -> Self {
         let ticks = Ticks(Arc::default(), 0);
         let adapter = ticks.adapter(1);
-        Self::of([Arc::clone(&adapter), adapter], PHYSICAL, None, ticks)
+        Self::of([Arc::clone(&adapter), adapter], PHYSICAL, HOSTS, None, ticks)
     }
 
     pub(crate) fn over(functions: [FunctionId; 2], faults: WireFaults) -> Self {
         let ticks = Ticks(Arc::default(), 20);
         let cable = RefCell::new([1, 2].map(|seed| Wire::new(faults, seed)));
-        Self::of([1, 2].map(|number| ticks.adapter(number)), functions, Some(cable), ticks)
+        Self::of([1, 2].map(|number| ticks.adapter(number)), functions, HOSTS, Some(cable), ticks)
     }
 
     fn of(
         adapters: [Arc<Adapter>; 2],
         functions: [FunctionId; 2],
+        hosts: [IpAddr; 2],
         cable: Option<RefCell<[Wire; 2]>>,
         ticks: Ticks,
     ) -> Self {
-        let (target, initiator) = (bring_up(&adapters[0], functions[0]), bring_up(&adapters[1], functions[1]));
-        Self { adapters, cable, ticks, target, initiator, next_port: Cell::new(20000), start: Instant::now() }
+        let [target, initiator] = [0, 1].map(|at| bring_up(&adapters[at], functions[at], hosts[at]));
+        Self { adapters, cable, ticks, hosts, target, initiator, next_port: Cell::new(20000), start: Instant::now() }
     }
 
     /// Lets both adapters come forward and carries frames between them, if there is a cable.
@@ -146,7 +162,7 @@ impl World {
     pub(crate) fn listen(&self, mode: OffloadMode) -> SocketAddr {
         let port = self.next_port.get();
         self.next_port.set(port + 1);
-        let address: SocketAddr = format!("10.0.0.1:{port}").parse().unwrap();
+        let address = SocketAddr::new(self.hosts[0], port);
         let listener = self.target.borrow_mut().listen(address, mode).unwrap();
         self.wait(&self.target, |event| match event {
             DriverEvent::Listening { listener: which, result } if which == listener => result.is_ok().then_some(()),
@@ -158,7 +174,7 @@ impl World {
     pub(crate) fn open(&self, peer: SocketAddr, mode: OffloadMode) -> u32 {
         let port = self.next_port.get();
         self.next_port.set(port + 1);
-        let local = format!("10.0.0.2:{port}").parse().unwrap();
+        let local = SocketAddr::new(self.hosts[1], port);
         let peer_mac = self.target.borrow().adapter().mac;
         self.initiator.borrow_mut().connect(OpenTarget { local, peer, peer_mac, mode }).unwrap()
     }
@@ -194,7 +210,7 @@ impl World {
 
     /// Ports from the initiator to a third driver of the same adapter.
     pub(crate) fn ports_to_another(&self) -> (T5Port<FunctionBus>, T5Port<FunctionBus>) {
-        let other = bring_up(&self.adapters[0], FunctionId::physical(0));
+        let other = bring_up(&self.adapters[0], FunctionId::physical(0), self.hosts[0]);
         let (mode, peer) = (OffloadMode::Ulp, "10.0.0.3:3260".parse().unwrap());
         other.borrow_mut().listen(peer, mode).unwrap();
         other.borrow_mut().poll(self.start);
