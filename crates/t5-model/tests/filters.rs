@@ -9,7 +9,7 @@ use t5_model::adapter::{Adapter, FunctionBus};
 use t5_model::switch::{InterfaceNumber, PortNumber};
 
 /// The first filter's number.
-const FIRST: u32 = 4096;
+const FIRST: u32 = 8192;
 const PORT: PortNumber = PortNumber::of(0);
 const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
@@ -198,7 +198,7 @@ fn what_is_no_filter_is_refused() {
     let adapter = adapter();
     let mut driver = driver(&adapter, 4);
     let all = FilterRule::all(FilterVerdict::Drop);
-    assert!(matches!(driver.set_filter(FIRST + 496, Some(&all)), Err(FilterError::Index { index: 4592, .. })));
+    assert!(matches!(driver.set_filter(FIRST + 496, Some(&all)), Err(FilterError::Index { index: 8688, .. })));
     let error = |driver: &mut Driver<FunctionBus>, rule: FilterRule| {
         driver.set_filter(FIRST, Some(&rule)).unwrap_err().to_string()
     };

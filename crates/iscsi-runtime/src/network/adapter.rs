@@ -350,7 +350,10 @@ fn refusal(status: u8) -> io::Error {
         Some(CplStatus::ConnReset) => io::ErrorKind::ConnectionRefused,
         Some(CplStatus::ArpMiss) => io::ErrorKind::HostUnreachable,
         Some(CplStatus::ConnTimedOut) => io::ErrorKind::TimedOut,
-        Some(CplStatus::TcamFull) => io::ErrorKind::OutOfMemory,
+        Some(CplStatus::TcamFull) => {
+            let share = "the function has all the connections, or all the memory for windows, that the adapter gives it: end some of them";
+            return io::Error::new(io::ErrorKind::OutOfMemory, share);
+        }
         Some(CplStatus::ConnExist) => io::ErrorKind::AddrInUse,
         _ => return io::Error::other(format!("the adapter refuses with status {status}")),
     };

@@ -207,7 +207,7 @@ fn a_login_that_takes_too_long_ends() {
     assert!(matches!(end, ClientError::FirmwareLogin { code: ReturnCode::TimedOut, .. }), "{end}");
 }
 
-/// Does one thing after the other; then it has its session ended under it, if it is told by whom, and else ends it itself.
+/// Does one thing after the other; then the target ends its session, if there is one to be asked, or else it does so itself.
 struct Steps {
     requests: Vec<Request>,
     statuses: Arc<Mutex<Vec<u8>>>,
@@ -229,7 +229,7 @@ impl Workload for Steps {
             None => Next::Finished,
             Some(server) => {
                 let dropped = server.drop_sessions(&SessionSelector::All, Duration::ZERO);
-                assert_eq!((dropped.ended, dropped.left), (1, 0));
+                assert_eq!((dropped.asked, dropped.left), (1, 0));
                 Next::Idle
             }
         }

@@ -10,8 +10,8 @@ use crate::switch::{AddressError, Interface, InterfaceNumber, MacAddress, PortNu
 use t5_hal::wire::*;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Connections of the adapter.
-pub(super) const TIDS: u32 = 4096;
+/// Connections of the adapter: the shares of all functions find room.
+pub(super) const TIDS: u32 = 8192;
 /// Credits of a flow, in units of 16 bytes.
 pub(super) const FLOW_CREDITS: u32 = 1024;
 /// Entries of an interface's table that spreads frames over queues.

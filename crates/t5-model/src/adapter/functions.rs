@@ -9,8 +9,6 @@ const PHYSICAL: usize = 8;
 /// The first of them have virtual functions, and this many each.
 const WITH_VIRTUAL: usize = 4;
 const VIRTUAL_OF_EACH: usize = 16;
-/// Virtual functions of an adapter.
-pub(super) const VIRTUAL: usize = WITH_VIRTUAL * VIRTUAL_OF_EACH;
 
 /// The functions of an adapter, the physical ones first.
 pub fn functions() -> impl Iterator<Item = FunctionId> {

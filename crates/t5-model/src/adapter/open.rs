@@ -3,7 +3,6 @@
 use super::Core;
 use super::egress::alone;
 use super::fault::Fault;
-use super::firmware::TIDS;
 use super::flow::{Flow, Phase};
 use super::frames::FRAMES_MAX;
 use crate::switch::{EthernetHeader, InterfaceNumber};
@@ -107,10 +106,10 @@ impl Core {
         self.function(who).send(iq, alone(&reply), false, now);
     }
 
-    /// Gives a connection its number; none if there are too many.
+    /// Gives a connection its number; none if its function has its share.
     pub(super) fn insert(&mut self, flow: Flow) -> Option<u32> {
         let most = self.function(flow.owner).share.connections;
-        if self.flows.len() >= TIDS as usize || self.held(flow.owner).connections >= most {
+        if self.held(flow.owner).connections >= most {
             return None;
         }
         let key = (flow.interface, flow.tuple);
