@@ -468,7 +468,7 @@ fn filters_that_the_adapter_does_not_have_are_refused() {
     let base = Filter {
         op: WorkRequestOp::of(WorkRequestOpcode::Filter, 0),
         flow: WorkRequestFlow::of(0, size_of::<Filter>()),
-        tid: FilterTid::new().with(FilterTid::TID, 4096 + 7).with(FilterTid::IQ, u32::from(guest.iq)),
+        tid: FilterTid::new().with(FilterTid::TID, 8192 + 7).with(FilterTid::IQ, u32::from(guest.iq)),
         reply: FilterReply::new().with(FilterReply::RX_RPL_IQ, guest.iq),
         ..Filter::default()
     };
