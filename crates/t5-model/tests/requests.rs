@@ -11,7 +11,7 @@ use t5_hal::dma::DmaMemory;
 use t5_hal::driver::{Driver, DriverEvent, OffloadMode, OpenTarget};
 use t5_hal::wire::*;
 use t5_model::adapter::{Adapter, Fault, FunctionBus};
-use t5_model::switch::PortNumber;
+use t5_model::switch::{InterfaceNumber, PortNumber, VlanList};
 use zerocopy::{FromBytes, IntoBytes};
 
 const NOBODY: [u8; 6] = [2, 0, 0, 0, 0, 9];
@@ -122,6 +122,42 @@ fn a_plain_frame_goes_to_the_wire_and_one_for_the_switch_to_whose_it_is() {
     let unknown = frame(NOBODY, from.mac);
     send(&from, &unknown, true, false);
     assert_eq!(on_wire(&adapter), [unknown]);
+}
+
+/// What the firmware tells of a frame that may not be sent: the kind, whether it is the VLAN, and the value.
+#[test]
+fn what_an_access_list_forbids_is_told_as_such() {
+    let adapter = adapter();
+    let (guest, other) = (Hostile::new(&adapter), Hostile::of(&adapter, VICTIM));
+    let forbidden = |frame: &[u8]| {
+        let core = TxPktCore { length: (frame.len() as u16).into(), ..TxPktCore::default() };
+        let immediate = (size_of::<TxPktCore>() + frame.len()) as u32;
+        let op = WorkRequestOp::of(WorkRequestOpcode::EthTxPkt, immediate);
+        let flow = WorkRequestFlow::of(0, size_of::<EthTxPkt>() + immediate as usize);
+        let header = EthTxPkt { op, flow, ..EthTxPkt::default() };
+        guest.send_next(2, &[header.as_bytes(), core.as_bytes(), frame].concat());
+        assert!(matches!(guest.fault(), Some(Fault::Frame(_))));
+        let Reply::Fw6Msg(message) = last(&guest) else { panic!("the firmware tells") };
+        assert_eq!(FirmwareMessage::from_wire(message.kind), Some(FirmwareMessage::CommandReply));
+        let command = ErrorCommand::read_from_bytes(&message.data).unwrap();
+        assert_eq!(command.op.get(CommandOp::OPCODE), u32::from(CommandOpcode::Error.to_wire()));
+        assert_eq!(command.op.get(CommandOp::TARGET) & 0xf, u32::from(ErrorKind::AccessList.to_wire()));
+        let error = AccessError::read_from_bytes(&command.data).unwrap();
+        assert_eq!((error.pfn_vfn.get(), error.egress_queue.get()), (HOSTILE.to_wire() as u16, guest.egress[2].0));
+        (error.kind.get(), error.value)
+    };
+    assert_eq!(forbidden(&frame(NOBODY, other.mac)), (0, other.mac), "the address of another");
+    let vin = ViId::from_value(guest.vi).get(ViId::VIN) as u8;
+    adapter.with_switch(|switch| {
+        let list = VlanList { vlans: [7].into_iter().collect(), drop_untagged: true, drop_unlisted: true };
+        switch.interface_mut(InterfaceNumber::new(vin).unwrap()).unwrap().vlan_list = Some(list);
+    });
+    let tagged = |vlan: u8| [&NOBODY[..], &guest.mac, &[0x81, 0, 0, vlan, 0x88, 0xb5], &[7; 42]].concat();
+    assert_eq!(forbidden(&tagged(5)), (1, [0, 5, 0, 0, 0, 0]));
+    assert_eq!(forbidden(&frame(NOBODY, guest.mac)), (1, [0; 6]), "without a VLAN");
+    assert_eq!(on_wire(&adapter), [[0; 0]; 0]);
+    send(&guest, &tagged(7), false, false);
+    assert_eq!(on_wire(&adapter), [tagged(7)]);
 }
 
 #[test]

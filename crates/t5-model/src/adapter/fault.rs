@@ -1,6 +1,9 @@
 //! What a driver did wrong, for whoever watches the adapter.
 
+use crate::switch::Refusal;
 use t5_hal::dma::DmaFault;
+use t5_hal::wire::{Access, AccessError, ErrorCommand, ErrorKind, FunctionId, WorkRequestError};
+use zerocopy::IntoBytes;
 
 /// A fault of a function's driver. The function goes on; what it asked for was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,5 +83,36 @@ pub enum Fault {
     },
     /// A frame was not sent.
     #[error("a frame was not sent: {0}")]
-    Frame(#[from] crate::switch::Refusal),
+    Frame(#[from] Refusal),
+}
+
+impl Fault {
+    /// How the firmware tells a driver of a fault of one of its egress queues, which was read so far: what an access list forbids, or the work
+    /// request as it begins.
+    pub(super) fn to_command(self, who: FunctionId, queue: u32, consumer: u16, request: &[u8]) -> ErrorCommand {
+        let (consumer, pfn_vfn, egress_queue) = (consumer.into(), (who.to_wire() as u16).into(), queue.into());
+        let error = |kind: ErrorKind, data: &[u8]| {
+            let mut command = ErrorCommand::request(Access::WRITE, kind.to_wire().into());
+            command.data.copy_from_slice(data);
+            command
+        };
+        let access = |kind: u16, value: [u8; 6]| {
+            let kind = kind.into();
+            let told = AccessError { consumer, pfn_vfn, egress_queue, kind, value, ..AccessError::default() };
+            error(ErrorKind::AccessList, told.as_bytes())
+        };
+        match self {
+            Self::Frame(Refusal::Source(address)) => access(0, address.0),
+            Self::Frame(Refusal::Vlan(vlan)) => {
+                let [high, low] = vlan.unwrap_or(0).to_be_bytes();
+                access(1, [high, low, 0, 0, 0, 0])
+            }
+            _ => {
+                let mut told = WorkRequestError { consumer, pfn_vfn, egress_queue, ..WorkRequestError::default() };
+                let shown = request.len().min(told.header.len());
+                told.header[..shown].copy_from_slice(&request[..shown]);
+                error(ErrorKind::WorkRequest, told.as_bytes())
+            }
+        }
+    }
 }

@@ -119,16 +119,7 @@ impl Core {
         let Some((iq, consumer)) = function.egress.get(&queue).map(|queue| (queue.iq, queue.consumer())) else {
             return;
         };
-        let mut error = WorkRequestError {
-            consumer: consumer.into(),
-            pfn_vfn: (who.to_wire() as u16).into(),
-            egress_queue: queue.into(),
-            ..WorkRequestError::default()
-        };
-        let shown = request.len().min(error.header.len());
-        error.header[..shown].copy_from_slice(&request[..shown]);
-        let mut command = ErrorCommand::request(Access::WRITE, ErrorKind::WorkRequest.to_wire().into());
-        command.data.copy_from_slice(error.as_bytes());
+        let command = fault.to_command(who, queue, consumer, request);
         let mut message = Fw6Msg {
             opcode: ReplyOpcode::Fw6Msg.to_wire(),
             kind: FirmwareMessage::CommandReply.to_wire(),
