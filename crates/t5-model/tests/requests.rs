@@ -3,7 +3,10 @@
 #[path = "hostile/guest.rs"]
 mod guest;
 
+use bytes::Bytes;
 use guest::{BASE, DESCRIPTORS, HOSTILE, Hostile, VICTIM, adapter, command, refusal, victim};
+use iscsi_pdu::{DataIn, Pdu};
+use iscsi_transport::{Digests, PortErrorKind, Received};
 use std::sync::Arc;
 use std::time::Instant;
 use t5_hal::Bus;
@@ -457,8 +460,102 @@ fn go_on(driver: &mut Driver<FunctionBus>) {
 }
 
 fn connected(driver: &mut Driver<FunctionBus>) -> bool {
+    connection(driver).is_some()
+}
+
+fn connection(driver: &mut Driver<FunctionBus>) -> Option<u32> {
     go_on(driver);
-    std::iter::from_fn(|| driver.poll_event()).any(|event| matches!(event, DriverEvent::Connected { .. }))
+    std::iter::from_fn(|| driver.poll_event()).find_map(|event| match event {
+        DriverEvent::Connected { connection, .. } => Some(connection),
+        _ => None,
+    })
+}
+
+/// A burst with a Data-In as its pattern, whose data is in two pieces from that address on: how many bytes, and how many in a PDU.
+fn burst(guest: &Hostile, tid: u32, at: u64, bytes: u32, pdu_bytes: u16) -> Vec<u8> {
+    let pattern =
+        Pdu::from(DataIn { data_sn: 5, buffer_offset: 4096, is_final: true, ..DataIn::default() }).encode().header;
+    guest.bus.memory().write(guest.bus.memory().buffers(), &pattern.0).unwrap();
+    let op = IsoOp::new().with_bit(IsoOp::FIRST, true).with_bit(IsoOp::LAST, true).with(IsoOp::SCSI, 2);
+    let iso = TxDataIso {
+        op: op.with_bit(IsoOp::HDRCRC, true).with_bit(IsoOp::PLDCRC, true),
+        pdu_quarter: (pdu_bytes / 4).into(),
+        burst_quarter: (bytes / 4).into(),
+        length: (48 + bytes).into(),
+        ..TxDataIso::default()
+    };
+    let mut list = Vec::new();
+    let piece = |address, length| Piece { address, length };
+    let pieces = [piece(guest.bus.memory().buffers(), 48), piece(at, 1000), piece(at + 1000, bytes - 1000)];
+    UlpList::encode(&pieces, &mut list);
+    let op = WorkRequestOp::of(WorkRequestOpcode::IscsiTxData, size_of::<TxDataIso>() as u32);
+    let length = size_of::<OffloadTxData>() + size_of::<TxDataIso>() + list.len();
+    let (op, flow) = (op.with_bit(WorkRequestOp::COMPL, true), WorkRequestFlow::of(tid, length));
+    [OffloadTxData { op, flow, ..OffloadTxData::default() }.as_bytes(), iso.as_bytes(), &list].concat()
+}
+
+/// A connection of PDUs with digests from a guest to a driver: its number at both ends.
+fn offloaded(adapter: &Arc<Adapter>, guest: &Hostile) -> (Driver<FunctionBus>, u32, u32) {
+    let (mut peer, tid) = asked(adapter, guest);
+    let opt0 = guest.options().with(Opt0::ULP_MODE, UlpMode::Iscsi.to_wire().into()).with(Opt0::RCV_BUFSIZ, 256);
+    guest.request(PassAcceptRpl { opt0, ..PassAcceptRpl::new(tid, tid) });
+    let theirs = connection(&mut peer).expect("it is accepted");
+    peer.set_digests(theirs, Digests { header: true, data: true });
+    go_on(&mut peer);
+    let flow = FlowC { op: WorkRequestOp::of(WorkRequestOpcode::FlowC, 0), flow: WorkRequestFlow::of(tid, 16) };
+    guest.send_next(0, flow.as_bytes());
+    (peer, tid, theirs)
+}
+
+/// 10001 bytes in PDUs of 4 KiB.
+#[test]
+fn a_burst_is_cut_into_pdus_with_digests_and_its_credits_come_back_once() {
+    let adapter = adapter();
+    let guest = Hostile::new(&adapter);
+    let (mut peer, tid, theirs) = offloaded(&adapter, &guest);
+    let (at, bytes) = (guest.bus.memory().buffers() + (256 << 10), 10_001);
+    let data: Vec<u8> = (0..bytes).map(|at| (at * 7 + at / 256) as u8).collect();
+    guest.bus.memory().write(at, &data).unwrap();
+    guest.send_next(0, &burst(&guest, tid, at, bytes, 4096));
+    go_on(&mut peer);
+    let mut came = Vec::new();
+    while let Some(Received::Frame(frame)) = peer.receive(theirs).unwrap() {
+        let Pdu::DataIn(pdu) = Pdu::decode(frame).unwrap() else { panic!("a Data-In") };
+        came.push((pdu.data_sn, pdu.buffer_offset, pdu.is_final, pdu.data));
+    }
+    let expected: Vec<_> = [(5, 0..4096, false), (6, 4096..8192, false), (7, 8192..10_001, true)]
+        .map(|(data_sn, part, is_final)| {
+            (data_sn, 4096 + part.start as u32, is_final, Bytes::copy_from_slice(&data[part]))
+        })
+        .into();
+    assert!(came == expected, "{came:?}");
+    assert_eq!(adapter.iscsi_counters().digests_inserted, 6);
+    let credits = messages(&guest).into_iter().filter_map(|(reply, _)| match reply {
+        Reply::Fw4Ack(ack) => Some(u32::from(ack.credits)),
+        _ => None,
+    });
+    let taken = u32::from(burst(&guest, tid, at, bytes, 4096)[7]);
+    assert_eq!(credits.sum::<u32>(), 1 + taken, "those of the flow, and of the burst");
+    assert_eq!(guest.fault(), None);
+}
+
+#[test]
+fn a_burst_whose_data_is_not_there_ends_the_connection_and_one_that_is_none_does_not() {
+    let adapter = adapter();
+    let guest = Hostile::new(&adapter);
+    let (mut peer, tid, theirs) = offloaded(&adapter, &guest);
+    let (memory, queue) = (guest.bus.memory(), guest.egress[0].0);
+    let none = burst(&guest, tid, memory.buffers() + (256 << 10), 10_000, 508);
+    guest.send_next(0, &none);
+    assert!(matches!(guest.fault(), Some(Fault::WorkRequest { queue: which, .. }) if which == queue));
+    guest.send_next(0, &burst(&guest, tid, memory.end() - 5000, 10_000, 4096));
+    go_on(&mut peer);
+    assert!(matches!(guest.fault(), Some(Fault::Memory(_))));
+    let Reply::AbortReqRss(lost) = last(&guest) else { panic!("it is told, not {:?}", last(&guest)) };
+    assert_eq!(CplStatus::from_wire(lost.status), Some(CplStatus::BadLength));
+    let end = (0..10).find_map(|_| peer.receive(theirs).err()).expect("the other end is told");
+    assert_eq!(end.kind(), PortErrorKind::Reset);
+    assert_eq!(adapter.take_fault(VICTIM), None);
 }
 
 #[test]

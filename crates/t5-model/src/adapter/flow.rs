@@ -2,13 +2,15 @@
 
 use super::fault::Fault;
 use super::firmware::FLOW_CREDITS;
-use crate::iscsi::Settings;
+use crate::iscsi::{Burst, Settings};
 use crate::switch::InterfaceNumber;
 use crate::tcp::{Connection, Tuple};
+use iscsi_pdu::{HEADER_LENGTH, Header};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
-use t5_hal::wire::{FunctionId, Pieces, TcbField, TxDataFlags, UlpMode};
+use t5_hal::wire::{FunctionId, Piece, Pieces, TcbField, TxDataFlags, UlpMode};
 
 /// Words of a control block, and one behind it, as changes are of two words.
 const TCB_WORDS: usize = 33;
@@ -35,11 +37,24 @@ pub(super) enum Phase {
 pub(super) enum Request {
     /// Bytes to send.
     Send { payload: Payload, flags: TxDataFlags, credits: u32, acknowledge: bool },
+    /// Data to be cut into PDUs when its turn comes.
+    Burst(Box<WaitingBurst>),
     /// No more bytes will be sent.
     Close { credits: u32 },
     /// Nothing any more, as it was done when it came: but its credits go back in their turn, since the driver takes those that come
     /// back for those of its oldest requests.
     Done { credits: u32, acknowledge: bool },
+}
+
+/// A burst, the pattern of its headers, and its data.
+#[derive(Debug)]
+pub(super) struct WaitingBurst {
+    pub(super) burst: Burst,
+    pub(super) pattern: Header,
+    pub(super) data: Payload,
+    pub(super) flags: TxDataFlags,
+    pub(super) credits: u32,
+    pub(super) acknowledge: bool,
 }
 
 /// Where the bytes of a request are.
@@ -49,6 +64,8 @@ pub(super) enum Payload {
     Immediate(SmallVec<[u8; 64]>),
     /// In the driver's memory.
     Pieces(Pieces),
+    /// A PDU that was cut: its header, and where its data is, without padding.
+    Cut(Box<(Header, Payload)>),
 }
 
 impl Payload {
@@ -56,6 +73,26 @@ impl Payload {
         match self {
             Self::Immediate(bytes) => bytes.len(),
             Self::Pieces(pieces) => pieces.iter().map(|piece| piece.length as usize).sum(),
+            Self::Cut(cut) => HEADER_LENGTH + cut.1.length().next_multiple_of(4),
+        }
+    }
+
+    /// A part of it, as far as it goes. Nothing is cut out of what was cut.
+    pub(super) fn part(&self, part: Range<usize>) -> Self {
+        match self {
+            Self::Immediate(bytes) => Self::Immediate(bytes.get(part).unwrap_or_default().into()),
+            Self::Pieces(pieces) => {
+                let mut at = 0;
+                let within = pieces.iter().filter_map(|piece| {
+                    let whole = at..at + piece.length as usize;
+                    at = whole.end;
+                    let (begin, end) = (part.start.max(whole.start), part.end.min(whole.end));
+                    let length = u32::try_from(end.checked_sub(begin).filter(|&length| length > 0)?).ok()?;
+                    Some(Piece { address: piece.address.wrapping_add((begin - whole.start) as u64), length })
+                });
+                Self::Pieces(within.collect())
+            }
+            Self::Cut(_) => Self::Pieces(Pieces::new()),
         }
     }
 }
@@ -131,6 +168,18 @@ impl Flow {
     pub(super) fn check_credits(&self, tid: u32, credits: u32) -> Result<(), Fault> {
         let left = FLOW_CREDITS.saturating_sub(self.credits_held + self.credits_owed);
         if credits > left { Err(Fault::Credits { tid }) } else { Ok(()) }
+    }
+
+    /// Puts PDUs in the place of a burst that is the first request. Its credits go back with the last of them.
+    pub(super) fn cut_first(&mut self) {
+        let Some(Request::Burst(_)) = self.requests.front() else { return };
+        let Some(Request::Burst(first)) = self.requests.pop_front() else { return };
+        let WaitingBurst { burst, pattern, data, flags, mut credits, mut acknowledge } = *first;
+        for (header, part) in burst.cut(pattern).rev() {
+            let payload = Payload::Cut(Box::new((header, data.part(part))));
+            self.requests.push_front(Request::Send { payload, flags, credits, acknowledge });
+            (credits, acknowledge) = (0, false);
+        }
     }
 
     /// A field of the control block.

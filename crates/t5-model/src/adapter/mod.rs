@@ -9,6 +9,7 @@
 //! an adapter calls it, from a thread of its own or, by [`Bus::poll`](t5_hal::Bus::poll), from its drivers'. Of several drivers one does
 //! the work of all, and the others go on with theirs. The time is asked of a clock that is given.
 
+mod bursts;
 mod bus;
 mod doorbells;
 mod dump;

@@ -89,6 +89,10 @@ impl Core {
                 (*credits, true)
             }
             Request::Done { credits, acknowledge } => (*credits, *acknowledge),
+            Request::Burst(_) => {
+                flow.cut_first();
+                return self.run_first_request(tid, now);
+            }
             Request::Send { credits, acknowledge, .. } => {
                 let (credits, acknowledge, who) = (*credits, *acknowledge, flow.owner);
                 match self.send_payload(tid, now) {

@@ -9,6 +9,7 @@ use super::foiscsi::is_for_initiator;
 use super::function::{Function, Listener, NextHop, socket};
 use super::limits::{COPIED_BYTES_A_TURN, REQUESTS_A_TURN};
 use crate::switch::{MacAddress, Origin, Path};
+use iscsi_pdu::HEADER_LENGTH;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -146,6 +147,7 @@ impl Core {
                 self.change_filter(who, request, now)
             }
             (Some(WorkRequestOpcode::OffloadTxData), EgressKind::Offload) => self.send_data(who, request),
+            (Some(WorkRequestOpcode::IscsiTxData), EgressKind::Offload) => self.send_burst(who, request),
             (Some(opcode), EgressKind::Offload) if is_for_initiator(opcode) && !who.is_virtual() => {
                 self.initiate(who, opcode, iq, request, now)
             }
@@ -346,7 +348,13 @@ impl Core {
     }
 
     /// Puts a request behind those that wait, if the driver has credits for it.
-    fn queue_request(&mut self, who: FunctionId, tid: u32, request: FlowRequest, credits: u32) -> Result<(), Wrong> {
+    pub(super) fn queue_request(
+        &mut self,
+        who: FunctionId,
+        tid: u32,
+        request: FlowRequest,
+        credits: u32,
+    ) -> Result<(), Wrong> {
         let flow = self.flow_of(who, tid)?;
         flow.check_credits(tid, credits)?;
         flow.credits_held += credits;
@@ -413,6 +421,13 @@ impl Function {
                     self.memory.read(piece.address, to)?;
                     rest = behind;
                 }
+            }
+            Payload::Cut(cut) => {
+                let (header, data) = out.split_at_mut(HEADER_LENGTH);
+                header.copy_from_slice(&cut.0.0);
+                let (data, padding) = data.split_at_mut(cut.1.length());
+                padding.fill(0);
+                self.read_payload(&cut.1, data)?;
             }
         }
         Ok(())

@@ -3,17 +3,20 @@
 //! ```text
 //!   stream ──> Layout::measure ──> examine ──> verdict: ISCSI_HDR, (ISCSI_DATA), RX_ISCSI_DDP
 //!                                     └──> Pods::place ──> the computer's memory
+//!   burst from a work request ──> Burst::cut ──> PDUs
 //!   PDU from a work request ──> add_digests ──> stream
 //! ```
 //!
 //! Nothing is kept here but the page pods: a PDU is looked at once all of it has come, and it is no longer than
 //! [`PDU_BYTES_MAX`].
 
+mod burst;
 mod counters;
 mod pods;
 mod receive;
 mod transmit;
 
+pub use burst::Burst;
 pub use counters::IscsiCounters;
 pub use pods::{Pods, Target};
 pub use receive::{Layout, Measured, PDU_BYTES_MAX, Settings, examine};
