@@ -3,7 +3,7 @@
 use super::Core;
 use super::egress::{EgressKind, EgressQueue};
 use super::filters::{FILTERS_BASE, FILTERS_FUNCTION};
-use super::function::Function;
+use super::function::{ADDRESSES_MAX, Function};
 use super::ingress::{FreeListSetup, IngressQueue, IngressSetup};
 use super::profile::Limits;
 use crate::switch::{AddressError, Interface, InterfaceNumber, MacAddress, PortNumber, Switch};
@@ -16,8 +16,6 @@ pub(super) const TIDS: u32 = 8192;
 pub(super) const FLOW_CREDITS: u32 = 1024;
 /// Entries of an interface's table that spreads frames over queues.
 const RSS_ENTRIES: u16 = 64;
-/// Addresses of IPv6 that a function may have.
-const ADDRESSES_MAX: usize = 64;
 /// Filters, as the firmware tells of them.
 const FILTERS: u32 = crate::switch::FILTERS_MAX as u32;
 /// What the ports can do: 10 Gbit/s and 1 Gbit/s.
@@ -372,19 +370,6 @@ impl Core {
 }
 
 impl Function {
-    /// Takes an address of IPv6 that connections may have, or forgets it.
-    fn change_addresses(&mut self, command: ClipCommand) -> Answer<ClipCommand> {
-        let address = command.address.into();
-        if command.length.is_set(ClipLength::FREE) {
-            return if self.addresses.remove(&address) { Ok(command) } else { Err(ReturnCode::NoEntry) };
-        }
-        if self.addresses.len() >= ADDRESSES_MAX && !self.addresses.contains(&address) {
-            return Err(ReturnCode::NoMemory);
-        }
-        self.addresses.insert(address);
-        Ok(command)
-    }
-
     /// A number that neither an egress queue nor a free list has.
     fn free_egress_id(&self, limits: Limits) -> Option<u32> {
         let lists = self.ingress.values().filter(|queue| queue.free_list_id().is_some()).count();

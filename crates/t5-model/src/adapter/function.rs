@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 use t5_hal::dma::DmaMemory;
-use t5_hal::wire::{FunctionId, MAILBOX_BYTES, MailboxControl, MailboxOwner};
+use t5_hal::wire::{ClipCommand, ClipLength, FunctionId, MAILBOX_BYTES, MailboxControl, MailboxOwner, ReturnCode};
 
+/// Addresses of IPv6 that a function may have.
+pub(super) const ADDRESSES_MAX: usize = 64;
 /// Faults that are kept until somebody asks.
 const FAULTS_MAX: usize = 64;
 /// An entry of the table of next hops.
@@ -138,6 +140,19 @@ impl Function {
     /// When an interrupt is due.
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         self.ingress.values().filter_map(IngressQueue::poll_timeout).min()
+    }
+
+    /// Takes an address of IPv6 that connections may have, or forgets it.
+    pub(super) fn change_addresses(&mut self, command: ClipCommand) -> Result<ClipCommand, ReturnCode> {
+        let address = command.address.into();
+        if command.length.is_set(ClipLength::FREE) {
+            return if self.addresses.remove(&address) { Ok(command) } else { Err(ReturnCode::NoEntry) };
+        }
+        if self.addresses.len() >= ADDRESSES_MAX && !self.addresses.contains(&address) {
+            return Err(ReturnCode::NoMemory);
+        }
+        self.addresses.insert(address);
+        Ok(command)
     }
 
     /// Whether connections may have that address.

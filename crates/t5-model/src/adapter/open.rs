@@ -28,6 +28,12 @@ impl Core {
             .ok_or(Fault::NoConnection { tid })
     }
 
+    /// Whether a connection of a function is over and not forgotten yet.
+    pub(super) fn has_ended(&self, who: FunctionId, tid: u32) -> bool {
+        let flow = self.flows.get(tid as usize);
+        flow.is_some_and(|flow| flow.owner == who && matches!(flow.phase, Phase::Over))
+    }
+
     /// What TCP needs of the driver's options; the reason if the tables do not have it.
     fn tcp_config(&mut self, who: FunctionId, opt0: Opt0) -> Result<(InterfaceNumber, ConnectionConfig), CplStatus> {
         let number = InterfaceNumber::new((opt0.get(Opt0::SMAC_SEL) >> 1) as u8).ok_or(CplStatus::BadRoute)?;
@@ -255,8 +261,8 @@ impl Core {
 
     /// ABORT_REQ. One that crosses the word that the connection has ended has nothing left to abort, and is answered all the same.
     pub(super) fn abort(&mut self, who: FunctionId, tid: u32, command: u8, now: Duration) -> Result<(), Fault> {
-        let is_over = |flow: &&Flow| flow.owner == who && matches!(flow.phase, Phase::Over);
-        if let Some(iq) = self.flows.get(tid as usize).filter(is_over).map(|flow| flow.iq) {
+        if self.has_ended(who, tid) {
+            let iq = self.flows[tid as usize].iq;
             self.tell_aborted(who, iq, tid, CplStatus::AbortFailed, now);
             return Ok(());
         }

@@ -88,7 +88,8 @@ impl Core {
                 return false;
             }
         };
-        if let Err(wrong) = self.perform(who, kind, iq, &request, now) {
+        let done = self.perform(who, kind, iq, &request, now);
+        if let Err(wrong) = done.or_else(|wrong| self.excuse(who, wrong)) {
             let fault = match wrong {
                 Wrong::Fault(fault) => fault,
                 Wrong::Malformed => self.function(who).egress[&id].malformed(header(&request)),
@@ -111,6 +112,14 @@ impl Core {
             function.send(queue.iq, alone(&update), false, now);
         }
         true
+    }
+
+    /// What a driver asks of a connection that has ended, and whose end it cannot have read yet, comes to nothing and is no fault.
+    fn excuse(&self, who: FunctionId, wrong: Wrong) -> Result<(), Wrong> {
+        match &wrong {
+            Wrong::Fault(Fault::NoConnection { tid }) if self.has_ended(who, *tid) => Ok(()),
+            _ => Err(wrong),
+        }
     }
 
     /// Remembers a fault and has the firmware tell the driver.
