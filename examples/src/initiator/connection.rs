@@ -2,12 +2,14 @@
 
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use iscsi_runtime::url::Url;
 use iscsi_runtime::{
-    AdapterFunction, Authentication, Client, ClientConfig, Escalation, INITIATOR_NAME, Isid, Limits, Reconnection,
+    AdapterFunction, Authentication, Client, ClientConfig, Escalation, INITIATOR_NAME, Isid, Limits, Operation,
+    Reconnection,
 };
 use iscsi_session::{ChapAlgorithm, Credential, normalise_name};
 
@@ -128,12 +130,23 @@ impl Connection {
     /// # Errors
     /// As [`config`](Self::config) and [`adapter`](Self::adapter), or the login fails.
     pub fn connect(&self, url: &Url) -> Result<Session, Failure> {
-        let config = self.config(url)?;
-        let (model, client) = match self.adapter()? {
-            Some((model, function)) => (Some(model), Client::connect_through(function, config)),
-            None => (None, Client::connect(config)),
+        Ok(self.connect_all(&[url])?.pop().expect("there is a session for each URL"))
+    }
+
+    /// Logs in to the targets that `urls` name, once for each: at once, since an adapter that they go through has to know of them all.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), for any of them.
+    pub fn connect_all(&self, urls: &[&Url]) -> Result<Vec<Session>, Failure> {
+        let configs = urls.iter().map(|url| self.config(url)).collect::<Result<Vec<_>, _>>()?;
+        let (model, clients) = match self.adapter()? {
+            Some((model, function)) => (Some(Arc::new(model)), Client::connect_all_through(function, configs)),
+            None => (None, configs.into_iter().map(Client::connect).collect()),
         };
-        Ok(Session { client: client.wait().map_err(at(url))?, _model: model })
+        let session = |(client, url): (Operation<Client>, &&Url)| {
+            Ok(Session { client: client.wait().map_err(at(url))?, _model: model.clone() })
+        };
+        clients.into_iter().zip(urls).map(session).collect()
     }
 
     /// The adapter that reaches others in the place of the kernel's TCP, if there is to be one.
@@ -152,17 +165,6 @@ impl Connection {
                 "--port loopback: nobody outside this process is reached; it is for bench without URL",
             )),
         }
-    }
-
-    /// Refuses two disks at a time where there is one adapter for them.
-    ///
-    /// # Errors
-    /// There are more than one.
-    pub fn check_disks(&self, disks: usize) -> Result<(), Failure> {
-        if disks > 1 && self.port == Port::T5Model {
-            return Err(Failure::usage("--port t5-model: one disk at a time is reached over an adapter"));
-        }
-        Ok(())
     }
 
     /// Refuses `sessions` at a time where there are flags that are about one.
@@ -228,11 +230,11 @@ fn credential(
     }
 }
 
-/// A session, and the adapter that it goes through, which ends after it.
+/// A session, and the adapter that it goes through with others, which ends after the last of them.
 #[derive(Debug)]
 pub struct Session {
     client: Client,
-    _model: Option<Model>,
+    _model: Option<Arc<Model>>,
 }
 
 impl Deref for Session {

@@ -65,12 +65,16 @@ pub(super) fn copy(arguments: &Copy) -> Result<(), Failure> {
     {
         return Err(Failure::usage(format!("--offload copies between two disks of a target, and {file} is a file")));
     }
-    let source = Opened::open(from, connection)?;
-    let size = limited(*size, source.storage().size(), from)?;
-    let destination = match to {
-        Location::File(path) => Opened::File(FileStorage::create(path, size, source.as_file())?),
-        Location::Url(url) => Opened::Disk(DiskStorage::open(url, connection)?),
+    let wanted = |source: &Opened| limited(*size, source.storage().size(), from);
+    let (source, destination) = match to {
+        Location::File(path) => {
+            let source = Opened::open(from, connection)?;
+            let file = FileStorage::create(path, wanted(&source)?, source.as_file())?;
+            (source, Opened::File(file))
+        }
+        Location::Url(_) => Opened::open_both(from, to, connection)?,
     };
+    let size = wanted(&source)?;
     let room = destination.storage().size();
     if room < size {
         let (has, needs) = (show::size(room), show::size(size));
@@ -108,7 +112,7 @@ pub(super) fn copy(arguments: &Copy) -> Result<(), Failure> {
 pub(super) fn compare(arguments: &Compare) -> Result<(), Failure> {
     let Compare { one, other, size, connection } = arguments;
     check_sessions(&[one, other], connection)?;
-    let (left, right) = (Opened::open(one, connection)?, Opened::open(other, connection)?);
+    let (left, right) = Opened::open_both(one, other, connection)?;
     let sizes = [left.storage().size(), right.storage().size()];
     if let Some(size) = *size {
         limited(Some(size), sizes[0], one)?;
@@ -145,6 +149,17 @@ impl Opened {
         }
     }
 
+    /// The same for two, each of which may be either.
+    fn open_both(one: &Location, other: &Location, connection: &Connection) -> Result<(Self, Self), Failure> {
+        match (one, other) {
+            (Location::Url(one), Location::Url(other)) => {
+                let (one, other) = DiskStorage::open_both(one, other, connection)?;
+                Ok((Self::Disk(one), Self::Disk(other)))
+            }
+            _ => Ok((Self::open(one, connection)?, Self::open(other, connection)?)),
+        }
+    }
+
     fn storage(&self) -> &dyn Storage {
         match self {
             Self::File(file) => file,
@@ -169,7 +184,6 @@ impl Opened {
 /// Refuses flags that are about one session, if there are two.
 fn check_sessions(locations: &[&Location], connection: &Connection) -> Result<(), Failure> {
     let disks = locations.iter().filter(|location| matches!(location, Location::Url(_))).count();
-    connection.check_disks(disks)?;
     connection.check_sessions(disks)
 }
 

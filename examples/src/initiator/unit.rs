@@ -31,8 +31,17 @@ impl Unit {
     /// # Errors
     /// The URL names no logical unit, or the login fails.
     pub fn open(url: &Url, connection: &Connection) -> Result<Self, Failure> {
-        let lun = lun(url)?;
-        Ok(Self { client: connection.connect(url)?, lun })
+        Ok(Self::open_all(&[url], connection)?.pop().expect("there is a unit for each URL"))
+    }
+
+    /// Logs in to the targets of `urls`, once for each.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), for any of them.
+    pub fn open_all(urls: &[&Url], connection: &Connection) -> Result<Vec<Self>, Failure> {
+        let luns = urls.iter().map(|url| lun(url)).collect::<Result<Vec<_>, _>>()?;
+        let sessions = connection.connect_all(urls)?;
+        Ok(sessions.into_iter().zip(luns).map(|(client, lun)| Self { client, lun }).collect())
     }
 
     /// The unit as a disk that is ready.

@@ -39,7 +39,21 @@ impl DiskStorage {
     /// # Errors
     /// There is no session, or no disk.
     pub fn open(url: &Url, connection: &Connection) -> Result<Self, Failure> {
-        let unit = Unit::open(url, connection)?;
+        Self::of(Unit::open(url, connection)?, url)
+    }
+
+    /// The same for two, which may be reached over one adapter.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), for either.
+    pub fn open_both(one: &Url, other: &Url, connection: &Connection) -> Result<(Self, Self), Failure> {
+        let units: [Unit; 2] =
+            Unit::open_all(&[one, other], connection)?.try_into().expect("there is a unit for each URL");
+        let [unit, other_unit] = units;
+        Ok((Self::of(unit, one)?, Self::of(other_unit, other)?))
+    }
+
+    fn of(unit: Unit, url: &Url) -> Result<Self, Failure> {
         let disk = unit.disk().map_err(at(url))?;
         if !CHUNK_BYTES.is_multiple_of(disk.block_size() as usize) {
             let message =

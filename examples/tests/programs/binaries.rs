@@ -544,13 +544,11 @@ fn load_goes_through_the_firmware_of_an_adapter_in_software() {
 fn an_adapter_has_a_cable_and_a_cable_an_adapter() {
     let url = "iscsi://192.0.2.1/iqn.2026-01.a:b/0";
     let cable = ["--tap", "t5", "--address", "192.0.2.4/24"];
-    let adapter = [&["--port", "t5-model"][..], &cable].concat();
-    let cases: [(Vec<&str>, &str); 6] = [
+    let cases: [(Vec<&str>, &str); 5] = [
         (vec!["capacity", "--port", "t5-model", url], "add --tap NAME and --address IP/PREFIX"),
         (vec!["bench", "--port", "t5-model", url], "add --tap NAME and --address IP/PREFIX"),
         ([&["inquiry", url][..], &cable].concat(), "add --port t5-model"),
         (vec!["discover", "--port", "loopback", "iscsi://192.0.2.1"], "it is for bench without URL"),
-        ([&["compare", url, url][..], &adapter].concat(), "one disk at a time"),
         (vec!["bench", "--port", "loopback", "--threads", "2"], "--threads is for --port kernel"),
     ];
     for (words, expected) in cases {

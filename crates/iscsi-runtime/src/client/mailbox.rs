@@ -1,8 +1,8 @@
 //! Between the callers of a client and its session's thread.
 
-use super::seat::Table;
+use super::seat::{Seat, Table};
 use super::session::{Driver, Link};
-use super::{ClientError, Handle, sessions};
+use super::{ClientConfig, ClientError, Handle, sessions};
 use crate::network::Network;
 use futures_channel::oneshot;
 use iscsi_node::initiator::{Completion, Outcome, Request};
@@ -110,15 +110,33 @@ pub(super) struct MailboxDriver {
     leave: Option<Reply>,
 }
 
+/// Runs the sessions of several clients on one network, until the last has ended.
+pub(super) fn run(clients: Vec<(ClientConfig, MailboxDriver)>, network: Network) {
+    let endpoint = match network.open() {
+        Ok(endpoint) => RefCell::new(endpoint),
+        Err(error) => {
+            let error = ClientError::from(error);
+            return clients.into_iter().for_each(|(_, driver)| driver.finish(Err(error.clone())));
+        }
+    };
+    let table = Table::new(&endpoint, clients.len());
+    let clients = clients.into_iter().enumerate();
+    table.run(clients.map(|(index, (config, driver))| driver.run(config, table.seat(index))).collect());
+}
+
 impl MailboxDriver {
     pub(super) fn new(mailbox: Arc<Mailbox>, begun: oneshot::Sender<Result<Handle, ClientError>>) -> Self {
         let (commands, others) = (VecDeque::new(), VecDeque::new());
         Self { mailbox, begun: Some(begun), commands, others, open: Slab::new(), leave: None }
     }
 
-    /// Runs sessions until the last has ended; says to every caller why it ended.
-    pub(super) fn run(mut self, config: &super::ClientConfig, network: Network) {
-        let end = self.run_sessions(config, network);
+    /// Runs sessions, one after the other, until the last has ended; says to every caller why it ended.
+    async fn run(mut self, config: ClientConfig, seat: Seat<'_>) {
+        let end = sessions::run(&config, seat, &mut self).await;
+        self.finish(end);
+    }
+
+    fn finish(mut self, end: Result<(), ClientError>) {
         if let (Some(begun), Err(error)) = (self.begun.take(), &end) {
             drop(begun.send(Err(error.clone())));
         }
@@ -130,12 +148,6 @@ impl MailboxDriver {
             drop(reply.send(end.clone().map(|()| Outcome::Logout(LogoutResponseCode::Closed))));
         }
         self.mailbox.close(end.err());
-    }
-
-    fn run_sessions(&mut self, config: &super::ClientConfig, network: Network) -> Result<(), ClientError> {
-        let endpoint = RefCell::new(network.open()?);
-        let table = Table::new(&endpoint, 1);
-        table.run(vec![sessions::run(config, table.seat(0), self)]).pop().expect("one session was begun")
     }
 
     /// Empties the mailbox.

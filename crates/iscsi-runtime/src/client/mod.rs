@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 /// A session with one target. Clones share it; it ends when the last is dropped.
 ///
-/// It has a thread of its own. Its calls give [`Operation`]s, which work on any executor and in blocking code.
+/// It has a thread of its own, or shares one with others that share its adapter. Its calls give [`Operation`]s, which work on any executor and in blocking code.
 ///
 /// ```
 /// # use iscsi_runtime::{Disk, Server, Target};
@@ -85,28 +85,42 @@ impl Drop for Handle {
 impl Client {
     /// Connects and logs in.
     pub fn connect(config: ClientConfig) -> Operation<Self> {
-        Self::connect_over(Network::kernel, config)
+        Self::connect_over(Network::kernel, vec![config]).pop().expect("one session is begun")
     }
 
     /// The same over a function of an adapter in the place of the kernel's TCP. The session's thread has the function until it has ended.
     pub fn connect_through(function: AdapterFunction, config: ClientConfig) -> Operation<Self> {
-        Self::connect_over(|| Network::adapter(function), config)
+        Self::connect_all_through(function, vec![config]).pop().expect("one session is begun")
     }
 
-    fn connect_over(network: impl FnOnce() -> io::Result<Network>, config: ClientConfig) -> Operation<Self> {
-        let begun = network().map_err(ClientError::from).and_then(|network| Self::spawn(network, config));
-        Operation::new(async move {
-            let handle = begun?.await.map_err(|_| ClientError::Ended)??;
-            Ok(Self { handle: Arc::new(handle) })
-        })
+    /// The same for several sessions, one for each configuration: a function belongs to one thread, which runs them all. It has the function
+    /// until the last has ended.
+    pub fn connect_all_through(function: AdapterFunction, configs: Vec<ClientConfig>) -> Vec<Operation<Self>> {
+        Self::connect_over(|| Network::adapter(function), configs)
     }
 
-    fn spawn(network: Network, config: ClientConfig) -> Result<Begun, ClientError> {
-        let mailbox = Mailbox::new(network.waker());
-        let (begun, begins) = oneshot::channel();
-        let driver = MailboxDriver::new(mailbox, begun);
-        std::thread::Builder::new().name("iscsi-session".into()).spawn(move || driver.run(&config, network))?;
-        Ok(begins)
+    fn connect_over(network: impl FnOnce() -> io::Result<Network>, configs: Vec<ClientConfig>) -> Vec<Operation<Self>> {
+        let wanted = configs.len();
+        match network().map_err(ClientError::from).and_then(|network| Self::spawn(network, configs)) {
+            Ok(begun) => begun.into_iter().map(|begun| Operation::new(Self::begun(begun))).collect(),
+            Err(error) => (0..wanted).map(|_| Operation::new(std::future::ready(Err(error.clone())))).collect(),
+        }
+    }
+
+    async fn begun(begun: Begun) -> Result<Self, ClientError> {
+        let handle = begun.await.map_err(|_| ClientError::Ended)??;
+        Ok(Self { handle: Arc::new(handle) })
+    }
+
+    fn spawn(network: Network, configs: Vec<ClientConfig>) -> Result<Vec<Begun>, ClientError> {
+        let session = |config| {
+            let (begun, begins) = oneshot::channel();
+            ((config, MailboxDriver::new(Mailbox::new(network.waker()), begun)), begins)
+        };
+        let (sessions, begin): (Vec<_>, Vec<_>) = configs.into_iter().map(session).unzip();
+        let run = move || mailbox::run(sessions, network);
+        std::thread::Builder::new().name("iscsi-session".into()).spawn(run)?;
+        Ok(begin)
     }
 
     /// What was negotiated.

@@ -2,8 +2,8 @@
 
 use crate::world::*;
 use iscsi_runtime::{
-    AdapterFunction, Authentication, Client, ClientConfig, ClientError, Limits, PolicyError, Server, SessionLoop,
-    StartError, Target,
+    AdapterFunction, Authentication, Client, ClientConfig, ClientError, Limits, Operation, PolicyError, Server,
+    SessionLoop, StartError, Target,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -85,6 +85,27 @@ fn a_client_goes_through_the_adapter_to_hosts_behind_a_gateway() {
     client.logout().wait().unwrap();
     assert!(runner.adapter().iscsi_counters().digests_checked > 0);
     drop(server);
+}
+
+#[test]
+fn several_clients_share_a_function_and_each_ends_by_itself() {
+    let (runner, server, initiator) = start();
+    let nowhere = ClientConfig::new(PORTAL.to_string(), "iqn.2026-01.io.example:none");
+    let clients = Client::connect_all_through(initiator, vec![config(), nowhere, config()]);
+    let [one, none, other] = <[_; 3]>::try_from(clients).map_err(|_| "three").unwrap().map(Operation::wait);
+    assert!(matches!(none, Err(ClientError::Login { .. })), "{none:?}");
+    let (one, other) = (one.unwrap(), other.unwrap());
+    let disks = [&one, &other].map(|client| client.disk(0).wait().unwrap());
+    // Both have something under way at the same time.
+    let writes: Vec<_> = (0..64u64).map(|at| disks[at as usize % 2].write(at, vec![at as u8; 512].into())).collect();
+    writes.into_iter().for_each(|write| write.wait().unwrap());
+    one.logout().wait().unwrap();
+    assert!(disks[0].read(0, 1).wait().is_err());
+    let all: Vec<u8> = (0..64).flat_map(|at| [at; 512]).collect();
+    assert_eq!(disks[1].read(0, 64).wait().unwrap(), all);
+    other.logout().wait().unwrap();
+    server.shutdown(Duration::from_secs(5)).unwrap();
+    assert_eq!(FUNCTIONS.map(|function| runner.adapter().take_fault(function)), [None, None]);
 }
 
 #[test]
