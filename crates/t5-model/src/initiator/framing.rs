@@ -75,3 +75,58 @@ pub(crate) fn close(pdu: Pdu, settings: Settings, counted: &mut IscsiCounters, o
         counted.digests_inserted += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iscsi_pdu::{DataIn, NopOut};
+
+    const BOTH: Settings = Settings { header_digest: true, data_digest: true, page_size: 0 };
+
+    fn opened(bytes: &[u8], settings: Settings) -> (Taken, IscsiCounters) {
+        let Measured::Known(layout) = Layout::measure(bytes, settings) else { panic!("a PDU that can be measured") };
+        let mut counted = IscsiCounters::default();
+        (open(bytes.into(), layout, settings, &mut counted), counted)
+    }
+
+    fn closed(pdu: Pdu, settings: Settings) -> Vec<u8> {
+        let (mut bytes, mut counted) = (Vec::new(), IscsiCounters::default());
+        close(pdu, settings, &mut counted, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_goes_out_comes_in() {
+        let pdu = || Pdu::from(DataIn { data: vec![7; 501].into(), ..DataIn::default() });
+        for settings in [BOTH, Settings::default(), Settings { header_digest: false, ..BOTH }] {
+            let (taken, counted) = opened(&closed(pdu(), settings), settings);
+            assert!(matches!(taken, Taken::Frame(frame) if frame == pdu().encode()));
+            assert_eq!(counted.digests_wrong, 0);
+            let wanted = u64::from(settings.header_digest) + u64::from(settings.data_digest);
+            assert_eq!(counted.digests_checked, wanted);
+        }
+        let (taken, counted) = opened(&closed(NopOut::default().into(), BOTH), BOTH);
+        assert!(matches!(taken, Taken::Frame(_)));
+        assert_eq!(counted.digests_checked, 1, "no data, no digest of it");
+    }
+
+    #[test]
+    fn wrong_digests_are_found_and_counted() {
+        let good = closed(DataIn { data: vec![7; 501].into(), ..DataIn::default() }.into(), BOTH);
+        let spoiled = |at: usize| {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            opened(&bytes, BOTH)
+        };
+        for at in [20, 49] {
+            let (taken, counted) = spoiled(at);
+            assert!(matches!(taken, Taken::Broken), "byte {at} of the header or its digest");
+            assert_eq!((counted.digests_checked, counted.digests_wrong), (1, 1));
+        }
+        for at in [60, 553, 557] {
+            let (taken, counted) = spoiled(at);
+            assert!(matches!(taken, Taken::BadData(_)), "byte {at} of the data, its padding or its digest");
+            assert_eq!((counted.digests_checked, counted.digests_wrong), (2, 1));
+        }
+    }
+}

@@ -84,3 +84,89 @@ impl Task {
         Ok(ReturnCode::ScsiResponseError)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use t5_hal::wire::Piece;
+    use zerocopy::FromBytes;
+
+    const BASE: u64 = 0x1000;
+    const RESPONSE: u64 = BASE + 8192;
+
+    fn task(pieces: Pieces, response_bytes: usize) -> Task {
+        let (reply, response) = (WorkRequestReply::default(), (RESPONSE, response_bytes as u32));
+        Task { reply, iq: 0, pieces, response, _hold: None, deadline: None, verdict: None }
+    }
+
+    fn memory() -> DmaMemory {
+        DmaMemory::new(BASE, 4096, 8192)
+    }
+
+    fn all(memory: &DmaMemory) -> Vec<u8> {
+        let mut bytes = vec![0; memory.len()];
+        memory.read(BASE, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn result(response: ScsiResponseCode, status: u8, residual: Residual, sense: &[u8]) -> TaskResult {
+        let (sense, bidirectional_read_residual) = (Bytes::copy_from_slice(sense), Residual::None);
+        TaskResult { response, status, status_qualifier: 0, sense, residual, bidirectional_read_residual }
+    }
+
+    proptest! {
+        /// Pieces of any lengths, each behind a gap, and a part of the data that begins and ends anywhere.
+        #[test]
+        fn data_lies_in_its_pieces_and_nowhere_else(lengths in prop::collection::vec((0..400u32, 0..50u64), 1..8), offset in 0..900u32, length in 1..900usize) {
+            let mut at = BASE;
+            let pieces: Pieces = lengths.iter().map(|&(length, gap)| {
+                let address = at + gap;
+                at = address + u64::from(length);
+                Piece { address, length }
+            }).collect();
+            let places: Vec<u64> = pieces.iter().flat_map(|piece| (0..u64::from(piece.length)).map(|nth| piece.address + nth)).collect();
+            let data: Vec<u8> = (0..length).map(|at| at as u8 | 1).collect();
+            let memory = memory();
+            task(pieces, 0).place(offset, &data, &memory).unwrap();
+            let mut expected = vec![0; memory.len()];
+            for (place, byte) in places.iter().skip(offset as usize).zip(&data) {
+                expected[(place - BASE) as usize] = *byte;
+            }
+            prop_assert!(all(&memory) == expected);
+        }
+    }
+
+    #[test]
+    fn what_was_not_completed_at_the_target_says_nothing_more() {
+        let memory = memory();
+        let result = result(ScsiResponseCode::TargetFailure, 2, Residual::None, &[1; 18]);
+        assert_eq!(task(Pieces::new(), 512).conclude(&result, &memory), Ok(ReturnCode::ScsiTaskError));
+        assert!(all(&memory).iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_response_is_written_as_far_as_there_is_room() {
+        const HEADER: usize = size_of::<FcpResponse>();
+        let done = ScsiResponseCode::CompletedAtTarget;
+        let told = |residual, sense: &[u8], room: usize| {
+            let memory = memory();
+            let code = task(Pieces::new(), room).conclude(&result(done, 2, residual, sense), &memory).unwrap();
+            assert_eq!(code, ReturnCode::ScsiResponseError);
+            let bytes = all(&memory)[(RESPONSE - BASE) as usize..].to_vec();
+            assert!(bytes[room..].iter().all(|&byte| byte == 0), "nothing behind the room");
+            let (unit, rest) = FcpResponse::read_from_prefix(&bytes).unwrap();
+            let flag = |flag| unit.flags.is_set(flag);
+            let flags =
+                [FcpResponseFlags::UNDERRUN, FcpResponseFlags::OVERRUN, FcpResponseFlags::SENSE_VALID].map(flag);
+            (unit.status, unit.residual.get(), flags, rest[..unit.sense_length.get() as usize].to_vec())
+        };
+        assert_eq!(told(Residual::Underflow(7), &[9; 18], 512), (2, 7, [true, false, true], vec![9; 18]));
+        assert_eq!(told(Residual::Overflow(8), &[], 512), (2, 8, [false, true, false], vec![]));
+        assert_eq!(told(Residual::None, &[9; 18], HEADER + 5), (2, 0, [false, false, true], vec![9; 5]));
+        told(Residual::None, &[9; 18], 0);
+        let good = result(done, 0, Residual::None, &[]);
+        assert_eq!(task(Pieces::new(), 512).conclude(&good, &memory()), Ok(ReturnCode::Success));
+    }
+}

@@ -8,7 +8,7 @@ use t5_hal::driver::execute;
 use t5_hal::driver::initiator::*;
 use t5_hal::registers::{KDOORBELL, MY_PF};
 use t5_hal::wire::*;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 const DESCRIPTORS: u16 = 64;
 /// Where the ring of the hostile queue is: at the end of the memory for rings, which nobody else has come to.
@@ -173,4 +173,119 @@ fn a_command_whose_data_is_outside_the_memory_fails_alone() {
         assert_eq!(world.completed(id).data, world.disk[3 * BLOCK..7 * BLOCK]);
     }
     assert_eq!(world.adapter.take_fault(FunctionId::physical(4)), None);
+}
+
+/// What the firmware has answered in a queue of its own: the name of each request, and the code.
+struct Answers {
+    iq: u16,
+    address: u64,
+}
+
+impl Answers {
+    fn new(world: &World) -> Self {
+        let address = world.memory.buffers() - RING_BYTES - 64 * 64;
+        let mut ask = IqCommand::request(Access::EXEC_WRITE, FunctionId::physical(5).to_wire());
+        ask.length = ask.length.with_bit(AllocLength::ALLOC, true).with_bit(AllocLength::START, true);
+        ask.flags = IqFlags::new().with(IqFlags::IQESIZE, 2);
+        (ask.size, ask.address) = (64.into(), address.into());
+        let start = Instant::now();
+        Self { iq: execute(world.initiator.bus(), &ask, &mut || start).unwrap().iq.get(), address }
+    }
+
+    fn all(&self, world: &World) -> Vec<(u64, Option<ReturnCode>)> {
+        let entries = (0..64u64).map(|at| {
+            let mut bytes = [0; INGRESS_ENTRY_BYTES];
+            world.memory.read(self.address + at * INGRESS_ENTRY_BYTES as u64, &mut bytes).unwrap();
+            IngressEntry::read_from_bytes(&bytes).unwrap()
+        });
+        let told = entries.take_while(|entry| entry.kind.is_set(EntryType::GEN));
+        told.map(|entry| match Reply::decode(&entry.message) {
+            Ok((Reply::Fw6Msg(message), _)) => {
+                let reply = WorkRequestReply::read_from_bytes(&message.data).unwrap();
+                (reply.cookie.get(), reply.code())
+            }
+            other => panic!("an answer of the firmware, not {other:?}"),
+        })
+        .collect()
+    }
+}
+
+#[test]
+fn commands_with_less_room_or_more_data_than_they_may_have_are_refused() {
+    let mut world = World::new();
+    let node = world.node();
+    let session = world.session(&SessionRequest::new(node, TARGET, PORTAL));
+    let (mut queue, answers) = (Queue::new(&world), Answers::new(&world));
+    let mut ask = |world: &mut World, cookie: u64, flow: u32, count: u32, list: u32| {
+        let header = ScsiTransfer {
+            op: WorkRequestOp::of(WorkRequestOpcode::ScsiRead, size_of::<FcpCommand>() as u32),
+            flow: WorkRequestFlow::new().with(WorkRequestFlow::FLOWID, flow),
+            cookie: cookie.into(),
+            iq: answers.iq.into(),
+            transfer_count: count.into(),
+            ..ScsiTransfer::default()
+        };
+        let blocks = (count as usize / BLOCK).min(1 << 12);
+        let unit = FcpCommand { cdb: read(0, blocks).cdb, length: count.into(), ..FcpCommand::default() };
+        let mut pieces = Vec::new();
+        UlpList::encode(&[Piece { address: world.memory.end() - (2 << 20), length: list }], &mut pieces);
+        queue.send(world, &[header.as_bytes(), unit.as_bytes(), &pieces].concat());
+        world.turns(400);
+    };
+    ask(&mut world, 1, 0, 4096, 4095);
+    ask(&mut world, 2, 0, (1 << 20) + 512, 2 << 20);
+    ask(&mut world, 3, 7, 4096, 4096);
+    ask(&mut world, 4, 0, 4096, 4096);
+    ask(&mut world, 5, 0, 1 << 20, 1 << 20);
+    let (refused, well) = (Some(ReturnCode::Invalid), Some(ReturnCode::Success));
+    let expected = [(1, refused), (2, refused), (3, Some(ReturnCode::NoDevice)), (4, well), (5, well)];
+    assert_eq!(answers.all(&world), expected);
+    let id = world.initiator.read(session, &read(3, 4), 2048).unwrap();
+    assert_eq!(world.completed(id).data, world.disk[3 * BLOCK..7 * BLOCK]);
+}
+
+#[test]
+fn an_abort_of_all_ends_every_command_of_its_session_and_none_of_another() {
+    let mut world = World::new();
+    let node = world.node();
+    let sessions = [0; 2].map(|_| world.session(&SessionRequest::new(node, TARGET, PORTAL)));
+    let (mut queue, answers) = (Queue::new(&world), Answers::new(&world));
+    world.held = Some(Default::default());
+    let [first, second] = [0, 8].map(|lba| world.initiator.read(sessions[0], &read(lba, 8), 4096).unwrap());
+    let other = world.initiator.read(sessions[1], &read(16, 8), 4096).unwrap();
+    world.turns(100);
+    let abort = ScsiAbort {
+        op: WorkRequestOp::of(WorkRequestOpcode::ScsiAbort, 0),
+        cookie: 9.into(),
+        iq: answers.iq.into(),
+        flags: ScsiAbortFlags::new().with_bit(ScsiAbortFlags::CHK_ALL_IO, true),
+        ..ScsiAbort::default()
+    };
+    queue.send(&world, abort.as_bytes());
+    world.turns(200);
+    world.release();
+    let mut ends = std::collections::HashMap::new();
+    while ends.len() < 3 {
+        if let InitiatorEvent::Completed { command, completion } = world.wait() {
+            ends.insert(command, completion.code);
+        }
+    }
+    let aborted = ReturnCode::ScsiAborted;
+    assert_eq!([first, second, other].map(|id| ends[&id]), [aborted, aborted, ReturnCode::Success]);
+    assert_eq!(answers.all(&world), [(9, Some(ReturnCode::Success))]);
+}
+
+#[test]
+fn nodes_and_sessions_are_few() {
+    let mut world = World::new();
+    let node = world.node();
+    for number in 1..9 {
+        let request = world.initiator.add_node(&format!("iqn.2026-01.test:{number}"), "", FoiscsiIsid::new()).unwrap();
+        let result = world.done(request);
+        assert_eq!(result.is_ok(), number < 8, "{number}: {result:?}");
+    }
+    let full = Err((FoiscsiState::Failed, ReturnCode::NoMemory));
+    let wanted = SessionRequest::new(node, TARGET, PORTAL);
+    (0..64).for_each(|_| _ = world.session(&wanted));
+    assert_eq!(world.log_in(&wanted), full);
 }

@@ -46,6 +46,12 @@ fn what_is_read_is_where_it_should_be_and_nowhere_else() {
             (world.adapter.take_fault(FunctionId::physical(4)), world.adapter.take_fault(FunctionId::physical(5))),
             (None, None)
         );
+        let counted = world.adapter.iscsi_counters();
+        assert_eq!(
+            (counted.digests_checked > 5, counted.digests_inserted > 5),
+            (digests, digests),
+            "as was agreed upon"
+        );
     }
 }
 

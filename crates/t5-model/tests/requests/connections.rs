@@ -212,6 +212,11 @@ fn a_burst_whose_data_is_not_there_ends_the_connection_and_one_that_is_none_does
     let none = burst(&guest, tid, memory.buffers() + (256 << 10), 10_000, 508);
     guest.send_next(0, &none);
     assert!(matches!(guest.fault(), Some(Fault::WorkRequest { queue: which, .. }) if which == queue));
+    // One byte more than the list has.
+    let mut longer = burst(&guest, tid, memory.buffers() + (256 << 10), 10_000, 4096);
+    longer[28..32].copy_from_slice(&10_049u32.to_be_bytes());
+    guest.send_next(0, &longer);
+    assert!(matches!(guest.fault(), Some(Fault::WorkRequest { queue: which, .. }) if which == queue));
     guest.send_next(0, &burst(&guest, tid, memory.end() - 5000, 10_000, 4096));
     go_on(&mut peer);
     assert!(matches!(guest.fault(), Some(Fault::Memory(_))));
