@@ -50,19 +50,35 @@ fn events(driver: &mut FirmwareInitiator<Fake>) -> Vec<InitiatorEvent> {
 
 /// A session of flow 5 and number 9.
 fn online(driver: &mut FirmwareInitiator<Fake>) -> RequestId {
+    let (session, device) = told_of_device(driver, 5);
+    assert_eq!(events(driver), [InitiatorEvent::Online { session, device: Box::new(device) }]);
+    session
+}
+
+/// A session of number 9 that the firmware says to stand, with a device of that flow.
+fn told_of_device(driver: &mut FirmwareInitiator<Fake>, flow: u32) -> (RequestId, RemoteDevice) {
     let session = driver.log_in(&SessionRequest::new(1, "iqn.x", "10.0.0.1:3260".parse().unwrap())).unwrap();
     let request = only(driver);
     let device = RemoteDevice {
         op: WorkRequestOp::of(WorkRequestOpcode::RemoteDevice, 0),
         cookie: WorkRequestReply::to(&request).cookie,
-        device_flow: 5.into(),
+        device_flow: flow.into(),
         ..RemoteDevice::default()
     };
     let (front, rest) = device.as_bytes().split_at(32);
     driver.bus().say_with(message(front), rest);
     answer(driver, &request, ReturnCode::Success, &[(2, FoiscsiState::Online.to_wire()), (11, 9)]);
-    assert_eq!(events(driver), [InitiatorEvent::Online { session, device: Box::new(device) }]);
-    session
+    (session, device)
+}
+
+/// Work requests name a flow by 20 bits.
+#[test]
+fn a_session_with_a_device_that_no_request_can_name_has_failed() {
+    let mut driver = driver();
+    let (session, _) = told_of_device(&mut driver, 1 << 20);
+    let (state, code) = (FoiscsiState::Failed, ReturnCode::Protocol);
+    assert_eq!(events(&mut driver), [InitiatorEvent::Ended { session, state, code }]);
+    assert!(driver.command(session, &ScsiRequest::default()).is_err());
 }
 
 #[test]

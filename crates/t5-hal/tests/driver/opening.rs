@@ -176,7 +176,8 @@ fn a_passive_open_answers_the_syn() {
             .with(SynHeaderLengths::ETH_HDR_LEN, 14)
             .with(SynHeaderLengths::IP_HDR_LEN, 20)
             .with(SynHeaderLengths::TCP_HDR_LEN, 20),
-        tos_stid: TosId::new().with(TosId::ID, listener),
+        tos_stid: TosId::new().with(TosId::ID, listener).with(TosId::TOS, 0x2b),
+        tcp_window_scale: 7,
         tcp_flags: TcpOptionFlags::new().with_bit(TcpOptionFlags::SACK, true),
         ..PassAcceptReq::default()
     };
@@ -187,6 +188,8 @@ fn a_passive_open_answers_the_syn() {
     assert!(matches!(decode(&requests[0]), Request::L2tWriteReq(hop) if hop.destination_mac == PEER_MAC));
     let Request::PassAcceptRpl(accept) = decode(&requests[1]) else { panic!("an answer, not {requests:?}") };
     assert!(accept.opt2.is_set(Opt2::SACK_EN) && !accept.opt2.is_set(Opt2::TSTAMPS_EN));
+    assert!(accept.opt2.is_set(Opt2::WND_SCALE_EN) && accept.opt0.is_set(Opt0::TCAM_BYPASS));
+    assert_eq!(accept.opt0.get(Opt0::DSCP), 0x2b >> 2);
     assert_eq!(driver.poll_event(), None, "it is not established");
 
     driver.bus().say(PassEstablish {
@@ -198,6 +201,18 @@ fn a_passive_open_answers_the_syn() {
     driver.poll(Instant::now());
     assert_eq!(driver.poll_event(), Some(DriverEvent::Accepted { listener, connection: TID }));
     assert_eq!(driver.addresses(TID), Some(("10.0.0.1:3260".parse().unwrap(), "10.0.0.2:40000".parse().unwrap())));
+
+    // Another, with other options.
+    let (opcode_tid, tcp_flags) = (ReplyOpcode::PassAcceptReq.of(TID + 1), TcpOptionFlags::new());
+    let tcp_flags = tcp_flags.with_bit(TcpOptionFlags::TSTAMP, true);
+    let other = PassAcceptReq { opcode_tid, tcp_flags, tcp_window_scale: 0, ..syn };
+    driver.bus().say_with(other, &[&ethernet[..], &ip, &tcp].concat());
+    driver.poll(Instant::now());
+    let Request::PassAcceptRpl(accept) = decode(driver.bus().take_requests().last().unwrap()) else {
+        panic!("an answer")
+    };
+    let options = [Opt2::TSTAMPS_EN, Opt2::SACK_EN, Opt2::WND_SCALE_EN].map(|bit| accept.opt2.is_set(bit));
+    assert_eq!(options, [true, false, false]);
 
     // A SYN for nobody, and one without an end, are refused; one of a connection that cannot be is not answered.
     let nowhere = PassAcceptReq { opcode_tid: ReplyOpcode::PassAcceptReq.of(0xff_ffff), ..syn };
