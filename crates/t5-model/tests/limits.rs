@@ -1,5 +1,6 @@
 //! What one function takes it takes from itself: the others get what they had, whatever its driver asks for.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use t5_hal::Bus;
@@ -8,6 +9,8 @@ use t5_hal::driver::{Driver, DriverConfig, DriverError, DriverEvent, OffloadMode
 use t5_hal::registers::UserDoorbell;
 use t5_hal::wire::*;
 use t5_model::adapter::{Adapter, Fault, FunctionBus};
+use t5_model::switch::{MacAddress, PortNumber};
+use t5_model::tcp::{Connection, ConnectionConfig, LinkHeader, Tuple, checksum};
 
 const HOSTILE: FunctionId = FunctionId::physical(4);
 const VICTIM: FunctionId = FunctionId::physical(5);
@@ -121,4 +124,39 @@ fn doorbells_that_nobody_hears_are_bounded() {
     while adapter.poll() {}
     assert_eq!(adapter.waiting_doorbells(HOSTILE), 0);
     assert_eq!(adapter.take_fault(HOSTILE), Some(Fault::Doorbells), "those that were lost are told");
+}
+
+/// SYNs that a driver is asked about and does not answer.
+#[test]
+fn connections_that_wait_for_a_drivers_word_are_few() {
+    for function in [HOSTILE, FunctionId::virtual_of(0, 1)] {
+        let adapter = adapter();
+        let mut asked = driver(&adapter, function);
+        asked.listen("10.0.0.1:80".parse().unwrap(), OffloadMode::Ulp).unwrap();
+        asked.poll(Instant::now());
+        let link = LinkHeader {
+            destination: MacAddress(asked.adapter().mac),
+            source: MacAddress([2, 0, 0, 0, 0, 9]),
+            vlan_tag: None,
+            ipv6: false,
+        };
+        let config = ConnectionConfig {
+            link,
+            mtu_bytes: 1500,
+            receive_bytes: 0,
+            send_bytes: 0,
+            nagle: false,
+            keep_alive: false,
+            seed: 1,
+        };
+        for port in 1..3000 {
+            let tuple = Tuple { local: SocketAddr::from(([10, 0, 0, 9], port)), peer: "10.0.0.1:80".parse().unwrap() };
+            let mut syn =
+                Connection::connect(config, tuple, Duration::ZERO).unwrap().poll_transmit(Duration::ZERO).unwrap();
+            checksum::fill(&mut syn[14..]);
+            adapter.handle_wire(PortNumber::of(0), syn);
+        }
+        let most = if function.is_virtual() { 8 } else { 512 };
+        assert_eq!(adapter.connections(), most, "{function}");
+    }
 }

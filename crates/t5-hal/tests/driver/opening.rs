@@ -159,6 +159,40 @@ fn what_a_rule_says_is_in_the_messages() {
     assert_eq!(change.reply_control.get(ReplyControl::QUEUENO), RSS_QUEUE + 1);
 }
 
+/// The flow is told how much data a segment carries: what headers of IPv6 and time stamps take is no data.
+#[test]
+fn the_segment_size_is_without_headers_and_time_stamps() {
+    let ethernet = |kind: [u8; 2]| [&MAC[..], &PEER_MAC, &kind].concat();
+    let four = [&[0x45; 1][..], &[0; 11], &[10, 0, 0, 2], &[10, 0, 0, 1]].concat();
+    let six = [&[0x60; 1][..], &[0; 7], &[0xfd; 16], &[0xfe; 16]].concat();
+    let tcp = [&40000u16.to_be_bytes()[..], &3260u16.to_be_bytes(), &[0; 16]].concat();
+    let mss = |ip: &[u8], kind, timestamps| {
+        let mut driver = driver();
+        let listener = driver.listen("0.0.0.0:3260".parse().unwrap(), OffloadMode::Ulp).unwrap();
+        let tos_stid = TosId::new().with(TosId::ID, listener);
+        let header_lengths = SynHeaderLengths::new()
+            .with(SynHeaderLengths::ETH_HDR_LEN, 14)
+            .with(SynHeaderLengths::IP_HDR_LEN, ip.len() as u32)
+            .with(SynHeaderLengths::TCP_HDR_LEN, 20);
+        let opcode_tid = ReplyOpcode::PassAcceptReq.of(TID);
+        let syn = PassAcceptReq { opcode_tid, header_lengths, tos_stid, ..PassAcceptReq::default() };
+        driver.bus().say_with(syn, &[&ethernet(kind)[..], ip, &tcp].concat());
+        let tcp_options = EstablishOptions::new().with(EstablishOptions::MSS_IDX, 8);
+        let tcp_options = tcp_options.with_bit(EstablishOptions::TSTAMP, timestamps);
+        let opcode_tid = ReplyOpcode::PassEstablish.of(TID);
+        driver.bus().say(PassEstablish { opcode_tid, tos_stid, tcp_options, ..PassEstablish::default() });
+        driver.poll(Instant::now());
+        let requests = driver.bus().take_requests();
+        let flow = requests.iter().find(|request| request[0] == WorkRequestOpcode::FlowC.to_wire()).expect("a flow");
+        let pairs: Vec<_> = flow[8..].chunks(8).map(|pair| (pair[0], pair[4..].to_vec())).collect();
+        let at = pairs.iter().position(|(name, _)| *name == FlowParameterName::Mss.to_wire()).unwrap();
+        u32::from_be_bytes(pairs[at].1[..].try_into().unwrap())
+    };
+    let (ipv4, ipv6) = ([8, 0], [0x86, 0xdd]);
+    assert_eq!((mss(&four, ipv4, false), mss(&four, ipv4, true)), (1460, 1448));
+    assert_eq!((mss(&six, ipv6, false), mss(&six, ipv6, true)), (1440, 1428));
+}
+
 #[test]
 fn a_passive_open_answers_the_syn() {
     let mut driver = driver();

@@ -119,6 +119,37 @@ fn asked(adapter: &Arc<Adapter>, guest: &Hostile) -> (Driver<FunctionBus>, u32) 
     (peer, request.opcode_tid.get(OpcodeTid::TID))
 }
 
+#[test]
+fn a_connection_sends_in_the_vlan_of_its_next_hop() {
+    for (vlan, tag) in [(0xfff, None), (5, Some([0, 5])), (0x6005, Some([0x60, 5]))] {
+        let adapter = adapter();
+        let guest = Hostile::new(&adapter);
+        let row = u32::from(ViId::from_value(guest.vi).get(ViId::VIN));
+        let params = SmtParams::new().with(SmtParams::IDX, row);
+        guest.request(SmtWriteReq { params, source_mac0: guest.mac, ..SmtWriteReq::new(0, 0) });
+        guest.request(L2tWriteReq { destination_mac: NOBODY, vlan: vlan.into(), ..L2tWriteReq::new(0, 0) });
+        guest.request(ActOpenReq { opt0: guest.options(), ..guest.open_request() });
+        let syn = on_wire(&adapter).pop().expect("a SYN");
+        let seen = (syn[12..14] == [0x81, 0]).then(|| [syn[14], syn[15]]);
+        assert_eq!((&syn[..6], &syn[6..12], seen), (&NOBODY[..], &guest.mac[..], tag));
+    }
+}
+
+/// Whoever has a queue for frames speaks for its interface; without one the adapter answers.
+#[test]
+fn a_syn_that_nobody_listens_for_is_the_hosts_if_there_is_one() {
+    let adapter = adapter();
+    let guest = Hostile::new(&adapter);
+    give_buffers(&guest);
+    let mut peer = victim(&adapter);
+    let (local, to) = ("10.0.0.9:2000".parse().unwrap(), "10.0.0.8:81".parse().unwrap());
+    peer.connect(OpenTarget { local, peer: to, peer_mac: guest.mac, mode: OffloadMode::Ulp }).unwrap();
+    go_on(&mut peer);
+    assert_eq!(peer.poll_event(), None, "nobody has refused it");
+    let frames = frames::frames_of(&guest);
+    assert_eq!((frames.len(), &frames[0].1[34..38]), (1, &[2000u16.to_be_bytes(), 81u16.to_be_bytes()].concat()[..]));
+}
+
 fn go_on(driver: &mut Driver<FunctionBus>) {
     (0..100).for_each(|_| driver.poll(Instant::now()));
 }

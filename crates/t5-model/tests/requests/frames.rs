@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn frames_of(guest: &Hostile) -> Vec<(u32, Vec<u8>)> {
+pub(super) fn frames_of(guest: &Hostile) -> Vec<(u32, Vec<u8>)> {
     let all = messages(guest).into_iter();
     let frames = all.filter_map(|(reply, frame)| match reply {
         Reply::RxPkt(message) => Some((message.l2info.get(), frame)),
