@@ -383,6 +383,84 @@ fn filters_pass_drop_and_switch_and_count() {
     assert_eq!(switch.filter(6), None);
 }
 
+/// Each field of a key: a frame that has it is dropped, and one that differs in it alone is not.
+#[test]
+fn each_field_of_a_filter_decides() {
+    let mut switch = Switch::default();
+    let (from, to) = (open(&mut switch, 0), open(&mut switch, 1));
+    let plain = tcp(0, 1, 80);
+    let changed = |at: usize, to: &[u8]| {
+        let mut frame = plain.clone();
+        frame[at..at + to.len()].copy_from_slice(to);
+        frame
+    };
+    let tagged = |vlan: u8| [&plain[..12], &[0x81, 0, 0, vlan], &plain[12..]].concat();
+    // The packet begins at byte 14.
+    let (fragment, udp, other_tos) = (changed(20, &[0x20, 0]), changed(23, &[17]), changed(15, &[4]));
+    let (from_elsewhere, to_elsewhere) = (changed(26, &[10, 1]), changed(30, &[10, 1]));
+    let (from_port, to_port) = (changed(34, &[1]), changed(36, &[1]));
+    let none = FilterKey::default;
+    let cases = [
+        ("tagged", FilterKey { tagged: Some(true), ..none() }, tagged(5), plain.clone()),
+        ("untagged", FilterKey { tagged: Some(false), ..none() }, plain.clone(), tagged(5)),
+        ("vlan", FilterKey { vlan: Masked::exactly(5), ..none() }, tagged(5), tagged(6)),
+        ("ethertype", FilterKey { ethertype: Masked::exactly(0x800), ..none() }, plain.clone(), changed(12, &[8, 6])),
+        ("protocol", FilterKey { protocol: Masked::exactly(6), ..none() }, plain.clone(), udp),
+        ("tos", FilterKey { tos: Masked::exactly(4), ..none() }, other_tos, plain.clone()),
+        ("fragment", FilterKey { fragment: Some(true), ..none() }, fragment.clone(), plain.clone()),
+        ("no fragment", FilterKey { fragment: Some(false), ..none() }, plain.clone(), fragment),
+        ("version", FilterKey { ip_version: Some(4), ..none() }, plain.clone(), changed(12, &[8, 6])),
+        ("local", FilterKey { local_address: Masked::exactly(0x0a00_0001), ..none() }, plain.clone(), to_elsewhere),
+        (
+            "foreign",
+            FilterKey { foreign_address: Masked::exactly(0x0a00_0000), ..none() },
+            plain.clone(),
+            from_elsewhere,
+        ),
+        ("local port", FilterKey { local_port: Masked::exactly(80), ..none() }, plain.clone(), to_port),
+        ("foreign port", FilterKey { foreign_port: Masked::exactly(0x4e21), ..none() }, plain.clone(), from_port),
+    ];
+    let mut dropped = |key: FilterKey, path: Path, frame: &[u8]| {
+        let counts = Count::default();
+        switch.set_filter(0, Some(Filter { key, action: FilterAction::Drop, counts: true, hits: counts }));
+        let delivery = match path {
+            Path::Wire => switch.receive(PortNumber::of(0), frame),
+            _ => switch.transmit(from, path, Origin::Owner, frame).unwrap(),
+        };
+        let hits = switch.filter(0).unwrap().hits;
+        assert_eq!(hits.frames == 1, delivery.copies.is_empty(), "what is dropped is counted");
+        delivery.copies.is_empty()
+    };
+    for (name, key, with, without) in cases {
+        assert!(dropped(key, Path::Switched, &with), "{name}");
+        assert!(!dropped(key, Path::Switched, &without), "{name}: another");
+    }
+    // Where a frame comes in, for whom, and how it was found.
+    for (name, key, other) in [
+        (
+            "port",
+            FilterKey { port: Some(PortNumber::of(0)), ..none() },
+            FilterKey { port: Some(PortNumber::of(1)), ..none() },
+        ),
+        ("loopback", FilterKey { loopback: Some(true), ..none() }, FilterKey { loopback: Some(false), ..none() }),
+        (
+            "match",
+            FilterKey { matched: Some(Match::ExactUnicast), ..none() },
+            FilterKey { matched: Some(Match::Broadcast), ..none() },
+        ),
+        (
+            "receivers",
+            FilterKey { receivers: Some(InterfaceSet::of(to)), ..none() },
+            FilterKey { receivers: Some(InterfaceSet::of(from)), ..none() },
+        ),
+    ] {
+        assert!(dropped(key, Path::Switched, &plain), "{name}");
+        assert!(!dropped(other, Path::Switched, &plain), "{name}: another");
+    }
+    let wire = FilterKey { loopback: Some(false), ..none() };
+    assert!(dropped(wire, Path::Wire, &changed(6, &address(9).0)));
+}
+
 #[test]
 fn copies_for_many_that_a_filter_sends_out_leave_once() {
     let mut switch = Switch::default();

@@ -14,6 +14,7 @@ use std::time::Instant;
 use t5_hal::Bus;
 use t5_hal::dma::DmaMemory;
 use t5_hal::driver::{Driver, DriverEvent, OffloadMode, OpenTarget};
+use t5_hal::registers::*;
 use t5_hal::wire::*;
 use t5_model::adapter::{Adapter, Fault, FunctionBus};
 use t5_model::switch::{InterfaceNumber, PortNumber, VlanList};
@@ -171,4 +172,43 @@ fn the_first_who_says_hello_is_in_charge_until_it_says_bye() {
     command(&first, &ByeCommand::request(Access::WRITE, 0)).unwrap();
     assert_eq!(master(&second), (5, true));
     assert_eq!(refusal(&first, &LdstCommand::request(Access::READ, 0)), Some(ReturnCode::NotImplemented));
+}
+
+#[test]
+fn registers_tell_where_page_pods_are_and_how_long_pages() {
+    let adapter = adapter();
+    for function in [HOSTILE, VICTIM] {
+        let bus = adapter.function(function, Arc::new(DmaMemory::new(0, 4096, 4096)));
+        let asked = |name| {
+            let mut ask = ParamsCommand::request(Access::READ, function.to_wire());
+            ask.parameters[0].name = ParameterName::function(name);
+            command(&bus, &ask).unwrap().parameters[0].value.get()
+        };
+        let (begin, last) = (asked(FunctionParameter::IscsiStart), asked(FunctionParameter::IscsiEnd));
+        let read = |offset| bus.read_register(offset);
+        assert_eq!((read(ULP_RX_ISCSI_LLIMIT), read(ULP_RX_ISCSI_ULIMIT)), (begin, last + 1));
+        let pods = (last + 1 - begin) / POD_BYTES;
+        assert_eq!(TagFormat::from_mask(read(ULP_RX_ISCSI_TAGMASK)), Some(TagFormat::for_pods(pods)));
+        assert_eq!(read(ULP_RX_ISCSI_PSZ), 0x0402_0100, "4, 8, 16 and 64 KiB");
+        bus.write_register(ULP_RX_ISCSI_PSZ, 0x0402_0101);
+        assert_eq!(read(ULP_RX_ISCSI_PSZ), 0x0402_0101, "each function has sizes of its own");
+    }
+}
+
+/// A work request of one descriptor that is written whole rings for itself.
+#[test]
+fn a_descriptor_that_is_written_rings() {
+    let adapter = adapter();
+    let guest = Hostile::new(&adapter);
+    let pages = [SGE_HOST_PAGE_SIZE, SGE_EGRESS_QUEUES_PER_PAGE].map(|offset| guest.bus.read_register(offset));
+    let layout = DoorbellLayout::from_registers(pages[0], pages[1], HOSTILE.pf());
+    let (queue, ring) = guest.egress[1];
+    let mut descriptor = [0; 64];
+    let request = L2tWriteReq::new(0, 0);
+    descriptor[..size_of::<L2tWriteReq>()].copy_from_slice(request.as_bytes());
+    guest.bus.memory().write(ring, &descriptor).unwrap();
+    guest.bus.write_descriptor(layout.doorbell(queue).offset(UserDoorbell::DESCRIPTOR), &descriptor);
+    guest.bus.poll();
+    assert!(matches!(last(&guest), Reply::L2tWriteRpl(_)));
+    assert_eq!(guest.fault(), None);
 }
