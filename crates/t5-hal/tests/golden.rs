@@ -94,17 +94,35 @@ fn offload_tx_data() {
     assert_eq!(request.as_bytes(), hex("0b200030 00034504 00000034 20000840"));
 }
 
+/// The end of a PDU of the vectors.
+fn end_of_pdu() -> RxIscsiDdp {
+    RxIscsiDdp {
+        opcode_tid: ReplyOpcode::RxIscsiDdp.of(0x345),
+        length: 4152.into(),
+        sequence: 0x2000.into(),
+        next_sequence: 0x3038.into(),
+        data_digest: 0xaa36_918a.into(),
+        verdict: DdpVerdict::new().with_bit(DdpVerdict::PLACED, true).with(DdpVerdict::ULP_MODE, 2),
+        ..RxIscsiDdp::default()
+    }
+}
+
 #[test]
 fn iscsi_hdr_and_rx_iscsi_ddp() {
-    let (reply, _) = Reply::decode(&hex("33000345 10340034 00002000 00000000")).unwrap();
-    let Reply::IscsiHdr(header) = reply else { panic!("an ISCSI_HDR, not {reply:?}") };
-    assert_eq!(header.pdu_length.get(IscsiHdrLength::LEN), 4148);
-    assert_eq!((header.length.get(), header.sequence.get()), (52, 0x2000));
+    let header = IscsiHdr {
+        opcode_tid: ReplyOpcode::IscsiHdr.of(0x345),
+        pdu_length: IscsiHdrLength::new().with(IscsiHdrLength::LEN, 4148),
+        length: 52.into(),
+        sequence: 0x2000.into(),
+        ..IscsiHdr::default()
+    };
+    let golden = hex("33000345 10340034 00002000 00000000");
+    assert_eq!(header.as_bytes(), golden);
+    assert_eq!(Reply::decode(&golden), Ok((header.into(), &[][..])));
 
-    let (reply, _) = Reply::decode(&hex("49000345 00001038 00002000 00003038 aa36918a 20010000")).unwrap();
-    let Reply::RxIscsiDdp(end) = reply else { panic!("an RX_ISCSI_DDP, not {reply:?}") };
-    assert_eq!((end.length.get(), end.next_sequence.get(), end.data_digest.get()), (4152, 0x3038, 0xaa36_918a));
-    assert_eq!(end.verdict, DdpVerdict::new().with_bit(DdpVerdict::PLACED, true).with(DdpVerdict::ULP_MODE, 2));
+    let golden = hex("49000345 00001038 00002000 00003038 aa36918a 20010000");
+    assert_eq!(end_of_pdu().as_bytes(), golden);
+    assert_eq!(Reply::decode(&golden), Ok((end_of_pdu().into(), &[][..])));
 }
 
 #[test]
@@ -132,6 +150,13 @@ fn ulp_mem_io_with_a_page_pod() {
 fn ingress_entry() {
     let golden = hex("49000007 00000000 49000345 00001038 00002000 00003038 aa36918a 20010000
          00000000 00000000 00000000 00000000 00000000 00000000 90000000 00000000");
+    let mut made = IngressEntry {
+        header: RssHeader { opcode: ReplyOpcode::RxIscsiDdp.to_wire(), queue: 7.into(), ..RssHeader::default() },
+        kind: EntryType::new().with_bit(EntryType::GEN, true).with(EntryType::TYPE, EntryKind::Cpl.to_wire()),
+        ..IngressEntry::default()
+    };
+    made.message[..size_of::<RxIscsiDdp>()].copy_from_slice(end_of_pdu().as_bytes());
+    assert_eq!(made.as_bytes(), golden);
     let (entry, rest) = IngressEntry::split_from(&golden).unwrap();
     assert!(rest.is_empty());
     assert_eq!((entry.header.opcode, entry.header.queue.get()), (ReplyOpcode::RxIscsiDdp.to_wire(), 7));

@@ -68,15 +68,20 @@ pub(super) fn begin_task(
         deadline: (request.timeout > 0).then(|| at + Duration::from_secs(request.timeout.into())),
         verdict: None,
     };
-    let attribute = match unit.attribute & 7 {
+    let attribute = attribute_of(&unit);
+    let command = Command { lun: LunField(unit.lun), cdb: unit.cdb, attribute, data, ..Command::default() };
+    session.submit(at, task, command, &function.memory);
+    Ok(Ok(None))
+}
+
+/// The task attribute of a command, by the codes of FCP.
+const fn attribute_of(unit: &FcpCommand) -> TaskAttribute {
+    match unit.attribute & 7 {
         1 => TaskAttribute::HeadOfQueue,
         2 => TaskAttribute::Ordered,
         4 => TaskAttribute::Aca,
         _ => TaskAttribute::Simple,
-    };
-    let command = Command { lun: LunField(unit.lun), cdb: unit.cdb, attribute, data, ..Command::default() };
-    session.submit(at, task, command, &function.memory);
-    Ok(Ok(None))
+    }
 }
 
 /// The first bytes of a list, which may be longer: where they are until the command ends, if they are in one piece and can be frozen; else a copy.
@@ -106,4 +111,16 @@ pub(super) fn abort_tasks(function: &mut Function, request: &ScsiAbort, reply: W
     let cookie = (!all).then(|| request.task_cookie.get());
     session.abort(at, reply, request.iq.get(), cookie, &function.memory);
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_those_of_fcp() {
+        use TaskAttribute::{Aca, HeadOfQueue, Ordered, Simple};
+        let attributes = (0..6).map(|attribute| attribute_of(&FcpCommand { attribute, ..FcpCommand::default() }));
+        assert_eq!(attributes.collect::<Vec<_>>(), [Simple, HeadOfQueue, Ordered, Simple, Aca, Simple]);
+    }
 }
