@@ -33,7 +33,13 @@ pub fn header(header: &Header, ahs: &[u8]) -> [u8; DIGEST_LENGTH] {
 /// The digest of a data segment and of the zeros that pad it.
 #[must_use]
 pub fn data(data: &[u8]) -> [u8; DIGEST_LENGTH] {
-    to_wire(extend(crc32c(data), &[0; 3][..padding(data.len())]))
+    padded(data, &[0; 3][..padding(data.len())])
+}
+
+/// The digest of a data segment and of the bytes that pad it, whatever they are: as they came.
+#[must_use]
+pub fn padded(data: &[u8], padding: &[u8]) -> [u8; DIGEST_LENGTH] {
+    to_wire(extend(crc32c(data), padding))
 }
 
 /// RFC 7143 13.1-4: the coefficient of x^31 stands in bit 7 of the first byte; the CRC's bits are reflected, so its lowest byte comes first.

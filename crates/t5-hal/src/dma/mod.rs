@@ -1,18 +1,20 @@
 //! Memory that a driver and its adapter reach at the same time.
 //!
 //! ```text
-//!   base                 buffers                     end      addresses on the bus
-//!   | rings: words only  | buffers: can be frozen    |
+//!   base                 buffers                     end                 addresses on the bus
+//!   | rings: words only  | buffers: can be frozen    |   ...   | mapped |
 //! ```
 //!
 //! Every access is made of atomic words, so that no side can break the other's program, whatever it writes and when. A part of the
 //! buffers can be *frozen*: as long as it is, it is a slice that nobody writes, and is handed on without a copy. Who tries to
-//! write there is refused.
+//! write there is refused. The other way round, payload that is elsewhere in the computer can be *mapped*: as long as it is, the adapter reads it at
+//! an address of its own.
 
 mod bulk;
 mod frozen;
 mod heap;
 mod leases;
+mod mapped;
 #[cfg(feature = "vfio")]
 mod pages;
 #[cfg(test)]
@@ -21,10 +23,12 @@ mod words;
 
 pub use frozen::GRANULE_BYTES;
 pub use heap::{BLOCK_BYTES_MAX, Block, Heap};
+pub use mapped::Mapping;
 #[cfg(feature = "vfio")]
 pub use pages::Pages;
 
 use leases::Leases;
+use mapped::{FIRST_ADDRESS, Slots};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use zerocopy::FromZeros;
@@ -104,6 +108,7 @@ pub struct DmaMemory {
     /// First byte that can be frozen, counted from the base.
     buffers_at: usize,
     leases: Leases,
+    mapped: Slots,
 }
 
 impl DmaMemory {
@@ -118,11 +123,14 @@ impl DmaMemory {
             base.is_multiple_of(4096) && ring_bytes.is_multiple_of(4096) && buffer_bytes.is_multiple_of(4096),
             "memory is made of pages"
         );
-        assert!(base.checked_add(bytes as u64).is_some(), "the end is an address");
+        assert!(
+            base.checked_add(bytes as u64).is_some_and(|end| end <= FIRST_ADDRESS),
+            "the end is an address, and none of what is mapped"
+        );
         let words =
             <[AtomicU64]>::new_box_zeroed_with_elems(bytes / 8).expect("there is memory for what is configured");
         let leases = Leases::new(buffer_bytes / GRANULE_BYTES);
-        Self { words: Words::Heap(words), base, buffers_at: ring_bytes, leases }
+        Self { words: Words::Heap(words), base, buffers_at: ring_bytes, leases, mapped: Slots::new() }
     }
 
     /// Memory at `base` on the bus that a device reaches by itself: half of it for rings, half for buffers. None of it can be frozen, as a
@@ -135,7 +143,7 @@ impl DmaMemory {
     pub fn of_pages(base: u64, pages: Pages) -> Self {
         let bytes = pages.bytes();
         assert!(base.is_multiple_of(4096) && base.checked_add(bytes as u64).is_some(), "memory is made of pages");
-        Self { words: Words::Pages(pages), base, buffers_at: bytes / 2, leases: Leases::new(0) }
+        Self { words: Words::Pages(pages), base, buffers_at: bytes / 2, leases: Leases::new(0), mapped: Slots::none() }
     }
 
     /// How long it is, in bytes.
@@ -163,13 +171,15 @@ impl DmaMemory {
         self.base + self.words.len() as u64 * 8
     }
 
-    /// Copies out of the memory.
+    /// Copies out of the memory, or of what is [mapped](Self::map).
     ///
     /// # Errors
     /// Some of it is outside: nothing was copied.
     pub fn read(&self, address: u64, out: &mut [u8]) -> Result<(), DmaFault> {
-        let at = self.offset(address, out.len())?;
-        words::read(&self.words, at, out);
+        match self.offset(address, out.len()) {
+            Ok(at) => words::read(&self.words, at, out),
+            Err(outside) => out.copy_from_slice(&self.mapped(address, out.len()).ok_or(outside)?),
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What a driver knows of one connection.
 
 use super::Offload;
-use crate::dma::{Block, Heap};
+use crate::dma::{Block, Heap, Mapping};
 use bytes::{Bytes, BytesMut};
 use iscsi_pdu::{Frame, Header};
 use iscsi_transport::{Digests, PortError, PortErrorKind, Received};
@@ -48,7 +48,7 @@ pub(super) struct InFlight {
     /// Where its payload was copied to.
     pub(super) block: Option<Block>,
     /// Payload that the adapter reads where it is.
-    pub(super) _payload: Option<Bytes>,
+    pub(super) _payload: Option<Mapping>,
 }
 
 /// A PDU of which the header has come.
@@ -175,7 +175,7 @@ impl Connection {
 
     /// Takes credits for a work request, and says whether the adapter is to give them back when it is done: whenever it is
     /// `wanted`, and when half of all are out.
-    pub(super) fn spend(&mut self, credits: u32, wanted: bool, block: Option<Block>, payload: Option<Bytes>) -> bool {
+    pub(super) fn spend(&mut self, credits: u32, wanted: bool, block: Option<Block>, payload: Option<Mapping>) -> bool {
         self.credits -= credits;
         self.in_flight.push_back(InFlight { credits, block, _payload: payload });
         self.credits_unasked += credits;

@@ -3,13 +3,13 @@
 use super::connection::{Connection, Outgoing, State};
 use super::{AHS_BYTES_MAX, Driver, OffloadMode, PODS_OF_PLACE_MAX, SEGMENT_BYTES_MAX, WAITING_MAX};
 use crate::bus::Bus;
-use crate::dma::{Block, DmaMemory, Heap};
+use crate::dma::{Block, DmaMemory, Heap, Mapping};
 use crate::queue::WORK_REQUEST_BYTES_MAX;
 use crate::wire::*;
-use bytes::Bytes;
 use iscsi_pdu::{Frame, HEADER_LENGTH, padding};
 use iscsi_transport::{Digests, Flush, PortError, PortErrorKind};
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::Instant;
 use zerocopy::IntoBytes;
 
@@ -369,7 +369,7 @@ fn pdu_flags(digests: Digests) -> TxDataFlags {
 struct Body {
     pieces: [Option<Piece>; PDU_PIECES_MAX],
     block: Option<Block>,
-    payload: Option<Bytes>,
+    payload: Option<Mapping>,
 }
 
 /// A list of pieces as it is sent.
@@ -386,19 +386,19 @@ impl std::ops::Deref for List {
 }
 
 impl Body {
-    /// Puts a PDU where the adapter can fetch it; its data stays where it is if that is in the memory. Not if there is no block.
-    fn place(&mut self, frame: &Frame, pad: &[u8], memory: &DmaMemory, heap: &mut Heap) -> bool {
-        let located = memory.locate(&frame.data).filter(|_| !frame.data.is_empty());
+    /// Puts a PDU where the adapter can fetch it; its data stays where it is if it can be mapped. Not if there is no block.
+    fn place(&mut self, frame: &Frame, pad: &[u8], memory: &Arc<DmaMemory>, heap: &mut Heap) -> bool {
+        let mapping = memory.map(&frame.data);
         let front = HEADER_LENGTH + frame.ahs.len();
-        let data: &[u8] = if located.is_some() { &[] } else { &frame.data };
+        let data: &[u8] = if mapping.is_some() { &[] } else { &frame.data };
         let Some(block) = heap.allocate(front + data.len() + pad.len()) else { return false };
         let at = block.address();
         memory.write_parts(at, &[&frame.header.0, &frame.ahs, data, pad]).expect("a block is in the memory");
-        if let Some(address) = located {
+        if let Some(mapping) = mapping {
             self.add(at, front as u32);
-            self.add(address, frame.data.len() as u32);
+            self.add(mapping.address(), frame.data.len() as u32);
             self.add(at + front as u64, pad.len() as u32);
-            self.payload = Some(frame.data.clone());
+            self.payload = Some(mapping);
         } else {
             self.add(at, (front + data.len() + pad.len()) as u32);
         }

@@ -268,7 +268,7 @@ impl Core {
 
     /// Sends what a session has to send, as far as there is room; says whether there may be more.
     fn send_of_session(&mut self, tid: u32, number: u32, now: Duration) -> bool {
-        let mut bytes = std::mem::take(&mut self.session_scratch);
+        let mut outgoing = std::mem::take(&mut self.outgoing);
         let mut left = BURST;
         while left > 0 {
             let way = self.way_of(tid);
@@ -280,14 +280,16 @@ impl Core {
             let function = self.functions[flow.owner].as_mut().expect("a connection has a function");
             let Some(session) = function.initiator.sessions.get_mut(number as usize) else { break };
             let Some(pdu) = session.poll_transmit() else { break };
-            close(pdu, session.settings, &mut self.counted, &mut bytes);
-            let passed = matches!(way, Way::Inside(other_end) if self.pass(tid, other_end, &bytes, now));
+            close(pdu, session.settings, &mut self.counted, &mut outgoing);
+            let pdu = outgoing.pdu();
+            let passed = matches!(way, Way::Inside(other_end) if self.pass(tid, other_end, pdu, now));
             if !passed && let Some(tcp) = &mut self.flows[tid as usize].tcp {
-                tcp.send(&bytes);
+                tcp.send_all(pdu.parts());
             }
             left -= 1;
         }
-        self.session_scratch = bytes;
+        outgoing.release();
+        self.outgoing = outgoing;
         left == 0
     }
 

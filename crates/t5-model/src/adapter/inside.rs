@@ -13,11 +13,10 @@ use super::Core;
 use super::flow::{Flow, Phase};
 use super::ingress::IngressQueue;
 use super::pump::{Arrival, give_pdu};
-use super::requests::PAYLOAD_BYTES_MAX;
-use crate::iscsi::{Layout, Measured};
+use crate::iscsi::{Layout, Measured, PDU_BYTES_MAX, WirePdu};
 use crate::switch::IpHeader;
 use crate::tcp::Tuple;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 
 /// Header of TCP, in bytes.
@@ -89,7 +88,7 @@ impl Core {
     }
 
     /// Gives a PDU to the driver or the session of the other end. False if it is none, or the switch would not bring it there: nothing has happened.
-    pub(super) fn pass(&mut self, from: u32, to: u32, pdu: &[u8], now: Duration) -> bool {
+    pub(super) fn pass(&mut self, from: u32, to: u32, pdu: WirePdu<'_>, now: Duration) -> bool {
         let Some((sender, receiver)) = self.flows.get2_mut(from as usize, to as usize) else { return false };
         let (session, settings) = (receiver.session(), receiver.settings());
         let (Some(ours), Some(theirs)) = (&mut sender.tcp, &mut receiver.tcp) else { return false };
@@ -99,32 +98,33 @@ impl Core {
             Some(Some(session)) => session.settings,
             Some(None) => return false,
         };
-        let layout = match Layout::measure(pdu, settings) {
-            Measured::Known(layout) if layout.total_bytes == pdu.len() => layout,
-            _ => return false,
-        };
+        // The other end has to see the same parts.
+        if Layout::measure(pdu.head, settings) != Measured::Known(pdu.layout()) {
+            return false;
+        }
+        let length = pdu.length();
         let (link, tuple) = (ours.link(), &sender.tuple);
         let ethernet = link.ethernet();
         let ip_header_bytes = if link.ipv6 { 40 } else { 20 };
-        let frame_bytes = ethernet.length + ip_header_bytes + TCP_HEADER_BYTES + pdu.len();
+        let frame_bytes = ethernet.length + ip_header_bytes + TCP_HEADER_BYTES + length;
         let ip = IpHeader::of_segment(tuple.local, tuple.peer);
         if !self.switch.pass(sender.interface, receiver.interface, &ethernet, &ip, frame_bytes) {
             return false;
         }
         match session {
             None => {
-                let arrival = Arrival { tid: to, iq: receiver.iq, settings, sequence: theirs.rcv_nxt(), layout };
+                let arrival = Arrival { tid: to, iq: receiver.iq, settings, sequence: theirs.rcv_nxt() };
                 give_pdu(function, &mut self.counted, arrival, pdu, now);
-                receiver.unacknowledged_bytes += pdu.len() as u32;
+                receiver.unacknowledged_bytes += length as u32;
             }
             Some(session) => {
-                let taken =
-                    crate::initiator::open(copy_of(pdu, &mut self.session_pdu), layout, settings, &mut self.counted);
+                let data = pdu.kept.cloned().unwrap_or_else(|| copy_of(pdu.data, &mut self.session_data));
+                let taken = crate::initiator::open(pdu, data, settings, &mut self.counted);
                 let session = &mut function.initiator.sessions[session as usize];
                 session.handle(self.epoch + now, taken, &function.memory);
             }
         }
-        ours.pass(theirs, pdu.len());
+        ours.pass(theirs, length);
         self.counted.passed_pdus += 1;
         if session.is_some() {
             self.make_ready(to);
@@ -134,10 +134,10 @@ impl Core {
 }
 
 /// A copy in memory that is used again, from its beginning, once nothing holds any of it.
-fn copy_of(pdu: &[u8], memory: &mut BytesMut) -> BytesMut {
-    if !memory.try_reclaim(PAYLOAD_BYTES_MAX) {
-        *memory = BytesMut::with_capacity(PAYLOAD_BYTES_MAX);
+fn copy_of(data: &[u8], memory: &mut BytesMut) -> Bytes {
+    if !memory.try_reclaim(PDU_BYTES_MAX) {
+        *memory = BytesMut::with_capacity(PDU_BYTES_MAX);
     }
-    memory.extend_from_slice(pdu);
-    memory.split()
+    memory.extend_from_slice(data);
+    memory.split().freeze()
 }

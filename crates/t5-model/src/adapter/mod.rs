@@ -39,7 +39,7 @@ pub use bus::FunctionBus;
 pub use fault::Fault;
 pub use functions::functions;
 
-use crate::iscsi::IscsiCounters;
+use crate::iscsi::{IscsiCounters, Outgoing, PDU_BYTES_MAX};
 use crate::switch::{EthernetHeader, InterfaceNumber, InterfaceSet, MacAddress, PORTS, PortNumber, Switch};
 use crate::tcp::{Tuple, checksum};
 use bytes::BytesMut;
@@ -47,10 +47,8 @@ use doorbells::{Doorbell, Doorbells};
 use flow::Flow;
 use function::Function;
 use functions::{Attached, PerFunction};
-use iscsi_pdu::digest::DIGEST_LENGTH;
 use parking_lot::{Mutex, MutexGuard};
 use profile::Grant;
-use requests::PAYLOAD_BYTES_MAX;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -105,8 +103,8 @@ struct Core {
     /// Empty lists and buffers that are used again.
     heard: Vec<Doorbell>,
     scratch: Box<[u8]>,
-    session_scratch: Vec<u8>,
-    session_pdu: BytesMut,
+    outgoing: Outgoing,
+    session_data: BytesMut,
     random: fastrand::Rng,
     /// The time of the clock's beginning, for what counts in another way. Only differences of it are looked at.
     epoch: Instant,
@@ -133,9 +131,9 @@ impl Adapter {
             counted: IscsiCounters::default(),
             copied_bytes: 0,
             heard: Vec::new(),
-            scratch: vec![0; PAYLOAD_BYTES_MAX + 2 * DIGEST_LENGTH].into(),
-            session_scratch: Vec::new(),
-            session_pdu: BytesMut::new(),
+            scratch: vec![0; PDU_BYTES_MAX].into(),
+            outgoing: Outgoing::default(),
+            session_data: BytesMut::new(),
             random: fastrand::Rng::with_seed(seed),
             epoch: Instant::now(),
         };

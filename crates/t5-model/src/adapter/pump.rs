@@ -7,7 +7,7 @@ use super::flow::{Phase, Request};
 use super::frames::FRAMES_MAX;
 use super::function::Function;
 use super::inside::Way;
-use crate::iscsi::{IscsiCounters, Layout, Measured, Settings, add_digests, examine};
+use crate::iscsi::{IscsiCounters, Layout, Measured, Outgoing, Settings, WirePdu, examine};
 use crate::tcp::{Event, Loss};
 use iscsi_pdu::HEADER_LENGTH;
 use iscsi_pdu::digest::DIGEST_LENGTH;
@@ -125,27 +125,42 @@ impl Core {
         let flow = &mut self.flows[tid as usize];
         let tcp = flow.tcp.as_mut().expect("a connection that runs has TCP");
         let Some(Request::Send { payload, flags, .. }) = flow.requests.front() else { return Ok(false) };
-        let length = payload.length();
-        let room_wanted = length + 2 * DIGEST_LENGTH;
-        if other_end.is_none() && tcp.send_room() < room_wanted {
+        if other_end.is_none() && tcp.send_room() < payload.length() + 2 * DIGEST_LENGTH {
             return Ok(false);
         }
+        let flags = *flags;
         let function = self.functions[flow.owner].as_ref().expect("a connection has a function");
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let room = &mut scratch[..room_wanted];
-        let (header, data) = (flags.is_set(TxDataFlags::ULP_HCRC), flags.is_set(TxDataFlags::ULP_DCRC));
-        let read = function.read_payload(payload, &mut room[DIGEST_LENGTH..][..length]);
-        let sent = read.and_then(|()| {
-            let (bytes, digests) =
-                if header || data { add_digests(room, header, data)? } else { (&room[DIGEST_LENGTH..][..length], 0) };
-            let passed = other_end.is_some_and(|other_end| self.pass(tid, other_end, bytes, now));
-            let tcp = self.flows[tid as usize].tcp.as_mut().expect("a connection that runs has TCP");
-            let sent = passed || tcp.send_room() >= bytes.len() && tcp.send(bytes) == bytes.len();
-            self.counted.digests_inserted += if sent { digests } else { 0 };
-            Ok(sent)
-        });
-        self.scratch = scratch;
+        let mut outgoing = std::mem::take(&mut self.outgoing);
+        let fetched = function.fetch_payload(payload, &mut outgoing);
+        let sent = fetched.and_then(|()| self.send_outgoing(tid, other_end, &mut outgoing, flags, now));
+        outgoing.release();
+        self.outgoing = outgoing;
         sent
+    }
+
+    /// Puts the digests into what was fetched, and sends it. False if there is no room.
+    fn send_outgoing(
+        &mut self,
+        tid: u32,
+        other_end: Option<u32>,
+        outgoing: &mut Outgoing,
+        flags: TxDataFlags,
+        now: Duration,
+    ) -> Result<bool, Fault> {
+        let (header, data) = (flags.is_set(TxDataFlags::ULP_HCRC), flags.is_set(TxDataFlags::ULP_DCRC));
+        let mut digests = 0;
+        let mut is_pdu = false;
+        if header || data {
+            (digests, is_pdu) = (outgoing.add_digests(header, data)?, true);
+        } else if other_end.is_some() {
+            is_pdu = outgoing.add_digests(false, false).is_ok();
+        }
+        let pdu = outgoing.pdu();
+        let passed = is_pdu && other_end.is_some_and(|other_end| self.pass(tid, other_end, pdu, now));
+        let tcp = self.flows[tid as usize].tcp.as_mut().expect("a connection that runs has TCP");
+        let sent = passed || tcp.send_all(pdu.parts());
+        self.counted.digests_inserted += if sent { digests } else { 0 };
+        Ok(sent)
     }
 
     /// Tells the driver which of its work requests are done.
@@ -228,7 +243,7 @@ impl Core {
                 return false;
             }
         };
-        let arrival = Arrival { tid, iq: flow.iq, settings, sequence: tcp.rcv_nxt(), layout };
+        let arrival = Arrival { tid, iq: flow.iq, settings, sequence: tcp.rcv_nxt() };
         let copy = &mut self.scratch[..layout.total_bytes];
         if tcp.received().len() < layout.total_bytes {
             // It goes around the end of the ring.
@@ -239,7 +254,7 @@ impl Core {
             _ => copy,
         };
         let function = self.functions[flow.owner].as_mut().expect("a connection has a function");
-        give_pdu(function, &mut self.counted, arrival, pdu, now);
+        give_pdu(function, &mut self.counted, arrival, WirePdu::cut(pdu, layout), now);
         tcp.consume_any(layout.total_bytes);
         flow.unacknowledged_bytes += layout.total_bytes as u32;
         true
@@ -374,18 +389,18 @@ pub(super) struct Arrival {
     pub(super) settings: Settings,
     /// The sequence number of its first byte.
     pub(super) sequence: u32,
-    pub(super) layout: Layout,
 }
 
 /// Looks at a PDU that has come, places its payload, and tells the driver.
 pub(super) fn give_pdu(
     function: &mut Function,
     counted: &mut IscsiCounters,
-    Arrival { tid, iq, settings, sequence, layout }: Arrival,
-    pdu: &[u8],
+    Arrival { tid, iq, settings, sequence }: Arrival,
+    pdu: WirePdu<'_>,
     now: Duration,
 ) {
-    let (verdict, digest) = examine(pdu, layout, settings, tid, &function.pods, &function.memory);
+    let (verdict, digest) = examine(pdu, settings, tid, &function.pods, &function.memory);
+    let layout = pdu.layout();
     counted.count_received(layout, settings, verdict);
     let header = IscsiHdr {
         opcode_tid: ReplyOpcode::IscsiHdr.of(tid),
@@ -396,11 +411,10 @@ pub(super) fn give_pdu(
         sequence: sequence.into(),
         ..IscsiHdr::default()
     };
-    let (head, rest) = pdu.split_at(layout.header_bytes);
-    function.send(iq, [header.as_bytes(), head], true, now);
+    function.send(iq, [header.as_bytes(), pdu.head], true, now);
     if layout.data_bytes > 0 && !verdict.is_set(DdpVerdict::PLACED) && !verdict.is_set(DdpVerdict::HDRCRC_ERR) {
         let at = sequence.wrapping_add(layout.header_bytes as u32);
-        send_data(function, iq, tid, at, &rest[..layout.data_bytes], now);
+        send_data(function, iq, tid, at, pdu.data, now);
     }
     let end = RxIscsiDdp {
         opcode_tid: ReplyOpcode::RxIscsiDdp.of(tid),

@@ -8,6 +8,7 @@ use super::flow::{Payload, Request as FlowRequest};
 use super::foiscsi::is_for_initiator;
 use super::function::{Function, Listener, NextHop, socket};
 use super::limits::{COPIED_BYTES_A_TURN, REQUESTS_A_TURN};
+use crate::iscsi::Outgoing;
 use crate::switch::{MacAddress, Origin, Path};
 use iscsi_pdu::HEADER_LENGTH;
 use smallvec::SmallVec;
@@ -419,6 +420,28 @@ pub(super) fn payload(immediate: usize, rest: &[u8]) -> Result<Payload, WireErro
 }
 
 impl Function {
+    /// Fetches what a request sends. Data that the driver has mapped, which is the second piece of a PDU, is not copied.
+    pub(super) fn fetch_payload(&self, payload: &Payload, out: &mut Outgoing) -> Result<(), Fault> {
+        if let Payload::Pieces(pieces) = payload
+            && let [first, second, rest @ ..] = &pieces[..]
+            && let Some(data) = self.memory.mapped(second.address, second.length as usize)
+        {
+            let (head, tail) = out.begin(data);
+            self.read_pieces(std::slice::from_ref(first), head)?;
+            return self.read_pieces(rest, tail);
+        }
+        self.read_payload(payload, out.begin_copy(payload.length()))
+    }
+
+    fn read_pieces(&self, pieces: &[Piece], out: &mut Vec<u8>) -> Result<(), Fault> {
+        for piece in pieces {
+            let at = out.len();
+            out.resize(at + piece.length as usize, 0);
+            self.memory.read(piece.address, &mut out[at..])?;
+        }
+        Ok(())
+    }
+
     /// Reads the bytes of a request, as many as it has.
     pub(super) fn read_payload(&self, payload: &Payload, out: &mut [u8]) -> Result<(), Fault> {
         match payload {

@@ -84,12 +84,12 @@ const fn attribute_of(unit: &FcpCommand) -> TaskAttribute {
     }
 }
 
-/// The first bytes of a list, which may be longer: where they are until the command ends, if they are in one piece and can be frozen; else a copy.
+/// The first bytes of a list, which may be longer: where they are until the command ends, if they are in one piece that is mapped or can be frozen; else a copy.
 fn data_of(memory: &Arc<DmaMemory>, payload: &Payload, length: usize) -> Result<Bytes, Wrong> {
     let Payload::Pieces(pieces) = payload else { return Ok(Bytes::new()) };
     if let Some(first) = pieces.first()
         && first.length as usize >= length
-        && let Some(lent) = memory.freeze(first.address, length)
+        && let Some(lent) = memory.mapped(first.address, length).or_else(|| memory.freeze(first.address, length))
     {
         return Ok(lent);
     }

@@ -1,8 +1,8 @@
 //! PDUs in a TCP connection: whole ones come out of it and go into it, with the digests that were agreed upon.
 
-use crate::iscsi::{IscsiCounters, Layout, Measured, Settings};
+use crate::iscsi::{IscsiCounters, Layout, Measured, Outgoing, Settings, WirePdu};
 use crate::tcp::Connection;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use iscsi_pdu::digest::{self, DIGEST_LENGTH};
 use iscsi_pdu::{Frame, HEADER_LENGTH, Header, Pdu, padding};
 
@@ -32,14 +32,15 @@ pub(crate) fn take(tcp: &mut Connection, settings: Settings, counted: &mut Iscsi
     let mut pdu = BytesMut::zeroed(layout.total_bytes);
     tcp.peek(&mut pdu);
     tcp.consume_any(layout.total_bytes);
-    Some(open(pdu, layout, settings, counted))
+    let pdu = pdu.freeze();
+    let data = pdu.slice(layout.header_bytes..layout.header_bytes + layout.data_bytes);
+    Some(open(WirePdu::cut(&pdu, layout), data, settings, counted))
 }
 
-/// Takes a whole PDU apart, and counts its digests.
-pub(crate) fn open(pdu: BytesMut, layout: Layout, settings: Settings, counted: &mut IscsiCounters) -> Taken {
+/// Takes a whole PDU apart, and counts its digests. Its data comes once more, to be kept.
+pub(crate) fn open(pdu: WirePdu<'_>, data: Bytes, settings: Settings, counted: &mut IscsiCounters) -> Taken {
     let digest_bytes = if settings.header_digest { DIGEST_LENGTH } else { 0 };
-    let (head, rest) = pdu.split_at(layout.header_bytes);
-    let (head, header_digest) = head.split_at(layout.header_bytes - digest_bytes);
+    let (head, header_digest) = pdu.head.split_at(pdu.head.len() - digest_bytes);
     counted.digests_checked += u64::from(settings.header_digest);
     if settings.header_digest && digest::of(head) != header_digest {
         counted.digests_wrong += 1;
@@ -48,30 +49,30 @@ pub(crate) fn open(pdu: BytesMut, layout: Layout, settings: Settings, counted: &
     let (header, ahs) = head.split_at(HEADER_LENGTH);
     let header = Header(header.try_into().expect("a header has 48 bytes"));
     let ahs = ahs.into();
-    let (padded, data_digest) = rest.split_at(layout.data_bytes + padding(layout.data_bytes));
+    let (padding, data_digest) = pdu.tail.split_at(padding(pdu.data.len()));
     counted.digests_checked += u64::from(!data_digest.is_empty());
-    if !data_digest.is_empty() && digest::of(padded) != data_digest {
+    if !data_digest.is_empty() && digest::padded(pdu.data, padding) != data_digest {
         counted.digests_wrong += 1;
         return Taken::BadData(header);
     }
-    let data = pdu.freeze().slice(layout.header_bytes..layout.header_bytes + layout.data_bytes);
     Taken::Frame(Frame { header, ahs, data })
 }
 
-/// Writes a PDU as it goes out, and counts its digests.
-pub(crate) fn close(pdu: Pdu, settings: Settings, counted: &mut IscsiCounters, out: &mut Vec<u8>) {
+/// Makes a PDU ready to go out, and counts its digests.
+pub(crate) fn close(pdu: Pdu, settings: Settings, counted: &mut IscsiCounters, out: &mut Outgoing) {
     let Frame { header, ahs, data } = pdu.encode();
-    out.clear();
-    out.extend_from_slice(&header.0);
-    out.extend_from_slice(&ahs);
+    let length = data.len();
+    let data_digest = (settings.data_digest && length > 0).then(|| digest::data(&data));
+    let (head, tail) = out.begin(data);
+    head.extend_from_slice(&header.0);
+    head.extend_from_slice(&ahs);
     if settings.header_digest {
-        out.extend_from_slice(&digest::header(&header, &ahs));
+        head.extend_from_slice(&digest::header(&header, &ahs));
         counted.digests_inserted += 1;
     }
-    out.extend_from_slice(&data);
-    out.extend_from_slice(&[0; 3][..padding(data.len())]);
-    if settings.data_digest && !data.is_empty() {
-        out.extend_from_slice(&digest::data(&data));
+    tail.extend_from_slice(&[0; 3][..padding(length)]);
+    if let Some(digest) = data_digest {
+        tail.extend_from_slice(&digest);
         counted.digests_inserted += 1;
     }
 }
@@ -86,13 +87,14 @@ mod tests {
     fn opened(bytes: &[u8], settings: Settings) -> (Taken, IscsiCounters) {
         let Measured::Known(layout) = Layout::measure(bytes, settings) else { panic!("a PDU that can be measured") };
         let mut counted = IscsiCounters::default();
-        (open(bytes.into(), layout, settings, &mut counted), counted)
+        let pdu = WirePdu::cut(bytes, layout);
+        (open(pdu, Bytes::copy_from_slice(pdu.data), settings, &mut counted), counted)
     }
 
     fn closed(pdu: Pdu, settings: Settings) -> Vec<u8> {
-        let (mut bytes, mut counted) = (Vec::new(), IscsiCounters::default());
-        close(pdu, settings, &mut counted, &mut bytes);
-        bytes
+        let (mut outgoing, mut counted) = (Outgoing::default(), IscsiCounters::default());
+        close(pdu, settings, &mut counted, &mut outgoing);
+        outgoing.pdu().parts().concat()
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!   stream ──> Layout::measure ──> examine ──> verdict: ISCSI_HDR, (ISCSI_DATA), RX_ISCSI_DDP
 //!                                     └──> Pods::place ──> the computer's memory
 //!   burst from a work request ──> Burst::cut ──> PDUs
-//!   PDU from a work request ──> add_digests ──> stream
+//!   PDU from a work request ──> Outgoing::add_digests ──> stream
 //! ```
 //!
 //! Nothing is kept here but the page pods: a PDU is looked at once all of it has come, and it is no longer than
@@ -15,9 +15,11 @@ mod counters;
 mod pods;
 mod receive;
 mod transmit;
+mod wire_pdu;
 
 pub use burst::Burst;
 pub use counters::IscsiCounters;
 pub use pods::{Pods, Target};
 pub use receive::{Layout, Measured, PDU_BYTES_MAX, Settings, examine};
-pub use transmit::{MalformedPdu, add_digests};
+pub use transmit::{MalformedPdu, Outgoing};
+pub use wire_pdu::WirePdu;

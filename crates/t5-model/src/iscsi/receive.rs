@@ -1,5 +1,6 @@
 //! A PDU as it comes in: how long it is, and what is right and wrong with it.
 
+use super::WirePdu;
 use super::pods::{Pods, Target};
 use iscsi_pdu::digest::{self, DIGEST_LENGTH};
 use iscsi_pdu::{HEADER_LENGTH, Header, padding};
@@ -57,49 +58,34 @@ impl Layout {
         }
         Measured::Known(Self { header_bytes, data_bytes, total_bytes })
     }
-
-    fn padded_end(&self) -> usize {
-        self.header_bytes + self.data_bytes + padding(self.data_bytes)
-    }
 }
 
-/// Checks a whole PDU and places its payload if its tag says where. Gives the verdict, and the digest that came with the data.
+/// Checks a whole PDU, whose parts are those of the connection's settings, and places its payload if its tag says where. Gives the verdict, and the
+/// digest that came with the data.
 ///
 /// Payload is placed before its digest is known, as the adapter does: a verdict with an error completes no command.
-///
-/// # Panics
-/// If the bytes are not as many as the layout says: a bug of the caller.
-pub fn examine(
-    pdu: &[u8],
-    layout: Layout,
-    settings: Settings,
-    tid: u32,
-    pods: &Pods,
-    memory: &DmaMemory,
-) -> (DdpVerdict, u32) {
-    assert_eq!(pdu.len(), layout.total_bytes, "a PDU is looked at once all of it has come");
+pub fn examine(pdu: WirePdu<'_>, settings: Settings, tid: u32, pods: &Pods, memory: &DmaMemory) -> (DdpVerdict, u32) {
     let mut verdict = DdpVerdict::new().with(DdpVerdict::ULP_MODE, UlpMode::Iscsi.to_wire().into());
     if settings.header_digest {
-        let (header, received) = pdu[..layout.header_bytes].split_at(layout.header_bytes - DIGEST_LENGTH);
+        let (header, received) = pdu.head.split_at(pdu.head.len() - DIGEST_LENGTH);
         if digest::of(header) != received {
             // Nothing that the header says can be believed, its tag least of all.
             return (verdict.with_bit(DdpVerdict::HDRCRC_ERR, true), 0);
         }
     }
-    if layout.data_bytes == 0 {
+    if pdu.data.is_empty() {
         return (verdict, 0);
     }
-    let padded = &pdu[layout.header_bytes..layout.padded_end()];
-    let (data, padding) = padded.split_at(layout.data_bytes);
-    if let Some(target) = Target::of(pdu, settings) {
-        verdict = DdpVerdict::from_value(verdict.value() | pods.place(tid, target, data, memory).value());
+    let (padding, digest) = pdu.tail.split_at(padding(pdu.data.len()));
+    if let Some(target) = Target::of(pdu.head, settings) {
+        verdict = DdpVerdict::from_value(verdict.value() | pods.place(tid, target, pdu.data, memory).value());
     }
     verdict = verdict.with_bit(DdpVerdict::PADDING_ERR, padding.iter().any(|&byte| byte != 0));
     let mut received = 0;
     if settings.data_digest {
-        let wire: [u8; DIGEST_LENGTH] = pdu[layout.padded_end()..].try_into().expect("a digest ends the PDU");
+        let wire: [u8; DIGEST_LENGTH] = digest.try_into().expect("a digest ends the PDU");
         received = u32::from_be_bytes(wire);
-        verdict = verdict.with_bit(DdpVerdict::DATACRC_ERR, digest::of(padded) != wire);
+        verdict = verdict.with_bit(DdpVerdict::DATACRC_ERR, digest::padded(pdu.data, padding) != wire);
     }
     (verdict, received)
 }
@@ -107,7 +93,7 @@ pub fn examine(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::iscsi::add_digests;
+    use crate::iscsi::Outgoing;
     use proptest::prelude::*;
 
     const BOTH: Settings = Settings { header_digest: true, data_digest: true, page_size: 0 };
@@ -123,8 +109,10 @@ mod tests {
     }
 
     fn with_digests(pdu: &[u8], header: bool, data: bool) -> Vec<u8> {
-        let mut room = [&[0; DIGEST_LENGTH], pdu, &[0; DIGEST_LENGTH]].concat();
-        add_digests(&mut room, header, data).unwrap().0.to_vec()
+        let mut outgoing = Outgoing::default();
+        outgoing.begin_copy(pdu.len()).copy_from_slice(pdu);
+        outgoing.add_digests(header, data).unwrap();
+        outgoing.pdu().parts().concat()
     }
 
     /// With both digests.
@@ -135,7 +123,7 @@ mod tests {
     fn verdict(pdu: &[u8], settings: Settings) -> DdpVerdict {
         let Measured::Known(layout) = Layout::measure(pdu, settings) else { panic!("a PDU that can be measured") };
         let memory = DmaMemory::new(0, 4096, 4096);
-        examine(pdu, layout, settings, 1, &Pods::new(0x1000, 16), &memory).0
+        examine(WirePdu::cut(pdu, layout), settings, 1, &Pods::new(0x1000, 16), &memory).0
     }
 
     /// The error bits alone.
@@ -198,7 +186,7 @@ mod tests {
             if let Measured::Known(layout) = Layout::measure(&bytes, settings) {
                 bytes.resize(layout.total_bytes, 0);
                 let memory = DmaMemory::new(0, 4096, 4096);
-                let _ = examine(&bytes, layout, settings, 1, &Pods::new(0x1000, 16), &memory);
+                let _ = examine(WirePdu::cut(&bytes, layout), settings, 1, &Pods::new(0x1000, 16), &memory);
             }
         }
     }

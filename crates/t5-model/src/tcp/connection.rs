@@ -398,6 +398,12 @@ impl Connection {
         sent
     }
 
+    /// The same with bytes that lie in parts, if there is room for all of them; says whether there was.
+    pub fn send_all(&mut self, parts: [&[u8]; 3]) -> bool {
+        let fits = self.send_room() >= parts.iter().map(|part| part.len()).sum();
+        fits && parts.into_iter().all(|part| self.send(part) == part.len())
+    }
+
     /// What has come, as far as it lies together.
     #[must_use]
     pub fn received(&mut self) -> &[u8] {

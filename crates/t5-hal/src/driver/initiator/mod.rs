@@ -18,9 +18,8 @@ pub use request::{AuthenticationWanted, ScsiRequest, SessionRequest};
 use super::bring_up::{Adapter, bring_up};
 use super::{DriverConfig, DriverError, Queues};
 use crate::bus::Bus;
-use crate::dma::{Block, Heap};
+use crate::dma::{Block, Heap, Mapping};
 use crate::wire::*;
-use bytes::Bytes;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -73,7 +72,7 @@ struct InFlight {
     read_bytes: u32,
     data: Option<Block>,
     /// Payload that the adapter reads where it is.
-    _payload: Option<Bytes>,
+    _payload: Option<Mapping>,
     response: Block,
 }
 

@@ -322,8 +322,11 @@ impl<B: Bus> FirmwareInitiator<B> {
                 let address = block.as_ref().map(|block| block.address());
                 (bytes, block, None, address)
             }
-            Data::Write(data) => match self.bus.memory().locate(&data) {
-                Some(address) => (0, None, Some(data), Some(address)),
+            Data::Write(data) => match self.bus.memory().map(&data) {
+                Some(mapping) => {
+                    let address = mapping.address();
+                    (0, None, Some(mapping), Some(address))
+                }
                 None => {
                     let block = self.allocate_place(data.len());
                     let address = block.as_ref().map(|block| block.address());
