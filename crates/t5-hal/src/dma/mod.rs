@@ -10,11 +10,11 @@
 //! write there is refused. The other way round, payload that is elsewhere in the computer can be *mapped*: as long as it is, the adapter reads it at
 //! an address of its own.
 
-mod bulk;
 mod frozen;
 mod heap;
 mod leases;
 mod mapped;
+mod moves;
 #[cfg(feature = "vfio")]
 mod pages;
 #[cfg(test)]
