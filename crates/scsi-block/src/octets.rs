@@ -55,6 +55,12 @@ impl Place {
 
     /// Writes the low bits of `value` into the field and leaves the bits around it alone.
     pub(crate) fn put(self, bytes: &mut [u8], value: u64) {
+        if self.bit == 7 && self.bits.is_multiple_of(8) {
+            // Whole bytes, as most fields are.
+            let count = usize::from(self.bits / 8);
+            bytes[self.byte as usize..][..count].copy_from_slice(&value.to_be_bytes()[8 - count..]);
+            return;
+        }
         let mask = u128::from(self.max()) << self.shift();
         let value = u128::from(value & self.max()) << self.shift();
         for (index, byte) in bytes[self.byte as usize..self.end()].iter_mut().rev().enumerate() {

@@ -27,6 +27,7 @@ pub use mapped::Mapping;
 #[cfg(feature = "vfio")]
 pub use pages::Pages;
 
+use bytes::BytesMut;
 use leases::Leases;
 use mapped::{FIRST_ADDRESS, Slots};
 use std::ops::Deref;
@@ -180,6 +181,15 @@ impl DmaMemory {
             Ok(at) => words::read(&self.words, at, out),
             Err(outside) => out.copy_from_slice(&self.mapped(address, out.len()).ok_or(outside)?),
         }
+        Ok(())
+    }
+
+    /// Copies that many bytes out of the memory, behind what is in `out` already.
+    ///
+    /// # Errors
+    /// Some of it is outside: nothing was copied.
+    pub fn append(&self, address: u64, length: usize, out: &mut BytesMut) -> Result<(), DmaFault> {
+        words::append(&self.words, self.offset(address, length)?, length, out);
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code, reason = "bytes are moved by instructions that are wider and narrower than an atomic of Rust")]
 
+use bytes::BytesMut;
 use std::sync::atomic::AtomicU64;
 
 /// Whether there are such instructions: else, and under Miri, atomic accesses do it.
@@ -31,6 +32,22 @@ pub(super) fn load(words: &[AtomicU64], at: usize, out: &mut [u8]) {
     // SAFETY: both places have that many bytes. The slice is borrowed, so that nobody else uses it meanwhile; the words are atomics, which others
     // use as such.
     unsafe { move_bytes(words.as_ptr().cast::<u8>().add(at), out.as_mut_ptr(), out.len()) };
+}
+
+/// Reads that many bytes of words, from that byte of them on, behind what is in `out` already.
+///
+/// # Panics
+/// If some of it is behind the words, or the instructions are not there: bugs of the caller.
+pub(super) fn append(words: &[AtomicU64], at: usize, length: usize, out: &mut BytesMut) {
+    check(words, at, length);
+    out.reserve(length);
+    let room = out.spare_capacity_mut()[..length].as_mut_ptr().cast();
+    // SAFETY: both places have that many bytes. The room is borrowed, so that nobody else uses it meanwhile; the words are atomics, which others use as
+    // such. All of the room has been written when the bytes count as there.
+    unsafe {
+        move_bytes(words.as_ptr().cast::<u8>().add(at), room, length);
+        out.set_len(out.len() + length);
+    }
 }
 
 fn check(words: &[AtomicU64], at: usize, length: usize) {
@@ -161,6 +178,9 @@ mod tests {
             let mut out = vec![0xee; length + 2];
             load(&memory, at, &mut out[1..=length]);
             assert_eq!((out[0], &out[1..=length], out[length + 1]), (0xee, &bytes[..], 0xee));
+            let mut behind = BytesMut::from(&[0xee][..]);
+            append(&memory, at, length, &mut behind);
+            assert_eq!(behind, out[..=length]);
         }
     }
 

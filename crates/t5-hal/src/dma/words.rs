@@ -1,11 +1,23 @@
 //! Copies between bytes and words that others may write meanwhile. Offsets are in bytes, and were checked.
 
 use super::moves;
+use bytes::BytesMut;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub(super) fn read(words: &[AtomicU64], at: usize, out: &mut [u8]) {
     if moves::ARE_THERE { moves::load(words, at, out) } else { read_atomics(words, at, out) }
+}
+
+/// Reads that many bytes behind what is in `out` already.
+pub(super) fn append(words: &[AtomicU64], at: usize, length: usize, out: &mut BytesMut) {
+    if moves::ARE_THERE {
+        moves::append(words, at, length, out);
+    } else {
+        let before = out.len();
+        out.resize(before + length, 0);
+        read_atomics(words, at, &mut out[before..]);
+    }
 }
 
 pub(super) fn write(words: &[AtomicU64], at: usize, bytes: &[u8]) {

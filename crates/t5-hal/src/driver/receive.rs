@@ -198,8 +198,7 @@ impl<B: Bus> Driver<B> {
             let text = format!("{} bytes of data came for a segment of {segment}", before + length);
             return Err((PortErrorKind::Io, text));
         }
-        assembly.data.resize(before + length, 0);
-        memory.read(address, &mut assembly.data[before..]).expect("a buffer is in the memory");
+        memory.append(address, length, &mut assembly.data).expect("a buffer is in the memory");
         Ok(())
     }
 
@@ -272,8 +271,8 @@ impl<B: Bus> Driver<B> {
         if whole && let Some(lent) = memory.freeze(address, segment) {
             return Ok(lent);
         }
-        let mut copy = BytesMut::zeroed(segment);
-        memory.read(address, &mut copy).expect("a place is in the memory");
+        let mut copy = BytesMut::new();
+        memory.append(address, segment, &mut copy).expect("a place is in the memory");
         Ok(copy.freeze())
     }
 
@@ -295,8 +294,8 @@ impl<B: Bus> Driver<B> {
         if connection.abandoned || length == 0 {
             return Ok(());
         }
-        let mut data = BytesMut::zeroed(length);
-        memory.read(address, &mut data).expect("a buffer is in the memory");
+        let mut data = BytesMut::new();
+        memory.append(address, length, &mut data).expect("a buffer is in the memory");
         self.use_window(tid, length as u32)?;
         self.owned(tid).stream.push_back(data.freeze());
         self.announce(tid);
