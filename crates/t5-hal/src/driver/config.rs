@@ -42,6 +42,7 @@ pub struct DriverConfig {
 
 impl Default for DriverConfig {
     fn default() -> Self {
+        // Rings and buffers are gone round all the time, so no more of them than the processor's cache has place for.
         Self {
             port: 0,
             mtu: 1500,
@@ -50,10 +51,10 @@ impl Default for DriverConfig {
             managed_offloading: false,
             vector: 0,
             addresses: Vec::new(),
-            data_descriptors: 4096,
+            data_descriptors: 1024,
             control_descriptors: 1024,
-            ingress_entries: 4032,
-            free_list_buffers: 64,
+            ingress_entries: 1008,
+            free_list_buffers: 24,
             receive_window_bytes: 512 << 10,
             send_window_bytes: 512 << 10,
             placed_bytes_min: 512,
