@@ -5,6 +5,7 @@
 use super::{Initiator, Node};
 use iscsi_pdu::Isid;
 use iscsi_session::initiator::LoginConfig;
+use std::collections::HashSet;
 
 /// What two sessions that stand at the same time do not share, as a target would end the one for the other.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Initiator {
         let is_between =
             |nexus: &&Nexus| nexus.initiator_name == node.name && nexus.target_name.as_deref() == Some(target_name);
         let nexuses = self.sessions.iter().map(|(_, session)| &session.nexus).filter(is_between);
-        let taken: Vec<Isid> = nexuses.map(|nexus| nexus.isid).collect();
+        let taken: HashSet<Isid> = nexuses.map(|nexus| nexus.isid).collect();
         let mut isids = (0..=u16::MAX).map(|number| node.isid(number));
         isids.find(|isid| !taken.contains(isid)).expect("a function has fewer sessions than there are numbers")
     }
