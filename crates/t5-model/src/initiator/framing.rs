@@ -61,20 +61,13 @@ pub(crate) fn open(pdu: WirePdu<'_>, data: Bytes, settings: Settings, counted: &
 /// Makes a PDU ready to go out, and counts its digests.
 pub(crate) fn close(pdu: Pdu, settings: Settings, counted: &mut IscsiCounters, out: &mut Outgoing) {
     let Frame { header, ahs, data } = pdu.encode();
-    let length = data.len();
-    let data_digest = (settings.data_digest && length > 0).then(|| digest::data(&data));
+    let padding = padding(data.len());
     let (head, tail) = out.begin(data);
     head.extend_from_slice(&header.0);
     head.extend_from_slice(&ahs);
-    if settings.header_digest {
-        head.extend_from_slice(&digest::header(&header, &ahs));
-        counted.digests_inserted += 1;
-    }
-    tail.extend_from_slice(&[0; 3][..padding(length)]);
-    if let Some(digest) = data_digest {
-        tail.extend_from_slice(&digest);
-        counted.digests_inserted += 1;
-    }
+    tail.extend_from_slice(&[0; 3][..padding]);
+    let digests = out.add_digests(settings.header_digest, settings.data_digest);
+    counted.digests_inserted += digests.expect("a PDU is as long as its header says");
 }
 
 #[cfg(test)]
