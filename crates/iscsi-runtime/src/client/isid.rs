@@ -36,7 +36,9 @@ impl Claim {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(ClientError::System("all sessions that an initiator may have to one target are in use".into()))
+        Err(ClientError::System(
+            "all 65536 places of the initiator's sessions or nodes are in use on this host: end some".into(),
+        ))
     }
 }
 

@@ -22,15 +22,15 @@ impl Core {
         let immediate = (data.op.get(WorkRequestOp::IMMDLEN) as usize).saturating_sub(size_of::<TxDataIso>());
         let all = payload(immediate, rest)?;
         let mut header = [0; HEADER_LENGTH];
-        let wrong =
-            |value| WireError::Length { name: TxDataIso::NAME, field: "len", value, expected: "as much as there is" };
         if all.length() != HEADER_LENGTH + burst.data_bytes() {
-            return Err(wrong(iso.length.get() as usize).into());
+            let value = iso.length.get() as usize;
+            let (name, expected) = (TxDataIso::NAME, "as much as there is");
+            return Err(WireError::Length { name, field: "len", value, expected }.into());
         }
         self.function(who).read_payload(&all.part(0..HEADER_LENGTH), &mut header)?;
         let pattern = Header(header);
         if burst.cut(pattern).next().is_none() {
-            return Err(wrong(0).into());
+            return Err(WireError::Opcode { what: "header of this kind of burst", opcode: pattern.0[0] }.into());
         }
         let flags = data
             .flags
