@@ -35,6 +35,12 @@ impl Session {
         }
     }
 
+    /// Whether a target that is silent is to be asked. Where no PDU is lost, a ping that was not answered yet asks already; and a
+    /// target that never answers, but breaks its silence each time, would collect them.
+    pub(super) fn needs_ping(&self, cid: Cid) -> bool {
+        self.recovery_level > 0 || self.pings(cid).is_empty()
+    }
+
     fn pings(&self, cid: Cid) -> Vec<InitiatorTaskTag> {
         let is_ping = |entry: &Entry| entry.cid == cid && matches!(entry.request, Request::Ping(_));
         self.requests.iter().filter(|(_, entry)| is_ping(entry)).map(|(tag, _)| tag).collect()

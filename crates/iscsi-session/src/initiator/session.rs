@@ -338,7 +338,9 @@ impl Session {
         match alarm {
             Alarm::PingDue => {
                 self.connections.known(cid).timers.expect_pdu(now);
-                self.events.push_back(Event::PingDue { cid });
+                if self.needs_ping(cid) {
+                    self.events.push_back(Event::PingDue { cid });
+                }
             }
             Alarm::Silent => self.lose(now, cid, CloseReason::PeerSilent, self.default_retention()),
             Alarm::LogoutOverdue => self.handle_logout_overdue(now, cid),

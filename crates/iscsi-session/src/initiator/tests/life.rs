@@ -106,6 +106,47 @@ fn any_pdu_breaks_the_silence() {
     assert_eq!(bench.session.poll_timeout(), Some(bench.now + Duration::from_secs(5)));
 }
 
+/// A target that speaks, but leaves pings unanswered, is asked once: its next silence is waited out without another.
+#[test]
+fn a_ping_that_was_not_answered_is_not_followed_by_another() {
+    let mut bench = Bench::new(Parameters::default());
+    for silence in 0..10 {
+        bench.now += Duration::from_secs(5);
+        bench.session.handle_timeout(bench.now);
+        assert_eq!(bench.events(), if silence == 0 { vec![Event::PingDue { cid: CID }] } else { vec![] });
+        if silence == 0 {
+            bench.session.ping(bench.now, CID, tag(9), Bytes::new());
+            bench.sent();
+        }
+        assert_eq!(bench.session.poll_timeout(), Some(bench.now + Duration::from_secs(3)));
+        bench.now += AFTER;
+        let pdu = bench.nop_in(None, None);
+        bench.take(pdu);
+    }
+    let pdu = bench.nop_in(Some(9), None);
+    bench.take(pdu);
+    assert_eq!(bench.events(), [Event::PingComplete { tag: tag(9), data: Bytes::new() }]);
+    bench.now += Duration::from_secs(5);
+    bench.session.handle_timeout(bench.now);
+    assert_eq!(bench.events(), [Event::PingDue { cid: CID }]);
+}
+
+/// From error recovery level 1 the ping may be what was lost.
+#[test]
+fn a_ping_that_may_be_lost_is_followed_by_another() {
+    let mut bench = Bench::new(Parameters { error_recovery_level: 1, ..Parameters::default() });
+    for number in 0..3 {
+        bench.now += Duration::from_secs(5);
+        bench.session.handle_timeout(bench.now);
+        assert_eq!(bench.events(), [Event::PingDue { cid: CID }]);
+        bench.session.ping(bench.now, CID, tag(9 + number), Bytes::new());
+        bench.sent();
+        bench.now += AFTER;
+        let pdu = bench.nop_in(None, None);
+        bench.take(pdu);
+    }
+}
+
 #[test]
 fn without_an_interval_only_pings_are_timed() {
     let outcome = outcome(Parameters::default());
