@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::LUN;
 use bytes::Bytes;
 use proptest::prelude::*;
 use scsi_block::cdb::Cdb;
@@ -10,7 +11,6 @@ use scsi_block::reservations::{CurrentReservation, Keys, OutAction, OutList, Res
 use scsi_block::sense::Sense;
 use scsi_block::*;
 
-const LUN: LogicalUnitNumber = LogicalUnitNumber::from_wire([0; 8]);
 const HOSTS: usize = 4;
 
 const PREEMPTED: u16 = 0x2a03;
