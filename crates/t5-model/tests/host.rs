@@ -1,6 +1,6 @@
 //! What a driver with addresses answers to frames that are no connection's, by way of the adapter's wire.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
@@ -13,6 +13,7 @@ use t5_model::switch::PortNumber;
 
 const PORT: PortNumber = PortNumber::of(0);
 const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 9];
+const THEIR_SIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9);
 
 fn world(addresses: Vec<(IpAddr, u8)>) -> (Arc<Adapter>, Driver<FunctionBus>) {
     let adapter = Adapter::new(1, 1, Box::new(|| Duration::ZERO));
@@ -76,6 +77,37 @@ fn the_address_of_the_link_is_told_and_echoes_come_back() {
         let [answer] = &told[..] else { panic!("one answer: {told:?}") };
         assert_eq!((answer[34], &answer[38..]), (0, &echo[4..]), "an echo reply with what was sent");
     }
+    assert_eq!(adapter.take_fault(FunctionId::physical(4)), None);
+}
+
+/// A neighbour solicitation of 2001:db8::9, which says its address of the link, for that address, to its solicited-node group (RFC 4861 section 4.3).
+fn solicitation(address: Ipv6Addr) -> Vec<u8> {
+    let [.., a, b, c] = address.octets();
+    let ends = [THEIR_SIX.octets(), [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]].concat();
+    let mut icmp = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &address.octets(), &[1, 1], &THEIRS].concat();
+    let pseudo = [&ends[..], &[0, 0, 0, 32, 0, 0, 0, 58], &icmp].concat();
+    icmp[2..4].copy_from_slice(&sum(&pseudo));
+    let ip = [&[0x60, 0, 0, 0, 0, 32, 58, 255][..], &ends].concat();
+    [&[0x33, 0x33, 0xff, a, b, c][..], &THEIRS, &[0x86, 0xdd], &ip, &icmp].concat()
+}
+
+#[test]
+fn neighbours_over_ipv6_are_told_the_address_of_the_link() {
+    let ours: Ipv6Addr = "2001:db8::4:5:6".parse().unwrap();
+    let (adapter, mut driver) = world(vec![("192.0.2.4".parse().unwrap(), 24), (ours.into(), 64)]);
+    let mac = driver.adapter().mac;
+    let told = answers(&adapter, &mut driver, &solicitation(ours));
+    let [answer] = &told[..] else { panic!("one answer: {told:?}") };
+    assert_eq!((&answer[..6], &answer[6..14]), (&THEIRS[..], &[&mac[..], &[0x86, 0xdd]].concat()[..]));
+    assert_eq!((&answer[22..38], &answer[38..54]), (&ours.octets()[..], &THEIR_SIX.octets()[..]));
+    let advertised = [&ours.octets()[..], &[2, 1], &mac].concat();
+    assert_eq!(
+        (answer[54], &answer[62..]),
+        (136, &advertised[..]),
+        "a neighbour advertisement with the link's address"
+    );
+    assert!(answers(&adapter, &mut driver, &solicitation("2001:db8::4:5:7".parse().unwrap())).is_empty());
+    assert_eq!(answers(&adapter, &mut driver, &question([192, 0, 2, 4])).len(), 1);
     assert_eq!(adapter.take_fault(FunctionId::physical(4)), None);
 }
 

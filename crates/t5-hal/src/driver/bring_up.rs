@@ -3,7 +3,7 @@
 use super::error::DriverError;
 use super::identify::who_am_i;
 use super::mailbox::{execute, firmware_state};
-use super::{DriverConfig, Queues, queues, share};
+use super::{DriverConfig, Queues, host, queues, share};
 use crate::bus::Bus;
 use crate::dma::Heap;
 use crate::registers::*;
@@ -212,6 +212,10 @@ fn open_interface(
     address.entries[0].index = ViMacIndex::new().with_bit(ViMacIndex::VALID, true).with(ViMacIndex::IDX, MAC_ADD);
     address.entries[0].address = adapter.mac;
     execute(bus, &address, clock)?;
+    let groups = host::groups(&config.addresses).fold(0, |set, group| set | 1 << address_hash_bit(group));
+    if groups != 0 {
+        execute(bus, &ViMacCommand::of_groups(target, groups), clock)?;
+    }
 
     let mut mode = ViRxModeCommand::request(Access::WRITE, target);
     mode.mode = RxMode::new()

@@ -31,6 +31,19 @@ const PACKET_SHIFT: usize = 2;
 /// Bytes of an Ethernet header.
 const LINK_BYTES: usize = 14;
 
+/// The groups of the link by which neighbours ask for addresses of IPv6: all nodes, and for each address those whose addresses end as it does
+/// (RFC 4291 section 2.8, RFC 2464 section 7).
+pub(super) fn groups(addresses: &[(IpAddr, u8)]) -> impl Iterator<Item = [u8; 6]> {
+    let of_address = |(address, _): &(IpAddr, u8)| match address {
+        IpAddr::V6(address) => {
+            let [.., a, b, c] = address.octets();
+            Some([[0x33, 0x33, 0, 0, 0, 1], [0x33, 0x33, 0xff, a, b, c]])
+        }
+        IpAddr::V4(_) => None,
+    };
+    addresses.iter().filter_map(of_address).flatten()
+}
+
 /// The stack.
 pub(super) struct HostStack {
     interface: Interface,

@@ -335,8 +335,7 @@ impl Core {
 
     fn addresses(&mut self, who: FunctionId, mut command: ViMacCommand) -> Answer<ViMacCommand> {
         let number = self.owned_interface(who, command.op.get(CommandOp::TARGET) as u16)?;
-        if command.length.is_set(ViMacLength::HASHUNIEN) || command.length.get(ViMacLength::ENTRY_TYPE) == 1 {
-            let hash = u64::from_be_bytes(*command.entries[0].as_bytes().first_chunk().expect("an entry has 8 bytes"));
+        if let Some(hash) = command.hash() {
             let interface = self.interface_of(who, command.op)?;
             (interface.hash, interface.hashes_individuals) = (hash, command.length.is_set(ViMacLength::HASHUNIEN));
             return Ok(command);

@@ -129,11 +129,7 @@ fn an_interface_receives_what_its_mode_and_its_hash_say() {
     assert_eq!((came([0xff; 6]), came(GROUP)), (Some(6), Some(4)), "the other mode is as it was");
     mode(same.with(RxMode::ALLMULTIEN, 0).with(RxMode::BROADCASTEN, 0));
     assert_eq!((came([0xff; 6]), came(GROUP)), (None, None));
-    let mut hash = ViMacCommand::request(Access::WRITE, vi);
-    hash.length = hash.length.with(ViMacLength::ENTRY_TYPE, 1);
-    let bit = 1u64 << t5_model::switch::MacAddress(GROUP).hash_bit();
-    hash.entries[0] = ViMacExact::read_from_bytes(&bit.to_be_bytes()).unwrap();
-    command(&to.bus, &hash).unwrap();
+    command(&to.bus, &ViMacCommand::of_groups(vi, 1 << address_hash_bit(GROUP))).unwrap();
     assert_eq!((came([0xff; 6]), came(GROUP)), (None, Some(3)));
 
     // Its own address, until it is taken away.

@@ -2,7 +2,7 @@
 
 use super::super::bits::bit_fields;
 use super::super::layout::{codes, layout};
-use super::{AllocLength, CommandLength, CommandOp};
+use super::{Access, AllocLength, CommandLength, CommandOp};
 use zerocopy::big_endian::{U16, U32, U64};
 
 bit_fields! {
@@ -172,6 +172,39 @@ pub const MAC_FREE_ADDRESS: u16 = 0x3fd;
 /// Index of VI_MAC: what stands at the index goes.
 pub const MAC_FREE_INDEX: u16 = 0x3fc;
 
+/// ENTRY_TYPE of VI_MAC: the first entry is the vector of a hash filter.
+pub const MAC_ENTRY_HASH: u32 = 1;
+
+/// The bit of a hash filter that stands for an address of the link: 0 to 63.
+#[must_use]
+pub const fn address_hash_bit([a, b, c, d, e, f]: [u8; 6]) -> u32 {
+    let fold = u32::from_be_bytes([0, a, b, c]) ^ u32::from_be_bytes([0, d, e, f]);
+    let fold = fold ^ fold >> 12;
+    (fold ^ fold >> 6) & 0x3f
+}
+
+impl ViMacCommand {
+    /// Has an interface receive the groups whose bits are set ([`address_hash_bit`]), in the place of those that were set before.
+    ///
+    /// # Panics
+    /// If the interface's number has more than 12 bits: a bug of the caller.
+    #[must_use]
+    pub fn of_groups(vi: u32, groups: u64) -> Self {
+        let mut command = Self::request(Access::WRITE, vi);
+        command.length = command.length.with(ViMacLength::ENTRY_TYPE, MAC_ENTRY_HASH);
+        command.entries[0] = zerocopy::transmute!(groups.to_be_bytes());
+        command
+    }
+
+    /// The vector, of the form with hashes: groups and, with HASHUNIEN, others whose bits are set.
+    #[must_use]
+    pub fn hash(&self) -> Option<u64> {
+        let hashes =
+            self.length.is_set(ViMacLength::HASHUNIEN) || self.length.get(ViMacLength::ENTRY_TYPE) == MAC_ENTRY_HASH;
+        hashes.then(|| u64::from_be_bytes(zerocopy::transmute!(self.entries[0])))
+    }
+}
+
 layout! {
     /// Makes a virtual interface, or ends it.
     ViCommand = "fw_vi_cmd", 64 {
@@ -301,5 +334,31 @@ layout! {
         4 length: ClipLength;
         8 address: [u8; 16];
         24 reserved: U64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_folds_all_bits_of_an_address_into_six() {
+        // By hand: 0x010203 ^ 0x040506 = 0x050705; ^ 0x000050 = 0x050755; ^ 0x00141d = 0x051348; its lowest six bits are 8.
+        assert_eq!(address_hash_bit([1, 2, 3, 4, 5, 6]), 8);
+        assert_eq!(address_hash_bit([0; 6]), 0);
+        for bit in 0..48 {
+            let mut address = [0; 6];
+            address[bit / 8] |= 1 << (bit % 8);
+            assert_ne!(address_hash_bit(address), 0, "bit {bit} counts");
+        }
+    }
+
+    #[test]
+    fn a_vector_of_groups_stands_where_the_first_address_would() {
+        use zerocopy::IntoBytes;
+        let command = ViMacCommand::of_groups(5, 0x0102_0304_0506_0708);
+        assert_eq!(command.as_bytes()[4..16], [0, 0x80, 0, 4, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(command.hash(), Some(0x0102_0304_0506_0708));
+        assert_eq!(ViMacCommand::request(Access::WRITE, 5).hash(), None);
     }
 }
