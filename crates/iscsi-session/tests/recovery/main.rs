@@ -67,6 +67,8 @@ struct World {
     to_reassign: Vec<InitiatorTaskTag>,
     commands_left: u32,
     faults_left: u32,
+    /// Those that there were.
+    faults: HashMap<wires::Subject, u32>,
     lost: u32,
     /// R-Data SNACKs that were sent.
     cut_anew: u32,
@@ -141,6 +143,7 @@ impl World {
             to_reassign: Vec::new(),
             commands_left: COMMANDS,
             faults_left: 30,
+            faults: HashMap::new(),
             lost: 0,
             cut_anew: 0,
             next_tag: 1000,

@@ -2,6 +2,25 @@
 
 use super::*;
 
+/// Most faults in what is about one task, or about the statuses from one on. Nobody asks for the same for ever.
+const FAULTS_OF_ONE_MAX: u32 = 4;
+
+/// What a PDU is about, in all its repetitions.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    Task([u8; 4]),
+    Status(u32),
+}
+
+impl Subject {
+    fn of(pdu: &Pdu) -> Self {
+        match pdu {
+            Pdu::Snack(snack) if snack.initiator_task_tag.is_none() => Self::Status(snack.begin_run),
+            _ => Self::Task(pdu.clone().encode().header.0[16..20].try_into().expect("four bytes")),
+        }
+    }
+}
+
 impl World {
     /// Whether a PDU is lost or spoilt, among those that a level recovers from.
     fn fault(&mut self, pdu: &Pdu) -> Option<bool> {
@@ -16,6 +35,11 @@ impl World {
             Pdu::DataIn(pdu) => !pdu.data.is_empty(),
             _ => false,
         };
+        let before = self.faults.entry(Subject::of(pdu)).or_insert(0);
+        if *before == FAULTS_OF_ONE_MAX {
+            return None;
+        }
+        *before += 1;
         self.faults_left -= 1;
         Some(is_spoilt && self.dice.one_in(2))
     }
