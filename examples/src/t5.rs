@@ -96,6 +96,14 @@ fn link_address(device: &str) -> io::Result<[u8; 6]> {
     bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| io::Error::other("it has no address on the link"))
 }
 
+/// Whether a device of the kernel's is up.
+fn is_up(device: &str) -> io::Result<bool> {
+    let flags = std::fs::read_to_string(format!("/sys/class/net/{device}/flags"))?;
+    let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).map_err(io::Error::other)?;
+    // IFF_UP
+    Ok(flags & 1 != 0)
+}
+
 /// A model of an adapter that runs.
 #[derive(Debug)]
 pub struct Model {
@@ -147,10 +155,15 @@ impl Model {
     /// The same for an initiator, which reaches whoever is behind the device through the host that has it.
     ///
     /// # Errors
-    /// As [`start_behind_tap`](Self::start_behind_tap).
+    /// As [`start_behind_tap`](Self::start_behind_tap), or nothing can come through the device, since it is down.
     pub fn start_initiator_behind_tap(tap: &str, address: (IpAddr, u8)) -> Result<(Self, AdapterFunction), Failure> {
         let (model, function) = Self::start_behind_tap(tap, address)?;
-        let host = link_address(tap).map_err(|error| Failure::local(format!("--tap {tap}: {error}")))?;
+        let failed = |error| Failure::local(format!("--tap {tap}: {error}"));
+        if !is_up(tap).map_err(failed)? {
+            let down = format!("it is down: make it by ip tuntap add if it is not there, give it an address, and say ip link set {tap} up");
+            return Err(failed(io::Error::other(down)));
+        }
+        let host = link_address(tap).map_err(failed)?;
         Ok((model, function.gateway(host)))
     }
 
