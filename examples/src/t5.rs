@@ -160,7 +160,9 @@ impl Model {
         let (model, function) = Self::start_behind_tap(tap, address)?;
         let failed = |error| Failure::local(format!("--tap {tap}: {error}"));
         if !is_up(tap).map_err(failed)? {
-            let down = format!("it is down: make it by ip tuntap add if it is not there, give it an address, and say ip link set {tap} up");
+            let down = format!(
+                "it is down: make it by ip tuntap add if it is not there, give it an address, and say ip link set {tap} up"
+            );
             return Err(failed(io::Error::other(down)));
         }
         let host = link_address(tap).map_err(failed)?;
