@@ -124,8 +124,13 @@ impl Books {
 
     /// RFC 7143 11.5.6: the task is allegiant to this connection from now on.
     fn handle_reassign(&self, session: &mut Inner, header: &Header) {
-        let task = session.tags.get_mut(word(header, REFERENCED_TASK_TAG)).and_then(Option::as_mut);
-        let Some(task) = task else { return self.check(false, "a task is reassigned that there is not") };
+        let Some(entry) = session.tags.get_mut(word(header, REFERENCED_TASK_TAG)) else {
+            return self.check(false, "a task is reassigned that there is not");
+        };
+        // What broke with its connection before it went out may count as sent for the initiator, where a reset has filled its number.
+        let Some(task) = entry else {
+            return self.check(session.may_recover, "a task is reassigned that was not sent");
+        };
         let is_free = task.link != self.link || session.may_recover;
         // Its status may have come already, behind one that has not.
         (task.link, task.is_answered) = (self.link, false);
