@@ -17,7 +17,7 @@ use iscsi_pdu::{
 };
 use std::collections::VecDeque;
 
-/// Most R2Ts for the same bytes that wait for their turn, where PDUs may be lost.
+/// Most R2Ts that wait for their turn and ask for the bytes of others, where PDUs may be lost.
 const SAME_R2TS_MAX: usize = 64;
 
 /// A sequence of Data-Out PDUs that we owe the target.
@@ -25,6 +25,8 @@ const SAME_R2TS_MAX: usize = 64;
 struct Burst {
     /// The R2T that asked for it; none for unsolicited data.
     target_transfer_tag: Option<TargetTransferTag>,
+    /// Where it began.
+    begin: u32,
     /// What is still to be sent.
     offset: u32,
     end: u32,
@@ -458,7 +460,7 @@ impl Write {
     pub(super) fn begin(&mut self, unsolicited: Unsolicited) -> Bytes {
         if unsolicited.total > unsolicited.immediate {
             let (offset, end) = (unsolicited.immediate, unsolicited.total);
-            self.current = Some(Burst { target_transfer_tag: None, offset, end, data_sn: 0 });
+            self.current = Some(Burst { target_transfer_tag: None, begin: offset, offset, end, data_sn: 0 });
         }
         self.slice(0, unsolicited.immediate)
     }
@@ -479,25 +481,33 @@ impl Write {
             let asked = self.asked.get_or_insert_default();
             asked.insert(pdu.buffer_offset, end).map_err(|refusal| refusal.violation(Violation::R2tOutOfOrder))?;
         }
-        // RFC 7143 11.8: a recovery R2T asks for what an earlier one asked for, which may not be answered yet, nor when the next comes.
-        let (per_r2t, same_max) = if parameters.error_recovery_level > 0 { (2, SAME_R2TS_MAX) } else { (1, 1) };
-        let outstanding_max = usize::from(parameters.outstanding_r2t_max) * per_r2t;
-        let solicited = self.current.iter().chain(&self.waiting).filter(|burst| burst.target_transfer_tag.is_some());
-        let solicited_bytes = solicited.map(|burst| (burst.offset, burst.end));
-        // RFC 7143 13.17: one that the target has given up is not outstanding; if it was lost, it comes with the one after it.
-        let others = solicited_bytes.clone().filter(|bytes| *bytes != (pdu.buffer_offset, end)).count();
-        if others >= outstanding_max || solicited_bytes.count() - others >= same_max {
+        if self.has_too_many(pdu.buffer_offset, end, parameters) {
             return Err(Violation::TooManyR2ts);
         }
         self.r2t_count = self.r2t_count.wrapping_add(1);
         self.r2t_end = self.r2t_end.max(end);
         let target_transfer_tag = Some(pdu.target_transfer_tag);
-        let burst = Burst { target_transfer_tag, offset: pdu.buffer_offset, end, data_sn: 0 };
+        let begin = pdu.buffer_offset;
+        let burst = Burst { target_transfer_tag, begin, offset: begin, end, data_sn: 0 };
         match self.current {
             Some(_) => self.waiting.push_back(burst),
             None => self.current = Some(burst),
         }
         Ok(())
+    }
+
+    /// Whether there are too many R2Ts with one more for these bytes.
+    fn has_too_many(&self, begin: u32, end: u32, parameters: &Parameters) -> bool {
+        // RFC 7143 11.8: a recovery R2T asks for what an earlier one asked for, which may not be answered yet, nor when the next comes.
+        let (per_r2t, same_max) = if parameters.error_recovery_level > 0 { (2, SAME_R2TS_MAX) } else { (1, 0) };
+        let outstanding_max = usize::from(parameters.outstanding_r2t_max) * per_r2t;
+        let solicited = self.current.iter().chain(&self.waiting).filter(|burst| burst.target_transfer_tag.is_some());
+        let bytes = solicited.map(|burst| (burst.begin, burst.end)).chain([(begin, end)]);
+        let count = bytes.clone().count();
+        // RFC 7143 13.17: those that the target has given up are not outstanding. Where they were lost, they come with the one that is.
+        let different =
+            || bytes.clone().enumerate().filter(|(at, one)| bytes.clone().take(*at).all(|other| other != *one));
+        count > outstanding_max && (count > outstanding_max + same_max || different().count() > outstanding_max)
     }
 
     // RFC 7143 4.2.2.4-1, 4.2.5.2-3, 11.7.1-2, 11.8-2, 11.8-3, 11.8-4, 11.8-5, 11.8-6, 11.8-7, 11.8-8, 13.19-1: each burst from end to end.

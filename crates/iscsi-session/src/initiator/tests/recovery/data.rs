@@ -133,6 +133,26 @@ fn r2ts_that_got_lost_again_and_again_come_together() {
     }
 }
 
+/// The data of the first was so late that the target has asked twice more; then it came, and the target went on.
+#[test]
+fn an_r2t_is_none_too_many_behind_those_that_were_given_up() {
+    for sent_before in [0, 1] {
+        let mut bench = Bench::new(Parameters { send_segment_bytes_max: 512, ..at_level_1() });
+        bench.submit(1, write(2048));
+        bench.sent();
+        bench.exp_cmd_sn = FIRST_CMD_SN.next();
+        bench.take(bench.r2t(1, 0, 0, 1024));
+        bench.sent();
+        bench.take(bench.r2t(1, 1, 0, 1024));
+        (0..sent_before).for_each(|_| assert!(bench.session.poll_transmit(CID).is_some()));
+        bench.take(bench.r2t(1, 2, 0, 1024));
+        bench.take(bench.r2t(1, 3, 0, 1024));
+        bench.take(bench.r2t(1, 4, 1024, 1024));
+        assert_eq!(bench.sent().len(), 8 - sent_before);
+        assert!(!bench.session.is_closed());
+    }
+}
+
 /// RFC 7143 11.8: the target has the data of the first R2T before that of the recovery R2T has left.
 #[test]
 fn the_r2t_that_follows_a_recovery_r2t_is_none_too_many() {
