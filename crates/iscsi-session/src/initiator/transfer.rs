@@ -39,7 +39,7 @@ pub(super) struct Write {
     data: Bytes,
     /// The sequence that is being sent; `waiting` is empty without it.
     current: Option<Burst>,
-    /// Sequences that follow, in the order of their R2Ts: fewer than MaxOutstandingR2T.
+    /// Sequences that follow, in the order of their R2Ts; few, as [`has_too_many`](Self::has_too_many) says.
     waiting: VecDeque<Burst>,
     r2t_count: u32,
     /// Where the last R2T ended.
