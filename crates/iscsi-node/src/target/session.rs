@@ -276,7 +276,7 @@ impl Session {
             more = true;
         }
         // What was sent on one may have been waited for on another, or be the last of the session.
-        if queued > 0 && self.connections.len() > 1 {
+        if queued > 0 && self.connections.len() > 1 || self.machine.has_event() {
             self.handle_events(context);
             self.flush_later(context.connections);
         }

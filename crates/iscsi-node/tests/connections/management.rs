@@ -146,6 +146,24 @@ fn a_cold_reset_ends_the_sessions_when_it_was_answered() {
     assert!(is_told(&bench));
 }
 
+// RFC 7143 11.6.1-2.
+/// The response waits for the acknowledgement of a status on another connection, which breaks. Then nothing else happens.
+#[test]
+fn a_cold_reset_ends_the_session_when_the_connection_is_lost_that_its_response_has_waited_for() {
+    let mut bench = Bench::new(2);
+    let [mut one, mut two] = bench.session([1, 2]);
+    bench.command(&mut one, &Cdb::test_unit_ready(), 0, Bytes::new());
+    assert_eq!(status_of(&bench.answers(&mut one)).0, 0);
+    ask(&bench, &mut two, Function::TargetColdReset, 0);
+    assert!(!bench.answers(&mut two).iter().any(|pdu| matches!(pdu, Pdu::TaskManagementResponse(_))));
+    let lost = one.id;
+    drop(one);
+    bench.turn(lost);
+    assert!(two.receive().iter().any(|pdu| matches!(pdu, Pdu::TaskManagementResponse(_))));
+    assert!(bench.events.iter().any(|event| matches!(event, Event::TargetColdReset { target: 0 })));
+    assert!(two.is_closed());
+}
+
 // RFC 7143 4.2.2.3.4-2, 4.2.3.3-12, 4.2.3.4-16, 4.2.3.6-1.
 /// RFC 7143 sections 4.2.2.3.4 a and 4.2.3.3 e.
 #[test]

@@ -267,6 +267,12 @@ impl Session {
         self.events.pop_front()
     }
 
+    /// Whether something has happened that [`poll_event`](Self::poll_event) has not told yet.
+    #[must_use]
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Takes a command's data, `length` bytes from the beginning, at most what the initiator expects to write. Data that came
     /// with the command stands in its event; unsolicited data may be on the way, and the rest is asked for with R2Ts that carry
     /// `tag`. The tag is in use until [`Event::DataComplete`] or [`Event::TagFree`], or the end of the connection; or not at all if the
