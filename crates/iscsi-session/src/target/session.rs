@@ -43,7 +43,7 @@ pub struct SessionConfig {
     /// has not been sent comes beside that.
     pub retained_data_bytes_max: usize,
     /// From error recovery level 1 on: silence after which data that an R2T asked for counts as lost; noticed after this time at least
-    /// and after twice as much at most.
+    /// and after twice as much at most. After this time the answer to a ping counts as lost too, if anything else has come since.
     pub sequence_timeout: Duration,
 }
 
@@ -257,7 +257,8 @@ impl Session {
             return None;
         }
         let open = self.connections.iter().filter(|connection| connection.is_open());
-        let timers = open.filter_map(|connection| connection.timers.next(self.now));
+        let lost_after = self.pings_lost_after();
+        let timers = open.filter_map(|connection| connection.timers.next(self.now, lost_after));
         let management = self.management.iter().filter_map(Management::deadline);
         timers.chain(management).chain(self.silence_at).chain(self.recovery_deadline()).min()
     }

@@ -86,15 +86,25 @@ impl Timers {
         self.logout = Some(deadline);
     }
 
-    /// When there is something to do next; `now` is the last time that the session was told of.
-    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
-        [self.ping_due(now), self.silence_ends(), self.ask_again, self.logout].into_iter().flatten().min()
+    /// When there is something to do next; `now` is the last time that the session was told of. An answer to a ping counts as lost after
+    /// `lost_after`, where PDUs get lost.
+    pub(super) fn next(&self, now: Instant, lost_after: Option<Duration>) -> Option<Instant> {
+        let all = [self.ping_due(now), self.ping_lost(lost_after), self.silence_ends(), self.ask_again, self.logout];
+        all.into_iter().flatten().min()
     }
 
     fn ping_due(&self, now: Instant) -> Option<Instant> {
         match self.ping {
             Ping::None if self.pings => Some(self.heard + self.interval?),
             Ping::Sent => Some(now), // to learn the time
+            _ => None,
+        }
+    }
+
+    /// When the answer to a ping counts as lost, though the initiator has sent something since: another ping may have to ask then.
+    fn ping_lost(&self, lost_after: Option<Duration>) -> Option<Instant> {
+        match self.ping {
+            Ping::SentAt(at) if self.heard > at => Some(at + lost_after?),
             _ => None,
         }
     }
@@ -122,6 +132,11 @@ impl Session {
             self.silence_at = None;
             self.look_for_silence();
         }
+    }
+
+    /// After which time the answer to a ping counts as lost; none where no PDU is.
+    pub(super) fn pings_lost_after(&self) -> Option<Duration> {
+        self.recovers().then_some(self.config.sequence_timeout)
     }
 
     /// Data is waited for that may get lost.
@@ -157,6 +172,7 @@ impl Session {
 
     fn handle_connection_timers(&mut self, at: usize, now: Instant) {
         let has_come = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let lost_after = self.pings_lost_after();
         let connection = &mut self.connections[at];
         if has_come(connection.timers.logout) {
             // RFC 7143 11.9.1: the connection is dropped when the time for the logout is over.
@@ -166,6 +182,9 @@ impl Session {
         }
         if has_come(connection.timers.silence_ends()) {
             return self.fail_connection(at, CloseReason::PeerSilent);
+        }
+        if has_come(connection.timers.ping_lost(lost_after)) {
+            connection.timers.ping = Ping::None;
         }
         if has_come(connection.timers.ping_due(now)) {
             if connection.timers.ping() {

@@ -412,6 +412,23 @@ fn what_is_not_acknowledged_is_asked_for_once_a_time_out() {
     }
 }
 
+/// The answer to the ping was lost, and pings of the initiator, each with a status of its own, come all the time.
+#[test]
+fn an_acknowledgement_is_asked_for_again_where_the_answer_was_lost() {
+    let mut ladder = before_a_fence();
+    ladder.sends(&["NOP-In ping feed"]);
+    ladder.pass(0);
+    ladder.pass(1);
+    ladder.exp_stat_sn = StatSn(2);
+    ladder.i(nop_out(3, "there?"));
+    ladder.sends(&["NOP-In 3 StatSN 2 there?"]);
+    ladder.pass(1);
+    ladder.sends(&["NOP-In ping feed"]);
+    ladder.exp_stat_sn = StatSn(3);
+    answer_ping(&mut ladder);
+    ladder.sends(&["TaskManagement 2 StatSN 3: Function complete"]);
+}
+
 // RFC 7143 11.16-2: whatever waits.
 #[test]
 fn a_status_that_a_fence_waits_for_is_sent_again_before_it() {
