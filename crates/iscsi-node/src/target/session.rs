@@ -275,7 +275,7 @@ impl Session {
             self.handle_events(context);
             more = true;
         }
-        // What was sent on one may have been waited for on another, or be the last of the session.
+        // What was sent on one may have been waited for on another, be the last of the session, or have ended it.
         if queued > 0 && self.connections.len() > 1 || self.machine.has_event() {
             self.handle_events(context);
             self.flush_later(context.connections);

@@ -146,7 +146,7 @@ fn a_cold_reset_ends_the_sessions_when_it_was_answered() {
     assert!(is_told(&bench));
 }
 
-// RFC 7143 11.6.1-2.
+// RFC 7143 11.6.1-1.
 /// The response waits for the acknowledgement of a status on another connection, which breaks. Then nothing else happens.
 #[test]
 fn a_cold_reset_ends_the_session_when_the_connection_is_lost_that_its_response_has_waited_for() {

@@ -18,7 +18,7 @@ impl Session {
         match pdu.event {
             AsyncEvent::LogoutRequest => self.handle_logout_request(cid, pdu.parameter_3),
             AsyncEvent::ConnectionDrop if self.is_about_another(cid, Cid(pdu.parameter_1)) => {
-                self.events.push_back(Event::PingDue { cid: Cid(pdu.parameter_1) });
+                self.want_ping(Cid(pdu.parameter_1));
             }
             AsyncEvent::ConnectionDrop => self.lose(now, Cid(pdu.parameter_1), dropped, retention),
             AsyncEvent::SessionDrop if self.keeps_tasks(retention) => {

@@ -49,7 +49,7 @@ impl Session {
         if is_told {
             self.adopt(now, cid, cid, retention);
         } else {
-            self.events.push_back(Event::PingDue { cid });
+            self.want_ping(cid);
         }
     }
 

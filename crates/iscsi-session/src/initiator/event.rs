@@ -84,8 +84,8 @@ pub enum Event {
         /// How it went.
         response: LogoutResponseCode,
     },
-    /// The target has been silent on a connection for the ping interval: it is time for a [`ping`](super::Session::ping). Below error
-    /// recovery level 1 none is due while another waits for its answer.
+    /// The target has been silent on a connection for the ping interval, or something else is to be learnt by an answer: it is time for
+    /// a [`ping`](super::Session::ping). Below error recovery level 1 none is due while another waits for its answer.
     PingDue {
         /// The connection.
         cid: Cid,

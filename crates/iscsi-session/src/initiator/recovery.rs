@@ -12,7 +12,7 @@
 
 use super::snack::Wanted;
 use super::task::{Entry, Request};
-use super::{Event, Session};
+use super::Session;
 use crate::{CloseReason, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{Cid, CmdSn, DataIn, Frame, Header, InitiatorTaskTag, Pdu, SnackType, StatSn};
@@ -76,7 +76,9 @@ impl Session {
         let cid = self.connection_of_expected();
         let timeout = cid.map_or(self.config.ping_timeout, |cid| self.timeout(cid, again + 1));
         self.probe = Some(Probe { due: now.checked_add(timeout), again: again + 1 });
-        self.events.extend(cid.map(|cid| Event::PingDue { cid }));
+        if let Some(cid) = cid {
+            self.want_ping(cid);
+        }
     }
 
     /// How long an answer is waited for on a connection.

@@ -1,8 +1,8 @@
 //! Requests that are sent again, from error recovery level 1: with their tag and their number, so that the target takes them once
 //! (RFC 7143 sections 4.2.2.1 and 7.2.1). What has no number is not: a ping that was lost is given up.
 
-use super::Session;
 use super::task::{Entry, Request};
+use super::{Event, Session};
 use crate::CloseReason;
 use iscsi_pdu::{Cid, InitiatorTaskTag, RejectReason};
 use std::time::Instant;
@@ -35,10 +35,12 @@ impl Session {
         }
     }
 
-    /// Whether a target that is silent is to be asked. Where no PDU is lost, a ping that was not answered yet asks already; and a
-    /// target that never answers, but breaks its silence each time, would collect them.
-    pub(super) fn needs_ping(&self, cid: Cid) -> bool {
-        self.recovery_level > 0 || self.pings(cid).is_empty()
+    /// It is time for a ping. Where no PDU is lost, one that was not answered yet asks already: a target that never answers, but gives
+    /// reasons to ask, would collect them.
+    pub(super) fn want_ping(&mut self, cid: Cid) {
+        if self.recovery_level > 0 || self.pings(cid).is_empty() {
+            self.events.push_back(Event::PingDue { cid });
+        }
     }
 
     fn pings(&self, cid: Cid) -> Vec<InitiatorTaskTag> {

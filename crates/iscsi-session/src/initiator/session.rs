@@ -338,9 +338,7 @@ impl Session {
         match alarm {
             Alarm::PingDue => {
                 self.connections.known(cid).timers.expect_pdu(now);
-                if self.needs_ping(cid) {
-                    self.events.push_back(Event::PingDue { cid });
-                }
+                self.want_ping(cid);
             }
             Alarm::Silent => self.lose(now, cid, CloseReason::PeerSilent, self.default_retention()),
             Alarm::LogoutOverdue => self.handle_logout_overdue(now, cid),

@@ -17,7 +17,7 @@ use iscsi_pdu::{
 };
 use std::collections::VecDeque;
 
-/// Most R2Ts that wait for their turn and ask for the bytes of others, where PDUs may be lost.
+/// How many R2Ts that wait for their turn may ask for the same bytes, where PDUs may be lost; of several bytes fewer.
 const SAME_R2TS_MAX: usize = 64;
 
 /// A sequence of Data-Out PDUs that we owe the target.
@@ -499,15 +499,19 @@ impl Write {
     /// Whether there are too many R2Ts with one more for these bytes.
     fn has_too_many(&self, begin: u32, end: u32, parameters: &Parameters) -> bool {
         // RFC 7143 11.8: a recovery R2T asks for what an earlier one asked for, which may not be answered yet, nor when the next comes.
-        let (per_r2t, same_max) = if parameters.error_recovery_level > 0 { (2, SAME_R2TS_MAX) } else { (1, 0) };
+        let per_r2t = if parameters.error_recovery_level > 0 { 2 } else { 1 };
         let outstanding_max = usize::from(parameters.outstanding_r2t_max) * per_r2t;
         let solicited = self.current.iter().chain(&self.waiting).filter(|burst| burst.target_transfer_tag.is_some());
         let bytes = solicited.map(|burst| (burst.begin, burst.end)).chain([(begin, end)]);
         let count = bytes.clone().count();
+        // So few can neither be too many nor ask too often for the same.
+        if count <= outstanding_max.min(SAME_R2TS_MAX) {
+            return false;
+        }
         // RFC 7143 13.17: those that the target has given up are not outstanding. Where they were lost, they come with the one that is.
-        let different =
-            || bytes.clone().enumerate().filter(|(at, one)| bytes.clone().take(*at).all(|other| other != *one));
-        count > outstanding_max && (count > outstanding_max + same_max || different().count() > outstanding_max)
+        let is_first = |(at, one): &(usize, (u32, u32))| bytes.clone().take(*at).all(|other| other != *one);
+        let different = bytes.clone().enumerate().filter(is_first).count();
+        different > outstanding_max || count - different >= SAME_R2TS_MAX
     }
 
     // RFC 7143 4.2.2.4-1, 4.2.5.2-3, 11.7.1-2, 11.8-2, 11.8-3, 11.8-4, 11.8-5, 11.8-6, 11.8-7, 11.8-8, 13.19-1: each burst from end to end.

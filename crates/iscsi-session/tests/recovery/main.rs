@@ -67,7 +67,7 @@ struct World {
     to_reassign: Vec<InitiatorTaskTag>,
     commands_left: u32,
     faults_left: u32,
-    /// Those that there were.
+    /// How many there were, by what they were about.
     faults: HashMap<wires::Subject, u32>,
     lost: u32,
     /// R-Data SNACKs that were sent.
