@@ -10,9 +10,9 @@
 //! Data that is ahead is not kept: the target sends everything from the missing piece again. So data is handed out in order, and
 //! nothing but statuses waits, of which a bounded number does; the others are asked for again.
 
+use super::Session;
 use super::snack::Wanted;
 use super::task::{Entry, Request};
-use super::Session;
 use crate::{CloseReason, Violation};
 use bytes::Bytes;
 use iscsi_pdu::{Cid, CmdSn, DataIn, Frame, Header, InitiatorTaskTag, Pdu, SnackType, StatSn};
